@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's end of a connection: requests in, answers out. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/sysmacros.h>
+
+#include "control.h"
+#include "daemon.h"
+#include "util.h"
+
+enum {
+	REQUEST_MS = 30000, /* for a request to arrive */
+	ANSWER_MS = 30000,  /* for a line of an answer to be taken */
+	UMOUNT_MS = 10000,  /* for a mount to end once it is unmounted */
+	FUSE_MAJOR = 10,
+	FUSE_MINOR = 229,
+};
+
+static bool may_ask(const struct daemon *daemon, int socket)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return false;
+	return cred.uid == 0 || cred.uid == daemon->owner;
+}
+
+/* Takes the answer. */
+static int answer(const struct client *client, json_t *object)
+{
+	int err = object ? line_write(client->socket, object, -1, ANSWER_MS) :
+			   -ENOMEM;
+
+	json_decref(object);
+	return err;
+}
+
+static int send_row(void *arg, json_t *row)
+{
+	const struct client *client = arg;
+
+	return answer(client, json_pack("{s:O}", "row", row));
+}
+
+static int serve_verb(struct client *client, json_t *request)
+{
+	struct daemon *daemon = client->daemon;
+	json_t *object = NULL;
+	int err = daemon_begin(daemon, false);
+
+	if (err < 0)
+		return answer(client, control_error(err, "the store is being "
+							 "closed"));
+	err = control_serve(daemon->fs, &daemon->mounts, request, send_row,
+			    client, &object);
+	daemon_end(daemon, false);
+	return err < 0 ? err : answer(client, object);
+}
+
+/* ---- mount -------------------------------------------------------------- */
+
+static bool is_fuse(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
+	       st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
+}
+
+static enum fs_snapdir snapdir_of(const char *text)
+{
+	if (text && strcmp(text, "visible") == 0)
+		return SNAPDIR_VISIBLE;
+	if (text && strcmp(text, "disabled") == 0)
+		return SNAPDIR_DISABLED;
+	return SNAPDIR_HIDDEN;
+}
+
+/* The state to be mounted alone, if any. */
+static int mount_state(struct daemon *daemon, json_t *request,
+		       struct session_params *params, json_t **ret_error)
+{
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = control_bytes(request, "state", name, sizeof(name));
+
+	if (err == -ENOENT)
+		return 0;
+	if (err == 0) {
+		store_lock(daemon->store);
+		err = state_resolve(daemon->forest, name, &state);
+		if (err == 0) {
+			params->state = state->number;
+			params->state_readonly = state->flags & STATE_READONLY;
+		}
+		store_unlock(daemon->store);
+	}
+	if (err < 0)
+		*ret_error = control_error(
+			err, "there is no state '%s' to mount", name);
+	return err;
+}
+
+static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
+{
+	char mountpoint[PATH_MAX] = "?", device[32] = "?";
+	const char *snapdir =
+		json_string_value(json_object_get(request, "snapdir"));
+	struct session_params params = {
+		.fd = *fd,
+		.snapdir = snapdir_of(snapdir),
+		.rmdir_always = json_is_true(
+			json_object_get(request, "rmdir_always")),
+		.mountpoint = mountpoint,
+		.device = device,
+	};
+	json_t *error = NULL;
+	uint64_t id;
+	int err;
+
+	if (!is_fuse(*fd))
+		return control_error(-EINVAL, "no /dev/fuse came with the "
+					      "request");
+	control_bytes(request, "mountpoint", mountpoint, sizeof(mountpoint));
+	control_bytes(request, "device", device, sizeof(device));
+	if (mount_state(daemon, request, &params, &error) < 0)
+		return error;
+	daemon_count(daemon, 1);
+	err = session_start(&daemon->mounts, &params, &id);
+	if (err < 0)
+		daemon_count(daemon, -1);
+	if (err < 0)
+		return control_error(err, "cannot serve the mount: %s",
+				     strerror(-err));
+	*fd = -1;
+	return json_pack("{s:b, s:I}", "ok", 1, "id", (json_int_t)id);
+}
+
+static int serve_mount(struct client *client, json_t *request, int *fd)
+{
+	struct daemon *daemon = client->daemon;
+	json_t *object;
+	int err = daemon_begin(daemon, true);
+
+	if (err < 0)
+		return answer(client, control_error(err, "the store is being "
+							 "closed"));
+	object = mount_begin(daemon, request, fd);
+	daemon_end(daemon, true);
+	return answer(client, object);
+}
+
+/* ---- umount-wait -------------------------------------------------------- */
+
+static int is_device(void *arg, struct session *session)
+{
+	return strcmp(session->device, arg) == 0;
+}
+
+/* What can be said now; NULL: nothing yet. */
+static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
+{
+	bool closed, gone = false;
+	int err;
+
+	pthread_mutex_lock(&daemon->lock);
+	closed = daemon->closed;
+	err = daemon->close_err;
+	pthread_mutex_unlock(&daemon->lock);
+	if (!closed) {
+		if (daemon_begin(daemon, false) < 0)
+			return NULL; /* it ends: wait until it has */
+		gone = !mounts_each(&daemon->mounts, is_device, device);
+		if (mounts_count(&daemon->mounts) == 0)
+			late = gone = false; /* it is about to end */
+		if (gone || late)
+			err = store_sync(daemon->store);
+		daemon_end(daemon, false);
+		if (!gone && !late)
+			return NULL;
+	}
+	if (err < 0)
+		return control_error(err,
+				     "the last changes could not be saved: %s",
+				     strerror(-err));
+	return json_pack("{s:b, s:b}", "ok", 1, "ended", closed || gone);
+}
+
+/*
+ * The client unmounts when it gets the row; a mount that has not ended some
+ * time after that is held elsewhere (by another name space, or lazily).
+ */
+static int serve_umount(struct client *client, json_t *request)
+{
+	int64_t end = mono_ns() + UMOUNT_MS * INT64_C(1000000);
+	char device[32];
+	int err = control_bytes(request, "device", device, sizeof(device));
+
+	if (err < 0)
+		return answer(client, control_error(-EINVAL, "the request has "
+							     "no \"device\""));
+	err = answer(client,
+		     json_pack("{s:{s:b}}", "row", "waiting", 1));
+	while (err == 0) {
+		struct pollfd fds[] = {
+			{ client->wake, POLLIN, 0 },
+			{ client->socket, 0, 0 },
+		};
+		int64_t left = (end - mono_ns()) / 1000000;
+		json_t *object =
+			umount_answer(client->daemon, device, left <= 0);
+		eventfd_t count;
+
+		if (object)
+			return answer(client, object);
+		if (poll(fds, 2, left <= 0 ? -1 : (int)left) > 0) {
+			if (fds[1].revents & (POLLHUP | POLLERR))
+				err = -EPIPE;
+			if (fds[0].revents)
+				eventfd_read(client->wake, &count);
+		}
+	}
+	return err;
+}
+
+/* ---- Connections -------------------------------------------------------- */
+
+static int serve(struct client *client, struct line_reader *reader)
+{
+	json_error_t json_error;
+	const char *verb;
+	json_t *request;
+	size_t len;
+	char *line;
+	int err = line_read(reader, REQUEST_MS, &line, &len);
+
+	if (err == -EMSGSIZE)
+		answer(client, control_error(err, "the request is too long"));
+	if (err < 0)
+		return err;
+	request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &json_error);
+	if (!json_is_object(request)) {
+		json_decref(request);
+		answer(client, control_error(-EINVAL, "the request is not a "
+						      "JSON object"));
+		return -EPROTO;
+	}
+	verb = json_string_value(json_object_get(request, "verb"));
+	if (verb && strcmp(verb, "mount") == 0)
+		err = serve_mount(client, request, &reader->fd);
+	else if (verb && strcmp(verb, "umount-wait") == 0)
+		err = serve_umount(client, request);
+	else
+		err = serve_verb(client, request);
+	json_decref(request);
+	close_fd(&reader->fd);
+	reader->fd = -1;
+	return err;
+}
+
+static void leave(struct client *client)
+{
+	struct daemon *daemon = client->daemon;
+
+	pthread_mutex_lock(&daemon->lock);
+	close(client->socket);
+	client->socket = -1;
+	close(client->wake);
+	daemon->connected--;
+	pthread_cond_broadcast(&daemon->idle);
+	daemon_changed(daemon);
+	pthread_mutex_unlock(&daemon->lock);
+}
+
+void *client_main(void *arg)
+{
+	struct client *client = arg;
+	struct line_reader reader = { .fd = -1 };
+	int err = -EACCES;
+
+	if (!may_ask(client->daemon, client->socket))
+		answer(client, control_error(err, "only the store's owner and "
+						  "root are answered"));
+	else
+		err = line_reader_init(&reader, client->socket);
+	while (err == 0)
+		err = serve(client, &reader);
+	line_reader_release(&reader);
+	leave(client);
+	return NULL;
+}

@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What each verb of a request does to a store. */
+#include "control.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+#include "util.h"
+
+/* A request being served. */
+struct control {
+	struct fs *fs;
+	struct forest *forest;
+	struct store *store;
+	struct mounts *mounts; /* NULL: none */
+	json_t *request;
+	control_row_fn *fn;
+	void *arg;
+	int ended;     /* what fn ended it with */
+	json_t *error; /* the answer, if it failed */
+	json_t *answer; /* or what is told beside ok */
+};
+
+json_t *control_error(int err, const char *format, ...)
+{
+	char sentence[4096];
+	va_list ap;
+	json_t *text, *error;
+
+	va_start(ap, format);
+	vsnprintf(sentence, sizeof(sentence), format, ap);
+	va_end(ap);
+	text = control_text(sentence);
+	error = json_object();
+	if (!text || !error ||
+	    json_object_set_new(error, "error", text) < 0 ||
+	    json_object_set_new(error, "errno", json_integer(-err)) < 0) {
+		json_decref(error);
+		return NULL;
+	}
+	return error;
+}
+
+int control_bytes(json_t *request, const char *key, char *ret_bytes,
+		  size_t size)
+{
+	json_t *value = json_object_get(request, key);
+
+	if (!value || json_is_null(value))
+		return -ENOENT;
+	return control_untext(value, ret_bytes, size);
+}
+
+static const char *reason(int err)
+{
+	switch (err) {
+	case -EUCLEAN:
+		return "the store is damaged";
+	case -ENOSPC:
+		return "the store or its disk is full";
+	case -EROFS:
+		return "the store was opened read-only";
+	default:
+		return strerror(-err);
+	}
+}
+
+static int set_error(struct control *c, int err, json_t *error)
+{
+	json_decref(c->error);
+	c->error = error;
+	return err;
+}
+
+#define fail(c, err, ...) set_error(c, err, control_error(err, __VA_ARGS__))
+
+/* A sentence for what went wrong with a state called `name`. */
+static int fail_state(struct control *c, const char *verb, const char *name,
+		      int err)
+{
+	switch (err) {
+	case -ENOENT:
+	case -ESTALE:
+		return fail(c, -ENOENT, "cannot %s '%s': there is no such state",
+			    verb, name);
+	case -EEXIST:
+		return fail(c, err, "cannot %s '%s': the name is taken", verb,
+			    name);
+	case -EINVAL:
+		return fail(c, err, "cannot %s '%s': not a possible name",
+			    verb, name);
+	default:
+		return fail(c, err, "cannot %s '%s': %s", verb, name,
+			    reason(err));
+	}
+}
+
+/* An argument that names a state.  -ENOENT, without a word: it is not there. */
+static int argument(struct control *c, const char *key, bool needed,
+		    char name[STATE_NAME_MAX])
+{
+	int err = control_bytes(c->request, key, name, STATE_NAME_MAX);
+
+	if (err == -ENOENT && !needed)
+		return err;
+	if (err == -ENOENT)
+		return fail(c, -EINVAL, "the request has no \"%s\"", key);
+	if (err < 0)
+		return fail(c, err, "\"%s\" is not a name", key);
+	return 0;
+}
+
+static bool flag(struct control *c, const char *key)
+{
+	return json_is_true(json_object_get(c->request, key));
+}
+
+static int tell(struct control *c, const char *key, json_t *value)
+{
+	if (!value || json_object_set_new(c->answer, key, value) < 0)
+		return fail(c, -ENOMEM, "out of memory");
+	return 0;
+}
+
+/* Lock held. */
+static json_t *full_name(struct control *c, struct state *state)
+{
+	char name[NAME_LEN_MAX * 2 + 2];
+
+	state_full_name(c->forest, state, name);
+	return control_text(name);
+}
+
+static int tell_state(struct control *c, json_t *name, uint64_t number)
+{
+	int err = tell(c, "name", name);
+
+	return err < 0 ? err :
+			 tell(c, "number", json_integer((json_int_t)number));
+}
+
+/* ---- Rows --------------------------------------------------------------- */
+
+static json_t *time_text(int64_t ns)
+{
+	char date[64], text[96];
+	time_t sec = (time_t)(ns / 1000000000);
+	long frac = (long)(ns % 1000000000);
+	struct tm tm;
+
+	if (frac < 0) {
+		frac += 1000000000;
+		sec--;
+	}
+	if (!gmtime_r(&sec, &tm) ||
+	    !strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm))
+		return json_null();
+	snprintf(text, sizeof(text), "%s.%09ldZ", date, frac);
+	return json_string(text);
+}
+
+struct row {
+	struct state_info info;
+	char name[NAME_LEN_MAX * 2 + 2];
+};
+
+static json_t *row_json(const struct row *row)
+{
+	const struct state_info *i = &row->info;
+
+	return json_pack(
+		"{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
+		"s:I, s:I}",
+		"name", control_text(row->name), "fork",
+		i->readonly ? control_text(i->fork_name) : json_null(),
+		"snapshot", i->readonly, "number", (json_int_t)i->number,
+		"created", time_text(i->created), "origin",
+		*i->origin_name ? control_text(i->origin_name) : json_null(),
+		"inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
+		"exclusive", (json_int_t)i->exclusive, "snapshots",
+		(json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
+		i->is_default, "version", (json_int_t)i->version, "parent",
+		(json_int_t)i->parent);
+}
+
+static int send_row(struct control *c, const struct row *row)
+{
+	json_t *json = row_json(row);
+
+	if (!json)
+		return fail(c, -ENOMEM, "out of memory");
+	c->ended = c->fn(c->arg, json);
+	json_decref(json);
+	return c->ended;
+}
+
+/* Lock held. */
+static int row_fill(struct control *c, struct state *state, struct row *row)
+{
+	state_full_name(c->forest, state, row->name);
+	return state_info(c->forest, state, &row->info);
+}
+
+enum { ROWS = 256 }; /* gathered in one hold of the lock */
+
+/* Where a list goes on: after this snapshot, if any, of this fork. */
+struct place {
+	bool forks;	/* list forks */
+	bool snapshots; /* list snapshots: of each fork, or of one */
+	char fork[NAME_LEN_MAX + 1];
+	char snapshot[NAME_LEN_MAX + 1];
+	bool in_fork; /* the fork's own row is behind us */
+};
+
+/* The next state of the list; -ENOENT at the end.  Lock held. */
+static int place_next(struct control *c, struct place *place,
+		      struct state **ret_state)
+{
+	struct state *fork, *snapshot;
+	int err;
+
+	if (place->snapshots && place->in_fork &&
+	    state_find(c->forest, 0, place->fork, &fork) == 0 &&
+	    state_next(c->forest, fork->number, place->snapshot, &snapshot) ==
+		    0) {
+		memcpy(place->snapshot, snapshot->name,
+		       sizeof(place->snapshot));
+		*ret_state = snapshot;
+		return 0;
+	}
+	if (!place->forks)
+		return -ENOENT;
+	err = state_next(c->forest, 0, place->fork, &fork);
+	if (err < 0)
+		return err;
+	memcpy(place->fork, fork->name, sizeof(place->fork));
+	place->snapshot[0] = 0;
+	place->in_fork = true;
+	*ret_state = fork;
+	return 0;
+}
+
+static int list_from(struct control *c, struct place *place)
+{
+	_cleanup_free_ struct row *rows = calloc(ROWS, sizeof(*rows));
+	size_t count = ROWS;
+
+	if (!rows)
+		return fail(c, -ENOMEM, "out of memory");
+	while (count == ROWS) {
+		struct state *state;
+		int err = 0;
+
+		store_lock(c->store);
+		for (count = 0; count < ROWS; count++) {
+			err = place_next(c, place, &state);
+			if (err == 0)
+				err = row_fill(c, state, &rows[count]);
+			if (err < 0)
+				break;
+		}
+		store_unlock(c->store);
+		for (size_t i = 0; i < count; i++) {
+			int result = send_row(c, &rows[i]);
+
+			if (result)
+				return result;
+		}
+		if (err < 0 && err != -ENOENT)
+			return fail(c, err, "cannot list the states: %s",
+				    reason(err));
+	}
+	return 0;
+}
+
+/* ---- Verbs -------------------------------------------------------------- */
+
+static int verb_list(struct control *c)
+{
+	struct place place = { .forks = true, .snapshots = flag(c, "all") };
+	char name[STATE_NAME_MAX];
+	struct state *fork;
+	int err = argument(c, "fork", false, name);
+
+	if (err == -ENOENT)
+		return list_from(c, &place);
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &fork);
+	if (err == 0 && fork->fork)
+		err = -ENOTDIR;
+	if (err == 0)
+		memcpy(place.fork, fork->name, sizeof(place.fork));
+	store_unlock(c->store);
+	if (err == -ENOTDIR)
+		return fail(c, -EINVAL,
+			    "cannot list '%s': a snapshot has no snapshots",
+			    name);
+	if (err < 0)
+		return fail_state(c, "list", name, err);
+	place.forks = false;
+	place.snapshots = place.in_fork = true;
+	return list_from(c, &place);
+}
+
+static int verb_show(struct control *c)
+{
+	_cleanup_free_ struct row *row = calloc(1, sizeof(*row));
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = argument(c, "name", true, name);
+
+	if (err < 0)
+		return err;
+	if (!row)
+		return fail(c, -ENOMEM, "out of memory");
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &state);
+	if (err == 0)
+		err = row_fill(c, state, row);
+	store_unlock(c->store);
+	return err < 0 ? fail_state(c, "show", name, err) : send_row(c, row);
+}
+
+static void announce(struct control *c, uint64_t fork, const char *name)
+{
+	if (c->mounts)
+		mounts_name_changed(c->mounts, fork, name);
+}
+
+static int verb_fork(struct control *c)
+{
+	char source_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
+	struct state *source, *fork;
+	json_t *full = NULL;
+	uint64_t number = 0;
+	int err = argument(c, "name", true, name);
+	int have;
+
+	if (err < 0)
+		return err;
+	have = argument(c, "source", false, source_name);
+	if (have < 0 && have != -ENOENT)
+		return have;
+	err = store_throttle(c->store, true);
+	if (err < 0)
+		return fail_state(c, "make", name, err);
+	store_lock(c->store);
+	err = have == 0 ? state_resolve(c->forest, source_name, &source) :
+			  state_source(c->forest, name, &source);
+	if (err < 0) {
+		store_unlock(c->store);
+		if (have == 0)
+			return fail_state(c, "fork", source_name, err);
+		return fail(c, err,
+			    "cannot make '%s': nothing in front of an '@' "
+			    "names a state",
+			    name);
+	}
+	err = state_fork(c->forest, source, name, &fork);
+	if (err == 0) {
+		full = full_name(c, fork);
+		number = fork->number;
+	}
+	store_unlock(c->store);
+	if (err < 0)
+		return fail_state(c, "make", name, err);
+	announce(c, 0, name);
+	return tell_state(c, full, number);
+}
+
+/* Now, as a name: sorts by time, and means the same in any time zone. */
+static void name_of_now(unsigned again, char name[STATE_NAME_MAX])
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	size_t len;
+
+	gmtime_r(&now, &tm);
+	len = strftime(name, STATE_NAME_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	if (again)
+		snprintf(name + len, STATE_NAME_MAX - len, "-%u", again + 1);
+}
+
+static int verb_snap(struct control *c)
+{
+	char fork_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
+	struct state *fork, *snapshot;
+	json_t *full = NULL;
+	uint64_t number = 0, of = 0;
+	bool readonly;
+	int err = argument(c, "fork", true, fork_name);
+	int have;
+
+	if (err < 0)
+		return err;
+	have = argument(c, "name", false, name);
+	if (have < 0 && have != -ENOENT)
+		return have;
+	err = store_throttle(c->store, true);
+	if (err < 0)
+		return fail_state(c, "snapshot", fork_name, err);
+	store_lock(c->store);
+	err = state_resolve(c->forest, fork_name, &fork);
+	if (err < 0) {
+		store_unlock(c->store);
+		return fail_state(c, "snapshot", fork_name, err);
+	}
+	readonly = fork->flags & STATE_READONLY;
+	for (unsigned again = 0;; again++) {
+		if (have < 0)
+			name_of_now(again, name);
+		err = state_snapshot(c->forest, fork, name, &snapshot);
+		if (err != -EEXIST || have == 0)
+			break;
+	}
+	if (err == 0) {
+		full = full_name(c, snapshot);
+		number = snapshot->number;
+		of = fork->number;
+	}
+	store_unlock(c->store);
+	if (err == -EROFS && readonly)
+		return fail(c, -EINVAL,
+			    "cannot snapshot '%s': it is a snapshot",
+			    fork_name);
+	if (err < 0)
+		return fail_state(c, "make snapshot", name, err);
+	announce(c, of, name);
+	return tell_state(c, full, number);
+}
+
+static int verb_rename(struct control *c)
+{
+	char name[STATE_NAME_MAX], to[STATE_NAME_MAX];
+	char old[NAME_LEN_MAX + 1];
+	struct state *state;
+	json_t *full = NULL;
+	uint64_t fork = 0, number = 0;
+	int err = argument(c, "name", true, name);
+
+	if (err == 0)
+		err = argument(c, "to", true, to);
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &state);
+	if (err < 0) {
+		store_unlock(c->store);
+		return fail_state(c, "rename", name, err);
+	}
+	memcpy(old, state->name, sizeof(old));
+	fork = state->fork;
+	number = state->number;
+	err = state_rename(c->forest, state, to);
+	if (err == 0)
+		full = full_name(c, state);
+	store_unlock(c->store);
+	if (err < 0)
+		return fail_state(c, "rename to", to, err);
+	announce(c, fork, old);
+	announce(c, fork, to);
+	return tell_state(c, full, number);
+}
+
+static int verb_rm(struct control *c)
+{
+	char name[STATE_NAME_MAX], own[NAME_LEN_MAX + 1];
+	struct state *state;
+	json_t *full = NULL;
+	uint64_t fork = 0, number = 0;
+	int err = argument(c, "name", true, name);
+
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &state);
+	if (err == 0) {
+		memcpy(own, state->name, sizeof(own));
+		fork = state->fork;
+		number = state->number;
+		full = full_name(c, state);
+		err = state_delete(c->forest, state, flag(c, "recursive"));
+	}
+	store_unlock(c->store);
+	if (err < 0)
+		json_decref(full);
+	if (err == -ENOTEMPTY)
+		return fail(c, err, "cannot delete '%s': it has snapshots",
+			    name);
+	if (err == -EBUSY)
+		return fail(c, err,
+			    "cannot delete '%s': it is the default state, "
+			    "which must be another first",
+			    name);
+	if (err < 0)
+		return fail_state(c, "delete", name, err);
+	announce(c, fork, own);
+	if (c->mounts)
+		mounts_states_gone(c->mounts);
+	return tell_state(c, full, number);
+}
+
+static int verb_default(struct control *c)
+{
+	char name[STATE_NAME_MAX] = "";
+	struct state *state;
+	json_t *full = NULL;
+	uint64_t number = 0;
+	int have = argument(c, "name", false, name);
+	int err;
+
+	if (have < 0 && have != -ENOENT)
+		return have;
+	store_lock(c->store);
+	if (have == 0) {
+		err = state_resolve(c->forest, name, &state);
+		if (err == 0)
+			err = state_set_default(c->forest, state);
+	} else {
+		err = state_default(c->forest, &state);
+	}
+	if (err == 0) {
+		full = full_name(c, state);
+		number = state->number;
+	}
+	store_unlock(c->store);
+	if (err < 0 && have == 0)
+		return fail_state(c, "make the default", name, err);
+	if (err < 0)
+		return fail(c, err, "cannot tell the default state: %s",
+			    reason(err));
+	return tell_state(c, full, number);
+}
+
+static int verb_sync(struct control *c)
+{
+	int err = store_sync(c->store);
+
+	return err < 0 ? fail(c, err, "cannot sync: %s", reason(err)) : 0;
+}
+
+static int add_session(void *arg, struct session *session)
+{
+	json_t *mountpoint = control_text(session->mountpoint);
+	json_t *row = json_pack("{s:I, s:o?, s:s, s:o}", "id",
+				(json_int_t)session->id, "mountpoint",
+				mountpoint, "device", session->device, "state",
+				session->state ?
+					json_integer(
+						(json_int_t)session->state) :
+					json_null());
+
+	return json_array_append_new(arg, row);
+}
+
+static int verb_stat(struct control *c)
+{
+	json_t *sessions = json_array();
+	struct store_stats s;
+	uint64_t states, backlog;
+
+	if (c->mounts && sessions)
+		mounts_each(c->mounts, add_session, sessions);
+	store_stats(c->store, &s);
+	store_lock(c->store);
+	states = forest_count(c->forest);
+	backlog = forest_backlog(c->forest);
+	store_unlock(c->store);
+	json_decref(c->answer);
+	c->answer = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+		"file_bytes", (json_int_t)s.file_bytes, "free_bytes",
+		(json_int_t)s.free_bytes, "limit_bytes",
+		(json_int_t)s.limit_bytes, "avail_bytes",
+		(json_int_t)s.avail_bytes, "pending_bytes",
+		(json_int_t)s.pending_bytes, "memory_bytes",
+		(json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
+		"tick", (json_int_t)s.tick, "states", (json_int_t)states,
+		"backlog", (json_int_t)backlog, "sessions", sessions);
+	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");
+}
+
+static const struct {
+	const char *name;
+	int (*run)(struct control *c);
+} verbs[] = {
+	{ "fork", verb_fork },	   { "snap", verb_snap },
+	{ "list", verb_list },	   { "show", verb_show },
+	{ "rename", verb_rename }, { "rm", verb_rm },
+	{ "default", verb_default }, { "sync", verb_sync },
+	{ "stat", verb_stat },
+};
+
+static int run(struct control *c)
+{
+	const char *verb =
+		json_string_value(json_object_get(c->request, "verb"));
+
+	if (!verb)
+		return fail(c, -EINVAL, "the request has no \"verb\"");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(verb, verbs[i].name) == 0)
+			return verbs[i].run(c);
+	}
+	return fail(c, -EOPNOTSUPP, "this version does not know the verb '%s'",
+		    verb);
+}
+
+int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
+		  control_row_fn *fn, void *arg, json_t **ret_answer)
+{
+	struct control c = {
+		.fs = fs,
+		.forest = fs_forest(fs),
+		.store = forest_store(fs_forest(fs)),
+		.mounts = mounts,
+		.request = request,
+		.fn = fn,
+		.arg = arg,
+		.answer = json_object(),
+	};
+	json_t *answer;
+	int err = c.answer ? run(&c) : -ENOMEM;
+
+	if (err == 0 && json_object_set_new(c.answer, "ok", json_true()) < 0)
+		err = -ENOMEM;
+	answer = err == 0 ? steal(&c.answer) : steal(&c.error);
+	json_decref(c.answer);
+	json_decref(c.error);
+	if (c.ended) {
+		json_decref(answer);
+		return c.ended < 0 ? c.ended : -ECANCELED;
+	}
+	if (!answer)
+		return -ENOMEM;
+	*ret_answer = answer;
+	return 0;
+}
+
+int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
+		json_t **ret_answer)
+{
+	return control_serve(fs, NULL, request, fn, arg, ret_answer);
+}

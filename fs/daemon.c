@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The daemon's life: open, listen, serve, close. */
+#include "daemon.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "mountinfo.h"
+#include "util.h"
+
+enum {
+	START_MS = 10000, /* for the first mount to arrive */
+	LEAVE_MS = 3000,  /* for a mount to end when asked to */
+};
+
+void daemon_block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+static void event(int fd)
+{
+	/* Fails only when it has been signalled very often already. */
+	if (eventfd_write(fd, 1) < 0)
+		return;
+}
+
+void daemon_changed(struct daemon *daemon)
+{
+	event(daemon->wake);
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		if (daemon->clients[i].socket >= 0)
+			event(daemon->clients[i].wake);
+	}
+}
+
+static void session_ended(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	daemon_count(daemon, -1);
+}
+
+void daemon_count(struct daemon *daemon, int sessions)
+{
+	pthread_mutex_lock(&daemon->lock);
+	daemon->sessions += sessions;
+	daemon->mounted |= daemon->sessions > 0;
+	daemon_changed(daemon);
+	pthread_mutex_unlock(&daemon->lock);
+}
+
+int daemon_begin(struct daemon *daemon, bool mounting)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&daemon->lock);
+	if (daemon->ending) {
+		err = -EAGAIN;
+	} else {
+		daemon->busy++;
+		daemon->mounting += mounting;
+	}
+	pthread_mutex_unlock(&daemon->lock);
+	return err;
+}
+
+void daemon_end(struct daemon *daemon, bool mounting)
+{
+	pthread_mutex_lock(&daemon->lock);
+	daemon->busy--;
+	daemon->mounting -= mounting;
+	pthread_cond_broadcast(&daemon->idle);
+	daemon_changed(daemon);
+	pthread_mutex_unlock(&daemon->lock);
+}
+
+/* ---- Opening ------------------------------------------------------------ */
+
+static int fail(char **ret_error, int err, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static int fail(char **ret_error, int err, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	if (vasprintf(ret_error, format, ap) < 0)
+		*ret_error = NULL;
+	va_end(ap);
+	return err;
+}
+
+static int fail_open(char **ret_error, int err, const char *path)
+{
+	switch (err) {
+	case -EBUSY:
+		return fail(ret_error, err,
+			    "the store '%s' is in use by another process",
+			    path);
+	case -ENOENT:
+		return fail(ret_error, err,
+			    "there is no store at '%s' (coppice init makes "
+			    "one)",
+			    path);
+	case -EUCLEAN:
+		return fail(ret_error, err,
+			    "'%s' is not a store, or is damaged", path);
+	case -EPROTONOSUPPORT:
+		return fail(ret_error, err,
+			    "the store '%s' was made by a newer version", path);
+	default:
+		return fail(ret_error, err, "cannot open the store '%s': %s",
+			    path, strerror(-err));
+	}
+}
+
+static int open_store(struct daemon *daemon,
+		      const struct mount_options *options, char **ret_error)
+{
+	struct store_options store_options = { .memory = options->memory };
+	struct fs_options fs_options = { .rmdir_always =
+						 options->rmdir_always };
+	int err = store_open(options->store, &store_options, &daemon->store);
+
+	if (err == 0)
+		err = forest_open(daemon->store, &daemon->forest);
+	if (err == 0)
+		err = fs_create(daemon->forest, &fs_options, &daemon->fs);
+	return err < 0 ? fail_open(ret_error, err, options->store) : 0;
+}
+
+/* Only who holds the store's lock comes here, so a socket there is dead. */
+static int listen_at(struct daemon *daemon, const char *store)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	_cleanup_close_ int dir = -1;
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	mode_t mask;
+	int err;
+
+	dir = open(store, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0 || fstat(dir, &st) < 0)
+		return -errno;
+	daemon->owner = st.st_uid;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -errno;
+	if (unlinkat(dir, "control", 0) < 0 && errno != ENOENT)
+		return -errno;
+	snprintf(address.sun_path, sizeof(address.sun_path),
+		 "/proc/self/fd/%d/control", dir);
+	mask = umask(0177);
+	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ?
+		      -errno :
+		      0;
+	umask(mask);
+	if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
+		err = -errno;
+	if (err == 0)
+		daemon->listen = steal_fd(&fd);
+	return err;
+}
+
+static int open_events(struct daemon *daemon)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	daemon->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return daemon->signals < 0 || daemon->wake < 0 ? -errno : 0;
+}
+
+int daemon_create(const struct mount_options *options,
+		  struct daemon **ret_daemon, char **ret_error)
+{
+	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	int err;
+
+	if (!daemon)
+		return fail(ret_error, -ENOMEM, "out of memory");
+	daemon->listen = daemon->signals = daemon->wake = -1;
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		daemon->clients[i] =
+			(struct client){ .daemon = daemon, .socket = -1 };
+	}
+	pthread_mutex_init(&daemon->lock, NULL);
+	pthread_cond_init(&daemon->idle, NULL);
+	daemon->started = mono_ns();
+	err = open_store(daemon, options, ret_error);
+	if (err == 0) {
+		err = open_events(daemon);
+		if (err == 0)
+			err = listen_at(daemon, options->store);
+		if (err == 0)
+			err = mounts_init(&daemon->mounts, daemon->fs,
+					  session_ended, daemon);
+		if (err < 0)
+			fail(ret_error, err, "cannot serve the store '%s': %s",
+			     options->store, strerror(-err));
+	}
+	if (err < 0) {
+		daemon_destroy(daemon);
+		return err;
+	}
+	*ret_daemon = daemon;
+	return 0;
+}
+
+/* ---- Serving ------------------------------------------------------------ */
+
+static void accept_client(struct daemon *daemon)
+{
+	struct client *client = NULL;
+	pthread_attr_t attr;
+	pthread_t thread;
+	int fd = accept4(daemon->listen, NULL, NULL, SOCK_CLOEXEC);
+	int err = -1;
+
+	if (fd < 0)
+		return;
+	pthread_mutex_lock(&daemon->lock);
+	for (size_t i = 0; i < CLIENTS_MAX && !client; i++) {
+		if (daemon->clients[i].socket < 0)
+			client = &daemon->clients[i];
+	}
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (client) {
+		client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		client->socket = fd;
+		err = client->wake < 0 ? errno :
+					 pthread_create(&thread, &attr,
+							client_main, client);
+		if (err == 0) {
+			daemon->connected++;
+		} else {
+			close_fd(&client->wake);
+			client->socket = -1;
+		}
+	}
+	pthread_attr_destroy(&attr);
+	pthread_mutex_unlock(&daemon->lock);
+	if (err)
+		close(fd);
+}
+
+/* Whether there is nothing left to serve. */
+static bool is_over(struct daemon *daemon, bool *ret_accepts)
+{
+	bool over;
+
+	pthread_mutex_lock(&daemon->lock);
+	over = daemon->sessions == 0 && daemon->mounting == 0 &&
+	       (daemon->mounted ||
+		(daemon->connected == 0 &&
+		 mono_ns() - daemon->started > START_MS * INT64_C(1000000)));
+	if (over)
+		daemon->ending = true;
+	*ret_accepts = daemon->connected < CLIENTS_MAX;
+	pthread_mutex_unlock(&daemon->lock);
+	return over;
+}
+
+static int leave_mount(void *arg, struct session *session)
+{
+	struct mount_entry entry;
+
+	/* It may be in another name space, or moved. */
+	if (mount_entry_find_device(session->device, &entry) == 0)
+		mountpoint_unmount(entry.mountpoint, true);
+	return 0;
+}
+
+static int abort_mount(void *arg, struct session *session)
+{
+	session_abort(session);
+	return 0;
+}
+
+static bool serves_mounts(struct daemon *daemon)
+{
+	bool serves;
+
+	pthread_mutex_lock(&daemon->lock);
+	serves = daemon->sessions > 0;
+	pthread_mutex_unlock(&daemon->lock);
+	return serves;
+}
+
+static void wait_for_mounts(struct daemon *daemon, int ms)
+{
+	int64_t end = mono_ns() + ms * INT64_C(1000000);
+
+	while (serves_mounts(daemon)) {
+		struct pollfd p = { daemon->wake, POLLIN, 0 };
+		int64_t left = (end - mono_ns()) / 1000000;
+		eventfd_t count;
+
+		if (ms >= 0 && left <= 0)
+			return;
+		if (poll(&p, 1, ms < 0 ? -1 : (int)left) > 0)
+			eventfd_read(daemon->wake, &count);
+	}
+}
+
+/* Asked to end: what is mounted goes, used or not. */
+static void leave(struct daemon *daemon)
+{
+	int err;
+
+	pthread_mutex_lock(&daemon->lock);
+	daemon->ending = true;
+	while (daemon->mounting)
+		pthread_cond_wait(&daemon->idle, &daemon->lock);
+	pthread_mutex_unlock(&daemon->lock);
+	err = store_sync(daemon->store);
+	if (err < 0)
+		log_error("cannot save the last changes: %s", strerror(-err));
+	mounts_each(&daemon->mounts, leave_mount, NULL);
+	wait_for_mounts(daemon, LEAVE_MS);
+	mounts_each(&daemon->mounts, abort_mount, NULL);
+	wait_for_mounts(daemon, -1);
+}
+
+static void stop_listening(struct daemon *daemon)
+{
+	char path[PATH_MAX];
+
+	close_fd(&daemon->listen);
+	daemon->listen = -1;
+	snprintf(path, sizeof(path), "%s/control", store_path(daemon->store));
+	if (unlink(path) < 0)
+		log_warning("cannot remove '%s': %s", path, strerror(errno));
+}
+
+static int close_all(struct daemon *daemon)
+{
+	int err;
+
+	/* No one begins any more; who is at work comes to an end. */
+	pthread_mutex_lock(&daemon->lock);
+	for (size_t i = 0; i < CLIENTS_MAX; i++) {
+		if (daemon->clients[i].socket >= 0)
+			shutdown(daemon->clients[i].socket, SHUT_RD);
+	}
+	while (daemon->busy)
+		pthread_cond_wait(&daemon->idle, &daemon->lock);
+	pthread_mutex_unlock(&daemon->lock);
+
+	mounts_release(&daemon->mounts);
+	fs_destroy(steal(&daemon->fs));
+	forest_close(steal(&daemon->forest));
+	err = store_close(steal(&daemon->store));
+	if (err < 0)
+		log_error("cannot save the last changes: %s", strerror(-err));
+
+	pthread_mutex_lock(&daemon->lock);
+	daemon->closed = true;
+	daemon->close_err = err;
+	daemon_changed(daemon);
+	while (daemon->connected)
+		pthread_cond_wait(&daemon->idle, &daemon->lock);
+	pthread_mutex_unlock(&daemon->lock);
+	return err;
+}
+
+int daemon_run(struct daemon *daemon)
+{
+	bool accepts, asked = false;
+
+	while (!is_over(daemon, &accepts) && !asked) {
+		struct pollfd fds[] = {
+			{ daemon->wake, POLLIN, 0 },
+			{ daemon->signals, POLLIN, 0 },
+			{ daemon->listen, POLLIN, 0 },
+		};
+		struct signalfd_siginfo info;
+		eventfd_t count;
+
+		/* Whether the first mount never comes is for the clock. */
+		if (poll(fds, accepts ? 3 : 2, 1000) < 0 && errno != EINTR)
+			break;
+		if (fds[0].revents)
+			eventfd_read(daemon->wake, &count);
+		if (fds[1].revents && read(daemon->signals, &info,
+					   sizeof(info)) == sizeof(info))
+			asked = true;
+		if (accepts && fds[2].revents)
+			accept_client(daemon);
+		pthread_mutex_lock(&daemon->lock);
+		asked |= daemon->ending;
+		pthread_mutex_unlock(&daemon->lock);
+	}
+	leave(daemon);
+	/* The name of the socket goes before the lock that protects it. */
+	stop_listening(daemon);
+	return close_all(daemon);
+}
+
+void daemon_stop(struct daemon *daemon)
+{
+	pthread_mutex_lock(&daemon->lock);
+	daemon->ending = true;
+	daemon_changed(daemon);
+	pthread_mutex_unlock(&daemon->lock);
+}
+
+void daemon_destroy(struct daemon *daemon)
+{
+	if (!daemon)
+		return;
+	fs_destroy(daemon->fs);
+	forest_close(daemon->forest);
+	store_close(daemon->store);
+	close_fd(&daemon->listen);
+	close_fd(&daemon->signals);
+	close_fd(&daemon->wake);
+	pthread_cond_destroy(&daemon->idle);
+	pthread_mutex_destroy(&daemon->lock);
+	free(daemon);
+}

@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Directories: looking up names, and making inodes and names for them.
+ */
+#include "inode.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+
+/* ---- What the callers of several files need ----------------------------- */
+
+int dir_load_rw(struct fs *fs, node_t node, struct vnode *ret)
+{
+	struct state *state;
+	struct vnode dir;
+	int err = vnode_load_rw(fs, node, &dir);
+
+	if (err == -ESTALE && !state_get(fs->forest, NODE_STATE(node), &state))
+		return -ENOENT;
+	if (err)
+		return err;
+	if (!S_ISDIR(dir.inode.mode))
+		return -ENOTDIR;
+	if (!dir.inode.nlink)
+		return -ENOENT;
+	*ret = dir;
+	return 0;
+}
+
+int dir_check_name(const struct vnode *dir, const char *name)
+{
+	if (!*name || !strcmp(name, ".") || !strcmp(name, ".."))
+		return -EINVAL;
+	if (strlen(name) > NAME_LEN_MAX)
+		return -ENAMETOOLONG;
+	if (dir->ino == INO_ROOT && !strcmp(name, SNAPDIR_NAME))
+		return -EEXIST;
+	return 0;
+}
+
+int dir_find(struct vnode *dir, const char *name, uint64_t *ret_slot,
+             struct vnode *ret_child)
+{
+	struct vnode child = *dir;
+	struct dirent_item d;
+	struct item item;
+	uint64_t slot;
+	int err = slot_find(dir->tree, dir->ino, ITEM_DIRENT, 0, name,
+	                    strlen(name), &item);
+
+	if (!err)
+		err = dirent_decode(item.value, item.len, &d);
+	if (err)
+		return err;
+	slot = item.key.off;
+	child.ino = d.ino;
+	err = inode_load(child.tree, child.ino, &child.inode);
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	*ret_slot = slot;
+	*ret_child = child;
+	return 0;
+}
+
+int dirent_put(struct vnode *dir, uint64_t slot, const char *name,
+               const struct vnode *child)
+{
+	struct key key = {.ino = dir->ino, .kind = ITEM_DIRENT, .off = slot};
+	struct dirent_item d = {
+	        .ino = child->ino,
+	        .type = IFTODT(child->inode.mode),
+	        .name_len = (uint8_t)strlen(name),
+	        .name = name,
+	};
+	uint8_t value[TREE_VALUE_MAX];
+
+	return tree_put(dir->tree, &key, value, dirent_encode(&d, value));
+}
+
+int backref_put(struct vnode *child, uint64_t parent, const char *name)
+{
+	struct key key = {.ino = child->ino, .kind = ITEM_BACKREF};
+	struct backref_item b = {
+	        .parent = parent,
+	        .name_len = (uint8_t)strlen(name),
+	        .name = name,
+	};
+	uint8_t value[TREE_VALUE_MAX];
+	int err = slot_free(child->tree, child->ino, ITEM_BACKREF, parent, name,
+	                    strlen(name), &key.off);
+
+	/* Left over from half a change: as good as new. */
+	if (err)
+		return err == -EEXIST ? 0 : err;
+	return tree_put(child->tree, &key, value, backref_encode(&b, value));
+}
+
+int backref_del(struct vnode *child, uint64_t parent, const char *name)
+{
+	struct item item;
+	struct key key;
+	int err = slot_find(child->tree, child->ino, ITEM_BACKREF, parent, name,
+	                    strlen(name), &item);
+
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	key = item.key;
+	return tree_del(child->tree, &key);
+}
+
+int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent)
+{
+	struct key key = {.ino = ino, .kind = ITEM_BACKREF};
+	struct backref_item b;
+	struct item item;
+	int err = tree_seek(tree, &key, &item);
+
+	if (err)
+		return err;
+	if (item.key.ino != ino || item.key.kind != ITEM_BACKREF)
+		return -ENOENT;
+	err = backref_decode(item.value, item.len, &b);
+	if (!err)
+		*ret_parent = b.parent;
+	return err;
+}
+
+/* ---- Look-up ------------------------------------------------------------ */
+
+/* ".." of a directory in a tree. */
+static int lookup_parent(struct fs *fs, struct vnode *dir,
+                         struct fs_entry *ret_entry)
+{
+	const struct state *state = dir->state;
+	struct fs_entry entry = {0};
+	uint64_t parent;
+	int err;
+
+	if (dir->ino != INO_ROOT) {
+		err = dir_parent(dir->tree, dir->ino, &parent);
+		if (err)
+			return err;
+		entry.node = NODE(state->number, parent);
+	} else {
+		entry.node = state->fork ? NODE(state->fork, INO_SNAPDIR)
+		                         : NODE_ROOT;
+	}
+	if (node_kind(entry.node) != NODE_KIND_INODE) {
+		err = space_getattr(fs, entry.node, &entry.st);
+	} else {
+		struct vnode v;
+
+		err = vnode_load(fs, entry.node, &v);
+		if (!err)
+			entry.st = vnode_stat(&v);
+	}
+	if (!err)
+		*ret_entry = entry;
+	return err;
+}
+
+static int lookup_inode(struct fs *fs, node_t parent, const char *name,
+                        enum fs_snapdir snapdir, struct fs_entry *ret_entry)
+{
+	struct vnode dir, child;
+	uint64_t slot;
+	int err = vnode_load(fs, parent, &dir);
+
+	if (err)
+		return err;
+	if (!S_ISDIR(dir.inode.mode))
+		return -ENOTDIR;
+	if (name[0] == '.') {
+		if (!strcmp(name, "."))
+			return *ret_entry = vnode_entry(&dir), 0;
+		if (!strcmp(name, ".."))
+			return lookup_parent(fs, &dir, ret_entry);
+	}
+	if (dir.ino == INO_ROOT && !strcmp(name, SNAPDIR_NAME)) {
+		struct fs_entry entry = {
+		        .node = NODE(dir.state->number, INO_SNAPDIR),
+		};
+
+		if (snapdir == SNAPDIR_DISABLED || dir.state->fork)
+			return -ENOENT;
+		err = space_getattr(fs, entry.node, &entry.st);
+		if (!err)
+			*ret_entry = entry;
+		return err;
+	}
+	err = dir_find(&dir, name, &slot, &child);
+	if (!err)
+		*ret_entry = vnode_entry(&child);
+	return err;
+}
+
+int fs_lookup(struct fs *fs, node_t parent, const char *name,
+              enum fs_snapdir snapdir, struct fs_entry *ret_entry)
+{
+	int err;
+
+	if (!*name)
+		return -ENOENT;
+	if (strlen(name) > NAME_LEN_MAX)
+		return -ENAMETOOLONG;
+	store_lock(fs->store);
+	if (node_kind(parent) == NODE_KIND_INODE)
+		err = lookup_inode(fs, parent, name, snapdir, ret_entry);
+	else if (node_kind(parent) == NODE_KIND_SNAPDIR &&
+	         snapdir == SNAPDIR_DISABLED)
+		err = -ENOENT;
+	else
+		err = space_lookup(fs, parent, name, ret_entry);
+	store_unlock(fs->store);
+	return err;
+}
+
+/* ---- Making ------------------------------------------------------------- */
+
+struct birth {
+	struct fs *fs;
+	node_t parent;
+	const char *name; /* NULL: none */
+	mode_t mode;
+	dev_t rdev;
+	const char *target;
+	struct chunk *target_chunk; /* for a long target */
+	const struct fs_cred *cred;
+};
+
+/* The inode as POSIX wants it in this directory, but for the umask. */
+static struct inode birth_inode(const struct birth *b, const struct vnode *dir)
+{
+	struct timestamp now = time_now();
+	struct inode inode = {
+	        .mode = S_ISLNK(b->mode) ? S_IFLNK | 0777
+	                                 : b->mode & (S_IFMT | 07777),
+	        .nlink = S_ISDIR(b->mode) ? 2
+	                 : b->name        ? 1
+	                                  : 0,
+	        .uid = b->cred->uid,
+	        .gid = b->cred->gid,
+	        .atime = now,
+	        .mtime = now,
+	        .ctime = now,
+	        .btime = now,
+	};
+
+	if (S_ISCHR(b->mode) || S_ISBLK(b->mode))
+		inode.rdev = b->rdev;
+	if (b->target)
+		inode.size = strlen(b->target);
+	if (dir->inode.mode & S_ISGID) {
+		inode.gid = dir->inode.gid;
+		if (S_ISDIR(b->mode))
+			inode.mode |= S_ISGID;
+	}
+	return inode;
+}
+
+static int birth_target(const struct birth *b, struct vnode *child)
+{
+	const struct ext hole = {0};
+	struct ext e = {.kind = EXTENT_INLINE};
+
+	if (!b->target)
+		return 0;
+	if (b->target_chunk)
+		return ext_add_chunk(child, 0, &hole, b->target_chunk);
+	e.len = (uint32_t)strlen(b->target);
+	return ext_replace(child, 0, &hole, &e, (const uint8_t *)b->target);
+}
+
+/* Take back what there is of an inode that could not be made. */
+static void birth_undo(struct vnode *child)
+{
+	struct key key = {.ino = child->ino};
+	struct item item;
+
+	while (!tree_seek(child->tree, &key, &item) &&
+	       item.key.ino == child->ino) {
+		uint64_t chunk = item_chunk(&item);
+		struct key found = item.key;
+
+		if (tree_del(child->tree, &found))
+			break;
+		if (chunk)
+			tree_drop(child->tree, chunk);
+	}
+	child->state->version->blocks -= child->inode.blocks;
+}
+
+static int birth_items(const struct birth *b, const struct heritage *h,
+                       struct vnode *dir, uint64_t slot, struct vnode *child)
+{
+	int err = birth_target(b, child);
+
+	if (!err)
+		err = heritage_give(child, h);
+	if (!err)
+		err = vnode_store(child);
+	if (!err && !b->name)
+		return orphan_add(child);
+	if (!err)
+		err = backref_put(child, dir->ino, b->name);
+	if (!err)
+		err = dirent_put(dir, slot, b->name, child);
+	return err;
+}
+
+static int birth_locked(const struct birth *b, struct want *want,
+                        struct fs_entry *ret_entry)
+{
+	_cleanup_(heritage_release) struct heritage h = {0};
+	struct vnode dir, child;
+	uint64_t slot = 0;
+	int err = dir_load_rw(b->fs, b->parent, &dir);
+
+	if (!err && b->name)
+		err = dir_check_name(&dir, b->name);
+	if (!err && b->name)
+		err = slot_free(dir.tree, dir.ino, ITEM_DIRENT, 0, b->name,
+		                strlen(b->name), &slot);
+	if (err)
+		return err;
+	child = dir;
+	child.inode = birth_inode(b, &dir);
+	err = heritage_take(&dir, &child.inode, b->cred->umask, want, &h);
+	if (!err)
+		err = vnode_begin(&dir);
+	if (err)
+		return err;
+	child.tree = dir.tree;
+	child.ino = store_count(b->fs->store, COUNTER_INO, INO_FIRST);
+	/* Room for it, before anything is changed. */
+	if (!b->name)
+		err = open_add(b->fs, vnode_node(&child), true);
+	if (!err)
+		err = birth_items(b, &h, &dir, slot, &child);
+	if (err) {
+		birth_undo(&child);
+		return err;
+	}
+	dir.state->version->inodes++;
+	*ret_entry = vnode_entry(&child);
+	if (!b->name)
+		return 0;
+	dir.inode.size++;
+	dir.inode.nlink += S_ISDIR(child.inode.mode);
+	vnode_touch(&dir);
+	return vnode_store(&dir);
+}
+
+static int birth_run(const struct birth *b, struct fs_entry *ret_entry)
+{
+	_cleanup_want_ struct want want = {0};
+	struct fs *fs = b->fs;
+	int err = store_throttle(fs->store, true);
+
+	if (err)
+		return err;
+	do {
+		store_lock(fs->store);
+		err = birth_locked(b, &want, ret_entry);
+		store_unlock(fs->store);
+	} while (err == -EAGAIN && !(err = want_fetch(fs, &want)));
+	return err;
+}
+
+/* A long target of a symlink goes in a chunk. */
+static int target_chunk(struct fs *fs, const char *target,
+                        struct chunk **ret_chunk)
+{
+	size_t len = strlen(target);
+	struct chunk *chunk;
+
+	if (!len)
+		return -ENOENT;
+	if (len >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (len <= EXTENT_INLINE_MAX)
+		return 0;
+	chunk = chunk_alloc(fs->store, len);
+	if (!chunk)
+		return -ENOMEM;
+	if (chunk_resize(chunk, (uint32_t)len)) {
+		chunk_unref(chunk);
+		return -ENOMEM;
+	}
+	memcpy(chunk_data(chunk), target, len);
+	*ret_chunk = chunk;
+	return 0;
+}
+
+int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
+            dev_t rdev, const char *target, const struct fs_cred *cred,
+            struct fs_entry *ret_entry)
+{
+	_cleanup_chunk_ struct chunk *chunk = NULL;
+	struct birth b = {fs, parent, name, mode, rdev, target, NULL, cred};
+	int err;
+
+	if (node_kind(parent) != NODE_KIND_INODE) {
+		if (!S_ISDIR(mode))
+			return -EPERM;
+		return space_mkdir(fs, parent, name, ret_entry);
+	}
+	if (S_ISLNK(mode) != !!target)
+		return -EINVAL;
+	if (target) {
+		err = target_chunk(fs, target, &chunk);
+		if (err)
+			return err;
+		b.target_chunk = chunk;
+	}
+	return birth_run(&b, ret_entry);
+}
+
+int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
+               const struct fs_cred *cred, struct fs_entry *ret_entry)
+{
+	struct birth b = {.fs = fs, .parent = parent, .cred = cred};
+
+	b.mode = S_IFREG | (mode & 07777);
+	return birth_run(&b, ret_entry);
+}
+
+/* ---- A further name ----------------------------------------------------- */
+
+static int link_locked(struct fs *fs, node_t node, node_t parent,
+                       const char *name, struct fs_entry *ret_entry)
+{
+	struct open_node *o;
+	struct vnode dir, child;
+	uint64_t slot;
+	int err;
+
+	if (node_kind(parent) != NODE_KIND_INODE ||
+	    node_kind(node) != NODE_KIND_INODE)
+		return -EPERM;
+	if (NODE_STATE(node) != NODE_STATE(parent))
+		return -EXDEV;
+	err = dir_load_rw(fs, parent, &dir);
+	if (!err)
+		err = vnode_load_rw(fs, node, &child);
+	if (!err)
+		err = dir_check_name(&dir, name);
+	if (err)
+		return err;
+	if (S_ISDIR(child.inode.mode))
+		return -EPERM;
+	if (child.inode.nlink >= LINKS_MAX)
+		return -EMLINK;
+	o = open_find(fs, node);
+	if (!child.inode.nlink && !o)
+		return -ENOENT;
+	err = slot_free(dir.tree, dir.ino, ITEM_DIRENT, 0, name, strlen(name),
+	                &slot);
+	if (!err)
+		err = vnode_begin(&dir);
+	if (err)
+		return err;
+	child.tree = dir.tree;
+	if (!child.inode.nlink++) {
+		err = orphan_del(&child);
+		if (!err)
+			o->orphan = false;
+	}
+	child.inode.ctime = time_now();
+	if (!err)
+		err = backref_put(&child, dir.ino, name);
+	if (!err)
+		err = vnode_store(&child);
+	if (!err)
+		err = dirent_put(&dir, slot, name, &child);
+	if (err)
+		return err;
+	dir.inode.size++;
+	vnode_touch(&dir);
+	*ret_entry = vnode_entry(&child);
+	return vnode_store(&dir);
+}
+
+int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
+            struct fs_entry *ret_entry)
+{
+	int err = store_throttle(fs->store, true);
+
+	if (err)
+		return err;
+	store_lock(fs->store);
+	err = link_locked(fs, node, parent, name, ret_entry);
+	store_unlock(fs->store);
+	return err;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Extents: which chunk holds which part of a file, and the counts of blocks
+ * that follow from them.
+ */
+#include "inode.h"
+
+#include <errno.h>
+
+static int ext_decode(const struct item *item, struct ext *ret)
+{
+	struct extent extent;
+	int err = extent_decode(item->value, item->len, &extent);
+
+	if (err)
+		return err;
+	*ret = (struct ext){extent.kind, extent.len, extent.chunk};
+	return 0;
+}
+
+int ext_list(struct tree *tree, uint64_t ino, uint64_t first, size_t count,
+             struct ext *ret)
+{
+	struct key key = {.ino = ino, .kind = ITEM_EXTENT, .off = first};
+	struct cursor cursor;
+	struct item item;
+	int err;
+
+	memset(ret, 0, count * sizeof(*ret));
+	if (count == 1) {
+		err = tree_get(tree, &key, &item);
+		return err == -ENOENT ? 0 : err ? err : ext_decode(&item, ret);
+	}
+	for (err = cursor_seek(&cursor, tree, &key, &item); !err;
+	     err = cursor_next(&cursor, &item)) {
+		if (item.key.ino != ino || item.key.kind != ITEM_EXTENT ||
+		    item.key.off - first >= count)
+			return 0;
+		err = ext_decode(&item, &ret[item.key.off - first]);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int ext_inline(struct tree *tree, uint64_t ino,
+               uint8_t ret_data[EXTENT_INLINE_MAX])
+{
+	struct key key = {.ino = ino, .kind = ITEM_EXTENT};
+	struct extent extent;
+	struct item item;
+	int err = tree_get(tree, &key, &item);
+
+	if (!err)
+		err = extent_decode(item.value, item.len, &extent);
+	if (!err &&
+	    (extent.kind != EXTENT_INLINE || extent.len > EXTENT_INLINE_MAX))
+		err = -EUCLEAN;
+	if (!err)
+		memcpy(ret_data, extent.data, extent.len);
+	return err;
+}
+
+int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
+                const struct ext *to, const uint8_t *data)
+{
+	struct key key = {.ino = v->ino, .kind = ITEM_EXTENT, .off = index};
+	struct version *version = v->state->version;
+	struct extent extent = {to->kind, to->len, to->chunk, data};
+	uint8_t value[TREE_VALUE_MAX];
+	uint64_t more = ext_blocks(to) - ext_blocks(old);
+	int err = 0;
+
+	if (to->kind)
+		err = tree_put(v->tree, &key, value,
+		               extent_encode(&extent, value));
+	else if (old->kind)
+		err = tree_del(v->tree, &key);
+	if (err)
+		return err;
+	if (old->kind == EXTENT_CHUNK &&
+	    (to->kind != EXTENT_CHUNK || to->chunk != old->chunk))
+		tree_drop(v->tree, old->chunk);
+	/* Modulo 2^64: right for a decrease, too. */
+	v->inode.blocks += more;
+	version->blocks += more;
+	return 0;
+}
+
+int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
+                  struct chunk *chunk)
+{
+	struct ext to = {EXTENT_CHUNK, chunk_len(chunk), 0};
+	int err;
+
+	to.chunk = chunk_add(v->tree, chunk,
+	                     old->kind == EXTENT_CHUNK ? old->chunk : 0);
+	err = ext_replace(v, index, old, &to, NULL);
+	if (err)
+		tree_drop(v->tree, to.chunk);
+	return err;
+}
+
+int ext_cut(struct vnode *v, uint64_t first, unsigned budget)
+{
+	struct key key = {.ino = v->ino, .kind = ITEM_EXTENT, .off = first};
+	const struct ext hole = {0};
+	struct item item;
+	struct ext old;
+	int err;
+
+	for (;;) {
+		err = tree_seek(v->tree, &key, &item);
+		if (err == -ENOENT || (!err && (item.key.ino != v->ino ||
+		                                item.key.kind != ITEM_EXTENT)))
+			return vnode_store(v);
+		if (!err && !budget--) {
+			err = vnode_store(v);
+			return err ? err : -EAGAIN;
+		}
+		if (!err)
+			err = ext_decode(&item, &old);
+		if (!err)
+			err = ext_replace(v, item.key.off, &old, &hole, NULL);
+		if (err)
+			break;
+	}
+	/* Keep the count of blocks true for what has been cut. */
+	vnode_store(v);
+	return err;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file system as a whole: its beginning and end, and statfs.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+/* What a crash left behind: the states named in the table. */
+static int leftovers_find(struct fs *fs)
+{
+	struct record record = {0};
+	int err;
+
+	store_lock(fs->store);
+	for (;;) {
+		err = table_next(fs->store, TABLE_ORPHAN, record.key,
+		                 record.key_len, &record);
+		if (err)
+			break;
+		if (record.key_len == 8)
+			err = sweeper_push(fs, be64_get(record.key));
+		if (err)
+			break;
+	}
+	store_unlock(fs->store);
+	return err == -ENOENT ? 0 : err;
+}
+
+int fs_create(struct forest *forest, const struct fs_options *options,
+              struct fs **ret_fs)
+{
+	struct fs *fs = calloc(1, sizeof(*fs));
+	void *zeros;
+	int err;
+
+	if (!fs)
+		return -ENOMEM;
+	fs->forest = forest;
+	fs->store = forest_store(forest);
+	fs->options = *options;
+	fs->chunk_size = store_chunk_size(fs->store);
+	fs->chunk_bits = (unsigned)__builtin_ctz(fs->chunk_size);
+	/* Never written, so that all of it is one page of the kernel's. */
+	zeros = mmap(NULL, fs->chunk_size, PROT_READ,
+	             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (zeros == MAP_FAILED) {
+		free(fs);
+		return -ENOMEM;
+	}
+	fs->zeros = zeros;
+	err = sweeper_start(fs);
+	if (!err)
+		err = leftovers_find(fs);
+	if (err) {
+		fs_destroy(fs);
+		return err;
+	}
+	*ret_fs = fs;
+	return 0;
+}
+
+void fs_destroy(struct fs *fs)
+{
+	if (!fs)
+		return;
+	sweeper_stop(fs);
+	for (size_t i = 0; i < fs->open_buckets; i++) {
+		while (fs->opens[i]) {
+			struct open_node *o = fs->opens[i];
+
+			fs->opens[i] = o->next;
+			free(o);
+		}
+	}
+	free(fs->opens);
+	while (fs->listings) {
+		struct listing *listing = fs->listings;
+
+		fs->listings = listing->next;
+		free(listing);
+	}
+	munmap(fs->zeros, fs->chunk_size);
+	free(fs);
+}
+
+struct forest *fs_forest(struct fs *fs)
+{
+	return fs->forest;
+}
+
+void fs_fsync(struct fs *fs, void (*done)(void *arg, int err), void *arg)
+{
+	store_lock(fs->store);
+	store_when_durable(fs->store, done, arg);
+	store_unlock(fs->store);
+}
+
+int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)
+{
+	enum { BLOCK = 4096 };
+	const fsfilcnt_t inos = (fsfilcnt_t)1 << NODE_INO_BITS;
+	struct statvfs vfs = {
+	        .f_bsize = BLOCK,
+	        .f_frsize = BLOCK,
+	        .f_namemax = NAME_LEN_MAX,
+	        .f_fsid = (unsigned long)(be64_get(store_uuid(fs->store)) ^
+	                                  state),
+	};
+	struct store_stats stats;
+	struct state *s;
+	uint64_t used;
+	int err;
+
+	store_stats(fs->store, &stats);
+	used = stats.file_bytes + stats.pending_bytes;
+	used -= MIN(used, stats.free_bytes);
+	if (state) {
+		store_lock(fs->store);
+		err = state_get(fs->forest, state, &s);
+		if (!err) {
+			used = s->version->blocks << BLOCK_SHIFT;
+			vfs.f_files = inos;
+			vfs.f_ffree = inos - s->version->inodes;
+			vfs.f_favail = vfs.f_ffree;
+		}
+		store_unlock(fs->store);
+		if (err)
+			return err;
+	}
+	vfs.f_bfree = vfs.f_bavail = stats.avail_bytes / BLOCK;
+	vfs.f_blocks = (used + BLOCK - 1) / BLOCK + vfs.f_bfree;
+	*ret_vfs = vfs;
+	return 0;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file system: inodes, directories and files of all states by node
+ * number, with POSIX's rules, and (server.h) the serving of them.  Nothing in
+ * this header knows FUSE.
+ *
+ * A node number is the state's number and the inode's own; state 0 is the
+ * root directory, whose entries are the forks.  Every function takes the
+ * store's lock itself, and may be called from any thread.  Errors are negative
+ * errno values as the system call would give them, but -EUCLEAN for damage,
+ * which the handlers turn into EIO.  Outputs are written only on success.
+ *
+ * Permission to reach a file was checked by the caller (the kernel's
+ * default_permissions); what only the file system can know (a snapshot is
+ * read-only, a state is gone) is checked here.
+ */
+#ifndef COPPICE_FS_H
+#define COPPICE_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "../snapshot/snapshot.h"
+
+struct fs;
+typedef uint64_t node_t;
+
+enum { NODE_INO_BITS = 36 };
+#define NODE(state, ino) ((node_t)(state) << NODE_INO_BITS | (node_t)(ino))
+#define NODE_STATE(node) ((node) >> NODE_INO_BITS)
+#define NODE_INO(node) ((node) & ((UINT64_C(1) << NODE_INO_BITS) - 1))
+#define NODE_ROOT NODE(0, 1)
+
+enum fs_snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_DISABLED };
+
+struct fs_options {
+	bool rmdir_always; /* rmdir of a fork deletes it whatever it holds */
+};
+
+/* The forest stays the caller's. Cleans up orphans a crash left behind. */
+int fs_create(struct forest *forest, const struct fs_options *options,
+	      struct fs **ret_fs);
+void fs_destroy(struct fs *fs); /* takes NULL */
+struct forest *fs_forest(struct fs *fs);
+/*
+ * To be called with the lock held after a fork was made, or its tree replaced,
+ * in another way than by fs_make(): unlinked files that it inherited are
+ * deleted in the background.
+ */
+void fs_adopt(struct fs *fs, struct state *state);
+
+/* Who asks; new inodes are theirs. */
+struct fs_cred {
+	uid_t uid;
+	gid_t gid;
+	mode_t umask; /* taken off modes where no default ACL says otherwise */
+};
+
+struct fs_entry {
+	node_t node;
+	struct stat st;
+	bool fleeting; /* what the name means changes by itself: not to cache */
+};
+
+int fs_lookup(struct fs *fs, node_t parent, const char *name,
+	      enum fs_snapdir snapdir, struct fs_entry *ret_entry);
+int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st);
+/* When the inode was made.  -ENODATA: it is not kept in a tree. */
+int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time);
+
+enum {
+	FS_SET_MODE = 1,
+	FS_SET_UID = 2,
+	FS_SET_GID = 4,
+	FS_SET_SIZE = 8,
+	FS_SET_ATIME = 16,
+	FS_SET_MTIME = 32,
+	FS_SET_ATIME_NOW = 64,
+	FS_SET_MTIME_NOW = 128,
+	FS_SET_KILL_PRIV = 256, /* drop suid, sgid, capability with this */
+};
+int fs_setattr(struct fs *fs, node_t node, unsigned set, const struct stat *to,
+	       struct stat *ret_st);
+
+/* The target, terminated, in a buffer of PATH_MAX bytes. */
+int fs_readlink(struct fs *fs, node_t node, char *ret_target);
+
+/*
+ * A new inode with a name: mode says of what type; rdev for devices, target
+ * for symlinks, else NULL.  In the root directory a directory is a fork, in
+ * .snap a snapshot; nothing else can be made there (-EPERM).
+ */
+int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
+	    dev_t rdev, const char *target, const struct fs_cred *cred,
+	    struct fs_entry *ret_entry);
+/* A new file without a name, open once: see fs_open. */
+int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
+	       const struct fs_cred *cred, struct fs_entry *ret_entry);
+int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
+	    struct fs_entry *ret_entry);
+int fs_unlink(struct fs *fs, node_t parent, const char *name);
+int fs_rmdir(struct fs *fs, node_t parent, const char *name);
+/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. Renames of states included. */
+int fs_rename(struct fs *fs, node_t parent, const char *name,
+	      node_t new_parent, const char *new_name, unsigned flags);
+
+/*
+ * An inode lives on without a name while it is open.  flags as open(2)'s:
+ * -EROFS for writing in a snapshot; O_TRUNC truncates.
+ */
+int fs_open(struct fs *fs, node_t node, int flags);
+void fs_release(struct fs *fs, node_t node);
+
+/*
+ * Bytes of a file as pieces of memory, to be sent from where they lie;
+ * holds references until fs_data_release().
+ */
+struct fs_data {
+	struct iovec *iov;
+	int iov_count;
+	size_t len;
+	void *holds; /* what the pieces lie in */
+};
+int fs_read(struct fs *fs, node_t node, off_t off, size_t size,
+	    struct fs_data *ret_data);
+void fs_data_release(struct fs_data *data);
+
+enum { FS_WRITE_KILL_PRIV = 1 };
+/* All or nothing. */
+int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
+	     size_t size, unsigned flags);
+/* mode as fallocate(2)'s */
+int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len);
+/* whence SEEK_DATA or SEEK_HOLE; -ENXIO */
+int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off);
+/* Shares chunks where offsets allow. Between states too. Bytes, or an error. */
+ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
+		      off_t to_off, size_t len);
+
+/*
+ * Entries after the cookie `off` (0: from the start), in order, until fn says
+ * stop by a nonzero result.  With `plus` the entry's attributes are filled in,
+ * else st has only st_ino and the type in st_mode.
+ * fn is called with the lock held and must not call back.
+ */
+typedef int fs_readdir_fn(void *arg, const char *name,
+			  const struct fs_entry *entry, off_t cookie);
+int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
+	       enum fs_snapdir snapdir, fs_readdir_fn *fn, void *arg);
+
+/* state 0: of the whole store */
+int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs);
+
+/* As the system calls: size 0 asks for the length.  Bytes, or an error. */
+ssize_t fs_getxattr(struct fs *fs, node_t node, const char *name, void *value,
+		    size_t size);
+ssize_t fs_listxattr(struct fs *fs, node_t node, char *list, size_t size);
+/* May be added to flags: an access ACL is set by one who is not in the file's
+ * group, so that sgid goes. */
+enum { FS_XATTR_KILL_SGID = 1 << 16 };
+int fs_setxattr(struct fs *fs, node_t node, const char *name,
+		const void *value, size_t size, int flags);
+int fs_removexattr(struct fs *fs, node_t node, const char *name);
+
+/* Calls done(arg, err) when all changes made so far are on disk. */
+void fs_fsync(struct fs *fs, void (*done)(void *arg, int err), void *arg);
+
+#endif

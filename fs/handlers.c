@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests about inodes, and what all handlers need. */
+#include "handlers.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/xattr.h>
+
+#include "util.h"
+
+enum { MAX_WRITE = 1 << 20, MAX_BACKGROUND = 64 };
+
+/* ---- Answers ------------------------------------------------------------ */
+
+void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err)
+{
+	if (err == -EUCLEAN) {
+		const struct session *session = request_session(req);
+		node_t node = session_node(session, ino);
+
+		log_error("cannot %s inode %ju of state %ju: damaged store",
+			  what, (uintmax_t)NODE_INO(node),
+			  (uintmax_t)NODE_STATE(node));
+		err = -EIO;
+	}
+	fuse_reply_err(req, -err);
+}
+
+struct fs_cred request_cred(fuse_req_t req)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+
+	return (struct fs_cred){ ctx->uid, ctx->gid, ctx->umask };
+}
+
+bool request_kills_priv(const struct session *session, bool asked)
+{
+	/* Where the kernel cannot say whether they go, they always do. */
+	return asked || !(session->wire.agreed & WIRE_HANDLE_KILLPRIV_V2);
+}
+
+double attr_timeout(struct session *session, node_t node)
+{
+	return session_shares(session, NODE_STATE(node)) ? 0 : KEEP_FOR_LONG;
+}
+
+struct stat attr_param(const struct session *session, const struct stat *st)
+{
+	struct stat out = *st;
+
+	out.st_ino = session_ino(session, st->st_ino);
+	return out;
+}
+
+struct fuse_entry_param entry_param(struct session *session, node_t parent,
+				    const struct fs_entry *entry)
+{
+	struct fuse_entry_param param = {
+		.ino = session_ino(session, entry->node),
+		.attr = attr_param(session, &entry->st),
+	};
+
+	if (entry->fleeting)
+		return param;
+	param.attr_timeout = attr_timeout(session, entry->node);
+	param.entry_timeout = attr_timeout(session, parent);
+	return param;
+}
+
+void reply_entry(fuse_req_t req, const char *what, node_t parent,
+		 const struct fs_entry *entry)
+{
+	struct session *session = request_session(req);
+	struct fuse_entry_param param = entry_param(session, parent, entry);
+	int err = known_add(session->known, entry->node);
+
+	if (err < 0)
+		reply_result(req, what, param.ino, err);
+	else if (fuse_reply_entry(req, &param) != 0)
+		known_forget(session->known, entry->node, 1);
+}
+
+void reply_late(const struct late *late)
+{
+	struct session *session = request_session(late->req);
+	struct stat st;
+
+	if (late->err < 0) {
+		reply_result(late->req, late->what, late->ino, late->err);
+		return;
+	}
+	switch (late->kind) {
+	case LATE_RESULT:
+		fuse_reply_err(late->req, 0);
+		break;
+	case LATE_WRITE:
+		fuse_reply_write(late->req, late->written);
+		break;
+	case LATE_ATTR:
+		st = attr_param(session, &late->st);
+		fuse_reply_attr(late->req, &st,
+				attr_timeout(session, late->st.st_ino));
+		break;
+	case LATE_OPEN:
+		if (fuse_reply_open(late->req, &late->fi) != 0) {
+			node_t node = session_node(session, late->ino);
+
+			if (known_close(session->known, node))
+				fs_release(session->fs, node);
+		}
+		break;
+	}
+}
+
+struct late *late_create(const struct late *late)
+{
+	struct late *copy = malloc(sizeof(*copy));
+
+	if (copy) {
+		*copy = *late;
+		session_ref(request_session(late->req));
+	}
+	return copy;
+}
+
+void late_run(void *arg)
+{
+	_cleanup_free_ struct late *late = arg;
+	struct session *session = request_session(late->req);
+
+	pthread_rwlock_rdlock(&session->mounts->policy);
+	reply_late(late);
+	pthread_rwlock_unlock(&session->mounts->policy);
+	session_unref(session);
+}
+
+void reply_changed(node_t node, const struct late *late)
+{
+	struct session *session = request_session(late->req);
+	struct announcement announcement = { .run = late_run };
+	struct late *copy;
+
+	if (session->mounts->count == 1) {
+		reply_late(late);
+		return;
+	}
+	copy = late_create(late);
+	announcement.arg = copy;
+	if (copy && announce_data(session, node, &announcement))
+		return;
+	if (copy)
+		session_unref(session);
+	free(copy);
+	reply_late(late);
+}
+
+/* ---- What the kernel is asked for --------------------------------------- */
+
+static void handle_init(void *userdata, struct fuse_conn_info *conn)
+{
+	static const unsigned wanted =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
+		FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+		FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPORT_SUPPORT |
+		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
+		FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
+		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+	static const unsigned unwanted =
+		FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
+		FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+		FUSE_CAP_FLOCK_LOCKS;
+
+	conn->want |= conn->capable & wanted;
+	conn->want &= ~unwanted;
+	conn->max_write = MAX_WRITE;
+	conn->max_background = MAX_BACKGROUND;
+	conn->time_gran = 1;
+}
+
+/* ---- Inodes ------------------------------------------------------------- */
+
+static void lookup_failed(fuse_req_t req, node_t parent, fuse_ino_t ino,
+			  int err)
+{
+	struct session *session = request_session(req);
+	struct fuse_entry_param none = { 0 };
+
+	/* Names of states appear by themselves. */
+	if (err != -ENOENT || parent == NODE_ROOT ||
+	    NODE_INO(parent) == INO_SNAPDIR ||
+	    session_shares(session, NODE_STATE(parent))) {
+		reply_result(req, "look up a name in", ino, err);
+		return;
+	}
+	atomic_store_explicit(&session->last_negative, mono_ns(),
+			      memory_order_relaxed);
+	none.entry_timeout = KEEP_NEGATIVE;
+	fuse_reply_entry(req, &none);
+}
+
+static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct session *session = request_session(req);
+	node_t parent = session_node(session, ino);
+	struct fs_entry entry = { 0 };
+	int err;
+
+	if (strcmp(name, ".") == 0) { /* NFS wants a node by its number */
+		err = fs_getattr(session->fs, parent, &entry.st);
+		entry.node = parent;
+	} else {
+		err = fs_lookup(session->fs, parent, name, session->snapdir,
+				&entry);
+	}
+	if (err < 0)
+		lookup_failed(req, parent, ino, err);
+	else
+		reply_entry(req, "look up", parent, &entry);
+}
+
+static void handle_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	struct session *session = request_session(req);
+
+	known_forget(session->known, session_node(session, ino), count);
+	fuse_reply_none(req);
+}
+
+static void handle_forget_multi(fuse_req_t req, size_t count,
+				struct fuse_forget_data *forgets)
+{
+	struct session *session = request_session(req);
+
+	for (size_t i = 0; i < count; i++)
+		known_forget(session->known,
+			     session_node(session, forgets[i].ino),
+			     forgets[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
+			   struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	struct late late = { .req = req, .kind = LATE_ATTR, .ino = ino };
+
+	late.what = "get attributes of";
+	late.err = fs_getattr(session->fs, session_node(session, ino),
+			      &late.st);
+	reply_late(&late);
+}
+
+static unsigned attr_set(const struct session *session, int to_set)
+{
+	static const struct {
+		int fuse;
+		unsigned fs;
+	} flags[] = {
+		{ FUSE_SET_ATTR_MODE, FS_SET_MODE },
+		{ FUSE_SET_ATTR_UID, FS_SET_UID },
+		{ FUSE_SET_ATTR_GID, FS_SET_GID },
+		{ FUSE_SET_ATTR_SIZE, FS_SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, FS_SET_ATIME },
+		{ FUSE_SET_ATTR_MTIME, FS_SET_MTIME },
+		{ FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW },
+	};
+	unsigned set = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (to_set & flags[i].fuse)
+			set |= flags[i].fs;
+	}
+	/* In the protocol this bit says: suid and sgid both. */
+	if ((to_set & FUSE_SET_ATTR_KILL_SUID) ||
+	    ((set & FS_SET_SIZE) && request_kills_priv(session, false)))
+		set |= FS_SET_KILL_PRIV;
+	return set;
+}
+
+static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
+			   int to_set, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	struct late late = { .req = req, .kind = LATE_ATTR, .ino = ino };
+	unsigned set = attr_set(session, to_set);
+
+	late.what = "set attributes of";
+	late.err = fs_setattr(session->fs, node, set, attr, &late.st);
+	if (set & FS_SET_SIZE)
+		reply_changed(node, &late);
+	else
+		reply_late(&late);
+}
+
+static void handle_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct session *session = request_session(req);
+	char target[PATH_MAX];
+	int err = fs_readlink(session->fs, session_node(session, ino), target);
+
+	if (err < 0)
+		reply_result(req, "read the symlink that is", ino, err);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void handle_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct session *session = request_session(req);
+	struct statvfs vfs;
+	int err = fs_statfs(session->fs, session->state, &vfs);
+
+	if (err < 0)
+		reply_result(req, "tell the space for", ino, err);
+	else
+		fuse_reply_statfs(req, &vfs);
+}
+
+static void handle_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
+			 void *arg, struct fuse_file_info *fi, unsigned flags,
+			 const void *in, size_t in_size, size_t out_size)
+{
+	fuse_reply_err(req, ENOTTY);
+}
+
+/* ---- Extended attributes ------------------------------------------------ */
+
+static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			    const char *value, size_t size, int flags)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	bool kill_sgid;
+	struct stat st;
+	int err;
+
+	name = wire_setxattr_name(name, &kill_sgid);
+	value = name + strlen(name) + 1;
+	err = fs_setxattr(session->fs, node, name, value, size, flags);
+	if (err == 0 && kill_sgid) {
+		/* An ACL set by one who is not in the file's group. */
+		err = fs_getattr(session->fs, node, &st);
+		if (err == 0 && (st.st_mode & S_ISGID)) {
+			st.st_mode &= ~(mode_t)S_ISGID;
+			err = fs_setattr(session->fs, node, FS_SET_MODE, &st,
+					 &st);
+		}
+	}
+	reply_result(req, "set an attribute of", ino, err);
+}
+
+static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
+			size_t size, ssize_t len)
+{
+	if (len < 0)
+		reply_result(req, "get an attribute of", ino, (int)len);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)len);
+	else
+		fuse_reply_buf(req, value, (size_t)len);
+}
+
+static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
+			    size_t size)
+{
+	struct session *session = request_session(req);
+	_cleanup_free_ char *value = NULL;
+	ssize_t len;
+
+	size = MIN(size, (size_t)XATTR_SIZE_MAX);
+	value = malloc(size + 1);
+	len = value ? fs_getxattr(session->fs, session_node(session, ino),
+				  name, value, size) :
+		      -ENOMEM;
+	reply_xattr(req, ino, value, size, len);
+}
+
+static void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct session *session = request_session(req);
+	_cleanup_free_ char *list = NULL;
+	ssize_t len;
+
+	size = MIN(size, (size_t)XATTR_LIST_MAX);
+	list = malloc(size + 1);
+	len = list ? fs_listxattr(session->fs, session_node(session, ino),
+				  list, size) :
+		     -ENOMEM;
+	reply_xattr(req, ino, list, size, len);
+}
+
+static void handle_removexattr(fuse_req_t req, fuse_ino_t ino,
+			       const char *name)
+{
+	struct session *session = request_session(req);
+
+	reply_result(req, "remove an attribute of", ino,
+		     fs_removexattr(session->fs, session_node(session, ino),
+				    name));
+}
+
+/*
+ * Left out on purpose, and then ENOSYS, of which the kernel makes the best:
+ * flush (there is nothing to do: never asked again), access (the kernel checks
+ * permissions) and the locks (the kernel keeps its own).
+ */
+const struct fuse_lowlevel_ops handlers = {
+	.init = handle_init,
+	.lookup = handle_lookup,
+	.forget = handle_forget,
+	.forget_multi = handle_forget_multi,
+	.getattr = handle_getattr,
+	.setattr = handle_setattr,
+	.readlink = handle_readlink,
+	.mknod = handle_mknod,
+	.mkdir = handle_mkdir,
+	.unlink = handle_unlink,
+	.rmdir = handle_rmdir,
+	.symlink = handle_symlink,
+	.rename = handle_rename,
+	.link = handle_link,
+	.open = handle_open,
+	.read = handle_read,
+	.write = handle_write,
+	.release = handle_release,
+	.fsync = handle_fsync,
+	.opendir = handle_opendir,
+	.readdir = handle_readdir,
+	.readdirplus = handle_readdirplus,
+	.fsyncdir = handle_fsync,
+	.statfs = handle_statfs,
+	.setxattr = handle_setxattr,
+	.getxattr = handle_getxattr,
+	.listxattr = handle_listxattr,
+	.removexattr = handle_removexattr,
+	.create = handle_create,
+	.ioctl = handle_ioctl,
+	.fallocate = handle_fallocate,
+	.copy_file_range = handle_copy_file_range,
+	.lseek = handle_lseek,
+};
+const size_t handlers_size = sizeof(handlers);

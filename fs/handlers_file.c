@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests about files that are open. */
+#include "handlers.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "util.h"
+
+void open_flags(struct session *session, node_t node,
+		struct fuse_file_info *fi)
+{
+	fi->keep_cache = 0;
+	fi->direct_io = 0;
+	if (!session_shares(session, NODE_STATE(node))) {
+		fi->keep_cache = 1;
+		return;
+	}
+	fi->direct_io = 1;
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
+	fi->parallel_direct_writes = 1;
+#endif
+}
+
+/* Open it, and remember that the kernel has it open. */
+static int node_open(struct session *session, node_t node, int flags)
+{
+	int err = fs_open(session->fs, node,
+			  flags & ~(O_CREAT | O_EXCL | O_NOCTTY |
+				    WIRE_KILL_PRIV));
+
+	if (err < 0)
+		return err;
+	err = known_open(session->known, node);
+	if (err < 0)
+		fs_release(session->fs, node);
+	return err;
+}
+
+static void node_close(struct session *session, node_t node)
+{
+	if (known_close(session->known, node))
+		fs_release(session->fs, node);
+}
+
+static bool has_ids(struct session *session, node_t node)
+{
+	struct stat st;
+
+	return fs_getattr(session->fs, node, &st) == 0 &&
+	       (st.st_mode & (S_ISUID | S_ISGID));
+}
+
+/*
+ * The kernel does not expect the mode it knows to change with a write.  To
+ * make it forget attributes alone waits for nothing, so that it may be done
+ * here, before the answer.
+ */
+static void ids_killed(struct session *session, node_t node)
+{
+	wire_inval_inode(session->fd, session_ino(session, node), false);
+}
+
+static int truncate_kills(struct session *session, node_t node)
+{
+	struct stat st = { 0 };
+	bool had_ids = has_ids(session, node);
+	int err = fs_setattr(session->fs, node, FS_SET_KILL_PRIV, &st, &st);
+
+	if (err == 0 && had_ids)
+		ids_killed(session, node);
+	return err;
+}
+
+void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	struct late late = { .req = req, .kind = LATE_OPEN, .ino = ino };
+	int err = node_open(session, node, fi->flags);
+
+	if (err == 0) {
+		if ((fi->flags & O_TRUNC) &&
+		    request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
+			err = truncate_kills(session, node);
+		if (err < 0)
+			node_close(session, node);
+	}
+	if (err < 0) {
+		reply_result(req, "open", ino, err);
+		return;
+	}
+	open_flags(session, node, fi);
+	late.fi = *fi;
+	if (fi->flags & O_TRUNC)
+		reply_changed(node, &late);
+	else
+		reply_late(&late);
+}
+
+/*
+ * Made, or (without O_EXCL) found after all: another mount may have been
+ * quicker than this one's kernel knows.
+ */
+static int make_file(struct session *session, node_t parent, const char *name,
+		     mode_t mode, const struct fs_cred *cred, int flags,
+		     struct fs_entry *ret_entry)
+{
+	int err;
+
+	if (strcmp(name, WIRE_TMPFILE_NAME) == 0) {
+		err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
+		if (err < 0)
+			return err;
+		err = known_open(session->known, ret_entry->node);
+		if (err < 0)
+			fs_release(session->fs, ret_entry->node);
+		return err;
+	}
+	err = fs_make(session->fs, parent, name,
+		      S_IFREG | (mode & ~(mode_t)S_IFMT), 0, NULL, cred,
+		      ret_entry);
+	if (err == -EEXIST && !(flags & O_EXCL)) {
+		err = fs_lookup(session->fs, parent, name, session->snapdir,
+				ret_entry);
+		if (err == 0 && !S_ISREG(ret_entry->st.st_mode))
+			err = -ESTALE; /* the kernel asks again */
+	}
+	if (err < 0)
+		return err;
+	return node_open(session, ret_entry->node, flags);
+}
+
+void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
+		   mode_t mode, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t parent = session_node(session, ino);
+	struct fs_cred cred = request_cred(req);
+	struct fuse_entry_param param;
+	struct fs_entry entry;
+	int err = make_file(session, parent, name, mode, &cred, fi->flags,
+			    &entry);
+
+	if (err == 0) {
+		err = known_add(session->known, entry.node);
+		if (err < 0)
+			node_close(session, entry.node);
+	}
+	if (err < 0) {
+		reply_result(req, "make a file in", ino, err);
+		return;
+	}
+	param = entry_param(session, parent, &entry);
+	open_flags(session, entry.node, fi);
+	if (fuse_reply_create(req, &param, fi) != 0) {
+		node_close(session, entry.node);
+		known_forget(session->known, entry.node, 1);
+	}
+}
+
+void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+
+	node_close(session, session_node(session, ino));
+	fuse_reply_err(req, 0);
+}
+
+void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		 struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	struct fs_data data;
+	int err;
+
+	/* Before it is read: a change after this makes it be forgotten. */
+	known_mark_cached(session->known, node);
+	err = fs_read(session->fs, node, off, size, &data);
+	if (err < 0) {
+		reply_result(req, "read", ino, err);
+		return;
+	}
+	fuse_reply_iov(req, data.iov, data.iov_count);
+	fs_data_release(&data);
+}
+
+/*
+ * In a shared state the kernel's idea of where the file ends may be old: to
+ * append is done at the true end, one at a time.
+ */
+static int append(struct session *session, node_t node, const char *data,
+		  size_t size, unsigned flags)
+{
+	struct stat st;
+	int err;
+
+	pthread_mutex_lock(&session->mounts->append);
+	err = fs_getattr(session->fs, node, &st);
+	if (err == 0)
+		err = fs_write(session->fs, node, st.st_size, data, size,
+			       flags);
+	pthread_mutex_unlock(&session->mounts->append);
+	return err;
+}
+
+void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data,
+		  size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	struct late late = { .req = req, .kind = LATE_WRITE, .ino = ino };
+	unsigned flags = 0;
+	bool had_ids = false;
+
+	if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV)) {
+		flags = FS_WRITE_KILL_PRIV;
+		had_ids = has_ids(session, node);
+	}
+	late.what = "write";
+	late.written = size;
+	if ((fi->flags & O_APPEND) && !fi->writepage &&
+	    session_shares(session, NODE_STATE(node)))
+		late.err = append(session, node, data, size, flags);
+	else
+		late.err = fs_write(session->fs, node, off, data, size, flags);
+	if (late.err == 0 && had_ids)
+		ids_killed(session, node);
+	/*
+	 * A page of a mapping that is written back is locked meanwhile: its
+	 * answer must wait for nobody who may wait for it.
+	 */
+	if (late.err < 0 || fi->writepage)
+		reply_late(&late);
+	else
+		reply_changed(node, &late);
+}
+
+static void synced(void *arg, int err)
+{
+	struct late *late = arg;
+	struct session *session = request_session(late->req);
+
+	late->err = err;
+	reply_late(late); /* which frees the request */
+	session_unref(session);
+	free(late);
+}
+
+void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
+		  struct fuse_file_info *fi)
+{
+	struct late late = { .req = req, .kind = LATE_RESULT, .ino = ino };
+	struct late *copy;
+
+	late.what = "sync";
+	copy = late_create(&late);
+	if (copy)
+		fs_fsync(request_session(req)->fs, synced, copy);
+	else
+		reply_result(req, "sync", ino, -ENOMEM);
+}
+
+/*
+ * Nothing in these requests says whether the caller may keep suid and sgid;
+ * root may.
+ */
+static int kill_priv_of_others(fuse_req_t req, node_t node)
+{
+	struct stat st = { 0 };
+
+	if (fuse_req_ctx(req)->uid == 0)
+		return 0;
+	return fs_setattr(request_session(req)->fs, node, FS_SET_KILL_PRIV,
+			  &st, &st);
+}
+
+void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
+		      off_t len, struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	struct late late = { .req = req, .kind = LATE_RESULT, .ino = ino };
+	bool had_ids = has_ids(session, node);
+
+	late.what = "allocate space in";
+	late.err = fs_fallocate(session->fs, node, mode, off, len);
+	if (late.err == 0)
+		late.err = kill_priv_of_others(req, node);
+	if (late.err == 0 && had_ids)
+		ids_killed(session, node);
+	reply_changed(node, &late);
+}
+
+void handle_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+		  struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+	off_t found;
+	int err = fs_seek(session->fs, session_node(session, ino), off, whence,
+			  &found);
+
+	if (err < 0)
+		reply_result(req, "seek in", ino, err);
+	else
+		fuse_reply_lseek(req, found);
+}
+
+void handle_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			    struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+			    off_t off_out, struct fuse_file_info *fi_out,
+			    size_t len, int flags)
+{
+	struct session *session = request_session(req);
+	node_t to = session_node(session, ino_out);
+	struct late late = { .req = req, .kind = LATE_WRITE, .ino = ino_out };
+	bool had_ids = has_ids(session, to);
+	ssize_t n = fs_copy_range(session->fs, session_node(session, ino_in),
+				  off_in, to, off_out, len);
+
+	late.what = "copy to";
+	if (n > 0)
+		late.err = kill_priv_of_others(req, to);
+	else
+		late.err = (int)n;
+	late.written = n < 0 ? 0 : (size_t)n;
+	if (late.err == 0 && had_ids)
+		ids_killed(session, to);
+	reply_changed(to, &late);
+}

@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Inodes: from a node number to the inode in its state's tree, attributes,
+ * and the rules for who may keep suid, sgid and capabilities.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum node_kind node_kind(node_t node)
+{
+	uint64_t ino = NODE_INO(node);
+
+	if (NODE_STATE(node))
+		return ino == INO_SNAPDIR ? NODE_KIND_SNAPDIR : NODE_KIND_INODE;
+	if (node == NODE_ROOT)
+		return NODE_KIND_ROOT;
+	return ino & INO_LINK ? NODE_KIND_LINK : NODE_KIND_INODE;
+}
+
+struct timestamp time_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (struct timestamp){ts.tv_sec, (uint32_t)ts.tv_nsec};
+}
+
+static struct timespec time_spec(struct timestamp t)
+{
+	return (struct timespec){.tv_sec = t.sec, .tv_nsec = t.nsec};
+}
+
+static struct timestamp time_stamp(struct timespec t)
+{
+	return (struct timestamp){t.tv_sec, (uint32_t)t.tv_nsec};
+}
+
+struct stat inode_stat(const struct fs *fs, node_t node,
+                       const struct inode *inode)
+{
+	return (struct stat){
+	        .st_ino = node,
+	        .st_mode = inode->mode,
+	        .st_nlink = inode->nlink,
+	        .st_uid = inode->uid,
+	        .st_gid = inode->gid,
+	        .st_rdev = inode->rdev,
+	        .st_size = (off_t)inode->size,
+	        .st_blksize = (blksize_t)fs->chunk_size,
+	        .st_blocks = (blkcnt_t)inode->blocks,
+	        .st_atim = time_spec(inode->atime),
+	        .st_mtim = time_spec(inode->mtime),
+	        .st_ctim = time_spec(inode->ctime),
+	};
+}
+
+int inode_load(struct tree *tree, uint64_t ino, struct inode *ret)
+{
+	struct key key = {.ino = ino, .kind = ITEM_INODE};
+	struct item item;
+	int err = tree_get(tree, &key, &item);
+
+	return err ? err : inode_decode(item.value, item.len, ret);
+}
+
+int inode_store(struct tree *tree, uint64_t ino, const struct inode *inode)
+{
+	struct key key = {.ino = ino, .kind = ITEM_INODE};
+	uint8_t value[INODE_LEN_MAX];
+
+	return tree_put(tree, &key, value, inode_encode(inode, value));
+}
+
+int vnode_load(struct fs *fs, node_t node, struct vnode *ret)
+{
+	struct vnode v = {.fs = fs, .ino = NODE_INO(node)};
+	int err;
+
+	if (node_kind(node) != NODE_KIND_INODE)
+		return -EPERM;
+	err = state_get(fs->forest, NODE_STATE(node), &v.state);
+	if (err)
+		return err;
+	v.tree = &v.state->version->tree;
+	err = inode_load(v.tree, v.ino, &v.inode);
+	if (err)
+		return err == -ENOENT ? -ESTALE : err;
+	*ret = v;
+	return 0;
+}
+
+int vnode_load_rw(struct fs *fs, node_t node, struct vnode *ret)
+{
+	struct vnode v;
+	int err = vnode_load(fs, node, &v);
+
+	if (err)
+		return err;
+	if (v.state->flags & STATE_READONLY)
+		return -EROFS;
+	*ret = v;
+	return 0;
+}
+
+int vnode_begin(struct vnode *v)
+{
+	return state_edit(v->state, &v->tree);
+}
+
+int vnode_store(struct vnode *v)
+{
+	return inode_store(v->tree, v->ino, &v->inode);
+}
+
+node_t vnode_node(const struct vnode *v)
+{
+	return NODE(v->state->number, v->ino);
+}
+
+struct stat vnode_stat(const struct vnode *v)
+{
+	return inode_stat(v->fs, vnode_node(v), &v->inode);
+}
+
+struct fs_entry vnode_entry(const struct vnode *v)
+{
+	return (struct fs_entry){
+	        .node = vnode_node(v),
+	        .st = vnode_stat(v),
+	};
+}
+
+void vnode_touch(struct vnode *v)
+{
+	v->inode.mtime = v->inode.ctime = time_now();
+}
+
+int vnode_kill_priv(struct vnode *v, bool ids)
+{
+	int err;
+
+	if (ids) {
+		v->inode.mode &= ~(uint32_t)S_ISUID;
+		/* Without the right to execute it meant mandatory locks. */
+		if (v->inode.mode & S_IXGRP)
+			v->inode.mode &= ~(uint32_t)S_ISGID;
+	}
+	err = xattr_del(v, XATTR_CAPABILITY);
+	return err == -ENODATA ? 0 : err;
+}
+
+/* ---- Chunks that may have to be fetched --------------------------------- */
+
+int want_chunk(struct fs *fs, struct want *want, uint64_t number,
+               struct chunk **ret_chunk, bool *ret_writable)
+{
+	struct chunk *chunk = chunk_find(fs->store, number, ret_writable);
+
+	if (!chunk && want->number == number && want->chunk) {
+		chunk = chunk_ref(want->chunk);
+		if (ret_writable)
+			*ret_writable = false;
+	}
+	if (!chunk) {
+		want->number = number;
+		return -EAGAIN;
+	}
+	*ret_chunk = chunk;
+	return 0;
+}
+
+int want_fetch(struct fs *fs, struct want *want)
+{
+	int err;
+
+	if (!want->number)
+		return 0;
+	chunk_unref(want->chunk);
+	want->chunk = NULL;
+	err = chunk_load(fs->store, want->number, &want->chunk);
+	/* Freed meanwhile: the tree names another by now. */
+	return err == -ENOENT ? 0 : err;
+}
+
+void want_release(struct want *want)
+{
+	chunk_unref(want->chunk);
+	*want = (struct want){0};
+}
+
+/* ---- Attributes --------------------------------------------------------- */
+
+int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+{
+	struct vnode v;
+	int err;
+
+	store_lock(fs->store);
+	if (node_kind(node) != NODE_KIND_INODE) {
+		err = space_getattr(fs, node, ret_st);
+	} else {
+		err = vnode_load(fs, node, &v);
+		if (!err)
+			*ret_st = vnode_stat(&v);
+	}
+	store_unlock(fs->store);
+	return err;
+}
+
+int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time)
+{
+	struct vnode v;
+	int err;
+
+	store_lock(fs->store);
+	err = vnode_load(fs, node, &v);
+	if (!err)
+		*ret_time = time_spec(v.inode.btime);
+	store_unlock(fs->store);
+	return err == -EPERM ? -ENODATA : err;
+}
+
+/* The access ACL follows the mode. */
+static int setattr_acl(struct vnode *v, uint32_t mode, struct want *want,
+                       uint8_t **ret_acl, size_t *ret_len)
+{
+	int err = xattr_value(v, XATTR_ACL_ACCESS, want, ret_acl, ret_len);
+
+	if (err == -ENODATA)
+		return 0;
+	if (!err)
+		acl_chmod(*ret_acl, *ret_len, mode);
+	return err;
+}
+
+void inode_set(struct inode *inode, unsigned set, const struct stat *to)
+{
+	inode->ctime = time_now();
+	if (set & FS_SET_UID)
+		inode->uid = to->st_uid;
+	if (set & FS_SET_GID)
+		inode->gid = to->st_gid;
+	if (set & FS_SET_MODE)
+		inode->mode = (inode->mode & S_IFMT) | (to->st_mode & 07777);
+	if (set & FS_SET_SIZE)
+		inode->mtime = inode->ctime;
+	if (set & FS_SET_ATIME_NOW)
+		inode->atime = inode->ctime;
+	else if (set & FS_SET_ATIME)
+		inode->atime = time_stamp(to->st_atim);
+	if (set & FS_SET_MTIME_NOW)
+		inode->mtime = inode->ctime;
+	else if (set & FS_SET_MTIME)
+		inode->mtime = time_stamp(to->st_mtim);
+}
+
+static int setattr_check(const struct vnode *v, unsigned set,
+                         const struct stat *to)
+{
+	if (!(set & FS_SET_SIZE))
+		return 0;
+	if (S_ISDIR(v->inode.mode))
+		return -EISDIR;
+	if (!S_ISREG(v->inode.mode) || to->st_size < 0)
+		return -EINVAL;
+	return to->st_size > FILE_SIZE_MAX ? -EFBIG : 0;
+}
+
+static int setattr_apply(struct vnode *v, unsigned set, const struct stat *to)
+{
+	bool chown =
+	        (set & (FS_SET_UID | FS_SET_GID)) && !S_ISDIR(v->inode.mode);
+	int err = 0;
+
+	if (chown || (set & (FS_SET_SIZE | FS_SET_KILL_PRIV)))
+		err = vnode_kill_priv(v, chown || (set & FS_SET_KILL_PRIV));
+	/* After that: a mode that is asked for in the same call stands. */
+	if (!err)
+		inode_set(&v->inode, set, to);
+	return err;
+}
+
+static int setattr_locked(struct fs *fs, node_t node, unsigned set,
+                          const struct stat *to, struct want *want,
+                          bool *ret_finish, struct stat *ret_st)
+{
+	_cleanup_free_ uint8_t *acl = NULL;
+	size_t acl_len = 0;
+	struct vnode v;
+	int err;
+
+	if (node_kind(node) != NODE_KIND_INODE) {
+		err = space_setattr(fs, node, set, to);
+		return err ? err : space_getattr(fs, node, ret_st);
+	}
+	err = vnode_load_rw(fs, node, &v);
+	if (!err)
+		err = setattr_check(&v, set, to);
+	if (!err && (set & FS_SET_MODE))
+		err = setattr_acl(&v, to->st_mode, want, &acl, &acl_len);
+	if (!err)
+		err = vnode_begin(&v);
+	if (!err && (set & FS_SET_SIZE)) {
+		err = file_clear_tail(&v, (uint64_t)to->st_size);
+		*ret_finish = err == -EAGAIN;
+	}
+	if (!err && acl)
+		err = xattr_put(&v, XATTR_ACL_ACCESS, acl, acl_len, NULL);
+	if (!err)
+		err = setattr_apply(&v, set, to);
+	if (!err && (set & FS_SET_SIZE)) {
+		err = file_resize(&v, (uint64_t)to->st_size);
+		if (err == -EAGAIN) {
+			*ret_finish = true;
+			err = 0;
+		}
+	} else if (!err) {
+		err = vnode_store(&v);
+	}
+	if (!err)
+		*ret_st = vnode_stat(&v);
+	return err;
+}
+
+int fs_setattr(struct fs *fs, node_t node, unsigned set, const struct stat *to,
+               struct stat *ret_st)
+{
+	_cleanup_want_ struct want want = {0};
+	int err = store_throttle(fs->store, false), more = 0;
+
+	if (err)
+		return err;
+	do {
+		bool finish = false;
+
+		store_lock(fs->store);
+		err = setattr_locked(fs, node, set, to, &want, &finish, ret_st);
+		store_unlock(fs->store);
+		if (finish)
+			more = orphan_finish(fs, node);
+		else if (err == -EAGAIN)
+			more = want_fetch(fs, &want);
+	} while (err == -EAGAIN && !more);
+	return err == -EAGAIN ? more : err;
+}
+
+/* ---- Symlinks ----------------------------------------------------------- */
+
+static int readlink_locked(struct fs *fs, node_t node, struct want *want,
+                           char *ret_target)
+{
+	_cleanup_chunk_ struct chunk *chunk = NULL;
+	uint8_t data[EXTENT_INLINE_MAX];
+	struct vnode v;
+	struct ext e;
+	int err;
+
+	if (node_kind(node) != NODE_KIND_INODE)
+		return space_readlink(fs, node, ret_target);
+	err = vnode_load(fs, node, &v);
+	if (err)
+		return err;
+	if (!S_ISLNK(v.inode.mode))
+		return -EINVAL;
+	err = ext_list(v.tree, v.ino, 0, 1, &e);
+	if (err)
+		return err;
+	if (ext_data(&e) != v.inode.size || e.len >= PATH_MAX)
+		return -EUCLEAN;
+	if (e.kind == EXTENT_INLINE) {
+		err = ext_inline(v.tree, v.ino, data);
+		if (!err)
+			memcpy(ret_target, data, e.len);
+	} else {
+		err = want_chunk(fs, want, e.chunk, &chunk, NULL);
+		if (!err && chunk_len(chunk) < e.len)
+			err = -EUCLEAN;
+		if (!err)
+			memcpy(ret_target, chunk_data(chunk), e.len);
+	}
+	if (!err)
+		ret_target[e.len] = '\0';
+	return err;
+}
+
+int fs_readlink(struct fs *fs, node_t node, char *ret_target)
+{
+	_cleanup_want_ struct want want = {0};
+	int err;
+
+	do {
+		store_lock(fs->store);
+		err = readlink_locked(fs, node, &want, ret_target);
+		store_unlock(fs->store);
+	} while (err == -EAGAIN && !(err = want_fetch(fs, &want)));
+	return err;
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Nodes the kernel knows: per state a table with open addressing, in which an
+ * entry lies at or after the place its number hashes to.
+ */
+#include "known.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "util.h"
+
+struct entry {
+	uint64_t ino;	  /* 0: free */
+	uint64_t lookups; /* grows by one a revalidation: 32 bits overflow */
+	uint32_t opens;
+	bool cached;
+};
+
+struct family { /* the nodes of one state */
+	struct family *next;
+	uint64_t state;
+	size_t used;
+	size_t mask; /* places - 1 */
+	struct entry *places;
+};
+
+enum { BUCKETS = 256, PLACES_MIN = 8 };
+
+struct known {
+	pthread_mutex_t lock; /* guards all of it */
+	struct family *buckets[BUCKETS];
+};
+
+int known_create(struct known **ret_known)
+{
+	struct known *known = calloc(1, sizeof(*known));
+
+	if (!known)
+		return -ENOMEM;
+	pthread_mutex_init(&known->lock, NULL);
+	*ret_known = known;
+	return 0;
+}
+
+static void family_free(struct family *family)
+{
+	free(family->places);
+	free(family);
+}
+
+void known_destroy(struct known *known)
+{
+	if (!known)
+		return;
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (known->buckets[i]) {
+			struct family *family = known->buckets[i];
+
+			known->buckets[i] = family->next;
+			family_free(family);
+		}
+	}
+	pthread_mutex_destroy(&known->lock);
+	free(known);
+}
+
+static size_t home(const struct family *family, uint64_t ino)
+{
+	return (ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & family->mask;
+}
+
+static struct family **family_find(struct known *known, uint64_t state)
+{
+	struct family **at = &known->buckets[state % BUCKETS];
+
+	while (*at && (*at)->state != state)
+		at = &(*at)->next;
+	return at;
+}
+
+static struct entry *entry_find(struct family *family, uint64_t ino)
+{
+	for (size_t i = home(family, ino);; i = (i + 1) & family->mask) {
+		if (family->places[i].ino == ino)
+			return &family->places[i];
+		if (!family->places[i].ino)
+			return NULL;
+	}
+}
+
+static struct entry *entry_place(struct family *family, uint64_t ino)
+{
+	size_t i = home(family, ino);
+
+	while (family->places[i].ino)
+		i = (i + 1) & family->mask;
+	return &family->places[i];
+}
+
+static int family_resize(struct family *family, size_t places)
+{
+	struct entry *old = family->places;
+	size_t old_places = family->mask + 1;
+	struct entry *fresh = calloc(places, sizeof(*fresh));
+
+	if (!fresh)
+		return -ENOMEM;
+	family->places = fresh;
+	family->mask = places - 1;
+	for (size_t i = 0; old && i < old_places; i++) {
+		if (old[i].ino)
+			*entry_place(family, old[i].ino) = old[i];
+	}
+	free(old);
+	return 0;
+}
+
+static int family_create(uint64_t state, struct family **ret_family)
+{
+	struct family *family = calloc(1, sizeof(*family));
+
+	if (!family)
+		return -ENOMEM;
+	family->state = state;
+	if (family_resize(family, PLACES_MIN) < 0) {
+		free(family);
+		return -ENOMEM;
+	}
+	*ret_family = family;
+	return 0;
+}
+
+/* The entry of the node, made if there is none; -ENOMEM. */
+static int entry_get(struct known *known, node_t node, struct entry **ret_entry)
+{
+	struct family **at = family_find(known, NODE_STATE(node));
+	uint64_t ino = NODE_INO(node);
+	struct entry *entry;
+	int err;
+
+	if (!*at) {
+		err = family_create(NODE_STATE(node), at);
+		if (err < 0)
+			return err;
+	}
+	entry = entry_find(*at, ino);
+	if (!entry) {
+		size_t places = (*at)->mask + 1;
+
+		if (((*at)->used + 1) * 4 > places * 3) {
+			err = family_resize(*at, places * 2);
+			if (err < 0)
+				return err;
+		}
+		entry = entry_place(*at, ino);
+		*entry = (struct entry){ .ino = ino };
+		(*at)->used++;
+	}
+	*ret_entry = entry;
+	return 0;
+}
+
+static struct entry *entry_look(struct known *known, node_t node)
+{
+	struct family *family = *family_find(known, NODE_STATE(node));
+
+	return family ? entry_find(family, NODE_INO(node)) : NULL;
+}
+
+/* Remove it if nothing speaks for it any more. */
+static void entry_settle(struct known *known, node_t node, struct entry *entry)
+{
+	struct family **at = family_find(known, NODE_STATE(node));
+	struct family *family = *at;
+	size_t hole = (size_t)(entry - family->places);
+
+	if (entry->lookups || entry->opens)
+		return;
+	/* Move up what could no longer be found across the hole. */
+	for (size_t i = (hole + 1) & family->mask; family->places[i].ino;
+	     i = (i + 1) & family->mask) {
+		size_t wish = home(family, family->places[i].ino);
+
+		if (((i - wish) & family->mask) >=
+		    ((i - hole) & family->mask)) {
+			family->places[hole] = family->places[i];
+			hole = i;
+		}
+	}
+	family->places[hole] = (struct entry){ 0 };
+	family->used--;
+	if (family->used == 0) {
+		*at = family->next;
+		family_free(family);
+	} else if (family->mask + 1 > PLACES_MIN &&
+		   family->used * 8 < family->mask + 1) {
+		/* A table that stays too large does no harm. */
+		family_resize(family, (family->mask + 1) / 2);
+	}
+}
+
+int known_add(struct known *known, node_t node)
+{
+	struct entry *entry;
+	int err;
+
+	pthread_mutex_lock(&known->lock);
+	err = entry_get(known, node, &entry);
+	if (err == 0)
+		entry->lookups++;
+	pthread_mutex_unlock(&known->lock);
+	return err;
+}
+
+void known_forget(struct known *known, node_t node, uint64_t count)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	if (entry) {
+		entry->lookups -= MIN(count, entry->lookups);
+		entry_settle(known, node, entry);
+	}
+	pthread_mutex_unlock(&known->lock);
+}
+
+int known_open(struct known *known, node_t node)
+{
+	struct entry *entry;
+	int err;
+
+	pthread_mutex_lock(&known->lock);
+	err = entry_get(known, node, &entry);
+	if (err == 0)
+		entry->opens++;
+	pthread_mutex_unlock(&known->lock);
+	return err;
+}
+
+bool known_close(struct known *known, node_t node)
+{
+	struct entry *entry;
+	bool was_open = false;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	if (entry && entry->opens) {
+		was_open = true;
+		entry->opens--;
+		entry_settle(known, node, entry);
+	}
+	pthread_mutex_unlock(&known->lock);
+	return was_open;
+}
+
+void known_mark_cached(struct known *known, node_t node)
+{
+	struct entry *entry;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	if (entry)
+		entry->cached = true;
+	pthread_mutex_unlock(&known->lock);
+}
+
+bool known_take_cached(struct known *known, node_t node)
+{
+	struct entry *entry;
+	bool cached = false;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	if (entry) {
+		cached = entry->cached;
+		entry->cached = false;
+	}
+	pthread_mutex_unlock(&known->lock);
+	return cached;
+}
+
+int known_list(struct known *known, uint64_t state, bool in_use,
+	       node_t **ret_nodes, size_t *ret_count)
+{
+	struct family *family;
+	node_t *nodes = NULL;
+	size_t count = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&known->lock);
+	family = *family_find(known, state);
+	if (family) {
+		nodes = malloc(family->used * sizeof(*nodes));
+		if (!nodes)
+			err = -ENOMEM;
+		for (size_t i = 0; !err && i <= family->mask; i++) {
+			const struct entry *entry = &family->places[i];
+
+			if (entry->ino &&
+			    (!in_use || entry->opens || entry->cached))
+				nodes[count++] = NODE(state, entry->ino);
+		}
+	}
+	pthread_mutex_unlock(&known->lock);
+	if (err < 0)
+		return err;
+	*ret_nodes = nodes;
+	*ret_count = count;
+	return 0;
+}
+
+int known_states(struct known *known, uint64_t **ret_states,
+		 size_t *ret_count)
+{
+	_cleanup_free_ uint64_t *states = NULL;
+	size_t count = 0, room = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&known->lock);
+	for (size_t i = 0; i < BUCKETS && !err; i++) {
+		for (struct family *family = known->buckets[i]; family && !err;
+		     family = family->next) {
+			if (count == room) {
+				size_t more = room ? room * 2 : 16;
+				uint64_t *grown = realloc(
+					states, more * sizeof(*states));
+
+				if (!grown) {
+					err = -ENOMEM;
+					break;
+				}
+				states = grown;
+				room = more;
+			}
+			states[count++] = family->state;
+		}
+	}
+	pthread_mutex_unlock(&known->lock);
+	if (err < 0)
+		return err;
+	*ret_states = steal(&states);
+	*ret_count = count;
+	return 0;
+}
+
+void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),
+		     void *arg)
+{
+	struct known gone = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+	pthread_mutex_lock(&known->lock);
+	memcpy(gone.buckets, known->buckets, sizeof(gone.buckets));
+	memset(known->buckets, 0, sizeof(known->buckets));
+	pthread_mutex_unlock(&known->lock);
+
+	for (size_t i = 0; i < BUCKETS; i++) {
+		while (gone.buckets[i]) {
+			struct family *family = gone.buckets[i];
+
+			for (size_t j = 0; j <= family->mask; j++) {
+				struct entry *entry = &family->places[j];
+
+				for (; entry->ino && entry->opens;
+				     entry->opens--)
+					fn(arg,
+					   NODE(family->state, entry->ino));
+			}
+			gone.buckets[i] = family->next;
+			family_free(family);
+		}
+	}
+}

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* /proc/self/mountinfo and unmounting. */
+#include "mountinfo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+#include "util.h"
+
+/* Spaces and the like are written as \ooo. */
+static void decode(char *text)
+{
+	char *out = text;
+
+	for (const char *p = text; *p; out++) {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' &&
+		    p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+			*out = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 |
+				      (p[3] - '0'));
+			p += 4;
+		} else {
+			*out = *p++;
+		}
+	}
+	*out = 0;
+}
+
+static void copy(char *to, size_t size, const char *from)
+{
+	size_t len = strnlen(from, size - 1);
+
+	memcpy(to, from, len);
+	to[len] = 0;
+}
+
+/* ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS TAG… - TYPE SOURCE OPTIONS */
+static bool parse(char *line, struct mount_entry *entry)
+{
+	char *fields[6], *rest = line, *type, *source;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		fields[i] = strsep(&rest, " ");
+		if (!fields[i] || !rest)
+			return false;
+	}
+	while (rest[0] != '-' || rest[1] != ' ') {
+		strsep(&rest, " ");
+		if (!rest)
+			return false;
+	}
+	rest += 2;
+	type = strsep(&rest, " ");
+	source = strsep(&rest, " \n");
+	if (!type || !source)
+		return false;
+	copy(entry->device, sizeof(entry->device), fields[2]);
+	decode(fields[4]);
+	copy(entry->mountpoint, sizeof(entry->mountpoint), fields[4]);
+	decode(source);
+	copy(entry->source, sizeof(entry->source), source);
+	entry->coppice = strcmp(type, "fuse.coppice") == 0;
+	return true;
+}
+
+static int find(const char *mountpoint, const char *device,
+		struct mount_entry *ret_entry)
+{
+	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
+	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_free_ char *line = NULL;
+	size_t size = 0;
+	bool found = false;
+
+	if (!f)
+		return -errno;
+	if (!entry)
+		return -ENOMEM;
+	while (getline(&line, &size, f) >= 0) {
+		if (!parse(line, entry))
+			continue;
+		if (mountpoint && strcmp(entry->mountpoint, mountpoint) != 0)
+			continue;
+		if (device && strcmp(entry->device, device) != 0)
+			continue;
+		/* The last one lies on top. */
+		*ret_entry = *entry;
+		found = true;
+	}
+	return found ? 0 : -ENOENT;
+}
+
+int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry)
+{
+	return find(mountpoint, NULL, ret_entry);
+}
+
+int mount_entry_find_device(const char *device, struct mount_entry *ret_entry)
+{
+	return find(NULL, device, ret_entry);
+}
+
+int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
+{
+	char dir_copy[PATH_MAX], base_copy[PATH_MAX], parent[PATH_MAX];
+	const char *base;
+	int len;
+
+	if (strlen(path) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	if (realpath(path, ret_path))
+		return 0;
+	if (errno != ENOTCONN && errno != EACCES && errno != EIO)
+		return -errno;
+	strcpy(dir_copy, path);
+	strcpy(base_copy, path);
+	base = basename(base_copy);
+	if (strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+		return -ENOTCONN;
+	if (!realpath(dirname(dir_copy), parent))
+		return -errno;
+	len = snprintf(ret_path, PATH_MAX, "%s/%s",
+		       strcmp(parent, "/") == 0 ? "" : parent, base);
+	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+static int fusermount(const char *mountpoint, bool lazy)
+{
+	char name[] = "fusermount3", quiet[] = "-uq", lazily[] = "-uqz";
+	char end[] = "--";
+	_cleanup_free_ char *path = strdup(mountpoint);
+	char *argv[] = { name, lazy ? lazily : quiet, end, path, NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+	int status, err;
+
+	if (!path)
+		return -ENOMEM;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY,
+					 0);
+	err = posix_spawnp(&pid, name, &actions, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&actions);
+	if (err)
+		return -err;
+	while (waitpid(pid, &status, 0) < 0) {
+		if (errno != EINTR)
+			return -errno;
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+int mountpoint_unmount(const char *mountpoint, bool lazy)
+{
+	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+
+	if (umount2(mountpoint, flags) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return fusermount(mountpoint, lazy);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The mounts of this process's mount namespace, and how to undo one. */
+#ifndef COPPICE_MOUNTINFO_H
+#define COPPICE_MOUNTINFO_H
+
+#include <limits.h>
+#include <stdbool.h>
+
+struct mount_entry {
+	char device[32];	   /* MAJOR:MINOR */
+	char mountpoint[PATH_MAX]; /* as the kernel tells it, decoded */
+	char source[PATH_MAX];
+	bool coppice; /* of our type */
+};
+
+/* The topmost mount at exactly this path. -ENOENT: nothing is mounted there. */
+int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry);
+
+/* The same by device. */
+int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
+
+/*
+ * The absolute path of a mount point, without asking what is mounted there,
+ * which may have no one left to answer.
+ */
+int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
+
+/*
+ * Unmount, by umount2(2) or, for an ordinary user, fusermount3.  -EBUSY;
+ * lazy: from the name space now, for good when nothing uses it any more.
+ */
+int mountpoint_unmount(const char *mountpoint, bool lazy);
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading directories.  An entry's cookie is its slot in the tree, a hash of
+ * its name: entries made or removed meanwhile move no other.
+ */
+#include "inode.h"
+
+#include <dirent.h>
+#include <errno.h>
+
+struct reading {
+	struct vnode dir;
+	bool plus;
+	fs_readdir_fn *fn;
+	void *arg;
+};
+
+/* An entry of which only the number and the type are told. */
+static struct fs_entry entry_plain(node_t node, uint32_t mode)
+{
+	return (struct fs_entry){
+	        .node = node,
+	        .st = {.st_ino = node, .st_mode = mode & S_IFMT},
+	};
+}
+
+static int read_parent(struct reading *r)
+{
+	struct fs_entry entry;
+	uint64_t parent;
+	node_t node;
+
+	if (r->dir.ino != INO_ROOT) {
+		/* Removed, but open: it has no parent any more. */
+		if (dir_parent(r->dir.tree, r->dir.ino, &parent))
+			parent = r->dir.ino;
+		node = NODE(r->dir.state->number, parent);
+	} else {
+		node = r->dir.state->fork
+		               ? NODE(r->dir.state->fork, INO_SNAPDIR)
+		               : NODE_ROOT;
+	}
+	entry = entry_plain(node, S_IFDIR);
+	return r->fn(r->arg, "..", &entry, COOKIE_PARENT);
+}
+
+/* The entries that every directory has.  1: fn said stop. */
+static int read_dots(struct reading *r, off_t off, enum fs_snapdir snapdir)
+{
+	struct fs_entry entry = vnode_entry(&r->dir);
+	node_t snap = NODE(r->dir.state->number, INO_SNAPDIR);
+	int err;
+
+	if (off < COOKIE_SELF && r->fn(r->arg, ".", &entry, COOKIE_SELF))
+		return 1;
+	if (off < COOKIE_PARENT && read_parent(r))
+		return 1;
+	if (off >= COOKIE_SNAPDIR || snapdir != SNAPDIR_VISIBLE ||
+	    r->dir.ino != INO_ROOT || r->dir.state->fork)
+		return 0;
+	entry = entry_plain(snap, S_IFDIR);
+	if (r->plus) {
+		err = space_getattr(r->dir.fs, snap, &entry.st);
+		if (err)
+			return err;
+	}
+	return r->fn(r->arg, SNAPDIR_NAME, &entry, COOKIE_SNAPDIR) ? 1 : 0;
+}
+
+static int read_entry(struct reading *r, const struct item *item)
+{
+	char name[NAME_LEN_MAX + 1];
+	struct vnode child = r->dir;
+	struct fs_entry entry;
+	struct dirent_item d;
+	int err = dirent_decode(item->value, item->len, &d);
+
+	if (err)
+		return err;
+	memcpy(name, d.name, d.name_len);
+	name[d.name_len] = '\0';
+	child.ino = d.ino;
+	entry = entry_plain(vnode_node(&child), DTTOIF(d.type));
+	if (r->plus) {
+		err = inode_load(child.tree, child.ino, &child.inode);
+		if (err)
+			return err == -ENOENT ? -EUCLEAN : err;
+		entry = vnode_entry(&child);
+	}
+	return r->fn(r->arg, name, &entry, (off_t)item->key.off) ? 1 : 0;
+}
+
+static int read_inode(struct reading *r, off_t off, enum fs_snapdir snapdir)
+{
+	struct key key = {.ino = r->dir.ino, .kind = ITEM_DIRENT};
+	struct cursor cursor;
+	struct item item;
+	int err = read_dots(r, off, snapdir);
+
+	if (err)
+		return err == 1 ? 0 : err;
+	key.off = off < COOKIE_FIRST ? 0 : (uint64_t)off + 1;
+	for (err = cursor_seek(&cursor, r->dir.tree, &key, &item); !err;
+	     err = cursor_next(&cursor, &item)) {
+		if (item.key.ino != r->dir.ino || item.key.kind != ITEM_DIRENT)
+			return 0;
+		err = read_entry(r, &item);
+		if (err)
+			return err == 1 ? 0 : err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
+               enum fs_snapdir snapdir, fs_readdir_fn *fn, void *arg)
+{
+	struct reading r = {.plus = plus, .fn = fn, .arg = arg};
+	int err;
+
+	if (off < 0)
+		return -EINVAL;
+	store_lock(fs->store);
+	if (node_kind(node) != NODE_KIND_INODE) {
+		err = space_readdir(fs, node, off, plus, fn, arg);
+	} else {
+		err = vnode_load(fs, node, &r.dir);
+		if (!err && !S_ISDIR(r.dir.inode.mode))
+			err = -ENOTDIR;
+		if (!err)
+			err = read_inode(&r, off, snapdir);
+	}
+	store_unlock(fs->store);
+	return err;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Taking names away: unlink, rmdir and rename.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/*
+ * The inode lost a name.  *ret_finish: something is left to be freed without
+ * the lock.
+ */
+static int name_lost(struct vnode *child, bool *ret_finish)
+{
+	int err;
+
+	child->inode.ctime = time_now();
+	if (S_ISDIR(child->inode.mode))
+		child->inode.nlink = 0;
+	else if (child->inode.nlink)
+		child->inode.nlink--;
+	if (child->inode.nlink)
+		return vnode_store(child);
+	err = vnode_unlinked(child);
+	*ret_finish = err == -EAGAIN;
+	return *ret_finish ? 0 : err;
+}
+
+/* ---- unlink and rmdir --------------------------------------------------- */
+
+static int remove_check(const struct vnode *child, bool dir)
+{
+	bool is_dir = S_ISDIR(child->inode.mode);
+
+	if (dir && !is_dir)
+		return -ENOTDIR;
+	if (!dir && is_dir)
+		return -EISDIR;
+	return is_dir && child->inode.size ? -ENOTEMPTY : 0;
+}
+
+static int remove_locked(struct fs *fs, node_t parent, const char *name,
+                         bool is_dir, bool *ret_finish, node_t *ret_node)
+{
+	struct key key = {.kind = ITEM_DIRENT};
+	struct vnode dir, child;
+	int err = dir_load_rw(fs, parent, &dir);
+
+	if (!err)
+		err = dir_check_name(&dir, name);
+	if (err)
+		return err == -EEXIST ? -EPERM : err;
+	err = dir_find(&dir, name, &key.off, &child);
+	if (!err)
+		err = remove_check(&child, is_dir);
+	if (!err)
+		err = vnode_begin(&dir);
+	if (err)
+		return err;
+	key.ino = dir.ino;
+	child.tree = dir.tree;
+	*ret_node = vnode_node(&child);
+	err = tree_del(dir.tree, &key);
+	if (err)
+		return err;
+	dir.inode.size--;
+	dir.inode.nlink -= is_dir;
+	vnode_touch(&dir);
+	err = vnode_store(&dir);
+	if (!err)
+		err = backref_del(&child, dir.ino, name);
+	return err ? err : name_lost(&child, ret_finish);
+}
+
+static int remove_run(struct fs *fs, node_t parent, const char *name, bool dir)
+{
+	bool finish = false;
+	node_t node = 0;
+	int err = store_throttle(fs->store, false);
+
+	if (err)
+		return err;
+	store_lock(fs->store);
+	if (node_kind(parent) == NODE_KIND_INODE)
+		err = remove_locked(fs, parent, name, dir, &finish, &node);
+	else if (dir)
+		err = space_rmdir(fs, parent, name);
+	else
+		err = space_unlink(fs, parent, name);
+	store_unlock(fs->store);
+	/* The name is gone; what cannot be freed now is when the store is next
+	 * opened: the orphan item stands. */
+	if (finish)
+		orphan_finish(fs, node);
+	return err;
+}
+
+int fs_unlink(struct fs *fs, node_t parent, const char *name)
+{
+	return remove_run(fs, parent, name, false);
+}
+
+int fs_rmdir(struct fs *fs, node_t parent, const char *name)
+{
+	return remove_run(fs, parent, name, true);
+}
+
+/* ---- rename ------------------------------------------------------------- */
+
+struct move {
+	struct fs *fs;
+	const char *name, *new_name;
+	unsigned flags;
+	struct vnode from, into; /* the directories; one if `same` */
+	bool same;
+	struct vnode child;
+	uint64_t slot;
+	struct vnode other; /* what has the new name */
+	bool has_other;
+	uint64_t new_slot;
+	bool finish; /* result: `other` is still to be freed */
+};
+
+static struct vnode *move_into(struct move *m)
+{
+	return m->same ? &m->from : &m->into;
+}
+
+/* -EINVAL if `dir` is `ino` or lies below it. */
+static int check_outside(struct vnode *dir, uint64_t ino)
+{
+	uint64_t at = dir->ino;
+	int err;
+
+	/* No deeper than there are inodes: damage must not make a loop. */
+	for (uint64_t n = dir->state->version->inodes; at != INO_ROOT; n--) {
+		if (at == ino)
+			return -EINVAL;
+		if (!n)
+			return -EUCLEAN;
+		err = dir_parent(dir->tree, at, &at);
+		if (err)
+			return err == -ENOENT ? -EUCLEAN : err;
+	}
+	return 0;
+}
+
+static int move_check_types(const struct move *m)
+{
+	bool dir = S_ISDIR(m->child.inode.mode);
+	bool other_dir = S_ISDIR(m->other.inode.mode);
+
+	if (!m->has_other || (m->flags & RENAME_EXCHANGE))
+		return 0;
+	if (dir && !other_dir)
+		return -ENOTDIR;
+	if (!dir && other_dir)
+		return -EISDIR;
+	return other_dir && m->other.inode.size ? -ENOTEMPTY : 0;
+}
+
+static int move_check(struct move *m)
+{
+	bool exchange = m->flags & RENAME_EXCHANGE;
+	int err = 0;
+
+	if (m->has_other && (m->flags & RENAME_NOREPLACE))
+		return -EEXIST;
+	if (!m->has_other && exchange)
+		return -ENOENT;
+	if (!m->same && S_ISDIR(m->child.inode.mode))
+		err = check_outside(&m->into, m->child.ino);
+	if (!err && !m->same && exchange && S_ISDIR(m->other.inode.mode))
+		err = check_outside(&m->from, m->other.ino);
+	return err ? err : move_check_types(m);
+}
+
+static int move_load(struct move *m, node_t parent, node_t new_parent)
+{
+	struct vnode *into = move_into(m);
+	int err = dir_load_rw(m->fs, parent, &m->from);
+
+	if (!err && !m->same)
+		err = dir_load_rw(m->fs, new_parent, &m->into);
+	if (!err)
+		err = dir_check_name(&m->from, m->name);
+	if (err)
+		return err == -EEXIST ? -EPERM : err;
+	err = dir_check_name(into, m->new_name);
+	if (!err)
+		err = dir_find(&m->from, m->name, &m->slot, &m->child);
+	if (err)
+		return err;
+	err = dir_find(into, m->new_name, &m->new_slot, &m->other);
+	m->has_other = !err;
+	if (err == -ENOENT)
+		err = slot_free(into->tree, into->ino, ITEM_DIRENT, 0,
+		                m->new_name, strlen(m->new_name), &m->new_slot);
+	return err;
+}
+
+/* The directories' counts and times. */
+static int move_parents(struct move *m)
+{
+	bool exchange = m->flags & RENAME_EXCHANGE;
+	bool dir = S_ISDIR(m->child.inode.mode);
+	bool other_dir = m->has_other && S_ISDIR(m->other.inode.mode);
+	struct vnode *into = move_into(m);
+	int err;
+
+	if (!exchange)
+		m->from.inode.size--;
+	if (!m->has_other)
+		into->inode.size++;
+	m->from.inode.nlink -= dir;
+	into->inode.nlink += dir;
+	into->inode.nlink -= other_dir;
+	if (exchange)
+		m->from.inode.nlink += other_dir;
+	vnode_touch(&m->from);
+	if (!m->same)
+		vnode_touch(&m->into);
+	err = vnode_store(&m->from);
+	return err || m->same ? err : vnode_store(&m->into);
+}
+
+static int move_exchange(struct move *m)
+{
+	struct vnode *into = move_into(m);
+	int err = dirent_put(into, m->new_slot, m->new_name, &m->child);
+
+	if (!err)
+		err = dirent_put(&m->from, m->slot, m->name, &m->other);
+	if (!err)
+		err = backref_del(&m->child, m->from.ino, m->name);
+	if (!err)
+		err = backref_del(&m->other, into->ino, m->new_name);
+	if (!err)
+		err = backref_put(&m->child, into->ino, m->new_name);
+	if (!err)
+		err = backref_put(&m->other, m->from.ino, m->name);
+	if (err)
+		return err;
+	m->child.inode.ctime = m->other.inode.ctime = time_now();
+	err = vnode_store(&m->child);
+	return err ? err : vnode_store(&m->other);
+}
+
+static int move_one(struct move *m)
+{
+	struct key key = {
+	        .ino = m->from.ino,
+	        .kind = ITEM_DIRENT,
+	        .off = m->slot,
+	};
+	struct vnode *into = move_into(m);
+	int err = dirent_put(into, m->new_slot, m->new_name, &m->child);
+
+	if (!err)
+		err = tree_del(m->from.tree, &key);
+	if (!err && m->has_other)
+		err = backref_del(&m->other, into->ino, m->new_name);
+	if (!err)
+		err = backref_del(&m->child, m->from.ino, m->name);
+	if (!err)
+		err = backref_put(&m->child, into->ino, m->new_name);
+	if (err)
+		return err;
+	m->child.inode.ctime = time_now();
+	err = vnode_store(&m->child);
+	return err || !m->has_other ? err : name_lost(&m->other, &m->finish);
+}
+
+static int move_locked(struct move *m, node_t parent, node_t new_parent)
+{
+	int err = move_load(m, parent, new_parent);
+
+	if (!err && m->has_other && (m->flags & RENAME_NOREPLACE))
+		return -EEXIST;
+	/* Two names of one inode: POSIX wants nothing done. */
+	if (!err && m->has_other && m->child.ino == m->other.ino)
+		return 0;
+	if (!err)
+		err = move_check(m);
+	if (!err)
+		err = vnode_begin(&m->from);
+	if (err)
+		return err;
+	m->into.tree = m->child.tree = m->other.tree = m->from.tree;
+	err = move_parents(m);
+	if (err)
+		return err;
+	return m->flags & RENAME_EXCHANGE ? move_exchange(m) : move_one(m);
+}
+
+int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
+              const char *new_name, unsigned flags)
+{
+	struct move m = {
+	        .fs = fs,
+	        .name = name,
+	        .new_name = new_name,
+	        .flags = flags,
+	        .same = parent == new_parent,
+	};
+	bool virtual = node_kind(parent) != NODE_KIND_INODE ||
+	               node_kind(new_parent) != NODE_KIND_INODE;
+	int err;
+
+	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) ||
+	    flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	err = store_throttle(fs->store, false);
+	if (err)
+		return err;
+	store_lock(fs->store);
+	if (virtual)
+		err = space_rename(fs, parent, name, new_parent, new_name,
+		                   flags);
+	else if (NODE_STATE(parent) != NODE_STATE(new_parent))
+		err = -EXDEV;
+	else
+		err = move_locked(&m, parent, new_parent);
+	store_unlock(fs->store);
+	if (m.finish)
+		orphan_finish(fs, vnode_node(&m.other));
+	return err;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Serving a store: the daemon with its mounts and its control socket, and the
+ * client's side of that socket.
+ *
+ * Requests and answers are JSON objects, one a line (at most 64 KiB each).  A
+ * request has a "verb" and that verb's arguments; the answer is any number of
+ * lines {"row": {…}} and a last line {"ok": true, …} or {"error": "sentence",
+ * "errno": N}.  Only the store's owner and root are answered.
+ */
+#ifndef COPPICE_SERVER_H
+#define COPPICE_SERVER_H
+
+#include <jansson.h>
+
+#include "fs.h"
+
+/*
+ * Names (of states, of paths) are any bytes, JSON is Unicode: bytes that are
+ * not UTF-8 are the private characters U+EF80 to U+EFFF there.
+ * NULL: no memory.  -EINVAL, -ENAMETOOLONG.
+ */
+json_t *control_text(const char *name);
+int control_untext(const json_t *text, char *ret_name, size_t size);
+
+/* Called with each row of an answer; a nonzero result ends the request. */
+typedef int control_row_fn(void *arg, json_t *row);
+
+/*
+ * Do what the request asks on an open store, in this process.  Rows go to fn.
+ * 0 and *ret_answer the last line's object (to be json_decref'ed), which may
+ * be an error as told above; negative errno when fn ended it.
+ */
+int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
+		json_t **ret_answer);
+
+/* A connection to the daemon that has the store open; -ENOENT: none has. */
+int control_connect(const char *store_path, int *ret_fd);
+/* Send the request (with a descriptor, if fd >= 0) and read the answer. */
+int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
+		 void *arg, json_t **ret_answer);
+
+/* What a mount is asked to be. Strings are the caller's. */
+struct mount_options {
+	const char *store;
+	const char *mountpoint;
+	const char *state; /* -o state=; NULL: the whole store */
+	enum fs_snapdir snapdir;
+	bool snapdir_set;
+	bool rmdir_always;
+	bool readonly;
+	bool foreground;
+	bool allow_other;
+	uint64_t memory;   /* bytes; 0: default */
+	const char *extra; /* options for the kernel's mount: dev, suid, … */
+};
+
+/*
+ * `coppice mount`: mounts, with the daemon that serves the store already or a
+ * new one.  Returns when the mount answers (foreground: when it has ended).
+ * On failure *ret_error is one clear sentence, to be freed.
+ */
+int server_mount(const struct mount_options *options, char **ret_error);
+
+/* `coppice umount`: returns when all is durable and the mount is gone. */
+int server_umount(const char *mountpoint, char **ret_error);
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sessions, from the descriptor that came with a mount to the end of it. */
+#define FUSE_USE_VERSION 312
+#include "session.h"
+
+#include <errno.h>
+#include <fuse_lowlevel.h>
+#include <unistd.h>
+
+#include "util.h"
+
+int mounts_init(struct mounts *mounts, struct fs *fs,
+		void (*ended)(void *arg), void *ended_arg)
+{
+	pthread_rwlockattr_t attr;
+	int err;
+
+	*mounts = (struct mounts){
+		.fs = fs,
+		.ended = ended,
+		.ended_arg = ended_arg,
+	};
+	err = notifier_create(&mounts->notifier);
+	if (err < 0)
+		return err;
+	/* Requests without end must not keep a new session waiting. */
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(
+		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&mounts->policy, &attr);
+	pthread_rwlockattr_destroy(&attr);
+	pthread_mutex_init(&mounts->append, NULL);
+	return 0;
+}
+
+void mounts_release(struct mounts *mounts)
+{
+	notifier_destroy(mounts->notifier);
+	mounts->notifier = NULL;
+	free(mounts->mounted);
+	pthread_mutex_destroy(&mounts->append);
+	pthread_rwlock_destroy(&mounts->policy);
+}
+
+unsigned mounts_count(struct mounts *mounts)
+{
+	unsigned count;
+
+	pthread_rwlock_rdlock(&mounts->policy);
+	count = mounts->count;
+	pthread_rwlock_unlock(&mounts->policy);
+	return count;
+}
+
+int mounts_others(struct mounts *mounts, const struct session *but,
+		  struct session ***ret_sessions, size_t *ret_count)
+{
+	struct session **sessions;
+	size_t count = 0;
+
+	pthread_rwlock_rdlock(&mounts->policy);
+	sessions = calloc(mounts->count + 1, sizeof(struct session *));
+	for (struct session *s = mounts->first; sessions && s; s = s->next) {
+		if (s == but)
+			continue;
+		session_ref(s);
+		sessions[count++] = s;
+	}
+	pthread_rwlock_unlock(&mounts->policy);
+	if (!sessions)
+		return -ENOMEM;
+	*ret_sessions = sessions;
+	*ret_count = count;
+	return 0;
+}
+
+int mounts_each(struct mounts *mounts,
+		int (*fn)(void *arg, struct session *session), void *arg)
+{
+	_cleanup_free_ struct session **sessions = NULL;
+	size_t count = 0;
+	int result;
+
+	result = mounts_others(mounts, NULL, &sessions, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (result == 0)
+			result = fn(arg, sessions[i]);
+		session_unref(sessions[i]);
+	}
+	return result;
+}
+
+/* ---- One session -------------------------------------------------------- */
+
+void session_ref(struct session *session)
+{
+	pthread_mutex_lock(&session->lock);
+	session->refs++;
+	pthread_mutex_unlock(&session->lock);
+}
+
+void session_unref(struct session *session)
+{
+	pthread_mutex_lock(&session->lock);
+	if (--session->refs == 0)
+		pthread_cond_signal(&session->unused);
+	pthread_mutex_unlock(&session->lock);
+}
+
+void session_abort(struct session *session)
+{
+	loop_stop(session->loop);
+}
+
+static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+{
+	ssize_t n;
+	int state;
+
+	/* The one place where loop_stop() may end a thread. */
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
+	n = read(fd, buf, len);
+	pthread_setcancelstate(state, NULL);
+	return n;
+}
+
+static ssize_t device_writev(int fd, struct iovec *iov, int count,
+			     void *userdata)
+{
+	struct session *session = userdata;
+
+	if (session->wire.init_unique)
+		wire_patch_init(&session->wire, iov, count);
+	return writev(fd, iov, count);
+}
+
+static void session_free(struct session *session)
+{
+	if (!session)
+		return;
+	loop_destroy(session->loop);
+	if (session->fuse)
+		fuse_session_destroy(session->fuse); /* closes the device */
+	known_destroy(session->known);
+	pthread_cond_destroy(&session->unused);
+	pthread_mutex_destroy(&session->lock);
+	free(session->mountpoint);
+	free(session->device);
+	free(session);
+}
+
+/* The connection to the kernel, through the descriptor. */
+static int session_connect(struct session *session, int fd)
+{
+	static const struct fuse_custom_io io = {
+		.writev = device_writev,
+		.read = device_read,
+	};
+	char name[] = "coppice";
+	char *argv[] = { name, NULL };
+	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+	int err;
+
+	session->fuse =
+		fuse_session_new(&args, &handlers, handlers_size, session);
+	if (!session->fuse)
+		return -ENOMEM;
+	err = fuse_session_custom_io(session->fuse, &io, fd);
+	if (err) {
+		fuse_session_destroy(session->fuse);
+		session->fuse = NULL;
+		return err < 0 ? err : -EINVAL;
+	}
+	session->fd = fd;
+	return 0;
+}
+
+static int session_create(struct mounts *mounts,
+			  const struct session_params *params,
+			  struct session **ret_session)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	int err;
+
+	if (!session)
+		return -ENOMEM;
+	session->mounts = mounts;
+	session->fs = mounts->fs;
+	session->fd = -1;
+	session->refs = 1;
+	session->state = params->state;
+	session->state_readonly = params->state_readonly;
+	session->rmdir_always = params->rmdir_always;
+	session->snapdir = params->snapdir;
+	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;
+	pthread_mutex_init(&session->lock, NULL);
+	pthread_cond_init(&session->unused, NULL);
+	session->mountpoint = strdup(params->mountpoint);
+	session->device = strdup(params->device);
+	err = session->mountpoint && session->device ? 0 : -ENOMEM;
+	if (err == 0)
+		err = known_create(&session->known);
+	if (err == 0)
+		err = loop_create(session, &session->loop);
+	if (err == 0)
+		err = session_connect(session, params->fd);
+	if (err < 0) {
+		session_free(session);
+		return err;
+	}
+	*ret_session = session;
+	return 0;
+}
+
+static void release_node(void *arg, node_t node)
+{
+	fs_release(arg, node);
+}
+
+/* Wait for those who still use it, then let go of everything. */
+static void session_end(struct session *session)
+{
+	struct mounts *mounts = session->mounts;
+
+	pthread_rwlock_wrlock(&mounts->policy);
+	share_leave(mounts, session);
+	pthread_rwlock_unlock(&mounts->policy);
+
+	pthread_mutex_lock(&session->lock);
+	session->refs--;
+	while (session->refs)
+		pthread_cond_wait(&session->unused, &session->lock);
+	pthread_mutex_unlock(&session->lock);
+	/* The kernel does not send the last releases when it lets go. */
+	known_close_all(session->known, release_node, session->fs);
+	session_free(session);
+	mounts->ended(mounts->ended_arg);
+}
+
+static void *session_main(void *arg)
+{
+	struct session *session = arg;
+
+	loop_run(session->loop);
+	session_end(session);
+	return NULL;
+}
+
+int session_start(struct mounts *mounts, const struct session_params *params,
+		  uint64_t *ret_id)
+{
+	struct session *session;
+	pthread_attr_t attr;
+	pthread_t thread;
+	uint64_t id;
+	int err;
+
+	err = session_create(mounts, params, &session);
+	if (err < 0)
+		return err;
+	id = session->id;
+	pthread_rwlock_wrlock(&mounts->policy);
+	err = share_join(mounts, session);
+	pthread_rwlock_unlock(&mounts->policy);
+	if (err < 0)
+		goto fail;
+	share_settle(mounts, session);
+
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	err = -pthread_create(&thread, &attr, session_main, session);
+	pthread_attr_destroy(&attr);
+	if (err == 0) {
+		*ret_id = id;
+		return 0;
+	}
+	pthread_rwlock_wrlock(&mounts->policy);
+	share_leave(mounts, session);
+	pthread_rwlock_unlock(&mounts->policy);
+fail:
+	/* The descriptor stays the caller's: destroying would close it. */
+	session->fd = dup(session->fd);
+	session_free(session);
+	return err;
+}

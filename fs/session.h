@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Mounts being served: one session each, and what they must know of each
+ * other so that what is reached through two of them is never stale in one.
+ *
+ * A state is shared while two or more sessions can reach it and it can change
+ * (a snapshot cannot).  What is answered about a shared state is answered for
+ * this once: no timeouts, no cached pages.  Else the kernel may cache it for
+ * as long as it likes, since each change comes through the same kernel or is
+ * announced here.
+ *
+ * Locks, in the order they are taken: mounts.policy, mounts.append, the
+ * store's, known's, session.lock.  Notifications (see notifier.h) are sent
+ * with none of them held, and never by a thread that handles requests.
+ */
+#ifndef COPPICE_SESSION_H
+#define COPPICE_SESSION_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+
+#include "fs.h"
+#include "known.h"
+#include "notifier.h"
+#include "wire.h"
+
+struct fuse_session;
+struct fuse_lowlevel_ops;
+struct loop;
+struct session;
+struct mounts;
+
+/* What one mount is to be. Strings are the caller's. */
+struct session_params {
+	int fd;		  /* /dev/fuse, mounted; taken over on success */
+	uint64_t state;	  /* the state that is its root; 0: the whole store */
+	bool state_readonly;
+	enum fs_snapdir snapdir;
+	bool rmdir_always;
+	const char *mountpoint; /* as the client called it, to be told */
+	const char *device;	/* its st_dev as MAJOR:MINOR */
+};
+
+enum { SESSION_STATES_CACHED = 1024 };
+
+/* All sessions of a daemon. */
+struct mounts {
+	struct fs *fs;
+	struct notifier *notifier;
+	/*
+	 * Held to read while a request is handled, from before its answer is
+	 * computed until it is sent; to write while a session comes or goes.
+	 * So no answer is based on what was true before.
+	 */
+	pthread_rwlock_t policy;
+	struct session *first; /* guarded by policy, as the next three */
+	unsigned count;
+	unsigned whole;	   /* of them, mounts of the whole store */
+	uint64_t *mounted; /* states that are shared, sorted */
+	size_t mounted_count;
+	/* number << 1 | readonly, at number % SESSION_STATES_CACHED */
+	_Atomic uint64_t states[SESSION_STATES_CACHED];
+	/* Called, from its own thread, when a session has ended. */
+	void (*ended)(void *arg);
+	void *ended_arg;
+	pthread_mutex_t append; /* makes an append to a shared file one step */
+	_Atomic uint64_t next_id;
+};
+
+struct session {
+	struct session *next; /* guarded by mounts.policy */
+	struct mounts *mounts;
+	struct fs *fs;
+	struct fuse_session *fuse;
+	struct known *known;
+	struct wire wire; /* written while INIT is answered */
+	int fd;		  /* fuse's */
+	uint64_t state;
+	bool state_readonly;
+	bool rmdir_always;
+	enum fs_snapdir snapdir;
+	char *mountpoint;
+	char *device;
+	uint64_t id;
+	/* When a name was last said not to exist, on the clock of mono_ns(). */
+	_Atomic int64_t last_negative;
+	struct loop *loop;
+	pthread_mutex_t lock; /* guards refs */
+	pthread_cond_t unused;
+	unsigned refs; /* who holds a pointer, requests to answer included */
+};
+
+/* fs stays the caller's. */
+int mounts_init(struct mounts *mounts, struct fs *fs,
+		void (*ended)(void *arg), void *ended_arg);
+/* All sessions must have ended. */
+void mounts_release(struct mounts *mounts);
+unsigned mounts_count(struct mounts *mounts);
+/* Call fn with each session, until it returns nonzero, and return that. */
+int mounts_each(struct mounts *mounts,
+		int (*fn)(void *arg, struct session *session), void *arg);
+
+/*
+ * Begin to serve a mount; it lives until the kernel lets go of it.
+ * *ret_id names it.
+ */
+int session_start(struct mounts *mounts, const struct session_params *params,
+		  uint64_t *ret_id);
+/* End it though the kernel still has it: requests then fail there. */
+void session_abort(struct session *session);
+void session_ref(struct session *session);
+void session_unref(struct session *session);
+
+/* Whether what is answered about the state must not be cached. */
+bool session_shares(struct session *session, uint64_t state);
+
+/*
+ * Node numbers: those of the one state a session mounts are the inode's own
+ * there, so that the root has the number the kernel wants it to have.
+ */
+static inline node_t session_node(const struct session *session, uint64_t ino)
+{
+	if (session->state && NODE_STATE(ino) == 0)
+		return NODE(session->state, ino);
+	return ino;
+}
+
+static inline uint64_t session_ino(const struct session *session, node_t node)
+{
+	if (session->state && NODE_STATE(node) == session->state)
+		return NODE_INO(node);
+	return node;
+}
+
+/* ---- What changed ------------------------------------------------------- */
+
+/*
+ * Threads that handle requests hand what they have to announce to the
+ * notifier; when that is done it calls run(arg), which answers the request.
+ */
+struct announcement {
+	void (*run)(void *arg);
+	void *arg;
+};
+
+/*
+ * The bytes of a file changed through `session`: other sessions drop the
+ * pages they may have of it.  False: none has any, and run will not be called.
+ */
+bool announce_data(struct session *session, node_t node,
+		   const struct announcement *announcement);
+/*
+ * States were deleted: what is cached of them is dropped in all sessions; run
+ * is called as soon as no open file of theirs has pages any more.
+ */
+void announce_gone(struct session *session,
+		   const struct announcement *announcement);
+/* A state has another name: the symlinks to it read differently. */
+void announce_links(struct session *session,
+		    const struct announcement *announcement);
+
+/*
+ * By anyone but a thread that handles requests: states were deleted; a name in
+ * the root directory (fork 0) or in a fork's .snap means something else.
+ */
+void mounts_states_gone(struct mounts *mounts);
+void mounts_name_changed(struct mounts *mounts, uint64_t fork,
+			 const char *name);
+
+/* ---- Between session.c, share.c and loop.c ------------------------------ */
+
+extern const struct fuse_lowlevel_ops handlers;
+extern const size_t handlers_size;
+
+/* What the kernel may be told to keep; seconds. */
+enum { KEEP_FOR_LONG = 86400, KEEP_NEGATIVE = 1 };
+
+int loop_create(struct session *session, struct loop **ret_loop);
+void loop_destroy(struct loop *loop); /* takes NULL */
+/* Handle requests until the kernel lets go of the mount, or loop_stop(). */
+void loop_run(struct loop *loop);
+void loop_stop(struct loop *loop);
+
+/* With policy held to write: the session comes, or goes. */
+int share_join(struct mounts *mounts, struct session *session);
+void share_leave(struct mounts *mounts, struct session *session);
+/* With no lock held: drop what others cached before this one came. */
+void share_settle(struct mounts *mounts, struct session *session);
+
+/* References to all sessions but one, in an array to be freed. */
+int mounts_others(struct mounts *mounts, const struct session *but,
+		  struct session ***ret_sessions, size_t *ret_count);
+
+#endif

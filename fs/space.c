@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The name space above the trees: the root directory, whose entries are the
+ * forks, each fork's .snap, whose entries are its snapshots, and the symlinks
+ * that the root directory answers for names with a '~'.
+ */
+#include "inode.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* The fork whose states the directory lists; 0: the root directory. */
+static uint64_t space_fork(node_t node)
+{
+	return node_kind(node) == NODE_KIND_ROOT ? 0 : NODE_STATE(node);
+}
+
+/* A fork by its .snap.  -ESTALE: it is gone, or has none. */
+static int snapdir_fork(struct fs *fs, node_t node, struct state **ret_state)
+{
+	int err = state_get(fs->forest, NODE_STATE(node), ret_state);
+
+	return err ? err : (*ret_state)->fork ? -ESTALE : 0;
+}
+
+static int state_root(struct fs *fs, struct state *state, struct vnode *ret)
+{
+	return vnode_load(fs, NODE(state->number, INO_ROOT), ret);
+}
+
+int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry)
+{
+	struct vnode v;
+	int err = state_root(fs, state, &v);
+
+	if (!err)
+		*ret_entry = vnode_entry(&v);
+	return err;
+}
+
+/* ---- Attributes --------------------------------------------------------- */
+
+static struct timestamp stamp_ns(int64_t ns)
+{
+	int64_t sec = ns / 1000000000, nsec = ns % 1000000000;
+
+	if (nsec < 0) {
+		nsec += 1000000000;
+		sec--;
+	}
+	return (struct timestamp){sec, (uint32_t)nsec};
+}
+
+static int root_getattr(struct fs *fs, struct stat *ret_st)
+{
+	struct inode inode;
+	int err = forest_root_inode(fs->forest, &inode);
+
+	if (err)
+		return err;
+	inode.mode = S_IFDIR | (inode.mode & 07777);
+	/* Not counted: what looks at it for the number of subdirectories knows
+	 * by a 1 that it cannot. */
+	inode.nlink = 1;
+	*ret_st = inode_stat(fs, NODE_ROOT, &inode);
+	return 0;
+}
+
+static int snapdir_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+{
+	struct state *state;
+	struct inode inode;
+	struct vnode v;
+	int err = snapdir_fork(fs, node, &state);
+
+	if (!err)
+		err = state_root(fs, state, &v);
+	if (err)
+		return err;
+	inode = (struct inode){
+	        .mode = v.inode.mode,
+	        .nlink = (uint32_t)MIN(2 + state->snapshots, LINKS_MAX),
+	        .uid = v.inode.uid,
+	        .gid = v.inode.gid,
+	        .size = state->snapshots,
+	};
+	inode.atime = inode.mtime = inode.ctime =
+	        stamp_ns(state->version->created);
+	*ret_st = inode_stat(fs, node, &inode);
+	return 0;
+}
+
+static int link_target(struct fs *fs, node_t node, struct state **ret_state,
+                       char *ret_target)
+{
+	struct state *state, *fork;
+	int err =
+	        state_get(fs->forest, NODE_INO(node) & (INO_LINK - 1), &state);
+
+	if (err)
+		return err;
+	if (state->fork) {
+		err = state_get(fs->forest, state->fork, &fork);
+		if (err)
+			return err;
+		sprintf(ret_target, "%s/" SNAPDIR_NAME "/%s", fork->name,
+		        state->name);
+	} else {
+		strcpy(ret_target, state->name);
+	}
+	*ret_state = state;
+	return 0;
+}
+
+static int link_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+{
+	char target[2 * NAME_LEN_MAX + sizeof("/" SNAPDIR_NAME "/")];
+	struct state *state;
+	struct inode inode;
+	struct vnode v;
+	int err = link_target(fs, node, &state, target);
+
+	if (!err)
+		err = state_root(fs, state, &v);
+	if (err)
+		return err;
+	inode = (struct inode){
+	        .mode = S_IFLNK | 0777,
+	        .nlink = 1,
+	        .uid = v.inode.uid,
+	        .gid = v.inode.gid,
+	        .size = strlen(target),
+	};
+	inode.atime = inode.mtime = inode.ctime = stamp_ns(state->created);
+	*ret_st = inode_stat(fs, node, &inode);
+	return 0;
+}
+
+int space_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+{
+	switch (node_kind(node)) {
+	case NODE_KIND_ROOT:
+		return root_getattr(fs, ret_st);
+	case NODE_KIND_SNAPDIR:
+		return snapdir_getattr(fs, node, ret_st);
+	case NODE_KIND_LINK:
+		return link_getattr(fs, node, ret_st);
+	case NODE_KIND_INODE:
+		break;
+	}
+	return -EPERM;
+}
+
+int space_setattr(struct fs *fs, node_t node, unsigned set,
+                  const struct stat *to)
+{
+	struct inode inode;
+	int err;
+
+	if (node_kind(node) != NODE_KIND_ROOT)
+		return -EPERM;
+	if (set & FS_SET_SIZE)
+		return -EISDIR;
+	err = forest_root_inode(fs->forest, &inode);
+	if (err)
+		return err;
+	inode_set(&inode, set, to);
+	return forest_set_root_inode(fs->forest, &inode);
+}
+
+int space_readlink(struct fs *fs, node_t node, char *ret_target)
+{
+	struct state *state;
+
+	if (node_kind(node) != NODE_KIND_LINK)
+		return -EINVAL;
+	return link_target(fs, node, &state, ret_target);
+}
+
+/* An entry of the root directory came, went or changed its name. */
+static void root_touch(struct fs *fs, uint64_t fork)
+{
+	struct inode inode;
+
+	if (fork || forest_root_inode(fs->forest, &inode))
+		return;
+	inode.mtime = inode.ctime = time_now();
+	forest_set_root_inode(fs->forest, &inode);
+}
+
+/* ---- Look-up ------------------------------------------------------------ */
+
+static int lookup_dots(struct fs *fs, node_t parent, const char *name,
+                       struct fs_entry *ret_entry)
+{
+	struct fs_entry entry = {.node = parent};
+	struct state *state;
+	int err;
+
+	if (name[1] && node_kind(parent) == NODE_KIND_SNAPDIR) {
+		err = snapdir_fork(fs, parent, &state);
+		return err ? err : space_entry(fs, state, ret_entry);
+	}
+	err = space_getattr(fs, entry.node, &entry.st);
+	if (!err)
+		*ret_entry = entry;
+	return err;
+}
+
+/* A symlink for a name such as main~monday or main~1. */
+static int lookup_link(struct fs *fs, const char *name,
+                       struct fs_entry *ret_entry)
+{
+	struct fs_entry entry = {.fleeting = true};
+	struct state *state;
+	int err = state_resolve(fs->forest, name, &state);
+
+	if (err)
+		return err == -EINVAL ? -ENOENT : err;
+	if (!state->fork)
+		return -ENOENT;
+	entry.node = NODE(0, INO_LINK + state->number);
+	err = space_getattr(fs, entry.node, &entry.st);
+	if (!err)
+		*ret_entry = entry;
+	return err;
+}
+
+int space_lookup(struct fs *fs, node_t parent, const char *name,
+                 struct fs_entry *ret_entry)
+{
+	bool root = node_kind(parent) == NODE_KIND_ROOT;
+	struct state *state;
+	int err;
+
+	if (node_kind(parent) == NODE_KIND_LINK)
+		return -ENOTDIR;
+	if (!strcmp(name, ".") || !strcmp(name, ".."))
+		return lookup_dots(fs, parent, name, ret_entry);
+	if (!root) {
+		err = snapdir_fork(fs, parent, &state);
+		if (err)
+			return err;
+	}
+	err = state_find(fs->forest, space_fork(parent), name, &state);
+	if (!err)
+		return space_entry(fs, state, ret_entry);
+	if (err == -ENOENT && root && strchr(name, '~'))
+		return lookup_link(fs, name, ret_entry);
+	return err;
+}
+
+/* ---- Making and deleting ------------------------------------------------ */
+
+static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
+                        struct fs_entry *ret_entry)
+{
+	struct state *source, *state;
+	int err;
+
+	if (node_kind(parent) == NODE_KIND_LINK)
+		return -ENOTDIR;
+	if (node_kind(parent) == NODE_KIND_SNAPDIR) {
+		err = snapdir_fork(fs, parent, &source);
+		if (!err)
+			err = state_snapshot(fs->forest, source, name, &state);
+		return err ? err : space_entry(fs, state, ret_entry);
+	}
+	err = name_check_fork(name);
+	if (!err)
+		err = state_find(fs->forest, 0, name, &state);
+	if (err != -ENOENT)
+		return err ? err : -EEXIST;
+	err = state_source(fs->forest, name, &source);
+	if (!err)
+		err = state_fork(fs->forest, source, name, &state);
+	if (err)
+		return err;
+	fs_adopt(fs, state);
+	root_touch(fs, 0);
+	return space_entry(fs, state, ret_entry);
+}
+
+int space_mkdir(struct fs *fs, node_t parent, const char *name,
+                struct fs_entry *ret_entry)
+{
+	int err = store_throttle(fs->store, true);
+
+	if (err)
+		return err;
+	store_lock(fs->store);
+	err = mkdir_locked(fs, parent, name, ret_entry);
+	store_unlock(fs->store);
+	return err;
+}
+
+/* A state by its entry; names that stand for others give `otherwise`. */
+static int space_find(struct fs *fs, node_t parent, const char *name,
+                      int otherwise, struct state **ret_state)
+{
+	struct fs_entry entry;
+	int err = state_find(fs->forest, space_fork(parent), name, ret_state);
+
+	if (err == -ENOENT && !space_lookup(fs, parent, name, &entry))
+		err = otherwise;
+	return err;
+}
+
+int space_unlink(struct fs *fs, node_t parent, const char *name)
+{
+	struct state *state;
+	int err = space_find(fs, parent, name, -EPERM, &state);
+
+	return err ? err : -EISDIR;
+}
+
+/* Whether rmdir may delete it: see DESIGN, the name space. */
+static int fork_check_removable(struct fs *fs, struct state *state)
+{
+	struct state *dflt;
+	int err = state_default(fs->forest, &dflt);
+
+	if (!err && dflt == state)
+		return -EBUSY;
+	if (fs->options.rmdir_always || state_is_redundant(fs->forest, state))
+		return 0;
+	return -ENOTEMPTY;
+}
+
+int space_rmdir(struct fs *fs, node_t parent, const char *name)
+{
+	uint64_t fork = space_fork(parent);
+	struct state *state;
+	int err = space_find(fs, parent, name, -ENOTDIR, &state);
+
+	if (!err && !fork)
+		err = fork_check_removable(fs, state);
+	if (!err)
+		err = state_delete(fs->forest, state, false);
+	if (!err)
+		root_touch(fs, fork);
+	return err;
+}
+
+/* ---- Renaming ----------------------------------------------------------- */
+
+/* Two names change places, by way of a third that nobody has. */
+static int states_exchange(struct fs *fs, struct state *a, struct state *b)
+{
+	char a_name[NAME_LEN_MAX + 1], b_name[NAME_LEN_MAX + 1], free_name[64];
+	int err;
+
+	strcpy(a_name, a->name);
+	strcpy(b_name, b->name);
+	snprintf(free_name, sizeof(free_name), "exchange@%llu",
+	         (unsigned long long)store_tick(fs->store));
+	err = state_rename(fs->forest, a, free_name);
+	if (err)
+		return err;
+	err = state_rename(fs->forest, b, a_name);
+	if (!err)
+		err = state_rename(fs->forest, a, b_name);
+	if (err) {
+		state_rename(fs->forest, b, b_name);
+		state_rename(fs->forest, a, a_name);
+	}
+	return err;
+}
+
+int space_rename(struct fs *fs, node_t parent, const char *name,
+                 node_t new_parent, const char *new_name, unsigned flags)
+{
+	struct state *state, *other;
+	uint64_t fork = space_fork(parent);
+	int err;
+
+	/* Not EXDEV, on which mv would copy, and make forks of directories. */
+	if (parent != new_parent)
+		return -EPERM;
+	err = space_find(fs, parent, name, -EPERM, &state);
+	if (err)
+		return err;
+	err = state_find(fs->forest, fork, new_name, &other);
+	if (err && err != -ENOENT)
+		return err;
+	if (err && (flags & RENAME_EXCHANGE))
+		return -ENOENT;
+	if (!err) {
+		if (flags & RENAME_NOREPLACE)
+			return -EEXIST;
+		if (state == other)
+			return 0;
+		if (flags & RENAME_EXCHANGE)
+			return states_exchange(fs, state, other);
+		err = fork ? -ENOTEMPTY : fork_check_removable(fs, other);
+		if (!err)
+			err = state_delete(fs->forest, other, false);
+		if (err)
+			return err;
+	}
+	err = state_rename(fs->forest, state, new_name);
+	if (!err)
+		root_touch(fs, fork);
+	return err;
+}
+
+/* ---- Virtual xattrs ----------------------------------------------------- */
+
+static void time_text(int64_t ns, char *out, size_t size)
+{
+	struct timestamp t = stamp_ns(ns);
+	time_t sec = t.sec;
+	struct tm tm;
+	char date[40];
+
+	gmtime_r(&sec, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out, size, "%s.%09uZ", date, (unsigned)t.nsec);
+}
+
+static int state_xattr(struct fs *fs, struct state *state, const char *name,
+                       char *out, size_t size)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+	        {"number", state->number},
+	        {"readonly", !!(state->flags & STATE_READONLY)},
+	        {"version", state->version->id},
+	        {"parent", state->version->parent},
+	        {"snapshots", state->snapshots},
+	        {"inodes", state->version->inodes},
+	        {"bytes", state->version->blocks << BLOCK_SHIFT},
+	};
+	struct state *fork = state;
+	int err;
+
+	if (!strcmp(name, "fork")) {
+		err = state->fork ? state_get(fs->forest, state->fork, &fork)
+		                  : 0;
+		if (!err)
+			snprintf(out, size, "%s", fork->name);
+		return err;
+	}
+	if (!strcmp(name, "origin")) {
+		snprintf(out, size, "%s", state->origin_name);
+		return state->origin_name[0] ? 0 : -ENODATA;
+	}
+	if (!strcmp(name, "created")) {
+		time_text(state->created, out, size);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		if (strcmp(name, numbers[i].name))
+			continue;
+		snprintf(out, size, "%llu",
+		         (unsigned long long)numbers[i].value);
+		return 0;
+	}
+	return -ENODATA;
+}
+
+int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
+                size_t size)
+{
+	char full[2 * NAME_LEN_MAX + 2];
+	bool root = node_kind(node) == NODE_KIND_ROOT;
+	struct state *state;
+	int err;
+
+	if (node_kind(node) == NODE_KIND_LINK)
+		return -ENODATA;
+	if (!strcmp(name, "store") && (root || NODE_INO(node) == INO_ROOT)) {
+		snprintf(out, size, "%s", store_path(fs->store));
+		return 0;
+	}
+	if (root)
+		return -ENODATA;
+	err = state_get(fs->forest, NODE_STATE(node), &state);
+	if (err)
+		return err;
+	if (!strcmp(name, "state")) {
+		state_full_name(fs->forest, state, full);
+		snprintf(out, size, "%s", full);
+		return 0;
+	}
+	if (NODE_INO(node) != INO_ROOT)
+		return -ENODATA;
+	return state_xattr(fs, state, name, out, size);
+}

@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Deleting states.  The name goes at once; what it leaves behind is noted as
+ * tasks for the background thread in the same hold of the lock, so that a
+ * crash finds either the state or the tasks.
+ *
+ * A fork that is deleted with its snapshots may have any number of them.  It
+ * loses its name and its head, and stays as a doomed record without a
+ * version: that alone makes its snapshots unreachable, by number and by name.
+ * The background thread then deletes them one by one.
+ */
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* The state names its version no more: noted before, in gc_note(). */
+static void state_let_go(struct state *s, struct version *parent)
+{
+	struct version *v = s->version;
+
+	state_point(s, NULL);
+	v->refs--;
+	if (parent) {
+		parent->same--;
+		version_mark(parent);
+	}
+	version_mark(v);
+}
+
+/* Out of memory's tables; the struct stays for those who still look at it. */
+static void state_bury(struct forest *forest, struct state *s)
+{
+	s->gone = true;
+	cache_remove(&forest->states, &s->cached);
+	s->cached.hash_next =
+	        forest->graveyard ? &forest->graveyard->cached : NULL;
+	forest->graveyard = s;
+}
+
+static void watch_deleted(struct forest *forest, const struct state *s)
+{
+	if (forest->watch.deleted)
+		forest->watch.deleted(forest->watch.arg, s);
+}
+
+static int name_del(struct forest *forest, const struct state *s)
+{
+	uint8_t key[TABLE_KEY_MAX];
+
+	return table_del(forest->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name));
+}
+
+static int record_del(struct forest *forest, const struct state *s)
+{
+	uint8_t key[8];
+
+	be64_put(key, s->number);
+	return table_del(forest->store, TABLE_STATE, key, sizeof(key));
+}
+
+static int time_del(struct forest *forest, const struct state *s)
+{
+	uint8_t key[TIME_KEY_LEN];
+
+	time_key(key, s->fork, s->created, s->number);
+	return table_del(forest->store, TABLE_TIME, key, sizeof(key));
+}
+
+/*
+ * What is needed to let go of the state's version, as far as it can fail:
+ * the task is noted, and a head's parent is at hand when it has to be told
+ * that it has one child less with its tree.
+ */
+static int state_prepare(struct state *s, struct version **ret_parent)
+{
+	struct version *v = s->version;
+	struct version *parent = NULL;
+	bool unchanged;
+	int r;
+
+	r = version_unchanged(v, &unchanged, &parent);
+	if (!r)
+		r = gc_note(v, v->refs - 1, v->kids);
+	if (!r)
+		*ret_parent = unchanged ? parent : NULL;
+	return r;
+}
+
+/* A state that has no snapshots: all of it at once. */
+static int state_erase(struct forest *forest, struct state *s)
+{
+	struct version *parent;
+	int r;
+
+	r = state_prepare(s, &parent);
+	if (!r)
+		r = name_del(forest, s);
+	if (!r && s->fork)
+		r = time_del(forest, s);
+	if (!r)
+		r = record_del(forest, s);
+	if (r < 0)
+		return r;
+	state_let_go(s, parent);
+	state_bury(forest, s);
+	forest->meta_dirty = true;
+	watch_deleted(forest, s);
+	return 0;
+}
+
+/* A fork with snapshots: its name and head now, the rest in the background. */
+static int fork_doom(struct forest *forest, struct state *s)
+{
+	struct version *parent;
+	int r;
+
+	r = state_prepare(s, &parent);
+	if (!r)
+		r = task_put(forest, TASK_CLEAR, s->number, NULL, 0);
+	if (!r)
+		r = name_del(forest, s);
+	if (r < 0)
+		return r;
+	state_let_go(s, parent);
+	s->flags |= STATE_DOOMED;
+	s->gone = true;
+	state_mark(s);
+	forest->meta.states -= 1 + s->snapshots;
+	forest->meta.doomed += s->snapshots;
+	forest->meta_dirty = true;
+	watch_deleted(forest, s);
+	return 0;
+}
+
+static int default_check(struct forest *forest, const struct state *state)
+{
+	struct state *s;
+	int r;
+
+	if (forest->meta.default_state == state->number)
+		return -EBUSY;
+	if (state->fork)
+		return 0;
+	/* The default may be a snapshot of the fork. */
+	r = state_load(forest, forest->meta.default_state, &s);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return s->fork == state->number ? -EBUSY : 0;
+}
+
+int state_delete(struct forest *forest, struct state *state, bool recursive)
+{
+	struct state *fork = NULL;
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	if (state->gone)
+		return -ESTALE;
+	r = default_check(forest, state);
+	if (r < 0)
+		return r;
+	if (state->snapshots)
+		return recursive ? fork_doom(forest, state) : -ENOTEMPTY;
+	if (state->fork)
+		r = state_load(forest, state->fork, &fork);
+	if (!r)
+		r = state_erase(forest, state);
+	if (r < 0)
+		return r;
+	forest->meta.states--;
+	if (fork) {
+		fork->snapshots--;
+		state_mark(fork);
+	}
+	return 0;
+}
+
+/*
+ * A snapshot whose record cannot be read: its time goes, so that the others'
+ * turn comes.  What it held stays until the store is checked.
+ */
+static int time_skip(struct forest *forest, uint64_t fork)
+{
+	uint8_t key[TIME_KEY_LEN];
+	struct record record;
+	int r;
+
+	time_key(key, fork, INT64_MAX, 0);
+	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
+	return r ? r
+	         : table_del(forest->store, TABLE_TIME, record.key,
+	                     record.key_len);
+}
+
+int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
+{
+	struct state *f, *s;
+	int r = state_load(forest, fork, &f);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	for (; most; most--) {
+		r = state_newest(forest, fork, INT64_MAX, &s);
+		if (r == -ENOENT)
+			break;
+		if (r == -EUCLEAN)
+			r = time_skip(forest, fork);
+		else if (!r)
+			r = state_erase(forest, s);
+		if (r < 0)
+			return r;
+		if (f->snapshots) {
+			f->snapshots--;
+			forest->meta.doomed--;
+			forest->meta_dirty = true;
+		}
+		state_mark(f);
+	}
+	if (r != -ENOENT)
+		return -EAGAIN;
+	r = record_del(forest, f);
+	if (r < 0)
+		return r;
+	forest->meta.doomed -= f->snapshots;
+	forest->meta_dirty = true;
+	state_bury(forest, f);
+	return 0;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of snapshot/ share: struct forest, and the functions on
+ * versions, states and background work that the folders above do not see.
+ *
+ * Locks: the store's lock guards everything but struct gc's marked fields,
+ * which gc->lock guards.  gc->lock is taken after the store's, or alone.
+ */
+#ifndef COPPICE_FOREST_H
+#define COPPICE_FOREST_H
+
+#include <pthread.h>
+
+#include "cache.h"
+#include "snapshot.h"
+
+enum {
+	STATE_NUMBER_END = 1 << 27, /* what a node number has room for */
+	STATES_CACHED = 8192,       /* more than these in memory are swept */
+	VERSIONS_CACHED = 16384,
+	FULL_NAME_MAX = NAME_LEN_MAX * 2 + 2,
+};
+
+/* One record for what is counted over all states. */
+struct forest_meta {
+	uint64_t states;        /* snapshots included, doomed ones not */
+	uint64_t tasks;
+	uint64_t doomed; /* snapshots still to be deleted with their fork */
+	uint64_t default_state; /* number */
+};
+
+/* An account to be taken up with the next commit: see gc.c. */
+struct takeover {
+	bool wanted;
+	uint64_t list;
+	uint64_t from_owner;
+	uint64_t owner;
+	uint64_t above;
+};
+
+/* The background thread. */
+struct gc {
+	pthread_t thread;
+	bool runs;
+	struct takeover takeover; /* store's lock */
+	uint32_t limit;           /* nodes a piece; the thread's own */
+	uint32_t freed;           /* nodes since it last asked for a commit */
+
+	pthread_mutex_t lock;
+	pthread_cond_t wake; /* for the thread: pending or stop */
+	pthread_cond_t idle; /* from the thread: quiet or failed */
+	bool pending;        /* gc->lock: there may be work */
+	bool quiet;          /* gc->lock: it has found none */
+	bool stop;           /* gc->lock */
+	int err;             /* gc->lock: why it pauses, else 0 */
+};
+
+struct forest {
+	struct store *store;
+	bool readonly;
+	struct cache versions;
+	struct cache states;
+	struct state *graveyard; /* deleted, freed in a later hold */
+	struct forest_meta meta;
+	bool meta_dirty;
+	struct inode root; /* the directory that lists the forks */
+	struct forest_watch watch;
+	struct gc gc;
+};
+
+/* ---- version.c ---------------------------------------------------------- */
+
+enum { VERSION_LEN_MAX = 120 };
+size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX]);
+/* All but id and what is in memory only. -EUCLEAN. */
+int version_decode(const void *data, size_t len, struct version *v);
+
+/* By its id.  -ENOENT. */
+int version_find(struct forest *forest, uint64_t id,
+                 struct version **ret_version);
+/* By an id that a record names: that it is missing is damage, -EUCLEAN. */
+int version_load(struct forest *forest, uint64_t id,
+                 struct version **ret_version);
+/*
+ * A head that goes on from `from`'s tree, with a new id, list and account; not
+ * yet known to the forest: version_graft() or free() is next.
+ */
+int version_sprout(struct forest *forest, const struct version *from,
+                   struct version **ret_version);
+/* The new head becomes a child of the frozen version. Cannot fail. */
+void version_graft(struct version *head, struct version *parent);
+/*
+ * Freeze the head at this tick.  No block is added to its tree after the tick
+ * was taken: the caller holds the lock all the while.
+ */
+void version_freeze(struct version *head, uint64_t tick);
+/* Its record must be written. */
+void version_mark(struct version *v);
+/* Take it out of the tables and of memory; detached from its kin before. */
+int version_remove(struct version *v);
+/*
+ * Has the head still the tree it was forked with?  Then *ret_parent (may be
+ * NULL) is the version that has the same one.
+ */
+int version_unchanged(struct version *head, bool *ret_unchanged,
+                      struct version **ret_parent);
+
+/* ---- state.c ------------------------------------------------------------ */
+
+enum { STATE_LEN_MAX = 900 };
+size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX]);
+/* *ret_version: id of its version, 0: none.  -EUCLEAN. */
+int state_decode(const void *data, size_t len, struct state *s,
+                 uint64_t *ret_version);
+
+enum { TIME_KEY_LEN = 24 };
+size_t name_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, const char *name);
+void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
+              uint64_t number);
+
+/* Of that number and nothing else; not yet known to the forest. */
+struct state *state_alloc(struct forest *forest, uint64_t number);
+/* Its record must be written. */
+void state_mark(struct state *s);
+/* The state names this version, or none, in memory: refs are not touched. */
+void state_point(struct state *s, struct version *version);
+
+/* By its number, a doomed fork or a snapshot of one too.  -ENOENT. */
+int state_load(struct forest *forest, uint64_t number,
+               struct state **ret_state);
+/* Of a fork (doomed or not): its newest snapshot, or the newest at or before
+ * the time.  -ENOENT. */
+int state_newest(struct forest *forest, uint64_t fork, int64_t at,
+                 struct state **ret_state);
+/* The next older one of the same fork.  -ENOENT. */
+int state_older(struct forest *forest, const struct state *snapshot,
+                struct state **ret_state);
+/* Free what was deleted in an earlier hold of the lock. */
+void graveyard_clear(struct forest *forest);
+/* Take memory back to its limits; for a fresh hold of the lock. */
+void forest_sweep(struct forest *forest);
+bool forest_crowded(const struct forest *forest);
+
+/* ---- delete.c ----------------------------------------------------------- */
+
+/*
+ * Delete up to `most` snapshots of a doomed fork, and the fork's record when
+ * none is left.  -EAGAIN: there are more.
+ */
+int fork_clear(struct forest *forest, uint64_t fork, uint32_t most);
+
+/* ---- name.c ------------------------------------------------------------- */
+
+/* A time as it stands behind "~@".  -EINVAL. */
+int name_parse_time(const char *text, int64_t now, int64_t *ret_time);
+
+/* ---- gc.c --------------------------------------------------------------- */
+
+/* In the order in which they are done: see gc.c. */
+enum task_kind {
+	TASK_TIDY = 1, /* the lists of a merge; by the version that went */
+	TASK_CLEAR,    /* snapshots of a doomed fork; by its number */
+	TASK_REAP,     /* a leaf; by version */
+	TASK_MERGE,    /* an inner version; by version */
+	TASK_DROP,     /* a list nobody has any more; by list */
+	TASK_STUCK,    /* a version that cannot be read; never tried again */
+};
+int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
+             const void *value, size_t len);
+int task_del(struct forest *forest, enum task_kind kind, uint64_t id);
+/*
+ * The version is about to be left with so many refs and kids: note the work
+ * that makes.  To be called before the change, which must follow if it
+ * succeeds; work that turns out not to be there does no harm.
+ */
+int gc_note(struct version *v, uint64_t refs, uint64_t kids);
+int gc_start(struct forest *forest);
+void gc_stop(struct forest *forest);
+/* There may be something to do. */
+void gc_wake(struct forest *forest);
+
+/* ---- forest.c ----------------------------------------------------------- */
+
+/* Write what is kept in memory only to the tables. */
+void forest_flush(struct forest *forest);
+
+#endif

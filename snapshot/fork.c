@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making states of states, renaming and changing them.  All in constant time:
+ * a few records, whatever the state holds and however many there are.
+ */
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* What a new state is made of, complete before anything is changed. */
+struct seedling {
+	struct state *state;       /* the new one */
+	struct version *head;      /* its head, if it is a fork */
+	struct version *successor; /* the source's next head, if it freezes */
+	struct version *stem;      /* the frozen version they share */
+	uint64_t tick;             /* of the freeze */
+};
+
+static void seedling_release(struct seedling *seedling)
+{
+	free(seedling->state);
+	free(seedling->head);
+	free(seedling->successor);
+}
+
+/*
+ * The stem is the frozen version that has the source's present tree.  A
+ * snapshot's is its own; a head that was not changed since it was forked has
+ * its parent's; any other head becomes it.
+ */
+static int seedling_init(struct seedling *seedling, struct state *source,
+                         bool snapshot)
+{
+	struct forest *forest = source->forest;
+	struct version *v = source->version;
+	struct version *parent = NULL;
+	bool unchanged;
+	uint64_t number;
+	int r;
+
+	r = version_unchanged(v, &unchanged, &parent);
+	if (r < 0)
+		return r;
+	seedling->stem = unchanged ? parent : v;
+	number = store_count(forest->store, COUNTER_STATE, 1);
+	if (number >= STATE_NUMBER_END)
+		return -ENOSPC;
+	seedling->state = state_alloc(forest, number);
+	if (!seedling->state)
+		return -ENOMEM;
+	if (!seedling->stem->freeze) {
+		/* Every number from here on is above the freeze's. */
+		seedling->tick = store_tick(forest->store);
+		r = version_sprout(forest, v, &seedling->successor);
+	}
+	if (!r && !snapshot)
+		r = version_sprout(forest, v, &seedling->head);
+	return r;
+}
+
+static void seedling_describe(struct seedling *seedling,
+                              const struct state *source, const char *name)
+{
+	struct state *s = seedling->state;
+
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	s->origin = source->number;
+	state_full_name(source->forest, source, s->origin_name);
+	s->created = now_ns();
+}
+
+static int name_put(struct forest *forest, const struct state *s)
+{
+	uint8_t key[TABLE_KEY_MAX], value[10];
+	struct writer w = writer_init(value, sizeof(value));
+
+	put_varint(&w, s->number);
+	return table_put(forest->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name), value,
+	                 writer_len(&w));
+}
+
+/* From here on nothing fails. */
+static void seedling_plant(struct seedling *seedling, struct state *source,
+                           struct state **ret_state)
+{
+	struct forest *forest = source->forest;
+	struct version *stem = seedling->stem;
+	struct version *head = seedling->head;
+	struct state *s = steal(&seedling->state);
+
+	if (seedling->successor) {
+		struct version *successor = steal(&seedling->successor);
+
+		version_freeze(stem, seedling->tick);
+		version_graft(successor, stem);
+		state_point(source, successor);
+		state_mark(source);
+	}
+	if (head) {
+		version_graft(head, stem);
+		seedling->head = NULL;
+	} else {
+		stem->refs++;
+		version_mark(stem);
+	}
+	state_point(s, head ? head : stem);
+	cache_add(&forest->states, &s->cached);
+	state_mark(s);
+	forest->meta.states++;
+	forest->meta_dirty = true;
+	*ret_state = s;
+}
+
+static int state_check_free(struct forest *forest, uint64_t fork,
+                            const char *name)
+{
+	struct state *other;
+	int r = state_find(forest, fork, name, &other);
+
+	return r == -ENOENT ? 0 : r ? r : -EEXIST;
+}
+
+int state_fork(struct forest *forest, struct state *source, const char *name,
+               struct state **ret_state)
+{
+	_cleanup_(seedling_release) struct seedling seedling = {0};
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	if (source->gone)
+		return -ESTALE;
+	r = name_check_fork(name);
+	if (!r)
+		r = state_check_free(forest, 0, name);
+	if (!r)
+		r = seedling_init(&seedling, source, false);
+	if (r < 0)
+		return r;
+	seedling_describe(&seedling, source, name);
+	r = name_put(forest, seedling.state);
+	if (r < 0)
+		return r;
+	seedling_plant(&seedling, source, ret_state);
+	return 0;
+}
+
+/* Above the time of every snapshot the fork has. */
+static int snapshot_date(struct forest *forest, struct state *s)
+{
+	struct state *newest;
+	int r = state_newest(forest, s->fork, INT64_MAX, &newest);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (s->created <= newest->created)
+		s->created = newest->created + 1;
+	return 0;
+}
+
+int state_snapshot(struct forest *forest, struct state *fork, const char *name,
+                   struct state **ret_state)
+{
+	_cleanup_(seedling_release) struct seedling seedling = {0};
+	uint8_t key[TIME_KEY_LEN];
+	struct state *s;
+	int r;
+
+	if (forest->readonly || fork->flags & STATE_READONLY)
+		return -EROFS;
+	if (fork->gone)
+		return -ESTALE;
+	r = name_check_snapshot(name);
+	if (!r)
+		r = state_check_free(forest, fork->number, name);
+	if (!r)
+		r = seedling_init(&seedling, fork, true);
+	if (r < 0)
+		return r;
+	s = seedling.state;
+	s->fork = fork->number;
+	s->flags = STATE_READONLY;
+	seedling_describe(&seedling, fork, name);
+	r = snapshot_date(forest, s);
+	if (r < 0)
+		return r;
+	time_key(key, s->fork, s->created, s->number);
+	r = table_put(forest->store, TABLE_TIME, key, sizeof(key), NULL, 0);
+	if (r < 0)
+		return r;
+	r = name_put(forest, s);
+	if (r < 0) {
+		table_del(forest->store, TABLE_TIME, key, sizeof(key));
+		return r;
+	}
+	seedling_plant(&seedling, fork, ret_state);
+	fork->snapshots++;
+	state_mark(fork);
+	return 0;
+}
+
+int state_rename(struct forest *forest, struct state *state, const char *name)
+{
+	char old_name[NAME_LEN_MAX + 1];
+	uint8_t key[TABLE_KEY_MAX];
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	if (state->gone)
+		return -ESTALE;
+	r = state->fork ? name_check_snapshot(name) : name_check_fork(name);
+	if (r < 0 || !strcmp(state->name, name))
+		return r;
+	r = state_check_free(forest, state->fork, name);
+	if (r < 0)
+		return r;
+	memcpy(old_name, state->name, sizeof(old_name));
+	snprintf(state->name, sizeof(state->name), "%s", name);
+	r = name_put(forest, state);
+	if (!r)
+		r = table_del(forest->store, TABLE_NAME, key,
+		              name_key(key, state->fork, old_name));
+	if (r < 0) {
+		table_del(forest->store, TABLE_NAME, key,
+		          name_key(key, state->fork, name));
+		memcpy(state->name, old_name, sizeof(old_name));
+		return r;
+	}
+	state_mark(state);
+	if (forest->watch.renamed)
+		forest->watch.renamed(forest->watch.arg, state, old_name);
+	return 0;
+}
+
+int state_edit(struct state *state, struct tree **ret_tree)
+{
+	struct version *v = state->version;
+	bool unchanged;
+	int r;
+
+	if (state->gone)
+		return -ESTALE;
+	if (state->flags & STATE_READONLY || state->forest->readonly)
+		return -EROFS;
+	/* Reads the parent, for version_on_root(). */
+	r = version_unchanged(v, &unchanged, NULL);
+	if (r < 0)
+		return r;
+	version_mark(v);
+	*ret_tree = &v->tree;
+	return 0;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What can be told of a state. */
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* No item but those of the root directory, and no entry in it. */
+static bool tree_is_bare(struct tree *tree)
+{
+	const struct key first = {0};
+	const struct key root = {INO_ROOT, ITEM_INODE, 0};
+	const struct key behind = {INO_ROOT + 1, 0, 0};
+	struct inode inode;
+	struct item item;
+
+	return !tree_seek(tree, &first, &item) && item.key.ino == INO_ROOT &&
+	       !tree_get(tree, &root, &item) &&
+	       !inode_decode(item.value, item.len, &inode) && !inode.size &&
+	       tree_seek(tree, &behind, &item) == -ENOENT;
+}
+
+bool state_is_redundant(struct forest *forest, struct state *state)
+{
+	struct version *v = state->version;
+	/*
+	 * Snapshots that are being deleted with their fork still count as
+	 * refs, and keep nothing: while there are any, no ref is relied on.
+	 */
+	bool refs_keep = !forest->meta.doomed;
+	struct version *parent;
+	bool unchanged;
+
+	if (state->gone || state->snapshots)
+		return false;
+	if (state->flags & STATE_READONLY)
+		return (refs_keep && v->refs > 1) || v->same > 0;
+	if (version_unchanged(v, &unchanged, &parent))
+		return false;
+	if (unchanged && ((refs_keep && parent->refs > 0) || parent->same > 1))
+		return true;
+	return tree_is_bare(&v->tree);
+}
+
+/* Stored bytes that go when the state does. */
+static int state_exclusive(struct forest *forest, const struct state *state,
+                           uint64_t *ret_bytes)
+{
+	const struct version *v = state->version;
+	struct list_info info;
+	struct version *kid;
+	int r;
+
+	*ret_bytes = 0;
+	if (v->refs > 1 || v->kids > 1)
+		return 0;
+	if (v->kids) {
+		/* What the only child dropped of what this one made. */
+		r = version_load(forest, v->kids_xor, &kid);
+		return r ? r
+		         : list_bytes_above(forest->store, kid->tree.list,
+		                            v->tree.base, ret_bytes);
+	}
+	r = list_info(forest->store, v->tree.owner, &info);
+	if (!r)
+		*ret_bytes = info.own_bytes;
+	return r;
+}
+
+int state_info(struct forest *forest, struct state *state,
+               struct state_info *ret_info)
+{
+	const struct version *v = state->version;
+	struct state_info info = {
+	        .number = state->number,
+	        .fork = state->fork,
+	        .readonly = state->flags & STATE_READONLY,
+	        .created = state->created,
+	        .snapshots = state->snapshots,
+	        .is_default = state->number == forest->meta.default_state,
+	};
+	struct state *fork;
+	int r;
+
+	if (state->gone)
+		return -ESTALE;
+	info.version = v->id;
+	info.parent = v->parent;
+	info.inodes = v->inodes;
+	info.bytes = v->blocks * 512;
+	memcpy(info.name, state->name, sizeof(info.name));
+	memcpy(info.origin_name, state->origin_name, sizeof(info.origin_name));
+	if (state->fork) {
+		r = state_load(forest, state->fork, &fork);
+		if (r < 0)
+			return r;
+		memcpy(info.fork_name, fork->name, sizeof(info.fork_name));
+	}
+	r = version_unchanged(state->version, &info.unchanged, NULL);
+	if (!r)
+		r = state_exclusive(forest, state, &info.exclusive);
+	if (!r)
+		*ret_info = info;
+	return r;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Merging inner versions with their only child.
+ *
+ * A frozen version V without refs and with one child C goes by C
+ * taking up its base, parent, account and list.  This is done at once, in one
+ * hold of the lock, and the lists are tidied up behind it:
+ *
+ * - Until that hold all three of V's conditions may fail again: C may be a
+ *   head without changes, whose fork is a second child of V and whose snapshot
+ *   is a reference to V.  They are looked at in the hold itself, and after it
+ *   there is no V that could get anything.
+ * - From then on C drops only what is at or below V's base through its list;
+ *   what V made and C drops is C's own, and freed directly.  So what the lists
+ *   hold above V's base only gets less: it is C's old drops of what V made,
+ *   which nobody can reach, and TIDY frees it, booked on C, which took up V's
+ *   account.
+ * - Of the two lists the one that was longer becomes C's, and receives what C
+ *   drops from then on; TIDY moves the other's entries to it.
+ * - While TIDY is at work C may be changed, forked, frozen and deleted: none of
+ *   that touches the old list, and all of it only adds to the new one.  What
+ *   would take the lists away under it (C being reaped, C being merged into a
+ *   child, C's new parent being merged into C) is work of this thread, and
+ *   waits its turn.
+ * - TIDY can be repeated from its beginning after a crash at any point.
+ */
+#include "gc.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* ---- Merging ------------------------------------------------------------ */
+
+/* What is left to do when a version was taken up by its child. */
+struct tidy {
+	uint64_t old_list; /* the child's until then */
+	uint64_t above;    /* what it holds above this is garbage, */
+	uint64_t owner;    /* booked on this account */
+	uint64_t from;     /* the list to be emptied */
+	uint64_t to;       /* into this one */
+};
+
+static int tidy_put(struct forest *forest, uint64_t id, const struct tidy *tidy)
+{
+	uint8_t value[5 * 10];
+	struct writer w = writer_init(value, sizeof(value));
+
+	put_varint(&w, tidy->old_list);
+	put_varint(&w, tidy->above);
+	put_varint(&w, tidy->owner);
+	put_varint(&w, tidy->from);
+	put_varint(&w, tidy->to);
+	return task_put(forest, TASK_TIDY, id, value, writer_len(&w));
+}
+
+static int tidy_get(const struct task *task, struct tidy *ret_tidy)
+{
+	struct reader r = reader_init(task->record.value, task->record.len);
+	struct tidy tidy;
+
+	tidy.old_list = get_varint(&r);
+	tidy.above = get_varint(&r);
+	tidy.owner = get_varint(&r);
+	tidy.from = get_varint(&r);
+	tidy.to = get_varint(&r);
+	if (!reader_done(&r))
+		return -EUCLEAN;
+	*ret_tidy = tidy;
+	return 0;
+}
+
+/* The shorter list is the one to be moved. */
+static int merge_plan(struct forest *forest, const struct version *v,
+                      const struct version *child, struct tidy *ret_tidy)
+{
+	struct list_info mine, theirs;
+	bool keep_mine;
+	int r = list_info(forest->store, v->tree.list, &mine);
+
+	if (!r)
+		r = list_info(forest->store, child->tree.list, &theirs);
+	if (r < 0)
+		return r;
+	keep_mine = mine.entries > theirs.entries;
+	*ret_tidy = (struct tidy){
+	        .old_list = child->tree.list,
+	        .above = v->tree.base,
+	        .owner = child->tree.owner,
+	        .from = keep_mine ? child->tree.list : v->tree.list,
+	        .to = keep_mine ? v->tree.list : child->tree.list,
+	};
+	return 0;
+}
+
+/* The only child takes up the version.  From the first line nothing fails. */
+static void merge_switch(struct forest *forest, struct version *v,
+                         struct version *child, struct version *parent,
+                         const struct tidy *tidy)
+{
+	forest->gc.takeover = (struct takeover){
+	        .wanted = true,
+	        .list = tidy->to,
+	        .from_owner = v->tree.owner,
+	        .owner = tidy->owner,
+	        .above = tidy->above,
+	};
+	child->tree.base = v->tree.base;
+	child->tree.list = tidy->to;
+	child->parent = v->parent;
+	version_mark(child);
+	if (parent) {
+		parent->kids_xor ^= v->id ^ child->id;
+		version_mark(parent);
+	}
+}
+
+int merge_step(struct forest *forest, const struct task *task)
+{
+	struct version *v, *child, *parent = NULL;
+	struct tidy tidy = { 0 };
+	int r = version_find(forest, task->id, &v);
+
+	if (r == -ENOENT || (!r && (v->refs || v->kids != 1)))
+		return task_del(forest, TASK_MERGE, task->id);
+	if (!r)
+		r = version_load(forest, v->kids_xor, &child);
+	if (!r && child->parent != v->id)
+		r = -EUCLEAN;
+	if (!r && v->parent)
+		r = version_load(forest, v->parent, &parent);
+	if (!r)
+		r = merge_plan(forest, v, child, &tidy);
+	if (!r)
+		r = tidy_put(forest, v->id, &tidy);
+	if (!r)
+		r = task_del(forest, TASK_MERGE, task->id);
+	if (r < 0)
+		return r;
+	merge_switch(forest, v, child, parent, &tidy);
+	return version_remove(v);
+}
+
+int tidy_run(struct forest *forest, const struct task *task)
+{
+	struct list_info info = {0};
+	struct list_job job;
+	struct tidy tidy;
+	int r = tidy_get(task, &tidy);
+
+	if (r < 0)
+		return r;
+	job = (struct list_job){.kind = LIST_FREE_ABOVE,
+	                        .list = tidy.old_list,
+	                        .other = tidy.owner,
+	                        .above = tidy.above};
+	r = job_run(forest, &job);
+	if (r < 0)
+		return r;
+	/* Nothing is added to it any more: as of that commit is as it is. */
+	store_lock(forest->store);
+	r = list_info(forest->store, tidy.from, &info);
+	store_unlock(forest->store);
+	job = (struct list_job){
+	        .kind = LIST_MOVE, .list = tidy.from, .other = tidy.to};
+	if (!r && info.entries)
+		r = job_run(forest, &job);
+	if (r < 0)
+		return r;
+	store_lock(forest->store);
+	r = task_del(forest, TASK_TIDY, task->id);
+	store_unlock(forest->store);
+	return r;
+}

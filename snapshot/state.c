@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * States: their records, those in memory, and finding them.
+ *
+ *   TABLE_STATE  be64 number                      the record
+ *   TABLE_NAME   be64 fork, name                  varint number
+ *   TABLE_TIME   be64 fork, be64 ~time, be64 number   nothing
+ *
+ * A fork's own name stands under fork 0.  The times of one fork's snapshots
+ * are all different and ascend with their numbers, whatever the clock does, so
+ * that the newest is the first in TABLE_TIME.
+ */
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* ---- Records ------------------------------------------------------------ */
+
+_Static_assert(8 * 10 + 1 + NAME_LEN_MAX + FULL_NAME_MAX <= STATE_LEN_MAX,
+               "the longest state fits");
+
+size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
+{
+	struct writer w = writer_init(out, STATE_LEN_MAX);
+	size_t name_len = strlen(s->name);
+	size_t origin_len = strlen(s->origin_name);
+
+	put_varint(&w, s->fork);
+	put_varint(&w, s->flags);
+	put_svarint(&w, s->created);
+	put_varint(&w, s->origin);
+	put_varint(&w, s->version ? s->version->id : 0);
+	put_varint(&w, s->snapshots);
+	put_u8(&w, (uint8_t)name_len);
+	put_bytes(&w, s->name, name_len);
+	put_varint(&w, origin_len);
+	put_bytes(&w, s->origin_name, origin_len);
+	return writer_len(&w);
+}
+
+static void get_string(struct reader *r, size_t len, size_t max, char *out)
+{
+	const uint8_t *p = len <= max ? reader_take(r, len) : NULL;
+
+	if (!p || memchr(p, 0, len)) {
+		r->bad = true;
+		return;
+	}
+	memcpy(out, p, len);
+	out[len] = 0;
+}
+
+int state_decode(const void *data, size_t len, struct state *s,
+                 uint64_t *ret_version)
+{
+	struct reader r = reader_init(data, len);
+	uint64_t version, flags;
+
+	s->fork = get_varint(&r);
+	flags = get_varint(&r);
+	s->flags = (uint32_t)flags;
+	s->created = get_svarint(&r);
+	s->origin = get_varint(&r);
+	version = get_varint(&r);
+	s->snapshots = get_varint(&r);
+	get_string(&r, get_u8(&r), NAME_LEN_MAX, s->name);
+	get_string(&r, get_varint(&r), FULL_NAME_MAX - 1, s->origin_name);
+	if (!reader_done(&r) || !s->name[0] || flags & ~UINT64_C(3) ||
+	    !(flags & STATE_READONLY) != !s->fork ||
+	    !(flags & STATE_DOOMED) != !!version)
+		return -EUCLEAN;
+	*ret_version = version;
+	return 0;
+}
+
+/* ---- In memory ---------------------------------------------------------- */
+
+struct state *state_alloc(struct forest *forest, uint64_t number)
+{
+	struct state *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->number = number;
+	s->cached.key = number;
+	s->forest = forest;
+	return s;
+}
+
+void state_mark(struct state *s)
+{
+	cache_mark(&s->forest->states, &s->cached);
+}
+
+/* The state names another version, or none. */
+void state_point(struct state *s, struct version *version)
+{
+	if (s->version)
+		s->version->pins--;
+	s->version = version;
+	if (version)
+		version->pins++;
+}
+
+int state_load(struct forest *forest, uint64_t number, struct state **ret_state)
+{
+	struct cached *found = cache_find(&forest->states, number);
+	_cleanup_free_ struct state *s = NULL;
+	struct version *v = NULL;
+	struct record record;
+	uint8_t key[8];
+	uint64_t id;
+	int r;
+
+	if (found) {
+		*ret_state = container_of(found, struct state, cached);
+		return 0;
+	}
+	be64_put(key, number);
+	r = table_get(forest->store, TABLE_STATE, key, sizeof(key), &record);
+	if (r < 0)
+		return r;
+	s = state_alloc(forest, number);
+	if (!s)
+		return -ENOMEM;
+	r = state_decode(record.value, record.len, s, &id);
+	if (r < 0)
+		log_error("the record of state %llu is damaged",
+		          (unsigned long long)number);
+	if (!r && id)
+		r = version_load(forest, id, &v);
+	if (r < 0)
+		return r;
+	state_point(s, v);
+	s->gone = s->flags & STATE_DOOMED;
+	cache_add(&forest->states, &s->cached);
+	if (forest_crowded(forest))
+		gc_wake(forest);
+	*ret_state = steal(&s);
+	return 0;
+}
+
+bool forest_crowded(const struct forest *forest)
+{
+	return forest->states.count > STATES_CACHED ||
+	       forest->versions.count > VERSIONS_CACHED;
+}
+
+static bool evict_state(void *arg, struct cached *entry)
+{
+	struct forest *forest = arg;
+	struct state *s = container_of(entry, struct state, cached);
+
+	cache_remove(&forest->states, entry);
+	state_point(s, NULL);
+	free(s);
+	return true;
+}
+
+static bool evict_version(void *arg, struct cached *entry)
+{
+	struct forest *forest = arg;
+	struct version *v = container_of(entry, struct version, cached);
+
+	if (v->pins)
+		return false;
+	cache_remove(&forest->versions, entry);
+	free(v);
+	return true;
+}
+
+/*
+ * To be called where nobody holds a pointer: first thing under the lock, by
+ * the background thread.  A part of the tables at a time.
+ */
+void forest_sweep(struct forest *forest)
+{
+	enum { BUCKETS_A_SWEEP = 1024 };
+
+	graveyard_clear(forest);
+	if (forest->states.count > STATES_CACHED)
+		cache_sweep(&forest->states, BUCKETS_A_SWEEP, evict_state,
+		            forest);
+	if (forest->versions.count > VERSIONS_CACHED)
+		cache_sweep(&forest->versions, BUCKETS_A_SWEEP, evict_version,
+		            forest);
+}
+
+void graveyard_clear(struct forest *forest)
+{
+	while (forest->graveyard) {
+		struct state *s = forest->graveyard;
+
+		forest->graveyard = s->cached.hash_next
+		                            ? container_of(s->cached.hash_next,
+		                                           struct state, cached)
+		                            : NULL;
+		free(s);
+	}
+}
+
+/* ---- Finding ------------------------------------------------------------ */
+
+/* 0 for a fork that is there. */
+static int fork_check(struct forest *forest, uint64_t number)
+{
+	struct state *fork;
+	int r;
+
+	if (!number)
+		return 0;
+	r = state_load(forest, number, &fork);
+	if (r < 0)
+		return r;
+	return fork->flags & STATE_DOOMED ? -ENOENT : 0;
+}
+
+int state_get(struct forest *forest, uint64_t number, struct state **ret_state)
+{
+	struct state *s;
+	int r = state_load(forest, number, &s);
+
+	if (!r)
+		r = s->flags & STATE_DOOMED ? -ENOENT
+		                            : fork_check(forest, s->fork);
+	if (r < 0)
+		return r == -ENOENT ? -ESTALE : r;
+	*ret_state = s;
+	return 0;
+}
+
+static int state_of_name(struct forest *forest, const struct record *record,
+                         struct state **ret_state)
+{
+	struct reader reader = reader_init(record->value, record->len);
+	uint64_t number = get_varint(&reader);
+	int r;
+
+	if (!reader_done(&reader))
+		return -EUCLEAN;
+	r = state_load(forest, number, ret_state);
+	if (r != -ENOENT)
+		return r;
+	log_error("state %llu has a name and no record",
+	          (unsigned long long)number);
+	return -EUCLEAN;
+}
+
+size_t name_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, const char *name)
+{
+	size_t len = strlen(name);
+
+	be64_put(key, fork);
+	memcpy(key + 8, name, len);
+	return 8 + len;
+}
+
+int state_find(struct forest *forest, uint64_t fork, const char *name,
+               struct state **ret_state)
+{
+	uint8_t key[TABLE_KEY_MAX];
+	struct record record;
+	int r;
+
+	if (!*name || strlen(name) > NAME_LEN_MAX)
+		return -ENOENT;
+	r = fork_check(forest, fork);
+	if (!r)
+		r = table_get(forest->store, TABLE_NAME, key,
+		              name_key(key, fork, name), &record);
+	return r ? r : state_of_name(forest, &record, ret_state);
+}
+
+int state_next(struct forest *forest, uint64_t fork, const char *after,
+               struct state **ret_state)
+{
+	uint8_t key[TABLE_KEY_MAX];
+	struct record record;
+	int r;
+
+	if (!after)
+		after = "";
+	if (strlen(after) > NAME_LEN_MAX)
+		return -EINVAL;
+	r = fork_check(forest, fork);
+	if (!r)
+		r = table_next(forest->store, TABLE_NAME, key,
+		               name_key(key, fork, after), &record);
+	if (r < 0)
+		return r;
+	if (record.key_len < 8 || memcmp(record.key, key, 8))
+		return -ENOENT;
+	return state_of_name(forest, &record, ret_state);
+}
+
+/* Newer times first: the order of the bytes is that of the times, reversed. */
+static uint64_t time_flip(int64_t time)
+{
+	return ~((uint64_t)time ^ UINT64_C(1) << 63);
+}
+
+void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
+              uint64_t number)
+{
+	be64_put(key, fork);
+	be64_put(key + 8, time_flip(time));
+	be64_put(key + 16, number);
+}
+
+static int state_at_time(struct forest *forest, int r, uint64_t fork,
+                         const struct record *record, struct state **ret_state)
+{
+	uint64_t number;
+
+	if (r < 0)
+		return r;
+	if (record->key_len != TIME_KEY_LEN)
+		return -EUCLEAN;
+	if (be64_get(record->key) != fork)
+		return -ENOENT;
+	number = be64_get(record->key + 16);
+	r = state_load(forest, number, ret_state);
+	if (r != -ENOENT)
+		return r;
+	log_error("snapshot %llu has a time and no record",
+	          (unsigned long long)number);
+	return -EUCLEAN;
+}
+
+int state_newest(struct forest *forest, uint64_t fork, int64_t at,
+                 struct state **ret_state)
+{
+	uint8_t key[TIME_KEY_LEN];
+	struct record record;
+	int r;
+
+	time_key(key, fork, at, 0);
+	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
+	return state_at_time(forest, r, fork, &record, ret_state);
+}
+
+int state_older(struct forest *forest, const struct state *snapshot,
+                struct state **ret_state)
+{
+	uint64_t fork = snapshot->fork;
+	uint8_t key[TIME_KEY_LEN];
+	struct record record;
+	int r;
+
+	time_key(key, fork, snapshot->created, snapshot->number);
+	r = table_next(forest->store, TABLE_TIME, key, sizeof(key), &record);
+	return state_at_time(forest, r, fork, &record, ret_state);
+}

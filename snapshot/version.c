@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Versions: their records, those in memory, and the arithmetic of lineage.
+ *
+ * Nobody keeps a list of a version's children.  Their number, the xor of
+ * their ids (which is the id when there is one) and the number of them that
+ * are heads with an unchanged root are enough, and cost the same however many
+ * children there are.
+ */
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+/* ---- Records ------------------------------------------------------------ */
+
+_Static_assert(12 * 10 <= VERSION_LEN_MAX, "twelve varints fit");
+
+size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX])
+{
+	struct writer w = writer_init(out, VERSION_LEN_MAX);
+
+	put_varint(&w, v->tree.root);
+	put_varint(&w, v->tree.base);
+	put_varint(&w, v->tree.list);
+	put_varint(&w, v->parent);
+	put_varint(&w, v->freeze);
+	put_varint(&w, v->kids);
+	put_varint(&w, v->kids_xor);
+	put_varint(&w, v->same);
+	put_varint(&w, v->refs);
+	put_svarint(&w, v->created);
+	put_varint(&w, v->inodes);
+	put_varint(&w, v->blocks);
+	return writer_len(&w);
+}
+
+int version_decode(const void *data, size_t len, struct version *v)
+{
+	struct reader r = reader_init(data, len);
+
+	v->tree.root = get_varint(&r);
+	v->tree.base = get_varint(&r);
+	v->tree.list = get_varint(&r);
+	v->parent = get_varint(&r);
+	v->freeze = get_varint(&r);
+	v->kids = get_varint(&r);
+	v->kids_xor = get_varint(&r);
+	v->same = get_varint(&r);
+	v->refs = get_varint(&r);
+	v->created = get_svarint(&r);
+	v->inodes = get_varint(&r);
+	v->blocks = get_varint(&r);
+	if (!reader_done(&r) || !v->tree.list ||
+	    (v->freeze && v->freeze <= v->tree.base) ||
+	    (v->kids && !v->freeze) || (!v->kids && v->kids_xor) ||
+	    v->same > v->kids)
+		return -EUCLEAN;
+	return 0;
+}
+
+static void version_key(uint8_t key[8], uint64_t id)
+{
+	be64_put(key, id);
+}
+
+/* ---- In memory ---------------------------------------------------------- */
+
+/*
+ * The root of a head got another number.  The first time its parent loses a
+ * child that was the same; state_edit() saw to it that the parent is here.
+ * A root never comes back to the number it had: numbers do not repeat.
+ */
+static void version_on_root(struct tree *tree, uint64_t old_root)
+{
+	struct version *v = container_of(tree, struct version, tree);
+	struct version *parent;
+	struct cached *found;
+
+	if (v->changed || v->freeze || !v->parent)
+		return;
+	found = cache_find(&v->forest->versions, v->parent);
+	if (!found) {
+		log_error("version %llu was changed before its parent was read",
+		          (unsigned long long)v->id);
+		return;
+	}
+	parent = container_of(found, struct version, cached);
+	if (old_root && old_root == parent->tree.root) {
+		parent->same--;
+		version_mark(parent);
+	}
+	v->changed = true;
+}
+
+static struct version *version_alloc(struct forest *forest, uint64_t id)
+{
+	struct version *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	v->id = id;
+	v->forest = forest;
+	v->cached.key = id;
+	v->tree.store = forest->store;
+	v->tree.list = id;
+	v->tree.owner = id;
+	v->tree.on_root = version_on_root;
+	return v;
+}
+
+int version_find(struct forest *forest, uint64_t id,
+                 struct version **ret_version)
+{
+	_cleanup_free_ struct version *v = NULL;
+	struct cached *found = cache_find(&forest->versions, id);
+	struct record record;
+	uint8_t key[8];
+	int r;
+
+	if (found) {
+		*ret_version = container_of(found, struct version, cached);
+		return 0;
+	}
+	version_key(key, id);
+	r = table_get(forest->store, TABLE_VERSION, key, sizeof(key), &record);
+	if (r < 0)
+		return r;
+	v = version_alloc(forest, id);
+	if (!v)
+		return -ENOMEM;
+	r = version_decode(record.value, record.len, v);
+	if (r < 0) {
+		log_error("the record of version %llu is damaged",
+		          (unsigned long long)id);
+		return r;
+	}
+	cache_add(&forest->versions, &v->cached);
+	*ret_version = steal(&v);
+	return 0;
+}
+
+int version_load(struct forest *forest, uint64_t id,
+                 struct version **ret_version)
+{
+	int r = version_find(forest, id, ret_version);
+
+	if (r != -ENOENT)
+		return r;
+	log_error("version %llu is missing", (unsigned long long)id);
+	return -EUCLEAN;
+}
+
+void version_mark(struct version *v)
+{
+	cache_mark(&v->forest->versions, &v->cached);
+}
+
+int version_remove(struct version *v)
+{
+	uint8_t key[8];
+	int r;
+
+	version_key(key, v->id);
+	r = table_del(v->forest->store, TABLE_VERSION, key, sizeof(key));
+	if (r < 0)
+		return r;
+	cache_remove(&v->forest->versions, &v->cached);
+	free(v);
+	return 0;
+}
+
+/* ---- Lineage ------------------------------------------------------------ */
+
+int version_sprout(struct forest *forest, const struct version *from,
+                   struct version **ret_version)
+{
+	struct version *v = version_alloc(forest, store_tick(forest->store));
+
+	if (!v)
+		return -ENOMEM;
+	v->tree.root = from->tree.root;
+	v->inodes = from->inodes;
+	v->blocks = from->blocks;
+	v->created = now_ns();
+	v->refs = 1;
+	*ret_version = v;
+	return 0;
+}
+
+void version_graft(struct version *head, struct version *parent)
+{
+	head->parent = parent->id;
+	head->tree.base = parent->freeze;
+	parent->kids++;
+	parent->kids_xor ^= head->id;
+	if (head->tree.root)
+		parent->same++;
+	cache_add(&head->forest->versions, &head->cached);
+	version_mark(head);
+	version_mark(parent);
+}
+
+void version_freeze(struct version *head, uint64_t tick)
+{
+	head->freeze = tick;
+	head->created = now_ns();
+	head->refs--; /* its state goes on with another head */
+	version_mark(head);
+}
+
+int version_unchanged(struct version *head, bool *ret_unchanged,
+                      struct version **ret_parent)
+{
+	struct version *parent;
+	int r;
+
+	*ret_unchanged = false;
+	/* An empty tree has no root that could tell it from another. */
+	if (head->changed || head->freeze || !head->parent || !head->tree.root)
+		return 0;
+	r = version_load(head->forest, head->parent, &parent);
+	if (r < 0)
+		return r;
+	*ret_unchanged = head->tree.root == parent->tree.root;
+	head->changed = !*ret_unchanged;
+	if (ret_parent)
+		*ret_parent = parent;
+	return 0;
+}

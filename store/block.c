@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Blocks in memory, by number. */
+#include <errno.h>
+
+#include "engine.h"
+
+enum { BUCKETS_FIRST = 1 << 12, TRIM_AT_UNLOCK = 64 };
+
+static struct block **block_bucket(struct store *store, uint64_t number)
+{
+	uint64_t h = number * 0x9e3779b97f4a7c15;
+
+	return &store->buckets[(h >> 32) & (store->buckets_len - 1)];
+}
+
+struct block *block_find(struct store *store, uint64_t number)
+{
+	struct block *block = *block_bucket(store, number);
+
+	while (block && block->number != number)
+		block = block->hash_next;
+	return block;
+}
+
+/* More buckets when they fill; without memory for it, chains grow longer. */
+static void block_rehash(struct store *store)
+{
+	size_t old_len = store->buckets_len;
+	struct block **old = store->buckets;
+	struct block **new = calloc(old_len * 2, sizeof(*new));
+
+	if (!new)
+		return;
+	store->buckets = new;
+	store->buckets_len = old_len * 2;
+	for (size_t i = 0; i < old_len; i++) {
+		struct block *block = old[i];
+
+		while (block) {
+			struct block *next = block->hash_next;
+			struct block **bucket =
+			        block_bucket(store, block->number);
+
+			block->hash_next = *bucket;
+			*bucket = block;
+			block = next;
+		}
+	}
+	free(old);
+}
+
+void block_insert(struct store *store, struct block *block)
+{
+	struct block **bucket;
+
+	if (store->blocks_len >= store->buckets_len)
+		block_rehash(store);
+	bucket = block_bucket(store, block->number);
+	block->hash_next = *bucket;
+	block->hashed = true;
+	*bucket = block;
+	store->blocks_len++;
+}
+
+size_t block_bytes(const struct store *store, const struct block *block)
+{
+	const struct chunk *chunk = (const struct chunk *)block;
+
+	if (block->kind == BLOCK_NODE)
+		return sizeof(struct node) + store->geometry.node_size;
+	return sizeof(struct chunk) + chunk->capacity;
+}
+
+static void block_free(struct block *block)
+{
+	if (block->kind == BLOCK_NODE)
+		free(block);
+	else
+		chunk_unref((struct chunk *)block);
+}
+
+static void block_leave_clean(struct store *store, struct block *block)
+{
+	block->older->newer = block->newer;
+	block->newer->older = block->older;
+	store->clean_bytes -= block_bytes(store, block);
+}
+
+/* The newest place in the ring is behind its head. */
+static void block_enter_clean(struct store *store, struct block *block)
+{
+	block->newer = &store->clean;
+	block->older = store->clean.older;
+	block->older->newer = block;
+	store->clean.older = block;
+	store->clean_bytes += block_bytes(store, block);
+	block->state = BLOCK_CLEAN;
+	block->used = false;
+}
+
+void block_unhash(struct store *store, struct block *block)
+{
+	struct block **link = block_bucket(store, block->number);
+
+	while (*link != block)
+		link = &(*link)->hash_next;
+	*link = block->hash_next;
+	block->hashed = false;
+	store->blocks_len--;
+	if (block->state == BLOCK_CLEAN)
+		block_leave_clean(store, block);
+}
+
+void block_clean(struct store *store, struct block *block)
+{
+	if (!block->hashed || block->kind == BLOCK_ALIAS) {
+		if (block->hashed)
+			block_unhash(store, block);
+		block_free(block);
+		return;
+	}
+	block_enter_clean(store, block);
+}
+
+void block_trim(struct store *store, size_t most)
+{
+	while (store->clean_bytes > store->clean_limit && most--) {
+		struct block *block = store->clean.newer;
+
+		if (block->used) {
+			block_leave_clean(store, block);
+			block_enter_clean(store, block);
+			continue;
+		}
+		block_unhash(store, block);
+		block_free(block);
+	}
+}
+
+void block_release_all(struct store *store)
+{
+	while (store->clean.newer != &store->clean) {
+		struct block *block = store->clean.newer;
+
+		block_unhash(store, block);
+		block_free(block);
+	}
+	free(store->buckets);
+	store->buckets = NULL;
+}
+
+int store_reader(struct store *store, MDB_txn **ret_txn)
+{
+	int r = 0;
+
+	if (!store->reader_active) {
+		if (store->reader)
+			r = disk_error(mdb_txn_renew(store->reader));
+		else
+			r = disk_error(mdb_txn_begin(store->disk.env, NULL,
+			                             MDB_RDONLY,
+			                             &store->reader));
+		if (r < 0)
+			return r;
+		store->reader_active = true;
+	}
+	*ret_txn = store->reader;
+	return 0;
+}
+
+void store_lock(struct store *store)
+{
+	pthread_mutex_lock(&store->lock);
+}
+
+void store_unlock(struct store *store)
+{
+	if (store->reader_active) {
+		mdb_txn_reset(store->reader);
+		store->reader_active = false;
+	}
+	if (store->clean_bytes > store->clean_limit)
+		block_trim(store, TRIM_AT_UNLOCK);
+	pthread_mutex_unlock(&store->lock);
+}
+
+uint32_t store_node_size(const struct store *store)
+{
+	return store->geometry.node_size;
+}
+
+static struct node *node_alloc(struct store *store, uint64_t number,
+                               uint64_t owner)
+{
+	struct node *node =
+	        calloc(1, sizeof(*node) + store->geometry.node_size);
+
+	if (!node)
+		return NULL;
+	node->block.number = number;
+	node->block.owner = owner;
+	node->block.kind = BLOCK_NODE;
+	return node;
+}
+
+static int node_load(struct store *store, uint64_t number,
+                     struct node **ret_node)
+{
+	struct node *node;
+	MDB_val value;
+	MDB_txn *txn;
+	int r;
+
+	r = store_reader(store, &txn);
+	if (r < 0)
+		return r;
+	r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	             &value);
+	if (r == 0)
+		r = node_verify(store, number, value.mv_data, value.mv_size);
+	if (r == -ENOENT || r == -EUCLEAN) {
+		log_error("damaged tree node %llu: %s",
+		          (unsigned long long)number,
+		          r == -ENOENT ? "it is missing" : "bad content");
+		return -EUCLEAN;
+	}
+	if (r < 0)
+		return r;
+	node = node_alloc(store, number, 0);
+	if (!node)
+		return -ENOMEM;
+	memcpy(node->data, value.mv_data, value.mv_size);
+	node->stored = true;
+	block_insert(store, &node->block);
+	block_enter_clean(store, &node->block);
+	*ret_node = node;
+	return 0;
+}
+
+int node_read(struct store *store, uint64_t number, struct node **ret_node)
+{
+	struct block *block = block_find(store, number);
+
+	if (!block)
+		return node_load(store, number, ret_node);
+	if (block->kind != BLOCK_NODE) {
+		log_error("block %llu is used as a node and as a chunk",
+		          (unsigned long long)number);
+		return -EUCLEAN;
+	}
+	block->used = true;
+	*ret_node = (struct node *)block;
+	return 0;
+}
+
+int node_new(struct tree *tree, struct node **ret_node)
+{
+	struct store *store = tree->store;
+	struct node *node = node_alloc(store, store->tick + 1, tree->owner);
+
+	if (!node)
+		return -ENOMEM;
+	store->tick++;
+	node->data[0] = BLOCK_TAG_NODE;
+	block_insert(store, &node->block);
+	set_add_node(store, node);
+	*ret_node = node;
+	return 0;
+}
+
+int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
+{
+	struct store *store = tree->store;
+	struct node *old, *new;
+	bool private = number > tree->base;
+	int r;
+
+	r = node_read(store, number, &old);
+	if (r < 0)
+		return r;
+	if (private && old->block.state == BLOCK_NEW) {
+		*ret_node = old;
+		return 0;
+	}
+	if (private && old->block.state == BLOCK_CLEAN) {
+		/* The map keeps the old bytes; these may change. */
+		block_leave_clean(store, &old->block);
+		old->block.owner = tree->owner;
+		set_add_node(store, old);
+		*ret_node = old;
+		return 0;
+	}
+	if (!private) {
+		r = node_new(tree, &new);
+		if (r < 0)
+			return r;
+		memcpy(new->data, old->data, store->geometry.node_size);
+		list_add(store, tree->list, number);
+		*ret_node = new;
+		return 0;
+	}
+	/* Private and being committed: change a copy of the same number. */
+	new = node_alloc(store, number, tree->owner);
+	if (!new)
+		return -ENOMEM;
+	new->stored = true;
+	memcpy(new->data, old->data, store->geometry.node_size);
+	block_unhash(store, &old->block);
+	block_insert(store, &new->block);
+	set_add_node(store, new);
+	*ret_node = new;
+	return 0;
+}
+
+/*
+ * A private block goes.  What the map (or the frozen set on its way there)
+ * has of it is freed with the gathering set; what was never stored is undone.
+ */
+static void block_drop(struct tree *tree, uint64_t number)
+{
+	struct store *store = tree->store;
+	struct block *block = block_find(store, number);
+	bool stored = true;
+
+	if (block && block->state == BLOCK_NEW) {
+		struct chunk *chunk = (struct chunk *)block;
+
+		if (block->kind == BLOCK_NODE)
+			stored = ((struct node *)block)->stored;
+		else
+			stored = chunk->cloned;
+		if (block->kind == BLOCK_NODE || !chunk->cloned) {
+			set_take_out(store, block);
+			block_unhash(store, block);
+			block_free(block);
+		}
+	} else if (block) {
+		bool frozen = block->state == BLOCK_FROZEN;
+
+		/* The frozen set owns its blocks; clones may still look for
+		 * one that is not in the map yet. */
+		if (!frozen || block->kind == BLOCK_NODE ||
+		    !((struct chunk *)block)->cloned)
+			block_unhash(store, block);
+		if (!frozen)
+			block_free(block);
+	}
+	if (stored)
+		set_add_free(store, number, tree->owner);
+}
+
+void tree_drop(struct tree *tree, uint64_t number)
+{
+	if (number > tree->base)
+		block_drop(tree, number);
+	else
+		list_add(tree->store, tree->list, number);
+}

@@ -1,0 +1,477 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Chunks: counted buffers in memory, and their form in the store, which is a
+ * header (tag, lengths, hash of the content) and a payload, cut into fragments
+ * of DISK_VALUE_MAX bytes.
+ */
+#include <errno.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "codec.h"
+#include "engine.h"
+
+/* ---- In memory ---------------------------------------------------------- */
+
+struct chunk *chunk_alloc(struct store *store, size_t capacity)
+{
+	struct chunk *chunk = calloc(1, sizeof(*chunk));
+
+	if (!chunk)
+		return NULL;
+	chunk->data = malloc(capacity ? capacity : 1);
+	if (!chunk->data) {
+		free(chunk);
+		return NULL;
+	}
+	chunk->store = store;
+	chunk->capacity = (uint32_t)capacity;
+	chunk->block.kind = BLOCK_CHUNK;
+	atomic_init(&chunk->refs, 1);
+	return chunk;
+}
+
+struct chunk *chunk_ref(struct chunk *chunk)
+{
+	atomic_fetch_add_explicit(&chunk->refs, 1, memory_order_relaxed);
+	return chunk;
+}
+
+void chunk_unref(struct chunk *chunk)
+{
+	if (!chunk || atomic_fetch_sub_explicit(&chunk->refs, 1,
+	                                        memory_order_acq_rel) > 1)
+		return;
+	free(chunk->data);
+	free(chunk);
+}
+
+uint8_t *chunk_data(struct chunk *chunk)
+{
+	return chunk->data;
+}
+
+uint32_t chunk_len(const struct chunk *chunk)
+{
+	return chunk->len;
+}
+
+int chunk_resize(struct chunk *chunk, uint32_t len)
+{
+	if (len > chunk->capacity) {
+		uint32_t limit = 1u << chunk->store->geometry.chunk_bits;
+		uint32_t capacity = MAX(len, MIN(2 * chunk->capacity, limit));
+		uint8_t *data = realloc(chunk->data, capacity);
+
+		if (!data)
+			return -ENOMEM;
+		chunk->data = data;
+		if (chunk->block.hashed)
+			set_touch(chunk->store, capacity - chunk->capacity);
+		chunk->capacity = capacity;
+	}
+	if (len > chunk->len)
+		memset(chunk->data + chunk->len, 0, len - chunk->len);
+	chunk->len = len;
+	return 0;
+}
+
+uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
+{
+	struct store *store = tree->store;
+
+	chunk->block.number = ++store->tick;
+	chunk->block.owner = tree->owner;
+	chunk->replaces = replaces;
+	block_insert(store, &chunk_ref(chunk)->block);
+	set_add_chunk(store, chunk);
+	return chunk->block.number;
+}
+
+int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)
+{
+	struct store *store = tree->store;
+	struct block *block = block_find(store, number);
+	struct chunk *alias;
+
+	if (block && block->kind == BLOCK_ALIAS) {
+		number = ((struct chunk *)block)->alias_of;
+		block = block_find(store, number);
+	}
+	if (block && block->kind == BLOCK_NODE)
+		return -EUCLEAN;
+	alias = calloc(1, sizeof(*alias));
+	if (!alias)
+		return -ENOMEM;
+	if (block)
+		((struct chunk *)block)->cloned = true;
+	alias->store = store;
+	alias->alias_of = number;
+	atomic_init(&alias->refs, 1);
+	alias->block.kind = BLOCK_ALIAS;
+	alias->block.number = ++store->tick;
+	alias->block.owner = tree->owner;
+	block_insert(store, &alias->block);
+	set_add_chunk(store, alias);
+	*ret_number = alias->block.number;
+	return 0;
+}
+
+struct chunk *chunk_find(struct store *store, uint64_t number,
+                         bool *ret_writable)
+{
+	struct block *block = block_find(store, number);
+	struct chunk *chunk;
+
+	if (block && block->kind == BLOCK_ALIAS)
+		block = block_find(store, ((struct chunk *)block)->alias_of);
+	if (!block || block->kind != BLOCK_CHUNK)
+		return NULL;
+	chunk = (struct chunk *)block;
+	block->used = true;
+	if (ret_writable)
+		*ret_writable = block->number == number &&
+		                block->state == BLOCK_NEW && !chunk->cloned;
+	return chunk_ref(chunk);
+}
+
+/* ---- Hash and header ---------------------------------------------------- */
+
+void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical,
+	                         XXH3_128bits(chunk->data, chunk->len));
+	memcpy(ret_hash, canonical.digest, 16);
+}
+
+static size_t chunk_header_encode(const struct chunk_header *h, uint8_t *out)
+{
+	struct writer w = writer_init(out, CHUNK_HEADER_MAX);
+
+	put_u8(&w, (uint8_t)h->tag);
+	put_varint(&w, h->len);
+	put_varint(&w, h->stored);
+	if (h->tag == BLOCK_TAG_DELTA)
+		put_varint(&w, h->base);
+	put_bytes(&w, h->hash, 16);
+	return writer_len(&w);
+}
+
+int chunk_header_decode(const void *data, size_t len,
+                        struct chunk_header *ret_header)
+{
+	struct reader r = reader_init(data, len);
+	struct chunk_header h = {0};
+	const uint8_t *hash;
+	uint64_t content, stored;
+
+	h.tag = get_u8(&r);
+	content = get_varint(&r);
+	stored = get_varint(&r);
+	if (h.tag == BLOCK_TAG_DELTA)
+		h.base = get_varint(&r);
+	hash = reader_take(&r, 16);
+	if (!hash || content > (1 << 17) || stored > (1 << 17) ||
+	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD) ||
+	    (h.tag == BLOCK_TAG_RAW && stored != content))
+		return -EUCLEAN;
+	h.len = (uint32_t)content;
+	h.stored = (uint32_t)stored;
+	memcpy(h.hash, hash, 16);
+	h.header_len = (uint32_t)(len - reader_left(&r));
+	*ret_header = h;
+	return 0;
+}
+
+/* ---- Decoding ----------------------------------------------------------- */
+
+/* What a decompression needs, kept for the next one. */
+struct decoder {
+	struct decoder *next;
+	ZSTD_DCtx *zstd;
+	uint8_t payload[1 << 17];
+};
+
+static struct decoder *decoder_get(struct store *store)
+{
+	struct decoder *decoder;
+
+	pthread_mutex_lock(&store->disk.pool_lock);
+	decoder = store->decoders;
+	if (decoder)
+		store->decoders = decoder->next;
+	pthread_mutex_unlock(&store->disk.pool_lock);
+	if (decoder)
+		return decoder;
+	decoder = malloc(sizeof(*decoder));
+	if (!decoder)
+		return NULL;
+	decoder->zstd = ZSTD_createDCtx();
+	if (!decoder->zstd) {
+		free(decoder);
+		return NULL;
+	}
+	return decoder;
+}
+
+static void decoder_put(struct store *store, struct decoder *decoder)
+{
+	pthread_mutex_lock(&store->disk.pool_lock);
+	decoder->next = store->decoders;
+	store->decoders = decoder;
+	pthread_mutex_unlock(&store->disk.pool_lock);
+}
+
+void decoder_destroy_all(struct store *store)
+{
+	while (store->decoders) {
+		struct decoder *next = store->decoders->next;
+
+		ZSTD_freeDCtx(store->decoders->zstd);
+		free(store->decoders);
+		store->decoders = next;
+	}
+}
+
+/*
+ * Gather the payload from the fragments; the cursor stands on the first, whose
+ * bytes are in *value.
+ */
+static int payload_read(MDB_cursor *cursor, uint64_t number, MDB_val *value,
+                        const struct chunk_header *h, uint8_t *out)
+{
+	size_t at = 0, skip = h->header_len;
+	uint64_t key_number, want = number << DISK_FRAGMENT_BITS;
+	MDB_val key;
+
+	for (;;) {
+		size_t n = value->mv_size - skip;
+
+		if (n > h->stored - at)
+			return -EUCLEAN;
+		memcpy(out + at, (const uint8_t *)value->mv_data + skip, n);
+		at += n;
+		if (at == h->stored)
+			return 0;
+		skip = 0;
+		if (mdb_cursor_get(cursor, &key, value, MDB_NEXT))
+			return -EUCLEAN;
+		memcpy(&key_number, key.mv_data, sizeof(key_number));
+		if (key_number != ++want || !value->mv_size)
+			return -EUCLEAN;
+	}
+}
+
+static int chunk_unpack(struct store *store, MDB_cursor *cursor,
+                        uint64_t number, MDB_val *value,
+                        const struct chunk_header *h, struct chunk *chunk)
+{
+	struct decoder *decoder;
+	size_t n;
+	int r;
+
+	if (h->tag == BLOCK_TAG_RAW)
+		return payload_read(cursor, number, value, h, chunk->data);
+	decoder = decoder_get(store);
+	if (!decoder)
+		return -ENOMEM;
+	r = payload_read(cursor, number, value, h, decoder->payload);
+	if (r == 0) {
+		n = ZSTD_decompressDCtx(decoder->zstd, chunk->data,
+		                        chunk->capacity, decoder->payload,
+		                        h->stored);
+		if (ZSTD_isError(n) || n != h->len)
+			r = -EUCLEAN;
+	}
+	decoder_put(store, decoder);
+	return r;
+}
+
+int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
+                 struct chunk **ret_chunk)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	struct chunk *chunk = NULL;
+	struct chunk_header h;
+	MDB_cursor *cursor;
+	uint8_t hash[16];
+	int r;
+
+	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_cursor_get(cursor, &key, &value, MDB_SET));
+	if (r == 0)
+		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+	if (r == 0) {
+		chunk = chunk_alloc(store, h.len);
+		r = chunk ? chunk_unpack(store, cursor, number, &value, &h,
+		                         chunk)
+		          : -ENOMEM;
+	}
+	mdb_cursor_close(cursor);
+	if (r == 0) {
+		chunk->len = h.len;
+		chunk_hash(chunk, hash);
+		if (memcmp(hash, h.hash, sizeof(hash)))
+			r = -EUCLEAN;
+	}
+	if (r < 0) {
+		chunk_unref(chunk);
+		return r;
+	}
+	*ret_chunk = chunk;
+	return 0;
+}
+
+/* The number under which the content lies, if `number` is an alias in memory;
+ * or the chunk itself, if it has appeared. */
+static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
+{
+	struct chunk *chunk;
+	struct block *block;
+
+	store_lock(store);
+	chunk = chunk_find(store, *number, NULL);
+	block = block_find(store, *number);
+	if (block && block->kind == BLOCK_ALIAS)
+		*number = ((struct chunk *)block)->alias_of;
+	store_unlock(store);
+	return chunk;
+}
+
+int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
+{
+	uint64_t target = number, alias;
+	struct chunk *chunk;
+	MDB_txn *txn;
+	int r;
+
+	chunk = chunk_resolve(store, &target);
+	if (chunk) {
+		*ret_chunk = chunk;
+		return 0;
+	}
+	r = disk_read_begin(&store->disk, &txn);
+	if (r < 0)
+		return r;
+	r = chunk_decode(store, txn, target, &chunk);
+	if (r == -ENOENT &&
+	    !disk_get_u64(txn, store->disk.aliases, target, &alias)) {
+		r = chunk_decode(store, txn, alias, &chunk);
+		if (r == -ENOENT)
+			r = -EUCLEAN;
+	}
+	disk_read_end(&store->disk, txn);
+	if (r == -EUCLEAN)
+		log_error("damaged chunk %llu", (unsigned long long)number);
+	if (r < 0)
+		return r;
+	store_lock(store);
+	if (!block_find(store, number)) {
+		chunk->block.number = number;
+		block_insert(store, &chunk_ref(chunk)->block);
+		block_clean(store, &chunk->block);
+	}
+	store_unlock(store);
+	*ret_chunk = chunk;
+	return 0;
+}
+
+int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct stored_block *ret_block)
+{
+	struct stored_block b = {.target = number};
+	struct chunk_header h;
+	MDB_val value;
+	int r;
+
+	r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	             &value);
+	/* A freed chunk's content may live on under its number, but then no
+	 * tree names the number, and nobody asks. */
+	if (r == -ENOENT) {
+		r = disk_get_u64(txn, store->disk.aliases, number, &b.target);
+		b.is_chunk = b.is_alias = true;
+	} else if (r == 0 && value.mv_size &&
+	           *(const uint8_t *)value.mv_data != BLOCK_TAG_NODE) {
+		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+		b.is_chunk = true;
+		b.bytes = r < 0 ? 0 : h.header_len + h.stored;
+		b.hash64 = r < 0 ? 0 : be64_get(h.hash);
+	} else if (r == 0) {
+		b.bytes = value.mv_size;
+	}
+	if (r < 0)
+		return r;
+	*ret_block = b;
+	return 0;
+}
+
+/* ---- Encoding ----------------------------------------------------------- */
+
+struct encoder {
+	ZSTD_CCtx *zstd;
+	int level;
+	size_t capacity;
+	uint8_t out[];
+};
+
+int encoder_create(struct store *store, struct encoder **ret_encoder)
+{
+	size_t capacity = CHUNK_HEADER_MAX +
+	                  ZSTD_compressBound(1u << store->geometry.chunk_bits);
+	struct encoder *encoder = malloc(sizeof(*encoder) + capacity);
+
+	if (!encoder)
+		return -ENOMEM;
+	encoder->capacity = capacity;
+	encoder->level = store->options.level;
+	encoder->zstd = ZSTD_createCCtx();
+	if (!encoder->zstd) {
+		free(encoder);
+		return -ENOMEM;
+	}
+	*ret_encoder = encoder;
+	return 0;
+}
+
+void encoder_destroy(struct encoder *encoder)
+{
+	if (!encoder)
+		return;
+	ZSTD_freeCCtx(encoder->zstd);
+	free(encoder);
+}
+
+/* The header's length depends on what it says: the payload is made behind the
+ * room for the longest, and the header put right in front of it. */
+int encoder_run(struct encoder *encoder, const struct chunk *chunk,
+                const uint8_t hash[16], const uint8_t **ret_data,
+                size_t *ret_len)
+{
+	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
+	uint8_t head[CHUNK_HEADER_MAX];
+	struct chunk_header h = {.tag = BLOCK_TAG_ZSTD, .len = chunk->len};
+	size_t n, head_len;
+
+	n = ZSTD_compressCCtx(encoder->zstd, payload,
+	                      encoder->capacity - CHUNK_HEADER_MAX, chunk->data,
+	                      chunk->len, encoder->level);
+	/* A saving below one part in sixteen is not worth the reading. */
+	if (ZSTD_isError(n) || n > chunk->len - chunk->len / 16) {
+		h.tag = BLOCK_TAG_RAW;
+		n = chunk->len;
+		memcpy(payload, chunk->data, n);
+	}
+	h.stored = (uint32_t)n;
+	memcpy(h.hash, hash, 16);
+	head_len = chunk_header_encode(&h, head);
+	memcpy(payload - head_len, head, head_len);
+	*ret_data = payload - head_len;
+	*ret_len = head_len + n;
+	return 0;
+}

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Group commit: when a set is frozen, the thread that writes it, and those who
+ * wait for it.
+ */
+#include <errno.h>
+#include <sys/statvfs.h>
+
+#include "codec.h"
+#include "engine.h"
+
+enum { CLEAN_SLICE = 256 };
+
+/* ---- Freezing and thawing ----------------------------------------------- */
+
+static bool set_is_empty(const struct set *set)
+{
+	return !set->since && !set->job && !set->waiters;
+}
+
+static int counters_put(struct store *store)
+{
+	uint8_t value[8 * (1 + COUNTER_COUNT)];
+	struct writer w = writer_init(value, sizeof(value));
+
+	put_u64(&w, store->tick);
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		put_u64(&w, store->counters[i]);
+	return table_put(store, TABLE_META, "counters", 8, value,
+	                 writer_len(&w));
+}
+
+/* Lock held.  The set that gathered changes is frozen; a new one gathers. */
+static int set_freeze(struct store *store)
+{
+	struct set *set = store->gathering, *next;
+	int r;
+
+	next = set_create(set->seq + 1);
+	if (!next)
+		return -ENOMEM;
+	if (store->freeze_fn)
+		store->freeze_fn(store->freeze_arg);
+	r = counters_put(store);
+	if (r < 0) {
+		set_destroy(next);
+		return r;
+	}
+	for (size_t i = 0; i < set->nodes_len; i++)
+		set->nodes[i]->block.state = BLOCK_FROZEN;
+	for (size_t i = 0; i < set->chunks_len; i++)
+		set->chunks[i]->block.state = BLOCK_FROZEN;
+	store->frozen = set;
+	store->gathering = next;
+	store->commit_asked = false;
+	return 0;
+}
+
+/* Lock held, and let go of between slices: others need not wait for it all. */
+static void set_thaw(struct store *store, struct set *set)
+{
+	size_t slice = 0;
+
+	for (size_t i = 0; i < set->nodes_len + set->chunks_len; i++) {
+		struct block *block =
+		        i < set->nodes_len
+		                ? &set->nodes[i]->block
+		                : &set->chunks[i - set->nodes_len]->block;
+
+		/* When it is changed or dropped again, there is this to free. */
+		if (block->kind == BLOCK_NODE)
+			((struct node *)block)->stored = true;
+		block_clean(store, block);
+		if (++slice == CLEAN_SLICE) {
+			slice = 0;
+			block_trim(store, 2 * CLEAN_SLICE);
+			store_unlock(store);
+			store_lock(store);
+		}
+	}
+}
+
+static void waiters_call(struct waiter *waiter, int err)
+{
+	while (waiter) {
+		struct waiter *next = waiter->next;
+
+		waiter->fn(waiter->arg, err);
+		free(waiter);
+		waiter = next;
+	}
+}
+
+void commit_measure(struct store *store)
+{
+	const uint64_t plenty = 1 << 28;
+	uint64_t used, unused, room = 0;
+	MDB_envinfo info;
+	struct statvfs vfs;
+
+	mdb_env_info(store->disk.env, &info);
+	used = (info.me_last_pgno + 1) * DISK_PAGE;
+	if (used < store->disk.map_size)
+		room = store->disk.map_size - used;
+	if (statvfs(store->path, &vfs) == 0)
+		room = MIN(room, (uint64_t)vfs.f_bavail * vfs.f_frsize);
+	if (room < plenty && !disk_usage(&store->disk, &used, &unused))
+		room += unused;
+	store->avail = room;
+}
+
+/*
+ * Lock held on entry and return; not while it writes.  A set that could not be
+ * written stays frozen and is tried again.
+ */
+static void commit_run(struct store *store)
+{
+	struct waiter *waiters;
+	struct set *set;
+	int r = 0;
+
+	if (!store->frozen)
+		r = set_freeze(store);
+	store->commit_asked = false;
+	set = store->frozen;
+	if (r == 0) {
+		store_unlock(store);
+		r = commit_write(store, set);
+		store_lock(store);
+	}
+	if (r < 0 && r != store->commit_err)
+		log_error("cannot commit to '%s': %s", store->path,
+		          strerror(-r));
+	store->commit_err = r;
+	if (set) {
+		waiters = set->waiters;
+		set->waiters = NULL;
+		set->job = r < 0 ? NULL : set->job;
+	} else {
+		waiters = NULL;
+	}
+	if (r == 0) {
+		set_thaw(store, set);
+		store->durable_seq = set->seq;
+		store->frozen = NULL;
+		store->commits++;
+	}
+	store->tries++;
+	commit_measure(store);
+	pthread_cond_broadcast(&store->committed);
+	store_unlock(store);
+	if (r == 0)
+		set_destroy(set);
+	waiters_call(waiters, r);
+	store_lock(store);
+}
+
+/* ---- The thread --------------------------------------------------------- */
+
+/* Nanoseconds until a commit is due; 0: now; negative: nothing to do. */
+static int64_t commit_due(const struct store *store)
+{
+	int64_t age, limit = (int64_t)store->options.commit_ms * 1000000;
+
+	if (store->frozen)
+		return store->commit_asked || store->stopping ? 0 : 1000000000;
+	if (store->commit_asked)
+		return 0;
+	if (set_is_empty(store->gathering))
+		return -1;
+	if (store->stopping)
+		return 0;
+	age = mono_ns() - store->gathering->since;
+	return age >= limit ? 0 : limit - age;
+}
+
+static void committer_wait(struct store *store, int64_t ns)
+{
+	struct timespec ts;
+
+	if (ns < 0) {
+		pthread_cond_wait(&store->committer_wake, &store->lock);
+		return;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_sec += ns / 1000000000;
+	ts.tv_nsec += ns % 1000000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_sec++;
+		ts.tv_nsec -= 1000000000;
+	}
+	pthread_cond_timedwait(&store->committer_wake, &store->lock, &ts);
+}
+
+static void *committer_main(void *arg)
+{
+	struct store *store = arg;
+
+	store_lock(store);
+	for (;;) {
+		int64_t due = commit_due(store);
+
+		if (due == 0) {
+			commit_run(store);
+			if (store->commit_err && store->stopping)
+				break;
+			if (store->commit_err)
+				committer_wait(store, 100000000);
+			continue;
+		}
+		if (store->stopping)
+			break;
+		committer_wait(store, due);
+	}
+	store_unlock(store);
+	return NULL;
+}
+
+int commit_start_thread(struct store *store)
+{
+	int r = pthread_create(&store->committer, NULL, committer_main, store);
+
+	store->committer_runs = r == 0;
+	return -r;
+}
+
+int commit_stop_thread(struct store *store)
+{
+	if (!store->committer_runs)
+		return 0;
+	store_lock(store);
+	store->stopping = true;
+	pthread_cond_signal(&store->committer_wake);
+	store_unlock(store);
+	pthread_join(store->committer, NULL);
+	store->committer_runs = false;
+	return store->commit_err;
+}
+
+/* ---- Asking and waiting ------------------------------------------------- */
+
+uint64_t store_seq(struct store *store)
+{
+	return store->gathering->seq;
+}
+
+static void commit_ask(struct store *store)
+{
+	store->commit_asked = true;
+	pthread_cond_signal(&store->committer_wake);
+}
+
+void store_commit_start(struct store *store)
+{
+	store_lock(store);
+	if (!set_is_empty(store->gathering))
+		commit_ask(store);
+	store_unlock(store);
+}
+
+/* Lock held; let go of while waiting. */
+static int seq_wait(struct store *store, uint64_t seq)
+{
+	uint64_t tries = store->tries;
+
+	while (store->durable_seq < seq) {
+		/* A set that gathers is only committed if it is asked for,
+		 * and again so once the one in front of it is done. */
+		if (!store->commit_asked &&
+		    (seq >= store->gathering->seq || store->commit_err))
+			commit_ask(store);
+		pthread_cond_wait(&store->committed, &store->lock);
+		if (store->durable_seq < seq && store->commit_err &&
+		    store->tries != tries)
+			return store->commit_err;
+	}
+	return 0;
+}
+
+int store_wait(struct store *store, uint64_t seq)
+{
+	int r;
+
+	store_lock(store);
+	r = seq_wait(store, seq);
+	store_unlock(store);
+	return r;
+}
+
+int store_sync(struct store *store)
+{
+	uint64_t seq;
+	int r;
+
+	store_lock(store);
+	seq = store->gathering->seq;
+	if (set_is_empty(store->gathering))
+		seq--;
+	r = seq_wait(store, seq);
+	store_unlock(store);
+	return r;
+}
+
+void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
+                        void *arg)
+{
+	struct waiter *waiter = malloc(sizeof(*waiter));
+
+	if (!waiter)
+		set_out_of_memory();
+	*waiter = (struct waiter){store->gathering->waiters, fn, arg};
+	store->gathering->waiters = waiter;
+	commit_ask(store);
+}
+
+int list_job_run(struct store *store, struct list_job *job)
+{
+	uint64_t seq;
+	int r = 0;
+
+	store_lock(store);
+	while (store->gathering->job) {
+		r = seq_wait(store, store->gathering->seq);
+		if (r < 0)
+			break;
+	}
+	if (r == 0) {
+		store->gathering->job = job;
+		seq = store->gathering->seq;
+		r = seq_wait(store, seq);
+		if (r < 0 && store->gathering->job == job)
+			store->gathering->job = NULL;
+	}
+	store_unlock(store);
+	return r;
+}
+
+/* ---- Slowing down ------------------------------------------------------- */
+
+static size_t pending_bytes(const struct store *store)
+{
+	return store->gathering->bytes +
+	       (store->frozen ? store->frozen->bytes : 0);
+}
+
+/* What is kept back for deletions when nothing else fits any more. */
+static uint64_t reserve_bytes(const struct store *store)
+{
+	return MIN((uint64_t)16 << 20, store->disk.map_size / 8);
+}
+
+/* Lock held. */
+static int space_check(struct store *store)
+{
+	uint64_t reserve = reserve_bytes(store);
+	int r;
+
+	if (pending_bytes(store) + reserve <= store->avail)
+		return 0;
+	/* What is pending was counted as it lies in memory: look again when it
+	 * is written. */
+	if (pending_bytes(store)) {
+		r = seq_wait(store, store->gathering->seq -
+		                            set_is_empty(store->gathering));
+		if (r < 0)
+			return r;
+	} else {
+		commit_measure(store);
+	}
+	return store->avail < reserve ? -ENOSPC : 0;
+}
+
+int store_throttle(struct store *store, bool grows)
+{
+	int r = 0;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	while (store->gathering->bytes > store->set_hard && store->frozen &&
+	       !store->commit_err)
+		pthread_cond_wait(&store->committed, &store->lock);
+	if (grows && store->commit_err)
+		r = store->commit_err;
+	else if (grows)
+		r = space_check(store);
+	store_unlock(store);
+	return r;
+}

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What differs between two trees.
+ *
+ * Each side stands in front of something: an item, or a whole subtree not
+ * entered yet, of which a lower bound of the keys is known.  Where both stand
+ * in front of the same block they skip it.  Otherwise the side with the lower
+ * key moves: so a side never enters what the other may yet come to stand in
+ * front of, and the shape of the trees does not matter.
+ */
+#include "tree.h"
+
+#include "util.h"
+
+enum { LEVEL_ITEM = -1 };
+
+struct side {
+	struct tree *tree;
+	packed from; /* where the walk began */
+	bool done;
+	packed low;      /* the item's key, or below all keys of the subtree */
+	int level;       /* of the subtree's root; LEVEL_ITEM */
+	uint64_t number; /* of the subtree's root */
+	int depth;       /* of path[] in use */
+	struct {
+		const struct node *node;
+		uint32_t slot;
+	} path[TREE_DEPTH_MAX];
+};
+
+static int side_init(struct side *side, struct tree *tree, packed from)
+{
+	struct node *root;
+	int err;
+
+	*side = (struct side){.tree = tree, .from = from, .low = from};
+	side->done = !tree->root;
+	if (side->done)
+		return 0;
+	err = node_read(tree->store, tree->root, &root);
+	if (err)
+		return err;
+	side->number = tree->root;
+	side->level = (int)node_level(root->data);
+	return 0;
+}
+
+/* Stand in front of what is in the slot of the lowest node of the path. */
+static void side_stand(struct side *side)
+{
+	const struct node *node = side->path[side->depth - 1].node;
+	uint32_t slot = side->path[side->depth - 1].slot;
+
+	side->level = (int)node_level(node->data) - 1;
+	side->number =
+	        side->level == LEVEL_ITEM ? 0 : node_child(node->data, slot);
+	if (side->level == LEVEL_ITEM || slot)
+		side->low = MAX(side->low, node_key(node->data, slot));
+}
+
+/* Past the item or the subtree. */
+static int side_skip(struct side *side)
+{
+	while (side->depth > 0) {
+		const struct node *node = side->path[side->depth - 1].node;
+		uint32_t slot = ++side->path[side->depth - 1].slot;
+
+		if (slot < node_count(node->data)) {
+			if (node_key(node->data, slot) <= side->low)
+				return tree_damaged(side->tree,
+				                    node->block.number,
+				                    "keys out of order");
+			side_stand(side);
+			return 0;
+		}
+		side->depth--;
+	}
+	side->done = true;
+	return 0;
+}
+
+/* Into the subtree. */
+static int side_enter(struct side *side)
+{
+	const struct node *parent = NULL;
+	struct node *node;
+	uint32_t slot;
+	bool exact;
+	int err;
+
+	if (side->depth) {
+		parent = side->path[side->depth - 1].node;
+		err = tree_child(side->tree, parent,
+		                 side->path[side->depth - 1].slot, &node);
+	} else {
+		err = node_read(side->tree->store, side->number, &node);
+	}
+	if (err)
+		return err;
+	slot = node_level(node->data)
+	               ? node_route(node->data, side->from)
+	               : node_find(node->data, side->from, &exact);
+	side->path[side->depth].node = node;
+	side->path[side->depth++].slot = slot;
+	if (slot == node_count(node->data))
+		return side_skip(side);
+	if (!node_level(node->data) && node_key(node->data, slot) < side->low)
+		return tree_damaged(side->tree, node->block.number,
+		                    "keys out of order");
+	side_stand(side);
+	return 0;
+}
+
+static void side_item(const struct side *side, struct item *ret_item)
+{
+	node_get(side->path[side->depth - 1].node->data,
+	         side->path[side->depth - 1].slot, ret_item);
+}
+
+typedef int diff_fn(void *arg, const struct item *a, const struct item *b);
+
+/* An item that is on one side, or with equal keys on both. */
+static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
+{
+	struct item item_a, item_b;
+	int err = 0;
+
+	if (a)
+		side_item(a, &item_a);
+	if (b)
+		side_item(b, &item_b);
+	if (!a || !b || item_a.len != item_b.len ||
+	    memcmp(item_a.value, item_b.value, item_a.len))
+		err = fn(arg, a ? &item_a : NULL, b ? &item_b : NULL);
+	if (!err && a)
+		err = side_skip(a);
+	if (!err && b)
+		err = side_skip(b);
+	return err;
+}
+
+/* Which side moves: of those in front of the lower key the higher subtree. */
+static struct side *side_to_move(struct side *a, struct side *b)
+{
+	if (a->done || b->done)
+		return a->done ? b : a;
+	if (a->low != b->low)
+		return a->low < b->low ? a : b;
+	return a->level >= b->level ? a : b;
+}
+
+int tree_diff(struct tree *a_tree, struct tree *b_tree, struct key *from,
+              uint32_t limit, diff_fn *fn, void *arg)
+{
+	packed start = key_pack(from);
+	struct side a, b, *side;
+	uint32_t reads = 2;
+	int err;
+
+	if (a_tree->root == b_tree->root)
+		return 0;
+	err = side_init(&a, a_tree, start);
+	if (!err)
+		err = side_init(&b, b_tree, start);
+	while (!err && !(a.done && b.done)) {
+		if (!a.done && !b.done && a.level != LEVEL_ITEM &&
+		    a.level == b.level && a.number == b.number) {
+			err = side_skip(&a);
+			if (!err)
+				err = side_skip(&b);
+			continue;
+		}
+		side = side_to_move(&a, &b);
+		if (side->level != LEVEL_ITEM) {
+			if (limit && reads >= limit && side->low > start) {
+				*from = key_unpack(side->low);
+				return -EAGAIN;
+			}
+			reads++;
+			err = side_enter(side);
+		} else if (!a.done && !b.done && a.low == b.low) {
+			err = diff_items(&a, &b, fn, arg);
+		} else {
+			err = diff_items(side == &a ? side : NULL,
+			                 side == &b ? side : NULL, fn, arg);
+		}
+	}
+	return err;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The door to LMDB. */
+#include "disk.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "codec.h"
+#include "util.h"
+
+int disk_error(int code)
+{
+	switch (code) {
+	case MDB_SUCCESS:
+		return 0;
+	case MDB_NOTFOUND:
+		return -ENOENT;
+	case MDB_MAP_FULL:
+	case MDB_TXN_FULL:
+		return -ENOSPC;
+	case MDB_KEYEXIST:
+		return -EEXIST;
+	case MDB_CORRUPTED:
+	case MDB_PAGE_NOTFOUND:
+	case MDB_INVALID:
+	case MDB_PANIC:
+	case MDB_INCOMPATIBLE:
+	case MDB_BAD_VALSIZE:
+		return -EUCLEAN;
+	case MDB_VERSION_MISMATCH:
+		return -EPROTONOSUPPORT;
+	case MDB_READERS_FULL:
+		return -EAGAIN;
+	default:
+		return code > 0 ? -code : -EIO;
+	}
+}
+
+static int disk_open_tables(struct disk *disk, bool create, bool readonly)
+{
+	const struct {
+		const char *name;
+		unsigned flags;
+		MDB_dbi *dbi;
+	} tables[] = {
+	        {"blocks", MDB_INTEGERKEY, &disk->blocks},
+	        {"records", 0, &disk->records},
+	        {"lists", 0, &disk->lists},
+	        {"hashes", MDB_INTEGERKEY, &disk->hashes},
+	        {"aliases", MDB_INTEGERKEY, &disk->aliases},
+	        {"counts", MDB_INTEGERKEY, &disk->counts},
+	};
+	MDB_txn *txn;
+	int r;
+
+	r = disk_error(mdb_txn_begin(disk->env, NULL, readonly ? MDB_RDONLY : 0,
+	                             &txn));
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		r = disk_error(mdb_dbi_open(txn, tables[i].name,
+		                            tables[i].flags |
+		                                    (create ? MDB_CREATE : 0),
+		                            tables[i].dbi));
+		if (r < 0) {
+			mdb_txn_abort(txn);
+			return r == -ENOENT ? -EUCLEAN : r;
+		}
+	}
+	return disk_error(mdb_txn_commit(txn));
+}
+
+int disk_open(struct disk *disk, const char *path, uint64_t map_size,
+              bool create, bool readonly)
+{
+	int r;
+
+	*disk = (struct disk){.map_size = map_size};
+	pthread_mutex_init(&disk->pool_lock, NULL);
+	r = disk_error(mdb_env_create(&disk->env));
+	if (r < 0)
+		return r;
+	mdb_env_set_maxdbs(disk->env, 8);
+	r = disk_error(mdb_env_set_mapsize(disk->env, map_size));
+	if (r == 0)
+		r = disk_error(mdb_env_open(
+		        disk->env, path,
+		        MDB_NOTLS | (readonly ? MDB_RDONLY : 0), 0600));
+	if (r == 0)
+		r = disk_open_tables(disk, create, readonly);
+	if (r < 0)
+		disk_close(disk);
+	return r;
+}
+
+void disk_close(struct disk *disk)
+{
+	if (!disk->env)
+		return;
+	for (unsigned i = 0; i < disk->pool_len; i++)
+		mdb_txn_abort(disk->pool[i]);
+	disk->pool_len = 0;
+	mdb_env_close(disk->env);
+	pthread_mutex_destroy(&disk->pool_lock);
+	disk->env = NULL;
+}
+
+int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
+{
+	MDB_txn *txn = NULL;
+	int r;
+
+	pthread_mutex_lock(&disk->pool_lock);
+	if (disk->pool_len)
+		txn = disk->pool[--disk->pool_len];
+	pthread_mutex_unlock(&disk->pool_lock);
+	if (txn)
+		r = disk_error(mdb_txn_renew(txn));
+	else
+		r = disk_error(
+		        mdb_txn_begin(disk->env, NULL, MDB_RDONLY, &txn));
+	if (r < 0) {
+		if (txn)
+			mdb_txn_abort(txn);
+		return r;
+	}
+	*ret_txn = txn;
+	return 0;
+}
+
+void disk_read_end(struct disk *disk, MDB_txn *txn)
+{
+	mdb_txn_reset(txn);
+	pthread_mutex_lock(&disk->pool_lock);
+	if (disk->pool_len < ARRAY_SIZE(disk->pool)) {
+		disk->pool[disk->pool_len++] = txn;
+		txn = NULL;
+	}
+	pthread_mutex_unlock(&disk->pool_lock);
+	if (txn)
+		mdb_txn_abort(txn);
+}
+
+/* Database 0 is LMDB's own: transaction → count and numbers of freed pages. */
+static int disk_count_free(MDB_txn *txn, uint64_t *ret_pages)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	uint64_t pages = 0;
+	int r;
+
+	r = disk_error(mdb_cursor_open(txn, 0, &cursor));
+	if (r < 0)
+		return r;
+	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+		size_t count;
+
+		memcpy(&count, value.mv_data, sizeof(count));
+		pages += count;
+	}
+	mdb_cursor_close(cursor);
+	if (r != MDB_NOTFOUND)
+		return disk_error(r);
+	*ret_pages = pages;
+	return 0;
+}
+
+int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
+{
+	MDB_envinfo info;
+	MDB_txn *txn;
+	uint64_t pages = 0;
+	int r;
+
+	mdb_env_info(disk->env, &info);
+	r = disk_read_begin(disk, &txn);
+	if (r < 0)
+		return r;
+	r = disk_count_free(txn, &pages);
+	disk_read_end(disk, txn);
+	if (r < 0)
+		return r;
+	*ret_used = (info.me_last_pgno + 1) * DISK_PAGE;
+	*ret_free = pages * DISK_PAGE;
+	return 0;
+}
+
+int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value)
+{
+	MDB_val key = {sizeof(number), &number};
+
+	return disk_error(mdb_get(txn, dbi, &key, ret_value));
+}
+
+int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
+                 uint64_t *ret_value)
+{
+	MDB_val value;
+	int r = disk_get(txn, dbi, number, &value);
+
+	if (r < 0)
+		return r;
+	if (value.mv_size != 8)
+		return -EUCLEAN;
+	*ret_value = be64_get(value.mv_data);
+	return 0;
+}
+
+int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value)
+{
+	uint8_t bytes[8];
+	MDB_val key = {sizeof(number), &number};
+	MDB_val val = {sizeof(bytes), bytes};
+
+	be64_put(bytes, value);
+	return disk_error(mdb_put(txn, dbi, &key, &val, 0));
+}
+
+int disk_del(MDB_txn *txn, MDB_dbi dbi, uint64_t number)
+{
+	MDB_val key = {sizeof(number), &number};
+
+	return disk_error(mdb_del(txn, dbi, &key, NULL));
+}

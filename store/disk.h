@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The door to LMDB: the environment and its databases, and the one place where
+ * LMDB's errors become ours.  Inside store/ only.
+ *
+ *   blocks   number << 6 | fragment  (MDB_INTEGERKEY)  at most 4,080 bytes
+ *   records  table, key              value
+ *   lists    list, first number      a run of kill list entries; list.c
+ *   hashes   64 bits of content hash (MDB_INTEGERKEY)  chunk number
+ *   aliases  number                  (MDB_INTEGERKEY)  number with the content
+ *   counts   number                  (MDB_INTEGERKEY)  names it has, 2 and more
+ */
+#ifndef COPPICE_DISK_H
+#define COPPICE_DISK_H
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+	DISK_VALUE_MAX = 4080, /* the last size that takes one page */
+	DISK_FRAGMENT_BITS = 6,
+	DISK_FRAGMENTS = 1 << DISK_FRAGMENT_BITS,
+	DISK_PAGE = 4096,
+};
+#define DISK_MAP_SIZE (UINT64_C(1) << 40)
+
+struct disk {
+	MDB_env *env;
+	MDB_dbi blocks, records, lists, hashes, aliases, counts;
+	uint64_t map_size;
+	pthread_mutex_t pool_lock; /* guards pool */
+	MDB_txn *pool[64];         /* read transactions that are at rest */
+	unsigned pool_len;
+};
+
+/* A negative errno for LMDB's code. */
+int disk_error(int code);
+
+/* Open (create: make) the environment in the directory. */
+int disk_open(struct disk *disk, const char *path, uint64_t map_size,
+              bool create, bool readonly);
+void disk_close(struct disk *disk);
+
+/* A read transaction of one's own, for use without the store's lock. */
+int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);
+void disk_read_end(struct disk *disk, MDB_txn *txn);
+
+/* Bytes of the file in use at most, and of those how many are free again. */
+int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
+
+/* get by number; -ENOENT. */
+int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value);
+/* The u64 kept under a number. */
+int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
+                 uint64_t *ret_value);
+int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value);
+int disk_del(MDB_txn *txn, MDB_dbi dbi, uint64_t number);
+
+#endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of store/ share: struct store, and the sets of changes that
+ * gather in it.  Inside store/ only.
+ *
+ * Order of locks: store->lock, then disk.pool_lock.  The committer holds
+ * neither while it writes.
+ */
+#ifndef COPPICE_ENGINE_H
+#define COPPICE_ENGINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "block.h"
+#include "disk.h"
+#include "overlay.h"
+#include "util.h"
+
+struct chunk {
+	struct block block;
+	struct store *store;
+	atomic_uint refs;
+	bool cloned; /* an alias names it: not to be changed or undone */
+	uint32_t len;
+	uint32_t capacity;
+	uint64_t replaces; /* BLOCK_CHUNK: hint for a delta */
+	uint64_t alias_of; /* BLOCK_ALIAS: number with the content */
+	uint8_t *data;
+};
+
+struct freed {
+	uint64_t number;
+	uint64_t owner;
+};
+
+/* Numbers to be put on one kill list. */
+struct pending_list {
+	uint64_t list;
+	uint64_t *numbers;
+	uint32_t len, capacity;
+};
+
+struct waiter {
+	struct waiter *next;
+	void (*fn)(void *arg, int err);
+	void *arg;
+};
+
+struct absorb {
+	uint64_t from_list, from_owner, old_list, list, owner;
+};
+
+/* Changes that become durable together.  Store's lock, or frozen. */
+struct set {
+	uint64_t seq;
+	int64_t since; /* mono_ns of the first change; 0: none yet */
+	size_t bytes;  /* memory it holds, about */
+	struct node **nodes;
+	size_t nodes_len, nodes_capacity;
+	struct chunk **chunks; /* and aliases */
+	size_t chunks_len, chunks_capacity;
+	struct freed *frees;
+	size_t frees_len, frees_capacity;
+	struct pending_list *lists;
+	size_t lists_len, lists_capacity;
+	uint32_t *list_index; /* open addressing: place in lists + 1 */
+	size_t list_index_size;
+	struct overlay records;
+	struct list_job *job;
+	struct absorb absorb;
+	bool has_absorb;
+	struct waiter *waiters;
+	uint64_t tick; /* counters as they were when it was frozen */
+	uint64_t counters[COUNTER_COUNT];
+};
+
+/* The part of struct store that never changes while it is open. */
+struct geometry {
+	uint32_t node_size;
+	uint32_t chunk_bits;
+	uint64_t max_size;
+	uint64_t seed;
+	uint8_t uuid[16];
+};
+
+struct store {
+	/* constant */
+	char *path;
+	struct geometry geometry;
+	struct store_options options;
+	struct disk disk;
+	int lock_fd;
+	size_t clean_limit; /* bytes of clean blocks to keep */
+	size_t set_soft;    /* bytes at which a set is committed */
+	size_t set_hard;    /* bytes at which writers wait for the committer */
+
+	pthread_mutex_t lock; /* guards all below */
+	MDB_txn *reader; /* of the lock's holder; begun at its first read */
+	bool reader_active;
+
+	uint64_t tick;
+	uint64_t counters[COUNTER_COUNT];
+
+	struct block **buckets;
+	size_t buckets_len; /* a power of two */
+	size_t blocks_len;
+	struct block clean; /* ring: clean.newer is the oldest */
+	size_t clean_bytes;
+
+	struct set *gathering;
+	struct set *frozen; /* being committed, or NULL */
+	uint64_t durable_seq;
+	int commit_err; /* of the last try */
+	bool commit_asked;
+	bool stopping;
+	bool committer_runs;
+	uint64_t commits;
+	uint64_t tries; /* commits, failed ones included */
+	uint64_t avail; /* bytes that could be written at the last commit */
+	pthread_cond_t committer_wake;
+	pthread_cond_t committed;
+	pthread_t committer;
+
+	void (*freeze_fn)(void *arg);
+	void *freeze_arg;
+
+	struct list_job *job; /* at most one waits or runs */
+
+	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
+};
+
+/* block.c */
+struct block *block_find(struct store *store, uint64_t number);
+void block_insert(struct store *store, struct block *block);
+void block_unhash(struct store *store, struct block *block);
+/* The block becomes part of the cache, or is freed if it is outdated. */
+void block_clean(struct store *store, struct block *block);
+/* Forget clean blocks over the limit, at most `most` of them. */
+void block_trim(struct store *store, size_t most);
+void block_release_all(struct store *store);
+size_t block_bytes(const struct store *store, const struct block *block);
+/* The lock holder's read transaction, begun at need. */
+int store_reader(struct store *store, MDB_txn **ret_txn);
+
+/* chunk.c: the form of a chunk in the store */
+struct chunk_header {
+	enum block_tag tag;
+	uint32_t len;     /* of the content */
+	uint32_t stored;  /* bytes of payload behind the header */
+	uint64_t base;    /* BLOCK_TAG_DELTA: number of the prefix */
+	uint8_t hash[16]; /* XXH3-128 of the content */
+	uint32_t header_len;
+};
+enum { CHUNK_HEADER_MAX = 40 };
+int chunk_header_decode(const void *data, size_t len,
+                        struct chunk_header *ret_header);
+/* Content of the chunk that is stored under just this number. */
+int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
+                 struct chunk **ret_chunk);
+
+void decoder_destroy_all(struct store *store);
+
+struct encoder;
+int encoder_create(struct store *store, struct encoder **ret_encoder);
+void encoder_destroy(struct encoder *encoder);
+/* The stored form; valid until the next call. hash: of the content. */
+int encoder_run(struct encoder *encoder, const struct chunk *chunk,
+                const uint8_t hash[16], const uint8_t **ret_data,
+                size_t *ret_len);
+void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
+
+/*
+ * What the map has of a block: its stored bytes; for a chunk the head of its
+ * hash.  An alias counts as 0 bytes.  -ENOENT.
+ */
+struct stored_block {
+	uint64_t bytes;
+	bool is_chunk;
+	bool is_alias;
+	uint64_t target; /* of an alias, else the number itself */
+	uint64_t hash64;
+};
+int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct stored_block *ret_block);
+
+/* list.c: what the committer does to lists; see commit.c for the order */
+struct account {
+	uint64_t list;
+	int64_t entries, bytes, own;
+};
+struct ledger { /* changes of accounts within one transaction */
+	struct account *accounts;
+	size_t len, capacity;
+	uint32_t *index;
+	size_t index_size;
+};
+struct account *ledger_account(struct ledger *ledger, uint64_t list);
+void ledger_release(struct ledger *ledger);
+int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger);
+int list_commit(struct store *store, MDB_txn *txn, struct set *set,
+                struct ledger *ledger);
+int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
+                    struct ledger *ledger);
+int list_commit_absorb(struct store *store, MDB_txn *txn,
+                       const struct absorb *absorb, struct ledger *ledger);
+
+/* write.c: free what the map has under the number, booked on owner */
+int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes);
+
+/* set.c */
+/*
+ * A change is half done and there is no memory to note the rest of it: stop.
+ * The store on disk is whole; going on would make it otherwise.
+ */
+void set_out_of_memory(void) __attribute__((noreturn));
+struct set *set_create(uint64_t seq);
+void set_destroy(struct set *set);
+/* Note that the gathering set has a change of about `bytes` more. */
+void set_touch(struct store *store, size_t bytes);
+void set_add_node(struct store *store, struct node *node);
+void set_add_chunk(struct store *store, struct chunk *chunk);
+void set_add_free(struct store *store, uint64_t number, uint64_t owner);
+void set_take_out(struct store *store, struct block *block);
+
+/* commit.c */
+int commit_start_thread(struct store *store);
+int commit_stop_thread(struct store *store);
+/* Look again how much could be written.  Lock held or single-threaded. */
+void commit_measure(struct store *store);
+
+/* write.c: all of a frozen set, in one transaction; the lock is not held */
+int commit_write(struct store *store, struct set *set);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the check share: struct image.  Inside store/ only.
+ *
+ * For each block number the image has, it keeps the number, a byte of marks
+ * and, for a chunk, how many aliases it has.  A number is found by bisection;
+ * its place in the arrays is its index.
+ */
+#ifndef COPPICE_IMAGE_H
+#define COPPICE_IMAGE_H
+
+#include "engine.h"
+#include "node.h"
+
+enum mark {
+	MARK_NODE = 1,
+	MARK_CHUNK = 2,
+	MARK_ALIAS = 4, /* its content is another's */
+	MARK_BAD = 8,   /* its bytes are damaged */
+	MARK_USED = 16, /* a tree or a list holds it */
+	/* about the tree that is being looked at: */
+	MARK_KILL = 32,   /* on its kill list */
+	MARK_SHARED = 64, /* it has it, and its parent should, too */
+	MARK_MET = 128,   /* seen in the parent's tree */
+};
+#define NO_INDEX SIZE_MAX
+
+struct indexes {
+	size_t *at;
+	size_t len, capacity;
+};
+
+struct image_list {
+	uint64_t list;
+	int64_t entries, bytes; /* counted */
+	int64_t own;            /* by its account */
+	bool known;             /* some version or task has it */
+	bool bad;               /* reported */
+};
+
+/* Inodes of which a damaged node had, or may have had, items. */
+struct gap {
+	uint64_t first, last;
+};
+
+enum { IMAGE_CACHE = 1 << 13 };
+
+struct image {
+	struct store *store;
+	struct image_options options;
+	MDB_txn *txn;
+	int stopped; /* an error, or what a callback returned; else 0 */
+
+	uint64_t *numbers; /* ascending */
+	uint8_t *marks;
+	uint32_t *names;
+	size_t len, capacity;
+
+	struct image_list *lists; /* ascending */
+	size_t lists_len, lists_capacity;
+
+	/* about the tree that is being looked at */
+	const struct image_tree *tree;
+	struct indexes shared, killed;
+	struct gap *gaps;
+	size_t gaps_len, gaps_capacity;
+	bool new_gap, old_gap; /* in its own part; in the parent's */
+	bool any_gap;          /* in some tree: what was below is unknown */
+	int64_t own;           /* stored bytes of its own part */
+
+	/* nodes found lately; they stay where they are in the map */
+	struct {
+		uint64_t number;
+		const uint8_t *data;
+	} cache[IMAGE_CACHE];
+};
+
+/* image.c */
+size_t image_index(const struct image *image, uint64_t number);
+/* The bytes of a good node; NULL: missing, damaged, or no node. */
+const uint8_t *image_node(struct image *image, uint64_t number);
+void image_report(struct image *image, const char *kind, uint64_t block,
+                  const struct key *key, const char *format, ...)
+        __attribute__((format(printf, 5, 6)));
+/* Nonzero: stop. */
+int image_progress(struct image *image, const char *what, uint64_t done,
+                   uint64_t all);
+/* Room for one more item in an array; false: no memory, noted. */
+bool image_grow(struct image *image, void **array, size_t item, size_t len,
+                size_t *capacity);
+
+/* image_block.c: the databases blocks, aliases, hashes and counts */
+int image_scan_blocks(struct image *image);
+int image_scan_aliases(struct image *image);
+int image_scan_hashes(struct image *image);
+int image_finish_counts(struct image *image);
+/* What is wrong with a block that is marked as bad. */
+const char *image_block_fault(struct image *image, uint64_t number);
+
+/* image_list.c */
+int image_scan_lists(struct image *image);
+struct image_list *image_list_find(struct image *image, uint64_t list);
+/* Calls fn for each entry of the list, in order, as far as it can be read. */
+int image_list_each(struct image *image, uint64_t list,
+                    void (*fn)(struct image *image, uint64_t number));
+
+/* image_page.c: -EUCLEAN: LMDB is not to be let near this */
+int image_scan_pages(struct image *image);
+
+#endif

@@ -1,0 +1,681 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Kill lists.  In the map a list is a row of runs: key (list, first number),
+ * value a count, the sum of the sizes, and for each entry, in ascending order,
+ * the distance of its number from the one before and its stored size, as
+ * varints.  Key (list, 0) holds the list's account: entries, bytes, own bytes.
+ */
+#include <errno.h>
+
+#include "codec.h"
+#include "engine.h"
+
+enum {
+	RUN_BYTES_MAX = 1980,
+	RUN_ENTRIES_MAX = RUN_BYTES_MAX / 2,
+	LIST_KEY_LEN = 16,
+	ACCOUNT_LEN_MAX = 30,
+	ENTRY_LEN_MAX = 15,
+};
+
+struct entry {
+	uint64_t number;
+	uint32_t bytes;
+};
+
+struct run {
+	uint32_t count;
+	uint64_t bytes;
+	struct entry entries[RUN_ENTRIES_MAX];
+};
+
+/* ---- Gathering ---------------------------------------------------------- */
+
+static uint32_t *slot_of(uint32_t *index, size_t size, uint64_t list,
+                         uint64_t (*list_at)(void *, uint32_t), void *arg)
+{
+	size_t i = (size_t)((list * 0x9e3779b97f4a7c15) >> 32) & (size - 1);
+
+	while (index[i] && list_at(arg, index[i] - 1) != list)
+		i = (i + 1) & (size - 1);
+	return &index[i];
+}
+
+static uint64_t pending_at(void *arg, uint32_t i)
+{
+	return ((struct set *)arg)->lists[i].list;
+}
+
+static uint64_t account_at(void *arg, uint32_t i)
+{
+	return ((struct ledger *)arg)->accounts[i].list;
+}
+
+/* Room for one more in an array with an index; doubles both. */
+static int index_grow(void **array, size_t item, size_t len, size_t *capacity,
+                      uint32_t **index, size_t *index_size,
+                      uint64_t (*list_at)(void *, uint32_t), void *arg)
+{
+	size_t more = *capacity ? *capacity * 2 : 16;
+	void *new_array;
+	uint32_t *new_index;
+
+	if (len < *capacity)
+		return 0;
+	new_array = realloc(*array, more * item);
+	if (!new_array)
+		return -ENOMEM;
+	*array = new_array;
+	new_index = calloc(more * 2, sizeof(*new_index));
+	if (!new_index)
+		return -ENOMEM;
+	free(*index);
+	*index = new_index;
+	*index_size = more * 2;
+	*capacity = more;
+	for (uint32_t i = 0; i < len; i++)
+		*slot_of(*index, *index_size, list_at(arg, i), list_at, arg) =
+		        i + 1;
+	return 0;
+}
+
+static struct pending_list *pending_find(struct set *set, uint64_t list,
+                                         bool create)
+{
+	uint32_t *slot;
+
+	if (create &&
+	    index_grow((void **)&set->lists, sizeof(*set->lists),
+	               set->lists_len, &set->lists_capacity, &set->list_index,
+	               &set->list_index_size, pending_at, set))
+		set_out_of_memory();
+	if (!set->list_index)
+		return NULL;
+	slot = slot_of(set->list_index, set->list_index_size, list, pending_at,
+	               set);
+	if (!*slot) {
+		if (!create)
+			return NULL;
+		set->lists[set->lists_len] =
+		        (struct pending_list){.list = list};
+		*slot = (uint32_t)++set->lists_len;
+	}
+	return &set->lists[*slot - 1];
+}
+
+void list_add(struct store *store, uint64_t list, uint64_t number)
+{
+	struct pending_list *p = pending_find(store->gathering, list, true);
+
+	if (p->len == p->capacity) {
+		uint32_t capacity = p->capacity ? p->capacity * 2 : 16;
+		uint64_t *numbers =
+		        realloc(p->numbers, capacity * sizeof(*numbers));
+
+		if (!numbers)
+			set_out_of_memory();
+		p->numbers = numbers;
+		p->capacity = capacity;
+	}
+	p->numbers[p->len++] = number;
+	set_touch(store, sizeof(number));
+}
+
+void list_absorb(struct store *store, uint64_t from_list, uint64_t from_owner,
+                 uint64_t old_list, uint64_t list, uint64_t owner,
+                 uint64_t above)
+{
+	struct set *set = store->gathering;
+	struct pending_list *p = pending_find(set, old_list, false);
+	uint32_t keep = 0;
+
+	set->absorb =
+	        (struct absorb){from_list, from_owner, old_list, list, owner};
+	set->has_absorb = true;
+	for (uint32_t i = 0; p && i < p->len; i++) {
+		if (p->numbers[i] > above)
+			set_add_free(store, p->numbers[i], from_owner);
+		else
+			p->numbers[keep++] = p->numbers[i];
+	}
+	if (p)
+		p->len = keep;
+	if (p && old_list != list) {
+		uint64_t *numbers = p->numbers;
+
+		*p = (struct pending_list){.list = old_list};
+		for (uint32_t i = 0; i < keep; i++)
+			list_add(store, list, numbers[i]);
+		free(numbers);
+	}
+	set_touch(store, 1);
+}
+
+/* ---- Accounts ----------------------------------------------------------- */
+
+struct account *ledger_account(struct ledger *ledger, uint64_t list)
+{
+	uint32_t *slot;
+
+	if (index_grow((void **)&ledger->accounts, sizeof(*ledger->accounts),
+	               ledger->len, &ledger->capacity, &ledger->index,
+	               &ledger->index_size, account_at, ledger))
+		set_out_of_memory();
+	slot = slot_of(ledger->index, ledger->index_size, list, account_at,
+	               ledger);
+	if (!*slot) {
+		ledger->accounts[ledger->len] = (struct account){.list = list};
+		*slot = (uint32_t)++ledger->len;
+	}
+	return &ledger->accounts[*slot - 1];
+}
+
+void ledger_release(struct ledger *ledger)
+{
+	free(ledger->accounts);
+	free(ledger->index);
+	*ledger = (struct ledger){0};
+}
+
+static void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
+{
+	be64_put(key, list);
+	be64_put(key + 8, first);
+}
+
+static int account_get(struct store *store, MDB_txn *txn, uint64_t list,
+                       struct account *ret_account)
+{
+	struct account a = {.list = list};
+	uint8_t key[LIST_KEY_LEN];
+	MDB_val k = {sizeof(key), key}, v;
+	struct reader reader;
+	int r;
+
+	list_key(key, list, 0);
+	r = disk_error(mdb_get(txn, store->disk.lists, &k, &v));
+	if (r < 0 && r != -ENOENT)
+		return r;
+	if (r == 0) {
+		reader = reader_init(v.mv_data, v.mv_size);
+		a.entries = get_svarint(&reader);
+		a.bytes = get_svarint(&reader);
+		a.own = get_svarint(&reader);
+		if (!reader_done(&reader))
+			return -EUCLEAN;
+	}
+	*ret_account = a;
+	return 0;
+}
+
+static int account_put(struct store *store, MDB_txn *txn,
+                       const struct account *a)
+{
+	uint8_t key[LIST_KEY_LEN], value[ACCOUNT_LEN_MAX];
+	struct writer w = writer_init(value, sizeof(value));
+	MDB_val k = {sizeof(key), key}, v;
+	int r;
+
+	list_key(key, a->list, 0);
+	if (!a->entries && !a->bytes && !a->own) {
+		r = disk_error(mdb_del(txn, store->disk.lists, &k, NULL));
+		return r == -ENOENT ? 0 : r;
+	}
+	put_svarint(&w, a->entries);
+	put_svarint(&w, a->bytes);
+	put_svarint(&w, a->own);
+	v = (MDB_val){writer_len(&w), value};
+	return disk_error(mdb_put(txn, store->disk.lists, &k, &v, 0));
+}
+
+int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger)
+{
+	for (size_t i = 0; i < ledger->len; i++) {
+		struct account *change = &ledger->accounts[i], now;
+		int r;
+
+		if (!change->entries && !change->bytes && !change->own)
+			continue;
+		r = account_get(store, txn, change->list, &now);
+		if (r < 0)
+			return r;
+		now.entries += change->entries;
+		now.bytes += change->bytes;
+		now.own += change->own;
+		r = account_put(store, txn, &now);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* ---- Runs --------------------------------------------------------------- */
+
+static int run_decode(const MDB_val *key, const MDB_val *value, struct run *run)
+{
+	struct reader r = reader_init(value->mv_data, value->mv_size);
+	uint64_t number = be64_get((const uint8_t *)key->mv_data + 8);
+	uint64_t sum = 0;
+
+	run->count = (uint32_t)get_varint(&r);
+	run->bytes = get_varint(&r);
+	if (r.bad || run->count > RUN_ENTRIES_MAX || !run->count)
+		return -EUCLEAN;
+	for (uint32_t i = 0; i < run->count; i++) {
+		number += get_varint(&r);
+		run->entries[i].number = number;
+		run->entries[i].bytes = (uint32_t)get_varint(&r);
+		sum += run->entries[i].bytes;
+	}
+	return reader_done(&r) && sum == run->bytes ? 0 : -EUCLEAN;
+}
+
+/* Write entries as one run: as many as fit, at least one. */
+static int run_put(struct store *store, MDB_txn *txn, uint64_t list,
+                   const struct entry *entries, size_t count, size_t most,
+                   size_t *ret_used)
+{
+	uint8_t key[LIST_KEY_LEN], body[RUN_BYTES_MAX + ENTRY_LEN_MAX];
+	uint8_t value[RUN_BYTES_MAX + 32];
+	struct writer w = writer_init(body, sizeof(body)), head;
+	MDB_val k = {sizeof(key), key}, v;
+	uint64_t last = entries[0].number, sum = 0;
+	size_t n = 0;
+	int r;
+
+	while (n < count && n < most && n < RUN_ENTRIES_MAX) {
+		size_t before = writer_len(&w);
+
+		put_varint(&w, entries[n].number - last);
+		put_varint(&w, entries[n].bytes);
+		if (writer_len(&w) > RUN_BYTES_MAX) {
+			w.at = body + before;
+			break;
+		}
+		last = entries[n].number;
+		sum += entries[n].bytes;
+		n++;
+	}
+	head = writer_init(value, sizeof(value));
+	put_varint(&head, n);
+	put_varint(&head, sum);
+	put_bytes(&head, body, writer_len(&w));
+	list_key(key, list, entries[0].number);
+	v = (MDB_val){writer_len(&head), value};
+	r = disk_error(mdb_put(txn, store->disk.lists, &k, &v, 0));
+	if (r < 0)
+		return r;
+	*ret_used = n;
+	return 0;
+}
+
+static int runs_put(struct store *store, MDB_txn *txn, uint64_t list,
+                    const struct entry *entries, size_t count)
+{
+	while (count) {
+		size_t used;
+		int r = run_put(store, txn, list, entries, count, SIZE_MAX,
+		                &used);
+
+		if (r < 0)
+			return r;
+		entries += used;
+		count -= used;
+	}
+	return 0;
+}
+
+/* Is this the key of a run of the list? */
+static bool run_key(const MDB_val *key, uint64_t list)
+{
+	return key->mv_size == LIST_KEY_LEN && be64_get(key->mv_data) == list &&
+	       be64_get((const uint8_t *)key->mv_data + 8);
+}
+
+/*
+ * The run a number belongs in: the last that begins at or before it, else the
+ * first of the list; and where the next run begins (UINT64_MAX: there is
+ * none).  -ENOENT: the list has no runs.
+ */
+static int run_find(MDB_cursor *cursor, uint64_t list, uint64_t number,
+                    MDB_val *key, MDB_val *value, uint64_t *ret_next)
+{
+	uint8_t bytes[LIST_KEY_LEN];
+	MDB_val k = {sizeof(bytes), bytes}, v, nk, nv;
+	int r;
+
+	list_key(bytes, list, number);
+	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	if (r && r != MDB_NOTFOUND)
+		return disk_error(r);
+	if (r == 0 && run_key(&k, list) &&
+	    be64_get((const uint8_t *)k.mv_data + 8) == number)
+		goto found;
+	r = mdb_cursor_get(cursor, &k, &v, r ? MDB_LAST : MDB_PREV);
+	if (r == 0 && run_key(&k, list))
+		goto found;
+	list_key(bytes, list, 1);
+	k = (MDB_val){sizeof(bytes), bytes};
+	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	if (r || !run_key(&k, list))
+		return r ? disk_error(r) : -ENOENT;
+found:
+	*key = k;
+	*value = v;
+	r = mdb_cursor_get(cursor, &nk, &nv, MDB_NEXT);
+	if (r && r != MDB_NOTFOUND)
+		return disk_error(r);
+	*ret_next = r == 0 && run_key(&nk, list)
+	                    ? be64_get((const uint8_t *)nk.mv_data + 8)
+	                    : UINT64_MAX;
+	return 0;
+}
+
+static int run_delete(struct store *store, MDB_txn *txn, uint64_t list,
+                      uint64_t first)
+{
+	uint8_t bytes[LIST_KEY_LEN];
+	MDB_val k = {sizeof(bytes), bytes};
+
+	list_key(bytes, list, first);
+	return disk_error(mdb_del(txn, store->disk.lists, &k, NULL));
+}
+
+static size_t entries_merge(const struct entry *a, size_t a_len,
+                            const struct entry *b, size_t b_len,
+                            struct entry *out)
+{
+	size_t i = 0, j = 0, n = 0;
+
+	while (i < a_len || j < b_len) {
+		if (j == b_len || (i < a_len && a[i].number <= b[j].number))
+			out[n++] = a[i++];
+		else
+			out[n++] = b[j++];
+	}
+	return n;
+}
+
+/* Merge entries, ascending, into the list's runs. */
+static int list_merge(struct store *store, MDB_txn *txn, uint64_t list,
+                      const struct entry *entries, size_t count)
+{
+	_cleanup_free_ struct entry *merged =
+	        malloc((RUN_ENTRIES_MAX + count) * sizeof(*merged));
+	_cleanup_free_ struct run *run = malloc(sizeof(*run));
+	MDB_cursor *cursor;
+	int r;
+
+	if (!merged || !run)
+		return -ENOMEM;
+	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	while (r == 0 && count) {
+		size_t take = 0, n;
+		MDB_val key, value;
+		uint64_t next;
+
+		r = run_find(cursor, list, entries[0].number, &key, &value,
+		             &next);
+		if (r == -ENOENT) {
+			r = runs_put(store, txn, list, entries, count);
+			break;
+		}
+		if (r == 0)
+			r = run_decode(&key, &value, run);
+		if (r < 0)
+			break;
+		while (take < count && entries[take].number < next)
+			take++;
+		n = entries_merge(run->entries, run->count, entries, take,
+		                  merged);
+		r = run_delete(store, txn, list, run->entries[0].number);
+		if (r == 0)
+			r = runs_put(store, txn, list, merged, n);
+		entries += take;
+		count -= take;
+	}
+	mdb_cursor_close(cursor);
+	return r;
+}
+
+/* ---- The committer's work ----------------------------------------------- */
+
+static int compare_u64(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+static int pending_commit(struct store *store, MDB_txn *txn,
+                          struct pending_list *p, struct ledger *ledger)
+{
+	_cleanup_free_ struct entry *entries =
+	        malloc(p->len * sizeof(*entries));
+	struct account *account;
+	uint64_t bytes = 0;
+	int r;
+
+	if (!entries)
+		return -ENOMEM;
+	qsort(p->numbers, p->len, sizeof(*p->numbers), compare_u64);
+	for (uint32_t i = 0; i < p->len; i++) {
+		struct stored_block b = {0};
+
+		r = stored_block_get(store, txn, p->numbers[i], &b);
+		if (r < 0 && r != -ENOENT && r != -EUCLEAN)
+			return r;
+		entries[i].number = p->numbers[i];
+		entries[i].bytes = (uint32_t)b.bytes;
+		bytes += b.bytes;
+	}
+	r = list_merge(store, txn, p->list, entries, p->len);
+	if (r < 0)
+		return r;
+	account = ledger_account(ledger, p->list);
+	account->entries += p->len;
+	account->bytes += (int64_t)bytes;
+	return 0;
+}
+
+int list_commit(struct store *store, MDB_txn *txn, struct set *set,
+                struct ledger *ledger)
+{
+	for (size_t i = 0; i < set->lists_len; i++) {
+		int r;
+
+		if (!set->lists[i].len)
+			continue;
+		r = pending_commit(store, txn, &set->lists[i], ledger);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The first run of the list that has entries above `above`. */
+static int run_above(MDB_cursor *cursor, uint64_t list, uint64_t above,
+                     struct run *run)
+{
+	MDB_val key, value;
+	uint64_t next, from = above + 1;
+	int r;
+
+	for (;;) {
+		r = run_find(cursor, list, from, &key, &value, &next);
+		if (r == 0)
+			r = run_decode(&key, &value, run);
+		if (r < 0)
+			return r;
+		if (run->entries[run->count - 1].number > above)
+			return 0;
+		if (next == UINT64_MAX)
+			return -ENOENT;
+		from = next;
+	}
+}
+
+static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
+                          struct list_job *job, struct run *run,
+                          struct ledger *ledger)
+{
+	uint32_t keep = 0, n = 0;
+	struct account *account;
+	uint64_t bytes = 0;
+	int r;
+
+	r = run_above(cursor, job->list, job->above, run);
+	if (r < 0)
+		return r;
+	while (run->entries[keep].number <= job->above)
+		keep++;
+	for (uint32_t i = keep; i < run->count; i++, n++) {
+		uint64_t freed;
+
+		r = commit_free(store, txn, run->entries[i].number, job->other,
+		                ledger, &freed);
+		if (r < 0)
+			return r;
+		bytes += run->entries[i].bytes;
+		job->freed_blocks++;
+		job->freed_bytes += freed;
+	}
+	account = ledger_account(ledger, job->list);
+	account->entries -= n;
+	account->bytes -= (int64_t)bytes;
+	r = run_delete(store, txn, job->list, run->entries[0].number);
+	if (r == 0)
+		r = runs_put(store, txn, job->list, run->entries, keep);
+	return r < 0 ? r : (int)n;
+}
+
+static int job_take_run(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
+                        struct list_job *job, struct run *run,
+                        struct ledger *ledger)
+{
+	struct account *account;
+	int r;
+
+	r = run_above(cursor, job->list, 0, run);
+	if (r < 0)
+		return r;
+	account = ledger_account(ledger, job->list);
+	account->entries -= run->count;
+	account->bytes -= (int64_t)run->bytes;
+	r = run_delete(store, txn, job->list, run->entries[0].number);
+	if (r == 0 && job->kind == LIST_MOVE) {
+		r = list_merge(store, txn, job->other, run->entries,
+		               run->count);
+		account = ledger_account(ledger, job->other);
+		account->entries += run->count;
+		account->bytes += (int64_t)run->bytes;
+	}
+	return r < 0 ? r : (int)run->count;
+}
+
+int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
+                    struct ledger *ledger)
+{
+	_cleanup_free_ struct run *run = malloc(sizeof(*run));
+	MDB_cursor *cursor;
+	int64_t left = job->budget;
+	int r;
+
+	if (!run)
+		return -ENOMEM;
+	job->done = false;
+	job->freed_blocks = job->freed_bytes = 0;
+	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	if (r < 0)
+		return r;
+	while (left > 0 && r >= 0) {
+		r = job->kind == LIST_FREE_ABOVE
+		            ? job_free_above(store, txn, cursor, job, run,
+		                             ledger)
+		            : job_take_run(store, txn, cursor, job, run,
+		                           ledger);
+		left -= r;
+	}
+	mdb_cursor_close(cursor);
+	if (r == -ENOENT) {
+		job->done = true;
+		r = 0;
+	}
+	if (job->done && job->kind == LIST_DROP) {
+		struct account none = {.list = job->list};
+		struct account *account = ledger_account(ledger, job->list);
+
+		account->entries = account->bytes = account->own = 0;
+		r = account_put(store, txn, &none);
+	}
+	return r < 0 ? r : 0;
+}
+
+int list_commit_absorb(struct store *store, MDB_txn *txn,
+                       const struct absorb *absorb, struct ledger *ledger)
+{
+	struct account from, *to = ledger_account(ledger, absorb->owner);
+	int r;
+
+	/* What this set booked on the old account is in the map already. */
+	r = account_get(store, txn, absorb->from_owner, &from);
+	if (r < 0)
+		return r;
+	to->own += from.own;
+	from.own = 0;
+	return account_put(store, txn, &from);
+}
+
+/* ---- Questions ---------------------------------------------------------- */
+
+int list_info(struct store *store, uint64_t list, struct list_info *ret_info)
+{
+	struct account a;
+	MDB_txn *txn;
+	int r;
+
+	r = store_reader(store, &txn);
+	if (r == 0)
+		r = account_get(store, txn, list, &a);
+	if (r < 0)
+		return r;
+	*ret_info = (struct list_info){
+	        .entries = (uint64_t)MAX(a.entries, 0),
+	        .bytes = (uint64_t)MAX(a.bytes, 0),
+	        .own_bytes = (uint64_t)MAX(a.own, 0),
+	};
+	return 0;
+}
+
+int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
+                     uint64_t *ret_bytes)
+{
+	_cleanup_free_ struct run *run = malloc(sizeof(*run));
+	uint64_t sum = 0, from = above;
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+	int r;
+
+	if (!run)
+		return -ENOMEM;
+	r = store_reader(store, &txn);
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	if (r < 0)
+		return r;
+	while ((r = run_above(cursor, list, from, run)) == 0) {
+		if (run->entries[0].number > above)
+			sum += run->bytes;
+		for (uint32_t i = 0;
+		     run->entries[0].number <= above && i < run->count; i++)
+			if (run->entries[i].number > above)
+				sum += run->entries[i].bytes;
+		from = run->entries[run->count - 1].number;
+	}
+	mdb_cursor_close(cursor);
+	if (r != -ENOENT)
+		return r;
+	*ret_bytes = sum;
+	return 0;
+}

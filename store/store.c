@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A store as a whole: making, opening, closing it. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <xxhash.h>
+
+#include "codec.h"
+#include "engine.h"
+
+enum {
+	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
+	LEVEL_DEFAULT = 3,
+	BUCKETS_FIRST = 1 << 12,
+};
+static const uint64_t memory_default = UINT64_C(256) << 20;
+static const char magic[8] = "coppice";
+
+/* No feature is known yet; a bit once used is never used for another. */
+enum { FEATURES_INCOMPAT = 0, FEATURES_READONLY = 0 };
+
+/* ---- The store's own record --------------------------------------------- */
+
+static size_t geometry_encode(const struct geometry *g, int64_t created,
+                              uint8_t *out, size_t size)
+{
+	struct writer w = writer_init(out, size);
+
+	put_bytes(&w, magic, sizeof(magic));
+	put_u32(&w, STORE_FORMAT_VERSION);
+	put_u64(&w, 0); /* compatible features */
+	put_u64(&w, FEATURES_READONLY);
+	put_u64(&w, FEATURES_INCOMPAT);
+	put_bytes(&w, g->uuid, sizeof(g->uuid));
+	put_u64(&w, g->seed);
+	put_u32(&w, g->node_size);
+	put_u32(&w, g->chunk_bits);
+	put_u64(&w, g->max_size);
+	put_u64(&w, (uint64_t)created);
+	return writer_len(&w);
+}
+
+static bool geometry_valid(const struct geometry *g)
+{
+	return g->node_size >= 512 && g->node_size <= DISK_VALUE_MAX &&
+	       g->chunk_bits >= 12 && g->chunk_bits <= 17;
+}
+
+static int geometry_decode(const void *data, size_t len, bool readonly,
+                           struct geometry *ret_geometry)
+{
+	struct reader r = reader_init(data, len);
+	const uint8_t *bytes = reader_take(&r, sizeof(magic));
+	struct geometry g = {0};
+	uint64_t read_features, incompat;
+	uint32_t version;
+
+	if (!bytes || memcmp(bytes, magic, sizeof(magic)))
+		return -EUCLEAN;
+	version = get_u32(&r);
+	get_u64(&r);
+	read_features = get_u64(&r);
+	incompat = get_u64(&r);
+	if (r.bad)
+		return -EUCLEAN;
+	if (version > STORE_FORMAT_VERSION || incompat & ~FEATURES_INCOMPAT)
+		return -EPROTONOSUPPORT;
+	if (!readonly && read_features & ~FEATURES_READONLY)
+		return -EPROTONOSUPPORT;
+	bytes = reader_take(&r, sizeof(g.uuid));
+	if (bytes)
+		memcpy(g.uuid, bytes, sizeof(g.uuid));
+	g.seed = get_u64(&r);
+	g.node_size = get_u32(&r);
+	g.chunk_bits = get_u32(&r);
+	g.max_size = get_u64(&r);
+	get_u64(&r);
+	if (r.bad || !geometry_valid(&g))
+		return -EUCLEAN;
+	*ret_geometry = g;
+	return 0;
+}
+
+/* ---- Making ------------------------------------------------------------- */
+
+static int directory_prepare(const char *path)
+{
+	struct dirent *entry;
+	DIR *dir;
+	int r = 0;
+
+	if (mkdir(path, 0700) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	dir = opendir(path);
+	if (!dir)
+		return -errno;
+	while (r != -EEXIST && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, "data.mdb"))
+			r = -EEXIST;
+		else if (strcmp(entry->d_name, ".") &&
+		         strcmp(entry->d_name, "..") &&
+		         strcmp(entry->d_name, "lost+found"))
+			r = -ENOTEMPTY;
+	}
+	closedir(dir);
+	return r;
+}
+
+static uint64_t map_size_of(const struct geometry *g)
+{
+	const char *override = getenv("COPPICE_MAP_SIZE");
+	uint64_t size = g->max_size ? g->max_size : DISK_MAP_SIZE;
+
+	/* For machines that cannot reserve so much address space. */
+	if (override && strtoull(override, NULL, 0))
+		size = MIN(size, strtoull(override, NULL, 0));
+	return size;
+}
+
+int store_create(const char *path, const struct store_params *params)
+{
+	struct store_params p = params ? *params : (struct store_params){0};
+	struct geometry g = {
+	        .node_size =
+	                p.node_size ? p.node_size : STORE_NODE_SIZE_DEFAULT,
+	        .chunk_bits =
+	                p.chunk_bits ? p.chunk_bits : STORE_CHUNK_BITS_DEFAULT,
+	        .max_size = p.max_size,
+	};
+	uint8_t key[] = {TABLE_META, 's', 't', 'o', 'r', 'e'}, value[128];
+	MDB_val k = {sizeof(key), key}, v = {0, value};
+	struct disk disk;
+	MDB_txn *txn;
+	int r;
+
+	if (!geometry_valid(&g) || (g.max_size && g.max_size < 1 << 20))
+		return -EINVAL;
+	if (getrandom(g.uuid, sizeof(g.uuid), 0) != sizeof(g.uuid) ||
+	    getrandom(&g.seed, sizeof(g.seed), 0) != sizeof(g.seed))
+		return -EIO;
+	g.uuid[6] = (uint8_t)((g.uuid[6] & 0x0f) | 0x40); /* RFC 4122 */
+	g.uuid[8] = (uint8_t)((g.uuid[8] & 0x3f) | 0x80);
+	r = directory_prepare(path);
+	if (r < 0)
+		return r;
+	r = disk_open(&disk, path, map_size_of(&g), true, false);
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_txn_begin(disk.env, NULL, 0, &txn));
+	if (r == 0) {
+		v.mv_size = geometry_encode(&g, now_ns(), value, sizeof(value));
+		r = disk_error(mdb_put(txn, disk.records, &k, &v, 0));
+		if (r == 0)
+			r = disk_error(mdb_txn_commit(txn));
+		else
+			mdb_txn_abort(txn);
+	}
+	disk_close(&disk);
+	return r;
+}
+
+/* ---- Opening ------------------------------------------------------------ */
+
+static int lock_take(const char *path, bool readonly, int *ret_fd)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&name, "%s/lock", path) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EROFS && readonly)
+		return 0; /* nobody can be writing */
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+static int data_exists(const char *path)
+{
+	_cleanup_free_ char *name = NULL;
+	struct stat st;
+
+	if (asprintf(&name, "%s/data.mdb", path) < 0) {
+		name = NULL;
+		return -ENOMEM;
+	}
+	if (stat(name, &st) < 0)
+		return errno == ENOTDIR ? -ENOENT : -errno;
+	return S_ISREG(st.st_mode) ? 0 : -EUCLEAN;
+}
+
+static int records_load(struct store *store)
+{
+	struct record record;
+	struct reader r;
+	int err;
+
+	err = table_get(store, TABLE_META, "store", 5, &record);
+	if (err < 0)
+		return err == -ENOENT ? -EUCLEAN : err;
+	err = geometry_decode(record.value, record.len, store->options.readonly,
+	                      &store->geometry);
+	if (err < 0)
+		return err;
+	err = table_get(store, TABLE_META, "counters", 8, &record);
+	if (err == -ENOENT)
+		return 0; /* just made */
+	if (err < 0)
+		return err;
+	r = reader_init(record.value, record.len);
+	store->tick = get_u64(&r);
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		store->counters[i] = get_u64(&r);
+	return reader_done(&r) ? 0 : -EUCLEAN;
+}
+
+static void store_free(struct store *store)
+{
+	if (store->buckets)
+		block_release_all(store);
+	decoder_destroy_all(store);
+	set_destroy(store->gathering);
+	if (store->reader)
+		mdb_txn_abort(store->reader);
+	disk_close(&store->disk);
+	if (store->lock_fd >= 0)
+		close(store->lock_fd);
+	pthread_cond_destroy(&store->committer_wake);
+	pthread_cond_destroy(&store->committed);
+	pthread_mutex_destroy(&store->lock);
+	free(store->path);
+	free(store);
+}
+
+static struct store *store_alloc(const char *path,
+                                 const struct store_options *options)
+{
+	struct store *store = calloc(1, sizeof(*store));
+	pthread_condattr_t monotonic;
+
+	if (!store)
+		return NULL;
+	if (options)
+		store->options = *options;
+	if (!store->options.memory)
+		store->options.memory = memory_default;
+	if (!store->options.commit_ms)
+		store->options.commit_ms = COMMIT_MS_DEFAULT;
+	if (!store->options.level)
+		store->options.level = LEVEL_DEFAULT;
+	store->clean_limit = store->options.memory / 2;
+	store->set_soft = store->options.memory / 8;
+	store->set_hard = store->options.memory / 4;
+	store->lock_fd = -1;
+	store->clean.newer = store->clean.older = &store->clean;
+	pthread_mutex_init(&store->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&store->committer_wake, &monotonic);
+	pthread_cond_init(&store->committed, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	store->path = realpath(path, NULL);
+	store->buckets_len = BUCKETS_FIRST;
+	store->buckets = calloc(BUCKETS_FIRST, sizeof(*store->buckets));
+	store->gathering = set_create(1);
+	if (!store->path || !store->buckets || !store->gathering) {
+		store_free(store);
+		return NULL;
+	}
+	return store;
+}
+
+/* The map's size is fixed by the store's record: read it first. */
+static int store_open_disk(struct store *store)
+{
+	bool readonly = store->options.readonly;
+	int r;
+
+	r = disk_open(&store->disk, store->path, 0, false, readonly);
+	if (r == 0)
+		r = records_load(store);
+	if (r < 0)
+		return r;
+	mdb_txn_abort(store->reader);
+	store->reader = NULL;
+	store->reader_active = false;
+	return disk_error(mdb_env_set_mapsize(
+	        store->disk.env,
+	        store->disk.map_size = map_size_of(&store->geometry)));
+}
+
+int store_open(const char *path, const struct store_options *options,
+               struct store **ret_store)
+{
+	struct store *store;
+	int r;
+
+	r = data_exists(path);
+	if (r < 0)
+		return r;
+	store = store_alloc(path, options);
+	if (!store)
+		return -ENOMEM;
+	r = lock_take(path, store->options.readonly, &store->lock_fd);
+	if (r == 0)
+		r = store_open_disk(store);
+	if (r == 0) {
+		commit_measure(store);
+		if (!store->options.readonly)
+			r = commit_start_thread(store);
+	}
+	if (r < 0) {
+		store_free(store);
+		return r;
+	}
+	*ret_store = store;
+	return 0;
+}
+
+int store_close(struct store *store)
+{
+	struct set *frozen;
+	int r;
+
+	if (!store)
+		return 0;
+	r = commit_stop_thread(store);
+	/* What could not be committed goes the way of a crash. */
+	frozen = store->frozen;
+	for (int i = 0; i < 2; i++) {
+		struct set *set = i ? store->gathering : frozen;
+
+		for (size_t j = 0; set && j < set->nodes_len; j++)
+			block_clean(store, &set->nodes[j]->block);
+		for (size_t j = 0; set && j < set->chunks_len; j++)
+			block_clean(store, &set->chunks[j]->block);
+	}
+	set_destroy(frozen);
+	store_free(store);
+	return r;
+}
+
+/* ---- Counters and questions --------------------------------------------- */
+
+uint64_t store_tick(struct store *store)
+{
+	set_touch(store, 1);
+	return ++store->tick;
+}
+
+uint64_t store_count(struct store *store, enum store_counter counter,
+                     uint64_t first)
+{
+	set_touch(store, 1);
+	if (store->counters[counter] < first)
+		store->counters[counter] = first;
+	return store->counters[counter]++;
+}
+
+uint32_t store_chunk_size(const struct store *store)
+{
+	return 1u << store->geometry.chunk_bits;
+}
+
+uint64_t store_hash_seed(const struct store *store)
+{
+	return store->geometry.seed;
+}
+
+const uint8_t *store_uuid(const struct store *store)
+{
+	return store->geometry.uuid;
+}
+
+const char *store_path(const struct store *store)
+{
+	return store->path;
+}
+
+uint64_t store_hash(const struct store *store, const void *data, size_t len)
+{
+	return XXH3_64bits_withSeed(data, len, store->geometry.seed) >> 1;
+}
+
+void store_on_freeze(struct store *store, void (*fn)(void *arg), void *arg)
+{
+	store_lock(store);
+	store->freeze_fn = fn;
+	store->freeze_arg = arg;
+	store_unlock(store);
+}
+
+void store_stats(struct store *store, struct store_stats *ret_stats)
+{
+	struct store_stats s = {0};
+	uint64_t unused = 0;
+
+	if (disk_usage(&store->disk, &s.file_bytes, &unused) == 0)
+		s.free_bytes = unused;
+	s.limit_bytes = store->disk.map_size;
+	store_lock(store);
+	s.avail_bytes = store->avail;
+	s.pending_bytes = store->gathering->bytes +
+	                  (store->frozen ? store->frozen->bytes : 0);
+	s.memory_bytes = s.pending_bytes + store->clean_bytes;
+	s.commits = store->commits;
+	s.tick = store->tick;
+	store_unlock(store);
+	*ret_stats = s;
+}

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing a frozen set: the order matters.
+ *
+ *   1. nodes and chunks, in the order of their numbers, so that the new ones
+ *      are appended; a chunk whose content is there already becomes an alias
+ *   2. aliases that copies made
+ *   3. frees: after 1 and 2, so that what a copy shares is counted first
+ *   4. additions to kill lists: after 1, for the sizes
+ *   5. the list job, the accounts, the taking up of an account
+ *   6. records, counters
+ *
+ * Nothing in memory changes on the way, so a failed try can be repeated.
+ */
+#include <errno.h>
+
+#include "codec.h"
+#include "engine.h"
+
+enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
+
+struct writing {
+	struct store *store;
+	struct disk *disk;
+	MDB_txn *txn;
+	MDB_cursor *blocks;
+	struct set *set;
+	struct encoder *encoder;
+	struct ledger ledger;
+	uint64_t last_key; /* highest in blocks */
+};
+
+static int block_put(struct writing *w, uint64_t key, const void *data,
+                     size_t len)
+{
+	MDB_val k = {sizeof(key), &key}, v = {len, (void *)data};
+	bool append = key > w->last_key;
+	int r;
+
+	r = disk_error(
+	        mdb_cursor_put(w->blocks, &k, &v, append ? MDB_APPEND : 0));
+	if (r == 0 && append)
+		w->last_key = key;
+	return r;
+}
+
+static int node_write(struct writing *w, struct node *node)
+{
+	uint64_t key = node->block.number << DISK_FRAGMENT_BITS;
+	struct account *account;
+	size_t len, old = 0;
+	MDB_val value;
+	int r;
+
+	len = node_seal(w->store, node->block.number, node->data);
+	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value))
+		old = value.mv_size;
+	r = block_put(w, key, node->data, len);
+	if (r < 0)
+		return r;
+	account = ledger_account(&w->ledger, node->block.owner);
+	account->own += (int64_t)len - (int64_t)old;
+	return 0;
+}
+
+/* One more name for the content of the stored chunk `target`. */
+static int count_up(struct writing *w, uint64_t target)
+{
+	uint64_t count = 1;
+	int r = disk_get_u64(w->txn, w->disk->counts, target, &count);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return disk_put_u64(w->txn, w->disk->counts, target, count + 1);
+}
+
+/*
+ * Is the same content stored already?  The hash finds a candidate, its bytes
+ * decide.  1: yes, and the chunk has become an alias of it.
+ */
+static int chunk_share(struct writing *w, const struct chunk *chunk,
+                       uint64_t hash64)
+{
+	struct chunk *other = NULL;
+	uint64_t target;
+	bool same;
+	int r;
+
+	r = disk_get_u64(w->txn, w->disk->hashes, hash64, &target);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = chunk_decode(w->store, w->txn, target, &other);
+	if (r < 0) /* damaged: not to be relied on */
+		return r == -ENOMEM ? r : 0;
+	same = other->len == chunk->len &&
+	       !memcmp(other->data, chunk->data, chunk->len);
+	chunk_unref(other);
+	if (!same)
+		return 0;
+	r = disk_put_u64(w->txn, w->disk->aliases, chunk->block.number, target);
+	if (r == 0)
+		r = count_up(w, target);
+	return r < 0 ? r : 1;
+}
+
+static int chunk_write(struct writing *w, struct chunk *chunk)
+{
+	uint64_t key = chunk->block.number << DISK_FRAGMENT_BITS, hash64;
+	uint8_t hash[16];
+	const uint8_t *data;
+	size_t len, left;
+	int r;
+
+	chunk_hash(chunk, hash);
+	hash64 = be64_get(hash);
+	if (chunk->len >= SHARE_MIN) {
+		r = chunk_share(w, chunk, hash64);
+		if (r)
+			return r < 0 ? r : 0;
+	}
+	r = encoder_run(w->encoder, chunk, hash, &data, &len);
+	if (r < 0)
+		return r;
+	for (left = len; left; key++) {
+		size_t n = MIN(left, (size_t)DISK_VALUE_MAX);
+
+		r = block_put(w, key, data, n);
+		if (r < 0)
+			return r;
+		data += n;
+		left -= n;
+	}
+	if (chunk->len >= SHARE_MIN)
+		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
+		                 chunk->block.number);
+	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
+	return r;
+}
+
+/* qsort() that takes an array that was never made. */
+static void sort(void *array, size_t len, size_t item,
+                 int (*compare)(const void *, const void *))
+{
+	if (len > 1)
+		qsort(array, len, item, compare);
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+	return a < b ? -1 : a > b;
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	return compare_numbers((*(struct node *const *)a)->block.number,
+	                       (*(struct node *const *)b)->block.number);
+}
+
+static int compare_chunks(const void *a, const void *b)
+{
+	return compare_numbers((*(struct chunk *const *)a)->block.number,
+	                       (*(struct chunk *const *)b)->block.number);
+}
+
+static int compare_frees(const void *a, const void *b)
+{
+	return compare_numbers(((const struct freed *)a)->number,
+	                       ((const struct freed *)b)->number);
+}
+
+static int blocks_write(struct writing *w)
+{
+	struct set *set = w->set;
+	size_t i = 0, j = 0;
+	MDB_val key, value;
+	int r;
+
+	r = mdb_cursor_get(w->blocks, &key, &value, MDB_LAST);
+	if (r == 0)
+		memcpy(&w->last_key, key.mv_data, sizeof(w->last_key));
+	else if (r != MDB_NOTFOUND)
+		return disk_error(r);
+	while (i < set->nodes_len || j < set->chunks_len) {
+		if (j == set->chunks_len ||
+		    (i < set->nodes_len &&
+		     set->nodes[i]->block.number <
+		             set->chunks[j]->block.number)) {
+			r = node_write(w, set->nodes[i++]);
+		} else if (set->chunks[j]->block.kind == BLOCK_ALIAS) {
+			r = 0;
+			j++;
+		} else {
+			r = chunk_write(w, set->chunks[j++]);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int aliases_write(struct writing *w)
+{
+	for (size_t i = 0; i < w->set->chunks_len; i++) {
+		struct chunk *alias = w->set->chunks[i];
+		uint64_t target = alias->alias_of;
+		int r;
+
+		if (alias->block.kind != BLOCK_ALIAS)
+			continue;
+		r = disk_get_u64(w->txn, w->disk->aliases, target, &target);
+		if (r < 0 && r != -ENOENT)
+			return r;
+		r = disk_put_u64(w->txn, w->disk->aliases, alias->block.number,
+		                 target);
+		if (r == 0)
+			r = count_up(w, target);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	MDB_cursor *cursor;
+	int r;
+
+	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
+	if (r < 0)
+		return r;
+	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (r == 0) {
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (id >> DISK_FRAGMENT_BITS != number)
+			break;
+		r = mdb_cursor_del(cursor, 0);
+		/* After a removal "next" is what took its place. */
+		if (r == 0)
+			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return r == MDB_NOTFOUND ? 0 : disk_error(r);
+}
+
+/* One name less for the content under `target`; 1: that was the last. */
+static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
+{
+	uint64_t count;
+	int r = disk_get_u64(txn, store->disk.counts, target, &count);
+
+	if (r < 0)
+		return r == -ENOENT ? 1 : r;
+	if (count > 2)
+		return disk_put_u64(txn, store->disk.counts, target, count - 1);
+	return disk_del(txn, store->disk.counts, target);
+}
+
+int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
+{
+	struct stored_block b, content;
+	uint64_t shared;
+	int r;
+
+	*ret_bytes = 0;
+	r = stored_block_get(store, txn, number, &b);
+	if (r == -ENOENT) {
+		log_error("block %llu was to be freed, and is not there",
+		          (unsigned long long)number);
+		return 0;
+	}
+	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
+		b = (struct stored_block){.target = number};
+	else if (r < 0)
+		return r;
+	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
+	if (b.is_alias) {
+		r = disk_del(txn, store->disk.aliases, number);
+		if (r < 0)
+			return r;
+	}
+	if (b.is_chunk) {
+		r = count_down(store, txn, b.target);
+		if (r <= 0)
+			return r;
+	}
+	content = b;
+	if (b.is_alias && stored_block_get(store, txn, b.target, &content) < 0)
+		content = (struct stored_block){0};
+	if (content.hash64 &&
+	    !disk_get_u64(txn, store->disk.hashes, content.hash64, &shared) &&
+	    shared == b.target) {
+		r = disk_del(txn, store->disk.hashes, content.hash64);
+		if (r < 0)
+			return r;
+	}
+	*ret_bytes = content.bytes;
+	return fragments_delete(store, txn, b.target);
+}
+
+static int frees_write(struct writing *w)
+{
+	struct set *set = w->set;
+	uint64_t bytes;
+
+	sort(set->frees, set->frees_len, sizeof(*set->frees), compare_frees);
+	for (size_t i = 0; i < set->frees_len; i++) {
+		int r = commit_free(w->store, w->txn, set->frees[i].number,
+		                    set->frees[i].owner, &w->ledger, &bytes);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int records_write(struct writing *w)
+{
+	struct overlay_entry *entry = w->set->records.head[0];
+
+	for (; entry; entry = entry->next[0]) {
+		MDB_val k = {entry->key_len, (void *)overlay_key(entry)};
+		MDB_val v = {entry->len, entry->value};
+		int r;
+
+		if (entry->value)
+			r = disk_error(
+			        mdb_put(w->txn, w->disk->records, &k, &v, 0));
+		else
+			r = disk_error(
+			        mdb_del(w->txn, w->disk->records, &k, NULL));
+		if (r < 0 && (r != -ENOENT || entry->value))
+			return r;
+	}
+	return 0;
+}
+
+static int lists_write(struct writing *w)
+{
+	struct set *set = w->set;
+	int r;
+
+	r = list_commit(w->store, w->txn, set, &w->ledger);
+	if (r == 0 && set->job)
+		r = list_commit_job(w->store, w->txn, set->job, &w->ledger);
+	if (r == 0)
+		r = ledger_apply(w->store, w->txn, &w->ledger);
+	ledger_release(&w->ledger);
+	if (r < 0 || !set->has_absorb)
+		return r;
+	r = list_commit_absorb(w->store, w->txn, &set->absorb, &w->ledger);
+	if (r == 0)
+		r = ledger_apply(w->store, w->txn, &w->ledger);
+	return r;
+}
+
+static int set_write(struct writing *w)
+{
+	struct set *set = w->set;
+	int r;
+
+	sort(set->nodes, set->nodes_len, sizeof(*set->nodes), compare_nodes);
+	sort(set->chunks, set->chunks_len, sizeof(*set->chunks),
+	     compare_chunks);
+	r = disk_error(mdb_txn_begin(w->disk->env, NULL, 0, &w->txn));
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_cursor_open(w->txn, w->disk->blocks, &w->blocks));
+	if (r == 0) {
+		r = blocks_write(w);
+		mdb_cursor_close(w->blocks);
+	}
+	if (r == 0)
+		r = aliases_write(w);
+	if (r == 0)
+		r = frees_write(w);
+	if (r == 0)
+		r = lists_write(w);
+	if (r == 0)
+		r = records_write(w);
+	if (r < 0) {
+		mdb_txn_abort(w->txn);
+		return r;
+	}
+	return disk_error(mdb_txn_commit(w->txn));
+}
+
+int commit_write(struct store *store, struct set *set)
+{
+	struct writing w = {.store = store, .disk = &store->disk, .set = set};
+	int r;
+
+	r = encoder_create(store, &w.encoder);
+	if (r < 0)
+		return r;
+	r = set_write(&w);
+	encoder_destroy(w.encoder);
+	ledger_release(&w.ledger);
+	return r;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Random work on a store, one change at a time, with a model that knows what
+ * must be seen after each.
+ */
+#ifndef COPPICE_WORK_H
+#define COPPICE_WORK_H
+
+#include "model.h"
+
+struct work {
+	struct store *store;
+	struct forest *forest;
+	struct fs *fs;
+	struct model model;
+	uint64_t random;
+	uint64_t names; /* given out so far */
+	node_t open;	/* a file that was unlinked while open; 0: none */
+};
+
+/* Make a store at the path and open it. */
+void work_init(struct work *w, const char *path, uint64_t seed);
+void work_open(struct work *w, const char *path);
+void work_close(struct work *w);
+/* Forget the model, too; the store is closed already. */
+void work_release(struct work *w);
+
+/* One random change; it may turn out to be none. */
+void work_step(struct work *w);
+/* What is there now, by the store itself, must be what the model says. */
+void work_compare(struct work *w);
+
+#endif

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Stores and mounts for the tests, and the watch over them.
+
+A test gets a private directory, makes its stores there and mounts them with
+`coppice mount -f` as a child process.  What the daemon writes to its standard
+error while a test passes, fails the test if it looks like trouble.  A test that
+takes too long has its mounts aborted, so that it fails instead of hanging.
+"""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+BUILD = Path(os.environ.get(
+    "COPPICE_BUILD", Path(__file__).resolve().parents[2] / "build"))
+COPPICE = BUILD / "tools" / "coppice"
+SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
+# How much slower than the plain build everything may be.
+SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
+
+SUSPICIOUS = re.compile(
+    r"error|warning|fatal|traceback|fault|crash|abort|assert|sanitizer|"
+    r"uninitiali[sz]ed|corrupt|damage|leak|cannot|fail|^==\d+==",
+    re.IGNORECASE | re.MULTILINE)
+
+
+def wait_for(condition, what, seconds=20):
+    """Poll until the condition holds."""
+    end = time.monotonic() + seconds * SLOWER
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError(f"waited in vain for {what}")
+        time.sleep(0.005)
+
+
+def mounts():
+    """The table of mounts, as (mount point, type, source, device)."""
+    table = []
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, right = line.split(" - ")
+        fields = left.split()
+        kind, source = right.split()[:2]
+        table.append((fields[4], kind, source, fields[2]))
+    return table
+
+
+def mounted(path):
+    return any(target == str(path) for target, *_ in mounts())
+
+
+class Mount:
+    """A mount by a foreground process of its own."""
+
+    def __init__(self, store, path, options):
+        self.store = store
+        self.path = Path(path)
+        self.allowed = []
+        self.killed = False
+        self.path.mkdir(exist_ok=True)
+        self.log = store.dir / f"{self.path.name}.stderr"
+        command = [COPPICE, "mount", "-f"]
+        if options:
+            command += ["-o", options]
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*command, store.path, self.path], stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log)
+        wait_for(self._ready, f"the mount on {self.path}")
+
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(
+                f"mount ended with {self.process.returncode}: {self.stderr()}")
+        return mounted(self.path)
+
+    def __truediv__(self, name):
+        return self.path / name
+
+    def __fspath__(self):
+        return str(self.path)
+
+    def __str__(self):
+        return str(self.path)
+
+    def stderr(self):
+        return self.log.read_text(errors="replace")
+
+    def allow(self, pattern):
+        """This in the daemon's standard error is what the test wants."""
+        self.allowed.append(pattern)
+
+    def umount(self):
+        """As a user does; the daemon has ended well afterwards."""
+        result = self.store.coppice("umount", self.path)
+        assert not mounted(self.path)
+        code = self.process.wait(60 * SLOWER)
+        assert code == 0, f"the daemon ended with {code}: {self.stderr()}"
+        return result
+
+    def kill(self):
+        """As a crash does."""
+        self.killed = True
+        self.process.kill()
+        self.process.wait()
+        subprocess.run(["umount", "-l", self.path], check=False,
+                       stderr=subprocess.DEVNULL)
+        wait_for(lambda: not mounted(self.path), "the dead mount to go")
+
+    def abort(self):
+        for target, kind, _, device in mounts():
+            if target == str(self.path) and kind == "fuse.coppice":
+                minor = device.split(":")[1]
+                try:
+                    Path(f"/sys/fs/fuse/connections/{minor}/abort"
+                         ).write_text("1")
+                except OSError:
+                    pass
+        if self.process.poll() is None:
+            self.process.kill()
+
+    def finish(self):
+        """At the end of a test: whatever state it is in, it goes."""
+        code = self.process.poll()
+        assert self.killed or not code, f"the daemon ended with {code}"
+        if self.process.poll() is None and mounted(self.path):
+            self.umount()
+        elif mounted(self.path):
+            self.kill()
+        elif self.process.poll() is None:
+            self.process.wait(20 * SLOWER)
+
+    def check_stderr(self):
+        text = self.stderr()
+        for pattern in self.allowed:
+            text = re.sub(pattern, "", text)
+        found = SUSPICIOUS.search(text)
+        assert not found, f"suspicious words of the daemon: {text}"
+
+
+class Store:
+    """A store in the test's directory."""
+
+    def __init__(self, directory, name="store", options=()):
+        self.dir = directory
+        self.path = directory / name
+        self.mounts = []
+        self.coppice("init", *options, self.path)
+
+    def coppice(self, *args, code=0, **keywords):
+        """Run the command; the exit code must be as told."""
+        keywords.setdefault("timeout", 120 * SLOWER)
+        result = subprocess.run(
+            [str(COPPICE), *map(str, args)], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="surrogateescape", **keywords)
+        assert result.returncode == code, (args, result)
+        return result
+
+    def verb(self, verb, *args, **keywords):
+        """A verb on this store; what it prints."""
+        return self.coppice(verb, "-s", self.path, *args, **keywords).stdout
+
+    def json(self, verb, *args):
+        return json.loads(self.verb(verb, "--json", *args))
+
+    def names(self):
+        return self.verb("list").splitlines()
+
+    def mount(self, name="mnt", options=""):
+        mount = Mount(self, self.dir / name, options)
+        self.mounts.append(mount)
+        return mount
+
+    def data_bytes(self):
+        return (self.path / "data.mdb").stat().st_blocks * 512
+
+
+class Watchdog:
+    """Aborts the mounts of a test that takes too long."""
+
+    def __init__(self):
+        self.stores = []
+        self.late = False
+        self.timer = None
+
+    def start(self, seconds):
+        self.timer = threading.Timer(seconds, self._bite)
+        self.timer.daemon = True
+        self.timer.start()
+
+    def _bite(self):
+        self.late = True
+        for store in self.stores:
+            for mount in store.mounts:
+                mount.abort()
+        # Whatever child still runs or waits is of this test.
+        for child in children(os.getpid()):
+            try:
+                os.kill(child, signal.SIGKILL)
+            except OSError:
+                pass
+
+    def stop(self):
+        self.timer.cancel()
+
+
+def children(pid):
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            direct = (task / "children").read_text().split()
+        except OSError:
+            continue
+        for child in map(int, direct):
+            found += [child, *children_quietly(child)]
+    return found
+
+
+def children_quietly(pid):
+    try:
+        return children(pid)
+    except OSError:
+        return []
+
+
+def sanitizer_logs():
+    prefix = os.environ.get("COPPICE_SANITIZER_LOG")
+    if not prefix:
+        return []
+    return list(Path(prefix).parent.glob(Path(prefix).name + "*"))
+
+
+@pytest.fixture
+def tmp():
+    """A private directory that other users can reach."""
+    path = Path(tempfile.mkdtemp(prefix="coppice-test-", dir=SCRATCH))
+    path.chmod(0o755)
+    yield path
+    for target, *_ in mounts():
+        if target.startswith(f"{path}/"):
+            subprocess.run(["umount", "-l", target], check=False)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def make_store(request, tmp):
+    """Stores as a test wants them, cleaned up behind it."""
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no /dev/fuse")
+    if os.geteuid():
+        pytest.skip("needs root")
+    limit = request.node.get_closest_marker("limit")
+    dog = Watchdog()
+    dog.start((limit.args[0] if limit else 60) * SLOWER)
+    before = set(sanitizer_logs())
+
+    def make(name="store", options=()):
+        store = Store(tmp, name, options)
+        dog.stores.append(store)
+        return store
+
+    yield make
+    problems = []
+    for store in dog.stores:
+        for mount in reversed(store.mounts):
+            try:
+                mount.finish()
+                mount.check_stderr()
+            except (AssertionError, subprocess.SubprocessError) as problem:
+                problems.append(str(problem))
+                mount.abort()
+                mount.kill()
+    dog.stop()
+    if dog.late:
+        problems.append("the test took too long: its mounts were aborted")
+    for log in set(sanitizer_logs()) - before:
+        problems.append(log.read_text(errors="replace"))
+    if problems:
+        pytest.fail("\n".join(problems), pytrace=False)
+
+
+@pytest.fixture
+def store(make_store):
+    """An empty store, not mounted."""
+    return make_store()
+
+
+@pytest.fixture
+def mnt(store):
+    """A whole store, mounted; store.path and mnt.store lead to it."""
+    return store.mount()
+
+
+@pytest.fixture
+def main(mnt):
+    """The fork main of a mounted store."""
+    return mnt / "main"
+
+
+@pytest.fixture
+def work(main):
+    """A fork of a fork that has something in it: an ordinary place to work."""
+    (main / "base").mkdir()
+    (main / "base" / "file").write_bytes(b"base\n" * 1000)
+    path = main.parent / "main@work"
+    path.mkdir()
+    return path
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "limit(seconds): how long a test may take (60)")
+    config.coppice_outcomes = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Each test counts once, whichever of its phases failed."""
+    outcome = yield
+    report = outcome.get_result()
+    outcomes = item.config.coppice_outcomes
+    order = ["passed", "skipped", "failed"]
+    worst = max(outcomes.get(item.nodeid, "passed"), report.outcome,
+                key=order.index)
+    outcomes[item.nodeid] = worst
+
+
+def pytest_sessionfinish(session):
+    counts = os.environ.get("COPPICE_COUNTS")
+    if counts:
+        outcomes = list(session.config.coppice_outcomes.values())
+        with open(counts, "a") as file:
+            for name in "passed", "failed", "skipped":
+                print(outcomes.count(name), name, file=file)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""System calls that Python does not have, and small helpers around others."""
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import subprocess
+import time
+
+import pytest
+
+libc = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD = -100
+AT_SYMLINK_FOLLOW = 0x400
+RENAME_NOREPLACE = 1
+RENAME_EXCHANGE = 2
+RENAME_WHITEOUT = 4
+FALLOC_KEEP_SIZE = 1
+FALLOC_PUNCH_HOLE = 2
+FALLOC_COLLAPSE_RANGE = 8
+FALLOC_ZERO_RANGE = 16
+FALLOC_INSERT_RANGE = 32
+F_OFD_SETLK = 37
+CLOCK_REALTIME_COARSE = 5
+INO_MASK = (1 << 36) - 1
+
+
+def _check(result):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def renameat2(old, new, flags):
+    _check(libc.renameat2(AT_FDCWD, os.fsencode(old), AT_FDCWD,
+                          os.fsencode(new), flags))
+
+
+def linkat_fd(fd, new):
+    """Give the open file a name."""
+    _check(libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD,
+                       os.fsencode(new), AT_SYMLINK_FOLLOW))
+
+
+def fallocate(fd, mode, offset, length):
+    _check(libc.fallocate(fd, mode, ctypes.c_int64(offset),
+                          ctypes.c_int64(length)))
+
+
+def statx_btime(path):
+    """Birth time as (seconds, nanoseconds); None if there is none."""
+    buffer = ctypes.create_string_buffer(256)
+    _check(libc.statx(AT_FDCWD, os.fsencode(path), 0, 0x800, buffer))
+    mask, = struct.unpack_from("I", buffer.raw, 0)
+    if not mask & 0x800:
+        return None
+    return struct.unpack_from("qI", buffer.raw, 0x50)
+
+
+def utimens(path, atime, mtime):
+    """Times as (seconds, nanoseconds), of any size."""
+    times = struct.pack("qqqq", *atime, *mtime)
+    _check(libc.utimensat(AT_FDCWD, os.fsencode(path), times, 0))
+
+
+def pieces(fd):
+    """The data of a file as [(start, end)], by SEEK_DATA and SEEK_HOLE."""
+    size = os.fstat(fd).st_size
+    found, at = [], 0
+    while at < size:
+        try:
+            start = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            assert error.errno == errno.ENXIO
+            break
+        at = os.lseek(fd, start, os.SEEK_HOLE)
+        assert at > start
+        found.append((start, at))
+    return found
+
+
+@contextlib.contextmanager
+def raises(*numbers):
+    """The block fails with one of these errno values."""
+    with pytest.raises(OSError) as caught:
+        yield
+    names = [errno.errorcode[n] for n in numbers]
+    got = errno.errorcode.get(caught.value.errno, caught.value.errno)
+    assert got in names, f"{got}, not {' or '.join(names)}"
+
+
+@contextlib.contextmanager
+def opened(path, flags=os.O_RDONLY, mode=0o644):
+    fd = os.open(path, flags, mode)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def run(*command, cwd=None, env=None, code=0, timeout=300):
+    """Run a program; what it prints."""
+    result = subprocess.run(
+        [os.fspath(c) for c in command], cwd=cwd, env=env, timeout=timeout,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE)
+    assert result.returncode == code, (
+        command, result.returncode, result.stdout[-2000:],
+        result.stderr[-4000:])
+    return result.stdout.decode(errors="surrogateescape")
+
+
+def as_user(function, uid=65534, gid=65534, groups=()):
+    """Call it in a child with these identities: 0, or the errno it met."""
+    child = os.fork()
+    if not child:
+        code = 255
+        try:
+            os.setgroups(list(groups))
+            os.setresgid(gid, gid, gid)
+            os.setresuid(uid, uid, uid)
+            function()
+            code = 0
+        except OSError as error:
+            code = error.errno
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
+
+
+def lock_conflict(path, kind, command=fcntl.F_SETLK, start=0, length=0):
+    """Whether another process is refused this lock."""
+    def attempt():
+        with opened(path, os.O_RDWR) as fd:
+            lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
+            fcntl.fcntl(fd, command, lock)
+    result = as_user(attempt, 0, 0)
+    assert result in (0, errno.EAGAIN, errno.EACCES)
+    return result != 0
+
+
+def next_second():
+    """Returns in the first moments of another second of the clock."""
+    now = int(time.time())
+    while int(time.time()) == now:
+        time.sleep(0.01)
+
+
+def tree_digest(path):
+    """All that a tree says of itself, times of reading apart."""
+    seen = {}
+    for directory, names, files in os.walk(os.fsencode(path)):
+        for name in sorted(names + files):
+            full = os.path.join(directory, name)
+            st = os.lstat(full)
+            what = [st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns,
+                    st.st_nlink if not os.path.isdir(full) else 0]
+            if os.path.islink(full):
+                what.append(os.readlink(full))
+            elif os.path.isfile(full):
+                with open(full, "rb") as file:
+                    what.append(hash(file.read()))
+            seen[os.path.relpath(full, os.fsencode(path))] = what
+    return seen

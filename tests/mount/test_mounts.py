@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several mounts of one store: coherent, served by one daemon, in several
+mount namespaces, by ordinary users."""
+import errno
+import mmap
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+
+from conftest import COPPICE, children, mounted, mounts, wait_for
+from linux import INO_MASK, as_user, opened, raises, run
+
+
+@pytest.fixture
+def both(store, mnt, main):
+    """main seen through the whole store and by a mount of its own."""
+    (main / "file").write_text("first")
+    return main, store.mount("alone", "state=main").path
+
+
+def test_state_alone_is_the_root(both):
+    main, alone = both
+    assert os.listdir(alone) == ["file"]
+    assert (alone / "file").read_text() == "first"
+    # plain inode numbers
+    for path in alone, alone / "file":
+        assert os.stat(path).st_ino <= INO_MASK
+    assert (os.stat(alone / "file").st_ino
+            == os.stat(main / "file").st_ino & INO_MASK)
+    assert os.getxattr(alone, "user.coppice.state") == b"main"
+
+
+def test_snapshot_alone(store, mnt, main):
+    (main / "file").write_text("x")
+    (main / ".snap" / "a").mkdir()
+    alone = store.mount("alone", "state=main~a")
+    assert (alone / "file").read_text() == "x"
+    with raises(errno.EROFS):
+        (alone / "file").write_text("y")
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_changes_are_seen(both, way):
+    a, b = both if way else reversed(both)
+    assert (b / "file").read_text() == "first"
+    (a / "file").write_text("second, longer")
+    assert (b / "file").read_text() == "second, longer"
+    assert os.stat(b / "file").st_size == 14
+    (a / "new").write_text("x")
+    assert (b / "new").read_text() == "x"
+    assert sorted(os.listdir(b)) == ["file", "new"]
+    os.chmod(a / "new", 0o600)
+    assert os.stat(b / "new").st_mode & 0o777 == 0o600
+    os.rename(a / "new", a / "newer")
+    assert not (b / "new").exists()
+    assert (b / "newer").exists()
+    os.unlink(a / "newer")
+    assert not (b / "newer").exists()
+    os.mkdir(a / "dir")
+    os.rmdir(b / "dir")
+    assert not (a / "dir").exists()
+    os.symlink("target", a / "link")
+    assert os.readlink(b / "link") == "target"
+    os.unlink(b / "link")
+    os.symlink("other", b / "link")
+    assert os.readlink(a / "link") == "other"
+    os.setxattr(a / "file", "user.x", b"1")
+    assert os.getxattr(b / "file", "user.x") == b"1"
+
+
+@pytest.mark.parametrize("way", [0, 1])
+def test_open_files_are_coherent(both, way):
+    a, b = both if way else reversed(both)
+    with opened(a / "file", os.O_RDWR) as fa, \
+            opened(b / "file", os.O_RDWR) as fb:
+        for i in range(50):
+            text = b"%08d" % i * 1000
+            os.pwrite(fa, text, 0)
+            assert os.pread(fb, 8000, 0) == text
+            assert os.fstat(fb).st_size == 8000
+            os.pwrite(fb, b"back%04d" % i, 4000)
+            assert os.pread(fa, 8, 4000) == b"back%04d" % i
+        os.ftruncate(fa, 3)
+        assert os.pread(fb, 100, 0) == b"000"
+
+
+def test_file_cached_before_the_second_mount(store, mnt, main):
+    (main / "file").write_bytes(b"a" * 100000)
+    (main / "gone").write_text("x")
+    assert (main / "file").read_bytes() == b"a" * 100000
+    assert not (main / "new").exists()
+    fd = os.open(main / "file", os.O_RDONLY)
+    alone = store.mount("alone", "state=main")
+    (alone / "file").write_bytes(b"b" * 50000)
+    (alone / "new").write_text("x")
+    os.unlink(alone / "gone")
+    assert os.pread(fd, 200000, 0) == b"b" * 50000
+    assert os.stat(main / "file").st_size == 50000
+    assert (main / "new").exists()
+    assert not (main / "gone").exists()
+    os.close(fd)
+
+
+def test_mapped_file_is_coherent(store, mnt, main):
+    path = main / "file"
+    path.write_bytes(b"a" * 8192)
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as area:
+        assert area[:3] == b"aaa"
+        alone = store.mount("alone", "state=main")
+        (alone / "other").write_text("x")
+        area[:3] = b"map"
+        area.flush()
+        assert (alone / "file").read_bytes()[:4] == b"mapa"
+        with opened(alone / "file", os.O_RDWR) as fd:
+            os.pwrite(fd, b"written", 4096)
+        assert os.pread(file.fileno(), 7, 4096) == b"written"
+
+
+def test_three_states_and_the_whole(store, mnt, main):
+    alone = []
+    for i in range(3):
+        (mnt / f"main@{i}").mkdir()
+        alone.append(store.mount(f"alone-{i}", f"state=main@{i}"))
+    for i in range(3):
+        (alone[i] / "file").write_text(f"{i}")
+    for i in range(3):
+        assert (mnt / f"main@{i}" / "file").read_text() == f"{i}"
+        assert os.listdir(alone[i].path) == ["file"]
+    assert os.listdir(main) == []
+    alone[1].umount()
+    assert (alone[2] / "file").read_text() == "2"
+
+
+def test_whole_store_twice(store, mnt, main):
+    second = store.mount("second")
+    (main / "file").write_text("x")
+    assert (second / "main" / "file").read_text() == "x"
+    os.mkdir(second / "main@a")
+    assert sorted(os.listdir(mnt)) == ["main", "main@a"]
+    os.rename(mnt / "main@a", mnt / "b")
+    assert sorted(os.listdir(second)) == ["b", "main"]
+    assert not (second / "main@a").exists()
+    store.verb("rm", "b")
+    assert not (second / "b").exists() and not (mnt / "b").exists()
+    os.mkdir(mnt / "main" / ".snap" / "s")
+    assert os.readlink(second / "main~1") == "main/.snap/s"
+
+
+def test_state_is_deleted_under_its_mount(store, mnt, main):
+    (mnt / "main@a").mkdir()
+    (mnt / "main@a" / "file").write_text("x")
+    alone = store.mount("alone", "state=main@a")
+    assert (alone / "file").read_text() == "x"
+    store.verb("rm", "main@a")
+    with raises(errno.ESTALE, errno.ENOENT):
+        (alone / "file").read_text()
+    with raises(errno.ESTALE, errno.ENOENT):
+        (alone / "new").write_text("x")
+
+
+def test_first_mount_goes_and_the_second_stays(store, mnt, main):
+    """The daemon serves until the last is gone."""
+    second = store.mount("second", "state=main")
+    (main / "file").write_text("x")
+    store.coppice("umount", mnt.path)
+    assert (second / "file").read_text() == "x"
+    (second / "file").write_text("y")
+    assert store.names() == ["main"]
+    second.umount()
+    mnt.process.wait(30)
+    third = store.mount("third")
+    assert (third / "main" / "file").read_text() == "y"
+
+
+def test_umount_by_umount(store, mnt, main):
+    """umount(8) does it, too; the daemon follows."""
+    (main / "file").write_text("x")
+    run("umount", mnt.path)
+    mnt.process.wait(30)
+    assert store.names() == ["main"]
+    assert (store.mount("again") / "main" / "file").read_text() == "x"
+
+
+def test_umount_of_a_busy_mount(store, mnt, main):
+    with opened(main / "file", os.O_RDWR | os.O_CREAT) as fd:
+        result = store.coppice("umount", mnt.path, code=1)
+        assert "in use" in result.stderr
+        os.write(fd, b"still here")
+    assert (main / "file").read_text() == "still here"
+
+
+def test_umount_of_what_is_no_mount(store, tmp):
+    (tmp / "dir").mkdir()
+    for path in tmp / "dir", tmp / "nowhere":
+        result = store.coppice("umount", path, code=1)
+        assert result.stderr.startswith("coppice: ")
+        assert len(result.stderr.splitlines()) == 1
+
+
+def daemons(store):
+    """Processes that have the store's data open."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}")
+                     for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if str(store.path / "data.mdb") in links:
+            found.append(int(pid))
+    return found
+
+
+def test_background_daemon(store, tmp):
+    """Without -f: back when mounted, one daemon, gone with the last mount."""
+    (tmp / "a").mkdir()
+    (tmp / "b").mkdir()
+    store.coppice("mount", store.path, tmp / "a")
+    try:
+        (tmp / "a" / "main" / "file").write_text("x")
+        store.coppice("mount", "-o", "state=main", store.path, tmp / "b")
+        assert (tmp / "b" / "file").read_text() == "x"
+        daemon, = daemons(store)
+        assert daemon not in children(os.getpid())
+        assert os.getpgid(daemon) != os.getpgrp()
+        store.coppice("umount", tmp / "a")
+        assert (tmp / "b" / "file").read_text() == "x"
+        assert daemons(store) == [daemon]
+        store.coppice("umount", tmp / "b")
+        wait_for(lambda: not daemons(store), "the daemon to end")
+    finally:
+        for path in tmp / "a", tmp / "b":
+            if mounted(path):
+                subprocess.run(["umount", "-l", path], check=False)
+    assert store.names() == ["main"]
+
+
+def test_background_daemon_lets_go_of_everything(store, tmp):
+    """A pipe that the caller waits on is closed; the directory is free."""
+    (tmp / "a").mkdir()
+    (tmp / "cwd").mkdir()
+    try:
+        shell = subprocess.run(
+            [COPPICE, "mount", store.path, tmp / "a"], cwd=tmp / "cwd",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, timeout=30)
+        assert shell.returncode == 0 and shell.stdout == b""
+        daemon, = daemons(store)
+        assert os.readlink(f"/proc/{daemon}/cwd") == "/"
+    finally:
+        store.coppice("umount", tmp / "a")
+
+
+def can_unshare():
+    return subprocess.run(["unshare", "-m", "true"],
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_mount_from_another_namespace(store, mnt, main, tmp):
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    (tmp / "inside").mkdir()
+    (main / "file").write_text("outside")
+    script = f"""
+        set -e
+        {COPPICE} mount -o state=main {store.path} {tmp}/inside
+        cat {tmp}/inside/file
+        echo changed >{tmp}/inside/file
+        test "$(cat {main}/file)" = changed
+        echo outside again >{main}/file
+        cat {tmp}/inside/file
+    """
+    out = run("unshare", "-m", "--propagation", "private", "sh", "-c", script)
+    assert out == "outsideoutside again\n"
+    assert not mounted(tmp / "inside")
+    assert os.listdir(tmp / "inside") == []
+    (main / "file").write_text("still served")
+
+
+def test_first_mount_from_another_namespace(store, tmp):
+    """The daemon that is born there serves here, and ends with the last."""
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    (tmp / "inside").mkdir()
+    script = f"""
+        set -e
+        {COPPICE} mount {store.path} {tmp}/inside
+        echo first >{tmp}/inside/main/file
+        echo ready
+        read line
+        cat {tmp}/inside/main/file
+    """
+    with subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", script],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as there:
+        assert there.stdout.readline() == "ready\n"
+        here = store.mount("here", "state=main")
+        assert (here / "file").read_text() == "first\n"
+        (here / "file").write_text("second\n")
+        assert there.communicate("go on\n")[0] == "second\n"
+        assert there.returncode == 0
+    here.umount()
+    wait_for(lambda: not daemons(store), "the daemon to end")
+
+
+def test_read_only_mount(store, mnt, main):
+    (main / "file").write_text("x")
+    mnt.umount()
+    mnt = store.mount("ro", "ro")
+    assert (mnt / "main" / "file").read_text() == "x"
+    with raises(errno.EROFS):
+        (mnt / "main" / "file").write_text("y")
+    with raises(errno.EROFS):
+        (mnt / "main@a").mkdir()
+
+
+def test_read_only_beside_a_writable_one(store, mnt, main):
+    second = store.mount("ro", "ro,state=main")
+    (main / "file").write_text("x")
+    assert (second / "file").read_text() == "x"
+    with raises(errno.EROFS):
+        (second / "file").write_text("y")
+
+
+def options_of(path):
+    for line in open("/proc/self/mountinfo"):
+        fields = line.split()
+        if fields[4] == str(path):
+            return fields[5].split(",")
+    raise AssertionError("not mounted")
+
+
+def test_nosuid_and_nodev_unless_asked(store):
+    mnt = store.mount()
+    assert {"nosuid", "nodev"} <= set(options_of(mnt.path))
+    mnt.umount()
+    mnt = store.mount("open", "dev,suid,noexec")
+    assert not {"nosuid", "nodev"} & set(options_of(mnt.path))
+    assert "noexec" in options_of(mnt.path)
+
+
+def test_what_the_table_of_mounts_says(store, mnt):
+    assert (str(mnt.path), "fuse.coppice", str(store.path)) in [
+        row[:3] for row in mounts()]
+
+
+def test_mount_complaints(store, mnt, tmp):
+    """One clear sentence each."""
+    (tmp / "file").write_text("x")
+    (tmp / "dir").mkdir()
+    (tmp / "empty").mkdir()
+    cases = [
+        (1, ["mount", tmp / "nowhere", tmp / "dir"]),
+        (1, ["mount", tmp / "empty", tmp / "dir"]),
+        (1, ["mount", tmp / "file", tmp / "dir"]),
+        (1, ["mount", store.path, tmp / "file"]),
+        (1, ["mount", store.path, tmp / "nowhere"]),
+        (1, ["mount", "-o", "state=nobody", store.path, tmp / "dir"]),
+        (2, ["mount", "-o", "nonsense", store.path, tmp / "dir"]),
+        (2, ["mount", "-o", "memory=lots", store.path, tmp / "dir"]),
+        (2, ["mount", "-o", "snapdir=maybe", store.path, tmp / "dir"]),
+        (2, ["mount", store.path]),
+    ]
+    for code, args in cases:
+        result = store.coppice(*args, code=code)
+        assert result.stdout == ""
+        assert "coppice" in result.stderr.splitlines()[0]
+        if code == 1:
+            assert len(result.stderr.splitlines()) == 1, result.stderr
+    assert os.listdir(tmp / "empty") == []
+
+
+def test_stale_mount_point(store, mnt, tmp):
+    """After a crash: coppice umount clears it, then it mounts again."""
+    mnt.process.kill()
+    mnt.process.wait()
+    mnt.killed = True
+    with raises(errno.ENOTCONN):
+        os.listdir(mnt.path)
+    result = store.coppice("mount", store.path, mnt.path, code=1)
+    assert len(result.stderr.splitlines()) == 1
+    store.coppice("umount", mnt.path)
+    assert not mounted(mnt.path)
+    again = store.mount("again")
+    assert os.listdir(again.path) == ["main"]
+
+
+HELPER_OPTIONS = ("rw,noauto,nofail,_netdev,user,x-systemd.automount,"
+                  "X-mount.mkdir,comment=c,defaults,snapdir=visible")
+
+
+def test_mount_helper(store, tmp):
+    helper = tmp / "mount.fuse.coppice"
+    helper.symlink_to(COPPICE)
+    (tmp / "mnt").mkdir()
+    run(helper, store.path, tmp / "mnt", "-n", "-v", "-t", "fuse.coppice",
+        "-o", HELPER_OPTIONS)
+    try:
+        assert os.listdir(tmp / "mnt" / "main") == [".snap"]
+    finally:
+        run("umount", tmp / "mnt")
+    wait_for(lambda: not daemons(store), "the daemon to end")
+    run(helper, store.path, tmp / "mnt", "-o", "nonsense", code=1)
+    run(helper, store.path, tmp / "mnt", "-f")
+    assert not mounted(tmp / "mnt")
+    run(helper, tmp / "nowhere", tmp / "mnt", code=32)
+
+
+def test_mount_command_and_fstab(store, tmp):
+    """mount -t fuse.coppice, and a line in fstab, in a namespace where
+    mount(8) finds the helper."""
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    (tmp / "sbin").mkdir()
+    (tmp / "sbin" / "mount.fuse.coppice").symlink_to(COPPICE)
+    (tmp / "mnt").mkdir()
+    (tmp / "fstab").write_text(
+        f"{store.path} {tmp}/mnt fuse.coppice noauto,rw,state=main 0 0\n")
+    sbin = os.path.realpath("/sbin")
+    overlay = (f"mount -t overlay -o lowerdir={tmp}/sbin:{sbin} none {sbin}")
+    if subprocess.run(["unshare", "-m", "sh", "-c", overlay],
+                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("cannot mount an overlay")
+    script = f"""
+        set -e
+        {overlay}
+        mount -t fuse.coppice {store.path} {tmp}/mnt
+        echo text >{tmp}/mnt/main/file
+        umount {tmp}/mnt
+        mount -T {tmp}/fstab {tmp}/mnt
+        cat {tmp}/mnt/file
+        umount {tmp}/mnt
+    """
+    assert run("unshare", "-m", "sh", "-c", script) == "text\n"
+    wait_for(lambda: not daemons(store), "the daemon to end")
+
+
+def test_permissions_of_other_users(mnt, main):
+    """Root's mount lets others in; modes decide, also about forks."""
+    os.chmod(mnt.path, 0o755)
+    (main / "mine").write_text("secret")
+    os.chmod(main / "mine", 0o600)
+    os.chmod(main, 0o755)
+    (main / "free").mkdir()
+    os.chmod(main / "free", 0o777)
+    assert as_user(lambda: (main / "mine").read_text()) == errno.EACCES
+    assert as_user(lambda: (main / "new").write_text("x")) == errno.EACCES
+    assert as_user(lambda: (main / "free" / "new").write_text("x")) == 0
+    assert os.stat(main / "free" / "new").st_uid == 65534
+    assert as_user(lambda: os.mkdir(mnt / "main@user")) == errno.EACCES
+    assert as_user(lambda: os.mkdir(main / ".snap" / "user")) == errno.EACCES
+    (main / ".snap" / "s").mkdir()
+    assert as_user(lambda: os.rmdir(main / ".snap" / "s")) == errno.EACCES
+    (mnt / "main@a").mkdir()
+    assert as_user(lambda: os.rmdir(mnt / "main@a")) == errno.EACCES
+    os.chmod(mnt.path, 0o1777)
+    assert as_user(lambda: os.mkdir(mnt / "main@user")) == 0
+    os.chmod(main, 0o777)
+    assert as_user(lambda: os.mkdir(main / ".snap" / "user")) == 0
+
+
+def test_only_the_owner_uses_the_socket(store, mnt, tmp):
+    os.chmod(store.path, 0o755)
+    script = f"exec {COPPICE} list -s {store.path}"
+    result = subprocess.run(
+        ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "sh",
+         "-c", script], stdin=subprocess.DEVNULL, capture_output=True,
+        text=True)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert "coppice: " in result.stderr
+
+
+def test_mount_by_an_ordinary_user(store, tmp):
+    if not shutil.which("fusermount3"):
+        pytest.skip("no fusermount3")
+    home = tmp / "home"
+    home.mkdir()
+    (home / "mnt").mkdir()
+    for path in home, home / "mnt":
+        os.chown(path, 65534, 65534)
+    binary = home / "coppice"
+    shutil.copy(COPPICE, binary)
+    script = f"""
+        set -e
+        cd {home}
+        ./coppice init store
+        ./coppice mount store mnt
+        echo text >mnt/main/file
+        mkdir mnt/main@a mnt/main/.snap/s
+        ./coppice list -s store
+        stat -c %u mnt/main/file
+        ./coppice umount mnt
+    """
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    probe = subprocess.run([*user, "fusermount3", "-V"], capture_output=True)
+    if probe.returncode:
+        pytest.skip("fusermount3 does not run as another user")
+    # /dev/fuse is everybody's on most systems; here it must be.
+    os.mknod(tmp / "fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
+    os.chmod(tmp / "fuse", 0o666)
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    out = run("unshare", "-m", "sh", "-c",
+              'mount --bind "$0" /dev/fuse && exec "$@"', tmp / "fuse", *user,
+              "sh", "-c", script)
+    assert out.split() == ["main", "main~s", "main@a", "65534"]

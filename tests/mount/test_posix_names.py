@@ -1,0 +1,430 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Names: links, renames, directories and their reading."""
+import errno
+import os
+import random
+import stat
+import threading
+
+import pytest
+
+from linux import (RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, as_user,
+                   opened, raises, renameat2)
+
+
+def test_hard_links(work):
+    (work / "a").write_text("x")
+    (work / "dir").mkdir()
+    os.link(work / "a", work / "dir" / "b")
+    assert os.path.samefile(work / "a", work / "dir" / "b")
+    assert os.stat(work / "a").st_nlink == 2
+    (work / "dir" / "b").write_text("both")
+    assert (work / "a").read_text() == "both"
+    os.unlink(work / "a")
+    assert os.stat(work / "dir" / "b").st_nlink == 1
+    with raises(errno.EEXIST):
+        os.link(work / "dir" / "b", work / "dir")
+    with raises(errno.EPERM):
+        os.link(work / "dir", work / "hard")
+    with raises(errno.ENOENT):
+        os.link(work / "a", work / "c")
+
+
+def test_many_hard_links(work):
+    """Well above 65,000, the bound of many others."""
+    (work / "file").write_text("x")
+    (work / "links").mkdir()
+    fd = os.open(work / "links", os.O_RDONLY)
+    count = 66000 if os.environ.get("COPPICE_TEST_LONG") else 5000
+    for i in range(count):
+        os.link(work / "file", f"{i}", dst_dir_fd=fd)
+    assert os.stat(work / "file").st_nlink == count + 1
+    for i in range(0, count, 3):
+        os.unlink(f"{i}", dir_fd=fd)
+    os.close(fd)
+    assert os.stat(work / "file").st_nlink == count + 1 - (count + 2) // 3
+    assert len(os.listdir(work / "links")) == count - (count + 2) // 3
+
+
+def test_symlinks(work):
+    for length in 1, 100, 255, 256, 447, 449, 2000, 4095:
+        target = "t" * length
+        os.symlink(target, work / f"{length}")
+        assert os.readlink(work / f"{length}") == target
+        assert os.lstat(work / f"{length}").st_size == length
+    with raises(errno.ENAMETOOLONG):
+        os.symlink("t" * 4096, work / "longer")
+    with raises(errno.ENOENT):
+        os.symlink("", work / "empty")
+    with raises(errno.EEXIST):
+        os.symlink("x", work / "1")
+    os.symlink("loop", work / "loop")
+    with raises(errno.ELOOP):
+        os.stat(work / "loop")
+    raw = os.path.join(os.fsencode(work), b"raw")
+    os.symlink(b"\xff\x00"[:1] + b"/../\n", raw)
+    assert os.readlink(raw) == b"\xff/../\n"
+    with raises(errno.EINVAL):
+        os.readlink(work)
+
+
+def test_names_of_every_byte(work):
+    top = os.fsencode(work)
+    names = {bytes([b]) for b in range(1, 256) if b != ord("/")} - {b"."}
+    names |= {b"n" * 255, b"\xff" * 255, b"...", b" ", b"a" * 254 + b"\n"}
+    for name in names:
+        with open(os.path.join(top, name), "wb") as file:
+            file.write(name)
+    assert set(os.listdir(top)) == names | {b"base"}
+    for name in names:
+        with open(os.path.join(top, name), "rb") as file:
+            assert file.read() == name
+    with raises(errno.ENAMETOOLONG):
+        os.mkdir(work / ("n" * 256))
+    with raises(errno.ENAMETOOLONG):
+        os.stat(work / ("n" * 256))
+    for name in names:
+        os.unlink(os.path.join(top, name))
+    assert os.listdir(work) == ["base"]
+
+
+def test_path_of_the_longest_kind(work):
+    fd = os.open(work, os.O_RDONLY)
+    depth = 0
+    while depth < 40:
+        os.mkdir("d" * 200, dir_fd=fd)
+        inner = os.open("d" * 200, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+        depth += 1
+    os.close(os.open("file", os.O_CREAT | os.O_RDWR, dir_fd=fd))
+    assert os.listdir(fd) == ["file"]
+    os.close(fd)
+    # as long as a path may be
+    base = os.fsencode(work)
+    path = base + (b"/" + b"d" * 200) * ((4095 - len(base)) // 201)
+    assert len(path) < 4096 and os.path.isdir(path)
+
+
+def test_rename_files(work):
+    (work / "a").write_text("a")
+    (work / "b").write_text("b")
+    os.rename(work / "a", work / "b")
+    assert (work / "b").read_text() == "a"
+    assert not (work / "a").exists()
+    os.link(work / "b", work / "c")
+    os.rename(work / "b", work / "c")  # the same file: nothing happens
+    assert (work / "b").exists() and (work / "c").exists()
+    with raises(errno.ENOENT):
+        os.rename(work / "nobody", work / "x")
+    with raises(errno.ENOENT):
+        os.rename(work / "b", work / "nowhere" / "x")
+
+
+def test_rename_directories(work):
+    for name in "a", "b", "full", "deep/er/est":
+        os.makedirs(work / name)
+    (work / "a" / "inside").write_text("x")
+    (work / "full" / "inside").write_text("x")
+    os.rename(work / "a", work / "b")  # over an empty one
+    assert os.listdir(work / "b") == ["inside"]
+    with raises(errno.ENOTEMPTY, errno.EEXIST):
+        os.rename(work / "b", work / "full")
+    with raises(errno.EINVAL):
+        os.rename(work / "deep", work / "deep" / "er" / "x")
+    with raises(errno.EINVAL):
+        os.rename(work / "deep", work / "deep" / "er")
+    with raises(errno.ENOTEMPTY, errno.EEXIST):
+        os.rename(work / "deep" / "er", work / "deep")
+    with raises(errno.EISDIR):
+        os.rename(work / "b" / "inside", work / "deep")
+    with raises(errno.ENOTDIR):
+        os.rename(work / "deep", work / "b" / "inside")
+    os.rename(work / "deep" / "er", work / "er")
+    assert os.listdir(work / "er") == ["est"]
+    assert os.stat(work / "er" / "..").st_ino == os.stat(work).st_ino
+
+
+def test_rename_noreplace(work):
+    (work / "a").write_text("a")
+    (work / "b").write_text("b")
+    with raises(errno.EEXIST):
+        renameat2(work / "a", work / "b", RENAME_NOREPLACE)
+    renameat2(work / "a", work / "c", RENAME_NOREPLACE)
+    assert (work / "c").read_text() == "a"
+
+
+def test_rename_exchange(work):
+    (work / "file").write_text("file")
+    os.makedirs(work / "dir" / "sub")
+    renameat2(work / "file", work / "dir", RENAME_EXCHANGE)
+    assert (work / "dir").read_text() == "file"
+    assert os.listdir(work / "file") == ["sub"]
+    renameat2(work / "dir", work / "file" / "sub", RENAME_EXCHANGE)
+    assert (work / "file" / "sub").read_text() == "file"
+    assert os.listdir(work / "dir") == []
+    with raises(errno.ENOENT):
+        renameat2(work / "dir", work / "nobody", RENAME_EXCHANGE)
+    with raises(errno.EINVAL):
+        renameat2(work / "file", work / "file" / "sub", RENAME_EXCHANGE)
+    with raises(errno.EINVAL):
+        renameat2(work / "dir", work / "file",
+                  RENAME_EXCHANGE | RENAME_NOREPLACE)
+
+
+def test_rename_whiteout(work):
+    """Done right, or refused."""
+    (work / "a").write_text("a")
+    try:
+        renameat2(work / "a", work / "b", RENAME_WHITEOUT)
+    except OSError as error:
+        assert error.errno == errno.EINVAL
+        assert (work / "a").read_text() == "a"
+    else:
+        st = os.stat(work / "a")
+        assert stat.S_ISCHR(st.st_mode) and st.st_rdev == 0
+
+
+def test_directory_errors(work):
+    (work / "file").write_text("x")
+    (work / "dir").mkdir()
+    (work / "dir" / "inside").mkdir()
+    with raises(errno.EEXIST):
+        os.mkdir(work / "dir")
+    with raises(errno.EEXIST):
+        os.mkdir(work / "file")
+    with raises(errno.ENOENT):
+        os.mkdir(work / "no" / "where")
+    with raises(errno.ENOTDIR):
+        os.mkdir(work / "file" / "sub")
+    with raises(errno.ENOTEMPTY):
+        os.rmdir(work / "dir")
+    with raises(errno.ENOTDIR):
+        os.rmdir(work / "file")
+    with raises(errno.EINVAL):
+        os.rmdir(f"{work}/dir/.")
+    with raises(errno.ENOTEMPTY):
+        os.rmdir(f"{work}/dir/inside/..")
+    with raises(errno.EISDIR):
+        os.unlink(work / "dir")
+    with raises(errno.ENOENT):
+        os.unlink(work / "nobody")
+
+
+def test_removed_directory_that_is_open(work):
+    (work / "dir").mkdir()
+    with opened(work / "dir") as fd:
+        os.rmdir(work / "dir")
+        assert os.listdir(fd) == []
+        assert os.fstat(fd).st_nlink == 0
+        with raises(errno.ENOENT):
+            os.open("new", os.O_CREAT | os.O_RDWR, dir_fd=fd)
+        with raises(errno.ENOENT):
+            os.mkdir("new", dir_fd=fd)
+
+
+def test_link_counts_of_directories(work):
+    path = work / "dir"
+    path.mkdir()
+    start = os.stat(path).st_nlink
+    (path / "a").mkdir()
+    (path / "b").mkdir()
+    grown = os.stat(path).st_nlink
+    assert (start, grown) in ((2, 4), (1, 1))
+    os.rename(path / "a", work / "a")
+    os.rmdir(path / "b")
+    assert os.stat(path).st_nlink == start
+
+
+def test_large_directory(work):
+    """Created, read, half deleted, read again."""
+    path = work / "large"
+    path.mkdir()
+    fd = os.open(path, os.O_RDONLY)
+    count = 20000
+    for i in range(count):
+        os.close(os.open(f"entry-{i}", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    names = os.listdir(path)
+    assert len(names) == count == len(set(names))
+    os.mkdir(work.parent / "main@work@a")
+    for i in range(0, count, 2):
+        os.unlink(f"entry-{i}", dir_fd=fd)
+    os.close(fd)
+    assert sorted(os.listdir(path)) == sorted(
+        f"entry-{i}" for i in range(1, count, 2))
+    assert len(os.listdir(work.parent / "main@work@a" / "large")) == count
+
+
+def test_readdir_while_things_change(work):
+    """Nothing twice; what was there all the time is never missed."""
+    path = work / "dir"
+    path.mkdir()
+    steady = {f"steady-{i}" for i in range(3000)}
+    for name in steady:
+        (path / name).write_text("")
+    stop = threading.Event()
+    errors = []
+
+    def churn(seed):
+        rng = random.Random(seed)
+        try:
+            while not stop.is_set():
+                name = path / f"churn-{seed}-{rng.randrange(300)}"
+                if name.exists():
+                    name.unlink()
+                else:
+                    name.write_text("")
+        except OSError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=churn, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(15):
+            names = os.listdir(path)
+            assert len(names) == len(set(names))
+            assert steady <= set(names)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
+def test_seekdir(work):
+    """
+    A place in a directory stays where it is.  What was deleted since the
+    directory was opened may still be told.
+    """
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    class Dirent(ctypes.Structure):
+        _fields_ = [("ino", ctypes.c_uint64), ("off", ctypes.c_int64),
+                    ("reclen", ctypes.c_uint16), ("type", ctypes.c_uint8),
+                    ("name", ctypes.c_char * 256)]
+
+    libc.opendir.restype = ctypes.c_void_p
+    libc.readdir.restype = ctypes.POINTER(Dirent)
+    libc.readdir.argtypes = libc.closedir.argtypes = [ctypes.c_void_p]
+    libc.telldir.restype = ctypes.c_long
+    libc.telldir.argtypes = [ctypes.c_void_p]
+    libc.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+
+    path = work / "dir"
+    path.mkdir()
+    for i in range(1000):
+        (path / f"{i}").write_text("")
+    stream = libc.opendir(os.fsencode(path))
+    try:
+        check_seekdir(libc, stream, path)
+    finally:
+        libc.closedir(stream)
+
+
+def check_seekdir(libc, stream, path):
+    order = []
+    while True:
+        place = libc.telldir(stream)
+        entry = libc.readdir(stream)
+        if not entry:
+            break
+        order.append((place, entry.contents.name))
+    assert len(order) == 1002
+    rng = random.Random(1)
+    gone = {name for _, name in rng.sample(order, 200)
+            if name not in (b".", b"..")}
+    for name in gone:
+        os.unlink(os.path.join(os.fsencode(path), name))
+    for at in rng.sample(range(len(order)), 50):
+        libc.seekdir(stream, order[at][0])
+        entry = libc.readdir(stream)
+        rest = [name for _, name in order[at:]]
+        if entry:
+            skipped = rest[:rest.index(entry.contents.name)]
+        else:
+            skipped = rest
+        assert set(skipped) <= gone
+
+
+def test_types_in_readdir(work):
+    os.mkfifo(work / "fifo")
+    os.symlink("x", work / "link")
+    (work / "file").write_text("")
+    kinds = {e.name: (e.is_dir(follow_symlinks=False), e.is_symlink(),
+                      e.is_file(follow_symlinks=False))
+             for e in os.scandir(work)}
+    assert kinds == {"base": (True, False, False), "fifo": (False,) * 3,
+                     "link": (False, True, False),
+                     "file": (False, False, True)}
+
+
+def test_parallel_creators(work):
+    """Of the same names: each name is made once."""
+    path = work / "dir"
+    path.mkdir()
+    won = [0] * 4
+
+    def create(n):
+        for i in range(300):
+            try:
+                os.close(os.open(path / f"{i}", os.O_CREAT | os.O_EXCL))
+                won[n] += 1
+            except FileExistsError:
+                pass
+
+    threads = [threading.Thread(target=create, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(won) == 300 == len(os.listdir(path))
+
+
+def test_parallel_renames(work):
+    for i in range(50):
+        (work / f"{i}").write_text(f"{i}")
+    def shuffle(seed):
+        rng = random.Random(seed)
+        for _ in range(300):
+            a, b = rng.sample(range(50), 2)
+            renameat2(work / f"{a}", work / f"{b}", RENAME_EXCHANGE)
+
+    threads = [threading.Thread(target=shuffle, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int((work / f"{i}").read_text()) for i in range(50)
+                  ) == list(range(50))
+
+
+def test_no_write_permission_no_names(work):
+    (work / "dir").mkdir()
+    os.chmod(work / "dir", 0o755)
+    (work / "dir" / "file").write_text("x")
+    for call in (lambda: os.mkdir(work / "dir" / "x"),
+                 lambda: os.unlink(work / "dir" / "file"),
+                 lambda: os.rename(work / "dir" / "file", work / "dir" / "y"),
+                 lambda: os.link(work / "dir" / "file", work / "dir" / "z"),
+                 lambda: os.symlink("x", work / "dir" / "s")):
+        assert as_user(call) in (errno.EACCES, errno.EPERM)
+    assert os.listdir(work / "dir") == ["file"]
+
+
+def test_dot_and_dot_dot(work):
+    (work / "dir").mkdir()
+    assert os.stat(work / "dir" / ".").st_ino == os.stat(work / "dir").st_ino
+    assert os.stat(work / "dir" / "..").st_ino == os.stat(work).st_ino
+    assert os.stat(work / "..").st_ino == os.stat(work.parent).st_ino
+
+
+@pytest.mark.parametrize("call", [os.mkdir, os.mkfifo,
+                                  lambda p: os.symlink("x", p)])
+def test_made_after_it_was_missing(work, call):
+    """A name that was looked up in vain is there once it is made."""
+    assert not os.path.lexists(work / "name")
+    call(work / "name")
+    assert os.path.lexists(work / "name")
+    assert "name" in os.listdir(work)

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Deleting, renaming and telling of states through the mount."""
+import errno
+import os
+
+import pytest
+
+from linux import opened, raises, run
+
+
+@pytest.fixture
+def fork(mnt, main):
+    (main / "file").write_text("main")
+    path = mnt / "main@try"
+    path.mkdir()
+    return path
+
+
+def test_rmdir_of_an_unchanged_fork(mnt, fork):
+    os.rmdir(fork)
+    assert os.listdir(mnt) == ["main"]
+    fork.mkdir()
+    assert (fork / "file").read_text() == "main"
+
+
+def test_rmdir_of_a_changed_fork(mnt, store, fork):
+    (fork / "file").write_text("work")
+    with raises(errno.ENOTEMPTY):
+        os.rmdir(fork)
+    assert (fork / "file").read_text() == "work"
+    store.verb("rm", "main@try")
+    assert os.listdir(mnt) == ["main"]
+    fork.mkdir()
+    assert (fork / "file").read_text() == "main"
+
+
+def test_rmdir_when_the_source_has_changed(main, fork):
+    """What the fork has is nowhere else any more."""
+    (main / "file").write_text("gone on")
+    with raises(errno.ENOTEMPTY):
+        os.rmdir(fork)
+    assert (fork / "file").read_text() == "main"
+
+
+def test_rmdir_when_a_snapshot_has_it_all(main, fork):
+    (main / ".snap" / "kept").mkdir()
+    (main / "file").write_text("gone on")
+    os.rmdir(fork)
+    assert (main / ".snap" / "kept" / "file").read_text() == "main"
+
+
+def test_rmdir_when_a_fork_of_it_has_it_all(mnt, fork):
+    (fork / "file").write_text("work")
+    (mnt / "main@try@more").mkdir()
+    os.rmdir(fork)
+    assert (mnt / "main@try@more" / "file").read_text() == "work"
+
+
+def test_rmdir_of_an_empty_fork(mnt, fork):
+    (fork / "file").unlink()
+    os.rmdir(fork)
+    assert os.listdir(mnt) == ["main"]
+
+
+def test_rmdir_of_a_fork_with_snapshots(mnt, fork):
+    (fork / ".snap" / "a").mkdir()
+    with raises(errno.ENOTEMPTY):
+        os.rmdir(fork)
+    os.rmdir(fork / ".snap" / "a")
+    os.rmdir(fork)
+
+
+def test_rmdir_of_the_default(mnt, main):
+    with raises(errno.EBUSY):
+        os.rmdir(main)
+    assert os.listdir(mnt) == ["main"]
+
+
+def test_rmdir_always(store):
+    mnt = store.mount(options="rmdir=always")
+    (mnt / "main" / "file").write_text("main")
+    (mnt / "main@try").mkdir()
+    (mnt / "main@try" / "file").write_text("work")
+    os.rmdir(mnt / "main@try")
+    assert os.listdir(mnt) == ["main"]
+    with raises(errno.EBUSY):
+        os.rmdir(mnt / "main")
+
+
+def test_find_empty_delete_erases_no_work(mnt, main, fork):
+    (fork / "file").write_text("work")
+    (main / ".snap" / "monday").mkdir()
+    (fork / "empty").mkdir()
+    run("find", mnt.path, "-mindepth", "1", "-empty", "-delete")
+    assert (main / "file").read_text() == "main"
+    assert (fork / "file").read_text() == "work"
+    assert not (fork / "empty").exists()
+    assert os.listdir(main / ".snap") == ["monday"]
+
+
+def test_unlink_of_a_state(fork, main):
+    with raises(errno.EISDIR, errno.EPERM):
+        os.unlink(fork)
+    with raises(errno.ENOENT, errno.ENOTDIR):
+        os.rmdir(fork.parent / "nobody")
+
+
+def test_unlink_of_a_tilde_name(mnt, main):
+    (main / ".snap" / "a").mkdir()
+    with raises(errno.EPERM, errno.EROFS, errno.ENOENT):
+        os.unlink(mnt / "main~a")
+    assert os.listdir(main / ".snap") == ["a"]
+
+
+def test_mv_renames_a_fork(mnt, main, fork):
+    (fork / "file").write_text("work")
+    (fork / ".snap" / "a").mkdir()
+    with opened(fork / "file", os.O_RDWR) as fd:
+        os.rename(fork, mnt / "winner")
+        assert sorted(os.listdir(mnt)) == ["main", "winner"]
+        assert (mnt / "winner" / "file").read_text() == "work"
+        assert (mnt / "winner~a" / "file").read_text() == "work"
+        os.pwrite(fd, b"W", 0)
+    assert (mnt / "winner" / "file").read_text() == "Work"
+    assert not fork.exists()
+    fork.mkdir()
+    assert (fork / "file").read_text() == "main"
+
+
+def test_mv_renames_the_default(store, mnt, main):
+    (main / "file").write_text("x")
+    os.rename(main, mnt / "trunk")
+    assert store.verb("default").strip() == "trunk"
+    (mnt / "new").mkdir()
+    assert (mnt / "new" / "file").read_text() == "x"
+
+
+def test_mv_to_a_bad_or_taken_name(mnt, fork):
+    with raises(errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY):
+        os.rename(fork, mnt / "main")
+    (mnt / "main@other").mkdir()
+    (mnt / "main@other" / "file").write_text("work")
+    with raises(errno.EEXIST, errno.ENOTEMPTY):
+        os.rename(fork, mnt / "main@other")
+    assert (mnt / "main@other" / "file").read_text() == "work"
+    with raises(errno.EINVAL, errno.EPERM):
+        os.rename(fork, mnt / ".hidden")
+    with raises(errno.ENAMETOOLONG):
+        os.rename(fork, mnt / ("n" * 256))
+    assert sorted(os.listdir(mnt)) == ["main", "main@other", "main@try"]
+
+
+def test_mv_of_a_state_into_a_tree(mnt, main, fork):
+    with raises(errno.EPERM):
+        os.rename(fork, main / "inside")
+    with raises(errno.EPERM, errno.EINVAL):
+        os.rename(fork, fork / "inside")
+    (main / ".snap" / "a").mkdir()
+    with raises(errno.EPERM):
+        os.rename(main / ".snap" / "a", main / "inside")
+    with raises(errno.EPERM, errno.EXDEV):
+        os.rename(main / ".snap" / "a", mnt / "outside")
+    # mv(1), which copies on EXDEV, must give up too
+    run("mv", fork, main / "inside", code=1)
+    assert sorted(os.listdir(mnt)) == ["main", "main@try"]
+
+
+def test_files_do_not_cross_states(mnt, main, fork):
+    (main / "dir").mkdir()
+    with raises(errno.EXDEV):
+        os.rename(main / "file", fork / "other")
+    with raises(errno.EXDEV):
+        os.rename(main / "dir", fork / "dir")
+    with raises(errno.EXDEV):
+        os.link(main / "file", fork / "other")
+    assert sorted(os.listdir(main)) == ["dir", "file"]
+
+
+def test_deleted_with_open_files(mnt, store, fork):
+    """Stale from then on, and closed without a complaint."""
+    (fork / "file").write_text("work")
+    (fork / "dir").mkdir()
+    fd = os.open(fork / "file", os.O_RDWR)
+    directory = os.open(fork / "dir", os.O_RDONLY)
+    store.verb("rm", "main@try")
+    with raises(errno.ESTALE):
+        os.write(fd, b"x")
+    with raises(errno.ESTALE):
+        os.fstat(fd)
+    with raises(errno.ESTALE, errno.ENOENT):
+        os.open("new", os.O_CREAT | os.O_RDWR, dir_fd=directory)
+    os.close(fd)
+    os.close(directory)
+    fork.mkdir()
+    assert (fork / "file").read_text() == "main"
+
+
+def test_virtual_xattrs(mnt, main, fork):
+    (main / ".snap" / "monday").mkdir()
+    snap = main / ".snap" / "monday"
+    assert os.getxattr(main, "user.coppice.state") == b"main"
+    assert os.getxattr(fork, "user.coppice.state") == b"main@try"
+    assert os.getxattr(fork / "file", "user.coppice.state") == b"main@try"
+    assert os.getxattr(snap, "user.coppice.state") == b"main~monday"
+    for path in main, fork, snap, fork / "file":
+        assert os.listxattr(path) == []
+    with raises(errno.ENODATA):
+        os.getxattr(main, "user.coppice.nonsense")
+
+
+def test_virtual_xattrs_are_not_copied(main, fork, tmp):
+    (main / "dir").mkdir()
+    run("rsync", "-aX", f"{main}/", f"{tmp}/copy/")
+    assert os.listxattr(tmp / "copy") == []
+    with raises(errno.ENODATA):
+        os.getxattr(tmp / "copy", "user.coppice.state")
+
+
+def test_statfs(mnt, main, fork):
+    whole, state = os.statvfs(mnt.path), os.statvfs(main)
+    assert whole.f_blocks == state.f_blocks > 0
+    assert 0 < whole.f_bavail <= whole.f_bfree <= whole.f_blocks
+    assert whole.f_namemax == 255
+    under = os.statvfs(mnt.store.path)
+    assert (whole.f_bavail * whole.f_frsize
+            <= under.f_bavail * under.f_frsize * 1.05)
+
+
+def test_owner_and_mode_of_a_fork(main, mnt):
+    os.chmod(main, 0o2750)
+    os.chown(main, 12, 34)
+    os.chmod(main, 0o2750)
+    (mnt / "main@a").mkdir(0o700)
+    st = os.stat(mnt / "main@a")
+    assert (st.st_mode & 0o7777, st.st_uid, st.st_gid) == (0o2750, 12, 34)
+
+
+def test_link_counts_of_the_root(mnt, main):
+    """find(1) trusts st_nlink of directories: 1, or 2 and subdirectories."""
+    for i in range(3):
+        (mnt / f"main@{i}").mkdir()
+    assert os.stat(mnt.path).st_nlink in (1, 6)
+    (main / "dir").mkdir()
+    assert os.stat(main).st_nlink in (1, 3)

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What unit tests share: a private folder that is removed again, and random
+ * numbers whose seed is printed and can be given in COPPICE_SEED.
+ */
+#ifndef COPPICE_SCRATCH_H
+#define COPPICE_SCRATCH_H
+
+#include <ftw.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct scratch {
+	char dir[64];
+	char store[80]; /* dir/store: not there yet */
+};
+
+static inline void scratch_init(struct scratch *scratch)
+{
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(scratch->dir, sizeof(scratch->dir), "%.40s/coppice-XXXXXX",
+		 tmp ? tmp : "/tmp");
+	if (!mkdtemp(scratch->dir)) {
+		perror("mkdtemp");
+		exit(1);
+	}
+	snprintf(scratch->store, sizeof(scratch->store), "%s/store",
+		 scratch->dir);
+}
+
+static inline int scratch_unlink(const char *path, const struct stat *st,
+				 int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static inline void scratch_release(struct scratch *scratch)
+{
+	nftw(scratch->dir, scratch_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static inline uint64_t scratch_seed(void)
+{
+	const char *given = getenv("COPPICE_SEED");
+	uint64_t seed = given ? strtoull(given, NULL, 0)
+			      : (uint64_t)time(NULL) * 1000003 +
+					(uint64_t)getpid();
+
+	printf("COPPICE_SEED=%llu\n", (unsigned long long)seed);
+	return seed;
+}
+
+/* How many operations a random test does: COPPICE_OPS, or the default. */
+static inline uint64_t scratch_ops(uint64_t otherwise)
+{
+	const char *given = getenv("COPPICE_OPS");
+
+	return given ? strtoull(given, NULL, 0) : otherwise;
+}
+
+/* splitmix64 */
+static inline uint64_t scratch_random(uint64_t *state)
+{
+	uint64_t z = (*state += 0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+#endif

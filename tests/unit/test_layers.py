@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The house stays in order: which folder may include what, where what is."""
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+LAYERS = ["store", "snapshot", "fs", "tools"]  # each knows those before it
+FOLDERS = {*LAYERS, "tests", "man"}
+FILES = {"meson.build", "meson_options.txt", "README.md", "COPYING"}
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def sources(folder):
+    return sorted(p for p in (TOP / folder).rglob("*.[ch]"))
+
+
+def includes(path):
+    return INCLUDE.findall(path.read_text())
+
+
+def test_there_are_sources():
+    for layer in LAYERS:
+        assert sources(layer), layer
+
+
+@pytest.mark.parametrize("header, home", [
+    (r"lmdb\.h", "store"), (r"zstd.*\.h|zdict\.h", "store"),
+    (r"xxh(ash|3)\.h", "store"), (r"(fuse3?/.*|fuse.*)\.h", "fs")])
+def test_libraries_are_included_in_one_folder(header, home):
+    for layer in LAYERS:
+        for path in sources(layer):
+            for kind, name in includes(path):
+                if kind == "<" and re.fullmatch(header, name):
+                    assert layer == home, f"{path} includes <{name}>"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_no_folder_includes_one_above(layer):
+    above = LAYERS[LAYERS.index(layer) + 1:]
+    names = {p.name for folder in above for p in sources(folder)}
+    own = {p.name for folder in LAYERS[:LAYERS.index(layer) + 1]
+           for p in sources(folder)}
+    for path in sources(layer):
+        for kind, name in includes(path):
+            parts = Path(name).parts
+            assert not set(parts) & set(above), f"{path} includes {name}"
+            if kind == '"' and len(parts) == 1 and name in names:
+                assert name in own, f"{path} includes {name}"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_own_headers_are_there(layer):
+    known = {p.name for folder in LAYERS[:LAYERS.index(layer) + 1]
+             for p in sources(folder)}
+    for path in sources(layer):
+        for kind, name in includes(path):
+            if kind == '"':
+                assert Path(name).name in known, f"{path} includes {name}"
+
+
+def tracked():
+    result = subprocess.run(
+        ["git", "-C", TOP, "-c", "safe.directory=*", "ls-files", "-z"],
+        capture_output=True, text=True)
+    if result.returncode or not result.stdout:
+        pytest.skip("not a checkout of git")
+    return [Path(name) for name in result.stdout.split("\0") if name]
+
+
+def test_top_level_is_as_it_should_be():
+    top = {p.parts[0] for p in tracked()}
+    folders = {p.parts[0] for p in tracked() if len(p.parts) > 1}
+    hidden = {name for name in top if name.startswith(".")}
+    assert folders - hidden <= FOLDERS
+    assert top - folders - hidden <= FILES
+
+
+def test_every_source_is_built():
+    for layer in LAYERS:
+        built = (TOP / layer / "meson.build").read_text()
+        for path in (TOP / layer).glob("*.c"):
+            assert f"'{path.name}'" in built, path
+    built = (TOP / "tests" / "unit" / "meson.build").read_text()
+    for path in (TOP / "tests" / "unit").glob("test_*.c"):
+        assert f"'{path.stem.removeprefix('test_')}'" in built, path
+
+
+def test_every_source_says_its_licence():
+    for layer in [*LAYERS, "tests"]:
+        for path in sources(layer):
+            first = path.read_text().splitlines()[0]
+            assert first == "/* SPDX-License-Identifier: GPL-2.0-or-later */", \
+                path
+
+
+def test_every_verb_has_its_page():
+    table = (TOP / "tools" / "coppice.c").read_text()
+    verbs = set(re.findall(r"&command_([a-z]+)", table))
+    assert len(verbs) > 5
+    pages = {p.name.removeprefix("coppice-").removesuffix(".1.scd")
+             for p in (TOP / "man").glob("coppice-*.1.scd")}
+    assert pages == verbs
+    overview = (TOP / "man" / "coppice.1.scd").read_text()
+    for verb in verbs:
+        assert f"*coppice-{verb}*(1)" in overview, verb
+    listed = (TOP / "man" / "meson.build").read_text()
+    for page in (TOP / "man").glob("*.scd"):
+        assert f"'{page.name.removesuffix('.scd')}'" in listed
+
+
+def test_options_are_in_the_pages():
+    """Each long option of a verb's table stands in its page."""
+    for path in (TOP / "tools").glob("*.c"):
+        text = path.read_text()
+        verb = re.search(r"const struct command command_([a-z]+) =", text)
+        if not verb:
+            continue
+        page = (TOP / "man" / f"coppice-{verb[1]}.1.scd").read_text()
+        for option in re.findall(r'\{"([a-z-]+)", (?:no|required)_argument',
+                                 text):
+            assert f"--{option}" in page, (path, option)

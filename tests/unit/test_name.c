@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which names states may have, which times there are, and what names find. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "forest.h"
+#include "scratch.h"
+#include "util.h"
+
+/* ---- Which are allowed -------------------------------------------------- */
+
+static void test_fork_names(void **state)
+{
+	static const char *const good[] = {
+		"main",
+		"a",
+		"main@try",
+		"main@try@again",
+		"@try",
+		"a b",
+		"na\xc3\xafve",
+		"\xff\xfe",
+		"main~monday@redo",
+		"main~@2026-11-20@redo",
+		"main~1@x",
+		"a~b@c~d@e",
+		"x.y",
+		"-rf",
+	};
+	static const char *const bad[] = {
+		"",	    ".",	  "..",	     ".hidden",
+		"a/b",	    "a\nb",	  "a\x7f",   "\x1f",
+		"main~",    "main~monday", "main~1",  "main~@yesterday",
+		"a@b~c",    "~",	  "a~b@c~d", "main~monday@redo~x",
+		"~@",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (name_check_fork(good[i]))
+			fail_msg("'%s' should be allowed", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (name_check_fork(bad[i]) != -EINVAL)
+			fail_msg("'%s' should not be allowed", bad[i]);
+}
+
+static void test_snapshot_names(void **state)
+{
+	static const char *const good[] = { "monday",	  "2026-11-20",
+					    ".auto",	  "a@b",
+					    "@yesterday", "1" };
+	static const char *const bad[] = { "",	  ".",	 "..",	  "a/b",
+					   "a~b", "~",	 "a\tb",  "\x01" };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
+		if (name_check_snapshot(good[i]))
+			fail_msg("'%s' should be allowed", good[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (name_check_snapshot(bad[i]) != -EINVAL)
+			fail_msg("'%s' should not be allowed", bad[i]);
+}
+
+static void test_name_length(void **state)
+{
+	char name[NAME_LEN_MAX + 2];
+
+	(void)state;
+	memset(name, 'x', sizeof(name));
+	name[NAME_LEN_MAX + 1] = 0;
+	assert_int_equal(name_check_fork(name), -ENAMETOOLONG);
+	assert_int_equal(name_check_snapshot(name), -ENAMETOOLONG);
+	name[NAME_LEN_MAX] = 0;
+	assert_int_equal(name_check_fork(name), 0);
+	assert_int_equal(name_check_snapshot(name), 0);
+}
+
+/* ---- Times -------------------------------------------------------------- */
+
+/* 2026-11-20 12:30:45.5 UTC */
+static const int64_t now = INT64_C(1795177845500000000);
+
+static int64_t parse(const char *text)
+{
+	int64_t t = 0;
+
+	if (name_parse_time(text, now, &t))
+		fail_msg("'%s' is a time", text);
+	return t;
+}
+
+static void zone(const char *name)
+{
+	setenv("TZ", name, 1);
+	tzset();
+}
+
+static void test_times(void **state)
+{
+	static const int64_t second = 1000000000;
+	/* Two hours east of Greenwich: now is 14:30:45 there. */
+	static const char *const zones[] = { "UTC0", "XXX-2" };
+
+	(void)state;
+	for (int z = 0; z < 2; z++) {
+		int64_t midnight = INT64_C(1795132800) * second -
+				   z * 7200 * second;
+
+		zone(zones[z]);
+		assert_true(parse("2026-11-20") == midnight);
+		assert_true(parse("today") == midnight);
+		assert_true(parse("yesterday") == midnight - 86400 * second);
+		assert_true(parse("2026-11-20T12:00") ==
+			    midnight + 43200 * second);
+		assert_true(parse("2026-11-20 12:00:01") ==
+			    midnight + 43201 * second);
+		assert_true(parse("2026-11-20T00:00Z") ==
+			    INT64_C(1795132800) * second);
+		assert_true(parse("2026-11-20T00:00:07Z") ==
+			    INT64_C(1795132807) * second);
+		assert_true(parse("now") == now);
+		assert_true(parse("-0s") == now);
+		assert_true(parse("-90s") == now - 90 * second);
+		assert_true(parse("-5m") == now - 300 * second);
+		assert_true(parse("-2h") == now - 7200 * second);
+		assert_true(parse("-1d") == now - 86400 * second);
+		assert_true(parse("-1w") == now - 7 * 86400 * second);
+	}
+	zone("UTC0");
+	assert_true(parse("1969-12-31T23:59:59Z") == -second);
+	assert_true(parse("2024-02-29") == INT64_C(1709164800) * second);
+	assert_true(parse("9999-12-31") == INT64_MAX);
+	assert_true(parse("0001-01-01") == INT64_MIN);
+	assert_true(parse("-99999999999w") == INT64_MIN);
+}
+
+static void test_bad_times(void **state)
+{
+	static const char *const bad[] = {
+		"",		    "tomorrow",		"2026",
+		"2026-11",	    "2026-11-",		"2026-13-01",
+		"2026-00-01",	    "2026-01-00",	"2026-02-29",
+		"2026-11-31",	    "2026-11-20T",	"2026-11-20T12",
+		"2026-11-20T24:00", "2026-11-20T12:60", "2026-11-20T12:00:61",
+		"2026-11-20T12:00x", "2026-11-20T12:00ZZ", "-",
+		"-h",		    "-2",		"-2y",
+		"-2hh",		    "- 2h",		"2h",
+		"-99999999999999999999h", "now ",	"20261120",
+	};
+	int64_t t;
+
+	(void)state;
+	zone("UTC0");
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (name_parse_time(bad[i], now, &t) != -EINVAL)
+			fail_msg("'%s' is no time", bad[i]);
+}
+
+/* ---- What they find ----------------------------------------------------- */
+
+struct house {
+	struct scratch scratch;
+	struct store *store;
+	struct forest *forest;
+};
+
+static void house_open(struct house *house)
+{
+	assert_int_equal(store_open(house->scratch.store, NULL, &house->store),
+			 0);
+}
+
+static int house_setup(void **state)
+{
+	struct house *house = calloc(1, sizeof(*house));
+
+	assert_non_null(house);
+	scratch_init(&house->scratch);
+	assert_int_equal(store_create(house->scratch.store, NULL), 0);
+	house_open(house);
+	assert_int_equal(forest_create(house->store, 0, 0, 0755), 0);
+	assert_int_equal(forest_create(house->store, 0, 0, 0755), -EEXIST);
+	assert_int_equal(forest_open(house->store, &house->forest), 0);
+	store_lock(house->store);
+	*state = house;
+	return 0;
+}
+
+static int house_teardown(void **state)
+{
+	struct house *house = *state;
+
+	store_unlock(house->store);
+	forest_close(house->forest);
+	assert_int_equal(store_close(house->store), 0);
+	scratch_release(&house->scratch);
+	free(house);
+	return 0;
+}
+
+static struct state *find(struct house *house, const char *name)
+{
+	struct state *s;
+
+	assert_int_equal(state_resolve(house->forest, name, &s), 0);
+	return s;
+}
+
+static uint64_t make_fork(struct house *house, const char *name)
+{
+	struct state *source, *s;
+
+	assert_int_equal(state_source(house->forest, name, &source), 0);
+	assert_int_equal(state_fork(house->forest, source, name, &s), 0);
+	return s->number;
+}
+
+static uint64_t make_snapshot(struct house *house, const char *fork,
+			      const char *name)
+{
+	struct state *s;
+
+	assert_int_equal(state_snapshot(house->forest, find(house, fork), name,
+					&s),
+			 0);
+	return s->number;
+}
+
+static void expect(struct house *house, const char *name, uint64_t number)
+{
+	char full[FULL_NAME_MAX];
+	struct state *s = find(house, name);
+
+	if (s->number != number)
+		fail_msg("'%s' is state %d, not %d", name, (int)s->number,
+			 (int)number);
+	state_full_name(house->forest, s, full);
+	s = find(house, full);
+	if (s->number != number)
+		fail_msg("'%s' does not name its state", full);
+}
+
+static void refuse(struct house *house, const char *name, int err)
+{
+	struct state *s;
+	int r = state_resolve(house->forest, name, &s);
+
+	if (r != err)
+		fail_msg("'%s' gives %d, not %d", name, r, err);
+}
+
+static void source(struct house *house, const char *name, int err,
+		   uint64_t number)
+{
+	struct state *s;
+	int r = state_source(house->forest, name, &s);
+
+	if (r != err || (!r && s->number != number))
+		fail_msg("the source of '%s' is %d, state %d", name, r,
+			 r ? 0 : (int)s->number);
+}
+
+static void test_resolve(void **state)
+{
+	struct house *house = *state;
+	uint64_t monday, tuesday, redo, twin, one;
+
+	expect(house, "main", 1);
+	refuse(house, "none", -ENOENT);
+	refuse(house, "", -EINVAL);
+	refuse(house, "a/b", -EINVAL);
+	monday = make_snapshot(house, "main", "monday");
+	tuesday = make_snapshot(house, "main", "tuesday");
+	expect(house, "main~monday", monday);
+	expect(house, "main/.snap/tuesday", tuesday);
+	expect(house, "main~1", tuesday);
+	expect(house, "main~2", monday);
+	expect(house, "main~@now", tuesday);
+	refuse(house, "main~0", -ENOENT);
+	refuse(house, "main~3", -ENOENT);
+	refuse(house, "main~99999999999999999999999", -ENOENT);
+	refuse(house, "main~", -EINVAL);
+	refuse(house, "none~monday", -ENOENT);
+	refuse(house, "none/.snap/monday", -ENOENT);
+	refuse(house, "main/.snap/", -EINVAL);
+	refuse(house, "main/.snap/..", -EINVAL);
+	refuse(house, "main~@-1d", -ENOENT);
+	refuse(house, "main~@someday", -EINVAL);
+	redo = make_fork(house, "main~monday@redo");
+	expect(house, "main~monday@redo", redo);
+	assert_true(find(house, "main~monday@redo")->origin == monday);
+	one = make_snapshot(house, "main~monday@redo", "one");
+	expect(house, "main~monday@redo~one", one);
+	expect(house, "main~monday@redo~1", one);
+	/* A snapshot called like a number or a time is found by its name. */
+	one = make_snapshot(house, "main", "2");
+	expect(house, "main~2", one);
+	one = make_snapshot(house, "main", "@now");
+	expect(house, "main~@now", one);
+	/* A fork called like a snapshot's full name comes first. */
+	one = make_snapshot(house, "main", "a@b");
+	expect(house, "main~a@b", one);
+	twin = make_snapshot(house, "main", "a");
+	twin = make_fork(house, "main~a@b@c");
+	assert_true(find(house, "main~a@b@c")->origin == one);
+	twin = make_fork(house, "main@x");
+	assert_int_equal(state_rename(house->forest, find(house, "main@x"),
+				      "main~a@b"),
+			 0);
+	expect(house, "main~a@b", twin);
+	expect(house, "main/.snap/a@b", one);
+}
+
+static void test_source(void **state)
+{
+	struct house *house = *state;
+	uint64_t try, again, monday;
+
+	source(house, "new", 0, 1);
+	source(house, "main@try", 0, 1);
+	source(house, "other@try", -ENOENT, 0);
+	source(house, "@try", -ENOENT, 0);
+	try = make_fork(house, "main@try");
+	source(house, "main@try@again", 0, try);
+	source(house, "main@tri@again", 0, 1);
+	again = make_fork(house, "main@try@again");
+	source(house, "main@try@again@", 0, again);
+	source(house, "main@try@", 0, try);
+	monday = make_snapshot(house, "main", "monday");
+	source(house, "main~monday@redo", 0, monday);
+	source(house, "main~1@redo", 0, monday);
+	source(house, "main~@now@redo", 0, monday);
+	source(house, "main/.snap/monday@redo", 0, monday);
+	source(house, "main~sunday@redo", -ENOENT, 0);
+	assert_int_equal(state_set_default(house->forest,
+					   find(house, "main@try")),
+			 0);
+	source(house, "new", 0, try);
+}
+
+/* The clock may go back; the order of snapshots does not. */
+static void test_times_ascend(void **state)
+{
+	struct house *house = *state;
+	int64_t last = 0;
+	char name[16];
+
+	for (int i = 0; i < 100; i++) {
+		struct state *s;
+
+		snprintf(name, sizeof(name), "s%d", i);
+		make_snapshot(house, "main", name);
+		s = find(house, "main~1");
+		assert_string_equal(s->name, name);
+		assert_true(s->created > last);
+		last = s->created;
+		/* As if the clock had been an hour ahead. */
+		if (i == 50) {
+			uint8_t key[TIME_KEY_LEN];
+
+			time_key(key, s->fork, s->created, s->number);
+			table_del(house->store, TABLE_TIME, key, sizeof(key));
+			last = s->created += INT64_C(3600000000000);
+			time_key(key, s->fork, s->created, s->number);
+			table_put(house->store, TABLE_TIME, key, sizeof(key),
+				  NULL, 0);
+			state_mark(s);
+		}
+	}
+	assert_string_equal(find(house, "main~100")->name, "s0");
+
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_fork_names),
+		cmocka_unit_test(test_snapshot_names),
+		cmocka_unit_test(test_name_length),
+		cmocka_unit_test(test_times),
+		cmocka_unit_test(test_bad_times),
+		cmocka_unit_test_setup_teardown(test_resolve, house_setup,
+						house_teardown),
+		cmocka_unit_test_setup_teardown(test_source, house_setup,
+						house_teardown),
+		cmocka_unit_test_setup_teardown(test_times_ascend, house_setup,
+						house_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Who does what a verb asks: the daemon that has the store open or, if there
+ * is none, this process itself.
+ *
+ * The functions complain themselves and return an exit code.
+ */
+#ifndef COPPICE_CLIENT_H
+#define COPPICE_CLIENT_H
+
+#include <stdbool.h>
+
+#include "server.h"
+
+struct client {
+	const char *path; /* of the store; the caller's */
+	int socket;       /* to the daemon; -1: the store is open here */
+	struct store *store;
+	struct forest *forest;
+	struct fs *fs;
+};
+
+/*
+ * A request: the verb, then keys and names in turn, then NULL.  A key whose
+ * name is NULL is left out.  NULL: out of memory.
+ */
+json_t *request_new(const char *verb, ...) __attribute__((sentinel));
+
+/* reads: no request will change anything; then a read-only disk will do. */
+int client_open(struct client *client, const char *path, bool reads);
+/*
+ * Do the request, which is released.  Rows go to fn (NULL: there are none).
+ * ret_answer may be NULL.
+ */
+int client_call(struct client *client, json_t *request, control_row_fn *fn,
+                void *arg, json_t **ret_answer);
+/* What was changed is durable, or the complaint is made. */
+int client_close(struct client *client);
+
+/*
+ * Request and close in one: for verbs that have but one.  `request` may be
+ * NULL: out of memory.
+ */
+int client_do(const char *path, bool reads, json_t *request, control_row_fn *fn,
+              void *arg, json_t **ret_answer);
+
+/* The state's name in an answer, to be freed. */
+int answer_name(const json_t *answer, char **ret_name);
+
+#endif

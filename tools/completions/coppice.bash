@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Bash completion of coppice(1).  Verbs and options are read from the command's
+# own help, so that there is one list of them.
+
+_coppice_states() {
+	local IFS=$'\n' store=$1
+	# shellcheck disable=SC2207
+	COMPREPLY+=($(compgen -W "$(coppice ${store:+-s "$store"} list \
+		2>/dev/null)" -- "$cur"))
+}
+
+_coppice() {
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
+	local verb='' store='' word i
+
+	COMPREPLY=()
+	for ((i = 1; i < COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		case $word in
+		-s | --store) store=${COMP_WORDS[++i]} ;;
+		-*) ;;
+		*) [[ $verb ]] || verb=$word ;;
+		esac
+	done
+	if [[ $prev == -s || $prev == --store ]]; then
+		compopt -o dirnames
+		return
+	fi
+	if [[ ! $verb || ($verb == help && $prev == help) ]]; then
+		# shellcheck disable=SC2207
+		COMPREPLY=($(compgen -W "help $(coppice help 2>/dev/null |
+			sed -n 's/^  \([a-z]\+\)  .*/\1/p')" -- "$cur"))
+		return
+	fi
+	if [[ $cur == -* ]]; then
+		# shellcheck disable=SC2207
+		COMPREPLY=($(compgen -W "--help $(coppice help "$verb" \
+			2>/dev/null | grep -o -- '^  .*  --[a-z-]\+' |
+			grep -o -- '--[a-z-]\+')" -- "$cur"))
+		return
+	fi
+	case $verb in
+	fork | snap | list | show | rename | rm | default)
+		_coppice_states "$store"
+		compopt -o filenames -o default
+		;;
+	init | mount | umount) compopt -o dirnames ;;
+	esac
+}
+complete -F _coppice coppice

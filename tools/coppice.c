@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The `coppice` command: finds the verb and hands over to it; help.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "util.h"
+
+/* In the order of the help. */
+static const struct command *const commands[] = {
+        &command_init, &command_mount,   &command_umount, &command_fork,
+        &command_snap, &command_list,    &command_show,   &command_rename,
+        &command_rm,   &command_default, &command_sync,
+};
+
+const char *command_store;
+
+void complain(const char *format, ...)
+{
+	va_list ap;
+
+	/* What was already said on standard output comes first. */
+	fflush(stdout);
+	fputs("coppice: ", stderr);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+static void print_usage(const struct command *self, FILE *to)
+{
+	fprintf(to, "Usage: coppice %s%s%s\n", self->name,
+	        *self->args ? " " : "", self->args);
+}
+
+static void print_help(const struct command *self)
+{
+	print_usage(self, stdout);
+	printf("\n%s.\n", self->summary);
+	if (*self->help)
+		printf("\n%s", self->help);
+}
+
+int command_option(const struct command *self, int option)
+{
+	if (option == 'h') {
+		print_help(self);
+		return finish_output(EXIT_DONE);
+	}
+	return command_usage(self, NULL);
+}
+
+int command_usage(const struct command *self, const char *format, ...)
+{
+	va_list ap;
+
+	if (format) {
+		fprintf(stderr, "coppice %s: ", self->name);
+		va_start(ap, format);
+		vfprintf(stderr, format, ap);
+		va_end(ap);
+		fputc('\n', stderr);
+	}
+	print_usage(self, stderr);
+	fprintf(stderr, "'coppice help %s' tells more.\n", self->name);
+	return EXIT_USAGE;
+}
+
+int finish_output(int code)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return code;
+	complain("cannot write to standard output: %s", strerror(errno));
+	return code == EXIT_DONE ? EXIT_FAILED : code;
+}
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(commands[i]->name, name))
+			return commands[i];
+	return NULL;
+}
+
+static int overview(FILE *to, int code)
+{
+	fprintf(to, "Usage: coppice [-s STORE] VERB [ARGUMENT]...\n\n"
+	            "A file system whose forks and snapshots are "
+	            "directories.\n\n");
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-8s  %s\n", commands[i]->name,
+		        commands[i]->summary);
+	fprintf(to,
+	        "\n"
+	        "  -s, --store=STORE  the store's directory; else the "
+	        "variable\n"
+	        "                     COPPICE_STORE, else the store mounted\n"
+	        "                     where an argument, or the current\n"
+	        "                     directory, lies\n"
+	        "      --version      print the version\n"
+	        "\n"
+	        "'coppice help VERB' tells about a verb.\n");
+	return to == stdout ? finish_output(code) : code;
+}
+
+static int help(int argc, char **argv)
+{
+	const struct command *command;
+
+	if (argc < 2)
+		return overview(stdout, EXIT_DONE);
+	command = command_find(argv[1]);
+	if (!command) {
+		complain("no verb '%s'; 'coppice help' lists them", argv[1]);
+		return EXIT_USAGE;
+	}
+	print_help(command);
+	return finish_output(EXIT_DONE);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        {"version", no_argument, NULL, 'V'},
+	        HELP_OPTION,
+	        {0},
+	};
+	const char *base = strrchr(argv[0], '/');
+	const struct command *command;
+	int c;
+
+	base = base ? base + 1 : argv[0];
+	if (!strcmp(base, "mount.fuse.coppice") ||
+	    !strcmp(base, "mount.coppice"))
+		return mount_helper(argc, argv);
+
+	while ((c = getopt_long(argc, argv, "+s:h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			command_store = optarg;
+			break;
+		case 'V':
+			puts("coppice " COPPICE_VERSION);
+			return finish_output(EXIT_DONE);
+		case 'h':
+			return overview(stdout, EXIT_DONE);
+		default:
+			return overview(stderr, EXIT_USAGE);
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (!argc)
+		return overview(stderr, EXIT_USAGE);
+	if (!strcmp(argv[0], "help"))
+		return help(argc, argv);
+	command = command_find(argv[0]);
+	if (!command) {
+		complain("no verb '%s'; 'coppice help' lists them", argv[0]);
+		return EXIT_USAGE;
+	}
+	/* 0 makes getopt forget all of the first loop. */
+	optind = 0;
+	return command->run(command, argc, argv);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice list: forks and their snapshots. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "row.h"
+#include "state_row.h"
+#include "util.h"
+
+static const struct field names[] = {
+        {"name", "NAME", FIELD_NAME, 0},
+        {0},
+};
+
+static const struct field details[] = {
+        {"created", "CREATED", FIELD_TIME, -20},
+        {"inodes", "FILES", FIELD_COUNT, 10},
+        {"bytes", "SIZE", FIELD_SIZE, 6},
+        {"exclusive", "FREES", FIELD_SIZE, 6},
+        {"snapshots", "SNAPS", FIELD_COUNT, 6},
+        {"name", "NAME", FIELD_NAME, 0},
+        {0},
+};
+
+static int print_row(void *arg, json_t *row)
+{
+	printer_row(arg, row);
+	/* A reader who has seen enough has closed the pipe. */
+	return ferror(stdout) ? -EPIPE : 0;
+}
+
+static int list(const char *store, const char *arg, struct printer *printer)
+{
+	_cleanup_(place_release) struct place place = {0};
+	_cleanup_free_ char *fork = NULL;
+	json_t *request;
+	int r;
+
+	r = place_init(&place, store);
+	if (!r && arg)
+		r = place_list(&place, arg, &fork);
+	if (!r)
+		r = place_store(&place);
+	if (r)
+		return r;
+	request = request_new("list", "fork", fork, NULL);
+	/* Of all forks the snapshots, too. */
+	if (request && !fork)
+		json_object_set_new(request, "all", json_true());
+	printer_begin(printer);
+	r = client_do(place.store, true, request, print_row, printer, NULL);
+	printer_end(printer);
+	return finish_output(r);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	enum { OPTION_JSON = 256 };
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        {"long", no_argument, NULL, 'l'},
+	        {"json", no_argument, NULL, OPTION_JSON},
+	        HELP_OPTION,
+	        {0},
+	};
+	struct printer printer = {.fields = names};
+	const char *store = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "s:lh", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			store = optarg;
+			break;
+		case 'l':
+			printer.fields = details;
+			printer.header = true;
+			break;
+		case OPTION_JSON:
+			printer.json = true;
+			break;
+		default:
+			return command_option(self, c);
+		}
+	}
+	if (argc - optind > 1)
+		return command_usage(self, NULL);
+	if (printer.json)
+		printer.fields = state_fields;
+	return list(store, argv[optind], &printer);
+}
+
+const struct command command_list = {
+        .name = "list",
+        .args = "[-s STORE] [-l] [--json] [FORK]",
+        .summary = "List forks and their snapshots",
+        .help = "In the order of the names, each fork followed by its "
+                "snapshots as\n"
+                "FORK~NAME; with FORK, a name or a path in a mount, its "
+                "snapshots alone.\n"
+                "\n"
+                "  -l, --long         with when it was made, its number of "
+                "files, their\n"
+                "                     size, the space that deleting it would "
+                "free, and\n"
+                "                     how many snapshots it has\n"
+                "      --json         an array of objects, one a line, as of "
+                "'show'\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice mount, and mount.fuse.coppice for mount(8) and fstab. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "command.h"
+#include "mount_options.h"
+#include "place.h"
+#include "server.h"
+#include "util.h"
+
+/* mount(8)'s exit codes, which are a helper's too. */
+enum { MOUNT_USAGE = 1, MOUNT_FAILED = 32 };
+
+static int mount_store(struct mount_options *options, const char *store,
+                       const char *mountpoint)
+{
+	_cleanup_free_ char *store_path = NULL, *mount_path = NULL;
+	_cleanup_free_ char *error = NULL;
+	int r;
+
+	/* The mount's source says for ever where the store is. */
+	r = place_canonical(store, &store_path);
+	if (r)
+		return r;
+	mount_path = realpath(mountpoint, NULL);
+	if (!mount_path) {
+		complain("cannot mount on '%s': %s", mountpoint,
+		         errno == ENOTCONN
+		                 ? "a dead mount is there; umount it first"
+		                 : strerror(errno));
+		return EXIT_FAILED;
+	}
+	options->store = store_path;
+	options->mountpoint = mount_path;
+	r = server_mount(options, &error);
+	if (!r)
+		return EXIT_DONE;
+	complain("%s", error ? error : strerror(-r));
+	return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option long_options[] = {
+	        {"foreground", no_argument, NULL, 'f'},
+	        {"options", required_argument, NULL, 'o'},
+	        HELP_OPTION,
+	        {0},
+	};
+	_cleanup_(mount_text_release) struct mount_text text = {0};
+	struct mount_options options = {0};
+	_cleanup_free_ char *error = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "fo:h", long_options, NULL)) !=
+	       -1) {
+		switch (c) {
+		case 'f':
+			options.foreground = true;
+			break;
+		case 'o':
+			if (mount_text_parse(&text, optarg, &error))
+				return command_usage(self, "%s", error);
+			break;
+		default:
+			return command_option(self, c);
+		}
+	}
+	if (argc - optind != 2)
+		return command_usage(self, NULL);
+	mount_text_apply(&text, &options);
+	return mount_store(&options, argv[optind], argv[optind + 1]);
+}
+
+int mount_helper(int argc, char **argv)
+{
+	_cleanup_(mount_text_release) struct mount_text text = {0};
+	struct mount_options options = {0};
+	_cleanup_free_ char *error = NULL;
+	bool fake = false;
+	int c;
+
+	while ((c = getopt(argc, argv, "sfnvo:t:")) != -1) {
+		switch (c) {
+		case 'f':
+			fake = true;
+			break;
+		case 's':
+			text.sloppy = true;
+			break;
+		case 'n': /* there is no mtab to leave alone */
+		case 'v':
+		case 't':
+			break;
+		case 'o':
+			if (!mount_text_parse(&text, optarg, &error))
+				break;
+			complain("%s", error);
+			return MOUNT_USAGE;
+		default:
+			return MOUNT_USAGE;
+		}
+	}
+	if (argc - optind != 2) {
+		complain("usage: mount.fuse.coppice STORE MNT [-sfnv] "
+		         "[-o OPTION,...]");
+		return MOUNT_USAGE;
+	}
+	if (fake)
+		return 0;
+	mount_text_apply(&text, &options);
+	return mount_store(&options, argv[optind], argv[optind + 1])
+	               ? MOUNT_FAILED
+	               : 0;
+}
+
+const struct command command_mount = {
+        .name = "mount",
+        .args = "[-f] [-o OPTION,...] STORE MNT",
+        .summary = "Mount a store, or one state of it",
+        .help = "A daemon serves all mounts of a store and ends with the last "
+                "of them.\n"
+                "\n"
+                "  -f, --foreground   serve in this process, log to standard "
+                "error\n"
+                "  -o, --options=...  options, separated by commas:\n"
+                "\n"
+                "      state=NAME     mount this state alone\n"
+                "      snapdir=HOW    .snap is hidden from readdir (hidden), "
+                "listed\n"
+                "                     (visible), or not there (disabled)\n"
+                "      rmdir=always   rmdir of a fork deletes it whatever is "
+                "in it\n"
+                "      memory=SIZE    for caches and unsaved changes\n"
+                "      allow_other    other users may enter (as root: always)\n"
+                "      ro             read-only\n"
+                "      dev, suid      heed device files, set-user-ID bits\n"
+                "      noexec         run no programs\n",
+        .run = run,
+};

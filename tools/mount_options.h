@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The text behind -o, as people, fstab and mount(8) write it.
+ */
+#ifndef COPPICE_MOUNT_OPTIONS_H
+#define COPPICE_MOUNT_OPTIONS_H
+
+#include "server.h"
+
+/* What was parsed; strings are its own. */
+struct mount_text {
+	bool sloppy; /* unknown options are not an error */
+	bool readonly, allow_other, rmdir_always;
+	bool dev, suid, noexec;
+	bool snapdir_set;
+	enum fs_snapdir snapdir;
+	uint64_t memory;
+	char *state;
+	char extra[32];
+};
+
+/*
+ * Options between commas; a backslash keeps the next byte as it is.  Later
+ * ones win.  -EINVAL, and the sentence in *ret_error, to be freed.
+ */
+int mount_text_parse(struct mount_text *text, const char *options,
+                     char **ret_error);
+/* Into the struct, which borrows text's strings. */
+void mount_text_apply(struct mount_text *text, struct mount_options *options);
+void mount_text_release(struct mount_text *text);
+
+#endif

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Stores and states by path. */
+#include "place.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "command.h"
+#include "mountinfo.h"
+#include "fs.h"
+#include "util.h"
+
+/* What a path inside a mount tells. */
+struct spot {
+	char *store;
+	char *state; /* NULL: the mount's root, above all states */
+	bool own;    /* it is the state's own directory */
+};
+
+static void spot_release(struct spot *spot)
+{
+	free(spot->store);
+	free(spot->state);
+}
+
+/* -ENODEV: the path is not inside a mounted store. */
+static int spot_find(const char *path, struct spot *ret_spot)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
+	char name[NAME_LEN_MAX * 2 + 2], device[32];
+	struct stat st;
+	ssize_t len;
+	int r;
+
+	if (!mount)
+		return -ENOMEM;
+	if (stat(path, &st))
+		return -errno;
+	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
+	         minor(st.st_dev));
+	r = mount_entry_find_device(device, mount);
+	if (r || !mount->coppice)
+		return !r || r == -ENOENT ? -ENODEV : r;
+	len = getxattr(path, "user.coppice.state", name, sizeof(name));
+	if (len < 0 && errno != ENODATA)
+		return -errno;
+	if (len > 0)
+		spot.state = strndup(name, (size_t)len);
+	spot.store = strdup(mount->source);
+	spot.own = NODE_INO(st.st_ino) == INO_ROOT;
+	if (!spot.store || (len > 0 && !spot.state))
+		return -ENOMEM;
+	*ret_spot = spot;
+	spot = (struct spot){0};
+	return 0;
+}
+
+static bool is_path(const char *arg)
+{
+	return *arg == '/' || *arg == '.';
+}
+
+int place_canonical(const char *store, char **ret_path)
+{
+	char *path = realpath(store, NULL);
+
+	if (!path) {
+		complain("cannot open store '%s': %s", store, strerror(errno));
+		return EXIT_FAILED;
+	}
+	*ret_path = path;
+	return EXIT_DONE;
+}
+
+int place_init(struct place *place, const char *store)
+{
+	place->store = NULL;
+	if (!store)
+		store = command_store;
+	if (!store)
+		store = getenv("COPPICE_STORE");
+	return store && *store ? place_canonical(store, &place->store)
+	                       : EXIT_DONE;
+}
+
+void place_release(struct place *place)
+{
+	free(place->store);
+	place->store = NULL;
+}
+
+/* The path's store is the one that this is about, or becomes it. */
+static int place_join(struct place *place, const char *arg, struct spot *spot)
+{
+	if (!place->store) {
+		place->store = steal(&spot->store);
+		return EXIT_DONE;
+	}
+	if (!strcmp(place->store, spot->store))
+		return EXIT_DONE;
+	complain("'%s' is in the store '%s', not in '%s'", arg, spot->store,
+	         place->store);
+	return EXIT_FAILED;
+}
+
+static int path_complain(const char *path, int err)
+{
+	if (err == -ENODEV)
+		complain("'%s' is not inside a mounted store", path);
+	else
+		complain("cannot open '%s': %s", path, strerror(-err));
+	return EXIT_FAILED;
+}
+
+static int place_path(struct place *place, const char *arg,
+                      struct spot *ret_spot)
+{
+	struct spot spot = {0};
+	int r = spot_find(arg, &spot);
+
+	if (r)
+		return path_complain(arg, r);
+	r = place_join(place, arg, &spot);
+	if (r) {
+		spot_release(&spot);
+		return r;
+	}
+	*ret_spot = spot;
+	return EXIT_DONE;
+}
+
+int place_state(struct place *place, const char *arg, bool own, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	int r;
+
+	if (!is_path(arg)) {
+		/* A state's directory, seen from the mount's root? */
+		if (!place->store && spot_find(arg, &spot) == 0 && spot.own &&
+		    spot.state) {
+			place->store = steal(&spot.store);
+			*ret_name = steal(&spot.state);
+			return EXIT_DONE;
+		}
+		*ret_name = strdup(arg);
+		return EXIT_DONE;
+	}
+	r = place_path(place, arg, &spot);
+	if (r)
+		return r;
+	if (!spot.state) {
+		complain("'%s' is not inside a state", arg);
+		return EXIT_FAILED;
+	}
+	if (own && !spot.own) {
+		complain("'%s' is not a state but something in '%s'", arg,
+		         spot.state);
+		return EXIT_FAILED;
+	}
+	*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
+int place_new_fork(struct place *place, const char *arg, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_free_ char *parent = NULL;
+	const char *slash = strrchr(arg, '/');
+	int r;
+
+	if (!is_path(arg) || !slash) {
+		*ret_name = strdup(arg);
+		return EXIT_DONE;
+	}
+	parent = slash == arg ? strdup("/")
+	                      : strndup(arg, (size_t)(slash - arg));
+	r = place_path(place, parent, &spot);
+	if (r)
+		return r;
+	if (spot.state) {
+		complain("'%s': a fork's directory is in the mount's root",
+		         arg);
+		return EXIT_FAILED;
+	}
+	*ret_name = strdup(slash + 1);
+	return EXIT_DONE;
+}
+
+int place_list(struct place *place, const char *arg, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	int r;
+
+	if (!is_path(arg))
+		return place_state(place, arg, false, ret_name);
+	r = place_path(place, arg, &spot);
+	if (r)
+		return r;
+	*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
+int place_store(struct place *place)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	if (place->store)
+		return EXIT_DONE;
+	if (spot_find(".", &spot) == 0) {
+		place->store = steal(&spot.store);
+		return EXIT_DONE;
+	}
+	complain("which store? Use -s STORE, or set COPPICE_STORE");
+	return EXIT_USAGE;
+}

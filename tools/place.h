@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which store and which states the arguments of a verb mean.
+ *
+ * A state is told by its name or by a path inside a mount, and such a path
+ * tells the store, too.  Paths are arguments that begin with '/' or '.' (no
+ * fork's name does); also, when neither -s nor COPPICE_STORE says which store,
+ * the relative path of a state's own directory.
+ *
+ * The functions complain themselves and return an exit code.
+ */
+#ifndef COPPICE_PLACE_H
+#define COPPICE_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct place {
+	char *store; /* NULL: not known yet */
+};
+
+/* `store`: the verb's own -s, or NULL. */
+int place_init(struct place *place, const char *store);
+void place_release(struct place *place);
+
+/*
+ * The name of the state that `arg` means.  For verbs that change the state
+ * itself `own` is true: then a path must be the state's own directory, so that
+ * a path to something in it is not taken for the whole.
+ */
+int place_state(struct place *place, const char *arg, bool own,
+                char **ret_name);
+/* `arg` as the name of a fork to be made, or its path in a mount's root. */
+int place_new_fork(struct place *place, const char *arg, char **ret_name);
+/*
+ * `arg` as what it lists: a fork's name or path, or NULL for the whole store,
+ * when it is the path of a mount's root.
+ */
+int place_list(struct place *place, const char *arg, char **ret_name);
+/* All arguments were looked at: the store must be known by now. */
+int place_store(struct place *place);
+
+/* The canonical path of a directory that should be a store. */
+int place_canonical(const char *store, char **ret_path);
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice rm: delete states. */
+#include <stdlib.h>
+
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "util.h"
+
+/* All of them, even if some cannot be: the worst of the exit codes. */
+static int rm_states(const char *store, char **states, bool recursive)
+{
+	struct client client;
+	int code, closed;
+
+	code = client_open(&client, store, false);
+	if (code)
+		return code;
+	for (; *states; states++) {
+		json_t *request = request_new("rm", "name", *states, NULL);
+		int r;
+
+		if (request && recursive)
+			json_object_set_new(request, "recursive", json_true());
+		r = client_call(&client, request, NULL, NULL, NULL);
+		code = MAX(code, r);
+	}
+	closed = client_close(&client);
+	return MAX(code, closed);
+}
+
+static void free_strings(char ***strings)
+{
+	for (char **s = *strings; s && *s; s++)
+		free(*s);
+	free(*strings);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        {"recursive", no_argument, NULL, 'r'},
+	        HELP_OPTION,
+	        {0},
+	};
+	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(free_strings) char **states = NULL;
+	const char *store = NULL;
+	bool recursive = false;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "s:rh", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			store = optarg;
+			break;
+		case 'r':
+			recursive = true;
+			break;
+		default:
+			return command_option(self, c);
+		}
+	}
+	argc -= optind;
+	argv += optind;
+	if (!argc)
+		return command_usage(self, NULL);
+	states = calloc((size_t)argc + 1, sizeof(*states));
+	if (!states) {
+		complain("out of memory");
+		return EXIT_FAILED;
+	}
+	r = place_init(&place, store);
+	for (int i = 0; !r && i < argc; i++)
+		r = place_state(&place, argv[i], true, &states[i]);
+	if (!r)
+		r = place_store(&place);
+	return r ? r : rm_states(place.store, states, recursive);
+}
+
+const struct command command_rm = {
+        .name = "rm",
+        .args = "[-s STORE] [-r] STATE...",
+        .summary = "Delete states, whatever is in them",
+        .help = "The name is free at once; the space that nothing else holds "
+                "is given\n"
+                "back in the background.  What was made from a state stays.  "
+                "The default\n"
+                "state cannot be deleted.\n"
+                "\n"
+                "  -r, --recursive    with a fork its snapshots, too\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};

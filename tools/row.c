@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Printing rows. */
+#include "row.h"
+
+#include <stdio.h>
+
+#include "server.h"
+#include "size.h"
+#include "util.h"
+
+enum { VALUE_MAX = NAME_LEN_MAX * 2 + 2 };
+
+/* The value as text. */
+static const char *value_text(const struct field *field, json_t *value,
+                              char buffer[VALUE_MAX])
+{
+	static const char none[] = "-";
+
+	if (!value || json_is_null(value))
+		return none;
+	switch (field->format) {
+	case FIELD_NAME:
+		if (control_untext(value, buffer, VALUE_MAX) || !*buffer)
+			return none;
+		return buffer;
+	case FIELD_TIME:
+		/* To the second: it is as long as the example in the header. */
+		if (!json_is_string(value))
+			return none;
+		snprintf(buffer, VALUE_MAX, "%.19sZ", json_string_value(value));
+		return buffer;
+	case FIELD_SIZE:
+		size_format((uint64_t)json_integer_value(value), buffer);
+		return buffer;
+	case FIELD_BOOL:
+		return json_is_true(value) ? "yes" : "no";
+	case FIELD_COUNT:
+		break;
+	}
+	snprintf(buffer, VALUE_MAX, "%" JSON_INTEGER_FORMAT,
+	         json_integer_value(value));
+	return buffer;
+}
+
+/* A new object with the described fields alone, in their order. */
+static json_t *json_row(const struct field *fields, json_t *row)
+{
+	json_t *out = json_object();
+
+	for (const struct field *f = fields; f->key; f++) {
+		json_t *value = json_object_get(row, f->key);
+
+		json_object_set(out, f->key, value ? value : json_null());
+	}
+	return out;
+}
+
+static void json_print(const struct field *fields, json_t *row, size_t flags)
+{
+	json_t *out = json_row(fields, row);
+
+	json_dumpf(out, stdout, flags);
+	json_decref(out);
+}
+
+static void print_columns(const struct printer *printer, json_t *row)
+{
+	for (const struct field *f = printer->fields; f->key; f++) {
+		char buffer[VALUE_MAX];
+		const char *text = f->title;
+
+		if (row)
+			text = value_text(f, json_object_get(row, f->key),
+			                  buffer);
+		/* Nothing follows the last one that would have to line up. */
+		printf("%*s%s", f[1].key ? f->width : 0, text,
+		       f[1].key ? "  " : "\n");
+	}
+}
+
+void printer_begin(struct printer *printer)
+{
+	printer->printed = 0;
+	if (printer->json)
+		fputs("[", stdout);
+	else if (printer->header)
+		print_columns(printer, NULL);
+}
+
+void printer_row(struct printer *printer, json_t *row)
+{
+	if (printer->json) {
+		fputs(printer->printed ? ",\n" : "\n", stdout);
+		json_print(printer->fields, row, JSON_COMPACT);
+	} else {
+		print_columns(printer, row);
+	}
+	printer->printed++;
+}
+
+void printer_end(struct printer *printer)
+{
+	if (printer->json)
+		fputs(printer->printed ? "\n]\n" : "]\n", stdout);
+}
+
+void printer_object(struct printer *printer, json_t *row)
+{
+	if (printer->json) {
+		json_print(printer->fields, row, JSON_INDENT(2));
+		fputc('\n', stdout);
+		return;
+	}
+	for (const struct field *f = printer->fields; f->key; f++) {
+		char buffer[VALUE_MAX];
+
+		printf("%-12s %s\n", f->title,
+		       value_text(f, json_object_get(row, f->key), buffer));
+	}
+}

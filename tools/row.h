@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Printing rows of an answer, as text or as JSON, from one description.
+ */
+#ifndef COPPICE_ROW_H
+#define COPPICE_ROW_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+enum field_format {
+	FIELD_NAME,
+	FIELD_COUNT,
+	FIELD_SIZE, /* bytes; in text with a unit */
+	FIELD_TIME, /* "2026-11-20T12:00:00.123456789Z"; in text to the second
+	             */
+	FIELD_BOOL, /* in text yes or no */
+};
+
+struct field {
+	const char *key;   /* in the answer and in JSON: an interface */
+	const char *title; /* in text */
+	enum field_format format;
+	int width; /* of its column; negative: to the left */
+};
+
+/* How a verb prints; the caller fills in the first three. */
+struct printer {
+	const struct field *fields; /* ends with a NULL key */
+	bool json;
+	bool header; /* a line of titles above columns of text */
+	unsigned long printed;
+};
+
+/* A list: one row a line, as it comes; JSON is an array. */
+void printer_begin(struct printer *printer);
+void printer_row(struct printer *printer, json_t *row);
+void printer_end(struct printer *printer);
+
+/* One object: a line for each field; JSON is an object. */
+void printer_object(struct printer *printer, json_t *row);
+
+#endif

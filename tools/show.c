@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice show: all about one state. */
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "state_row.h"
+#include "util.h"
+
+const struct field state_fields[] = {
+        {"name", "Name", FIELD_NAME, 0},
+        {"fork", "Of fork", FIELD_NAME, 0},
+        {"snapshot", "Snapshot", FIELD_BOOL, 0},
+        {"default", "Default", FIELD_BOOL, 0},
+        {"created", "Created", FIELD_TIME, 0},
+        {"origin", "Made from", FIELD_NAME, 0},
+        {"unchanged", "Unchanged", FIELD_BOOL, 0},
+        {"inodes", "Files", FIELD_COUNT, 0},
+        {"bytes", "Size", FIELD_SIZE, 0},
+        {"exclusive", "Frees", FIELD_SIZE, 0},
+        {"snapshots", "Snapshots", FIELD_COUNT, 0},
+        {"number", "Number", FIELD_COUNT, 0},
+        {"version", "Version", FIELD_COUNT, 0},
+        {"parent", "Parent", FIELD_COUNT, 0},
+        {0},
+};
+
+static int print_row(void *arg, json_t *row)
+{
+	printer_object(arg, row);
+	return 0;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	enum { OPTION_JSON = 256 };
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        {"json", no_argument, NULL, OPTION_JSON},
+	        HELP_OPTION,
+	        {0},
+	};
+	_cleanup_(place_release) struct place place = {0};
+	_cleanup_free_ char *state = NULL;
+	struct printer printer = {.fields = state_fields};
+	const char *store = NULL;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			store = optarg;
+			break;
+		case OPTION_JSON:
+			printer.json = true;
+			break;
+		default:
+			return command_option(self, c);
+		}
+	}
+	if (argc - optind != 1)
+		return command_usage(self, NULL);
+	r = place_init(&place, store);
+	if (!r)
+		r = place_state(&place, argv[optind], false, &state);
+	if (!r)
+		r = place_store(&place);
+	if (r)
+		return r;
+	r = client_do(place.store, true,
+	              request_new("show", "name", state, NULL), print_row,
+	              &printer, NULL);
+	return finish_output(r);
+}
+
+const struct command command_show = {
+        .name = "show",
+        .args = "[-s STORE] [--json] STATE",
+        .summary = "Tell about one state",
+        .help = "STATE is a fork's name, FORK~SNAPSHOT, FORK~N (the N-th "
+                "newest snapshot),\n"
+                "FORK~@TIME (the newest at or before the time), or a path in "
+                "a mount.\n"
+                "\n"
+                "      --json         an object; sizes in bytes, times in UTC\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice snap: a new snapshot of a fork. */
+#include <stdio.h>
+#include <string.h>
+
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "util.h"
+
+/*
+ * FORK~NAME and FORK/.snap/NAME: the name, cut off the argument; NULL if it is
+ * a fork alone.  In 'main~monday@redo' the '~' belongs to a fork's name.
+ */
+static char *cut_name(char *arg)
+{
+	char *at = strstr(arg, "/.snap/");
+
+	if (at) {
+		*at = '\0';
+		return at + 7;
+	}
+	at = strrchr(arg, '~');
+	if (!at || strchr(at, '@') || strchr(at, '/'))
+		return NULL;
+	*at = '\0';
+	return at + 1;
+}
+
+/* With the store known, the name of a fork that was not told. */
+static int default_fork(const char *store, char **ret_name)
+{
+	json_auto_t *answer = NULL;
+	int r = client_do(store, true, request_new("default", NULL), NULL, NULL,
+	                  &answer);
+
+	return r ? r : answer_name(answer, ret_name);
+}
+
+static int snap(const char *store_option, char *arg, const char *name)
+{
+	_cleanup_(place_release) struct place place = {0};
+	_cleanup_free_ char *fork = NULL, *made = NULL;
+	json_auto_t *answer = NULL;
+	int r;
+
+	r = place_init(&place, store_option);
+	if (!r && arg)
+		r = place_state(&place, arg, false, &fork);
+	if (!r)
+		r = place_store(&place);
+	if (!r && !arg)
+		r = default_fork(place.store, &fork);
+	if (!r)
+		r = client_do(
+		        place.store, false,
+		        request_new("snap", "fork", fork, "name", name, NULL),
+		        NULL, NULL, &answer);
+	if (r || name)
+		return r;
+	r = answer_name(answer, &made);
+	if (!r)
+		puts(made);
+	return finish_output(r);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        HELP_OPTION,
+	        {0},
+	};
+	const char *store = NULL, *name = NULL;
+	char *arg = NULL;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
+		if (c != 's')
+			return command_option(self, c);
+		store = optarg;
+	}
+	argc -= optind;
+	argv += optind;
+	if (argc > 2)
+		return command_usage(self, NULL);
+	if (argc > 0)
+		arg = argv[0];
+	if (argc == 2)
+		name = argv[1];
+	else if (argc == 1)
+		name = cut_name(arg);
+	return snap(store, arg, name);
+}
+
+const struct command command_snap = {
+        .name = "snap",
+        .args = "[-s STORE] [FORK] [NAME]",
+        .summary = "Make a new snapshot of a fork",
+        .help = "FORK is a fork's name or a path in it; without it, the "
+                "default state.\n"
+                "One argument may say both, as FORK~NAME.  Without a NAME it "
+                "is the time,\n"
+                "in UTC, as 2026-11-20T12:00:00Z, and is printed as "
+                "FORK~NAME.\n"
+                "\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice sync: everything to the disk. */
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "util.h"
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        HELP_OPTION,
+	        {0},
+	};
+	_cleanup_(place_release) struct place place = {0};
+	_cleanup_free_ char *state = NULL;
+	const char *store = NULL;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
+		if (c != 's')
+			return command_option(self, c);
+		store = optarg;
+	}
+	if (argc - optind > 1)
+		return command_usage(self, NULL);
+	r = place_init(&place, store);
+	/* Which state the path is in does not matter: it is the store. */
+	if (!r && optind < argc)
+		r = place_list(&place, argv[optind], &state);
+	if (!r)
+		r = place_store(&place);
+	if (r)
+		return r;
+	return client_do(place.store, false, request_new("sync", NULL), NULL,
+	                 NULL, NULL);
+}
+
+const struct command command_sync = {
+        .name = "sync",
+        .args = "[-s STORE] [PATH]",
+        .summary = "Write everything that was changed to the disk",
+        .help = "For the whole store, as fsync(2) of any file in it does; "
+                "sync(1) does not\n"
+                "reach file systems of this kind.  PATH is one inside a "
+                "mount.\n"
+                "\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};
