@@ -12,7 +12,7 @@ enum { SEND_TIMEOUT_MS = 30000 };
 
 int control_connect(const char *store_path, int *ret_fd)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int dir = -1;
 	_cleanup_close_ int fd = -1;
 
@@ -24,7 +24,7 @@ int control_connect(const char *store_path, int *ret_fd)
 		return -errno;
 	/* A socket's address is short, a path may be long. */
 	snprintf(address.sun_path, sizeof(address.sun_path),
-		 "/proc/self/fd/%d/control", dir);
+	         "/proc/self/fd/%d/control", dir);
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
 		return errno == ECONNREFUSED ? -ENOENT : -errno;
 	*ret_fd = steal_fd(&fd);
@@ -32,7 +32,7 @@ int control_connect(const char *store_path, int *ret_fd)
 }
 
 int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
-		 void *arg, json_t **ret_answer)
+                 void *arg, json_t **ret_answer)
 {
 	_cleanup_(line_reader_release) struct line_reader reader;
 	int err = line_reader_init(&reader, socket);

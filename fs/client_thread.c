@@ -32,8 +32,8 @@ static bool may_ask(const struct daemon *daemon, int socket)
 /* Takes the answer. */
 static int answer(const struct client *client, json_t *object)
 {
-	int err = object ? line_write(client->socket, object, -1, ANSWER_MS) :
-			   -ENOMEM;
+	int err = object ? line_write(client->socket, object, -1, ANSWER_MS)
+	                 : -ENOMEM;
 
 	json_decref(object);
 	return err;
@@ -54,9 +54,9 @@ static int serve_verb(struct client *client, json_t *request)
 
 	if (err < 0)
 		return answer(client, control_error(err, "the store is being "
-							 "closed"));
+		                                         "closed"));
 	err = control_serve(daemon->fs, &daemon->mounts, request, send_row,
-			    client, &object);
+	                    client, &object);
 	daemon_end(daemon, false);
 	return err < 0 ? err : answer(client, object);
 }
@@ -82,7 +82,7 @@ static enum fs_snapdir snapdir_of(const char *text)
 
 /* The state to be mounted alone, if any. */
 static int mount_state(struct daemon *daemon, json_t *request,
-		       struct session_params *params, json_t **ret_error)
+                       struct session_params *params, json_t **ret_error)
 {
 	char name[STATE_NAME_MAX];
 	struct state *state;
@@ -101,7 +101,7 @@ static int mount_state(struct daemon *daemon, json_t *request,
 	}
 	if (err < 0)
 		*ret_error = control_error(
-			err, "there is no state '%s' to mount", name);
+		        err, "there is no state '%s' to mount", name);
 	return err;
 }
 
@@ -109,14 +109,14 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 {
 	char mountpoint[PATH_MAX] = "?", device[32] = "?";
 	const char *snapdir =
-		json_string_value(json_object_get(request, "snapdir"));
+	        json_string_value(json_object_get(request, "snapdir"));
 	struct session_params params = {
-		.fd = *fd,
-		.snapdir = snapdir_of(snapdir),
-		.rmdir_always = json_is_true(
-			json_object_get(request, "rmdir_always")),
-		.mountpoint = mountpoint,
-		.device = device,
+	        .fd = *fd,
+	        .snapdir = snapdir_of(snapdir),
+	        .rmdir_always =
+	                json_is_true(json_object_get(request, "rmdir_always")),
+	        .mountpoint = mountpoint,
+	        .device = device,
 	};
 	json_t *error = NULL;
 	uint64_t id;
@@ -124,7 +124,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 
 	if (!is_fuse(*fd))
 		return control_error(-EINVAL, "no /dev/fuse came with the "
-					      "request");
+		                              "request");
 	control_bytes(request, "mountpoint", mountpoint, sizeof(mountpoint));
 	control_bytes(request, "device", device, sizeof(device));
 	if (mount_state(daemon, request, &params, &error) < 0)
@@ -135,7 +135,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		daemon_count(daemon, -1);
 	if (err < 0)
 		return control_error(err, "cannot serve the mount: %s",
-				     strerror(-err));
+		                     strerror(-err));
 	*fd = -1;
 	return json_pack("{s:b, s:I}", "ok", 1, "id", (json_int_t)id);
 }
@@ -148,7 +148,7 @@ static int serve_mount(struct client *client, json_t *request, int *fd)
 
 	if (err < 0)
 		return answer(client, control_error(err, "the store is being "
-							 "closed"));
+		                                         "closed"));
 	object = mount_begin(daemon, request, fd);
 	daemon_end(daemon, true);
 	return answer(client, object);
@@ -185,8 +185,8 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 	}
 	if (err < 0)
 		return control_error(err,
-				     "the last changes could not be saved: %s",
-				     strerror(-err));
+		                     "the last changes could not be saved: %s",
+		                     strerror(-err));
 	return json_pack("{s:b, s:b}", "ok", 1, "ended", closed || gone);
 }
 
@@ -202,17 +202,16 @@ static int serve_umount(struct client *client, json_t *request)
 
 	if (err < 0)
 		return answer(client, control_error(-EINVAL, "the request has "
-							     "no \"device\""));
-	err = answer(client,
-		     json_pack("{s:{s:b}}", "row", "waiting", 1));
+		                                             "no \"device\""));
+	err = answer(client, json_pack("{s:{s:b}}", "row", "waiting", 1));
 	while (err == 0) {
 		struct pollfd fds[] = {
-			{ client->wake, POLLIN, 0 },
-			{ client->socket, 0, 0 },
+		        {client->wake, POLLIN, 0},
+		        {client->socket, 0, 0},
 		};
 		int64_t left = (end - mono_ns()) / 1000000;
 		json_t *object =
-			umount_answer(client->daemon, device, left <= 0);
+		        umount_answer(client->daemon, device, left <= 0);
 		eventfd_t count;
 
 		if (object)
@@ -246,7 +245,7 @@ static int serve(struct client *client, struct line_reader *reader)
 	if (!json_is_object(request)) {
 		json_decref(request);
 		answer(client, control_error(-EINVAL, "the request is not a "
-						      "JSON object"));
+		                                      "JSON object"));
 		return -EPROTO;
 	}
 	verb = json_string_value(json_object_get(request, "verb"));
@@ -279,12 +278,12 @@ static void leave(struct client *client)
 void *client_main(void *arg)
 {
 	struct client *client = arg;
-	struct line_reader reader = { .fd = -1 };
+	struct line_reader reader = {.fd = -1};
 	int err = -EACCES;
 
 	if (!may_ask(client->daemon, client->socket))
 		answer(client, control_error(err, "only the store's owner and "
-						  "root are answered"));
+		                                  "root are answered"));
 	else
 		err = line_reader_init(&reader, client->socket);
 	while (err == 0)

@@ -17,8 +17,8 @@ struct control {
 	json_t *request;
 	control_row_fn *fn;
 	void *arg;
-	int ended;     /* what fn ended it with */
-	json_t *error; /* the answer, if it failed */
+	int ended;      /* what fn ended it with */
+	json_t *error;  /* the answer, if it failed */
 	json_t *answer; /* or what is told beside ok */
 };
 
@@ -33,8 +33,7 @@ json_t *control_error(int err, const char *format, ...)
 	va_end(ap);
 	text = control_text(sentence);
 	error = json_object();
-	if (!text || !error ||
-	    json_object_set_new(error, "error", text) < 0 ||
+	if (!text || !error || json_object_set_new(error, "error", text) < 0 ||
 	    json_object_set_new(error, "errno", json_integer(-err)) < 0) {
 		json_decref(error);
 		return NULL;
@@ -43,7 +42,7 @@ json_t *control_error(int err, const char *format, ...)
 }
 
 int control_bytes(json_t *request, const char *key, char *ret_bytes,
-		  size_t size)
+                  size_t size)
 {
 	json_t *value = json_object_get(request, key);
 
@@ -77,28 +76,29 @@ static int set_error(struct control *c, int err, json_t *error)
 
 /* A sentence for what went wrong with a state called `name`. */
 static int fail_state(struct control *c, const char *verb, const char *name,
-		      int err)
+                      int err)
 {
 	switch (err) {
 	case -ENOENT:
 	case -ESTALE:
-		return fail(c, -ENOENT, "cannot %s '%s': there is no such state",
-			    verb, name);
+		return fail(c, -ENOENT,
+		            "cannot %s '%s': there is no such state", verb,
+		            name);
 	case -EEXIST:
 		return fail(c, err, "cannot %s '%s': the name is taken", verb,
-			    name);
+		            name);
 	case -EINVAL:
-		return fail(c, err, "cannot %s '%s': not a possible name",
-			    verb, name);
+		return fail(c, err, "cannot %s '%s': not a possible name", verb,
+		            name);
 	default:
 		return fail(c, err, "cannot %s '%s': %s", verb, name,
-			    reason(err));
+		            reason(err));
 	}
 }
 
 /* An argument that names a state.  -ENOENT, without a word: it is not there. */
 static int argument(struct control *c, const char *key, bool needed,
-		    char name[STATE_NAME_MAX])
+                    char name[STATE_NAME_MAX])
 {
 	int err = control_bytes(c->request, key, name, STATE_NAME_MAX);
 
@@ -136,8 +136,8 @@ static int tell_state(struct control *c, json_t *name, uint64_t number)
 {
 	int err = tell(c, "name", name);
 
-	return err < 0 ? err :
-			 tell(c, "number", json_integer((json_int_t)number));
+	return err < 0 ? err
+	               : tell(c, "number", json_integer((json_int_t)number));
 }
 
 /* ---- Rows --------------------------------------------------------------- */
@@ -170,18 +170,18 @@ static json_t *row_json(const struct row *row)
 	const struct state_info *i = &row->info;
 
 	return json_pack(
-		"{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
-		"s:I, s:I}",
-		"name", control_text(row->name), "fork",
-		i->readonly ? control_text(i->fork_name) : json_null(),
-		"snapshot", i->readonly, "number", (json_int_t)i->number,
-		"created", time_text(i->created), "origin",
-		*i->origin_name ? control_text(i->origin_name) : json_null(),
-		"inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
-		"exclusive", (json_int_t)i->exclusive, "snapshots",
-		(json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
-		i->is_default, "version", (json_int_t)i->version, "parent",
-		(json_int_t)i->parent);
+	        "{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
+	        "s:I, s:I}",
+	        "name", control_text(row->name), "fork",
+	        i->readonly ? control_text(i->fork_name) : json_null(),
+	        "snapshot", i->readonly, "number", (json_int_t)i->number,
+	        "created", time_text(i->created), "origin",
+	        *i->origin_name ? control_text(i->origin_name) : json_null(),
+	        "inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
+	        "exclusive", (json_int_t)i->exclusive, "snapshots",
+	        (json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
+	        i->is_default, "version", (json_int_t)i->version, "parent",
+	        (json_int_t)i->parent);
 }
 
 static int send_row(struct control *c, const struct row *row)
@@ -206,7 +206,7 @@ enum { ROWS = 256 }; /* gathered in one hold of the lock */
 
 /* Where a list goes on: after this snapshot, if any, of this fork. */
 struct place {
-	bool forks;	/* list forks */
+	bool forks;     /* list forks */
 	bool snapshots; /* list snapshots: of each fork, or of one */
 	char fork[NAME_LEN_MAX + 1];
 	char snapshot[NAME_LEN_MAX + 1];
@@ -215,7 +215,7 @@ struct place {
 
 /* The next state of the list; -ENOENT at the end.  Lock held. */
 static int place_next(struct control *c, struct place *place,
-		      struct state **ret_state)
+                      struct state **ret_state)
 {
 	struct state *fork, *snapshot;
 	int err;
@@ -223,7 +223,7 @@ static int place_next(struct control *c, struct place *place,
 	if (place->snapshots && place->in_fork &&
 	    state_find(c->forest, 0, place->fork, &fork) == 0 &&
 	    state_next(c->forest, fork->number, place->snapshot, &snapshot) ==
-		    0) {
+	            0) {
 		memcpy(place->snapshot, snapshot->name,
 		       sizeof(place->snapshot));
 		*ret_state = snapshot;
@@ -269,7 +269,7 @@ static int list_from(struct control *c, struct place *place)
 		}
 		if (err < 0 && err != -ENOENT)
 			return fail(c, err, "cannot list the states: %s",
-				    reason(err));
+			            reason(err));
 	}
 	return 0;
 }
@@ -278,7 +278,7 @@ static int list_from(struct control *c, struct place *place)
 
 static int verb_list(struct control *c)
 {
-	struct place place = { .forks = true, .snapshots = flag(c, "all") };
+	struct place place = {.forks = true, .snapshots = flag(c, "all")};
 	char name[STATE_NAME_MAX];
 	struct state *fork;
 	int err = argument(c, "fork", false, name);
@@ -296,8 +296,8 @@ static int verb_list(struct control *c)
 	store_unlock(c->store);
 	if (err == -ENOTDIR)
 		return fail(c, -EINVAL,
-			    "cannot list '%s': a snapshot has no snapshots",
-			    name);
+		            "cannot list '%s': a snapshot has no snapshots",
+		            name);
 	if (err < 0)
 		return fail_state(c, "list", name, err);
 	place.forks = false;
@@ -348,21 +348,22 @@ static int verb_fork(struct control *c)
 	if (err < 0)
 		return fail_state(c, "make", name, err);
 	store_lock(c->store);
-	err = have == 0 ? state_resolve(c->forest, source_name, &source) :
-			  state_source(c->forest, name, &source);
+	err = have == 0 ? state_resolve(c->forest, source_name, &source)
+	                : state_source(c->forest, name, &source);
 	if (err < 0) {
 		store_unlock(c->store);
 		if (have == 0)
 			return fail_state(c, "fork", source_name, err);
 		return fail(c, err,
-			    "cannot make '%s': nothing in front of an '@' "
-			    "names a state",
-			    name);
+		            "cannot make '%s': nothing in front of an '@' "
+		            "names a state",
+		            name);
 	}
 	err = state_fork(c->forest, source, name, &fork);
 	if (err == 0) {
 		full = full_name(c, fork);
 		number = fork->number;
+		fs_adopt(c->fs, fork);
 	}
 	store_unlock(c->store);
 	if (err < 0)
@@ -424,8 +425,8 @@ static int verb_snap(struct control *c)
 	store_unlock(c->store);
 	if (err == -EROFS && readonly)
 		return fail(c, -EINVAL,
-			    "cannot snapshot '%s': it is a snapshot",
-			    fork_name);
+		            "cannot snapshot '%s': it is a snapshot",
+		            fork_name);
 	if (err < 0)
 		return fail_state(c, "make snapshot", name, err);
 	announce(c, of, name);
@@ -489,12 +490,12 @@ static int verb_rm(struct control *c)
 		json_decref(full);
 	if (err == -ENOTEMPTY)
 		return fail(c, err, "cannot delete '%s': it has snapshots",
-			    name);
+		            name);
 	if (err == -EBUSY)
 		return fail(c, err,
-			    "cannot delete '%s': it is the default state, "
-			    "which must be another first",
-			    name);
+		            "cannot delete '%s': it is the default state, "
+		            "which must be another first",
+		            name);
 	if (err < 0)
 		return fail_state(c, "delete", name, err);
 	announce(c, fork, own);
@@ -531,7 +532,7 @@ static int verb_default(struct control *c)
 		return fail_state(c, "make the default", name, err);
 	if (err < 0)
 		return fail(c, err, "cannot tell the default state: %s",
-			    reason(err));
+		            reason(err));
 	return tell_state(c, full, number);
 }
 
@@ -542,16 +543,25 @@ static int verb_sync(struct control *c)
 	return err < 0 ? fail(c, err, "cannot sync: %s", reason(err)) : 0;
 }
 
+static int verb_check(struct control *c)
+{
+	int err = control_check(c->store, c->request, c->fn, c->arg, c->answer);
+
+	if (err == -ECANCELED || err == -EPIPE)
+		c->ended = err;
+	return err < 0 && !c->ended
+	               ? fail(c, err, "cannot check: %s", reason(err))
+	               : err;
+}
+
 static int add_session(void *arg, struct session *session)
 {
 	json_t *mountpoint = control_text(session->mountpoint);
-	json_t *row = json_pack("{s:I, s:o?, s:s, s:o}", "id",
-				(json_int_t)session->id, "mountpoint",
-				mountpoint, "device", session->device, "state",
-				session->state ?
-					json_integer(
-						(json_int_t)session->state) :
-					json_null());
+	json_t *row = json_pack(
+	        "{s:I, s:o?, s:s, s:o}", "id", (json_int_t)session->id,
+	        "mountpoint", mountpoint, "device", session->device, "state",
+	        session->state ? json_integer((json_int_t)session->state)
+	                       : json_null());
 
 	return json_array_append_new(arg, row);
 }
@@ -571,15 +581,15 @@ static int verb_stat(struct control *c)
 	store_unlock(c->store);
 	json_decref(c->answer);
 	c->answer = json_pack(
-		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-		"file_bytes", (json_int_t)s.file_bytes, "free_bytes",
-		(json_int_t)s.free_bytes, "limit_bytes",
-		(json_int_t)s.limit_bytes, "avail_bytes",
-		(json_int_t)s.avail_bytes, "pending_bytes",
-		(json_int_t)s.pending_bytes, "memory_bytes",
-		(json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
-		"tick", (json_int_t)s.tick, "states", (json_int_t)states,
-		"backlog", (json_int_t)backlog, "sessions", sessions);
+	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	        "file_bytes", (json_int_t)s.file_bytes, "free_bytes",
+	        (json_int_t)s.free_bytes, "limit_bytes",
+	        (json_int_t)s.limit_bytes, "avail_bytes",
+	        (json_int_t)s.avail_bytes, "pending_bytes",
+	        (json_int_t)s.pending_bytes, "memory_bytes",
+	        (json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
+	        "tick", (json_int_t)s.tick, "states", (json_int_t)states,
+	        "backlog", (json_int_t)backlog, "sessions", sessions);
 	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");
 }
 
@@ -587,17 +597,16 @@ static const struct {
 	const char *name;
 	int (*run)(struct control *c);
 } verbs[] = {
-	{ "fork", verb_fork },	   { "snap", verb_snap },
-	{ "list", verb_list },	   { "show", verb_show },
-	{ "rename", verb_rename }, { "rm", verb_rm },
-	{ "default", verb_default }, { "sync", verb_sync },
-	{ "stat", verb_stat },
+        {"fork", verb_fork},       {"snap", verb_snap},     {"list", verb_list},
+        {"show", verb_show},       {"rename", verb_rename}, {"rm", verb_rm},
+        {"default", verb_default}, {"sync", verb_sync},     {"stat", verb_stat},
+        {"check", verb_check},
 };
 
 static int run(struct control *c)
 {
 	const char *verb =
-		json_string_value(json_object_get(c->request, "verb"));
+	        json_string_value(json_object_get(c->request, "verb"));
 
 	if (!verb)
 		return fail(c, -EINVAL, "the request has no \"verb\"");
@@ -606,21 +615,21 @@ static int run(struct control *c)
 			return verbs[i].run(c);
 	}
 	return fail(c, -EOPNOTSUPP, "this version does not know the verb '%s'",
-		    verb);
+	            verb);
 }
 
 int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
-		  control_row_fn *fn, void *arg, json_t **ret_answer)
+                  control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	struct control c = {
-		.fs = fs,
-		.forest = fs_forest(fs),
-		.store = forest_store(fs_forest(fs)),
-		.mounts = mounts,
-		.request = request,
-		.fn = fn,
-		.arg = arg,
-		.answer = json_object(),
+	        .fs = fs,
+	        .forest = fs_forest(fs),
+	        .store = forest_store(fs_forest(fs)),
+	        .mounts = mounts,
+	        .request = request,
+	        .fn = fn,
+	        .arg = arg,
+	        .answer = json_object(),
 	};
 	json_t *answer;
 	int err = c.answer ? run(&c) : -ENOMEM;
@@ -641,7 +650,7 @@ int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
 }
 
 int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
-		json_t **ret_answer)
+                json_t **ret_answer)
 {
 	return control_serve(fs, NULL, request, fn, arg, ret_answer);
 }

@@ -11,28 +11,28 @@
 
 enum {
 	LINE_MAX_LEN = 64 * 1024, /* of a request or a line of an answer */
-	STATE_NAME_MAX = 1024,	  /* bytes of anything that names a state */
+	STATE_NAME_MAX = 1024,    /* bytes of anything that names a state */
 };
 
 /* As control_run(); mounts (may be NULL) are told what changed. */
 int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
-		  control_row_fn *fn, void *arg, json_t **ret_answer);
+                  control_row_fn *fn, void *arg, json_t **ret_answer);
 
 /* {"error": sentence, "errno": N}; err is negative. */
 json_t *control_error(int err, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+        __attribute__((format(printf, 2, 3)));
 
 /*
  * The argument `key` of a request as bytes.  -ENOENT: it has none; -EINVAL:
  * not a string, or too long.
  */
 int control_bytes(json_t *request, const char *key, char *ret_bytes,
-		  size_t size);
+                  size_t size);
 
 /* One end of a connection, reading lines. */
 struct line_reader {
 	int socket;
-	int fd;	   /* that came with the lines, to be taken; -1: none */
+	int fd; /* that came with the lines, to be taken; -1: none */
 	size_t len;
 	size_t taken; /* bytes of data given out */
 	char *data;   /* LINE_MAX_LEN */
@@ -46,7 +46,7 @@ void line_reader_release(struct line_reader *reader);
  * (-1: no limit).
  */
 int line_read(struct line_reader *reader, int timeout_ms, char **ret_line,
-	      size_t *ret_len);
+              size_t *ret_len);
 /*
  * Write an object as a line, with a descriptor if fd >= 0.  -EPIPE; -EMSGSIZE;
  * -ETIMEDOUT: the other end does not read.

@@ -134,7 +134,7 @@ static int clone_locked(struct copy *c, bool *ret_finish, uint64_t *ret_bytes)
 		                   data);
 	}
 	if (!err)
-		err = vnode_kill_priv(&to, true);
+		err = vnode_kill_priv(&to, false);
 	if (!err)
 		to.inode.size = MAX(to.inode.size, c->to_off + bytes);
 	vnode_touch(&to);
@@ -180,9 +180,7 @@ static int copy_bytes(struct copy *c, size_t size, uint64_t *ret_bytes)
 		at += data.iov[i].iov_len;
 	}
 	*ret_bytes = at;
-	return at ? fs_write(c->fs, c->to, (off_t)c->to_off, buffer, at,
-	                     FS_WRITE_KILL_PRIV)
-	          : 0;
+	return at ? fs_write(c->fs, c->to, (off_t)c->to_off, buffer, at, 0) : 0;
 }
 
 static int copy_step(struct copy *c, uint64_t *ret_bytes)

@@ -6,13 +6,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "mountinfo.h"
+#include "sentence.h"
 #include "util.h"
 
 enum {
@@ -91,49 +91,35 @@ void daemon_end(struct daemon *daemon, bool mounting)
 
 /* ---- Opening ------------------------------------------------------------ */
 
-static int fail(char **ret_error, int err, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int fail(char **ret_error, int err, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	if (vasprintf(ret_error, format, ap) < 0)
-		*ret_error = NULL;
-	va_end(ap);
-	return err;
-}
-
 static int fail_open(char **ret_error, int err, const char *path)
 {
 	switch (err) {
 	case -EBUSY:
 		return fail(ret_error, err,
-			    "the store '%s' is in use by another process",
-			    path);
+		            "the store '%s' is in use by another process",
+		            path);
 	case -ENOENT:
 		return fail(ret_error, err,
-			    "there is no store at '%s' (coppice init makes "
-			    "one)",
-			    path);
+		            "there is no store at '%s' (coppice init makes "
+		            "one)",
+		            path);
 	case -EUCLEAN:
 		return fail(ret_error, err,
-			    "'%s' is not a store, or is damaged", path);
+		            "'%s' is not a store, or is damaged", path);
 	case -EPROTONOSUPPORT:
 		return fail(ret_error, err,
-			    "the store '%s' was made by a newer version", path);
+		            "the store '%s' was made by a newer version", path);
 	default:
 		return fail(ret_error, err, "cannot open the store '%s': %s",
-			    path, strerror(-err));
+		            path, strerror(-err));
 	}
 }
 
 static int open_store(struct daemon *daemon,
-		      const struct mount_options *options, char **ret_error)
+                      const struct mount_options *options, char **ret_error)
 {
-	struct store_options store_options = { .memory = options->memory };
-	struct fs_options fs_options = { .rmdir_always =
-						 options->rmdir_always };
+	struct store_options store_options = {.memory = options->memory};
+	struct fs_options fs_options = {0}; /* each session has its own */
 	int err = store_open(options->store, &store_options, &daemon->store);
 
 	if (err == 0)
@@ -146,7 +132,7 @@ static int open_store(struct daemon *daemon,
 /* Only who holds the store's lock comes here, so a socket there is dead. */
 static int listen_at(struct daemon *daemon, const char *store)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	_cleanup_close_ int dir = -1;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -163,11 +149,11 @@ static int listen_at(struct daemon *daemon, const char *store)
 	if (unlinkat(dir, "control", 0) < 0 && errno != ENOENT)
 		return -errno;
 	snprintf(address.sun_path, sizeof(address.sun_path),
-		 "/proc/self/fd/%d/control", dir);
+	         "/proc/self/fd/%d/control", dir);
 	mask = umask(0177);
-	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ?
-		      -errno :
-		      0;
+	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0
+	              ? -errno
+	              : 0;
 	umask(mask);
 	if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
 		err = -errno;
@@ -190,7 +176,7 @@ static int open_events(struct daemon *daemon)
 }
 
 int daemon_create(const struct mount_options *options,
-		  struct daemon **ret_daemon, char **ret_error)
+                  struct daemon **ret_daemon, char **ret_error)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
 	int err;
@@ -200,7 +186,7 @@ int daemon_create(const struct mount_options *options,
 	daemon->listen = daemon->signals = daemon->wake = -1;
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		daemon->clients[i] =
-			(struct client){ .daemon = daemon, .socket = -1 };
+		        (struct client){.daemon = daemon, .socket = -1};
 	}
 	pthread_mutex_init(&daemon->lock, NULL);
 	pthread_cond_init(&daemon->idle, NULL);
@@ -212,7 +198,7 @@ int daemon_create(const struct mount_options *options,
 			err = listen_at(daemon, options->store);
 		if (err == 0)
 			err = mounts_init(&daemon->mounts, daemon->fs,
-					  session_ended, daemon);
+			                  session_ended, daemon);
 		if (err < 0)
 			fail(ret_error, err, "cannot serve the store '%s': %s",
 			     options->store, strerror(-err));
@@ -247,9 +233,9 @@ static void accept_client(struct daemon *daemon)
 	if (client) {
 		client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		client->socket = fd;
-		err = client->wake < 0 ? errno :
-					 pthread_create(&thread, &attr,
-							client_main, client);
+		err = client->wake < 0 ? errno
+		                       : pthread_create(&thread, &attr,
+		                                        client_main, client);
 		if (err == 0) {
 			daemon->connected++;
 		} else {
@@ -271,8 +257,8 @@ static bool is_over(struct daemon *daemon, bool *ret_accepts)
 	pthread_mutex_lock(&daemon->lock);
 	over = daemon->sessions == 0 && daemon->mounting == 0 &&
 	       (daemon->mounted ||
-		(daemon->connected == 0 &&
-		 mono_ns() - daemon->started > START_MS * INT64_C(1000000)));
+	        (daemon->connected == 0 &&
+	         mono_ns() - daemon->started > START_MS * INT64_C(1000000)));
 	if (over)
 		daemon->ending = true;
 	*ret_accepts = daemon->connected < CLIENTS_MAX;
@@ -311,7 +297,7 @@ static void wait_for_mounts(struct daemon *daemon, int ms)
 	int64_t end = mono_ns() + ms * INT64_C(1000000);
 
 	while (serves_mounts(daemon)) {
-		struct pollfd p = { daemon->wake, POLLIN, 0 };
+		struct pollfd p = {daemon->wake, POLLIN, 0};
 		int64_t left = (end - mono_ns()) / 1000000;
 		eventfd_t count;
 
@@ -389,9 +375,9 @@ int daemon_run(struct daemon *daemon)
 
 	while (!is_over(daemon, &accepts) && !asked) {
 		struct pollfd fds[] = {
-			{ daemon->wake, POLLIN, 0 },
-			{ daemon->signals, POLLIN, 0 },
-			{ daemon->listen, POLLIN, 0 },
+		        {daemon->wake, POLLIN, 0},
+		        {daemon->signals, POLLIN, 0},
+		        {daemon->listen, POLLIN, 0},
 		};
 		struct signalfd_siginfo info;
 		eventfd_t count;
@@ -401,8 +387,8 @@ int daemon_run(struct daemon *daemon)
 			break;
 		if (fds[0].revents)
 			eventfd_read(daemon->wake, &count);
-		if (fds[1].revents && read(daemon->signals, &info,
-					   sizeof(info)) == sizeof(info))
+		if (fds[1].revents &&
+		    read(daemon->signals, &info, sizeof(info)) == sizeof(info))
 			asked = true;
 		if (accepts && fds[2].revents)
 			accept_client(daemon);

@@ -34,7 +34,7 @@ struct daemon {
 	int64_t started;
 	pthread_mutex_t lock; /* guards what follows; taken first of all */
 	pthread_cond_t idle;
-	unsigned busy;	   /* clients at work on the store */
+	unsigned busy;     /* clients at work on the store */
 	unsigned mounting; /* of them, with a new mount */
 	unsigned connected;
 	int sessions; /* that have begun and not ended */
@@ -53,7 +53,7 @@ void daemon_block_signals(void);
  * -EBUSY: another process has the store open.
  */
 int daemon_create(const struct mount_options *options,
-		  struct daemon **ret_daemon, char **ret_error);
+                  struct daemon **ret_daemon, char **ret_error);
 /* Serve until the last mount has ended, or a signal; then close the store. */
 int daemon_run(struct daemon *daemon);
 /* End daemon_run() from another thread. */

@@ -7,6 +7,8 @@
 
 #include <errno.h>
 
+enum { HINTS_MAX = 1024 }; /* chunks looked at in one hold of the lock */
+
 static int ext_decode(const struct item *item, struct ext *ret)
 {
 	struct extent extent;
@@ -99,6 +101,27 @@ int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
 	if (err)
 		tree_drop(v->tree, to.chunk);
 	return err;
+}
+
+void ext_hint(struct vnode *v, struct tree *tree, uint64_t ino)
+{
+	struct key key = {.ino = ino, .kind = ITEM_EXTENT};
+	struct cursor cursor;
+	struct item item;
+	struct ext old, new;
+	int n = 0;
+
+	if (cursor_seek(&cursor, tree, &key, &item))
+		return;
+	do {
+		if (item.key.ino != ino || item.key.kind != ITEM_EXTENT)
+			return;
+		if (ext_decode(&item, &old) || old.kind != EXTENT_CHUNK ||
+		    ext_list(v->tree, v->ino, item.key.off, 1, &new) ||
+		    new.kind != EXTENT_CHUNK)
+			continue;
+		chunk_replaces(v->fs->store, new.chunk, old.chunk);
+	} while (++n < HINTS_MAX && !cursor_next(&cursor, &item));
 }
 
 int ext_cut(struct vnode *v, uint64_t first, unsigned budget)

@@ -81,54 +81,6 @@ int file_resize(struct vnode *v, uint64_t size)
 	return err;
 }
 
-/* ---- Open --------------------------------------------------------------- */
-
-static int open_locked(struct fs *fs, node_t node, int flags, bool *ret_finish)
-{
-	bool writes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
-	struct vnode v;
-	int err;
-
-	if (node_kind(node) != NODE_KIND_INODE)
-		return writes ? -EISDIR : 0;
-	err = writes ? vnode_load_rw(fs, node, &v) : vnode_load(fs, node, &v);
-	if (err)
-		return err;
-	if (writes && S_ISDIR(v.inode.mode))
-		return -EISDIR;
-	if ((flags & O_TRUNC) && S_ISREG(v.inode.mode)) {
-		err = vnode_begin(&v);
-		if (!err)
-			err = vnode_kill_priv(&v, false);
-		vnode_touch(&v);
-		if (!err)
-			err = file_resize(&v, 0);
-		*ret_finish = err == -EAGAIN;
-		if (err && err != -EAGAIN)
-			return err;
-	}
-	return open_add(fs, node, !v.inode.nlink);
-}
-
-int fs_open(struct fs *fs, node_t node, int flags)
-{
-	bool finish = false;
-	int err = 0;
-
-	if (flags & O_TRUNC)
-		err = store_throttle(fs->store, false);
-	if (err)
-		return err;
-	store_lock(fs->store);
-	err = open_locked(fs, node, flags, &finish);
-	store_unlock(fs->store);
-	/* The file is empty; if its tail cannot be freed now, it will be later:
-	 * the orphan item stands. */
-	if (finish)
-		orphan_finish(fs, node);
-	return err;
-}
-
 /* ---- Read --------------------------------------------------------------- */
 
 /* What the pieces of one read lie in, and chunks fetched for it. */

@@ -13,6 +13,9 @@ static int leftovers_find(struct fs *fs)
 	struct record record = {0};
 	int err;
 
+	/* Nothing can be removed from a store that is only read. */
+	if (store_throttle(fs->store, false) == -EROFS)
+		return 0;
 	store_lock(fs->store);
 	for (;;) {
 		err = table_next(fs->store, TABLE_ORPHAN, record.key,

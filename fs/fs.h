@@ -82,6 +82,7 @@ enum {
 	FS_SET_ATIME_NOW = 64,
 	FS_SET_MTIME_NOW = 128,
 	FS_SET_KILL_PRIV = 256, /* drop suid, sgid, capability with this */
+	FS_SET_KILL_SGID = 512, /* sgid though the group may not execute */
 };
 int fs_setattr(struct fs *fs, node_t node, unsigned set, const struct stat *to,
 	       struct stat *ret_st);
@@ -133,11 +134,14 @@ enum { FS_WRITE_KILL_PRIV = 1 };
 /* All or nothing. */
 int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
 	     size_t size, unsigned flags);
-/* mode as fallocate(2)'s */
+/* mode as fallocate(2)'s. suid and sgid stay: see FS_SET_KILL_PRIV. */
 int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len);
 /* whence SEEK_DATA or SEEK_HOLE; -ENXIO */
 int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off);
-/* Shares chunks where offsets allow. Between states too. Bytes, or an error. */
+/*
+ * Shares chunks where offsets allow. Between states too. Bytes, or an error.
+ * suid and sgid stay: see FS_SET_KILL_PRIV.
+ */
 ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
 		      off_t to_off, size_t len);
 

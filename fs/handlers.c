@@ -19,8 +19,8 @@ void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err)
 		node_t node = session_node(session, ino);
 
 		log_error("cannot %s inode %ju of state %ju: damaged store",
-			  what, (uintmax_t)NODE_INO(node),
-			  (uintmax_t)NODE_STATE(node));
+		          what, (uintmax_t)NODE_INO(node),
+		          (uintmax_t)NODE_STATE(node));
 		err = -EIO;
 	}
 	fuse_reply_err(req, -err);
@@ -30,7 +30,7 @@ struct fs_cred request_cred(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return (struct fs_cred){ ctx->uid, ctx->gid, ctx->umask };
+	return (struct fs_cred){ctx->uid, ctx->gid, ctx->umask};
 }
 
 bool request_kills_priv(const struct session *session, bool asked)
@@ -53,11 +53,11 @@ struct stat attr_param(const struct session *session, const struct stat *st)
 }
 
 struct fuse_entry_param entry_param(struct session *session, node_t parent,
-				    const struct fs_entry *entry)
+                                    const struct fs_entry *entry)
 {
 	struct fuse_entry_param param = {
-		.ino = session_ino(session, entry->node),
-		.attr = attr_param(session, &entry->st),
+	        .ino = session_ino(session, entry->node),
+	        .attr = attr_param(session, &entry->st),
 	};
 
 	if (entry->fleeting)
@@ -68,7 +68,7 @@ struct fuse_entry_param entry_param(struct session *session, node_t parent,
 }
 
 void reply_entry(fuse_req_t req, const char *what, node_t parent,
-		 const struct fs_entry *entry)
+                 const struct fs_entry *entry)
 {
 	struct session *session = request_session(req);
 	struct fuse_entry_param param = entry_param(session, parent, entry);
@@ -77,7 +77,7 @@ void reply_entry(fuse_req_t req, const char *what, node_t parent,
 	if (err < 0)
 		reply_result(req, what, param.ino, err);
 	else if (fuse_reply_entry(req, &param) != 0)
-		known_forget(session->known, entry->node, 1);
+		node_forget(session, entry->node, 1);
 }
 
 void reply_late(const struct late *late)
@@ -99,7 +99,7 @@ void reply_late(const struct late *late)
 	case LATE_ATTR:
 		st = attr_param(session, &late->st);
 		fuse_reply_attr(late->req, &st,
-				attr_timeout(session, late->st.st_ino));
+		                attr_timeout(session, late->st.st_ino));
 		break;
 	case LATE_OPEN:
 		if (fuse_reply_open(late->req, &late->fi) != 0) {
@@ -137,16 +137,16 @@ void late_run(void *arg)
 void reply_changed(node_t node, const struct late *late)
 {
 	struct session *session = request_session(late->req);
-	struct announcement announcement = { .run = late_run };
+	struct announcement announcement = {.run = late_run};
 	struct late *copy;
 
-	if (session->mounts->count == 1) {
+	if (session->mounts->count == 1 && !late->direct) {
 		reply_late(late);
 		return;
 	}
 	copy = late_create(late);
 	announcement.arg = copy;
-	if (copy && announce_data(session, node, &announcement))
+	if (copy && announce_data(session, node, late->direct, &announcement))
 		return;
 	if (copy)
 		session_unref(session);
@@ -159,17 +159,17 @@ void reply_changed(node_t node, const struct late *late)
 static void handle_init(void *userdata, struct fuse_conn_info *conn)
 {
 	static const unsigned wanted =
-		FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
-		FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
-		FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPORT_SUPPORT |
-		FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
-		FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
-		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
+	        FUSE_CAP_ASYNC_READ | FUSE_CAP_PARALLEL_DIROPS |
+	        FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+	        FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPORT_SUPPORT |
+	        FUSE_CAP_POSIX_ACL | FUSE_CAP_DONT_MASK |
+	        FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_ASYNC_DIO |
+	        FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA;
 	static const unsigned unwanted =
-		FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
-		FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-		FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
-		FUSE_CAP_FLOCK_LOCKS;
+	        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
+	        FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+	        FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+	        FUSE_CAP_FLOCK_LOCKS;
 
 	conn->want |= conn->capable & wanted;
 	conn->want &= ~unwanted;
@@ -181,10 +181,10 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 /* ---- Inodes ------------------------------------------------------------- */
 
 static void lookup_failed(fuse_req_t req, node_t parent, fuse_ino_t ino,
-			  int err)
+                          int err)
 {
 	struct session *session = request_session(req);
-	struct fuse_entry_param none = { 0 };
+	struct fuse_entry_param none = {0};
 
 	/* Names of states appear by themselves. */
 	if (err != -ENOENT || parent == NODE_ROOT ||
@@ -194,7 +194,7 @@ static void lookup_failed(fuse_req_t req, node_t parent, fuse_ino_t ino,
 		return;
 	}
 	atomic_store_explicit(&session->last_negative, mono_ns(),
-			      memory_order_relaxed);
+	                      memory_order_relaxed);
 	none.entry_timeout = KEEP_NEGATIVE;
 	fuse_reply_entry(req, &none);
 }
@@ -203,7 +203,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
-	struct fs_entry entry = { 0 };
+	struct fs_entry entry = {0};
 	int err;
 
 	if (strcmp(name, ".") == 0) { /* NFS wants a node by its number */
@@ -211,7 +211,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 		entry.node = parent;
 	} else {
 		err = fs_lookup(session->fs, parent, name, session->snapdir,
-				&entry);
+		                &entry);
 	}
 	if (err < 0)
 		lookup_failed(req, parent, ino, err);
@@ -223,31 +223,30 @@ static void handle_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
 {
 	struct session *session = request_session(req);
 
-	known_forget(session->known, session_node(session, ino), count);
+	node_forget(session, session_node(session, ino), count);
 	fuse_reply_none(req);
 }
 
 static void handle_forget_multi(fuse_req_t req, size_t count,
-				struct fuse_forget_data *forgets)
+                                struct fuse_forget_data *forgets)
 {
 	struct session *session = request_session(req);
 
 	for (size_t i = 0; i < count; i++)
-		known_forget(session->known,
-			     session_node(session, forgets[i].ino),
-			     forgets[i].nlookup);
+		node_forget(session, session_node(session, forgets[i].ino),
+		            forgets[i].nlookup);
 	fuse_reply_none(req);
 }
 
 static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
-			   struct fuse_file_info *fi)
+                           struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
-	struct late late = { .req = req, .kind = LATE_ATTR, .ino = ino };
+	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
 
 	late.what = "get attributes of";
-	late.err = fs_getattr(session->fs, session_node(session, ino),
-			      &late.st);
+	late.err =
+	        fs_getattr(session->fs, session_node(session, ino), &late.st);
 	reply_late(&late);
 }
 
@@ -257,14 +256,14 @@ static unsigned attr_set(const struct session *session, int to_set)
 		int fuse;
 		unsigned fs;
 	} flags[] = {
-		{ FUSE_SET_ATTR_MODE, FS_SET_MODE },
-		{ FUSE_SET_ATTR_UID, FS_SET_UID },
-		{ FUSE_SET_ATTR_GID, FS_SET_GID },
-		{ FUSE_SET_ATTR_SIZE, FS_SET_SIZE },
-		{ FUSE_SET_ATTR_ATIME, FS_SET_ATIME },
-		{ FUSE_SET_ATTR_MTIME, FS_SET_MTIME },
-		{ FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW },
-		{ FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW },
+	        {FUSE_SET_ATTR_MODE, FS_SET_MODE},
+	        {FUSE_SET_ATTR_UID, FS_SET_UID},
+	        {FUSE_SET_ATTR_GID, FS_SET_GID},
+	        {FUSE_SET_ATTR_SIZE, FS_SET_SIZE},
+	        {FUSE_SET_ATTR_ATIME, FS_SET_ATIME},
+	        {FUSE_SET_ATTR_MTIME, FS_SET_MTIME},
+	        {FUSE_SET_ATTR_ATIME_NOW, FS_SET_ATIME_NOW},
+	        {FUSE_SET_ATTR_MTIME_NOW, FS_SET_MTIME_NOW},
 	};
 	unsigned set = 0;
 
@@ -280,13 +279,19 @@ static unsigned attr_set(const struct session *session, int to_set)
 }
 
 static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
-			   int to_set, struct fuse_file_info *fi)
+                           int to_set, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = { .req = req, .kind = LATE_ATTR, .ino = ino };
+	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
 	unsigned set = attr_set(session, to_set);
+	struct stat st;
 
+	if ((set & (FS_SET_SIZE | FS_SET_KILL_PRIV)) ==
+	            (FS_SET_SIZE | FS_SET_KILL_PRIV) &&
+	    fs_getattr(session->fs, node, &st) == 0 &&
+	    request_kills_sgid(req, &st))
+		set |= FS_SET_KILL_SGID;
 	late.what = "set attributes of";
 	late.err = fs_setattr(session->fs, node, set, attr, &late.st);
 	if (set & FS_SET_SIZE)
@@ -320,8 +325,8 @@ static void handle_statfs(fuse_req_t req, fuse_ino_t ino)
 }
 
 static void handle_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
-			 void *arg, struct fuse_file_info *fi, unsigned flags,
-			 const void *in, size_t in_size, size_t out_size)
+                         void *arg, struct fuse_file_info *fi, unsigned flags,
+                         const void *in, size_t in_size, size_t out_size)
 {
 	fuse_reply_err(req, ENOTTY);
 }
@@ -329,7 +334,7 @@ static void handle_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd,
 /* ---- Extended attributes ------------------------------------------------ */
 
 static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-			    const char *value, size_t size, int flags)
+                            const char *value, size_t size, int flags)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
@@ -346,14 +351,14 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		if (err == 0 && (st.st_mode & S_ISGID)) {
 			st.st_mode &= ~(mode_t)S_ISGID;
 			err = fs_setattr(session->fs, node, FS_SET_MODE, &st,
-					 &st);
+			                 &st);
 		}
 	}
 	reply_result(req, "set an attribute of", ino, err);
 }
 
 static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
-			size_t size, ssize_t len)
+                        size_t size, ssize_t len)
 {
 	if (len < 0)
 		reply_result(req, "get an attribute of", ino, (int)len);
@@ -364,7 +369,7 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
 }
 
 static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
-			    size_t size)
+                            size_t size)
 {
 	struct session *session = request_session(req);
 	_cleanup_free_ char *value = NULL;
@@ -372,9 +377,9 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 
 	size = MIN(size, (size_t)XATTR_SIZE_MAX);
 	value = malloc(size + 1);
-	len = value ? fs_getxattr(session->fs, session_node(session, ino),
-				  name, value, size) :
-		      -ENOMEM;
+	len = value ? fs_getxattr(session->fs, session_node(session, ino), name,
+	                          value, size)
+	            : -ENOMEM;
 	reply_xattr(req, ino, value, size, len);
 }
 
@@ -386,20 +391,19 @@ static void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	size = MIN(size, (size_t)XATTR_LIST_MAX);
 	list = malloc(size + 1);
-	len = list ? fs_listxattr(session->fs, session_node(session, ino),
-				  list, size) :
-		     -ENOMEM;
+	len = list ? fs_listxattr(session->fs, session_node(session, ino), list,
+	                          size)
+	           : -ENOMEM;
 	reply_xattr(req, ino, list, size, len);
 }
 
-static void handle_removexattr(fuse_req_t req, fuse_ino_t ino,
-			       const char *name)
+static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 
-	reply_result(req, "remove an attribute of", ino,
-		     fs_removexattr(session->fs, session_node(session, ino),
-				    name));
+	reply_result(
+	        req, "remove an attribute of", ino,
+	        fs_removexattr(session->fs, session_node(session, ino), name));
 }
 
 /*
@@ -408,38 +412,39 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino,
  * permissions) and the locks (the kernel keeps its own).
  */
 const struct fuse_lowlevel_ops handlers = {
-	.init = handle_init,
-	.lookup = handle_lookup,
-	.forget = handle_forget,
-	.forget_multi = handle_forget_multi,
-	.getattr = handle_getattr,
-	.setattr = handle_setattr,
-	.readlink = handle_readlink,
-	.mknod = handle_mknod,
-	.mkdir = handle_mkdir,
-	.unlink = handle_unlink,
-	.rmdir = handle_rmdir,
-	.symlink = handle_symlink,
-	.rename = handle_rename,
-	.link = handle_link,
-	.open = handle_open,
-	.read = handle_read,
-	.write = handle_write,
-	.release = handle_release,
-	.fsync = handle_fsync,
-	.opendir = handle_opendir,
-	.readdir = handle_readdir,
-	.readdirplus = handle_readdirplus,
-	.fsyncdir = handle_fsync,
-	.statfs = handle_statfs,
-	.setxattr = handle_setxattr,
-	.getxattr = handle_getxattr,
-	.listxattr = handle_listxattr,
-	.removexattr = handle_removexattr,
-	.create = handle_create,
-	.ioctl = handle_ioctl,
-	.fallocate = handle_fallocate,
-	.copy_file_range = handle_copy_file_range,
-	.lseek = handle_lseek,
+        .init = handle_init,
+        .lookup = handle_lookup,
+        .forget = handle_forget,
+        .forget_multi = handle_forget_multi,
+        .getattr = handle_getattr,
+        .setattr = handle_setattr,
+        .readlink = handle_readlink,
+        .mknod = handle_mknod,
+        .mkdir = handle_mkdir,
+        .unlink = handle_unlink,
+        .rmdir = handle_rmdir,
+        .symlink = handle_symlink,
+        .rename = handle_rename,
+        .link = handle_link,
+        .open = handle_open,
+        .read = handle_read,
+        .write = handle_write,
+        .release = handle_release,
+        .fsync = handle_fsync,
+        .opendir = handle_opendir,
+        .readdir = handle_readdir,
+        .releasedir = handle_release,
+        .readdirplus = handle_readdirplus,
+        .fsyncdir = handle_fsync,
+        .statfs = handle_statfs,
+        .setxattr = handle_setxattr,
+        .getxattr = handle_getxattr,
+        .listxattr = handle_listxattr,
+        .removexattr = handle_removexattr,
+        .create = handle_create,
+        .ioctl = handle_ioctl,
+        .fallocate = handle_fallocate,
+        .copy_file_range = handle_copy_file_range,
+        .lseek = handle_lseek,
 };
 const size_t handlers_size = sizeof(handlers);

@@ -3,6 +3,7 @@
 #include "handlers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 
 #include "util.h"
 
@@ -16,14 +17,20 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
+	int err = node_open(session, node, O_RDONLY);
 
+	if (err < 0) {
+		reply_result(req, "open", ino, err);
+		return;
+	}
 	/* The kernel keeps the entries until they or an announcement change. */
 	if (!lists_states(node) && !session_shares(session, NODE_STATE(node))) {
 		known_mark_cached(session->known, node);
 		fi->cache_readdir = 1;
 		fi->keep_cache = 1;
 	}
-	fuse_reply_open(req, fi);
+	if (fuse_reply_open(req, fi) != 0)
+		node_close(session, node);
 }
 
 /* An answer to readdir or readdirplus in the making. */
@@ -47,13 +54,13 @@ static bool is_dots(const char *name)
 }
 
 static int add_entry(void *arg, const char *name, const struct fs_entry *entry,
-		     off_t cookie)
+                     off_t cookie)
 {
 	struct listing_reply *reply = arg;
 	struct stat st = attr_param(reply->session, &entry->st);
-	size_t need = fuse_add_direntry(reply->req, reply->data + reply->used,
-					reply->size - reply->used, name, &st,
-					cookie);
+	size_t need =
+	        fuse_add_direntry(reply->req, reply->data + reply->used,
+	                          reply->size - reply->used, name, &st, cookie);
 
 	if (need > reply->size - reply->used)
 		return 1;
@@ -62,15 +69,15 @@ static int add_entry(void *arg, const char *name, const struct fs_entry *entry,
 }
 
 static int add_entry_plus(void *arg, const char *name,
-			  const struct fs_entry *entry, off_t cookie)
+                          const struct fs_entry *entry, off_t cookie)
 {
 	struct listing_reply *reply = arg;
 	size_t room = reply->size - reply->used;
 	struct fuse_entry_param param =
-		entry_param(reply->session, reply->dir, entry);
-	size_t need = fuse_add_direntry_plus(reply->req,
-					     reply->data + reply->used, room,
-					     name, &param, cookie);
+	        entry_param(reply->session, reply->dir, entry);
+	size_t need =
+	        fuse_add_direntry_plus(reply->req, reply->data + reply->used,
+	                               room, name, &param, cookie);
 
 	if (need > room)
 		return 1;
@@ -88,35 +95,34 @@ static int add_entry_plus(void *arg, const char *name,
 static void take_back(struct listing_reply *reply)
 {
 	for (size_t i = 0; i < reply->count; i++)
-		known_forget(reply->session->known, reply->nodes[i], 1);
+		node_forget(reply->session, reply->nodes[i], 1);
 }
 
 /* The least that an entry takes in an answer of each kind. */
 enum { ENTRY_MIN = 24, ENTRY_PLUS_MIN = 152, LISTING_MAX = 1 << 20 };
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		 bool plus)
+                 bool plus)
 {
 	struct session *session = request_session(req);
 	struct listing_reply reply = {
-		.req = req,
-		.session = session,
-		.dir = session_node(session, ino),
-		.plus = plus,
-		.size = MIN(size, (size_t)LISTING_MAX),
+	        .req = req,
+	        .session = session,
+	        .dir = session_node(session, ino),
+	        .plus = plus,
+	        .size = MIN(size, (size_t)LISTING_MAX),
 	};
 	_cleanup_free_ char *data = malloc(reply.size);
-	_cleanup_free_ node_t *nodes =
-		calloc(plus ? reply.size / ENTRY_PLUS_MIN + 1 : 1,
-		       sizeof(node_t));
+	_cleanup_free_ node_t *nodes = calloc(
+	        plus ? reply.size / ENTRY_PLUS_MIN + 1 : 1, sizeof(node_t));
 	int err = -ENOMEM;
 
 	reply.data = data;
 	reply.nodes = nodes;
 	if (data && nodes)
 		err = fs_readdir(session->fs, reply.dir, off, plus,
-				 session->snapdir,
-				 plus ? add_entry_plus : add_entry, &reply);
+		                 session->snapdir,
+		                 plus ? add_entry_plus : add_entry, &reply);
 	/* What was found before an error is told first. */
 	if (err >= 0)
 		err = reply.err;
@@ -129,13 +135,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 void handle_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		    struct fuse_file_info *fi)
+                    struct fuse_file_info *fi)
 {
 	list(req, ino, size, off, false);
 }
 
 void handle_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-			struct fuse_file_info *fi)
+                        struct fuse_file_info *fi)
 {
 	list(req, ino, size, off, true);
 }
@@ -143,14 +149,14 @@ void handle_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 /* ---- Making ------------------------------------------------------------- */
 
 static void make(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
-		 dev_t rdev, const char *target)
+                 dev_t rdev, const char *target)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
 	struct fs_cred cred = request_cred(req);
 	struct fs_entry entry;
 	int err = fs_make(session->fs, parent, name, mode, rdev, target, &cred,
-			  &entry);
+	                  &entry);
 
 	if (err < 0)
 		reply_result(req, "make a name in", ino, err);
@@ -159,31 +165,31 @@ static void make(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
 }
 
 void handle_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
-		  mode_t mode, dev_t rdev)
+                  mode_t mode, dev_t rdev)
 {
 	make(req, parent, name, mode, rdev, NULL);
 }
 
 void handle_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name,
-		  mode_t mode)
+                  mode_t mode)
 {
 	make(req, parent, name, S_IFDIR | (mode & ~(mode_t)S_IFMT), 0, NULL);
 }
 
 void handle_symlink(fuse_req_t req, const char *target, fuse_ino_t parent,
-		    const char *name)
+                    const char *name)
 {
 	make(req, parent, name, S_IFLNK | 0777, 0, target);
 }
 
 void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
-		 const char *name)
+                 const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
 	struct fs_entry entry;
-	int err = fs_link(session->fs, session_node(session, ino), parent,
-			  name, &entry);
+	int err = fs_link(session->fs, session_node(session, ino), parent, name,
+	                  &entry);
 
 	if (err < 0)
 		reply_result(req, "link", ino, err);
@@ -197,18 +203,18 @@ void handle_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct session *session = request_session(req);
 
-	reply_result(req, "unlink a name in", parent,
-		     fs_unlink(session->fs, session_node(session, parent),
-			       name));
+	reply_result(
+	        req, "unlink a name in", parent,
+	        fs_unlink(session->fs, session_node(session, parent), name));
 }
 
 /* The answer to a change of states waits for what it makes others forget. */
 static void reply_announced(fuse_req_t req, fuse_ino_t ino,
-			    void (*announce)(struct session *session,
-					     const struct announcement *a))
+                            void (*announce)(struct session *session,
+                                             const struct announcement *a))
 {
-	struct late late = { .req = req, .kind = LATE_RESULT, .ino = ino };
-	struct announcement announcement = { .run = late_run };
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct announcement announcement = {.run = late_run};
 
 	announcement.arg = late_create(&late);
 	if (announcement.arg)
@@ -217,12 +223,64 @@ static void reply_announced(fuse_req_t req, fuse_ino_t ino,
 		reply_late(&late);
 }
 
+/* rmdir=always: what only this fork holds goes with it. */
+static int delete_fork(struct session *session, const char *name)
+{
+	struct forest *forest = fs_forest(session->fs);
+	struct state *fork;
+	int err;
+
+	store_lock(forest_store(forest));
+	err = state_find(forest, 0, name, &fork);
+	if (err == 0)
+		err = state_delete(forest, fork, false);
+	store_unlock(forest_store(forest));
+	return err;
+}
+
+/*
+ * A directory that is about to lose its name stays, empty, for those who work
+ * in it or have it open only as a path, until their kernels forget it.
+ * 0: there is no directory of this name.
+ */
+static node_t hold_dir(struct session *session, node_t parent, const char *name)
+{
+	struct fs_entry entry;
+
+	if (lists_states(parent) ||
+	    fs_lookup(session->fs, parent, name, SNAPDIR_DISABLED, &entry) ||
+	    !S_ISDIR(entry.st.st_mode))
+		return 0;
+	for (struct session *s = session->mounts->first; s; s = s->next) {
+		if (fs_open(session->fs, entry.node, O_RDONLY))
+			return 0;
+		if (!known_hold(s->known, entry.node))
+			fs_release(session->fs, entry.node);
+	}
+	return entry.node;
+}
+
+/* It has its name still. */
+static void let_go_dir(struct session *session, node_t node)
+{
+	for (struct session *s = session->mounts->first; node && s;
+	     s = s->next) {
+		if (known_let_go(s->known, node))
+			fs_release(session->fs, node);
+	}
+}
+
 void handle_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
+	node_t held = hold_dir(session, parent, name);
 	int err = fs_rmdir(session->fs, parent, name);
 
+	if (err < 0)
+		let_go_dir(session, held);
+	if (err == -ENOTEMPTY && parent == NODE_ROOT && session->rmdir_always)
+		err = delete_fork(session, name);
 	if (err == 0 && lists_states(parent))
 		reply_announced(req, parent_ino, announce_gone);
 	else
@@ -230,14 +288,16 @@ void handle_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 }
 
 void handle_rename(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
-		   fuse_ino_t new_parent, const char *new_name, unsigned flags)
+                   fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
-	int err = fs_rename(session->fs, parent, name,
-			    session_node(session, new_parent), new_name,
-			    flags);
+	node_t into = session_node(session, new_parent);
+	node_t held = flags ? 0 : hold_dir(session, into, new_name);
+	int err = fs_rename(session->fs, parent, name, into, new_name, flags);
 
+	if (err < 0)
+		let_go_dir(session, held);
 	if (err == 0 && lists_states(parent))
 		reply_announced(req, parent_ino, announce_links);
 	else

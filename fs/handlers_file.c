@@ -7,8 +7,7 @@
 
 #include "util.h"
 
-void open_flags(struct session *session, node_t node,
-		struct fuse_file_info *fi)
+void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 {
 	fi->keep_cache = 0;
 	fi->direct_io = 0;
@@ -22,12 +21,11 @@ void open_flags(struct session *session, node_t node,
 #endif
 }
 
-/* Open it, and remember that the kernel has it open. */
-static int node_open(struct session *session, node_t node, int flags)
+int node_open(struct session *session, node_t node, int flags)
 {
-	int err = fs_open(session->fs, node,
-			  flags & ~(O_CREAT | O_EXCL | O_NOCTTY |
-				    WIRE_KILL_PRIV));
+	int err = fs_open(
+	        session->fs, node,
+	        flags & ~(O_CREAT | O_EXCL | O_NOCTTY | WIRE_KILL_PRIV));
 
 	if (err < 0)
 		return err;
@@ -37,18 +35,62 @@ static int node_open(struct session *session, node_t node, int flags)
 	return err;
 }
 
-static void node_close(struct session *session, node_t node)
+void node_close(struct session *session, node_t node)
 {
 	if (known_close(session->known, node))
 		fs_release(session->fs, node);
 }
 
-static bool has_ids(struct session *session, node_t node)
+void node_forget(struct session *session, node_t node, uint64_t count)
 {
+	if (known_forget(session->known, node, count))
+		fs_release(session->fs, node);
+}
+
+/* Whether the caller is a member of the group; no, if that cannot be told. */
+static bool is_member(fuse_req_t req, gid_t gid)
+{
+	_cleanup_free_ gid_t *groups = NULL;
+	int count;
+
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	count = fuse_req_getgroups(req, 0, NULL);
+	if (count <= 0)
+		return false;
+	groups = calloc((size_t)count, sizeof(*groups));
+	if (!groups)
+		return false;
+	count = MIN(count, fuse_req_getgroups(req, count, groups));
+	for (int i = 0; i < count; i++) {
+		if (groups[i] == gid)
+			return true;
+	}
+	return false;
+}
+
+bool request_kills_sgid(fuse_req_t req, const struct stat *st)
+{
+	return (st->st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
+	       !is_member(req, st->st_gid);
+}
+
+/* The suid and sgid of a file that is about to be changed. */
+struct ids {
+	bool any;
+	bool foreign; /* see request_kills_sgid() */
+};
+
+static struct ids ids_of(fuse_req_t req, node_t node)
+{
+	struct ids ids = {0};
 	struct stat st;
 
-	return fs_getattr(session->fs, node, &st) == 0 &&
-	       (st.st_mode & (S_ISUID | S_ISGID));
+	if (fs_getattr(request_session(req)->fs, node, &st) < 0)
+		return ids;
+	ids.any = st.st_mode & (S_ISUID | S_ISGID);
+	ids.foreign = request_kills_sgid(req, &st);
+	return ids;
 }
 
 /*
@@ -56,33 +98,41 @@ static bool has_ids(struct session *session, node_t node)
  * make it forget attributes alone waits for nothing, so that it may be done
  * here, before the answer.
  */
-static void ids_killed(struct session *session, node_t node)
+static int ids_killed(struct session *session, node_t node,
+                      const struct ids *ids)
 {
-	wire_inval_inode(session->fd, session_ino(session, node), false);
+	struct stat st = {0};
+	int err = 0;
+
+	if (ids->foreign)
+		err = fs_setattr(session->fs, node, FS_SET_KILL_SGID, &st, &st);
+	if (ids->any)
+		wire_inval_inode(session->fd, session_ino(session, node),
+		                 false);
+	return err;
 }
 
-static int truncate_kills(struct session *session, node_t node)
+static int truncate_kills(fuse_req_t req, node_t node)
 {
-	struct stat st = { 0 };
-	bool had_ids = has_ids(session, node);
+	struct session *session = request_session(req);
+	struct ids ids = ids_of(req, node);
+	struct stat st = {0};
 	int err = fs_setattr(session->fs, node, FS_SET_KILL_PRIV, &st, &st);
 
-	if (err == 0 && had_ids)
-		ids_killed(session, node);
-	return err;
+	return err < 0 ? err : ids_killed(session, node, &ids);
 }
 
 void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = { .req = req, .kind = LATE_OPEN, .ino = ino };
+	struct late late = {.req = req, .kind = LATE_OPEN, .ino = ino};
 	int err = node_open(session, node, fi->flags);
 
 	if (err == 0) {
 		if ((fi->flags & O_TRUNC) &&
 		    request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
-			err = truncate_kills(session, node);
+			err = truncate_kills(req, node);
 		if (err < 0)
 			node_close(session, node);
 	}
@@ -103,8 +153,8 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
  * quicker than this one's kernel knows.
  */
 static int make_file(struct session *session, node_t parent, const char *name,
-		     mode_t mode, const struct fs_cred *cred, int flags,
-		     struct fs_entry *ret_entry)
+                     mode_t mode, const struct fs_cred *cred, int flags,
+                     struct fs_entry *ret_entry)
 {
 	int err;
 
@@ -118,11 +168,11 @@ static int make_file(struct session *session, node_t parent, const char *name,
 		return err;
 	}
 	err = fs_make(session->fs, parent, name,
-		      S_IFREG | (mode & ~(mode_t)S_IFMT), 0, NULL, cred,
-		      ret_entry);
+	              S_IFREG | (mode & ~(mode_t)S_IFMT), 0, NULL, cred,
+	              ret_entry);
 	if (err == -EEXIST && !(flags & O_EXCL)) {
 		err = fs_lookup(session->fs, parent, name, session->snapdir,
-				ret_entry);
+		                ret_entry);
 		if (err == 0 && !S_ISREG(ret_entry->st.st_mode))
 			err = -ESTALE; /* the kernel asks again */
 	}
@@ -132,7 +182,7 @@ static int make_file(struct session *session, node_t parent, const char *name,
 }
 
 void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
-		   mode_t mode, struct fuse_file_info *fi)
+                   mode_t mode, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
@@ -140,7 +190,7 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 	struct fuse_entry_param param;
 	struct fs_entry entry;
 	int err = make_file(session, parent, name, mode, &cred, fi->flags,
-			    &entry);
+	                    &entry);
 
 	if (err == 0) {
 		err = known_add(session->known, entry.node);
@@ -155,7 +205,7 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 	open_flags(session, entry.node, fi);
 	if (fuse_reply_create(req, &param, fi) != 0) {
 		node_close(session, entry.node);
-		known_forget(session->known, entry.node, 1);
+		node_forget(session, entry.node, 1);
 	}
 }
 
@@ -167,8 +217,17 @@ void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
+/*
+ * Whether the bytes go past the kernel's pages.  A mapping of a file that is
+ * open with O_DIRECT does not; but for it no owner of locks is told.
+ */
+static bool is_direct(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_DIRECT) && fi->lock_owner;
+}
+
 void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
-		 struct fuse_file_info *fi)
+                 struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
@@ -176,7 +235,8 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	int err;
 
 	/* Before it is read: a change after this makes it be forgotten. */
-	known_mark_cached(session->known, node);
+	if (!is_direct(fi))
+		known_mark_cached(session->known, node);
 	err = fs_read(session->fs, node, off, size, &data);
 	if (err < 0) {
 		reply_result(req, "read", ino, err);
@@ -191,7 +251,7 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
  * append is done at the true end, one at a time.
  */
 static int append(struct session *session, node_t node, const char *data,
-		  size_t size, unsigned flags)
+                  size_t size, unsigned flags)
 {
 	struct stat st;
 	int err;
@@ -200,33 +260,39 @@ static int append(struct session *session, node_t node, const char *data,
 	err = fs_getattr(session->fs, node, &st);
 	if (err == 0)
 		err = fs_write(session->fs, node, st.st_size, data, size,
-			       flags);
+		               flags);
 	pthread_mutex_unlock(&session->mounts->append);
 	return err;
 }
 
-void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data,
-		  size_t size, off_t off, struct fuse_file_info *fi)
+void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
+                  off_t off, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = { .req = req, .kind = LATE_WRITE, .ino = ino };
+	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino};
 	unsigned flags = 0;
-	bool had_ids = false;
+	struct ids ids = {0};
 
 	if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV)) {
 		flags = FS_WRITE_KILL_PRIV;
-		had_ids = has_ids(session, node);
+		ids = ids_of(req, node);
 	}
 	late.what = "write";
 	late.written = size;
+	/*
+	 * The kernel drops its pages before a direct write, and after one that
+	 * was waited for; not after one begun by io_submit(2) or io_uring, what
+	 * has been read meanwhile.
+	 */
+	late.direct = is_direct(fi);
 	if ((fi->flags & O_APPEND) && !fi->writepage &&
 	    session_shares(session, NODE_STATE(node)))
 		late.err = append(session, node, data, size, flags);
 	else
 		late.err = fs_write(session->fs, node, off, data, size, flags);
-	if (late.err == 0 && had_ids)
-		ids_killed(session, node);
+	if (late.err == 0)
+		late.err = ids_killed(session, node, &ids);
 	/*
 	 * A page of a mapping that is written back is locked meanwhile: its
 	 * answer must wait for nobody who may wait for it.
@@ -249,9 +315,9 @@ static void synced(void *arg, int err)
 }
 
 void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
-		  struct fuse_file_info *fi)
+                  struct fuse_file_info *fi)
 {
-	struct late late = { .req = req, .kind = LATE_RESULT, .ino = ino };
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
 	struct late *copy;
 
 	late.what = "sync";
@@ -266,40 +332,41 @@ void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
  * Nothing in these requests says whether the caller may keep suid and sgid;
  * root may.
  */
-static int kill_priv_of_others(fuse_req_t req, node_t node)
+static int kill_priv_of_others(fuse_req_t req, node_t node,
+                               const struct ids *ids)
 {
-	struct stat st = { 0 };
+	struct session *session = request_session(req);
+	struct stat st = {0};
+	int err;
 
 	if (fuse_req_ctx(req)->uid == 0)
 		return 0;
-	return fs_setattr(request_session(req)->fs, node, FS_SET_KILL_PRIV,
-			  &st, &st);
+	err = fs_setattr(session->fs, node, FS_SET_KILL_PRIV, &st, &st);
+	return err < 0 ? err : ids_killed(session, node, ids);
 }
 
 void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
-		      off_t len, struct fuse_file_info *fi)
+                      off_t len, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = { .req = req, .kind = LATE_RESULT, .ino = ino };
-	bool had_ids = has_ids(session, node);
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct ids ids = ids_of(req, node);
 
 	late.what = "allocate space in";
 	late.err = fs_fallocate(session->fs, node, mode, off, len);
 	if (late.err == 0)
-		late.err = kill_priv_of_others(req, node);
-	if (late.err == 0 && had_ids)
-		ids_killed(session, node);
+		late.err = kill_priv_of_others(req, node, &ids);
 	reply_changed(node, &late);
 }
 
 void handle_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
-		  struct fuse_file_info *fi)
+                  struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	off_t found;
 	int err = fs_seek(session->fs, session_node(session, ino), off, whence,
-			  &found);
+	                  &found);
 
 	if (err < 0)
 		reply_result(req, "seek in", ino, err);
@@ -308,24 +375,22 @@ void handle_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
 }
 
 void handle_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
-			    struct fuse_file_info *fi_in, fuse_ino_t ino_out,
-			    off_t off_out, struct fuse_file_info *fi_out,
-			    size_t len, int flags)
+                            struct fuse_file_info *fi_in, fuse_ino_t ino_out,
+                            off_t off_out, struct fuse_file_info *fi_out,
+                            size_t len, int flags)
 {
 	struct session *session = request_session(req);
 	node_t to = session_node(session, ino_out);
-	struct late late = { .req = req, .kind = LATE_WRITE, .ino = ino_out };
-	bool had_ids = has_ids(session, to);
+	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino_out};
+	struct ids ids = ids_of(req, to);
 	ssize_t n = fs_copy_range(session->fs, session_node(session, ino_in),
-				  off_in, to, off_out, len);
+	                          off_in, to, off_out, len);
 
 	late.what = "copy to";
 	if (n > 0)
-		late.err = kill_priv_of_others(req, to);
+		late.err = kill_priv_of_others(req, to, &ids);
 	else
 		late.err = (int)n;
 	late.written = n < 0 ? 0 : (size_t)n;
-	if (late.err == 0 && had_ids)
-		ids_killed(session, to);
 	reply_changed(to, &late);
 }

@@ -276,6 +276,8 @@ static int setattr_apply(struct vnode *v, unsigned set, const struct stat *to)
 
 	if (chown || (set & (FS_SET_SIZE | FS_SET_KILL_PRIV)))
 		err = vnode_kill_priv(v, chown || (set & FS_SET_KILL_PRIV));
+	if (set & FS_SET_KILL_SGID)
+		v->inode.mode &= ~(uint32_t)S_ISGID;
 	/* After that: a mode that is asked for in the same call stands. */
 	if (!err)
 		inode_set(&v->inode, set, to);

@@ -183,6 +183,11 @@ int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
  * store the inode.  -EAGAIN: there are more.
  */
 int ext_cut(struct vnode *v, uint64_t first, unsigned budget);
+/*
+ * The file takes the place of another: tell the store which chunks take the
+ * place of which, so that it may keep the new ones as deltas.
+ */
+void ext_hint(struct vnode *v, struct tree *tree, uint64_t ino);
 
 /* ---- Changing a file's bytes -------------------------------------------- */
 
@@ -219,7 +224,14 @@ struct open_node *open_find(struct fs *fs, node_t node);
 int open_add(struct fs *fs, node_t node, bool orphan);
 
 int orphan_add(struct vnode *v);
+/* Nothing is left of it to be freed; not an error if it was no orphan. */
 int orphan_del(struct vnode *v);
+int orphan_del_at(struct fs *fs, struct state *state, struct tree *tree,
+                  uint64_t ino);
+/* The first orphan of a tree from inode number `from` on. */
+bool orphan_first(struct tree *tree, uint64_t from, uint64_t *ret_ino);
+/* Whether TABLE_ORPHAN names the state. */
+int orphan_record(struct fs *fs, uint64_t state, bool there);
 /*
  * An inode lost its last name (nlink is 0): delete it, or keep it while it is
  * open.  Stores it.  -EAGAIN: orphan_finish() is to be called for the rest.

@@ -11,10 +11,11 @@
 #include "util.h"
 
 struct entry {
-	uint64_t ino;	  /* 0: free */
+	uint64_t ino;     /* 0: free */
 	uint64_t lookups; /* grows by one a revalidation: 32 bits overflow */
 	uint32_t opens;
 	bool cached;
+	bool held; /* one of the opens */
 };
 
 struct family { /* the nodes of one state */
@@ -154,7 +155,7 @@ static int entry_get(struct known *known, node_t node, struct entry **ret_entry)
 				return err;
 		}
 		entry = entry_place(*at, ino);
-		*entry = (struct entry){ .ino = ino };
+		*entry = (struct entry){.ino = ino};
 		(*at)->used++;
 	}
 	*ret_entry = entry;
@@ -188,13 +189,13 @@ static void entry_settle(struct known *known, node_t node, struct entry *entry)
 			hole = i;
 		}
 	}
-	family->places[hole] = (struct entry){ 0 };
+	family->places[hole] = (struct entry){0};
 	family->used--;
 	if (family->used == 0) {
 		*at = family->next;
 		family_free(family);
 	} else if (family->mask + 1 > PLACES_MIN &&
-		   family->used * 8 < family->mask + 1) {
+	           family->used * 8 < family->mask + 1) {
 		/* A table that stays too large does no harm. */
 		family_resize(family, (family->mask + 1) / 2);
 	}
@@ -213,17 +214,60 @@ int known_add(struct known *known, node_t node)
 	return err;
 }
 
-void known_forget(struct known *known, node_t node, uint64_t count)
+/* Take the hold away. */
+static bool entry_let_go(struct entry *entry)
+{
+	bool held = entry->held;
+
+	entry->held = false;
+	entry->opens -= held;
+	return held;
+}
+
+bool known_forget(struct known *known, node_t node, uint64_t count)
 {
 	struct entry *entry;
+	bool released = false;
 
 	pthread_mutex_lock(&known->lock);
 	entry = entry_look(known, node);
 	if (entry) {
 		entry->lookups -= MIN(count, entry->lookups);
+		released = !entry->lookups && entry_let_go(entry);
 		entry_settle(known, node, entry);
 	}
 	pthread_mutex_unlock(&known->lock);
+	return released;
+}
+
+bool known_hold(struct known *known, node_t node)
+{
+	struct entry *entry;
+	bool fresh;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	fresh = entry && entry->lookups && !entry->held;
+	if (fresh) {
+		entry->held = true;
+		entry->opens++;
+	}
+	pthread_mutex_unlock(&known->lock);
+	return fresh;
+}
+
+bool known_let_go(struct known *known, node_t node)
+{
+	struct entry *entry;
+	bool held;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	held = entry && entry_let_go(entry);
+	if (held)
+		entry_settle(known, node, entry);
+	pthread_mutex_unlock(&known->lock);
+	return held;
 }
 
 int known_open(struct known *known, node_t node)
@@ -282,7 +326,7 @@ bool known_take_cached(struct known *known, node_t node)
 }
 
 int known_list(struct known *known, uint64_t state, bool in_use,
-	       node_t **ret_nodes, size_t *ret_count)
+               node_t **ret_nodes, size_t *ret_count)
 {
 	struct family *family;
 	node_t *nodes = NULL;
@@ -311,8 +355,7 @@ int known_list(struct known *known, uint64_t state, bool in_use,
 	return 0;
 }
 
-int known_states(struct known *known, uint64_t **ret_states,
-		 size_t *ret_count)
+int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count)
 {
 	_cleanup_free_ uint64_t *states = NULL;
 	size_t count = 0, room = 0;
@@ -324,8 +367,8 @@ int known_states(struct known *known, uint64_t **ret_states,
 		     family = family->next) {
 			if (count == room) {
 				size_t more = room ? room * 2 : 16;
-				uint64_t *grown = realloc(
-					states, more * sizeof(*states));
+				uint64_t *grown =
+				        realloc(states, more * sizeof(*states));
 
 				if (!grown) {
 					err = -ENOMEM;
@@ -346,9 +389,9 @@ int known_states(struct known *known, uint64_t **ret_states,
 }
 
 void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),
-		     void *arg)
+                     void *arg)
 {
-	struct known gone = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct known gone = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 	pthread_mutex_lock(&known->lock);
 	memcpy(gone.buckets, known->buckets, sizeof(gone.buckets));

@@ -19,13 +19,21 @@ void known_destroy(struct known *known); /* takes NULL */
 
 /* One more look-up was (or is about to be) answered.  -ENOMEM. */
 int known_add(struct known *known, node_t node);
-/* The kernel forgot `count` look-ups. */
-void known_forget(struct known *known, node_t node, uint64_t count);
+/* The kernel forgot `count` look-ups; true: the hold on the node went, too. */
+bool known_forget(struct known *known, node_t node, uint64_t count);
 
 /* One more open file.  -ENOMEM. */
 int known_open(struct known *known, node_t node);
 /* One less; false: it was not open. */
 bool known_close(struct known *known, node_t node);
+
+/*
+ * A node that the kernel knows is held, which counts as an open, until it is
+ * forgotten or let go of.  known_hold: false if the kernel does not know it or
+ * it is held already; known_let_go: false if it was not held.
+ */
+bool known_hold(struct known *known, node_t node);
+bool known_let_go(struct known *known, node_t node);
 
 /* The kernel may have pages of the node from now on. */
 void known_mark_cached(struct known *known, node_t node);
@@ -37,14 +45,13 @@ bool known_take_cached(struct known *known, node_t node);
  * to be freed.  -ENOMEM.
  */
 int known_list(struct known *known, uint64_t state, bool in_use,
-	       node_t **ret_nodes, size_t *ret_count);
+               node_t **ret_nodes, size_t *ret_count);
 
 /* The states of which any node is known, likewise. */
-int known_states(struct known *known, uint64_t **ret_states,
-		 size_t *ret_count);
+int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count);
 
 /* Call fn once for each open of each node, and forget all of them. */
 void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),
-		     void *arg);
+                     void *arg);
 
 #endif

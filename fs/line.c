@@ -10,7 +10,7 @@
 
 int line_reader_init(struct line_reader *reader, int socket)
 {
-	*reader = (struct line_reader){ .socket = socket, .fd = -1 };
+	*reader = (struct line_reader){.socket = socket, .fd = -1};
 	reader->data = malloc(LINE_MAX_LEN);
 	return reader->data ? 0 : -ENOMEM;
 }
@@ -50,15 +50,15 @@ static int receive(struct line_reader *reader, int timeout_ms)
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(4 * sizeof(int))];
 	} control;
-	struct iovec iov = { reader->data + reader->len,
-			     LINE_MAX_LEN - reader->len };
+	struct iovec iov = {reader->data + reader->len,
+	                    LINE_MAX_LEN - reader->len};
 	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control),
+	        .msg_iov = &iov,
+	        .msg_iovlen = 1,
+	        .msg_control = &control,
+	        .msg_controllen = sizeof(control),
 	};
-	struct pollfd p = { reader->socket, POLLIN, 0 };
+	struct pollfd p = {reader->socket, POLLIN, 0};
 	ssize_t n;
 	int ready = poll(&p, 1, timeout_ms);
 
@@ -68,9 +68,9 @@ static int receive(struct line_reader *reader, int timeout_ms)
 		return -ETIMEDOUT;
 	n = recvmsg(reader->socket, &msg, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	if (n < 0)
-		return errno == EINTR || errno == EAGAIN ? 0 :
-		       errno == ECONNRESET		 ? -EPIPE :
-							   -errno;
+		return errno == EINTR || errno == EAGAIN ? 0
+		       : errno == ECONNRESET             ? -EPIPE
+		                                         : -errno;
 	take_descriptors(reader, &msg);
 	if (n == 0)
 		return -EPIPE;
@@ -79,18 +79,18 @@ static int receive(struct line_reader *reader, int timeout_ms)
 }
 
 int line_read(struct line_reader *reader, int timeout_ms, char **ret_line,
-	      size_t *ret_len)
+              size_t *ret_len)
 {
 	int64_t end = mono_ns() + (int64_t)timeout_ms * 1000000;
 	size_t seen = 0;
 
 	memmove(reader->data, reader->data + reader->taken,
-		reader->len - reader->taken);
+	        reader->len - reader->taken);
 	reader->len -= reader->taken;
 	reader->taken = 0;
 	for (;;) {
-		char *eol = memchr(reader->data + seen, '\n',
-				   reader->len - seen);
+		char *eol =
+		        memchr(reader->data + seen, '\n', reader->len - seen);
 		int64_t left = (end - mono_ns()) / 1000000;
 		int err;
 
@@ -117,9 +117,9 @@ static ssize_t send_part(int socket, const char *data, size_t len, int fd)
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)data, len };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	} control = {0};
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
 	if (fd >= 0) {
 		msg.msg_control = &control;
@@ -143,7 +143,7 @@ int line_write(int socket, json_t *object, int fd, int timeout_ms)
 		return -EMSGSIZE;
 	text[len++] = '\n'; /* in the place of the NUL */
 	for (size_t sent = 0; sent < len;) {
-		struct pollfd p = { socket, POLLOUT, 0 };
+		struct pollfd p = {socket, POLLOUT, 0};
 		ssize_t n = send_part(socket, text + sent, len - sent, fd);
 
 		if (n >= 0) {

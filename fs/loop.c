@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The threads that take a session's requests from the kernel and handle them:
- * one at first, another whenever a request comes and none is waiting for the
- * next, and never more than there are processors.
+ * The threads that take a session's requests from the kernel and handle them.
+ *
+ * One is best as long as it keeps up: of several that wait, the kernel wakes
+ * the one that has slept longest, on another processor.  So a second and third
+ * are started only when all there are have been busy with one request for a
+ * tick, or requests have been waiting for some; never more than there are
+ * processors.  They go again when there has been no need for a while.
+ *
+ * The thread that calls loop_run() watches over this, in ticks, as long as
+ * there are requests, and sleeps when there are none.
  */
 #define FUSE_USE_VERSION 312
 #include "session.h"
@@ -10,44 +17,68 @@
 #include <errno.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
+#include <poll.h>
+#include <signal.h>
 
 #include "util.h"
 
-enum { WORKERS_MAX = 64 };
-
-struct loop;
+enum {
+	WORKERS_MAX = 64,
+	TICK_NS = 1000000,
+	WAITING_TICKS = 3, /* requests have waited so long: start a thread */
+	CALM_TICKS = 50,   /* one was idle so long: end a thread */
+	LOOK_TICKS = 10,   /* between looks at the whole machine */
+	IDLE_TICKS = 20,   /* no request for so long: no more ticks */
+	KICK = SIGUSR1,    /* makes a thread return from reading */
+};
 
 struct worker {
 	struct loop *loop;
 	pthread_t thread;
 	struct fuse_buf buf;
-	bool live; /* guarded by the loop's lock; may be cancelled */
+	/* Counts the beginnings and ends of requests: odd while busy. */
+	atomic_ulong steps;
+	unsigned long seen; /* steps at the last tick */
+	bool live;          /* guarded by the loop's lock, as the next */
+	bool ended;         /* to be joined */
 };
 
 struct loop {
 	struct session *session;
-	atomic_uint idle; /* workers waiting for a request */
 	unsigned limit;
+	atomic_bool ticking;
 	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t ended;
+	pthread_cond_t wake;  /* for the watcher */
 	unsigned live;
-	unsigned started;
+	unsigned surplus; /* of them, how many are to end */
 	bool stopping;
+	/* the watcher's own, in ticks */
+	unsigned ticks, waiting, calm, idle;
 	struct worker workers[WORKERS_MAX];
 };
 
+static void kicked(int signal)
+{
+}
+
 int loop_create(struct session *session, struct loop **ret_loop)
 {
+	struct sigaction action = {.sa_handler = kicked}; /* no SA_RESTART */
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	struct loop *loop = calloc(1, sizeof(*loop));
+	pthread_condattr_t attr;
 
 	if (!loop)
 		return -ENOMEM;
 	loop->session = session;
 	loop->limit = processors < 1 ? 1 : (unsigned)processors;
 	loop->limit = MIN(loop->limit, (unsigned)WORKERS_MAX);
+	sigaction(KICK, &action, NULL);
 	pthread_mutex_init(&loop->lock, NULL);
-	pthread_cond_init(&loop->ended, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&loop->wake, &attr);
+	pthread_condattr_destroy(&attr);
 	*ret_loop = loop;
 	return 0;
 }
@@ -56,45 +87,48 @@ void loop_destroy(struct loop *loop)
 {
 	if (!loop)
 		return;
-	pthread_cond_destroy(&loop->ended);
+	pthread_cond_destroy(&loop->wake);
 	pthread_mutex_destroy(&loop->lock);
 	free(loop);
 }
 
-static int loop_grow(struct loop *loop);
+/* ---- Workers ------------------------------------------------------------ */
 
-static bool is_forget(const struct fuse_in_header *in)
+static void start_ticking(struct loop *loop)
 {
-	return in->opcode == FUSE_FORGET || in->opcode == FUSE_BATCH_FORGET;
+	pthread_mutex_lock(&loop->lock);
+	atomic_store(&loop->ticking, true);
+	pthread_cond_signal(&loop->wake);
+	pthread_mutex_unlock(&loop->lock);
 }
 
-static void handle(struct loop *loop, struct fuse_buf *buf, size_t room)
+static void handle(struct worker *worker, size_t room)
 {
-	struct session *session = loop->session;
-	unsigned idle = atomic_fetch_sub(&loop->idle, 1) - 1;
+	struct session *session = worker->loop->session;
+	struct fuse_buf *buf = &worker->buf;
 
-	/* Forgetting comes in bursts and is done in no time. */
-	if (idle == 0 && !is_forget(buf->mem))
-		loop_grow(loop);
+	atomic_fetch_add(&worker->steps, 1);
+	if (!atomic_load(&worker->loop->ticking))
+		start_ticking(worker->loop);
 	pthread_rwlock_rdlock(&session->mounts->policy);
 	wire_adapt(&session->wire, buf->mem, &buf->size, room);
-	fuse_session_process_buf(session->fuse, buf);
+	if (!statx_answer(session, buf->mem, buf->size))
+		fuse_session_process_buf(session->fuse, buf);
 	pthread_rwlock_unlock(&session->mounts->policy);
-	atomic_fetch_add(&loop->idle, 1);
+	atomic_fetch_add(&worker->steps, 1);
 }
 
-/* Of a worker that ends, whether by itself or cancelled. */
-static void worker_end(void *arg)
+/* Whether this worker is one too many. */
+static bool is_surplus(struct loop *loop)
 {
-	struct worker *worker = arg;
-	struct loop *loop = worker->loop;
+	bool surplus;
 
-	free(worker->buf.mem);
 	pthread_mutex_lock(&loop->lock);
-	worker->live = false;
-	loop->live--;
-	pthread_cond_signal(&loop->ended);
+	surplus = loop->surplus > 0 && loop->live > 1;
+	if (surplus)
+		loop->surplus--;
 	pthread_mutex_unlock(&loop->lock);
+	return surplus;
 }
 
 static void *worker_main(void *arg)
@@ -102,66 +136,181 @@ static void *worker_main(void *arg)
 	struct worker *worker = arg;
 	struct loop *loop = worker->loop;
 	struct fuse_session *fuse = loop->session->fuse;
-	int state;
 
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_cleanup_push(worker_end, worker);
 	while (!fuse_session_exited(fuse)) {
 		int n = fuse_session_receive_buf(fuse, &worker->buf);
 
+		if (n == -EINTR && is_surplus(loop))
+			break;
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
-		if (n <= 0)
+		if (n <= 0) {
+			fuse_session_exit(fuse);
 			break;
+		}
 		/*
 		 * A rewritten request may grow by eight bytes; only a write is
 		 * as long as the buffer, and that is not rewritten.
 		 */
-		handle(loop, &worker->buf, (size_t)n + 8);
+		handle(worker, (size_t)n + 8);
 	}
-	fuse_session_exit(fuse);
-	pthread_cleanup_pop(1);
+	free(worker->buf.mem);
+	worker->buf = (struct fuse_buf){0};
+	pthread_mutex_lock(&loop->lock);
+	worker->live = false;
+	worker->ended = true;
+	loop->live--;
+	pthread_cond_signal(&loop->wake);
+	pthread_mutex_unlock(&loop->lock);
 	return NULL;
 }
 
-static int loop_grow(struct loop *loop)
-{
-	struct worker *worker;
-	int err = 0;
+/* ---- The watcher (lock held) -------------------------------------------- */
 
-	pthread_mutex_lock(&loop->lock);
-	if (loop->stopping || loop->started == loop->limit)
-		goto out;
-	worker = &loop->workers[loop->started];
+static int start_worker(struct loop *loop)
+{
+	struct worker *worker = loop->workers;
+	int err;
+
+	while (worker->live)
+		worker++;
+	if (worker->ended)
+		pthread_join(worker->thread, NULL);
+	worker->ended = false;
 	worker->loop = loop;
-	atomic_fetch_add(&loop->idle, 1);
+	worker->seen = atomic_load(&worker->steps);
 	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
-	if (err == 0) {
-		worker->live = true;
-		loop->live++;
-		loop->started++;
-	} else {
-		atomic_fetch_sub(&loop->idle, 1);
+	if (err < 0)
+		return err;
+	worker->live = true;
+	loop->live++;
+	return 0;
+}
+
+static void kick_workers(struct loop *loop, bool idle_only)
+{
+	for (unsigned i = loop->limit; i-- > 0;) {
+		struct worker *worker = &loop->workers[i];
+
+		if (!worker->live ||
+		    (idle_only && (atomic_load(&worker->steps) & 1)))
+			continue;
+		pthread_kill(worker->thread, KICK);
+		if (idle_only)
+			return;
 	}
-out:
-	pthread_mutex_unlock(&loop->lock);
-	return err;
+}
+
+static bool requests_wait(const struct loop *loop)
+{
+	struct pollfd p = {loop->session->fd, POLLIN, 0};
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
+}
+
+/* What the workers did since the last tick. */
+struct activity {
+	bool any;   /* something */
+	bool stuck; /* all are busy with the same request as then */
+	bool all_busy;
+};
+
+static struct activity look(struct loop *loop)
+{
+	struct activity a = {.stuck = true, .all_busy = true};
+
+	for (unsigned i = 0; i < loop->limit; i++) {
+		struct worker *worker = &loop->workers[i];
+		unsigned long steps;
+
+		if (!worker->live)
+			continue;
+		steps = atomic_load(&worker->steps);
+		a.any |= steps != worker->seen || (steps & 1);
+		a.stuck &= steps == worker->seen && (steps & 1);
+		a.all_busy &= steps & 1;
+		worker->seen = steps;
+	}
+	return a;
+}
+
+static void tick(struct loop *loop)
+{
+	struct activity a = look(loop);
+	bool wait = a.all_busy && requests_wait(loop);
+
+	if (loop->ticks++ % LOOK_TICKS == 0)
+		eager_look_around(&loop->session->eager);
+	loop->idle = a.any ? 0 : loop->idle + 1;
+	loop->waiting = wait ? loop->waiting + 1 : 0;
+	loop->calm = wait ? 0 : loop->calm + 1;
+	if (loop->live < loop->limit &&
+	    ((a.stuck && wait) || loop->waiting >= WAITING_TICKS)) {
+		loop->surplus = loop->waiting = loop->calm = 0;
+		if (start_worker(loop) < 0)
+			log_warning("cannot start another thread for requests");
+	}
+	if (loop->calm >= CALM_TICKS && loop->live > 1) {
+		loop->surplus = 1;
+		loop->calm = 0;
+	}
+	/* One that was about to read has not noticed: again. */
+	if (loop->surplus)
+		kick_workers(loop, true);
+}
+
+static void wait_for_tick(struct loop *loop)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	ts.tv_nsec += TICK_NS;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	pthread_cond_timedwait(&loop->wake, &loop->lock, &ts);
+}
+
+/* Sleep until a request comes, if none came since the last look. */
+static void wait_for_request(struct loop *loop)
+{
+	atomic_store(&loop->ticking, false);
+	if (look(loop).any) {
+		atomic_store(&loop->ticking, true);
+		return;
+	}
+	while (!atomic_load(&loop->ticking) && !loop->stopping && loop->live)
+		pthread_cond_wait(&loop->wake, &loop->lock);
+	loop->idle = 0;
 }
 
 void loop_run(struct loop *loop)
 {
-	int err = loop_grow(loop);
+	int err;
 
+	pthread_mutex_lock(&loop->lock);
+	err = start_worker(loop);
 	if (err < 0)
 		log_error("cannot start a thread for requests: %s",
-			  strerror(-err));
-	pthread_mutex_lock(&loop->lock);
-	while (loop->live)
-		pthread_cond_wait(&loop->ended, &loop->lock);
-	loop->stopping = true;
+		          strerror(-err));
+	while (loop->live) {
+		if (loop->stopping) {
+			kick_workers(loop, false);
+			wait_for_tick(loop);
+		} else if (loop->idle >= IDLE_TICKS && loop->live == 1) {
+			wait_for_request(loop);
+		} else {
+			wait_for_tick(loop);
+			if (!fuse_session_exited(loop->session->fuse))
+				tick(loop);
+		}
+	}
 	pthread_mutex_unlock(&loop->lock);
-	for (unsigned i = 0; i < loop->started; i++)
-		pthread_join(loop->workers[i].thread, NULL);
+	for (unsigned i = 0; i < loop->limit; i++) {
+		if (loop->workers[i].ended)
+			pthread_join(loop->workers[i].thread, NULL);
+	}
 }
 
 void loop_stop(struct loop *loop)
@@ -169,9 +318,6 @@ void loop_stop(struct loop *loop)
 	fuse_session_exit(loop->session->fuse);
 	pthread_mutex_lock(&loop->lock);
 	loop->stopping = true;
-	for (unsigned i = 0; i < loop->started; i++) {
-		if (loop->workers[i].live)
-			pthread_cancel(loop->workers[i].thread);
-	}
+	pthread_cond_signal(&loop->wake);
 	pthread_mutex_unlock(&loop->lock);
 }

@@ -17,10 +17,10 @@ static void decode(char *text)
 	char *out = text;
 
 	for (const char *p = text; *p; out++) {
-		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' &&
-		    p[2] >= '0' && p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
+		if (p[0] == '\\' && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' &&
+		    p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
 			*out = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 |
-				      (p[3] - '0'));
+			              (p[3] - '0'));
 			p += 4;
 		} else {
 			*out = *p++;
@@ -67,7 +67,7 @@ static bool parse(char *line, struct mount_entry *entry)
 }
 
 static int find(const char *mountpoint, const char *device,
-		struct mount_entry *ret_entry)
+                struct mount_entry *ret_entry)
 {
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -113,7 +113,7 @@ int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
 		return -ENAMETOOLONG;
 	if (realpath(path, ret_path))
 		return 0;
-	if (errno != ENOTCONN && errno != EACCES && errno != EIO)
+	if (errno != ENOTCONN && errno != ECONNABORTED && errno != EACCES)
 		return -errno;
 	strcpy(dir_copy, path);
 	strcpy(base_copy, path);
@@ -123,7 +123,7 @@ int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
 	if (!realpath(dirname(dir_copy), parent))
 		return -errno;
 	len = snprintf(ret_path, PATH_MAX, "%s/%s",
-		       strcmp(parent, "/") == 0 ? "" : parent, base);
+	               strcmp(parent, "/") == 0 ? "" : parent, base);
 	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
@@ -132,7 +132,7 @@ static int fusermount(const char *mountpoint, bool lazy)
 	char name[] = "fusermount3", quiet[] = "-uq", lazily[] = "-uqz";
 	char end[] = "--";
 	_cleanup_free_ char *path = strdup(mountpoint);
-	char *argv[] = { name, lazy ? lazily : quiet, end, path, NULL };
+	char *argv[] = {name, lazy ? lazily : quiet, end, path, NULL};
 	posix_spawn_file_actions_t actions;
 	pid_t pid;
 	int status, err;
@@ -140,8 +140,7 @@ static int fusermount(const char *mountpoint, bool lazy)
 	if (!path)
 		return -ENOMEM;
 	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY,
-					 0);
+	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
 	err = posix_spawnp(&pid, name, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	if (err)

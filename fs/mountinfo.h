@@ -7,7 +7,7 @@
 #include <stdbool.h>
 
 struct mount_entry {
-	char device[32];	   /* MAJOR:MINOR */
+	char device[32];           /* MAJOR:MINOR */
 	char mountpoint[PATH_MAX]; /* as the kernel tells it, decoded */
 	char source[PATH_MAX];
 	bool coppice; /* of our type */

@@ -86,7 +86,6 @@ int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len)
 	                                              : CHANGE_ALLOC,
 	        .off = (uint64_t)off,
 	        .keep_size = mode & FALLOC_FL_KEEP_SIZE,
-	        .kill_ids = true,
 	};
 	int err = range_check(mode, off, len);
 	uint64_t end, last;

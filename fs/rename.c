@@ -269,7 +269,11 @@ static int move_one(struct move *m)
 		return err;
 	m->child.inode.ctime = time_now();
 	err = vnode_store(&m->child);
-	return err || !m->has_other ? err : name_lost(&m->other, &m->finish);
+	if (err || !m->has_other)
+		return err;
+	if (S_ISREG(m->child.inode.mode) && S_ISREG(m->other.inode.mode))
+		ext_hint(&m->child, m->other.tree, m->other.ino);
+	return name_lost(&m->other, &m->finish);
 }
 
 static int move_locked(struct move *m, node_t parent, node_t new_parent)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mounting and unmounting, as the command's process does them: the mount is
- * made here, in this process's mount namespace, and its descriptor handed to
- * the daemon, which is started first if there is none.
+ * Mounting, as the command's process does it: the mount is made here, in this
+ * process's mount namespace, and its descriptor handed to the daemon, which is
+ * started first if there is none.
  */
 #define FUSE_USE_VERSION 312
 #include "server.h"
@@ -14,11 +14,12 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 
 #include "control.h"
 #include "daemon.h"
 #include "mountinfo.h"
+#include "sentence.h"
+#include "detach.h"
 #include "util.h"
 
 enum {
@@ -27,22 +28,9 @@ enum {
 	READ_AHEAD_KIB = 1024,
 };
 
-static int fail(char **ret_error, int err, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-static int fail(char **ret_error, int err, const char *format, ...)
-{
-	va_list ap;
-
-	va_start(ap, format);
-	if (vasprintf(ret_error, format, ap) < 0)
-		*ret_error = NULL;
-	va_end(ap);
-	return err;
-}
-
 static void nap(void)
 {
-	struct timespec ts = { 0, AGAIN_MS * 1000000L };
+	struct timespec ts = {0, AGAIN_MS * 1000000L};
 
 	nanosleep(&ts, NULL);
 }
@@ -57,22 +45,22 @@ struct mounting {
 /* ---- Checks ------------------------------------------------------------- */
 
 static int check_store(const char *given, char ret_path[PATH_MAX],
-		       char **ret_error)
+                       char **ret_error)
 {
 	char data[PATH_MAX];
 
 	if (!realpath(given, ret_path))
 		return fail(ret_error, -errno, "cannot find the store '%s': %s",
-			    given, strerror(errno));
+		            given, strerror(errno));
 	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", ret_path) >=
 	    sizeof(data))
 		return fail(ret_error, -ENAMETOOLONG,
-			    "the path of the store '%s' is too long", given);
+		            "the path of the store '%s' is too long", given);
 	if (access(data, F_OK) < 0)
 		return fail(ret_error, -ENOENT,
-			    "there is no store at '%s' (coppice init makes "
-			    "one)",
-			    given);
+		            "there is no store at '%s' (coppice init makes "
+		            "one)",
+		            given);
 	return 0;
 }
 
@@ -80,144 +68,52 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 {
 	const char *given = m->options->mountpoint;
 	struct mount_entry entry;
+	struct statvfs vfs;
 	struct stat st;
 	size_t len;
 	int err = mountpoint_resolve(given, m->mountpoint);
 
 	if (err < 0)
 		return fail(ret_error, err,
-			    "cannot find the mount point '%s': %s", given,
-			    strerror(-err));
+		            "cannot find the mount point '%s': %s", given,
+		            strerror(-err));
 	err = stat(m->mountpoint, &st) < 0 ? -errno : 0;
-	if (err == -ENOTCONN)
+	if (mount_entry_find(m->mountpoint, &entry) < 0)
+		entry.coppice = false;
+	/* Attributes may be cached: the space is not. */
+	if (entry.coppice && err == 0 && statvfs(m->mountpoint, &vfs) < 0)
+		err = -errno;
+	if (err == -ENOTCONN || err == -ECONNABORTED)
 		return fail(ret_error, err,
-			    "'%s' is mounted, but nothing serves it any more: "
-			    "coppice umount '%s' clears it",
-			    given, given);
+		            "'%s' is mounted, but nothing serves it any more: "
+		            "coppice umount '%s' clears it",
+		            given, given);
 	if (err < 0)
 		return fail(ret_error, err,
-			    "cannot use the mount point '%s': %s", given,
-			    strerror(-err));
+		            "cannot use the mount point '%s': %s", given,
+		            strerror(-err));
 	if (!S_ISDIR(st.st_mode))
 		return fail(ret_error, -ENOTDIR,
-			    "the mount point '%s' is not a directory", given);
-	if (mount_entry_find(m->mountpoint, &entry) == 0 && entry.coppice)
+		            "the mount point '%s' is not a directory", given);
+	if (entry.coppice)
 		return fail(ret_error, -EBUSY,
-			    "the store '%s' is mounted at '%s' already",
-			    entry.source, given);
+		            "the store '%s' is mounted at '%s' already",
+		            entry.source, given);
 	len = strlen(m->mountpoint);
 	if (strncmp(m->store, m->mountpoint, len) == 0 &&
 	    (m->store[len] == '/' || m->store[len] == 0))
 		return fail(ret_error, -EINVAL,
-			    "the store '%s' lies under the mount point '%s', "
-			    "which would hide it",
-			    m->store, given);
+		            "the store '%s' lies under the mount point '%s', "
+		            "which would hide it",
+		            m->store, given);
 	return 0;
 }
 
 /* ---- The daemon --------------------------------------------------------- */
 
-static void detach(int keep)
-{
-	int null = open("/dev/null", O_RDWR);
-
-	setsid();
-	if (chdir("/") < 0)
-		log_warning("cannot leave the working directory");
-	for (int fd = 0; fd < 3 && null >= 0; fd++)
-		dup2(null, fd);
-	/* Nothing of who started it is kept open. */
-	if (keep != 3)
-		dup2(keep, 3);
-	close_range(4, ~0u, 0);
-}
-
-static void fuse_log_line(enum fuse_log_level level, const char *format,
-			  va_list ap)
-{
-	char text[512];
-
-	vsnprintf(text, sizeof(text), format, ap);
-	text[strcspn(text, "\n")] = 0;
-	log_line(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG,
-		 "%s", text);
-}
-
-/* The child: tells the parent "" when it listens, else a sentence. */
-static void daemon_main(const struct mount_options *options, int pipe)
-	__attribute__((noreturn));
-static void daemon_main(const struct mount_options *options, int pipe)
-{
-	_cleanup_free_ char *error = NULL;
-	struct daemon *daemon;
-	int err;
-
-	detach(pipe);
-	pipe = 3;
-	fcntl(pipe, F_SETFD, FD_CLOEXEC);
-	log_to_syslog("coppice");
-	fuse_set_log_func(fuse_log_line);
-	daemon_block_signals();
-	err = daemon_create(options, &daemon, &error);
-	if (err == 0)
-		error = strdup("");
-	if (error && write(pipe, &err, sizeof(err)) == sizeof(err) &&
-	    write(pipe, error, strlen(error)) < 0)
-		log_error("cannot tell: %s", error);
-	close(pipe);
-	if (err < 0)
-		_exit(1);
-	err = daemon_run(daemon);
-	daemon_destroy(daemon);
-	_exit(err < 0);
-}
-
-static int daemon_spawn(const struct mount_options *options, char **ret_error)
-{
-	_cleanup_close_ int from = -1;
-	_cleanup_close_ int to = -1;
-	char text[2048] = "";
-	size_t len = 0;
-	ssize_t n;
-	int fds[2], result;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return fail(ret_error, -errno, "cannot start the daemon: %s",
-			    strerror(errno));
-	from = fds[0];
-	to = fds[1];
-	pid = fork();
-	if (pid < 0)
-		return fail(ret_error, -errno, "cannot start the daemon: %s",
-			    strerror(errno));
-	if (pid == 0)
-		daemon_main(options, to);
-	close(steal_fd(&to));
-	do {
-		n = read(from, &result, sizeof(result));
-	} while (n < 0 && errno == EINTR);
-	if (n != sizeof(result)) {
-		waitpid(pid, NULL, 0);
-		return fail(ret_error, -EIO,
-			    "the daemon ended before it was ready (see the "
-			    "system's log)");
-	}
-	while (len < sizeof(text) - 1) {
-		n = read(from, text + len, sizeof(text) - 1 - len);
-		if (n == 0 || (n < 0 && errno != EINTR))
-			break;
-		len += n > 0 ? (size_t)n : 0;
-	}
-	if (result == 0)
-		return 0;
-	waitpid(pid, NULL, 0);
-	return fail(ret_error, result, "%.*s", (int)len, text);
-}
-
 /* To the daemon there is, or a new one. */
 static int connect_daemon(const struct mounting *m, int *ret_socket,
-			  char **ret_error)
+                          char **ret_error)
 {
 	int64_t end = mono_ns() + BUSY_MS * INT64_C(1000000);
 	struct mount_options options = *m->options;
@@ -231,8 +127,8 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 			return 0;
 		if (err != -ENOENT)
 			return fail(ret_error, err,
-				    "cannot ask the daemon of '%s': %s",
-				    m->store, strerror(-err));
+			            "cannot ask the daemon of '%s': %s",
+			            m->store, strerror(-err));
 		err = daemon_spawn(&options, &error);
 		/* Busy: with a daemon that starts or ends, or a command. */
 		if (err < 0 && (err != -EBUSY || mono_ns() > end)) {
@@ -246,18 +142,20 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 
 /* ---- Mounting ----------------------------------------------------------- */
 
-/* What libfuse says when it cannot mount: it has no other way to tell. */
+/* What libfuse says, in pieces, when it cannot mount: it tells no other way. */
 static __thread char fuse_said[512];
 
 static void fuse_log_keep(enum fuse_log_level level, const char *format,
-			  va_list ap)
+                          va_list ap)
 {
-	const char *text = fuse_said;
+	size_t len = strlen(fuse_said);
 
-	vsnprintf(fuse_said, sizeof(fuse_said), format, ap);
-	if (strncmp(text, "fuse: ", 6) == 0)
-		memmove(fuse_said, text + 6, strlen(text + 6) + 1);
-	fuse_said[strcspn(fuse_said, "\n")] = 0;
+	vsnprintf(fuse_said + len, sizeof(fuse_said) - len, format, ap);
+	if (strncmp(fuse_said, "fuse: ", 6) == 0)
+		memmove(fuse_said, fuse_said + 6, strlen(fuse_said + 6) + 1);
+	len = strlen(fuse_said);
+	while (len && fuse_said[len - 1] == '\n')
+		fuse_said[--len] = 0;
 }
 
 /* -o for libfuse; to be freed. */
@@ -275,24 +173,24 @@ static char *fuse_options(const struct mounting *m)
 		*out++ = *p;
 	}
 	*out = 0;
-	if (asprintf(&text, "fsname=%s,subtype=coppice,default_permissions%s%s%s%s",
-		     name,
-		     o->allow_other || geteuid() == 0 ? ",allow_other" : "",
-		     o->readonly ? ",ro" : "",
-		     o->extra && *o->extra ? "," : "",
-		     o->extra ? o->extra : "") < 0)
+	if (asprintf(&text,
+	             "fsname=%s,subtype=coppice,default_permissions%s%s%s%s",
+	             name,
+	             o->allow_other || geteuid() == 0 ? ",allow_other" : "",
+	             o->readonly ? ",ro" : "", o->extra && *o->extra ? "," : "",
+	             o->extra ? o->extra : "") < 0)
 		return NULL;
 	return text;
 }
 
 /* Mount, and give out the descriptor that the requests come from. */
 static int fuse_mount_make(const struct mounting *m, int *ret_fd,
-			   char **ret_error)
+                           char **ret_error)
 {
-	static const struct fuse_lowlevel_ops none = { 0 };
+	static const struct fuse_lowlevel_ops none = {0};
 	_cleanup_free_ char *options = fuse_options(m);
 	char name[] = "coppice", o[] = "-o";
-	char *argv[] = { name, o, options, NULL };
+	char *argv[] = {name, o, options, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct fuse_session *fuse;
 	int fd = -1;
@@ -307,48 +205,48 @@ static int fuse_mount_make(const struct mounting *m, int *ret_fd,
 	if (fuse)
 		fuse_session_destroy(fuse); /* does not unmount */
 	fuse_opt_free_args(&args);
-	fuse_set_log_func(fuse_log_line);
+	daemon_log_fuse();
 	if (fd < 0)
 		return fail(ret_error, -EIO, "cannot mount at '%s'%s%s",
-			    m->options->mountpoint, *fuse_said ? ": " : "",
-			    fuse_said);
+		            m->options->mountpoint, *fuse_said ? ": " : "",
+		            fuse_said);
 	*ret_fd = fd;
 	return 0;
 }
 
 static int hand_over(const struct mounting *m, int socket, int fd,
-		     char **ret_error)
+                     char **ret_error)
 {
 	static const char *const snapdirs[] = {
-		[SNAPDIR_HIDDEN] = "hidden",
-		[SNAPDIR_VISIBLE] = "visible",
-		[SNAPDIR_DISABLED] = "disabled",
+	        [SNAPDIR_HIDDEN] = "hidden",
+	        [SNAPDIR_VISIBLE] = "visible",
+	        [SNAPDIR_DISABLED] = "disabled",
 	};
 	const struct mount_options *o = m->options;
-	struct mount_entry entry = { .device = "?" };
+	struct mount_entry entry = {.device = "?"};
 	json_t *request, *answer = NULL;
 	const json_t *error;
 	int err;
 
 	mount_entry_find(m->mountpoint, &entry);
 	request = json_pack("{s:s, s:o, s:o, s:s, s:s, s:b}", "verb", "mount",
-			    "mountpoint", control_text(m->mountpoint), "state",
-			    o->state ? control_text(o->state) : json_null(),
-			    "device", entry.device, "snapdir",
-			    snapdirs[o->snapdir], "rmdir_always",
-			    o->rmdir_always);
-	err = request ? control_call(socket, request, fd, NULL, NULL, &answer) :
-			-ENOMEM;
+	                    "mountpoint", control_text(m->mountpoint), "state",
+	                    o->state ? control_text(o->state) : json_null(),
+	                    "device", entry.device, "snapdir",
+	                    snapdirs[o->snapdir], "rmdir_always",
+	                    o->rmdir_always);
+	err = request ? control_call(socket, request, fd, NULL, NULL, &answer)
+	              : -ENOMEM;
 	json_decref(request);
 	if (err < 0)
-		return err == -EPIPE ? -EAGAIN :
-				       fail(ret_error, err,
-					    "cannot ask the daemon of '%s': %s",
-					    m->store, strerror(-err));
+		return err == -EPIPE ? -EAGAIN
+		                     : fail(ret_error, err,
+		                            "cannot ask the daemon of '%s': %s",
+		                            m->store, strerror(-err));
 	error = json_object_get(answer, "error");
 	if (error) {
 		err = -(int)json_integer_value(
-			json_object_get(answer, "errno"));
+		        json_object_get(answer, "errno"));
 		if (err >= 0)
 			err = -EIO;
 		if (err != -EAGAIN)
@@ -365,15 +263,14 @@ static void set_read_ahead(const struct stat *st)
 	_cleanup_fclose_ FILE *f = NULL;
 
 	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb",
-		 major(st->st_dev), minor(st->st_dev));
+	         major(st->st_dev), minor(st->st_dev));
 	f = fopen(path, "we");
 	if (f)
 		fprintf(f, "%d\n", READ_AHEAD_KIB);
 }
 
 /* Mount through the daemon at the socket.  -EAGAIN: it ended meanwhile. */
-static int mount_through(const struct mounting *m, int socket,
-			 char **ret_error)
+static int mount_through(const struct mounting *m, int socket, char **ret_error)
 {
 	_cleanup_close_ int fd = -1;
 	struct stat st;
@@ -386,8 +283,8 @@ static int mount_through(const struct mounting *m, int socket,
 	close(steal_fd(&fd));
 	if (err == 0 && stat(m->mountpoint, &st) < 0)
 		err = fail(ret_error, -errno,
-			   "the mount at '%s' does not answer: %s",
-			   m->options->mountpoint, strerror(errno));
+		           "the mount at '%s' does not answer: %s",
+		           m->options->mountpoint, strerror(errno));
 	if (err < 0) {
 		mountpoint_unmount(m->mountpoint, true);
 		return err;
@@ -436,7 +333,7 @@ static void *foreground_mount(void *arg)
 
 static int mount_foreground(const struct mounting *m, char **ret_error)
 {
-	struct foreground f = { .mounting = m };
+	struct foreground f = {.mounting = m};
 	struct mount_options options = *m->options;
 	pthread_t thread;
 	int err;
@@ -472,9 +369,9 @@ static int mount_foreground(const struct mounting *m, char **ret_error)
 static int wait_for_end(const struct mounting *m)
 {
 	struct mount_entry entry;
-	_cleanup_close_ int fd = open("/proc/self/mountinfo",
-				      O_RDONLY | O_CLOEXEC);
-	struct pollfd p = { fd, POLLPRI, 0 };
+	_cleanup_close_ int fd =
+	        open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct pollfd p = {fd, POLLPRI, 0};
 
 	while (mount_entry_find(m->mountpoint, &entry) == 0 && entry.coppice)
 		poll(&p, 1, -1);
@@ -501,91 +398,4 @@ int server_mount(const struct mount_options *options, char **ret_error)
 	if (err == 0 && options->foreground)
 		err = wait_for_end(m);
 	return err;
-}
-
-/* ---- Unmounting --------------------------------------------------------- */
-
-struct unmounting {
-	const char *given;
-	const char *mountpoint;
-	char **ret_error;
-	bool done;
-};
-
-static int unmount(struct unmounting *u)
-{
-	int err = mountpoint_unmount(u->mountpoint, false);
-
-	if (err == -EBUSY)
-		return fail(u->ret_error, err,
-			    "cannot unmount '%s': it is in use", u->given);
-	if (err < 0)
-		return fail(u->ret_error, err, "cannot unmount '%s': %s",
-			    u->given, strerror(-err));
-	u->done = true;
-	return 0;
-}
-
-/* The daemon waits for the mount to end: now end it. */
-static int unmount_row(void *arg, json_t *row)
-{
-	struct unmounting *u = arg;
-
-	return u->done ? 0 : unmount(u);
-}
-
-static int unmount_and_wait(struct unmounting *u, int socket,
-			    const char *device)
-{
-	json_t *request = json_pack("{s:s, s:s}", "verb", "umount-wait",
-				    "device", device);
-	json_t *answer = NULL;
-	const json_t *error;
-	int err = request ? control_call(socket, request, -1, unmount_row, u,
-					 &answer) :
-			    -ENOMEM;
-
-	json_decref(request);
-	if (err < 0 && !u->done)
-		return *u->ret_error ? err : unmount(u);
-	if (err < 0)
-		return fail(u->ret_error, err,
-			    "'%s' is unmounted, but the daemon ended before "
-			    "it said that all is saved",
-			    u->given);
-	error = json_object_get(answer, "error");
-	if (error)
-		err = fail(u->ret_error, -EIO, "%s", json_string_value(error));
-	else if (json_is_false(json_object_get(answer, "ended")))
-		log_warning("'%s' is unmounted and all is saved, but the "
-			    "mount is still in use elsewhere",
-			    u->given);
-	json_decref(answer);
-	if (err == 0 && !u->done)
-		err = unmount(u);
-	return err;
-}
-
-int server_umount(const char *mountpoint, char **ret_error)
-{
-	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
-	struct unmounting u = { .given = mountpoint, .ret_error = ret_error };
-	_cleanup_close_ int socket = -1;
-	char path[PATH_MAX];
-	int err = mountpoint_resolve(mountpoint, path);
-
-	*ret_error = NULL;
-	if (!entry)
-		return fail(ret_error, -ENOMEM, "out of memory");
-	if (err < 0)
-		return fail(ret_error, err, "cannot find '%s': %s", mountpoint,
-			    strerror(-err));
-	if (mount_entry_find(path, entry) < 0 || !entry->coppice)
-		return fail(ret_error, -EINVAL,
-			    "no store is mounted at '%s'", mountpoint);
-	u.mountpoint = path;
-	/* Without a daemon nothing is unsaved that could still be saved. */
-	if (control_connect(entry->source, &socket) < 0)
-		return unmount(&u);
-	return unmount_and_wait(&u, socket, entry->device);
 }

@@ -32,13 +32,21 @@ typedef int control_row_fn(void *arg, json_t *row);
  * be an error as told above; negative errno when fn ended it.
  */
 int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
-		json_t **ret_answer);
+                json_t **ret_answer);
+
+/*
+ * What the verb "check" does, for a store that is too damaged for more than
+ * that: rows of findings, and "found", how many there were, in the answer.
+ * A negative errno: it could not be checked, or fn ended it.
+ */
+int control_check(struct store *store, json_t *request, control_row_fn *fn,
+                  void *arg, json_t *answer);
 
 /* A connection to the daemon that has the store open; -ENOENT: none has. */
 int control_connect(const char *store_path, int *ret_fd);
 /* Send the request (with a descriptor, if fd >= 0) and read the answer. */
 int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
-		 void *arg, json_t **ret_answer);
+                 void *arg, json_t **ret_answer);
 
 /* What a mount is asked to be. Strings are the caller's. */
 struct mount_options {

@@ -9,16 +9,16 @@
 
 #include "util.h"
 
-int mounts_init(struct mounts *mounts, struct fs *fs,
-		void (*ended)(void *arg), void *ended_arg)
+int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
+                void *ended_arg)
 {
 	pthread_rwlockattr_t attr;
 	int err;
 
 	*mounts = (struct mounts){
-		.fs = fs,
-		.ended = ended,
-		.ended_arg = ended_arg,
+	        .fs = fs,
+	        .ended = ended,
+	        .ended_arg = ended_arg,
 	};
 	err = notifier_create(&mounts->notifier);
 	if (err < 0)
@@ -26,7 +26,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs,
 	/* Requests without end must not keep a new session waiting. */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(
-		&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	        &attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&mounts->policy, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&mounts->append, NULL);
@@ -53,7 +53,7 @@ unsigned mounts_count(struct mounts *mounts)
 }
 
 int mounts_others(struct mounts *mounts, const struct session *but,
-		  struct session ***ret_sessions, size_t *ret_count)
+                  struct session ***ret_sessions, size_t *ret_count)
 {
 	struct session **sessions;
 	size_t count = 0;
@@ -75,7 +75,7 @@ int mounts_others(struct mounts *mounts, const struct session *but,
 }
 
 int mounts_each(struct mounts *mounts,
-		int (*fn)(void *arg, struct session *session), void *arg)
+                int (*fn)(void *arg, struct session *session), void *arg)
 {
 	_cleanup_free_ struct session **sessions = NULL;
 	size_t count = 0;
@@ -114,18 +114,14 @@ void session_abort(struct session *session)
 
 static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
 {
-	ssize_t n;
-	int state;
+	struct session *session = userdata;
 
-	/* The one place where loop_stop() may end a thread. */
-	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-	n = read(fd, buf, len);
-	pthread_setcancelstate(state, NULL);
-	return n;
+	eager_wait(&session->eager, fd);
+	return read(fd, buf, len);
 }
 
 static ssize_t device_writev(int fd, struct iovec *iov, int count,
-			     void *userdata)
+                             void *userdata)
 {
 	struct session *session = userdata;
 
@@ -153,16 +149,16 @@ static void session_free(struct session *session)
 static int session_connect(struct session *session, int fd)
 {
 	static const struct fuse_custom_io io = {
-		.writev = device_writev,
-		.read = device_read,
+	        .writev = device_writev,
+	        .read = device_read,
 	};
 	char name[] = "coppice";
-	char *argv[] = { name, NULL };
+	char *argv[] = {name, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
 	int err;
 
 	session->fuse =
-		fuse_session_new(&args, &handlers, handlers_size, session);
+	        fuse_session_new(&args, &handlers, handlers_size, session);
 	if (!session->fuse)
 		return -ENOMEM;
 	err = fuse_session_custom_io(session->fuse, &io, fd);
@@ -176,8 +172,8 @@ static int session_connect(struct session *session, int fd)
 }
 
 static int session_create(struct mounts *mounts,
-			  const struct session_params *params,
-			  struct session **ret_session)
+                          const struct session_params *params,
+                          struct session **ret_session)
 {
 	struct session *session = calloc(1, sizeof(*session));
 	int err;
@@ -247,7 +243,7 @@ static void *session_main(void *arg)
 }
 
 int session_start(struct mounts *mounts, const struct session_params *params,
-		  uint64_t *ret_id)
+                  uint64_t *ret_id)
 {
 	struct session *session;
 	pthread_attr_t attr;

@@ -20,6 +20,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "eager.h"
 #include "fs.h"
 #include "known.h"
 #include "notifier.h"
@@ -33,13 +34,13 @@ struct mounts;
 
 /* What one mount is to be. Strings are the caller's. */
 struct session_params {
-	int fd;		  /* /dev/fuse, mounted; taken over on success */
-	uint64_t state;	  /* the state that is its root; 0: the whole store */
+	int fd;         /* /dev/fuse, mounted; taken over on success */
+	uint64_t state; /* the state that is its root; 0: the whole store */
 	bool state_readonly;
 	enum fs_snapdir snapdir;
 	bool rmdir_always;
 	const char *mountpoint; /* as the client called it, to be told */
-	const char *device;	/* its st_dev as MAJOR:MINOR */
+	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
 
 enum { SESSION_STATES_CACHED = 1024 };
@@ -56,7 +57,7 @@ struct mounts {
 	pthread_rwlock_t policy;
 	struct session *first; /* guarded by policy, as the next three */
 	unsigned count;
-	unsigned whole;	   /* of them, mounts of the whole store */
+	unsigned whole;    /* of them, mounts of the whole store */
 	uint64_t *mounted; /* states that are shared, sorted */
 	size_t mounted_count;
 	/* number << 1 | readonly, at number % SESSION_STATES_CACHED */
@@ -74,8 +75,9 @@ struct session {
 	struct fs *fs;
 	struct fuse_session *fuse;
 	struct known *known;
+	struct eager eager;
 	struct wire wire; /* written while INIT is answered */
-	int fd;		  /* fuse's */
+	int fd;           /* fuse's */
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;
@@ -92,21 +94,21 @@ struct session {
 };
 
 /* fs stays the caller's. */
-int mounts_init(struct mounts *mounts, struct fs *fs,
-		void (*ended)(void *arg), void *ended_arg);
+int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
+                void *ended_arg);
 /* All sessions must have ended. */
 void mounts_release(struct mounts *mounts);
 unsigned mounts_count(struct mounts *mounts);
 /* Call fn with each session, until it returns nonzero, and return that. */
 int mounts_each(struct mounts *mounts,
-		int (*fn)(void *arg, struct session *session), void *arg);
+                int (*fn)(void *arg, struct session *session), void *arg);
 
 /*
  * Begin to serve a mount; it lives until the kernel lets go of it.
  * *ret_id names it.
  */
 int session_start(struct mounts *mounts, const struct session_params *params,
-		  uint64_t *ret_id);
+                  uint64_t *ret_id);
 /* End it though the kernel still has it: requests then fail there. */
 void session_abort(struct session *session);
 void session_ref(struct session *session);
@@ -145,20 +147,21 @@ struct announcement {
 };
 
 /*
- * The bytes of a file changed through `session`: other sessions drop the
- * pages they may have of it.  False: none has any, and run will not be called.
+ * The bytes of a file changed through `session`: the other sessions, and with
+ * `own` that one, drop the pages they may have of it.  False: none has any, and
+ * run will not be called.
  */
-bool announce_data(struct session *session, node_t node,
-		   const struct announcement *announcement);
+bool announce_data(struct session *session, node_t node, bool own,
+                   const struct announcement *announcement);
 /*
  * States were deleted: what is cached of them is dropped in all sessions; run
  * is called as soon as no open file of theirs has pages any more.
  */
 void announce_gone(struct session *session,
-		   const struct announcement *announcement);
+                   const struct announcement *announcement);
 /* A state has another name: the symlinks to it read differently. */
 void announce_links(struct session *session,
-		    const struct announcement *announcement);
+                    const struct announcement *announcement);
 
 /*
  * By anyone but a thread that handles requests: states were deleted; a name in
@@ -166,15 +169,19 @@ void announce_links(struct session *session,
  */
 void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork,
-			 const char *name);
+                         const char *name);
 
-/* ---- Between session.c, share.c and loop.c ------------------------------ */
+/* ---- Between session.c, share.c, loop.c, statx.c --------------------------
+ */
 
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
 
 /* What the kernel may be told to keep; seconds. */
 enum { KEEP_FOR_LONG = 86400, KEEP_NEGATIVE = 1 };
+
+/* Answer the request if it is one that statx.c is for. */
+bool statx_answer(struct session *session, const void *request, size_t len);
 
 int loop_create(struct session *session, struct loop **ret_loop);
 void loop_destroy(struct loop *loop); /* takes NULL */
@@ -190,6 +197,6 @@ void share_settle(struct mounts *mounts, struct session *session);
 
 /* References to all sessions but one, in an array to be freed. */
 int mounts_others(struct mounts *mounts, const struct session *but,
-		  struct session ***ret_sessions, size_t *ret_count);
+                  struct session ***ret_sessions, size_t *ret_count);
 
 #endif

@@ -41,8 +41,8 @@ static void recount(struct mounts *mounts)
 
 int share_join(struct mounts *mounts, struct session *session)
 {
-	uint64_t *grown = realloc(mounts->mounted,
-				  (mounts->count + 1) * sizeof(*grown));
+	uint64_t *grown =
+	        realloc(mounts->mounted, (mounts->count + 1) * sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
@@ -71,7 +71,7 @@ void share_leave(struct mounts *mounts, struct session *session)
 static bool state_readonly(struct mounts *mounts, uint64_t number)
 {
 	_Atomic uint64_t *cached =
-		&mounts->states[number % SESSION_STATES_CACHED];
+	        &mounts->states[number % SESSION_STATES_CACHED];
 	uint64_t known = atomic_load_explicit(cached, memory_order_relaxed);
 	struct forest *forest = fs_forest(mounts->fs);
 	struct state *state;
@@ -83,7 +83,7 @@ static bool state_readonly(struct mounts *mounts, uint64_t number)
 	if (state_get(forest, number, &state) == 0) {
 		readonly = state->flags & STATE_READONLY;
 		atomic_store_explicit(cached, number << 1 | readonly,
-				      memory_order_relaxed);
+		                      memory_order_relaxed);
 	}
 	store_unlock(forest_store(forest));
 	return readonly;
@@ -100,7 +100,7 @@ bool session_shares(struct session *session, uint64_t state)
 		if (session->state && session->state != state)
 			return false;
 		return bsearch(&state, mounts->mounted, mounts->mounted_count,
-			       sizeof(state), compare_states);
+		               sizeof(state), compare_states);
 	}
 	return state == 0 || !state_readonly(mounts, state);
 }
@@ -108,21 +108,21 @@ bool session_shares(struct session *session, uint64_t state)
 /* ---- Forgetting --------------------------------------------------------- */
 
 static void forget_nodes(struct session *session, const node_t *nodes,
-			 size_t count)
+                         size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
 		known_take_cached(session->known, nodes[i]);
 		wire_inval_inode(session->fd, session_ino(session, nodes[i]),
-				 true);
+		                 true);
 	}
 }
 
 static void forget_name(struct session *session, node_t parent,
-			const char *name, bool gently)
+                        const char *name, bool gently)
 {
 	/* To expire a name is known since protocol 7.38. */
 	wire_inval_entry(session->fd, session_ino(session, parent), name,
-			 gently && session->wire.minor >= 38);
+	                 gently && session->wire.minor >= 38);
 }
 
 /* A name that some inode has in its state. */
@@ -138,7 +138,7 @@ enum { PLACES = 128 };
  * do not fit at all is left at the slot *from.  Takes the store's lock.
  */
 static size_t collect_places(struct fs *fs, const node_t *nodes, size_t count,
-			     size_t *at, uint64_t *from, struct place *places)
+                             size_t *at, uint64_t *from, struct place *places)
 {
 	struct forest *forest = fs_forest(fs);
 	struct store *store = forest_store(forest);
@@ -149,11 +149,11 @@ static size_t collect_places(struct fs *fs, const node_t *nodes, size_t count,
 	if (state_get(forest, NODE_STATE(nodes[0]), &state) < 0)
 		*at = count;
 	for (; *at < count && found < PLACES; (*at)++, *from = 0) {
-		struct key key = { NODE_INO(nodes[*at]), ITEM_BACKREF, *from };
+		struct key key = {NODE_INO(nodes[*at]), ITEM_BACKREF, *from};
 		struct cursor cursor;
 		struct item item;
 		int err = cursor_seek(&cursor, &state->version->tree, &key,
-				      &item);
+		                      &item);
 
 		while (err == 0 && item.key.ino == key.ino &&
 		       item.key.kind == ITEM_BACKREF && found < PLACES) {
@@ -161,7 +161,7 @@ static size_t collect_places(struct fs *fs, const node_t *nodes, size_t count,
 
 			if (backref_decode(item.value, item.len, &b) == 0) {
 				places[found].parent =
-					NODE(state->number, b.parent);
+				        NODE(state->number, b.parent);
 				memcpy(places[found].name, b.name, b.name_len);
 				places[found++].name[b.name_len] = 0;
 			}
@@ -177,7 +177,7 @@ static size_t collect_places(struct fs *fs, const node_t *nodes, size_t count,
 }
 
 static void forget_names_in(struct session *session, const node_t *nodes,
-			    size_t count)
+                            size_t count)
 {
 	_cleanup_free_ struct place *places = calloc(PLACES, sizeof(*places));
 	uint64_t from = 0;
@@ -185,11 +185,11 @@ static void forget_names_in(struct session *session, const node_t *nodes,
 
 	while (places && at < count) {
 		size_t found = collect_places(session->fs, nodes, count, &at,
-					      &from, places);
+		                              &from, places);
 
 		for (size_t i = 0; i < found; i++)
 			forget_name(session, places[i].parent, places[i].name,
-				    true);
+			            true);
 	}
 }
 
@@ -207,15 +207,14 @@ static void forget_states_in(struct session *session, uint64_t fork)
 		struct state *state;
 
 		store_lock(forest_store(forest));
-		if (states[i] &&
-		    state_get(forest, states[i], &state) == 0 &&
+		if (states[i] && state_get(forest, states[i], &state) == 0 &&
 		    state->fork == fork)
 			memcpy(name, state->name, sizeof(name));
 		store_unlock(forest_store(forest));
 		if (*name)
 			forget_name(session,
-				    fork ? NODE(fork, INO_SNAPDIR) : NODE_ROOT,
-				    name, true);
+			            fork ? NODE(fork, INO_SNAPDIR) : NODE_ROOT,
+			            name, true);
 	}
 }
 
@@ -239,7 +238,7 @@ static void forget_state(struct session *session, uint64_t state)
 
 /* The states that only `session` reached until `newcomer` came. */
 static void settle_one(struct mounts *mounts, struct session *session,
-		       const struct session *newcomer)
+                       const struct session *newcomer)
 {
 	_cleanup_free_ uint64_t *states = NULL;
 	size_t count = 0;
@@ -265,11 +264,11 @@ static void settle_one(struct mounts *mounts, struct session *session,
 	if (any) {
 		/* Names said not to exist are kept nowhere: they lapse. */
 		int64_t left = atomic_load(&session->last_negative) +
-			       KEEP_NEGATIVE * INT64_C(1000000000) - mono_ns();
+		               KEEP_NEGATIVE * INT64_C(1000000000) - mono_ns();
 
 		if (left > 0 && left <= KEEP_NEGATIVE * INT64_C(1000000000)) {
-			struct timespec ts = { left / 1000000000,
-					       left % 1000000000 };
+			struct timespec ts = {left / 1000000000,
+			                      left % 1000000000};
 
 			nanosleep(&ts, NULL);
 		}
@@ -355,8 +354,8 @@ struct name_change {
 static int forget_change(void *arg, struct session *session)
 {
 	const struct name_change *change = arg;
-	node_t parent = change->fork ? NODE(change->fork, INO_SNAPDIR) :
-				       NODE_ROOT;
+	node_t parent =
+	        change->fork ? NODE(change->fork, INO_SNAPDIR) : NODE_ROOT;
 
 	if (session->state && session->state != change->fork)
 		return 0;
@@ -365,10 +364,9 @@ static int forget_change(void *arg, struct session *session)
 	return forget_links(NULL, session);
 }
 
-void mounts_name_changed(struct mounts *mounts, uint64_t fork,
-			 const char *name)
+void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name)
 {
-	struct name_change change = { fork, name };
+	struct name_change change = {fork, name};
 
 	mounts_each(mounts, forget_change, &change);
 }
@@ -397,7 +395,7 @@ static void job_run(struct notifier_job *notifier_job)
 			struct session *s = job->sessions[i];
 
 			wire_inval_inode(s->fd, session_ino(s, job->node),
-					 true);
+			                 true);
 			session_unref(s);
 		}
 		break;
@@ -416,11 +414,11 @@ static void job_run(struct notifier_job *notifier_job)
 }
 
 static struct job *job_create(struct mounts *mounts, enum job_kind kind,
-			      size_t sessions,
-			      const struct announcement *announcement)
+                              size_t sessions,
+                              const struct announcement *announcement)
 {
-	struct job *job = calloc(1, sizeof(*job) + sessions *
-						 sizeof(struct session *));
+	struct job *job =
+	        calloc(1, sizeof(*job) + sessions * sizeof(struct session *));
 
 	if (!job) {
 		log_error("cannot announce a change: out of memory");
@@ -433,18 +431,19 @@ static struct job *job_create(struct mounts *mounts, enum job_kind kind,
 	return job;
 }
 
-bool announce_data(struct session *session, node_t node,
-		   const struct announcement *announcement)
+bool announce_data(struct session *session, node_t node, bool own,
+                   const struct announcement *announcement)
 {
 	struct mounts *mounts = session->mounts;
 	struct job *job = NULL;
 
 	for (struct session *s = mounts->first; s; s = s->next) {
-		if (s == session || !known_take_cached(s->known, node))
+		if ((s == session && !own) ||
+		    !known_take_cached(s->known, node))
 			continue;
 		if (!job)
 			job = job_create(mounts, JOB_DATA, mounts->count,
-					 announcement);
+			                 announcement);
 		if (!job)
 			return false;
 		session_ref(s);
@@ -458,7 +457,7 @@ bool announce_data(struct session *session, node_t node,
 }
 
 static void announce_to_all(struct session *session, enum job_kind kind,
-			    const struct announcement *announcement)
+                            const struct announcement *announcement)
 {
 	struct job *job = job_create(session->mounts, kind, 0, announcement);
 
@@ -469,13 +468,13 @@ static void announce_to_all(struct session *session, enum job_kind kind,
 }
 
 void announce_gone(struct session *session,
-		   const struct announcement *announcement)
+                   const struct announcement *announcement)
 {
 	announce_to_all(session, JOB_GONE, announcement);
 }
 
 void announce_links(struct session *session,
-		    const struct announcement *announcement)
+                    const struct announcement *announcement)
 {
 	announce_to_all(session, JOB_LINKS, announcement);
 }

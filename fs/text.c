@@ -12,14 +12,14 @@
 
 /* Length of the UTF-8 sequence at p, 0 if it is none; *ret_char what it is. */
 static size_t utf8_decode(const unsigned char *p, size_t len,
-			  uint32_t *ret_char)
+                          uint32_t *ret_char)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
-	size_t need = p[0] < 0x80	    ? 1 :
-		      (p[0] & 0xe0) == 0xc0 ? 2 :
-		      (p[0] & 0xf0) == 0xe0 ? 3 :
-		      (p[0] & 0xf8) == 0xf0 ? 4 :
-					      0;
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t need = p[0] < 0x80             ? 1
+	              : (p[0] & 0xe0) == 0xc0 ? 2
+	              : (p[0] & 0xf0) == 0xe0 ? 3
+	              : (p[0] & 0xf8) == 0xf0 ? 4
+	                                      : 0;
 	uint32_t c = need == 1 ? p[0] : p[0] & (0x7f >> need);
 
 	if (need == 0 || need > len)
@@ -70,8 +70,7 @@ json_t *control_text(const char *name)
 
 int control_untext(const json_t *text, char *ret_name, size_t size)
 {
-	const unsigned char *p =
-		(const unsigned char *)json_string_value(text);
+	const unsigned char *p = (const unsigned char *)json_string_value(text);
 	size_t len = json_string_length(text), out_len = 0;
 	_cleanup_free_ char *out = malloc(len + 1);
 

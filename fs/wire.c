@@ -27,13 +27,13 @@ enum {
  * some versions know the flag and do not send it.
  */
 #define INIT_WANTED                                                            \
-	(FUSE_PARALLEL_DIROPS | WIRE_HANDLE_KILLPRIV_V2 | INIT_SETXATTR_EXT | \
+	(FUSE_PARALLEL_DIROPS | WIRE_HANDLE_KILLPRIV_V2 | INIT_SETXATTR_EXT |  \
 	 WIRE_DIRECT_IO_ALLOW_MMAP)
 
 static void adapt_init(struct wire *wire, const struct fuse_in_header *in,
-		       const void *arg, size_t len)
+                       const void *arg, size_t len)
 {
-	struct fuse_init_in init = { 0 };
+	struct fuse_init_in init = {0};
 
 	memcpy(&init, arg, MIN(len, sizeof(init)));
 	wire->init_unique = in->unique;
@@ -44,15 +44,15 @@ static void adapt_init(struct wire *wire, const struct fuse_in_header *in,
 }
 
 /* The short form becomes the long one. */
-static void adapt_setxattr(struct fuse_in_header *in, uint8_t *arg,
-			   size_t *len, size_t room)
+static void adapt_setxattr(struct fuse_in_header *in, uint8_t *arg, size_t *len,
+                           size_t room)
 {
 	size_t arg_len = *len - sizeof(*in);
 
 	if (arg_len < SETXATTR_SHORT || *len + 8 > room)
 		return;
 	memmove(arg + SETXATTR_LONG, arg + SETXATTR_SHORT,
-		arg_len - SETXATTR_SHORT);
+	        arg_len - SETXATTR_SHORT);
 	memset(arg + SETXATTR_SHORT, 0, SETXATTR_LONG - SETXATTR_SHORT);
 	*len += SETXATTR_LONG - SETXATTR_SHORT;
 	in->len = (uint32_t)*len;
@@ -135,7 +135,7 @@ void wire_patch_init(struct wire *wire, const struct iovec *iov, int count)
 		return;
 	out = iov[1].iov_base;
 	flags = (wire->offered & INIT_WANTED) | out->flags |
-		(uint64_t)out->flags2 << 32;
+	        (uint64_t)out->flags2 << 32;
 	if (flags & WIRE_HANDLE_KILLPRIV_V2)
 		flags &= ~(uint64_t)FUSE_HANDLE_KILLPRIV;
 	else
@@ -149,10 +149,10 @@ void wire_patch_init(struct wire *wire, const struct iovec *iov, int count)
 
 static int notify(int fd, int code, struct iovec *iov, int count)
 {
-	struct fuse_out_header header = { .error = code };
+	struct fuse_out_header header = {.error = code};
 	size_t len = sizeof(header);
 
-	iov[0] = (struct iovec){ &header, sizeof(header) };
+	iov[0] = (struct iovec){&header, sizeof(header)};
 	for (int i = 1; i < count; i++)
 		len += iov[i].iov_len;
 	header.len = (uint32_t)len;
@@ -162,10 +162,10 @@ static int notify(int fd, int code, struct iovec *iov, int count)
 int wire_inval_inode(int fd, uint64_t ino, bool pages)
 {
 	struct fuse_notify_inval_inode_out out = {
-		.ino = ino,
-		.off = pages ? 0 : -1,
+	        .ino = ino,
+	        .off = pages ? 0 : -1,
 	};
-	struct iovec iov[2] = { [1] = { &out, sizeof(out) } };
+	struct iovec iov[2] = {[1] = {&out, sizeof(out)}};
 
 	return notify(fd, FUSE_NOTIFY_INVAL_INODE, iov, 2);
 }
@@ -173,11 +173,11 @@ int wire_inval_inode(int fd, uint64_t ino, bool pages)
 int wire_inval_entry(int fd, uint64_t parent, const char *name, bool expire)
 {
 	size_t len = strlen(name);
-	struct fuse_notify_inval_entry_out out = { .parent = parent,
-						   .namelen = (uint32_t)len };
+	struct fuse_notify_inval_entry_out out = {.parent = parent,
+	                                          .namelen = (uint32_t)len};
 	struct iovec iov[3] = {
-		[1] = { &out, sizeof(out) },
-		[2] = { (void *)(uintptr_t)name, len + 1 },
+	        [1] = {&out, sizeof(out)},
+	        [2] = {(void *)(uintptr_t)name, len + 1},
 	};
 	uint32_t flags = expire ? EXPIRE_ONLY : 0;
 

@@ -18,7 +18,7 @@ struct wire {
 	uint64_t init_unique; /* of the INIT request; 0: not seen, or done */
 	uint64_t offered;     /* INIT flags the kernel has */
 	uint64_t agreed;      /* those of them that were answered */
-	uint32_t minor;	      /* of the kernel's protocol */
+	uint32_t minor;       /* of the kernel's protocol */
 };
 
 /*

@@ -445,6 +445,8 @@ static int inode_check(struct walk *w, const struct inode *inode)
 
 	if (!IFTODT(inode->mode))
 		return tell(w, "inode", w->p.ino, "has no type");
+	if (w->p.has_old && (w->p.old.mode ^ inode->mode) & S_IFMT)
+		return tell(w, "inode", w->p.ino, "has become of another type");
 	if (w->p.ino == INO_ROOT && (!dir || inode->nlink < 2))
 		r = tell(w, "inode", w->p.ino, "the root is no directory");
 	if (!r && dir && inode->nlink == 1)

@@ -23,7 +23,7 @@ enum {
 
 /* One record for what is counted over all states. */
 struct forest_meta {
-	uint64_t states;        /* snapshots included, doomed ones not */
+	uint64_t states; /* snapshots included, doomed ones not */
 	uint64_t tasks;
 	uint64_t doomed; /* snapshots still to be deleted with their fork */
 	uint64_t default_state; /* number */

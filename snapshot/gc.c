@@ -29,7 +29,6 @@ enum {
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
 	COMMIT_NODES = 8192, /* after so many freed, make the space usable */
-	TASK_KEY_LEN = 9,
 };
 
 /* A hold of the lock should be over in this time, and the thread stays away
@@ -143,15 +142,24 @@ static int task_give_up(struct forest *forest, const struct task *task)
 	return r ? r : task_del(forest, task->kind, task->id);
 }
 
-int job_run(struct forest *forest, struct list_job *job)
+int job_run(struct forest *forest, struct list_job *jobs)
 {
+	uint32_t count = 0;
 	int r = 0;
 
-	job->budget = JOB_ENTRIES;
-	job->done = false;
-	while (!r && !job->done)
-		r = gc_stopping(&forest->gc) ? -EINTR
-		                             : list_job_run(forest->store, job);
+	for (struct list_job *job = jobs; job; job = job->next)
+		count++;
+	for (struct list_job *job = jobs; job; job = job->next) {
+		job->budget = JOB_ENTRIES / count;
+		job->done = false;
+	}
+	while (!r && jobs) {
+		r = gc_stopping(&forest->gc)
+		            ? -EINTR
+		            : list_job_run(forest->store, jobs);
+		while (!r && jobs && jobs->done)
+			jobs = jobs->next;
+	}
 	return r;
 }
 

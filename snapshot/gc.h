@@ -7,6 +7,7 @@
 
 #include "forest.h"
 
+enum { TASK_KEY_LEN = 9 };
 struct task {
 	enum task_kind kind;
 	uint64_t id;
@@ -24,7 +25,7 @@ int merge_step(struct forest *forest, const struct task *task);
 int tidy_run(struct forest *forest, const struct task *task);
 /* Some of the lists that nobody has any more. */
 int drop_run(struct forest *forest);
-/* All of the job, a piece a commit. */
-int job_run(struct forest *forest, struct list_job *job);
+/* All of the jobs, a piece of each a commit. */
+int job_run(struct forest *forest, struct list_job *jobs);
 
 #endif

@@ -117,7 +117,7 @@ static void merge_switch(struct forest *forest, struct version *v,
 int merge_step(struct forest *forest, const struct task *task)
 {
 	struct version *v, *child, *parent = NULL;
-	struct tidy tidy = { 0 };
+	struct tidy tidy = {0};
 	int r = version_find(forest, task->id, &v);
 
 	if (r == -ENOENT || (!r && (v->refs || v->kids != 1)))

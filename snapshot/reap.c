@@ -112,53 +112,47 @@ int reap_step(struct forest *forest, const struct task *task)
 
 /* ---- Dropping lists ----------------------------------------------------- */
 
-/*
- * Lists that are empty, with an account of nothing, are not in the store at
- * all.  *ret_list: one that is, or 0 when there is none or it is enough.
- */
-static int drop_empty(struct forest *forest, uint64_t *ret_list)
+/* The first lists noted to be dropped, and how many. */
+static int drop_collect(struct forest *forest,
+                        struct list_job jobs[PIECE_LISTS], int *ret_count)
 {
-	*ret_list = 0;
-	for (int i = 0; i < PIECE_LISTS; i++) {
-		struct list_info info;
-		struct task task;
-		int r = task_first(forest, &task);
+	struct record record = {.key = {TASK_DROP}, .key_len = 1};
+	int n = 0;
+	int r = 0;
 
-		if (r < 0 || task.kind != TASK_DROP)
-			return r == -ENOENT ? 0 : r;
-		r = list_info(forest->store, task.id, &info);
-		if (r < 0)
-			return r;
-		if (info.entries || info.bytes || info.own_bytes) {
-			*ret_list = task.id;
-			return 0;
-		}
-		r = task_del(forest, TASK_DROP, task.id);
-		if (r < 0)
-			return r;
+	while (!r && n < PIECE_LISTS) {
+		r = table_next(forest->store, TABLE_TASK, record.key,
+		               record.key_len, &record);
+		if (!r && (record.key_len != TASK_KEY_LEN ||
+		           record.key[0] != TASK_DROP))
+			r = -ENOENT;
+		if (r)
+			break;
+		jobs[n] = (struct list_job){.kind = LIST_DROP,
+		                            .list = be64_get(record.key + 1)};
+		if (n)
+			jobs[n - 1].next = &jobs[n];
+		n++;
 	}
-	return 0;
+	*ret_count = n;
+	return r == -ENOENT ? 0 : r;
 }
 
 int drop_run(struct forest *forest)
 {
-	struct list_job job = {.kind = LIST_DROP};
-	int r;
+	struct list_job jobs[PIECE_LISTS];
+	int r, n;
 
-	/* What the last ones reaped still added must be seen. */
-	r = store_sync(forest->store);
-	if (r < 0)
-		return r;
 	store_lock(forest->store);
-	r = drop_empty(forest, &job.list);
+	r = drop_collect(forest, jobs, &n);
 	store_unlock(forest->store);
-	if (r < 0 || !job.list)
-		return r;
-	r = job_run(forest, &job);
+	if (!r && n)
+		r = job_run(forest, jobs);
 	if (r < 0)
 		return r;
 	store_lock(forest->store);
-	r = task_del(forest, TASK_DROP, job.list);
+	for (int i = 0; !r && i < n; i++)
+		r = task_del(forest, TASK_DROP, jobs[i].list);
 	store_unlock(forest->store);
 	return r;
 }

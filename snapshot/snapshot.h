@@ -220,9 +220,9 @@ struct finding {
 	const char *kind;  /* one word: see coppice-check(1) */
 	const char *state; /* full name of a state it touches, or NULL */
 	const char *path;  /* of the file in the state, or NULL */
-	uint64_t ino;	   /* of the file; 0: none */
+	uint64_t ino;      /* of the file; 0: none */
 	uint64_t version;  /* 0: none */
-	uint64_t block;	   /* 0: none */
+	uint64_t block;    /* 0: none */
 	const char *text;  /* what is wrong */
 };
 
@@ -232,7 +232,7 @@ struct check_options {
 	int (*found)(void *arg, const struct finding *finding);
 	/* Now and then; `what` is one word.  May be NULL. */
 	int (*progress)(void *arg, const char *what, uint64_t done,
-			uint64_t all);
+	                uint64_t all);
 	void *arg;
 };
 

@@ -17,7 +17,7 @@
 
 /* ---- Records ------------------------------------------------------------ */
 
-_Static_assert(8 * 10 + 1 + NAME_LEN_MAX + FULL_NAME_MAX <= STATE_LEN_MAX,
+_Static_assert(8 * 10 + NAME_LEN_MAX + FULL_NAME_MAX <= STATE_LEN_MAX,
                "the longest state fits");
 
 size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
@@ -32,14 +32,14 @@ size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
 	put_varint(&w, s->origin);
 	put_varint(&w, s->version ? s->version->id : 0);
 	put_varint(&w, s->snapshots);
-	put_u8(&w, (uint8_t)name_len);
+	put_varint(&w, name_len);
 	put_bytes(&w, s->name, name_len);
 	put_varint(&w, origin_len);
 	put_bytes(&w, s->origin_name, origin_len);
 	return writer_len(&w);
 }
 
-static void get_string(struct reader *r, size_t len, size_t max, char *out)
+static void get_string(struct reader *r, uint64_t len, size_t max, char *out)
 {
 	const uint8_t *p = len <= max ? reader_take(r, len) : NULL;
 
@@ -64,7 +64,7 @@ int state_decode(const void *data, size_t len, struct state *s,
 	s->origin = get_varint(&r);
 	version = get_varint(&r);
 	s->snapshots = get_varint(&r);
-	get_string(&r, get_u8(&r), NAME_LEN_MAX, s->name);
+	get_string(&r, get_varint(&r), NAME_LEN_MAX, s->name);
 	get_string(&r, get_varint(&r), FULL_NAME_MAX - 1, s->origin_name);
 	if (!reader_done(&r) || !s->name[0] || flags & ~UINT64_C(3) ||
 	    !(flags & STATE_READONLY) != !s->fork ||

@@ -88,13 +88,26 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 	return chunk->block.number;
 }
 
+void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces)
+{
+	struct block *block = block_find(store, number);
+
+	if (block && block->kind == BLOCK_CHUNK && block->state == BLOCK_NEW)
+		((struct chunk *)block)->replaces = replaces;
+}
+
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)
 {
 	struct store *store = tree->store;
 	struct block *block = block_find(store, number);
 	struct chunk *alias;
 
-	if (block && block->kind == BLOCK_ALIAS) {
+	/*
+	 * What a frozen alias names may be gone when this one is written (if
+	 * it became an alias itself and was freed); the alias will be there.
+	 */
+	while (block && block->kind == BLOCK_ALIAS &&
+	       block->state == BLOCK_NEW) {
 		number = ((struct chunk *)block)->alias_of;
 		block = block_find(store, number);
 	}
@@ -123,7 +136,7 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 	struct block *block = block_find(store, number);
 	struct chunk *chunk;
 
-	if (block && block->kind == BLOCK_ALIAS)
+	while (block && block->kind == BLOCK_ALIAS)
 		block = block_find(store, ((struct chunk *)block)->alias_of);
 	if (!block || block->kind != BLOCK_CHUNK)
 		return NULL;
@@ -153,8 +166,10 @@ static size_t chunk_header_encode(const struct chunk_header *h, uint8_t *out)
 	put_u8(&w, (uint8_t)h->tag);
 	put_varint(&w, h->len);
 	put_varint(&w, h->stored);
-	if (h->tag == BLOCK_TAG_DELTA)
+	if (h->tag == BLOCK_TAG_DELTA) {
 		put_varint(&w, h->base);
+		put_u8(&w, h->depth);
+	}
 	put_bytes(&w, h->hash, 16);
 	return writer_len(&w);
 }
@@ -170,11 +185,16 @@ int chunk_header_decode(const void *data, size_t len,
 	h.tag = get_u8(&r);
 	content = get_varint(&r);
 	stored = get_varint(&r);
-	if (h.tag == BLOCK_TAG_DELTA)
+	if (h.tag == BLOCK_TAG_DELTA) {
 		h.base = get_varint(&r);
+		h.depth = get_u8(&r);
+	}
 	hash = reader_take(&r, 16);
 	if (!hash || content > (1 << 17) || stored > (1 << 17) ||
-	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD) ||
+	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD &&
+	     h.tag != BLOCK_TAG_DELTA) ||
+	    (h.tag == BLOCK_TAG_DELTA &&
+	     (!h.base || !h.depth || h.depth > CHUNK_DEPTH_MAX)) ||
 	    (h.tag == BLOCK_TAG_RAW && stored != content))
 		return -EUCLEAN;
 	h.len = (uint32_t)content;
@@ -183,6 +203,18 @@ int chunk_header_decode(const void *data, size_t len,
 	h.header_len = (uint32_t)(len - reader_left(&r));
 	*ret_header = h;
 	return 0;
+}
+
+int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct chunk_header *ret_header)
+{
+	MDB_val value;
+	int r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	                 &value);
+
+	return r < 0 ? r
+	             : chunk_header_decode(value.mv_data, value.mv_size,
+	                                   ret_header);
 }
 
 /* ---- Decoding ----------------------------------------------------------- */
@@ -264,12 +296,46 @@ static int payload_read(MDB_cursor *cursor, uint64_t number, MDB_val *value,
 	}
 }
 
+/*
+ * The base of a delta has a lower number, so chains end, and its depth is one
+ * less, so they end soon.
+ */
+static int chunk_base(struct store *store, MDB_txn *txn, uint64_t number,
+                      const struct chunk_header *h, struct chunk **ret_base)
+{
+	struct chunk_header base;
+	int r;
+
+	if (h->base >= number)
+		return -EUCLEAN;
+	r = chunk_header_get(store, txn, h->base, &base);
+	if (r == 0 && base.depth + 1 != h->depth)
+		r = -EUCLEAN;
+	if (r == 0)
+		r = chunk_decode(store, txn, h->base, ret_base);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+static int payload_unpack(struct decoder *decoder, const struct chunk_header *h,
+                          const struct chunk *base, struct chunk *chunk)
+{
+	size_t n = 0;
+
+	if (base)
+		n = ZSTD_DCtx_refPrefix(decoder->zstd, base->data, base->len);
+	if (!ZSTD_isError(n))
+		n = ZSTD_decompressDCtx(decoder->zstd, chunk->data,
+		                        chunk->capacity, decoder->payload,
+		                        h->stored);
+	return ZSTD_isError(n) || n != h->len ? -EUCLEAN : 0;
+}
+
 static int chunk_unpack(struct store *store, MDB_cursor *cursor,
                         uint64_t number, MDB_val *value,
                         const struct chunk_header *h, struct chunk *chunk)
 {
 	struct decoder *decoder;
-	size_t n;
+	struct chunk *base = NULL;
 	int r;
 
 	if (h->tag == BLOCK_TAG_RAW)
@@ -278,13 +344,11 @@ static int chunk_unpack(struct store *store, MDB_cursor *cursor,
 	if (!decoder)
 		return -ENOMEM;
 	r = payload_read(cursor, number, value, h, decoder->payload);
-	if (r == 0) {
-		n = ZSTD_decompressDCtx(decoder->zstd, chunk->data,
-		                        chunk->capacity, decoder->payload,
-		                        h->stored);
-		if (ZSTD_isError(n) || n != h->len)
-			r = -EUCLEAN;
-	}
+	if (r == 0 && h->tag == BLOCK_TAG_DELTA)
+		r = chunk_base(store, mdb_cursor_txn(cursor), number, h, &base);
+	if (r == 0)
+		r = payload_unpack(decoder, h, base, chunk);
+	chunk_unref(base);
 	decoder_put(store, decoder);
 	return r;
 }
@@ -337,8 +401,10 @@ static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 	store_lock(store);
 	chunk = chunk_find(store, *number, NULL);
 	block = block_find(store, *number);
-	if (block && block->kind == BLOCK_ALIAS)
+	while (block && block->kind == BLOCK_ALIAS) {
 		*number = ((struct chunk *)block)->alias_of;
+		block = block_find(store, *number);
+	}
 	store_unlock(store);
 	return chunk;
 }
@@ -413,26 +479,49 @@ int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
 
 /* ---- Encoding ----------------------------------------------------------- */
 
+enum { NOISE_MIN = 128, NOISE_MAX = 4096 };
+
 struct encoder {
 	ZSTD_CCtx *zstd;
+	struct encoder *delta; /* with a window that reaches into the base */
 	int level;
 	size_t capacity;
 	uint8_t out[];
 };
 
-int encoder_create(struct store *store, struct encoder **ret_encoder)
+static struct encoder *encoder_alloc(struct store *store, bool delta)
 {
-	size_t capacity = CHUNK_HEADER_MAX +
-	                  ZSTD_compressBound(1u << store->geometry.chunk_bits);
+	unsigned bits = store->geometry.chunk_bits;
+	size_t capacity = CHUNK_HEADER_MAX + ZSTD_compressBound(1u << bits);
 	struct encoder *encoder = malloc(sizeof(*encoder) + capacity);
 
 	if (!encoder)
-		return -ENOMEM;
+		return NULL;
+	encoder->delta = NULL;
 	encoder->capacity = capacity;
 	encoder->level = store->options.level;
 	encoder->zstd = ZSTD_createCCtx();
 	if (!encoder->zstd) {
 		free(encoder);
+		return NULL;
+	}
+	if (delta) {
+		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel,
+		                       encoder->level);
+		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog,
+		                       (int)MAX(bits + 1, 10u));
+	}
+	return encoder;
+}
+
+int encoder_create(struct store *store, struct encoder **ret_encoder)
+{
+	struct encoder *encoder = encoder_alloc(store, false);
+
+	if (encoder)
+		encoder->delta = encoder_alloc(store, true);
+	if (!encoder || !encoder->delta) {
+		encoder_destroy(encoder);
 		return -ENOMEM;
 	}
 	*ret_encoder = encoder;
@@ -443,35 +532,92 @@ void encoder_destroy(struct encoder *encoder)
 {
 	if (!encoder)
 		return;
+	encoder_destroy(encoder->delta);
 	ZSTD_freeCCtx(encoder->zstd);
 	free(encoder);
 }
 
-/* The header's length depends on what it says: the payload is made behind the
- * room for the longest, and the header put right in front of it. */
+/*
+ * Would compression find nothing?  Small random content (keys, hashes, what is
+ * compressed already) is told by how often two of its bytes are equal: one
+ * pair in 256 when all values are as likely.  Larger content is left to zstd,
+ * which may find repeats in it.
+ */
+static bool chunk_is_noise(const struct chunk *chunk)
+{
+	uint32_t counts[256] = {0};
+	uint64_t pairs = 0, n = chunk->len;
+
+	if (n < NOISE_MIN || n >= NOISE_MAX)
+		return false;
+	for (uint32_t i = 0; i < chunk->len; i++)
+		counts[chunk->data[i]]++;
+	for (int i = 0; i < 256; i++)
+		pairs += (uint64_t)counts[i] * counts[i];
+	pairs -= n;
+	return pairs * 256 < n * n + n * n / 4;
+}
+
+/* Put the header right in front of the payload, behind the room for it. */
+static void encoder_finish(struct encoder *encoder, struct chunk_header *h,
+                           size_t payload_len, const uint8_t **ret_data,
+                           size_t *ret_len)
+{
+	uint8_t head[CHUNK_HEADER_MAX];
+	size_t head_len;
+
+	h->stored = (uint32_t)payload_len;
+	head_len = chunk_header_encode(h, head);
+	*ret_data = encoder->out + CHUNK_HEADER_MAX - head_len;
+	memcpy(encoder->out + CHUNK_HEADER_MAX - head_len, head, head_len);
+	*ret_len = head_len + payload_len;
+}
+
 int encoder_run(struct encoder *encoder, const struct chunk *chunk,
                 const uint8_t hash[16], const uint8_t **ret_data,
                 size_t *ret_len)
 {
 	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
-	uint8_t head[CHUNK_HEADER_MAX];
 	struct chunk_header h = {.tag = BLOCK_TAG_ZSTD, .len = chunk->len};
-	size_t n, head_len;
+	size_t n = SIZE_MAX;
 
-	n = ZSTD_compressCCtx(encoder->zstd, payload,
-	                      encoder->capacity - CHUNK_HEADER_MAX, chunk->data,
-	                      chunk->len, encoder->level);
+	if (!chunk_is_noise(chunk))
+		n = ZSTD_compressCCtx(encoder->zstd, payload,
+		                      encoder->capacity - CHUNK_HEADER_MAX,
+		                      chunk->data, chunk->len, encoder->level);
 	/* A saving below one part in sixteen is not worth the reading. */
-	if (ZSTD_isError(n) || n > chunk->len - chunk->len / 16) {
+	if (n > chunk->len - chunk->len / 16) { /* errors are large numbers */
 		h.tag = BLOCK_TAG_RAW;
 		n = chunk->len;
 		memcpy(payload, chunk->data, n);
 	}
-	h.stored = (uint32_t)n;
 	memcpy(h.hash, hash, 16);
-	head_len = chunk_header_encode(&h, head);
-	memcpy(payload - head_len, head, head_len);
-	*ret_data = payload - head_len;
-	*ret_len = head_len + n;
+	encoder_finish(encoder, &h, n, ret_data, ret_len);
 	return 0;
+}
+
+int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
+                      const uint8_t hash[16], const struct chunk *base,
+                      uint64_t base_number, unsigned depth, size_t plain_len,
+                      const uint8_t **ret_data, size_t *ret_len)
+{
+	struct encoder *delta = encoder->delta;
+	struct chunk_header h = {
+	        .tag = BLOCK_TAG_DELTA,
+	        .len = chunk->len,
+	        .base = base_number,
+	        .depth = (uint8_t)depth,
+	};
+	size_t n = ZSTD_CCtx_refPrefix(delta->zstd, base->data, base->len);
+
+	if (!ZSTD_isError(n))
+		n = ZSTD_compress2(delta->zstd, delta->out + CHUNK_HEADER_MAX,
+		                   delta->capacity - CHUNK_HEADER_MAX,
+		                   chunk->data, chunk->len);
+	/* What hangs on another chunk has to be worth it. */
+	if (ZSTD_isError(n) || n > plain_len / 4 * 3)
+		return 0;
+	memcpy(h.hash, hash, 16);
+	encoder_finish(delta, &h, n, ret_data, ret_len);
+	return 1;
 }

@@ -4,7 +4,6 @@
  * wait for it.
  */
 #include <errno.h>
-#include <sys/statvfs.h>
 
 #include "codec.h"
 #include "engine.h"
@@ -91,24 +90,6 @@ static void waiters_call(struct waiter *waiter, int err)
 	}
 }
 
-void commit_measure(struct store *store)
-{
-	const uint64_t plenty = 1 << 28;
-	uint64_t used, unused, room = 0;
-	MDB_envinfo info;
-	struct statvfs vfs;
-
-	mdb_env_info(store->disk.env, &info);
-	used = (info.me_last_pgno + 1) * DISK_PAGE;
-	if (used < store->disk.map_size)
-		room = store->disk.map_size - used;
-	if (statvfs(store->path, &vfs) == 0)
-		room = MIN(room, (uint64_t)vfs.f_bavail * vfs.f_frsize);
-	if (room < plenty && !disk_usage(&store->disk, &used, &unused))
-		room += unused;
-	store->avail = room;
-}
-
 /*
  * Lock held on entry and return; not while it writes.  A set that could not be
  * written stays frozen and is tried again.
@@ -146,7 +127,7 @@ static void commit_run(struct store *store)
 		store->commits++;
 	}
 	store->tries++;
-	commit_measure(store);
+	room_measure(store);
 	pthread_cond_broadcast(&store->committed);
 	store_unlock(store);
 	if (r == 0)
@@ -277,6 +258,12 @@ static int seq_wait(struct store *store, uint64_t seq)
 	return 0;
 }
 
+int commit_wait_all(struct store *store)
+{
+	return seq_wait(store, store->gathering->seq -
+	                               set_is_empty(store->gathering));
+}
+
 int store_wait(struct store *store, uint64_t seq)
 {
 	int r;
@@ -289,14 +276,10 @@ int store_wait(struct store *store, uint64_t seq)
 
 int store_sync(struct store *store)
 {
-	uint64_t seq;
 	int r;
 
 	store_lock(store);
-	seq = store->gathering->seq;
-	if (set_is_empty(store->gathering))
-		seq--;
-	r = seq_wait(store, seq);
+	r = commit_wait_all(store);
 	store_unlock(store);
 	return r;
 }
@@ -331,59 +314,6 @@ int list_job_run(struct store *store, struct list_job *job)
 		if (r < 0 && store->gathering->job == job)
 			store->gathering->job = NULL;
 	}
-	store_unlock(store);
-	return r;
-}
-
-/* ---- Slowing down ------------------------------------------------------- */
-
-static size_t pending_bytes(const struct store *store)
-{
-	return store->gathering->bytes +
-	       (store->frozen ? store->frozen->bytes : 0);
-}
-
-/* What is kept back for deletions when nothing else fits any more. */
-static uint64_t reserve_bytes(const struct store *store)
-{
-	return MIN((uint64_t)16 << 20, store->disk.map_size / 8);
-}
-
-/* Lock held. */
-static int space_check(struct store *store)
-{
-	uint64_t reserve = reserve_bytes(store);
-	int r;
-
-	if (pending_bytes(store) + reserve <= store->avail)
-		return 0;
-	/* What is pending was counted as it lies in memory: look again when it
-	 * is written. */
-	if (pending_bytes(store)) {
-		r = seq_wait(store, store->gathering->seq -
-		                            set_is_empty(store->gathering));
-		if (r < 0)
-			return r;
-	} else {
-		commit_measure(store);
-	}
-	return store->avail < reserve ? -ENOSPC : 0;
-}
-
-int store_throttle(struct store *store, bool grows)
-{
-	int r = 0;
-
-	if (store->options.readonly)
-		return -EROFS;
-	store_lock(store);
-	while (store->gathering->bytes > store->set_hard && store->frozen &&
-	       !store->commit_err)
-		pthread_cond_wait(&store->committed, &store->lock);
-	if (grows && store->commit_err)
-		r = store->commit_err;
-	else if (grows)
-		r = space_check(store);
 	store_unlock(store);
 	return r;
 }

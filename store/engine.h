@@ -80,6 +80,7 @@ struct geometry {
 	uint32_t node_size;
 	uint32_t chunk_bits;
 	uint64_t max_size;
+	uint64_t created; /* ns since the epoch */
 	uint64_t seed;
 	uint8_t uuid[16];
 };
@@ -117,7 +118,14 @@ struct store {
 	bool committer_runs;
 	uint64_t commits;
 	uint64_t tries; /* commits, failed ones included */
-	uint64_t avail; /* bytes that could be written at the last commit */
+	/* about the file: see room.c */
+	uint64_t limit;    /* bytes it may grow to */
+	uint64_t used;     /* where its last page ends, as of the last commit */
+	uint64_t granted;  /* up to here it has its disk space */
+	bool granted_once; /* and from the start, too */
+	bool cannot_grant; /* its file system gives no space ahead */
+	uint64_t avail;    /* bytes that could be written at the last commit */
+	bool free_known;   /* what is free inside of the file is in avail */
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;
 	pthread_t committer;
@@ -149,10 +157,11 @@ struct chunk_header {
 	uint32_t len;     /* of the content */
 	uint32_t stored;  /* bytes of payload behind the header */
 	uint64_t base;    /* BLOCK_TAG_DELTA: number of the prefix */
+	uint8_t depth;    /* BLOCK_TAG_DELTA: chunks to read before this one */
 	uint8_t hash[16]; /* XXH3-128 of the content */
 	uint32_t header_len;
 };
-enum { CHUNK_HEADER_MAX = 40 };
+enum { CHUNK_HEADER_MAX = 40, CHUNK_DEPTH_MAX = 32 };
 int chunk_header_decode(const void *data, size_t len,
                         struct chunk_header *ret_header);
 /* Content of the chunk that is stored under just this number. */
@@ -168,6 +177,18 @@ void encoder_destroy(struct encoder *encoder);
 int encoder_run(struct encoder *encoder, const struct chunk *chunk,
                 const uint8_t hash[16], const uint8_t **ret_data,
                 size_t *ret_len);
+/*
+ * The same as a delta against the chunk that is stored as base_number, at
+ * `depth`, if that is much shorter than what encoder_run() gave last.
+ * 1: it is, and *ret_… are set.  0: it is not.
+ */
+int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
+                      const uint8_t hash[16], const struct chunk *base,
+                      uint64_t base_number, unsigned depth, size_t plain_len,
+                      const uint8_t **ret_data, size_t *ret_len);
+/* The header of what is stored under the number; -ENOENT; -EUCLEAN. */
+int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct chunk_header *ret_header);
 void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
 
 /*
@@ -227,8 +248,18 @@ void set_take_out(struct store *store, struct block *block);
 /* commit.c */
 int commit_start_thread(struct store *store);
 int commit_stop_thread(struct store *store);
-/* Look again how much could be written.  Lock held or single-threaded. */
-void commit_measure(struct store *store);
+/* Until what has been changed is on disk.  Lock held; let go of meanwhile. */
+int commit_wait_all(struct store *store);
+
+/* room.c: lock held or single-threaded */
+/* After a commit: look again how much could be written. */
+void room_measure(struct store *store);
+/* 0: none but the map's. */
+void room_set_limit(struct store *store, uint64_t max_size);
+/* What may be written, for those who want to know it exactly. */
+uint64_t room_stat(struct store *store);
+/* At the end: disk space that was taken ahead. */
+void room_give_back(struct store *store);
 
 /* write.c: all of a frozen set, in one transaction; the lock is not held */
 int commit_write(struct store *store, struct set *set);

@@ -102,7 +102,17 @@ int image_scan_lists(struct image *image);
 struct image_list *image_list_find(struct image *image, uint64_t list);
 /* Calls fn for each entry of the list, in order, as far as it can be read. */
 int image_list_each(struct image *image, uint64_t list,
-                    void (*fn)(struct image *image, uint64_t number));
+                    void (*fn)(struct image *image, uint64_t number,
+                               uint32_t bytes));
+
+/*
+ * image_diff.c: calls fn for what differs, as image_tree() tells; the marks of
+ * the tree that is being looked at must be set.
+ */
+int image_diff(struct image *image,
+               int (*fn)(void *arg, const struct item *old,
+                         const struct item *new),
+               void *arg);
 
 /* image_page.c: -EUCLEAN: LMDB is not to be let near this */
 int image_scan_pages(struct image *image);

@@ -42,6 +42,7 @@ struct passing {
 	const char *fault; /* the first found */
 	uint64_t fragments, bytes;
 	uint64_t expected; /* bytes of a chunk with its header */
+	uint64_t base;     /* of a delta; 0: none */
 };
 
 static const char *node_check(const struct image *image, uint64_t number,
@@ -75,6 +76,7 @@ static void passing_begin(const struct image *image, struct passing *p,
 		p->fault = "bad header";
 	} else {
 		p->expected = h.header_len + h.stored;
+		p->base = h.base;
 		if (h.len > store_chunk_size(image->store))
 			p->fault = "too long";
 	}
@@ -93,6 +95,21 @@ static void passing_add(struct passing *p, uint64_t fragment,
 		p->fault = "a part has a bad length";
 	p->fragments++;
 	p->bytes += value->mv_size;
+}
+
+/* A base has a lower number: it has passed already. */
+static void base_check(struct image *image, const struct passing *p)
+{
+	size_t i = image_index(image, p->base);
+
+	if (i == NO_INDEX || !(image->marks[i] & MARK_CHUNK))
+		image_report(image, "chunk", p->number, NULL,
+		             "chunk %llu is a delta of %llu, which %s",
+		             (unsigned long long)p->number,
+		             (unsigned long long)p->base,
+		             i == NO_INDEX ? "is missing" : "is no chunk");
+	else
+		image->names[i]++;
 }
 
 static bool passing_end(struct image *image, struct passing *p)
@@ -116,6 +133,8 @@ static bool passing_end(struct image *image, struct passing *p)
 		else
 			chunk_unref(content);
 	}
+	if (p->base)
+		base_check(image, p);
 	/* What a damaged block was is for those who name it to say. */
 	marks = p->tag == BLOCK_TAG_NODE   ? MARK_NODE
 	        : p->fault && !p->expected ? MARK_NODE | MARK_CHUNK

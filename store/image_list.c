@@ -47,16 +47,16 @@ static const char *run_decode(const MDB_val *value, struct run *run)
 
 static struct image_list *list_begin(struct image *image, uint64_t list)
 {
-	struct image_list *last = image->lists + image->lists_len;
+	struct image_list *l;
 
-	if (image->lists_len && last[-1].list == list)
-		return &last[-1];
+	if (image->lists_len && image->lists[image->lists_len - 1].list == list)
+		return &image->lists[image->lists_len - 1];
 	if (!image_grow(image, (void **)&image->lists, sizeof(*image->lists),
 	                image->lists_len, &image->lists_capacity))
 		return NULL;
-	last = &image->lists[image->lists_len++];
-	*last = (struct image_list){.list = list};
-	return last;
+	l = &image->lists[image->lists_len++];
+	*l = (struct image_list){.list = list};
+	return l;
 }
 
 struct image_list *image_list_find(struct image *image, uint64_t list)
@@ -129,25 +129,6 @@ static void scan_account(struct scan *scan, const MDB_val *value)
 		scan_bad(scan, "damaged account");
 }
 
-/* An entry's size is that of its block, as long as there is one. */
-static void scan_entry(struct scan *scan, const struct list_entry *e)
-{
-	struct image *image = scan->image;
-	size_t i = image_index(image, e->number);
-	struct stored_block b;
-
-	if (i == NO_INDEX || image->marks[i] & MARK_BAD ||
-	    stored_block_get(image->store, image->txn, e->number, &b))
-		return;
-	if (b.bytes != e->bytes)
-		image_report(image, "list", e->number, NULL,
-		             "kill list %llu gives block %llu %u bytes; it "
-		             "has %llu",
-		             (unsigned long long)scan->list->list,
-		             (unsigned long long)e->number, e->bytes,
-		             (unsigned long long)b.bytes);
-}
-
 static void scan_run(struct scan *scan, const MDB_val *value)
 {
 	const char *fault = run_decode(value, &scan->run);
@@ -158,8 +139,6 @@ static void scan_run(struct scan *scan, const MDB_val *value)
 		scan_bad(scan, fault);
 		return;
 	}
-	for (size_t i = 0; i < scan->run.count; i++)
-		scan_entry(scan, &scan->run.entries[i]);
 	scan->last = scan->run.entries[scan->run.count - 1].number;
 	scan->list->entries += (int64_t)scan->run.count;
 	scan->list->bytes += (int64_t)scan->run.bytes;
@@ -220,7 +199,8 @@ int image_scan_lists(struct image *image)
 /* ---- Reading one -------------------------------------------------------- */
 
 int image_list_each(struct image *image, uint64_t list,
-                    void (*fn)(struct image *image, uint64_t number))
+                    void (*fn)(struct image *image, uint64_t number,
+                               uint32_t bytes))
 {
 	_cleanup_free_ struct run *run = calloc(1, sizeof(*run));
 	uint8_t bytes[LIST_KEY_LEN];
@@ -246,7 +226,8 @@ int image_list_each(struct image *image, uint64_t list,
 		if (run_decode(&value, run))
 			continue;
 		for (size_t i = 0; i < run->count; i++)
-			fn(image, run->entries[i].number);
+			fn(image, run->entries[i].number,
+			   run->entries[i].bytes);
 	}
 	mdb_cursor_close(cursor);
 	if (image->stopped)

@@ -283,9 +283,10 @@ static void kill_own(struct image *image, uint64_t number, size_t i)
 	image->own += bytes_of(image, number);
 }
 
-static void kill_entry(struct image *image, uint64_t number)
+static void kill_entry(struct image *image, uint64_t number, uint32_t bytes)
 {
 	size_t i = image_index(image, number);
+	int64_t has;
 
 	if (i == NO_INDEX)
 		image_report(image, "list", number, NULL,
@@ -299,13 +300,21 @@ static void kill_entry(struct image *image, uint64_t number)
 		             (ull)number);
 	else
 		mark(image, &image->killed, i, MARK_KILL);
+	if (i == NO_INDEX || image->marks[i] & MARK_BAD)
+		return;
+	has = bytes_of(image, number);
+	if (has != bytes)
+		image_report(image, "list", number, NULL,
+		             "the kill list gives block %llu %u bytes; it has "
+		             "%lld",
+		             (ull)number, bytes, (long long)has);
 }
 
 /* ---- The parent's tree -------------------------------------------------- */
 
 /* True: a block the version killed, to be looked into. */
-static bool parent_block(struct image *image, uint64_t number, packed low,
-                         packed high)
+static bool parent_block(struct image *image, uint64_t number, bool node,
+                         packed low, packed high)
 {
 	size_t i = image_index(image, number);
 	uint8_t marks = i == NO_INDEX ? 0 : image->marks[i];
@@ -327,8 +336,10 @@ static bool parent_block(struct image *image, uint64_t number, packed low,
 		             "block %llu of the parent's tree is neither in "
 		             "the tree nor on the kill list",
 		             (ull)number);
-	image->old_gap = true;
-	gap_add(image, low, high);
+	if (node) {
+		image->old_gap = true;
+		gap_add(image, low, high);
+	}
 	return false;
 }
 
@@ -338,7 +349,7 @@ static void parent_node(struct image *image, uint64_t number, int level,
 	const uint8_t *data;
 	uint32_t count;
 
-	if (image->stopped || !parent_block(image, number, low, high))
+	if (image->stopped || !parent_block(image, number, true, low, high))
 		return;
 	data = image_node(image, number);
 	if (!data || (level >= 0 && (int)node_level(data) != level)) {
@@ -362,8 +373,7 @@ static void parent_node(struct image *image, uint64_t number, int level,
 		node_get(data, slot, &item);
 		chunk = image->tree->chunk(&item);
 		if (chunk)
-			parent_block(image, chunk, key_pack(&item.key),
-			             key_pack(&item.key) + 1);
+			parent_block(image, chunk, false, 0, 0);
 	}
 }
 
@@ -391,112 +401,6 @@ static void parent_compare(struct image *image)
 			             "not in the parent's tree",
 			             (ull)image->numbers[at]);
 	}
-}
-
-/* ---- What differs ------------------------------------------------------- */
-
-/* The items of one side, in key order. */
-struct stream {
-	struct image *image;
-	bool old;
-	int depth; /* 0: at the end */
-	struct {
-		const uint8_t *data;
-		uint32_t slot;
-	} path[TREE_DEPTH_MAX];
-	struct item item;
-};
-
-/* Is the node one that both have, or one that cannot be read? */
-static const uint8_t *stream_enter(struct stream *s, uint64_t number, int level)
-{
-	struct image *image = s->image;
-	const uint8_t *data;
-	size_t i;
-
-	if (s->old) {
-		i = image_index(image, number);
-		if (i == NO_INDEX || !(image->marks[i] & MARK_KILL) ||
-		    image->marks[i] & MARK_SHARED)
-			return NULL;
-	} else if (number <= image->tree->base) {
-		return NULL;
-	}
-	data = image_node(image, number);
-	if (data && level >= 0 && (int)node_level(data) != level)
-		return NULL;
-	return data;
-}
-
-static void stream_push(struct stream *s, const uint8_t *data)
-{
-	s->path[s->depth].data = data;
-	s->path[s->depth++].slot = 0;
-}
-
-static void stream_next(struct stream *s)
-{
-	while (s->depth) {
-		const uint8_t *data = s->path[s->depth - 1].data;
-		uint32_t slot = s->path[s->depth - 1].slot++;
-		const uint8_t *child;
-
-		if (slot >= node_count(data)) {
-			s->depth--;
-		} else if (!node_level(data)) {
-			node_get(data, slot, &s->item);
-			return;
-		} else {
-			child = stream_enter(s, node_child(data, slot),
-			                     (int)node_level(data) - 1);
-			if (child)
-				stream_push(s, child);
-		}
-	}
-}
-
-static void stream_begin(struct stream *s, struct image *image, bool old,
-                         uint64_t root)
-{
-	const uint8_t *data;
-
-	*s = (struct stream){.image = image, .old = old};
-	data = root ? stream_enter(s, root, -1) : NULL;
-	if (data)
-		stream_push(s, data);
-	stream_next(s);
-}
-
-static bool item_equal(const struct item *a, const struct item *b)
-{
-	return a->len == b->len && !memcmp(a->value, b->value, a->len);
-}
-
-static int streams_compare(struct image *image,
-                           int (*fn)(void *arg, const struct item *old,
-                                     const struct item *new),
-                           void *arg)
-{
-	struct stream old, new;
-	int r = 0;
-
-	stream_begin(&old, image, true, image->tree->parent_root);
-	stream_begin(&new, image, false, image->tree->root);
-	while (!r && !image->stopped && (old.depth || new.depth)) {
-		int order = !old.depth ? 1
-		            : !new.depth
-		                    ? -1
-		                    : key_compare(&old.item.key, &new.item.key);
-
-		if (order || !item_equal(&old.item, &new.item))
-			r = fn(arg, order <= 0 ? &old.item : NULL,
-			       order >= 0 ? &new.item : NULL);
-		if (order <= 0)
-			stream_next(&old);
-		if (order >= 0)
-			stream_next(&new);
-	}
-	return r;
 }
 
 /* ---- All of it ---------------------------------------------------------- */
@@ -558,7 +462,7 @@ int image_tree(struct image *image, const struct image_tree *tree,
 			image_list_known(image, tree->lists[i]);
 	tree_compare(image);
 	if (!image->stopped && item && !tree->reaping)
-		r = streams_compare(image, item, arg);
+		r = image_diff(image, item, arg);
 	marks_clear(image, &image->shared);
 	marks_clear(image, &image->killed);
 	image->tree = NULL;

@@ -15,7 +15,9 @@
 enum {
 	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
 	LEVEL_DEFAULT = 3,
+	DELTA_DEPTH_DEFAULT = 8,
 	BUCKETS_FIRST = 1 << 12,
+	SIZE_LEAST = 1 << 20, /* of max_size */
 };
 static const uint64_t memory_default = UINT64_C(256) << 20;
 static const char magic[8] = "coppice";
@@ -25,8 +27,8 @@ enum { FEATURES_INCOMPAT = 0, FEATURES_READONLY = 0 };
 
 /* ---- The store's own record --------------------------------------------- */
 
-static size_t geometry_encode(const struct geometry *g, int64_t created,
-                              uint8_t *out, size_t size)
+static size_t geometry_encode(const struct geometry *g, uint8_t *out,
+                              size_t size)
 {
 	struct writer w = writer_init(out, size);
 
@@ -40,7 +42,7 @@ static size_t geometry_encode(const struct geometry *g, int64_t created,
 	put_u32(&w, g->node_size);
 	put_u32(&w, g->chunk_bits);
 	put_u64(&w, g->max_size);
-	put_u64(&w, (uint64_t)created);
+	put_u64(&w, g->created);
 	return writer_len(&w);
 }
 
@@ -78,7 +80,7 @@ static int geometry_decode(const void *data, size_t len, bool readonly,
 	g.node_size = get_u32(&r);
 	g.chunk_bits = get_u32(&r);
 	g.max_size = get_u64(&r);
-	get_u64(&r);
+	g.created = get_u64(&r);
 	if (r.bad || !geometry_valid(&g))
 		return -EUCLEAN;
 	*ret_geometry = g;
@@ -112,15 +114,13 @@ static int directory_prepare(const char *path)
 	return r;
 }
 
-static uint64_t map_size_of(const struct geometry *g)
+static uint64_t map_size(void)
 {
 	const char *override = getenv("COPPICE_MAP_SIZE");
-	uint64_t size = g->max_size ? g->max_size : DISK_MAP_SIZE;
+	uint64_t size = override ? strtoull(override, NULL, 0) : 0;
 
 	/* For machines that cannot reserve so much address space. */
-	if (override && strtoull(override, NULL, 0))
-		size = MIN(size, strtoull(override, NULL, 0));
-	return size;
+	return size ? MIN(size, DISK_MAP_SIZE) : DISK_MAP_SIZE;
 }
 
 int store_create(const char *path, const struct store_params *params)
@@ -132,6 +132,7 @@ int store_create(const char *path, const struct store_params *params)
 	        .chunk_bits =
 	                p.chunk_bits ? p.chunk_bits : STORE_CHUNK_BITS_DEFAULT,
 	        .max_size = p.max_size,
+	        .created = (uint64_t)now_ns(),
 	};
 	uint8_t key[] = {TABLE_META, 's', 't', 'o', 'r', 'e'}, value[128];
 	MDB_val k = {sizeof(key), key}, v = {0, value};
@@ -139,7 +140,7 @@ int store_create(const char *path, const struct store_params *params)
 	MDB_txn *txn;
 	int r;
 
-	if (!geometry_valid(&g) || (g.max_size && g.max_size < 1 << 20))
+	if (!geometry_valid(&g) || (g.max_size && g.max_size < SIZE_LEAST))
 		return -EINVAL;
 	if (getrandom(g.uuid, sizeof(g.uuid), 0) != sizeof(g.uuid) ||
 	    getrandom(&g.seed, sizeof(g.seed), 0) != sizeof(g.seed))
@@ -149,12 +150,12 @@ int store_create(const char *path, const struct store_params *params)
 	r = directory_prepare(path);
 	if (r < 0)
 		return r;
-	r = disk_open(&disk, path, map_size_of(&g), true, false);
+	r = disk_open(&disk, path, map_size(), true, false);
 	if (r < 0)
 		return r;
 	r = disk_error(mdb_txn_begin(disk.env, NULL, 0, &txn));
 	if (r == 0) {
-		v.mv_size = geometry_encode(&g, now_ns(), value, sizeof(value));
+		v.mv_size = geometry_encode(&g, value, sizeof(value));
 		r = disk_error(mdb_put(txn, disk.records, &k, &v, 0));
 		if (r == 0)
 			r = disk_error(mdb_txn_commit(txn));
@@ -260,6 +261,10 @@ static struct store *store_alloc(const char *path,
 		store->options.commit_ms = COMMIT_MS_DEFAULT;
 	if (!store->options.level)
 		store->options.level = LEVEL_DEFAULT;
+	if (!store->options.delta_depth)
+		store->options.delta_depth = DELTA_DEPTH_DEFAULT;
+	store->options.delta_depth =
+	        MIN(store->options.delta_depth, (int)CHUNK_DEPTH_MAX);
 	store->clean_limit = store->options.memory / 2;
 	store->set_soft = store->options.memory / 8;
 	store->set_hard = store->options.memory / 4;
@@ -317,7 +322,7 @@ int store_open(const char *path, const struct store_options *options,
 	if (r == 0)
 		r = store_open_disk(store);
 	if (r == 0) {
-		commit_measure(store);
+		room_measure(store);
 		if (!store->options.readonly)
 			r = commit_start_thread(store);
 	}
@@ -409,9 +414,9 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 
 	if (disk_usage(&store->disk, &s.file_bytes, &unused) == 0)
 		s.free_bytes = unused;
-	s.limit_bytes = store->disk.map_size;
 	store_lock(store);
-	s.avail_bytes = store->avail;
+	s.limit_bytes = store->limit;
+	s.avail_bytes = room_stat(store);
 	s.pending_bytes = store->gathering->bytes +
 	                  (store->frozen ? store->frozen->bytes : 0);
 	s.memory_bytes = s.pending_bytes + store->clean_bytes;

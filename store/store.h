@@ -48,6 +48,7 @@ struct store_options {
 	uint64_t memory;     /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms;  /* longest age of an unsaved change; 0: 5000 */
 	int level;	     /* zstd level; 0: 3; negative: zstd's fast levels */
+	int delta_depth;     /* longest chain of deltas; 0: 8; negative: none */
 };
 
 struct store_stats {
@@ -289,6 +290,13 @@ int chunk_resize(struct chunk *chunk, uint32_t len);
  */
 uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
 
+/*
+ * Say afterwards what chunk_add()'s `replaces` says, where only later it is
+ * known (a file is renamed over another).  Of use until the chunk is saved.
+ * Lock held.
+ */
+void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces);
+
 /* A new number in `tree` for the same content as `number` has.  Lock held. */
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);
 
@@ -390,10 +398,12 @@ struct list_job {
 	bool done;	       /* result: nothing of it is left */
 	uint64_t freed_blocks; /* result */
 	uint64_t freed_bytes;  /* result */
+	struct list_job *next; /* to be done in the same commits; or NULL */
 };
 /*
  * Run one piece of the job with the next commit and wait for that: returns
- * when job->done and the figures are set.  Lock NOT held.
+ * when job->done and the figures are set, those of the jobs chained to it by
+ * `next` too.  Lock NOT held.
  */
 int list_job_run(struct store *store, struct list_job *job);
 

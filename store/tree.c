@@ -350,7 +350,7 @@ static int growth_alloc(struct path *path, struct growth *growths, int top,
 static int path_grow(struct path *path, struct growth *growths)
 {
 	uint8_t child[NODE_CHILD_LEN];
-	struct node *root;
+	struct node *root = NULL;
 	int top = path->depth - 1;
 	int err = growth_plan(&growths[top], path, top);
 
@@ -439,7 +439,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 	uint32_t size = store_node_size(tree->store);
 	uint8_t old[NODE_SIZE_MAX];
 	struct entries entries;
-	struct node *other;
+	struct node *other = NULL;
 	uint32_t middle;
 
 	if (!right_slot || right_slot >= node_count(parent->data))
@@ -478,7 +478,7 @@ static void shrink_root(struct path *path)
 
 	while (node_level(root->data) && node_count(root->data) == 1) {
 		uint64_t number = root->block.number;
-		struct node *child;
+		struct node *child = NULL;
 
 		if (tree_child(tree, root, 0, &child))
 			return;

@@ -47,15 +47,18 @@ static int block_put(struct writing *w, uint64_t key, const void *data,
 static int node_write(struct writing *w, struct node *node)
 {
 	uint64_t key = node->block.number << DISK_FRAGMENT_BITS;
+	uint8_t data[DISK_VALUE_MAX];
 	struct account *account;
 	size_t len, old = 0;
 	MDB_val value;
 	int r;
 
-	len = node_seal(w->store, node->block.number, node->data);
+	/* Others read the node meanwhile: the checksum goes into a copy. */
+	memcpy(data, node->data, w->store->geometry.node_size);
+	len = node_seal(w->store, node->block.number, data);
 	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value))
 		old = value.mv_size;
-	r = block_put(w, key, node->data, len);
+	r = block_put(w, key, data, len);
 	if (r < 0)
 		return r;
 	account = ledger_account(&w->ledger, node->block.owner);
@@ -103,40 +106,6 @@ static int chunk_share(struct writing *w, const struct chunk *chunk,
 	return r < 0 ? r : 1;
 }
 
-static int chunk_write(struct writing *w, struct chunk *chunk)
-{
-	uint64_t key = chunk->block.number << DISK_FRAGMENT_BITS, hash64;
-	uint8_t hash[16];
-	const uint8_t *data;
-	size_t len, left;
-	int r;
-
-	chunk_hash(chunk, hash);
-	hash64 = be64_get(hash);
-	if (chunk->len >= SHARE_MIN) {
-		r = chunk_share(w, chunk, hash64);
-		if (r)
-			return r < 0 ? r : 0;
-	}
-	r = encoder_run(w->encoder, chunk, hash, &data, &len);
-	if (r < 0)
-		return r;
-	for (left = len; left; key++) {
-		size_t n = MIN(left, (size_t)DISK_VALUE_MAX);
-
-		r = block_put(w, key, data, n);
-		if (r < 0)
-			return r;
-		data += n;
-		left -= n;
-	}
-	if (chunk->len >= SHARE_MIN)
-		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
-		                 chunk->block.number);
-	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
-	return r;
-}
-
 /* qsort() that takes an array that was never made. */
 static void sort(void *array, size_t len, size_t item,
                  int (*compare)(const void *, const void *))
@@ -166,6 +135,115 @@ static int compare_frees(const void *a, const void *b)
 {
 	return compare_numbers(((const struct freed *)a)->number,
 	                       ((const struct freed *)b)->number);
+}
+
+static bool is_freed(const struct writing *w, uint64_t number)
+{
+	struct freed key = {.number = number};
+
+	return w->set->frees_len &&
+	       bsearch(&key, w->set->frees, w->set->frees_len, sizeof(key),
+	               compare_frees);
+}
+
+/*
+ * The stored chunk to make a delta of: what the chunk replaces, if some other
+ * version keeps that; else what that was a delta of itself.  A chain that is
+ * as long as may be is not gone on with, but begun anew at its root.
+ * -ENOENT: there is none.
+ */
+static int delta_base(struct writing *w, const struct chunk *chunk,
+                      uint64_t *ret_number, unsigned *ret_depth)
+{
+	uint64_t number = chunk->replaces;
+	struct chunk_header h;
+	bool freed;
+	int r;
+
+	if (!number || w->store->options.delta_depth <= 0)
+		return -ENOENT;
+	freed = is_freed(w, number);
+	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
+	if (r == 0 || r == -ENOENT)
+		r = chunk_header_get(w->store, w->txn, number, &h);
+	if (r == 0 && freed) {
+		if (!h.base)
+			return -ENOENT;
+		number = h.base;
+		r = chunk_header_get(w->store, w->txn, number, &h);
+	}
+	while (r == 0 && h.depth >= w->store->options.delta_depth) {
+		do {
+			number = h.base;
+			r = chunk_header_get(w->store, w->txn, number, &h);
+		} while (r == 0 && h.depth);
+	}
+	if (r < 0)
+		return r == -EUCLEAN ? -ENOENT : r;
+	*ret_number = number;
+	*ret_depth = h.depth + 1u;
+	return 0;
+}
+
+/* Try a delta; 1: there is one, in *ret_…, and its base is counted. */
+static int chunk_delta(struct writing *w, struct chunk *chunk,
+                       const uint8_t hash[16], const uint8_t **ret_data,
+                       size_t *ret_len)
+{
+	struct chunk *base;
+	uint64_t number;
+	unsigned depth;
+	int r = delta_base(w, chunk, &number, &depth);
+
+	if (r == 0)
+		r = chunk_decode(w->store, w->txn, number, &base);
+	if (r < 0)
+		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
+	r = encoder_run_delta(w->encoder, chunk, hash, base, number, depth,
+	                      *ret_len, ret_data, ret_len);
+	chunk_unref(base);
+	if (r == 1) {
+		int err = count_up(w, number);
+
+		return err < 0 ? err : 1;
+	}
+	return r;
+}
+
+static int chunk_write(struct writing *w, struct chunk *chunk)
+{
+	uint64_t key = chunk->block.number << DISK_FRAGMENT_BITS, hash64;
+	uint8_t hash[16];
+	const uint8_t *data;
+	size_t len, left;
+	int r;
+
+	chunk_hash(chunk, hash);
+	hash64 = be64_get(hash);
+	if (chunk->len >= SHARE_MIN) {
+		r = chunk_share(w, chunk, hash64);
+		if (r)
+			return r < 0 ? r : 0;
+	}
+	r = encoder_run(w->encoder, chunk, hash, &data, &len);
+	if (r == 0)
+		r = chunk_delta(w, chunk, hash, &data, &len);
+	if (r < 0)
+		return r;
+	for (left = len; left; key++) {
+		size_t n = MIN(left, (size_t)DISK_VALUE_MAX);
+
+		r = block_put(w, key, data, n);
+		if (r < 0)
+			return r;
+		data += n;
+		left -= n;
+	}
+	if (chunk->len >= SHARE_MIN)
+		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
+		                 chunk->block.number);
+	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
+	return r;
 }
 
 static int blocks_write(struct writing *w)
@@ -257,11 +335,42 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 	return disk_del(txn, store->disk.counts, target);
 }
 
+/*
+ * Nothing names the content under this number any more.  A delta lets go of
+ * its base, which may have been kept for it alone.
+ */
+static int content_free(struct store *store, MDB_txn *txn, uint64_t number,
+                        uint64_t *ret_bytes)
+{
+	struct chunk_header h;
+	uint64_t shared, hash64;
+	int r;
+
+	do {
+		h = (struct chunk_header){0};
+		if (!chunk_header_get(store, txn, number, &h))
+			*ret_bytes += h.header_len + h.stored;
+		hash64 = be64_get(h.hash);
+		if (h.len >= SHARE_MIN &&
+		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
+		    shared == number) {
+			r = disk_del(txn, store->disk.hashes, hash64);
+			if (r < 0)
+				return r;
+		}
+		r = fragments_delete(store, txn, number);
+		if (r < 0 || !h.base)
+			return r;
+		number = h.base;
+		r = count_down(store, txn, number);
+	} while (r > 0);
+	return r;
+}
+
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
 {
-	struct stored_block b, content;
-	uint64_t shared;
+	struct stored_block b;
 	int r;
 
 	*ret_bytes = 0;
@@ -286,18 +395,8 @@ int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
 		if (r <= 0)
 			return r;
 	}
-	content = b;
-	if (b.is_alias && stored_block_get(store, txn, b.target, &content) < 0)
-		content = (struct stored_block){0};
-	if (content.hash64 &&
-	    !disk_get_u64(txn, store->disk.hashes, content.hash64, &shared) &&
-	    shared == b.target) {
-		r = disk_del(txn, store->disk.hashes, content.hash64);
-		if (r < 0)
-			return r;
-	}
-	*ret_bytes = content.bytes;
-	return fragments_delete(store, txn, b.target);
+	*ret_bytes = b.is_chunk ? 0 : b.bytes;
+	return content_free(store, txn, b.target, ret_bytes);
 }
 
 static int frees_write(struct writing *w)
@@ -305,7 +404,6 @@ static int frees_write(struct writing *w)
 	struct set *set = w->set;
 	uint64_t bytes;
 
-	sort(set->frees, set->frees_len, sizeof(*set->frees), compare_frees);
 	for (size_t i = 0; i < set->frees_len; i++) {
 		int r = commit_free(w->store, w->txn, set->frees[i].number,
 		                    set->frees[i].owner, &w->ledger, &bytes);
@@ -343,8 +441,8 @@ static int lists_write(struct writing *w)
 	int r;
 
 	r = list_commit(w->store, w->txn, set, &w->ledger);
-	if (r == 0 && set->job)
-		r = list_commit_job(w->store, w->txn, set->job, &w->ledger);
+	for (struct list_job *job = set->job; r == 0 && job; job = job->next)
+		r = list_commit_job(w->store, w->txn, job, &w->ledger);
 	if (r == 0)
 		r = ledger_apply(w->store, w->txn, &w->ledger);
 	ledger_release(&w->ledger);
@@ -364,6 +462,7 @@ static int set_write(struct writing *w)
 	sort(set->nodes, set->nodes_len, sizeof(*set->nodes), compare_nodes);
 	sort(set->chunks, set->chunks_len, sizeof(*set->chunks),
 	     compare_chunks);
+	sort(set->frees, set->frees_len, sizeof(*set->frees), compare_frees);
 	r = disk_error(mdb_txn_begin(w->disk->env, NULL, 0, &w->txn));
 	if (r < 0)
 		return r;

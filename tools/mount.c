@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "mount_options.h"
@@ -41,6 +43,21 @@ static int mount_store(struct mount_options *options, const char *store,
 	return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
+/* What holds for a mount that is there already: the kernel knows how. */
+static int remount(const struct mount_text *text, const char *mountpoint)
+{
+	unsigned long flags = MS_REMOUNT;
+
+	flags |= text->readonly ? MS_RDONLY : 0;
+	flags |= text->dev ? 0 : MS_NODEV;
+	flags |= text->suid ? 0 : MS_NOSUID;
+	flags |= text->noexec ? MS_NOEXEC : 0;
+	if (!mount(NULL, mountpoint, NULL, flags, NULL))
+		return 0;
+	complain("cannot remount '%s': %s", mountpoint, strerror(errno));
+	return MOUNT_FAILED;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
 	static const struct option long_options[] = {
@@ -70,6 +87,9 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
+	if (text.remount)
+		return remount(&text, argv[optind + 1]) ? EXIT_FAILED
+		                                        : EXIT_DONE;
 	mount_text_apply(&text, &options);
 	return mount_store(&options, argv[optind], argv[optind + 1]);
 }
@@ -82,6 +102,11 @@ int mount_helper(int argc, char **argv)
 	bool fake = false;
 	int c;
 
+	/*
+	 * mount(8) takes devices and set-user-ID as granted unless it says
+	 * otherwise: what it was told in their favour it does not pass on.
+	 */
+	text.dev = text.suid = geteuid() == 0;
 	while ((c = getopt(argc, argv, "sfnvo:t:")) != -1) {
 		switch (c) {
 		case 'f':
@@ -110,6 +135,8 @@ int mount_helper(int argc, char **argv)
 	}
 	if (fake)
 		return 0;
+	if (text.remount)
+		return remount(&text, argv[optind + 1]);
 	mount_text_apply(&text, &options);
 	return mount_store(&options, argv[optind], argv[optind + 1])
 	               ? MOUNT_FAILED
@@ -136,6 +163,7 @@ const struct command command_mount = {
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"
+                "      remount        change ro, dev, suid, noexec of a mount\n"
                 "      dev, suid      heed device files, set-user-ID bits\n"
                 "      noexec         run no programs\n",
         .run = run,

@@ -9,20 +9,28 @@
 #include "size.h"
 #include "util.h"
 
-/* Of mount(8) and fstab, and of no meaning here. */
+/* Of mount(8), fstab and the kernel's table, and of no meaning here. */
 static bool is_ignored(const char *option)
 {
 	static const char *const words[] = {
-	        "defaults",   "auto",        "noauto",        "user",
-	        "nouser",     "users",       "owner",         "group",
-	        "_netdev",    "nofail",      "async",         "atime",
-	        "noatime",    "relatime",    "norelatime",    "diratime",
-	        "nodiratime", "strictatime", "nostrictatime", "lazytime",
-	        "nolazytime", "silent",      "loud",          "iversion",
-	        "noiversion", "mand",        "nomand",
+	        "defaults",      "auto",
+	        "noauto",        "user",
+	        "nouser",        "users",
+	        "owner",         "group",
+	        "_netdev",       "nofail",
+	        "async",         "atime",
+	        "noatime",       "relatime",
+	        "norelatime",    "diratime",
+	        "nodiratime",    "strictatime",
+	        "nostrictatime", "lazytime",
+	        "nolazytime",    "silent",
+	        "loud",          "iversion",
+	        "noiversion",    "mand",
+	        "nomand",        "default_permissions",
 	};
 	static const char *const beginnings[] = {
-	        "x-", "X-", "user=", "comment=", "uhelper=", "helper=",
+	        "x-",      "X-",       "user=",     "comment=",  "uhelper=",
+	        "helper=", "user_id=", "group_id=", "rootmode=", "max_read=",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -50,6 +58,7 @@ static bool flag_parse(struct mount_text *text, const char *option)
 	        {"nosuid", &text->suid, false},
 	        {"exec", &text->noexec, false},
 	        {"noexec", &text->noexec, true},
+	        {"remount", &text->remount, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {

@@ -87,14 +87,14 @@ static void state_copy(struct model_state *to, const struct model_state *from)
 	}
 	to->entries_len = to->entries_room = from->entries_len;
 	to->entries =
-		need(malloc((from->entries_len + 1) * sizeof(*to->entries)));
+	        need(malloc((from->entries_len + 1) * sizeof(*to->entries)));
 	memcpy(to->entries, from->entries,
 	       from->entries_len * sizeof(*to->entries));
 }
 
 struct model_state *model_add(struct model *model, const char *name,
-			      uint64_t number, uint64_t fork,
-			      const struct model_state *from)
+                              uint64_t number, uint64_t fork,
+                              const struct model_state *from)
 {
 	struct model_state *state = need(calloc(1, sizeof(*state)));
 
@@ -127,18 +127,18 @@ struct model_node *model_node(struct model_state *state, uint64_t ino)
 }
 
 struct model_node *model_make(struct model_state *state, uint64_t ino,
-			      mode_t mode)
+                              mode_t mode)
 {
 	struct model_node *node;
 
 	if (state->nodes_len >= state->nodes_room) {
 		state->nodes_room = state->nodes_room * 2 + 8;
-		state->nodes = need(realloc(state->nodes,
-					    state->nodes_room *
-						    sizeof(*state->nodes)));
+		state->nodes = need(
+		        realloc(state->nodes,
+		                state->nodes_room * sizeof(*state->nodes)));
 	}
 	node = &state->nodes[state->nodes_len++];
-	*node = (struct model_node){ .ino = ino, .mode = mode };
+	*node = (struct model_node){.ino = ino, .mode = mode};
 	if (!S_ISDIR(mode))
 		node->content = blob_create(NULL, 0);
 	state->changed = true;
@@ -146,19 +146,19 @@ struct model_node *model_make(struct model_state *state, uint64_t ino,
 }
 
 void model_link(struct model_state *state, uint64_t dir, const char *name,
-		uint64_t ino)
+                uint64_t ino)
 {
 	struct model_node *node = model_node(state, ino);
 	struct model_entry *e;
 
 	if (state->entries_len >= state->entries_room) {
 		state->entries_room = state->entries_room * 2 + 8;
-		state->entries = need(realloc(state->entries,
-					      state->entries_room *
-						      sizeof(*state->entries)));
+		state->entries = need(
+		        realloc(state->entries,
+		                state->entries_room * sizeof(*state->entries)));
 	}
 	e = &state->entries[state->entries_len++];
-	*e = (struct model_entry){ .dir = dir, .ino = ino };
+	*e = (struct model_entry){.dir = dir, .ino = ino};
 	snprintf(e->name, sizeof(e->name), "%s", name);
 	if (S_ISDIR(node->mode)) {
 		node->nlink = node->nlink ? node->nlink : 2;
@@ -233,10 +233,10 @@ static uint64_t path_digest(uint64_t dir, const char *name)
 
 static uint64_t model_sight(const struct model_node *node, uint64_t path)
 {
-	struct sight sight = { .path = path,
-			       .ino = node->ino,
-			       .mode = node->mode,
-			       .nlink = node->nlink };
+	struct sight sight = {.path = path,
+	                      .ino = node->ino,
+	                      .mode = node->mode,
+	                      .nlink = node->nlink};
 
 	if (node->content) {
 		sight.len = node->content->len;
@@ -248,7 +248,7 @@ static uint64_t model_sight(const struct model_node *node, uint64_t path)
 }
 
 static uint64_t model_walk(struct model_state *state, uint64_t dir,
-			   uint64_t path)
+                           uint64_t path)
 {
 	uint64_t sum = model_sight(model_node(state, dir), path);
 
@@ -261,16 +261,16 @@ static uint64_t model_walk(struct model_state *state, uint64_t dir,
 			continue;
 		node = model_node(state, e->ino);
 		sum += S_ISDIR(node->mode) ? model_walk(state, e->ino, at)
-					   : model_sight(node, at);
+		                           : model_sight(node, at);
 	}
 	return sum;
 }
 
 /* Of one state among all. */
 static uint64_t state_digest(uint64_t number, uint64_t fork, const char *name,
-			     uint64_t tree)
+                             uint64_t tree)
 {
-	uint64_t all[] = { number, fork, path_digest(0, name), tree };
+	uint64_t all[] = {number, fork, path_digest(0, name), tree};
 
 	return XXH3_64bits(all, sizeof(all));
 }
@@ -293,7 +293,7 @@ uint64_t model_digest(struct model *model)
 /* ---- Of a real store ---------------------------------------------------- */
 
 static int real_content(struct fs *fs, node_t node, const struct stat *st,
-			struct sight *sight)
+                        struct sight *sight)
 {
 	_cleanup_free_ char *bytes = malloc((size_t)st->st_size + PATH_MAX);
 	struct fs_data data;
@@ -350,24 +350,24 @@ struct names {
 };
 
 static int names_add(void *arg, const char *name, const struct fs_entry *entry,
-		     off_t cookie)
+                     off_t cookie)
 {
 	struct names *names = arg;
 
 	(void)entry, (void)cookie;
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return 0;
-	names->at = need(realloc(names->at,
-				 (names->len + 1) * sizeof(*names->at)));
+	names->at =
+	        need(realloc(names->at, (names->len + 1) * sizeof(*names->at)));
 	snprintf(names->at[names->len++], MODEL_NAME, "%s", name);
 	return 0;
 }
 
 static int real_walk(struct fs *fs, node_t node, uint64_t path,
-		     uint64_t *ret_sum)
+                     uint64_t *ret_sum)
 {
-	struct sight sight = { .path = path, .ino = NODE_INO(node) };
-	struct names names = { 0 };
+	struct sight sight = {.path = path, .ino = NODE_INO(node)};
+	struct names names = {0};
 	struct stat st;
 	uint64_t sum;
 	int r = fs_getattr(fs, node, &st);
@@ -383,7 +383,7 @@ static int real_walk(struct fs *fs, node_t node, uint64_t path,
 	sum = sight_digest(&sight);
 	if (!r && S_ISDIR(st.st_mode))
 		r = fs_readdir(fs, node, 0, false, SNAPDIR_DISABLED, names_add,
-			       &names);
+		               &names);
 	for (size_t i = 0; !r && i < names.len; i++) {
 		struct fs_entry entry;
 		uint64_t more = 0;
@@ -391,7 +391,7 @@ static int real_walk(struct fs *fs, node_t node, uint64_t path,
 		r = fs_lookup(fs, node, names.at[i], SNAPDIR_DISABLED, &entry);
 		if (!r)
 			r = real_walk(fs, entry.node,
-				      path_digest(path, names.at[i]), &more);
+			              path_digest(path, names.at[i]), &more);
 		sum += more;
 	}
 	free(names.at);

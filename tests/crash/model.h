@@ -26,7 +26,7 @@ struct model_node {
 	uint64_t ino;
 	mode_t mode; /* type and permissions */
 	uint32_t nlink;
-	struct blob *content; /* of a file or symlink */
+	struct blob *content;              /* of a file or symlink */
 	struct blob *xattrs[MODEL_XATTRS]; /* NULL: not there */
 };
 
@@ -58,15 +58,15 @@ void blob_unref(struct blob *blob);
 void model_release(struct model *model);
 /* A state with the tree of `from`, or with an empty root (NULL). */
 struct model_state *model_add(struct model *model, const char *name,
-			      uint64_t number, uint64_t fork,
-			      const struct model_state *from);
+                              uint64_t number, uint64_t fork,
+                              const struct model_state *from);
 void model_remove(struct model *model, size_t index);
 
 struct model_node *model_node(struct model_state *state, uint64_t ino);
 struct model_node *model_make(struct model_state *state, uint64_t ino,
-			      mode_t mode);
+                              mode_t mode);
 void model_link(struct model_state *state, uint64_t dir, const char *name,
-		uint64_t ino);
+                uint64_t ino);
 /* Take the name away, and the node with its last name. */
 void model_unlink(struct model_state *state, size_t entry);
 bool model_empty(const struct model_state *state, uint64_t dir);

@@ -12,7 +12,7 @@
 #include "scratch.h"
 #include "util.h"
 
-static const struct fs_cred cred = { 1000, 1000, 022 };
+static const struct fs_cred cred = {1000, 1000, 022};
 
 static uint64_t below(struct work *w, uint64_t n)
 {
@@ -23,24 +23,26 @@ static uint64_t below(struct work *w, uint64_t n)
 
 void work_open(struct work *w, const char *path)
 {
-	struct store_options options = { .memory = 16 << 20,
-					 .commit_ms = 20,
-					 .level = -5 };
-	struct fs_options fs_options = { 0 };
+	struct store_options options = {
+	        .memory = 16 << 20, .commit_ms = 20, .level = -5};
+	struct fs_options fs_options = {0};
 
 	assert_int_equal(store_open(path, &options, &w->store), 0);
 	assert_int_equal(forest_open(w->store, &w->forest), 0);
 	assert_int_equal(fs_create(w->forest, &fs_options, &w->fs), 0);
 }
 
-void work_init(struct work *w, const char *path, uint64_t seed)
+void work_init(struct work *w, const char *path, uint64_t seed,
+               const struct store_params *given)
 {
-	struct store_params params = { 0 };
+	struct store_params params = {0};
 	struct state *state;
 
-	*w = (struct work){ .random = seed };
+	*w = (struct work){.random = seed};
 	params.chunk_bits = 12 + (uint32_t)below(w, 5);
 	params.node_size = below(w, 3) ? 2016 : 4080;
+	if (given)
+		params = *given;
 	assert_int_equal(store_create(path, &params), 0);
 	assert_int_equal(store_open(path, NULL, &w->store), 0);
 	assert_int_equal(forest_create(w->store, 1000, 1000, 0755), 0);
@@ -80,8 +82,7 @@ void work_compare(struct work *w)
 static struct model_state *pick_fork(struct work *w)
 {
 	for (;;) {
-		struct model_state *s =
-			w->model.states[below(w, w->model.len)];
+		struct model_state *s = w->model.states[below(w, w->model.len)];
 
 		if (!s->fork)
 			return s;
@@ -90,7 +91,7 @@ static struct model_state *pick_fork(struct work *w)
 
 /* A node of the type (0: of any but directories); NULL: none was hit on. */
 static struct model_node *pick_node(struct work *w, struct model_state *s,
-				    mode_t type)
+                                    mode_t type)
 {
 	for (int i = 0; i < 20; i++) {
 		struct model_node *n = &s->nodes[below(w, s->nodes_len)];
@@ -103,24 +104,24 @@ static struct model_node *pick_node(struct work *w, struct model_state *s,
 
 static void new_name(struct work *w, char name[MODEL_NAME])
 {
-	static const char *const words[] = { "a", "leaf", "bough",
-					     "a-rather-long-name-of-a-file" };
+	static const char *const words[] = {"a", "leaf", "bough",
+	                                    "a-rather-long-name-of-a-file"};
 
 	snprintf(name, MODEL_NAME, "%s%llu", words[below(w, 4)],
-		 (unsigned long long)w->names++);
+	         (unsigned long long)w->names++);
 }
 
 /* Bytes: some compress, some do not, and some were there before. */
 static struct blob *new_bytes(struct work *w)
 {
-	static const size_t sizes[] = { 200, 3000, 20000, 150000 };
+	static const size_t sizes[] = {200, 3000, 20000, 150000};
 	size_t len = below(w, sizes[below(w, 4)]) + 1;
 	struct blob *blob = blob_create(NULL, len);
 	uint64_t kind = below(w, 3), seed = kind == 2 ? below(w, 4) : w->random;
 
 	for (size_t i = 0; i < len; i++)
 		blob->bytes[i] = kind ? (uint8_t)(scratch_random(&seed) >> 9)
-				      : (uint8_t)(i / 100 + w->names);
+		                      : (uint8_t)(i / 100 + w->names);
 	return blob;
 }
 
@@ -128,7 +129,7 @@ static struct blob *new_bytes(struct work *w)
 
 /* The node's content becomes what it was with these bytes at this offset. */
 static void model_write(struct model_node *n, size_t off, const uint8_t *bytes,
-			size_t len)
+                        size_t len)
 {
 	struct blob *old = n->content;
 	size_t all = MAX(old->len, off + len);
@@ -143,13 +144,13 @@ static void model_write(struct model_node *n, size_t off, const uint8_t *bytes,
 }
 
 static void write_some(struct work *w, struct model_state *s,
-		       struct model_node *n, size_t off)
+                       struct model_node *n, size_t off)
 {
 	struct blob *bytes = new_bytes(w);
 
 	assert_int_equal(fs_write(w->fs, NODE(s->number, n->ino), (off_t)off,
-				  bytes->bytes, bytes->len, 0),
-			 0);
+	                          bytes->bytes, bytes->len, 0),
+	                 0);
 	model_write(n, off, bytes->bytes, bytes->len);
 	blob_unref(bytes);
 	s->changed = true;
@@ -159,9 +160,9 @@ static void do_create(struct work *w, struct model_state *s)
 {
 	struct model_node *dir = pick_node(w, s, S_IFDIR), *n;
 	uint64_t kind = below(w, 8);
-	mode_t mode = kind == 0 ? S_IFLNK | 0777
-		      : kind < 3 ? S_IFDIR | 0755
-				 : S_IFREG | 0644;
+	mode_t mode = kind == 0  ? S_IFLNK | 0777
+	              : kind < 3 ? S_IFDIR | 0755
+	                         : S_IFREG | 0644;
 	char name[MODEL_NAME], target[400];
 	struct fs_entry e;
 	uint64_t parent;
@@ -172,8 +173,8 @@ static void do_create(struct work *w, struct model_state *s)
 	new_name(w, name);
 	snprintf(target, sizeof(target), "%0*d", (int)below(w, 390) + 1, 7);
 	assert_int_equal(fs_make(w->fs, NODE(s->number, parent), name, mode, 0,
-				 S_ISLNK(mode) ? target : NULL, &cred, &e),
-			 0);
+	                         S_ISLNK(mode) ? target : NULL, &cred, &e),
+	                 0);
 	n = model_make(s, NODE_INO(e.node), mode);
 	if (S_ISLNK(mode)) {
 		blob_unref(n->content);
@@ -188,7 +189,7 @@ static void do_write(struct work *w, struct model_state *s)
 
 	if (n)
 		write_some(w, s, n,
-			   below(w, 2) ? below(w, n->content->len + 5000) : 0);
+		           below(w, 2) ? below(w, n->content->len + 5000) : 0);
 }
 
 static void do_truncate(struct work *w, struct model_state *s)
@@ -201,9 +202,9 @@ static void do_truncate(struct work *w, struct model_state *s)
 		return;
 	old = n->content;
 	st.st_size = (off_t)(below(w, 3) ? below(w, old->len + 5000) : 0);
-	assert_int_equal(fs_setattr(w->fs, NODE(s->number, n->ino),
-				    FS_SET_SIZE, &st, &st),
-			 0);
+	assert_int_equal(fs_setattr(w->fs, NODE(s->number, n->ino), FS_SET_SIZE,
+	                            &st, &st),
+	                 0);
 	n->content = blob_create(NULL, (size_t)st.st_size);
 	memcpy(n->content->bytes, old->bytes,
 	       MIN(old->len, (size_t)st.st_size));
@@ -222,37 +223,32 @@ static void do_punch(struct work *w, struct model_state *s)
 	off = below(w, n->content->len);
 	len = below(w, n->content->len - off) + 1;
 	assert_int_equal(fs_fallocate(w->fs, NODE(s->number, n->ino),
-				      FALLOC_FL_KEEP_SIZE |
-					      (zero ? FALLOC_FL_ZERO_RANGE
-						    : FALLOC_FL_PUNCH_HOLE),
-				      (off_t)off, (off_t)len),
-			 0);
+	                              FALLOC_FL_KEEP_SIZE |
+	                                      (zero ? FALLOC_FL_ZERO_RANGE
+	                                            : FALLOC_FL_PUNCH_HOLE),
+	                              (off_t)off, (off_t)len),
+	                 0);
 	model_write(n, off, NULL, len);
 	s->changed = true;
 }
 
+/* At most a chunk: a longer copy is many changes, and may be cut in two. */
 static void do_copy(struct work *w, struct model_state *to)
 {
 	struct model_state *from = w->model.states[below(w, w->model.len)];
 	struct model_node *a = pick_node(w, from, S_IFREG);
 	struct model_node *b = pick_node(w, to, S_IFREG);
-	struct blob *bytes;
-	size_t at = 0;
+	size_t chunk = store_chunk_size(w->store), at;
+	ssize_t n;
 
-	if (!a || !b || !a->content->len ||
-	    (from == to && a->ino == b->ino))
+	if (!a || !b || !a->content->len || (from == to && a->ino == b->ino))
 		return;
-	bytes = blob_ref(a->content);
-	while (at < bytes->len) {
-		ssize_t n = fs_copy_range(w->fs, NODE(from->number, a->ino),
-					  (off_t)at, NODE(to->number, b->ino),
-					  (off_t)at, bytes->len - at);
-
-		assert_true(n > 0);
-		model_write(b, at, bytes->bytes + at, (size_t)n);
-		at += (size_t)n;
-	}
-	blob_unref(bytes);
+	at = below(w, a->content->len) / chunk * chunk;
+	n = fs_copy_range(w->fs, NODE(from->number, a->ino), (off_t)at,
+	                  NODE(to->number, b->ino), (off_t)at,
+	                  MIN(chunk, a->content->len - at));
+	assert_int_equal(n, MIN(chunk, a->content->len - at));
+	model_write(b, at, a->content->bytes + at, (size_t)n);
 	to->changed = true;
 }
 
@@ -275,8 +271,8 @@ static void do_xattr(struct work *w, struct model_state *s)
 		value = blob_create(NULL, below(w, below(w, 2) ? 100 : 4000));
 		memset(value->bytes, (int)below(w, 200) + 1, value->len);
 		assert_int_equal(fs_setxattr(w->fs, node, name, value->bytes,
-					     value->len, 0),
-				 0);
+		                             value->len, 0),
+		                 0);
 	}
 	blob_unref(n->xattrs[i]);
 	n->xattrs[i] = value;
@@ -286,15 +282,15 @@ static void do_xattr(struct work *w, struct model_state *s)
 static void do_chmod(struct work *w, struct model_state *s)
 {
 	struct model_node *n = pick_node(w, s, below(w, 2) ? S_IFREG : S_IFDIR);
-	struct stat st = { 0 };
+	struct stat st = {0};
 
 	if (!n)
 		return;
 	n->mode = (n->mode & S_IFMT) | (mode_t)(below(w, 512));
 	st.st_mode = n->mode & 07777;
-	assert_int_equal(fs_setattr(w->fs, NODE(s->number, n->ino),
-				    FS_SET_MODE, &st, &st),
-			 0);
+	assert_int_equal(fs_setattr(w->fs, NODE(s->number, n->ino), FS_SET_MODE,
+	                            &st, &st),
+	                 0);
 	s->changed = true;
 }
 
@@ -314,18 +310,16 @@ static void do_unlink(struct work *w, struct model_state *s)
 	if (S_ISDIR(n->mode)) {
 		if (!model_empty(s, e.ino))
 			return;
-		assert_int_equal(fs_rmdir(w->fs, NODE(s->number, e.dir),
-					  e.name),
-				 0);
+		assert_int_equal(
+		        fs_rmdir(w->fs, NODE(s->number, e.dir), e.name), 0);
 	} else {
 		/* Keep one open, to be deleted much later. */
 		if (!w->open && S_ISREG(n->mode) && !below(w, 3)) {
 			w->open = NODE(s->number, e.ino);
 			assert_int_equal(fs_open(w->fs, w->open, O_RDWR), 0);
 		}
-		assert_int_equal(fs_unlink(w->fs, NODE(s->number, e.dir),
-					   e.name),
-				 0);
+		assert_int_equal(
+		        fs_unlink(w->fs, NODE(s->number, e.dir), e.name), 0);
 	}
 	model_unlink(s, i);
 }
@@ -348,8 +342,8 @@ static void do_link(struct work *w, struct model_state *s)
 		return;
 	new_name(w, name);
 	assert_int_equal(fs_link(w->fs, NODE(s->number, n->ino),
-				 NODE(s->number, dir->ino), name, &e),
-			 0);
+	                         NODE(s->number, dir->ino), name, &e),
+	                 0);
 	model_link(s, dir->ino, name, n->ino);
 }
 
@@ -357,7 +351,7 @@ static void do_link(struct work *w, struct model_state *s)
 static void do_rename(struct work *w, struct model_state *s)
 {
 	struct model_node *dir = pick_node(w, s, S_IFDIR);
-	struct model_entry e, over = { 0 };
+	struct model_entry e, over = {0};
 	size_t i;
 
 	if (!dir || !s->entries_len)
@@ -378,8 +372,8 @@ static void do_rename(struct work *w, struct model_state *s)
 			over = s->entries[j];
 	}
 	assert_int_equal(fs_rename(w->fs, NODE(s->number, e.dir), e.name,
-				   NODE(s->number, over.dir), over.name, 0),
-			 0);
+	                           NODE(s->number, over.dir), over.name, 0),
+	                 0);
 	for (size_t j = 0; over.ino && j < s->entries_len; j++) {
 		if (s->entries[j].dir != over.dir ||
 		    strcmp(s->entries[j].name, over.name))
@@ -408,10 +402,9 @@ static void do_rename(struct work *w, struct model_state *s)
 
 static void do_fork(struct work *w, bool snapshot)
 {
-	struct model_state *from = snapshot
-					   ? pick_fork(w)
-					   : w->model.states[below(
-						     w, w->model.len)];
+	struct model_state *from =
+	        snapshot ? pick_fork(w)
+	                 : w->model.states[below(w, w->model.len)];
 	struct state *source, *made;
 	char name[MODEL_NAME];
 
@@ -422,14 +415,13 @@ static void do_fork(struct work *w, bool snapshot)
 	assert_int_equal(state_get(w->forest, from->number, &source), 0);
 	if (snapshot)
 		assert_int_equal(state_snapshot(w->forest, source, name, &made),
-				 0);
+		                 0);
 	else
-		assert_int_equal(state_fork(w->forest, source, name, &made),
-				 0);
+		assert_int_equal(state_fork(w->forest, source, name, &made), 0);
 	if (!snapshot)
 		fs_adopt(w->fs, made);
 	model_add(&w->model, name, made->number, snapshot ? from->number : 0,
-		  from);
+	          from);
 	store_unlock(w->store);
 }
 

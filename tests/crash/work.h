@@ -6,6 +6,9 @@
 #ifndef COPPICE_WORK_H
 #define COPPICE_WORK_H
 
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "model.h"
 
 struct work {
@@ -15,11 +18,12 @@ struct work {
 	struct model model;
 	uint64_t random;
 	uint64_t names; /* given out so far */
-	node_t open;	/* a file that was unlinked while open; 0: none */
+	node_t open;    /* a file that was unlinked while open; 0: none */
 };
 
-/* Make a store at the path and open it. */
-void work_init(struct work *w, const char *path, uint64_t seed);
+/* Make a store at the path and open it.  params: NULL for random ones. */
+void work_init(struct work *w, const char *path, uint64_t seed,
+               const struct store_params *params);
 void work_open(struct work *w, const char *path);
 void work_close(struct work *w);
 /* Forget the model, too; the store is closed already. */
@@ -29,5 +33,12 @@ void work_release(struct work *w);
 void work_step(struct work *w);
 /* What is there now, by the store itself, must be what the model says. */
 void work_compare(struct work *w);
+
+/* For a child that is expected to complain: nothing of it is shown. */
+static inline void quiet(void)
+{
+	if (!freopen("/dev/null", "w", stderr))
+		abort();
+}
 
 #endif

@@ -6,6 +6,7 @@ A test gets a private directory, makes its stores there and mounts them with
 error while a test passes, fails the test if it looks like trouble.  A test that
 takes too long has its mounts aborted, so that it fails instead of hanging.
 """
+import gc
 import json
 import os
 import re
@@ -133,6 +134,8 @@ class Mount:
         """At the end of a test: whatever state it is in, it goes."""
         code = self.process.poll()
         assert self.killed or not code, f"the daemon ended with {code}"
+        # What a caught exception keeps open would keep the mount busy.
+        gc.collect()
         if self.process.poll() is None and mounted(self.path):
             self.umount()
         elif mounted(self.path):
@@ -155,6 +158,7 @@ class Store:
         self.dir = directory
         self.path = directory / name
         self.mounts = []
+        self.damaged = False  # by the test, on purpose
         self.coppice("init", *options, self.path)
 
     def coppice(self, *args, code=0, **keywords):
@@ -181,6 +185,16 @@ class Store:
         mount = Mount(self, self.dir / name, options)
         self.mounts.append(mount)
         return mount
+
+    def check(self):
+        """Whatever was done to it, nothing may be wrong with it now."""
+        if self.damaged or not (self.path / "data.mdb").exists():
+            return
+        result = subprocess.run(
+            [COPPICE, "check", "--data", self.path], stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            errors="replace", timeout=120 * SLOWER, check=False)
+        assert result.returncode == 0, f"the check found: {result.stdout}"
 
     def data_bytes(self):
         return (self.path / "data.mdb").stat().st_blocks * 512
@@ -234,6 +248,20 @@ def children_quietly(pid):
         return []
 
 
+def daemons(store):
+    """Processes that have the store's data open."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            links = [os.readlink(f"/proc/{pid}/fd/{fd}")
+                     for fd in os.listdir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        if str(store.path / "data.mdb") in links:
+            found.append(int(pid))
+    return found
+
+
 def sanitizer_logs():
     prefix = os.environ.get("COPPICE_SANITIZER_LOG")
     if not prefix:
@@ -272,15 +300,25 @@ def make_store(request, tmp):
 
     yield make
     problems = []
+    failed = getattr(request.node, "coppice_failed", False)
     for store in dog.stores:
         for mount in reversed(store.mounts):
             try:
                 mount.finish()
                 mount.check_stderr()
             except (AssertionError, subprocess.SubprocessError) as problem:
-                problems.append(str(problem))
+                # The report of a failed test may hold files open.
+                if "in use" not in str(problem) or not failed:
+                    problems.append(str(problem))
                 mount.abort()
                 mount.kill()
+        for pid in daemons(store):
+            problems.append(f"a daemon was left behind: {pid}")
+            os.kill(pid, signal.SIGKILL)
+        try:
+            store.check()
+        except (AssertionError, subprocess.SubprocessError) as problem:
+            problems.append(str(problem))
     dog.stop()
     if dog.late:
         problems.append("the test took too long: its mounts were aborted")
@@ -329,6 +367,7 @@ def pytest_runtest_makereport(item, call):
     """Each test counts once, whichever of its phases failed."""
     outcome = yield
     report = outcome.get_result()
+    item.coppice_failed = report.failed
     outcomes = item.config.coppice_outcomes
     order = ["passed", "skipped", "failed"]
     worst = max(outcomes.get(item.nodeid, "passed"), report.outcome,

@@ -66,6 +66,33 @@ def utimens(path, atime, mtime):
     _check(libc.utimensat(AT_FDCWD, os.fsencode(path), times, 0))
 
 
+class AsyncWriter:
+    """One write at a time by io_submit(2), of whole maps."""
+    SETUP, DESTROY, GETEVENTS, SUBMIT = 206, 207, 208, 209  # x86_64
+
+    def __init__(self):
+        self.context = ctypes.c_ulong(0)
+        _check(libc.syscall(self.SETUP, 1, ctypes.byref(self.context)))
+
+    def begin(self, fd, area, offset):
+        address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+        iocb = ctypes.create_string_buffer(struct.pack(
+            "QIIHhIQQqQII", 0, 0, 0, 1, 0, fd, address, len(area), offset,
+            0, 0, 0))
+        pointers = (ctypes.c_void_p * 1)(ctypes.addressof(iocb))
+        assert _check(libc.syscall(self.SUBMIT, self.context, 1,
+                                   pointers)) == 1
+
+    def end(self):
+        event = ctypes.create_string_buffer(32)
+        assert _check(libc.syscall(self.GETEVENTS, self.context, 1, 1, event,
+                                   None)) == 1
+        return struct.unpack("QQqq", event.raw)[2]
+
+    def close(self):
+        _check(libc.syscall(self.DESTROY, self.context))
+
+
 def pieces(fd):
     """The data of a file as [(start, end)], by SEEK_DATA and SEEK_HOLE."""
     size = os.fstat(fd).st_size

@@ -12,8 +12,6 @@ import pytest
 
 from conftest import COPPICE
 
-VERBS = ["init", "mount", "umount", "fork", "snap", "list", "show", "rename",
-         "rm", "default", "sync"]
 FIELDS = {"name", "fork", "snapshot", "default", "created", "origin",
           "unchanged", "inodes", "bytes", "exclusive", "snapshots", "number",
           "version", "parent"}
@@ -357,15 +355,15 @@ def test_help_and_version(tmp):
     assert re.fullmatch(r"coppice \d+\.\d+\.\d+\n", run("--version"))
     overview = run("help")
     assert overview == run("--help") == run("-h")
-    for verb in VERBS:
-        assert re.search(rf"^  {verb} +\S", overview, re.MULTILINE)
+    verbs = set(re.findall(r"^  ([a-z]+) +\S", overview, re.MULTILINE))
+    assert verbs >= {"init", "mount", "umount", "fork", "snap", "list", "show",
+                     "rename", "rm", "default", "sync"}
+    for verb in verbs:
         text = run("help", verb)
         assert text.startswith(f"Usage: coppice {verb} ")
         assert text == run(verb, "--help") == run(verb, "-h")
         assert max(map(len, text.splitlines())) <= 80
         assert f"help {verb}" in run(verb, "--nonsense", code=2)
-    assert set(re.findall(r"^  ([a-z]+) ", overview, re.MULTILINE)
-               ) == set(VERBS)
     run(code=2)
     run("nonsense", code=2)
     run("help", "nonsense", code=2)

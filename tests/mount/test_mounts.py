@@ -10,7 +10,8 @@ import subprocess
 
 import pytest
 
-from conftest import COPPICE, children, mounted, mounts, wait_for
+from conftest import (COPPICE, children, daemons, mounted, mounts,
+                      wait_for)
 from linux import INO_MASK, as_user, opened, raises, run
 
 
@@ -198,20 +199,6 @@ def test_umount_of_what_is_no_mount(store, tmp):
         result = store.coppice("umount", path, code=1)
         assert result.stderr.startswith("coppice: ")
         assert len(result.stderr.splitlines()) == 1
-
-
-def daemons(store):
-    """Processes that have the store's data open."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            links = [os.readlink(f"/proc/{pid}/fd/{fd}")
-                     for fd in os.listdir(f"/proc/{pid}/fd")]
-        except OSError:
-            continue
-        if str(store.path / "data.mdb") in links:
-            found.append(int(pid))
-    return found
 
 
 def test_background_daemon(store, tmp):
@@ -407,6 +394,42 @@ def test_mount_helper(store, tmp):
     run(helper, store.path, tmp / "mnt", "-f")
     assert not mounted(tmp / "mnt")
     run(helper, tmp / "nowhere", tmp / "mnt", code=32)
+
+
+def test_mount_helper_flags(store, tmp):
+    """What mount(8) takes as granted, it does not tell."""
+    if os.geteuid():
+        pytest.skip("needs root")
+    helper = tmp / "mount.fuse.coppice"
+    helper.symlink_to(COPPICE)
+    target = tmp / "mnt"
+    target.mkdir()
+
+    def flags():
+        st = os.statvfs(target).f_flag
+        return (bool(st & os.ST_RDONLY), bool(st & os.ST_NODEV),
+                bool(st & os.ST_NOSUID), bool(st & os.ST_NOEXEC))
+
+    run(helper, store.path, target, "-o", "rw,nodev,nosuid")
+    assert flags() == (False, True, True, False)
+    run("umount", target)
+    wait_for(lambda: not daemons(store), "the daemon to end")
+    run(helper, store.path, target, "-o", "rw")
+    try:
+        assert flags() == (False, False, False, False)
+        # as mount(8) has it from the kernel's table
+        run(helper, store.path, target, "-o", "remount,ro,nosuid,relatime,"
+            "user_id=0,group_id=0,default_permissions,allow_other")
+        assert flags() == (True, False, True, False)
+        with raises(errno.EROFS):
+            (target / "main" / "file").touch()
+        run(helper, store.path, target, "-o", "remount,rw")
+        assert flags() == (False, False, False, False)
+        (target / "main" / "file").touch()
+    finally:
+        run("umount", target)
+    wait_for(lambda: not daemons(store), "the daemon to end")
+    run(helper, store.path, target, "-o", "remount,ro", code=32)
 
 
 def test_mount_command_and_fstab(store, tmp):

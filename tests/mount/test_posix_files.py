@@ -13,10 +13,10 @@ import time
 
 import pytest
 
-from linux import (F_OFD_SETLK, FALLOC_COLLAPSE_RANGE, FALLOC_INSERT_RANGE,
-                   FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE, FALLOC_ZERO_RANGE,
-                   fallocate, linkat_fd, lock_conflict, opened, pieces,
-                   raises, run)
+from linux import (AsyncWriter, F_OFD_SETLK, FALLOC_COLLAPSE_RANGE,
+                   FALLOC_INSERT_RANGE, FALLOC_KEEP_SIZE, FALLOC_PUNCH_HOLE,
+                   FALLOC_ZERO_RANGE, fallocate, linkat_fd, lock_conflict,
+                   opened, pieces, raises, run)
 
 CHUNK = 65536
 RW = os.O_RDWR | os.O_CREAT
@@ -332,6 +332,38 @@ def test_direct_io(work):
         back[:6] = b"direct"
         os.pwritev(direct, [back], 0)
         assert os.pread(plain, 6, 0) == b"direct"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of calls")
+def test_asynchronous_direct_writes(work):
+    """What others read into the cache meanwhile is not there afterwards."""
+    area = mmap.mmap(-1, 8 * CHUNK)
+    path = work / "file"
+    path.write_bytes(bytes(len(area)))
+    done = threading.Event()
+
+    def read():
+        with opened(path) as fd:
+            while not done.is_set():
+                os.pread(fd, len(area), 0)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    writer = AsyncWriter()
+    try:
+        with opened(path, os.O_RDWR | os.O_DIRECT) as direct, \
+                opened(path) as plain:
+            for i in range(1, 150):
+                area[:] = bytes([i]) * len(area)
+                writer.begin(direct, area, 0)
+                assert writer.end() == len(area)
+                assert os.pread(plain, len(area), 0) == area[:], i
+    finally:
+        done.set()
+        for reader in readers:
+            reader.join()
+        writer.close()
 
 
 def test_shared_map(work):

@@ -65,7 +65,8 @@ def test_who_changes_which_time(work):
                    ) == ["c", "mc"]
     assert changes(lambda: os.rename(path, directory / "f"), work, directory
                    ) == ["mc", "mc"]
-    assert changes(lambda: os.rename(directory / "f", path), path) == ["c"]
+    assert changes(lambda: os.rename(directory / "f", path), work, directory
+                   ) == ["mc", "mc"]
     assert changes(lambda: os.mkdir(directory / "d"), directory) == ["mc"]
     assert changes(lambda: os.rmdir(directory / "d"), directory) == ["mc"]
     assert changes(lambda: os.symlink("x", directory / "s"), directory
@@ -186,6 +187,47 @@ def test_writing_clears_suid_and_sgid(work):
     assert after(lambda: os.close(os.open(path, os.O_WRONLY | os.O_TRUNC))
                  ) == 0o777
     assert after(lambda: None) == 0o6777
+
+
+WRITE, ALLOCATE, TRUNCATE, OPEN_TRUNCATED = range(4)
+
+
+@pytest.mark.parametrize("how", range(4))
+def test_changes_clear_sgid_that_is_not_for_executing(work, how):
+    """Unless the caller is of the file's group, or may do all."""
+    path = work / "file"
+    os.chmod(work, 0o777)
+
+    def change():
+        if how == TRUNCATE:
+            os.truncate(path, 1)
+            return
+        flags = os.O_TRUNC if how == OPEN_TRUNCATED else 0
+        with opened(path, os.O_WRONLY | flags) as fd:
+            if how == WRITE:
+                os.write(fd, b"x")
+            if how == ALLOCATE:
+                os.posix_fallocate(fd, 0, 10)
+
+    def after(gid, call):
+        path.write_text("text")
+        os.chown(path, 0, gid)
+        os.chmod(path, 0o6666)
+        call()
+        return os.stat(path).st_mode & 0o7777
+
+    def member(groups):
+        assert as_user(change, 12345, 12345, groups) == 0
+
+    assert after(0, lambda: member([])) == 0o666
+    assert after(0, lambda: member([4, 5])) == 0o666
+    assert after(5, lambda: member([4, 5])) == 0o2666
+    assert after(12345, lambda: member([])) == 0o2666
+    assert after(0, change) == 0o6666
+    # and so it is in the store, not only in the kernel's memory
+    fork = work.parent / f"{work.name}@other"
+    fork.mkdir()
+    assert os.stat(fork / "file").st_mode & 0o7777 == 0o6666
 
 
 def test_writing_clears_capabilities(work):

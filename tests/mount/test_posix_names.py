@@ -4,10 +4,13 @@ import errno
 import os
 import random
 import stat
+import subprocess
+import sys
 import threading
 
 import pytest
 
+from conftest import wait_for
 from linux import (RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, as_user,
                    opened, raises, renameat2)
 
@@ -221,6 +224,45 @@ def test_removed_directory_that_is_open(work):
             os.open("new", os.O_CREAT | os.O_RDWR, dir_fd=fd)
         with raises(errno.ENOENT):
             os.mkdir("new", dir_fd=fd)
+
+
+def inodes(path):
+    st = os.statvfs(path)
+    return st.f_files - st.f_ffree
+
+
+@pytest.mark.parametrize("way", ["rmdir", "rename"])
+def test_removed_directory_that_is_in_use(store, mnt, way):
+    """As a path or a working directory: it stays until it is let go."""
+    main = store.mount("alone", "state=main").path
+    before = inodes(main)
+
+    def remove(name):
+        if way == "rmdir":
+            os.rmdir(main / name)
+        else:
+            (main / "other").mkdir()
+            os.rename(main / "other", main / name)
+            os.rmdir(main / name)
+
+    (main / "dir").mkdir()
+    (main / "cwd").mkdir()
+    script = "import os, sys; input(); print(os.stat('.').st_nlink, " \
+             "os.listdir('.'))"
+    with subprocess.Popen(
+            [sys.executable, "-c", script], cwd=main / "cwd", text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        with opened(main / "dir", os.O_PATH) as fd:
+            # what is still there is not held, though it was tried
+            (main / "dir" / "file").touch()
+            with raises(errno.ENOTEMPTY):
+                os.rmdir(main / "dir")
+            os.unlink(main / "dir" / "file")
+            remove("dir")
+            remove("cwd")
+            assert os.fstat(fd).st_nlink == 0
+            assert worker.communicate("\n")[0] == "0 []\n"
+    wait_for(lambda: inodes(main) == before, "the directories to go")
 
 
 def test_link_counts_of_directories(work):

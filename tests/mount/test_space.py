@@ -99,8 +99,10 @@ def test_deletion_goes_on_after_a_remount(store, mnt, main):
     settle(mnt / "main@big")
     full = store.data_bytes()
     store.verb("rm", "main@big")
+    store.verb("sync")
     mnt.kill()
     mnt = store.mount()
+    assert os.listdir(mnt) == ["main"]
     for i in range(3):
         fill(mnt / "main" / "files", 9, MIB, rng)
         settle(mnt / "main")

@@ -50,12 +50,12 @@ static void numbers_sort(struct numbers *n)
 
 static bool numbers_have(const struct numbers *n, uint64_t number)
 {
-	return n->len && bsearch(&number, n->at, n->len, sizeof(*n->at),
-				 compare_u64);
+	return n->len &&
+	       bsearch(&number, n->at, n->len, sizeof(*n->at), compare_u64);
 }
 
 static void numbers_equal(const struct numbers *a, const struct numbers *b,
-			  const char *what, uint64_t id)
+                          const char *what, uint64_t id)
 {
 	for (size_t i = 0; i < a->len || i < b->len; i++) {
 		uint64_t x = i < a->len ? a->at[i] : UINT64_MAX;
@@ -63,9 +63,9 @@ static void numbers_equal(const struct numbers *a, const struct numbers *b,
 
 		if (x != y)
 			fail_msg("%s (%llu): block %llu is %s", what,
-				 (unsigned long long)id,
-				 (unsigned long long)(x < y ? x : y),
-				 x < y ? "missing" : "left over");
+			         (unsigned long long)id,
+			         (unsigned long long)(x < y ? x : y),
+			         x < y ? "missing" : "left over");
 	}
 }
 
@@ -94,14 +94,14 @@ static void pairs_add(struct pairs *p, uint64_t number, uint64_t value)
 		p->at = realloc(p->at, p->capacity * sizeof(*p->at));
 		assert_non_null(p->at);
 	}
-	p->at[p->len++] = (struct pair){ number, value };
+	p->at[p->len++] = (struct pair){number, value};
 }
 
 static const struct pair *pairs_find(const struct pairs *p, uint64_t number)
 {
 	return p->len ? bsearch(&number, p->at, p->len, sizeof(*p->at),
-				compare_u64) :
-			NULL;
+	                        compare_u64)
+	              : NULL;
 }
 
 static MDB_cursor *table_open(MDB_txn *txn, const char *name, unsigned flags)
@@ -145,8 +145,7 @@ static void read_aliases(struct audit *audit, MDB_txn *txn)
 	MDB_val k, v;
 
 	while (!mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-		pairs_add(&audit->aliases, native_u64(&k),
-			  be64_get(v.mv_data));
+		pairs_add(&audit->aliases, native_u64(&k), be64_get(v.mv_data));
 	mdb_cursor_close(cursor);
 	cursor = table_open(txn, "counts", MDB_INTEGERKEY);
 	while (!mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
@@ -252,7 +251,7 @@ static struct node_of_lineage *lineage_find(struct lineage *l, uint64_t id)
 	}
 	if (low == l->len || l->at[low].v.id != id)
 		fail_msg("version %llu is named and not there",
-			 (unsigned long long)id);
+		         (unsigned long long)id);
 	return &l->at[low];
 }
 
@@ -273,31 +272,31 @@ static void reach_item(void *arg, uint64_t number, const struct item *item)
 }
 
 static void reach_damage(void *arg, uint64_t number, int level,
-			 const char *what)
+                         const char *what)
 {
 	(void)arg;
 	fail_msg("node %llu, level %d: %s", (unsigned long long)number, level,
-		 what);
+	         what);
 }
 
 static void lineage_read(struct lineage *l)
 {
 	struct store *store = forest_store(l->forest);
-	struct record record = { 0 };
+	struct record record = {0};
 
 	while (!table_next(store, TABLE_VERSION, record.key, record.key_len,
-			   &record)) {
-		struct node_of_lineage n = { 0 };
-		struct key from = { 0 };
-		struct tree_checker checker = { reach_enter, reach_item,
-						reach_damage, &n.reach };
+	                   &record)) {
+		struct node_of_lineage n = {0};
+		struct key from = {0};
+		struct tree_checker checker = {reach_enter, reach_item,
+		                               reach_damage, &n.reach};
 
 		assert_int_equal(record.key_len, 8);
 		n.v.id = be64_get(record.key);
 		n.v.tree.store = store;
 		n.v.tree.owner = n.v.id;
-		assert_int_equal(
-			version_decode(record.value, record.len, &n.v), 0);
+		assert_int_equal(version_decode(record.value, record.len, &n.v),
+		                 0);
 		assert_int_equal(tree_check(&n.v.tree, &from, 0, &checker), 0);
 		numbers_sort(&n.reach);
 		if (l->len == l->capacity) {
@@ -312,7 +311,7 @@ static void lineage_read(struct lineage *l)
 static void lineage_count(struct lineage *l)
 {
 	struct store *store = forest_store(l->forest);
-	struct record record = { 0 };
+	struct record record = {0};
 	uint64_t states = 0;
 
 	for (size_t i = 0; i < l->len; i++) {
@@ -327,12 +326,12 @@ static void lineage_count(struct lineage *l)
 			parent->same++;
 	}
 	while (!table_next(store, TABLE_STATE, record.key, record.key_len,
-			   &record)) {
-		struct state s = { 0 };
+	                   &record)) {
+		struct state s = {0};
 		uint64_t id;
 
 		assert_int_equal(
-			state_decode(record.value, record.len, &s, &id), 0);
+		        state_decode(record.value, record.len, &s, &id), 0);
 		assert_false(s.flags & STATE_DOOMED);
 		lineage_find(l, id)->refs++;
 		states++;
@@ -341,7 +340,7 @@ static void lineage_count(struct lineage *l)
 	assert_int_equal(forest_backlog(l->forest), 0);
 	record.key_len = 0;
 	assert_int_equal(table_next(store, TABLE_TASK, record.key, 0, &record),
-			 -ENOENT);
+	                 -ENOENT);
 }
 
 static void lineage_check(struct lineage *l)
@@ -372,7 +371,7 @@ static void lists_check(const struct audit *audit, struct lineage *l)
 
 	for (size_t i = 0; i < l->len; i++) {
 		struct node_of_lineage *n = &l->at[i];
-		struct numbers is = { 0 }, should = { 0 };
+		struct numbers is = {0}, should = {0};
 		struct list_info info;
 
 		for (size_t j = 0; j < audit->entries.len; j++)
@@ -380,14 +379,14 @@ static void lists_check(const struct audit *audit, struct lineage *l)
 				numbers_add(&is, audit->entries.at[j].value);
 		entries += is.len;
 		assert_int_equal(list_info(forest_store(l->forest),
-					   n->v.tree.list, &info),
-				 0);
+		                           n->v.tree.list, &info),
+		                 0);
 		assert_int_equal(info.entries, is.len);
 		numbers_sort(&is);
 		assert_int_equal(info.entries, is.len);
 		if (n->v.parent) {
 			struct numbers *above =
-				&lineage_find(l, n->v.parent)->reach;
+			        &lineage_find(l, n->v.parent)->reach;
 
 			for (size_t j = 0; j < above->len; j++)
 				if (!numbers_have(&n->reach, above->at[j]))
@@ -404,7 +403,7 @@ static void lists_check(const struct audit *audit, struct lineage *l)
 /* What can be reached, and no more, is there. */
 static void blocks_check(const struct audit *audit, struct lineage *l)
 {
-	struct numbers reach = { 0 }, stored = { 0 }, is = { 0 };
+	struct numbers reach = {0}, stored = {0}, is = {0};
 	size_t aliases = 0;
 
 	for (size_t i = 0; i < l->len; i++)
@@ -413,7 +412,7 @@ static void blocks_check(const struct audit *audit, struct lineage *l)
 	numbers_sort(&reach);
 	for (size_t i = 0; i < reach.len; i++) {
 		const struct pair *alias =
-			pairs_find(&audit->aliases, reach.at[i]);
+		        pairs_find(&audit->aliases, reach.at[i]);
 
 		aliases += alias != NULL;
 		numbers_add(&stored, alias ? alias->value : reach.at[i]);
@@ -441,18 +440,17 @@ static void accounts_check(const struct audit *audit, struct lineage *l)
 		for (size_t j = 0; j < n->reach.len; j++)
 			if (n->reach.at[j] > n->v.tree.base)
 				bytes += pairs_find(&audit->blocks,
-						    n->reach.at[j])
-						 ->value;
-		assert_int_equal(list_info(forest_store(l->forest), n->v.id,
-					   &info),
-				 0);
+				                    n->reach.at[j])
+				                 ->value;
+		assert_int_equal(
+		        list_info(forest_store(l->forest), n->v.id, &info), 0);
 		assert_int_equal(info.own_bytes, bytes);
 	}
 }
 
 void audit_check(const struct audit *audit, struct forest *forest)
 {
-	struct lineage l = { .forest = forest };
+	struct lineage l = {.forest = forest};
 
 	store_lock(forest_store(forest));
 	lineage_read(&l);

@@ -7,14 +7,14 @@
 
 #include "inode.h"
 
-const struct fs_cred world_cred = { 1000, 1000, 022 };
+const struct fs_cred world_cred = {1000, 1000, 022};
 
 void world_open(struct world *w)
 {
 	struct store_options options = {
-		.memory = 32 << 20,
-		.commit_ms = w->commit_ms,
-		.level = -5,
+	        .memory = 32 << 20,
+	        .commit_ms = w->commit_ms,
+	        .level = -5,
 	};
 
 	assert_int_equal(store_open(w->scratch.store, &options, &w->store), 0);
@@ -31,7 +31,11 @@ void world_close(struct world *w)
 
 void world_init(struct world *w, uint32_t chunk_bits)
 {
-	struct store_params params = { .chunk_bits = chunk_bits };
+	/* A map of a size that sanitizers have room for. */
+	struct store_params params = {
+	        .chunk_bits = chunk_bits,
+	        .max_size = UINT64_C(16) << 30,
+	};
 	struct state *state;
 
 	memset(w, 0, sizeof(*w));
@@ -69,13 +73,13 @@ void world_crash(struct world *w)
 	assert_int_equal(store_sync(w->store), 0);
 	snprintf(copy, sizeof(copy), "%s/copy", w->scratch.dir);
 	snprintf(command, sizeof(command), "cp -r '%s' '%s'", w->scratch.store,
-		 copy);
+	         copy);
 	store_lock(w->store);
 	assert_int_equal(system(command), 0);
 	store_unlock(w->store);
 	world_close(w);
 	snprintf(command, sizeof(command), "rm -r '%s' && mv '%s' '%s'",
-		 w->scratch.store, copy, w->scratch.store);
+	         w->scratch.store, copy, w->scratch.store);
 	assert_int_equal(system(command), 0);
 	world_open(w);
 }
@@ -93,9 +97,9 @@ node_t make(struct world *w, node_t parent, const char *name, mode_t mode)
 {
 	struct fs_entry e;
 
-	assert_int_equal(fs_make(w->fs, parent, name, mode, 0, NULL,
-				 &world_cred, &e),
-			 0);
+	assert_int_equal(
+	        fs_make(w->fs, parent, name, mode, 0, NULL, &world_cred, &e),
+	        0);
 	assert_int_equal(e.node, e.st.st_ino);
 	return e.node;
 }
@@ -163,14 +167,14 @@ void expect_text(struct world *w, node_t node, const char *text)
 
 int resize(struct world *w, node_t node, off_t size)
 {
-	struct stat st = { .st_size = size };
+	struct stat st = {.st_size = size};
 
 	return fs_setattr(w->fs, node, FS_SET_SIZE, &st, &st);
 }
 
 int chmod_to(struct world *w, node_t node, mode_t mode)
 {
-	struct stat st = { .st_mode = mode };
+	struct stat st = {.st_mode = mode};
 
 	return fs_setattr(w->fs, node, FS_SET_MODE, &st, &st);
 }
@@ -196,12 +200,12 @@ static unsigned count_items(struct world *w, uint64_t state, struct key key)
 unsigned count_extents(struct world *w, node_t node, uint64_t first)
 {
 	return count_items(w, NODE_STATE(node),
-			   (struct key){ NODE_INO(node), ITEM_EXTENT, first });
+	                   (struct key){NODE_INO(node), ITEM_EXTENT, first});
 }
 
 unsigned count_orphans(struct world *w, uint64_t state)
 {
-	return count_items(w, state, (struct key){ 0, ITEM_ORPHAN, 0 });
+	return count_items(w, state, (struct key){0, ITEM_ORPHAN, 0});
 }
 
 /* ---- The check ---------------------------------------------------------- */
@@ -232,7 +236,7 @@ static struct seen *survey_find(struct survey *s, uint64_t ino)
 		s->seen = realloc(s->seen, s->room * sizeof(*s->seen));
 		assert_non_null(s->seen);
 	}
-	s->seen[s->count] = (struct seen){ .ino = ino };
+	s->seen[s->count] = (struct seen){.ino = ino};
 	return &s->seen[s->count++];
 }
 
@@ -252,8 +256,8 @@ static void survey_dirent(struct survey *s, const struct item *item)
 	child->names++;
 	/* Both ways. */
 	assert_int_equal(slot_find(s->tree, d.ino, ITEM_BACKREF, item->key.ino,
-				   d.name, d.name_len, &back),
-			 0);
+	                           d.name, d.name_len, &back),
+	                 0);
 	assert_int_equal(inode_load(s->tree, d.ino, &inode), 0);
 	assert_int_equal(IFTODT(inode.mode), d.type);
 }
@@ -281,9 +285,8 @@ static void survey_item(struct survey *s, const struct item *item)
 		break;
 	case ITEM_INODE:
 		seen = survey_find(s, item->key.ino);
-		assert_int_equal(inode_decode(item->value, item->len,
-					      &seen->inode),
-				 0);
+		assert_int_equal(
+		        inode_decode(item->value, item->len, &seen->inode), 0);
 		seen->has_inode = true;
 		break;
 	case ITEM_BACKREF:
@@ -317,7 +320,7 @@ static void seen_check(const struct seen *seen)
 		if (inode->nlink)
 			assert_int_equal(inode->nlink, 2 + seen->subdirs);
 		assert_int_equal(seen->names,
-				 inode->nlink && seen->ino != INO_ROOT);
+		                 inode->nlink && seen->ino != INO_ROOT);
 	} else {
 		assert_int_equal(inode->nlink, seen->names);
 	}
@@ -328,8 +331,8 @@ static void seen_check(const struct seen *seen)
 static void state_check(struct state *state)
 {
 	struct version *v = state->version;
-	struct survey s = { .tree = &v->tree };
-	struct key first = { 0 };
+	struct survey s = {.tree = &v->tree};
+	struct key first = {0};
 	struct cursor cursor;
 	uint64_t blocks = 0;
 	struct item item;

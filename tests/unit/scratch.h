@@ -51,7 +51,7 @@ static inline uint64_t scratch_seed(void)
 			      : (uint64_t)time(NULL) * 1000003 +
 					(uint64_t)getpid();
 
-	printf("COPPICE_SEED=%llu\n", (unsigned long long)seed);
+	printf("# COPPICE_SEED=%llu\n", (unsigned long long)seed);
 	return seed;
 }
 

@@ -518,7 +518,7 @@ static void history(uint32_t node_size, uint64_t seed, uint64_t ops)
 	assert_int_equal(fake_blocks(f.store), 0);
 	assert_ptr_equal(f.ring.next, &f.ring);
 	fake_destroy(f.store);
-	print_message("node size %u: %llu forks, %llu reaped, %llu merged, "
+	print_message("# node size %u: %llu forks, %llu reaped, %llu merged, "
 	              "%llu reopenings, %llu diffs, %llu failed changes\n",
 	              node_size, (unsigned long long)f.forks,
 	              (unsigned long long)f.reaps, (unsigned long long)f.merges,
@@ -534,7 +534,7 @@ static void test_histories(void **arg)
 	uint64_t ops = env_number("COPPICE_OPS", 2500000);
 	enum { ROUNDS = 3 };
 
-	print_message("COPPICE_SEED=%llu COPPICE_OPS=%llu\n",
+	print_message("# COPPICE_SEED=%llu COPPICE_OPS=%llu\n",
 	              (unsigned long long)seed, (unsigned long long)ops);
 	for (unsigned i = 0; i < ROUNDS * ARRAY_SIZE(sizes); i++)
 		history(sizes[i % ARRAY_SIZE(sizes)], seed + i,

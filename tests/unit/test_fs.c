@@ -94,8 +94,8 @@ static void test_kinds(void **state)
 	node_t node;
 
 	assert_int_equal(fs_make(w.fs, w.main, "dev", S_IFCHR | 0666, 0x1234,
-				 NULL, &world_cred, &e),
-			 0);
+	                         NULL, &world_cred, &e),
+	                 0);
 	assert_int_equal(attr(&w, e.node).st_rdev, 0x1234);
 	make(&w, w.main, "fifo", S_IFIFO | 0600);
 	node = make(&w, w.main, "sock", S_IFSOCK | 0600);
@@ -104,8 +104,8 @@ static void test_kinds(void **state)
 		memset(target, 'a' + (int)(len % 26), len);
 		target[len] = 0;
 		assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777,
-					 0, target, &world_cred, &e),
-				 0);
+		                         0, target, &world_cred, &e),
+		                 0);
 		assert_int_equal(e.st.st_size, len);
 		assert_int_equal(fs_readlink(w.fs, e.node, back), 0);
 		assert_string_equal(back, target);
@@ -115,8 +115,8 @@ static void test_kinds(void **state)
 		assert_int_equal(fs_unlink(w.fs, w.main, "link"), 0);
 	}
 	assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777, 0, "",
-				 &world_cred, &e),
-			 -ENOENT);
+	                         &world_cred, &e),
+	                 -ENOENT);
 	assert_int_equal(fs_readlink(w.fs, node, back), -EINVAL);
 }
 
@@ -153,7 +153,7 @@ static void test_links(void **state)
 /* ---- Rename ------------------------------------------------------------- */
 
 static int rename_in(node_t from, const char *name, node_t to,
-		     const char *new_name, unsigned flags)
+                     const char *new_name, unsigned flags)
 {
 	return fs_rename(w.fs, from, name, to, new_name, flags);
 }
@@ -175,16 +175,16 @@ static void test_rename_rules(void **state)
 	assert_int_equal(rename_in(w.main, "a", w.main, "g", 0), -ENOTDIR);
 	assert_int_equal(rename_in(b, "c", w.main, "a", 0), -ENOTEMPTY);
 	assert_int_equal(rename_in(w.main, "g", a, "f", RENAME_NOREPLACE),
-			 -EEXIST);
+	                 -EEXIST);
 	assert_int_equal(rename_in(w.main, "g", a, "x", RENAME_EXCHANGE),
-			 -ENOENT);
+	                 -ENOENT);
 	assert_int_equal(rename_in(w.main, "g", a, "x",
-				   RENAME_EXCHANGE | RENAME_NOREPLACE),
-			 -EINVAL);
+	                           RENAME_EXCHANGE | RENAME_NOREPLACE),
+	                 -EINVAL);
 	assert_int_equal(rename_in(w.main, "a", b, "c", RENAME_EXCHANGE),
-			 -EINVAL);
+	                 -EINVAL);
 	assert_int_equal(rename_in(b, "c", w.main, "a", RENAME_EXCHANGE),
-			 -EINVAL);
+	                 -EINVAL);
 	/* Two names of one file: nothing happens. */
 	assert_int_equal(fs_link(w.fs, g, a, "g2", &e), 0);
 	assert_int_equal(rename_in(w.main, "g", a, "g2", 0), 0);
@@ -201,14 +201,13 @@ static void test_rename_rules(void **state)
 	assert_int_equal(look(&w, b, ".."), w.main);
 	world_check(&w);
 	assert_int_equal(rename_in(a, "f", w.main, "empty", RENAME_EXCHANGE),
-			 0);
+	                 0);
 	assert_int_equal(look(&w, a, "f"), b);
 	assert_int_equal(look(&w, w.main, "empty"), g);
 	assert_int_equal(look(&w, b, ".."), a);
 	assert_int_equal(attr(&w, a).st_nlink, 3);
-	assert_int_equal(rename_in(w.main, "empty", w.main, "g",
-				   RENAME_NOREPLACE),
-			 0);
+	assert_int_equal(
+	        rename_in(w.main, "empty", w.main, "g", RENAME_NOREPLACE), 0);
 	world_check(&w);
 }
 
@@ -216,18 +215,18 @@ static void test_rename_rules(void **state)
 
 static void test_times(void **state)
 {
-	struct stat st = { 0 }, dir, now;
+	struct stat st = {0}, dir, now;
 	node_t file = make(&w, w.main, "file", S_IFREG | 0600);
-	static const int64_t seconds[] = { INT64_MIN, -1, 0, 1, 5000000000,
-					   INT64_MAX };
+	static const int64_t seconds[] = {INT64_MIN, -1,         0,
+	                                  1,         5000000000, INT64_MAX};
 
 	for (size_t i = 0; i < ARRAY_SIZE(seconds); i++) {
-		st.st_atim = (struct timespec){ seconds[i], 999999999 };
-		st.st_mtim = (struct timespec){ seconds[i], 1 };
+		st.st_atim = (struct timespec){seconds[i], 999999999};
+		st.st_mtim = (struct timespec){seconds[i], 1};
 		assert_int_equal(fs_setattr(w.fs, file,
-					    FS_SET_ATIME | FS_SET_MTIME, &st,
-					    &now),
-				 0);
+		                            FS_SET_ATIME | FS_SET_MTIME, &st,
+		                            &now),
+		                 0);
 		world_reopen(&w);
 		now = attr(&w, file);
 		assert_int_equal(now.st_atim.tv_sec, seconds[i]);
@@ -258,7 +257,7 @@ static void test_times(void **state)
 
 static void test_setgid_directory(void **state)
 {
-	struct stat st = { .st_gid = 77 };
+	struct stat st = {.st_gid = 77};
 	node_t dir = make(&w, w.main, "dir", S_IFDIR | 0777), sub;
 
 	assert_int_equal(fs_setattr(w.fs, dir, FS_SET_GID, &st, &st), 0);
@@ -274,17 +273,15 @@ static void test_setgid_directory(void **state)
 static void test_privileges(void **state)
 {
 	node_t file = make(&w, w.main, "file", S_IFREG | 0755);
-	struct stat st = { .st_uid = 7, .st_size = 1 };
+	struct stat st = {.st_uid = 7, .st_size = 1};
 
-#define CAP(expected)                                                    \
-	assert_int_equal(fs_getxattr(w.fs, file, XATTR_CAPABILITY, NULL, \
-				     0),                                 \
-			 expected)
-#define ARM(mode)                                                         \
-	assert_int_equal(chmod_to(&w, file, mode), 0);                    \
-	assert_int_equal(fs_setxattr(w.fs, file, XATTR_CAPABILITY, "cap", \
-				     3, 0),                               \
-			 0)
+#define CAP(expected)                                                          \
+	assert_int_equal(fs_getxattr(w.fs, file, XATTR_CAPABILITY, NULL, 0),   \
+	                 expected)
+#define ARM(mode)                                                              \
+	assert_int_equal(chmod_to(&w, file, mode), 0);                         \
+	assert_int_equal(                                                      \
+	        fs_setxattr(w.fs, file, XATTR_CAPABILITY, "cap", 3, 0), 0)
 
 	ARM(06755);
 	CAP(3);
@@ -293,7 +290,7 @@ static void test_privileges(void **state)
 	CAP(-ENODATA);
 	ARM(06755);
 	assert_int_equal(fs_write(w.fs, file, 0, "x", 1, FS_WRITE_KILL_PRIV),
-			 0);
+	                 0);
 	assert_int_equal(attr(&w, file).st_mode & 07777, 0755);
 	CAP(-ENODATA);
 	ARM(06745);
@@ -309,8 +306,8 @@ static void test_privileges(void **state)
 	ARM(06755);
 	st.st_size = 0;
 	assert_int_equal(fs_setattr(w.fs, file, FS_SET_SIZE | FS_SET_KILL_PRIV,
-				    &st, &st),
-			 0);
+	                            &st, &st),
+	                 0);
 	assert_int_equal(st.st_mode & 07777, 0755);
 	CAP(-ENODATA);
 #undef ARM
@@ -333,27 +330,29 @@ static void expect_xattr(node_t node, const char *name, size_t len)
 
 	memset(wanted, name[strlen(name) - 1] + (int)len, sizeof(wanted));
 	assert_int_equal(fs_getxattr(w.fs, node, name, value, sizeof(value)),
-			 len);
+	                 len);
 	assert_memory_equal(value, wanted, len);
 	assert_int_equal(fs_getxattr(w.fs, node, name, NULL, 0), len);
 	if (len > 1)
 		assert_int_equal(fs_getxattr(w.fs, node, name, value, len - 1),
-				 -ERANGE);
+		                 -ERANGE);
 }
 
 static void test_xattrs(void **state)
 {
-	static const size_t sizes[] = { 0, 1, XATTR_INLINE_MAX,
-					XATTR_INLINE_MAX + 1, 4096,
-					XATTR_VALUE_MAX };
+	static const size_t sizes[] = {0,
+	                               1,
+	                               XATTR_INLINE_MAX,
+	                               XATTR_INLINE_MAX + 1,
+	                               4096,
+	                               XATTR_VALUE_MAX};
 	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
 	char name[NAME_LEN_MAX + 2] = "user.", list[8192];
 
 	for (int round = 0; round < 2; round++) {
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			snprintf(name, sizeof(name), "user.%zu", i);
-			assert_int_equal(set_xattr(file, name, sizes[i], 0),
-					 0);
+			assert_int_equal(set_xattr(file, name, sizes[i], 0), 0);
 		}
 		world_reopen(&w);
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
@@ -362,10 +361,9 @@ static void test_xattrs(void **state)
 		}
 	}
 	assert_int_equal(set_xattr(file, "user.0", 0, XATTR_CREATE), -EEXIST);
-	assert_int_equal(set_xattr(file, "user.x", 0, XATTR_REPLACE),
-			 -ENODATA);
+	assert_int_equal(set_xattr(file, "user.x", 0, XATTR_REPLACE), -ENODATA);
 	assert_int_equal(set_xattr(file, "user.x", XATTR_VALUE_MAX + 1, 0),
-			 -E2BIG);
+	                 -E2BIG);
 	assert_int_equal(fs_removexattr(w.fs, file, "user.x"), -ENODATA);
 	assert_int_equal(set_xattr(file, "user.", 1, 0), -EINVAL);
 	assert_int_equal(set_xattr(file, "system.x", 1, 0), -EOPNOTSUPP);
@@ -380,10 +378,10 @@ static void test_xattrs(void **state)
 	assert_int_equal(set_xattr(file, name, XATTR_INLINE_MAX, 0), 0);
 	expect_xattr(file, name, XATTR_INLINE_MAX);
 	assert_int_equal(fs_listxattr(w.fs, file, NULL, 0),
-			 6 * 7 + 10 + 11 + 256);
+	                 6 * 7 + 10 + 11 + 256);
 	assert_int_equal(fs_listxattr(w.fs, file, list, 100), -ERANGE);
 	assert_int_equal(fs_listxattr(w.fs, file, list, sizeof(list)),
-			 6 * 7 + 10 + 11 + 256);
+	                 6 * 7 + 10 + 11 + 256);
 	world_check(&w);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		snprintf(name, sizeof(name), "user.%zu", i);
@@ -395,13 +393,13 @@ static void test_xattrs(void **state)
 static void test_virtual_xattrs(void **state)
 {
 	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
-	char value[1024] = { 0 };
+	char value[1024] = {0};
 
-#define VALUE(node, name, text)                                              \
-	memset(value, 0, sizeof(value));                                     \
-	assert_int_equal(fs_getxattr(w.fs, node, "user.coppice." name, value, \
-				     sizeof(value)),                         \
-			 strlen(text));                                      \
+#define VALUE(node, name, text)                                                \
+	memset(value, 0, sizeof(value));                                       \
+	assert_int_equal(fs_getxattr(w.fs, node, "user.coppice." name, value,  \
+	                             sizeof(value)),                           \
+	                 strlen(text));                                        \
 	assert_string_equal(value, text)
 
 	VALUE(w.main, "state", "main");
@@ -411,15 +409,15 @@ static void test_virtual_xattrs(void **state)
 	VALUE(NODE_ROOT, "store", w.scratch.store);
 #undef VALUE
 	assert_int_equal(fs_getxattr(w.fs, file, "user.coppice.fork", value,
-				     sizeof(value)),
-			 -ENODATA);
+	                             sizeof(value)),
+	                 -ENODATA);
 	assert_true(fs_getxattr(w.fs, w.main, "user.coppice.created", value,
-				sizeof(value)) > 0);
-	assert_int_equal(fs_setxattr(w.fs, w.main, "user.coppice.state", "x",
-				     1, 0),
-			 -EPERM);
+	                        sizeof(value)) > 0);
+	assert_int_equal(
+	        fs_setxattr(w.fs, w.main, "user.coppice.state", "x", 1, 0),
+	        -EPERM);
 	assert_int_equal(fs_removexattr(w.fs, w.main, "user.coppice.state"),
-			 -EPERM);
+	                 -EPERM);
 	assert_int_equal(fs_listxattr(w.fs, w.main, NULL, 0), 0);
 }
 
@@ -444,25 +442,25 @@ static uint8_t acl_perm(node_t node, const char *name, unsigned tag)
 
 static void test_acls(void **state)
 {
-	static const uint8_t full[] = { ACL_HEAD, ACL_OBJ(1, 7),
-					ACL_ENTRY(2, 6, 9), ACL_OBJ(4, 5),
-					ACL_OBJ(16, 6), ACL_OBJ(32, 1) };
-	static const uint8_t plain[] = { ACL_HEAD, ACL_OBJ(1, 6),
-					 ACL_OBJ(4, 4), ACL_OBJ(32, 0) };
-	static const uint8_t bad[] = { ACL_HEAD, ACL_OBJ(4, 6), ACL_OBJ(1, 4),
-				       ACL_OBJ(32, 0) };
+	static const uint8_t full[] = {ACL_HEAD,           ACL_OBJ(1, 7),
+	                               ACL_ENTRY(2, 6, 9), ACL_OBJ(4, 5),
+	                               ACL_OBJ(16, 6),     ACL_OBJ(32, 1)};
+	static const uint8_t plain[] = {ACL_HEAD, ACL_OBJ(1, 6), ACL_OBJ(4, 4),
+	                                ACL_OBJ(32, 0)};
+	static const uint8_t bad[] = {ACL_HEAD, ACL_OBJ(4, 6), ACL_OBJ(1, 4),
+	                              ACL_OBJ(32, 0)};
 	node_t dir = make(&w, w.main, "dir", S_IFDIR | 0755), sub;
 	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
 
-	assert_int_equal(fs_setxattr(w.fs, file, XATTR_ACL_ACCESS, bad,
-				     sizeof(bad), 0),
-			 -EINVAL);
+	assert_int_equal(
+	        fs_setxattr(w.fs, file, XATTR_ACL_ACCESS, bad, sizeof(bad), 0),
+	        -EINVAL);
 	assert_int_equal(fs_setxattr(w.fs, file, XATTR_ACL_DEFAULT, full,
-				     sizeof(full), 0),
-			 -EACCES);
+	                             sizeof(full), 0),
+	                 -EACCES);
 	assert_int_equal(fs_setxattr(w.fs, file, XATTR_ACL_ACCESS, full,
-				     sizeof(full), 0),
-			 0);
+	                             sizeof(full), 0),
+	                 0);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0761);
 	assert_int_equal(chmod_to(&w, file, 0640), 0);
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 1), 6);
@@ -471,27 +469,27 @@ static void test_acls(void **state)
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 32), 0);
 	/* One that says no more than the mode is not kept. */
 	assert_int_equal(fs_setxattr(w.fs, file, XATTR_ACL_ACCESS, plain,
-				     sizeof(plain), 0),
-			 0);
+	                             sizeof(plain), 0),
+	                 0);
 	assert_int_equal(fs_getxattr(w.fs, file, XATTR_ACL_ACCESS, NULL, 0),
-			 -ENODATA);
+	                 -ENODATA);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0640);
 	/* The default ACL decides, not the umask. */
 	assert_int_equal(fs_setxattr(w.fs, dir, XATTR_ACL_DEFAULT, full,
-				     sizeof(full), 0),
-			 0);
+	                             sizeof(full), 0),
+	                 0);
 	assert_int_equal(attr(&w, dir).st_mode, S_IFDIR | 0755);
 	file = make(&w, dir, "file", S_IFREG | 0666);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0660);
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 2), 6);
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 16), 6);
 	assert_int_equal(fs_getxattr(w.fs, file, XATTR_ACL_DEFAULT, NULL, 0),
-			 -ENODATA);
+	                 -ENODATA);
 	sub = make(&w, dir, "sub", S_IFDIR | 0777);
 	assert_int_equal(attr(&w, sub).st_mode, S_IFDIR | 0761);
 	assert_int_equal(acl_perm(sub, XATTR_ACL_DEFAULT, 16), 6);
 	assert_int_equal(fs_setxattr(w.fs, dir, XATTR_ACL_DEFAULT, full, 4, 0),
-			 0);
+	                 0);
 	file = make(&w, dir, "file2", S_IFREG | 0666);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0644);
 }
@@ -501,9 +499,9 @@ static void test_long_acl(void **state)
 {
 	enum { USERS = 200 };
 	node_t dir = make(&w, w.main, "dir", S_IFDIR | 0755), file;
-	uint8_t acl[4 + 8 * (USERS + 4)] = { ACL_HEAD, ACL_OBJ(1, 7) };
-	static const uint8_t rest[] = { ACL_OBJ(4, 5), ACL_OBJ(16, 7),
-					ACL_OBJ(32, 5) };
+	uint8_t acl[4 + 8 * (USERS + 4)] = {ACL_HEAD, ACL_OBJ(1, 7)};
+	static const uint8_t rest[] = {ACL_OBJ(4, 5), ACL_OBJ(16, 7),
+	                               ACL_OBJ(32, 5)};
 
 	for (int i = 0; i < USERS; i++) {
 		acl[12 + 8 * i] = 2;
@@ -511,13 +509,13 @@ static void test_long_acl(void **state)
 		acl[16 + 8 * i] = (uint8_t)i;
 	}
 	memcpy(acl + 12 + 8 * USERS, rest, sizeof(rest));
-	assert_int_equal(fs_setxattr(w.fs, dir, XATTR_ACL_DEFAULT, acl,
-				     sizeof(acl), 0),
-			 0);
+	assert_int_equal(
+	        fs_setxattr(w.fs, dir, XATTR_ACL_DEFAULT, acl, sizeof(acl), 0),
+	        0);
 	world_reopen(&w);
 	file = make(&w, dir, "file", S_IFREG | 0640);
 	assert_int_equal(fs_getxattr(w.fs, file, XATTR_ACL_ACCESS, NULL, 0),
-			 sizeof(acl));
+	                 sizeof(acl));
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0640);
 	world_reopen(&w);
 	assert_int_equal(chmod_to(&w, file, 0600), 0);
@@ -528,12 +526,18 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_names),	       T(test_removed_directory),
-		T(test_kinds),	       T(test_links),
-		T(test_rename_rules),  T(test_times),
-		T(test_setgid_directory), T(test_privileges),
-		T(test_xattrs),	       T(test_virtual_xattrs),
-		T(test_acls),	       T(test_long_acl),
+	        T(test_names),
+	        T(test_removed_directory),
+	        T(test_kinds),
+	        T(test_links),
+	        T(test_rename_rules),
+	        T(test_times),
+	        T(test_setgid_directory),
+	        T(test_privileges),
+	        T(test_xattrs),
+	        T(test_virtual_xattrs),
+	        T(test_acls),
+	        T(test_long_acl),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

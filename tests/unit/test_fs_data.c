@@ -3,6 +3,7 @@
 #include "fs_world.h"
 
 #include <linux/falloc.h>
+#include <stdio.h>
 
 #include "inode.h"
 
@@ -36,7 +37,7 @@ static node_t file_with(const char *name, size_t len)
 }
 
 static void expect_bytes(node_t file, off_t off, const uint8_t *wanted,
-			 size_t len)
+                         size_t len)
 {
 	uint8_t *bytes = malloc(len + 1);
 
@@ -142,8 +143,8 @@ static void test_long_tail(void **state)
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 1);
 	world_check(&w);
 	assert_int_equal(fs_make(w.fs, NODE_ROOT, "fork", S_IFDIR | 0755, 0,
-				 NULL, &world_cred, &e),
-			 0);
+	                         NULL, &world_cred, &e),
+	                 0);
 	fork = look(&w, e.node, "file");
 	/* The fork's grows over its own tail. */
 	assert_int_equal(resize(&w, fork, sizeof(big)), 0);
@@ -249,8 +250,8 @@ static void test_orphans_of_forks(void **state)
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 0);
 	/* Of a snapshot, too; and over a crash. */
 	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main~snap@more",
-				 S_IFDIR | 0755, 0, NULL, &world_cred, &e),
-			 0);
+	                         S_IFDIR | 0755, 0, NULL, &world_cred, &e),
+	                 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(e.node)), 1);
 	make(&w, e.node, "change", S_IFREG | 0600);
 	world_crash(&w);
@@ -280,24 +281,21 @@ static void test_seek(void **state)
 	assert_int_equal(resize(&w, file, 20 * CHUNK), 0);
 	assert_int_equal(seek(file, 0, SEEK_HOLE), 0);
 	assert_int_equal(seek(file, 0, SEEK_DATA), 10 * CHUNK);
-	assert_int_equal(seek(file, 10 * CHUNK + 5, SEEK_DATA),
-			 10 * CHUNK + 5);
+	assert_int_equal(seek(file, 10 * CHUNK + 5, SEEK_DATA), 10 * CHUNK + 5);
 	assert_int_equal(seek(file, 10 * CHUNK, SEEK_HOLE), 12 * CHUNK + 100);
 	assert_int_equal(seek(file, 12 * CHUNK + 100, SEEK_DATA), -ENXIO);
 	assert_int_equal(seek(file, 12 * CHUNK + 100, SEEK_HOLE),
-			 12 * CHUNK + 100);
+	                 12 * CHUNK + 100);
 	assert_int_equal(seek(file, 20 * CHUNK, SEEK_HOLE), -ENXIO);
 	assert_int_equal(seek(file, -1, SEEK_HOLE), -ENXIO);
 	put(&w, file, 0, big, sizeof(big));
 	assert_int_equal(seek(file, 1, SEEK_HOLE), sizeof(big));
-	assert_int_equal(fs_fallocate(w.fs, file, 0, sizeof(big),
-				      20 * MANY * CHUNK),
-			 0);
+	assert_int_equal(
+	        fs_fallocate(w.fs, file, 0, sizeof(big), 20 * MANY * CHUNK), 0);
 	assert_int_equal(seek(file, 1, SEEK_HOLE), sizeof(big));
 	assert_int_equal(seek(file, sizeof(big), SEEK_DATA), -ENXIO);
 	put_text(&w, file, 20 * MANY * CHUNK, "data");
-	assert_int_equal(seek(file, sizeof(big), SEEK_DATA),
-			 20 * MANY * CHUNK);
+	assert_int_equal(seek(file, sizeof(big), SEEK_DATA), 20 * MANY * CHUNK);
 }
 
 static int falloc(node_t file, int mode, off_t off, off_t len)
@@ -311,10 +309,9 @@ static void test_fallocate(void **state)
 	node_t file = file_with("file", 0), many = file_with("many", 0);
 
 	assert_int_equal(falloc(file, 0, 0, 0), -EINVAL);
-	assert_int_equal(falloc(file, FALLOC_FL_PUNCH_HOLE, 0, 1),
-			 -EOPNOTSUPP);
+	assert_int_equal(falloc(file, FALLOC_FL_PUNCH_HOLE, 0, 1), -EOPNOTSUPP);
 	assert_int_equal(falloc(file, FALLOC_FL_COLLAPSE_RANGE, 0, CHUNK),
-			 -EOPNOTSUPP);
+	                 -EOPNOTSUPP);
 	assert_int_equal(falloc(file, 0, INT64_MAX - 10, 10), -EFBIG);
 	assert_int_equal(falloc(file, 0, 0, INT64_C(1) << 50), -ENOSPC);
 	assert_int_equal(falloc(file, FALLOC_FL_KEEP_SIZE, 0, 3 * CHUNK), 0);
@@ -328,11 +325,11 @@ static void test_fallocate(void **state)
 	expect_bytes(file, 0, big, CHUNK + 10);
 	expect_zeros(file, CHUNK + 10, 2 * CHUNK);
 	expect_bytes(file, 3 * CHUNK + 10, big + 3 * CHUNK + 10,
-		     3 * CHUNK - 10);
+	             3 * CHUNK - 10);
 	assert_int_equal(attr(&w, file).st_blocks, 33);
-	assert_int_equal(falloc(file, FALLOC_FL_ZERO_RANGE, 5 * CHUNK - 1,
-				CHUNK * 2),
-			 0);
+	assert_int_equal(
+	        falloc(file, FALLOC_FL_ZERO_RANGE, 5 * CHUNK - 1, CHUNK * 2),
+	        0);
 	assert_int_equal(attr(&w, file).st_size, 7 * CHUNK - 1);
 	expect_zeros(file, 5 * CHUNK - 1, CHUNK * 2);
 	assert_int_equal(falloc(file, punch, 0, INT64_MAX), 0);
@@ -378,18 +375,16 @@ static void test_copy_range(void **state)
 	expect_bytes(copy, CHUNK + 7, big + CHUNK + 7, len - CHUNK - 7);
 	/* Within a file; not onto itself. */
 	assert_int_equal(fs_copy_range(w.fs, other, 0, other, 10, 100),
-			 -EINVAL);
-	assert_int_equal(fs_copy_range(w.fs, other, 3 * CHUNK, other, CHUNK,
-				       2 * CHUNK),
-			 2 * CHUNK);
+	                 -EINVAL);
+	assert_int_equal(
+	        fs_copy_range(w.fs, other, 3 * CHUNK, other, CHUNK, 2 * CHUNK),
+	        2 * CHUNK);
 	expect_bytes(other, CHUNK, big + 3 * CHUNK, 2 * CHUNK);
 	/* Unlike offsets, and past the end. */
-	assert_int_equal(fs_copy_range(w.fs, other, (off_t)len - 5, copy, 77,
-				       100),
-			 5);
+	assert_int_equal(
+	        fs_copy_range(w.fs, other, (off_t)len - 5, copy, 77, 100), 5);
 	expect_bytes(copy, 77, big + len - 5, 5);
-	assert_int_equal(fs_copy_range(w.fs, other, (off_t)len, copy, 0, 1),
-			 0);
+	assert_int_equal(fs_copy_range(w.fs, other, (off_t)len, copy, 0, 1), 0);
 	assert_int_equal(fs_copy_range(w.fs, w.main, 0, copy, 0, 1), -EINVAL);
 }
 
@@ -399,7 +394,7 @@ static void test_copy_unsaved(void **state)
 	node_t file = file_with("file", 2 * CHUNK), copy = file_with("copy", 0);
 
 	assert_int_equal(fs_copy_range(w.fs, file, 0, copy, 0, 2 * CHUNK),
-			 2 * CHUNK);
+	                 2 * CHUNK);
 	put_text(&w, file, 10, "after");
 	put_text(&w, copy, CHUNK + 10, "after");
 	expect_bytes(copy, 0, big, CHUNK + 10);
@@ -411,16 +406,66 @@ static void test_copy_unsaved(void **state)
 	expect_bytes(copy, CHUNK + 15, big + CHUNK + 15, CHUNK - 15);
 }
 
+/*
+ * A copy of a copy that is just being saved, when the first original turns out
+ * to have been stored before and is gone.
+ */
+static void test_copy_while_saving(void **state)
+{
+	node_t kept = file_with("kept", CHUNK), files[2];
+	uint64_t seq, now;
+
+	assert_int_equal(store_sync(w.store), 0);
+	for (int round = 0; round < 10; round++) {
+		node_t same = file_with("same", CHUNK);
+		char name[2][16];
+
+		for (int i = 0; i < 2; i++) {
+			snprintf(name[i], sizeof(name[i]), "%d-%d", round, i);
+			files[i] = file_with(name[i], 0);
+		}
+		assert_int_equal(
+		        fs_copy_range(w.fs, same, 0, files[0], 0, CHUNK),
+		        CHUNK);
+		assert_int_equal(fs_unlink(w.fs, w.main, "same"), 0);
+		store_lock(w.store);
+		seq = store_seq(w.store);
+		store_unlock(w.store);
+		store_commit_start(w.store);
+		do {
+			store_lock(w.store);
+			now = store_seq(w.store);
+			store_unlock(w.store);
+		} while (now == seq);
+		assert_int_equal(
+		        fs_copy_range(w.fs, files[0], 0, files[1], 0, CHUNK),
+		        CHUNK);
+		assert_int_equal(fs_unlink(w.fs, w.main, name[0]), 0);
+		assert_int_equal(store_sync(w.store), 0);
+		expect_bytes(files[1], 0, big, CHUNK);
+	}
+	world_reopen(&w);
+	expect_bytes(kept, 0, big, CHUNK);
+	expect_bytes(files[1], 0, big, CHUNK);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_small),	     T(test_limits),
-		T(test_truncate),    T(test_long_tail),
-		T(test_tail_after_crash), T(test_orphans),
-		T(test_orphans_after_crash), T(test_orphans_of_forks),
-		T(test_seek),	     T(test_fallocate),
-		T(test_copy_range),  T(test_copy_unsaved),
+	        T(test_small),
+	        T(test_limits),
+	        T(test_truncate),
+	        T(test_long_tail),
+	        T(test_tail_after_crash),
+	        T(test_orphans),
+	        T(test_orphans_after_crash),
+	        T(test_orphans_of_forks),
+	        T(test_seek),
+	        T(test_fallocate),
+	        T(test_copy_range),
+	        T(test_copy_unsaved),
+	        T(test_copy_while_saving),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

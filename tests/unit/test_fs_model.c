@@ -94,7 +94,7 @@ static void file_compare(struct twin_state *s, int i)
 		while (buffer[at] == f->data[at])
 			at++;
 		fail_msg("state %s file %d differs at %zu of %zu", s->name, i,
-			 at, f->size);
+		         at, f->size);
 	}
 }
 
@@ -160,19 +160,19 @@ static void op_truncate(struct twin_file *f, node_t node)
 static void op_fallocate(struct twin_file *f, node_t node)
 {
 	static const int modes[] = {
-		0,
-		FALLOC_FL_KEEP_SIZE,
-		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		FALLOC_FL_ZERO_RANGE,
-		FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
+	        0,
+	        FALLOC_FL_KEEP_SIZE,
+	        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	        FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+	        FALLOC_FL_ZERO_RANGE,
+	        FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE,
 	};
 	int mode = modes[random_below(ARRAY_SIZE(modes))];
 	size_t off, len;
 
 	random_range(&off, &len);
-	assert_int_equal(
-		fs_fallocate(w.fs, node, mode, (off_t)off, (off_t)len), 0);
+	assert_int_equal(fs_fallocate(w.fs, node, mode, (off_t)off, (off_t)len),
+	                 0);
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		memset(f->data + off, 0, len);
 	if (!(mode & FALLOC_FL_KEEP_SIZE))
@@ -199,7 +199,7 @@ static void op_copy(struct twin_file *to, node_t node)
 	len = MIN(len, SIZE_MAX_ - to_off);
 	wanted = off < from->size ? MIN(len, from->size - off) : 0;
 	copied = fs_copy_range(w.fs, file_node(s, i), (off_t)off, node,
-			       (off_t)to_off, len);
+	                       (off_t)to_off, len);
 	if (from == to && off < to_off + wanted && to_off < off + wanted) {
 		assert_int_equal(copied, -EINVAL);
 		return;
@@ -257,14 +257,14 @@ static void op_make(struct twin_state *s, int i)
 	} else if (random_below(4) == 0) {
 		assert_int_equal(fs_unlink(w.fs, s->root, name), 0);
 		free(f->data);
-		*f = (struct twin_file){ 0 };
+		*f = (struct twin_file){0};
 	} else if (other != i && random_below(2)) {
-		assert_int_equal(fs_rename(w.fs, s->root, name, s->root,
-					   other_name, 0),
-				 0);
+		assert_int_equal(
+		        fs_rename(w.fs, s->root, name, s->root, other_name, 0),
+		        0);
 		free(s->files[other].data);
 		s->files[other] = *f;
-		*f = (struct twin_file){ 0 };
+		*f = (struct twin_file){0};
 	}
 }
 
@@ -274,7 +274,7 @@ static void op_state(void)
 	struct fs_entry e;
 	bool snapshot = !from->readonly && random_below(3) == 0;
 	node_t parent = snapshot ? NODE(NODE_STATE(from->root), INO_SNAPDIR)
-				 : NODE_ROOT;
+	                         : NODE_ROOT;
 
 	to = &states[random_below(STATES)];
 	if (to->there) {
@@ -285,10 +285,10 @@ static void op_state(void)
 			return;
 		store_lock(w.store);
 		assert_int_equal(
-			state_get(w.forest, NODE_STATE(to->root), &state), 0);
+		        state_get(w.forest, NODE_STATE(to->root), &state), 0);
 		if (!state->snapshots)
 			assert_int_equal(state_delete(w.forest, state, false),
-					 0);
+			                 0);
 		else
 			to = NULL;
 		store_unlock(w.store);
@@ -302,18 +302,18 @@ static void op_state(void)
 	snprintf(to->name, sizeof(to->name), "s%u", names_used++);
 	if (snapshot) {
 		assert_int_equal(fs_make(w.fs, parent, to->name, S_IFDIR, 0,
-					 NULL, &world_cred, &e),
-				 0);
+		                         NULL, &world_cred, &e),
+		                 0);
 		to->root = e.node;
 	} else {
 		struct state *source, *fork;
 
 		store_lock(w.store);
 		assert_int_equal(
-			state_get(w.forest, NODE_STATE(from->root), &source),
-			0);
-		assert_int_equal(
-			state_fork(w.forest, source, to->name, &fork), 0);
+		        state_get(w.forest, NODE_STATE(from->root), &source),
+		        0);
+		assert_int_equal(state_fork(w.forest, source, to->name, &fork),
+		                 0);
 		fs_adopt(w.fs, fork);
 		to->root = NODE(fork->number, INO_ROOT);
 		store_unlock(w.store);
@@ -402,7 +402,7 @@ static void test_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_model),
+	        cmocka_unit_test(test_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,19 +44,18 @@ static void test_forks(void **state)
 	put_text(&w, look(&w, deep, "file"), 6, " this");
 	expect_text(&w, look(&w, fork, "file"), "before");
 	expect_text(&w, look(&w, deep, "file"), "before this");
-	assert_int_equal(try_make(&w, NODE_ROOT, "main@try", S_IFDIR),
-			 -EEXIST);
+	assert_int_equal(try_make(&w, NODE_ROOT, "main@try", S_IFDIR), -EEXIST);
 	assert_int_equal(try_make(&w, NODE_ROOT, "none@x", S_IFDIR), -ENOENT);
 	assert_int_equal(try_make(&w, NODE_ROOT, "a~b", S_IFDIR), -EINVAL);
 	assert_int_equal(try_make(&w, NODE_ROOT, "file", S_IFREG), -EPERM);
 	make(&w, NODE_ROOT, "plain", S_IFDIR);
 	expect_text(&w, look(&w, look(&w, NODE_ROOT, "plain"), "file"),
-		    "after!");
+	            "after!");
 }
 
 static int readonly_everywhere(node_t root, node_t dir, node_t file)
 {
-	struct stat st = { .st_size = 0 };
+	struct stat st = {.st_size = 0};
 	struct fs_entry e;
 
 #define RO(call) assert_int_equal(call, -EROFS)
@@ -113,8 +112,8 @@ static void test_snapshots(void **state)
 	expect_text(&w, file, "monday");
 	assert_int_equal(attr(&w, snapdir(w.main)).st_nlink, 3);
 	assert_int_equal(fs_rename(w.fs, snapdir(w.main), "monday",
-				   snapdir(w.main), "mon", 0),
-			 0);
+	                           snapdir(w.main), "mon", 0),
+	                 0);
 	assert_int_equal(look(&w, snapdir(w.main), "mon"), snap);
 	assert_int_equal(fs_rmdir(w.fs, snapdir(w.main), "mon"), 0);
 	assert_int_equal(fs_getattr(w.fs, file, &st), -ESTALE);
@@ -128,7 +127,7 @@ static void expect_link(const char *name, const char *target)
 	struct fs_entry e;
 
 	assert_int_equal(fs_lookup(w.fs, NODE_ROOT, name, SNAPDIR_HIDDEN, &e),
-			 0);
+	                 0);
 	assert_true(S_ISLNK(e.st.st_mode));
 	assert_true(e.fleeting);
 	assert_int_equal(e.st.st_size, strlen(target));
@@ -150,9 +149,9 @@ static void test_tilde(void **state)
 	assert_int_equal(look(&w, NODE_ROOT, "main~@no time"), 0);
 	assert_int_equal(fs_unlink(w.fs, NODE_ROOT, "main~1"), -EPERM);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main~1"), -ENOTDIR);
-	assert_int_equal(fs_rename(w.fs, NODE_ROOT, "main~1", NODE_ROOT, "x",
-				   0),
-			 -EPERM);
+	assert_int_equal(
+	        fs_rename(w.fs, NODE_ROOT, "main~1", NODE_ROOT, "x", 0),
+	        -EPERM);
 }
 
 static void test_rmdir_of_forks(void **state)
@@ -178,7 +177,7 @@ static void test_rmdir_of_forks(void **state)
 }
 
 static int move(node_t from, const char *name, node_t to, const char *new_name,
-		unsigned flags)
+                unsigned flags)
 {
 	return fs_rename(w.fs, from, name, to, new_name, flags);
 }
@@ -203,16 +202,14 @@ static void test_rename_of_states(void **state)
 	assert_int_equal(move(a, ".snap", a, "x", 0), -EPERM);
 	assert_int_equal(fs_link(w.fs, file, a, "file", &e), -EXDEV);
 	assert_int_equal(fs_link(w.fs, file, NODE_ROOT, "file", &e), -EPERM);
-	assert_int_equal(move(snapdir(a), "s", snapdir(a), "t", 0),
-			 -ENOTEMPTY);
-	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b",
-			      RENAME_NOREPLACE),
-			 -EEXIST);
+	assert_int_equal(move(snapdir(a), "s", snapdir(a), "t", 0), -ENOTEMPTY);
+	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b", RENAME_NOREPLACE),
+	                 -EEXIST);
 	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b", 0), -ENOTEMPTY);
 	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "a", 0), 0);
 	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "~", 0), -EINVAL);
 	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b", RENAME_EXCHANGE),
-			 0);
+	                 0);
 	assert_int_equal(look(&w, NODE_ROOT, "a"), b);
 	assert_int_equal(look(&w, NODE_ROOT, "b"), a);
 	/* Over one that holds nothing of its own. */
@@ -224,22 +221,22 @@ static void test_rename_of_states(void **state)
 
 static void test_root_attributes(void **state)
 {
-	struct stat st = { .st_mode = 01777, .st_uid = 5, .st_gid = 6 };
+	struct stat st = {.st_mode = 01777, .st_uid = 5, .st_gid = 6};
 	struct stat before = attr(&w, NODE_ROOT);
 
 	assert_true(S_ISDIR(before.st_mode));
 	assert_int_equal(fs_setattr(w.fs, NODE_ROOT,
-				    FS_SET_MODE | FS_SET_UID | FS_SET_GID, &st,
-				    &st),
-			 0);
+	                            FS_SET_MODE | FS_SET_UID | FS_SET_GID, &st,
+	                            &st),
+	                 0);
 	world_reopen(&w);
 	st = attr(&w, NODE_ROOT);
 	assert_int_equal(st.st_mode, S_IFDIR | 01777);
 	assert_int_equal(st.st_uid, 5);
 	assert_int_equal(st.st_gid, 6);
-	assert_int_equal(fs_setattr(w.fs, snapdir(w.main), FS_SET_MODE, &st,
-				    &st),
-			 -EPERM);
+	assert_int_equal(
+	        fs_setattr(w.fs, snapdir(w.main), FS_SET_MODE, &st, &st),
+	        -EPERM);
 	assert_int_equal(chmod_to(&w, w.main, 0700), 0);
 	assert_int_equal(attr(&w, snapdir(w.main)).st_mode, S_IFDIR | 0700);
 }
@@ -259,7 +256,7 @@ struct list {
 };
 
 static int list_one(void *arg, const char *name, const struct fs_entry *entry,
-		    off_t cookie)
+                    off_t cookie)
 {
 	struct list *list = arg;
 	struct listed *l = &list->entries[list->count];
@@ -275,15 +272,13 @@ static int list_one(void *arg, const char *name, const struct fs_entry *entry,
 	return 0;
 }
 
-static size_t list_dir(node_t dir, off_t off, bool plus,
-		       enum fs_snapdir snap, struct listed *entries,
-		       size_t most)
+static size_t list_dir(node_t dir, off_t off, bool plus, enum fs_snapdir snap,
+                       struct listed *entries, size_t most)
 {
-	struct list list = { entries, 0, most };
+	struct list list = {entries, 0, most};
 
-	assert_int_equal(fs_readdir(w.fs, dir, off, plus, snap, list_one,
-				    &list),
-			 0);
+	assert_int_equal(
+	        fs_readdir(w.fs, dir, off, plus, snap, list_one, &list), 0);
 	return list.count;
 }
 
@@ -312,7 +307,7 @@ static void test_readdir(void **state)
 		n = strtoul(all[i].name, NULL, 10);
 		assert_int_equal(all[i].type, n % 2 ? DT_REG : DT_DIR);
 		n = list_dir(dir, all[i - 1].cookie, false, SNAPDIR_HIDDEN,
-			     part, 1);
+		             part, 1);
 		assert_int_equal(n, 1);
 		assert_string_equal(part[0].name, all[i].name);
 	}
@@ -335,8 +330,7 @@ static void test_readdir(void **state)
 			removed += 1 + removed % 8 / 7;
 			snprintf(name, sizeof(name), "%d", removed);
 			if (removed % 8 && removed < FILES && removed % 2)
-				assert_int_equal(fs_unlink(w.fs, dir, name),
-						 0);
+				assert_int_equal(fs_unlink(w.fs, dir, name), 0);
 		}
 	}
 	assert_int_equal(stable, FILES / 8);
@@ -355,16 +349,16 @@ static void test_list_states(void **state)
 		snprintf(name, sizeof(name), "f%d", i);
 		fork = make(&w, NODE_ROOT, name, S_IFDIR);
 	}
-	assert_int_equal(list_dir(NODE_ROOT, 0, true, SNAPDIR_HIDDEN, all,
-				  FORKS + 10),
-			 FORKS + 3);
+	assert_int_equal(
+	        list_dir(NODE_ROOT, 0, true, SNAPDIR_HIDDEN, all, FORKS + 10),
+	        FORKS + 3);
 	/* As rm does it: what was listed is deleted before going on. */
 	while ((n = list_dir(NODE_ROOT, at, false, SNAPDIR_HIDDEN, part, 5))) {
 		for (size_t i = 0; i < n; i++) {
 			if (part[i].name[0] == 'f')
-				assert_int_equal(fs_rmdir(w.fs, NODE_ROOT,
-							  part[i].name),
-						 0);
+				assert_int_equal(
+				        fs_rmdir(w.fs, NODE_ROOT, part[i].name),
+				        0);
 			seen += part[i].name[0] == 'f';
 		}
 		at = part[n - 1].cookie;
@@ -373,16 +367,15 @@ static void test_list_states(void **state)
 	fork = make(&w, NODE_ROOT, "fork", S_IFDIR);
 	make(&w, snapdir(fork), "s", S_IFDIR);
 	make(&w, fork, "file", S_IFREG | 0600);
-	assert_int_equal(list_dir(snapdir(fork), 0, true, SNAPDIR_HIDDEN, all,
-				  10),
-			 3);
+	assert_int_equal(
+	        list_dir(snapdir(fork), 0, true, SNAPDIR_HIDDEN, all, 10), 3);
 	assert_string_equal(all[2].name, "s");
 	assert_int_equal(list_dir(fork, 0, true, SNAPDIR_HIDDEN, all, 10), 3);
 	assert_int_equal(list_dir(fork, 0, true, SNAPDIR_VISIBLE, all, 10), 4);
 	assert_string_equal(all[2].name, ".snap");
 	assert_int_equal(list_dir(look(&w, snapdir(fork), "s"), 0, true,
-				  SNAPDIR_VISIBLE, all, 10),
-			 2);
+	                          SNAPDIR_VISIBLE, all, 10),
+	                 2);
 }
 
 static void test_snapdir_disabled(void **state)
@@ -390,12 +383,11 @@ static void test_snapdir_disabled(void **state)
 	struct fs_entry e;
 
 	make(&w, snapdir(w.main), "s", S_IFDIR);
-	assert_int_equal(fs_lookup(w.fs, w.main, ".snap", SNAPDIR_DISABLED,
-				   &e),
-			 -ENOENT);
-	assert_int_equal(fs_lookup(w.fs, snapdir(w.main), "s",
-				   SNAPDIR_DISABLED, &e),
-			 -ENOENT);
+	assert_int_equal(fs_lookup(w.fs, w.main, ".snap", SNAPDIR_DISABLED, &e),
+	                 -ENOENT);
+	assert_int_equal(
+	        fs_lookup(w.fs, snapdir(w.main), "s", SNAPDIR_DISABLED, &e),
+	        -ENOENT);
 }
 
 /* ---- statfs ------------------------------------------------------------- */
@@ -417,8 +409,8 @@ static void test_statfs(void **state)
 	assert_int_equal(store_sync(w.store), 0);
 	assert_int_equal(fs_statfs(w.fs, NODE_STATE(w.main), &after), 0);
 	assert_int_equal((after.f_blocks - after.f_bfree) -
-				 (before.f_blocks - before.f_bfree),
-			 LEN / 4096);
+	                         (before.f_blocks - before.f_bfree),
+	                 LEN / 4096);
 	assert_int_equal(fs_statfs(w.fs, 0, &after), 0);
 	assert_true((after.f_blocks - after.f_bfree) * after.f_frsize >= LEN);
 	assert_true(after.f_bavail > 0);
@@ -430,11 +422,16 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_forks),		  T(test_snapshots),
-		T(test_tilde),		  T(test_rmdir_of_forks),
-		T(test_rename_of_states), T(test_root_attributes),
-		T(test_readdir),	  T(test_list_states),
-		T(test_snapdir_disabled), T(test_statfs),
+	        T(test_forks),
+	        T(test_snapshots),
+	        T(test_tilde),
+	        T(test_rmdir_of_forks),
+	        T(test_rename_of_states),
+	        T(test_root_attributes),
+	        T(test_readdir),
+	        T(test_list_states),
+	        T(test_snapdir_disabled),
+	        T(test_statfs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -49,12 +49,12 @@ static int row_item(struct cursor *cursor, struct item *ret_item)
 
 	if (at >= row_len)
 		return -ENOENT;
-	*ret_item = (struct item){ row[at].key, row[at].value, row[at].len };
+	*ret_item = (struct item){row[at].key, row[at].value, row[at].len};
 	return 0;
 }
 
 int cursor_seek(struct cursor *cursor, struct tree *tree, const struct key *key,
-		struct item *ret_item)
+                struct item *ret_item)
 {
 	(void)tree;
 	cursor->depth = 0;
@@ -71,9 +71,9 @@ int cursor_next(struct cursor *cursor, struct item *ret_item)
 }
 
 static void row_put(uint64_t ino, uint8_t kind, uint64_t off, const void *value,
-		    size_t len)
+                    size_t len)
 {
-	struct key key = { ino, kind, off };
+	struct key key = {ino, kind, off};
 	size_t at = 0;
 
 	assert_true(row_len < ROW_MAX);
@@ -120,8 +120,8 @@ static uint64_t any(unsigned bits)
 
 static struct timestamp any_time(void)
 {
-	static const int64_t edges[] = { 0, -1, INT64_MIN, INT64_MAX, 1 };
-	struct timestamp t = { (int64_t)any(64), (uint32_t)below(1000000000) };
+	static const int64_t edges[] = {0, -1, INT64_MIN, INT64_MAX, 1};
+	struct timestamp t = {(int64_t)any(64), (uint32_t)below(1000000000)};
 
 	if (!below(3))
 		t.sec = edges[below(ARRAY_SIZE(edges))];
@@ -133,15 +133,15 @@ static struct timestamp any_time(void)
 static struct inode any_inode(void)
 {
 	struct inode i = {
-		.mode = (uint32_t)any(32),
-		.nlink = (uint32_t)any(32),
-		.uid = (uint32_t)any(32),
-		.gid = (uint32_t)any(32),
-		.size = any(64),
-		.blocks = any(64),
-		.rdev = any(64),
-		.xattrs = (uint32_t)any(32),
-		.btime = any_time(),
+	        .mode = (uint32_t)any(32),
+	        .nlink = (uint32_t)any(32),
+	        .uid = (uint32_t)any(32),
+	        .gid = (uint32_t)any(32),
+	        .size = any(64),
+	        .blocks = any(64),
+	        .rdev = any(64),
+	        .xattrs = (uint32_t)any(32),
+	        .btime = any_time(),
 	};
 
 	if (below(2))
@@ -186,7 +186,7 @@ static void test_inode_round_trip(void **state)
 {
 	(void)state;
 	for (int n = 0; n < 200000; n++) {
-		uint8_t bytes[INODE_LEN_MAX + 1] = { 0 };
+		uint8_t bytes[INODE_LEN_MAX + 1] = {0};
 		struct inode in = any_inode(), out;
 		size_t len = inode_encode(&in, bytes);
 
@@ -196,26 +196,26 @@ static void test_inode_round_trip(void **state)
 		/* Exactly one inode: no more, no less. */
 		assert_int_equal(inode_decode(bytes, len + 1, &out), -EUCLEAN);
 		assert_int_equal(inode_decode(bytes, below(len), &out),
-				 -EUCLEAN);
+		                 -EUCLEAN);
 	}
 }
 
 static void test_inode_is_small(void **state)
 {
 	uint8_t bytes[INODE_LEN_MAX];
-	struct timestamp made = { 1700000000, 123456789 };
-	struct timestamp written = { 1700000000, 987654321 };
+	struct timestamp made = {1700000000, 123456789};
+	struct timestamp written = {1700000000, 987654321};
 	struct inode i = {
-		.mode = S_IFREG | 0644,
-		.nlink = 1,
-		.uid = 1000,
-		.gid = 1000,
-		.size = 1000,
-		.blocks = 2,
-		.btime = made,
-		.atime = made,
-		.mtime = made,
-		.ctime = made,
+	        .mode = S_IFREG | 0644,
+	        .nlink = 1,
+	        .uid = 1000,
+	        .gid = 1000,
+	        .size = 1000,
+	        .blocks = 2,
+	        .btime = made,
+	        .atime = made,
+	        .mtime = made,
+	        .ctime = made,
 	};
 
 	(void)state;
@@ -229,7 +229,7 @@ static void test_inode_is_small(void **state)
 static void test_inode_refuses(void **state)
 {
 	uint8_t bytes[INODE_LEN_MAX];
-	struct inode i = { .mode = S_IFREG, .nlink = 1 };
+	struct inode i = {.mode = S_IFREG, .nlink = 1};
 	size_t len = inode_encode(&i, bytes);
 
 	(void)state;
@@ -268,8 +268,8 @@ static void test_dirent_round_trip(void **state)
 	(void)state;
 	for (int n = 0; n < 50000; n++) {
 		uint8_t bytes[TREE_VALUE_MAX];
-		struct dirent_item in = { .ino = any(36),
-					  .type = (uint8_t)below(16) };
+		struct dirent_item in = {.ino = any(36),
+		                         .type = (uint8_t)below(16)};
 		struct dirent_item out;
 		size_t len;
 
@@ -292,7 +292,7 @@ static void test_backref_round_trip(void **state)
 	(void)state;
 	for (int n = 0; n < 50000; n++) {
 		uint8_t bytes[TREE_VALUE_MAX];
-		struct backref_item in = { .parent = any(36) }, out;
+		struct backref_item in = {.parent = any(36)}, out;
 		size_t len;
 
 		in.name = any_name(&in.name_len);
@@ -315,13 +315,13 @@ static void test_xattr_round_trip(void **state)
 	(void)state;
 	for (int n = 0; n < 50000; n++) {
 		uint8_t bytes[TREE_VALUE_MAX];
-		struct xattr_item in = { .chunk = any(58) }, out;
-		struct item item = { { 16, ITEM_XATTR, 16 }, bytes, 0 };
+		struct xattr_item in = {.chunk = any(58)}, out;
+		struct item item = {{16, ITEM_XATTR, 16}, bytes, 0};
 		size_t len;
 
 		in.name = any_name(&in.name_len);
 		in.len = (uint32_t)below(
-			(in.chunk ? XATTR_VALUE_MAX : XATTR_INLINE_MAX) + 1);
+		        (in.chunk ? XATTR_VALUE_MAX : XATTR_INLINE_MAX) + 1);
 		in.value = value;
 		for (size_t i = 0; i < sizeof(value); i++)
 			value[i] = (uint8_t)below(256);
@@ -345,15 +345,15 @@ static void test_extent_round_trip(void **state)
 	(void)state;
 	for (int n = 0; n < 50000; n++) {
 		uint8_t bytes[TREE_VALUE_MAX];
-		struct extent in = { .kind = (uint8_t)(1 + below(3)),
-				     .data = data };
-		struct item item = { { 16, ITEM_EXTENT, 0 }, bytes, 0 };
+		struct extent in = {.kind = (uint8_t)(1 + below(3)),
+		                    .data = data};
+		struct item item = {{16, ITEM_EXTENT, 0}, bytes, 0};
 		struct extent out;
 		size_t len;
 
-		in.len = (uint32_t)(in.kind == EXTENT_INLINE ?
-					    below(EXTENT_INLINE_MAX + 1) :
-					    below((1 << 17) + 1));
+		in.len = (uint32_t)(in.kind == EXTENT_INLINE
+		                            ? below(EXTENT_INLINE_MAX + 1)
+		                            : below((1 << 17) + 1));
 		if (in.kind == EXTENT_CHUNK)
 			in.chunk = 1 + any(57);
 		for (size_t i = 0; i < sizeof(data); i++)
@@ -373,12 +373,15 @@ static void test_extent_round_trip(void **state)
 static void test_encoders_refuse(void **state)
 {
 	uint8_t bytes[TREE_VALUE_MAX];
-	struct dirent_item d = { .ino = UINT64_C(1) << 36, .name = "a",
-				 .name_len = 1 };
-	struct xattr_item x = { .name = "a", .name_len = 1,
-				.len = XATTR_INLINE_MAX + 1, .value = bytes };
-	struct extent e = { .kind = EXTENT_INLINE,
-			    .len = EXTENT_INLINE_MAX + 1, .data = bytes };
+	struct dirent_item d = {
+	        .ino = UINT64_C(1) << 36, .name = "a", .name_len = 1};
+	struct xattr_item x = {.name = "a",
+	                       .name_len = 1,
+	                       .len = XATTR_INLINE_MAX + 1,
+	                       .value = bytes};
+	struct extent e = {.kind = EXTENT_INLINE,
+	                   .len = EXTENT_INLINE_MAX + 1,
+	                   .data = bytes};
 
 	(void)state;
 	assert_int_equal(dirent_encode(&d, bytes), 0);
@@ -405,20 +408,22 @@ static void test_bad_names(void **state)
 		uint8_t len;
 		bool file, xattr;
 	} names[] = {
-		{ "a", 1, true, true },	   { "a/b", 3, false, true },
-		{ "a\0b", 3, false, false }, { ".", 1, false, true },
-		{ "..", 2, false, true },    { "...", 3, true, true },
+	        {"a", 1, true, true},      {"a/b", 3, false, true},
+	        {"a\0b", 3, false, false}, {".", 1, false, true},
+	        {"..", 2, false, true},    {"...", 3, true, true},
 	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		uint8_t bytes[TREE_VALUE_MAX];
-		struct dirent_item d = { .ino = 20, .name = names[i].name,
-					 .name_len = names[i].len };
-		struct backref_item b = { .parent = 20, .name = names[i].name,
-					  .name_len = names[i].len };
-		struct xattr_item x = { .name = names[i].name,
-					.name_len = names[i].len };
+		struct dirent_item d = {.ino = 20,
+		                        .name = names[i].name,
+		                        .name_len = names[i].len};
+		struct backref_item b = {.parent = 20,
+		                         .name = names[i].name,
+		                         .name_len = names[i].len};
+		struct xattr_item x = {.name = names[i].name,
+		                       .name_len = names[i].len};
 		int file = names[i].file ? 0 : -EUCLEAN;
 		int xattr = names[i].xattr ? 0 : -EUCLEAN;
 		size_t len = dirent_encode(&d, bytes);
@@ -454,7 +459,7 @@ static void test_garbage(void **state)
 		assert_true(!r || r == -EUCLEAN);
 		if (!r)
 			assert_true((const uint8_t *)d.name + d.name_len ==
-				    bytes + len);
+			            bytes + len);
 		r = backref_decode(bytes, len, &b);
 		assert_true(!r || r == -EUCLEAN);
 		r = xattr_decode(bytes, len, &x);
@@ -473,24 +478,26 @@ static void test_garbage(void **state)
 static uint64_t slot_put(uint64_t ino, const char *name)
 {
 	uint8_t bytes[TREE_VALUE_MAX];
-	struct dirent_item d = { .ino = 99, .type = 8, .name = name,
-				 .name_len = (uint8_t)strlen(name) };
-	struct tree tree = { 0 };
+	struct dirent_item d = {.ino = 99,
+	                        .type = 8,
+	                        .name = name,
+	                        .name_len = (uint8_t)strlen(name)};
+	struct tree tree = {0};
 	uint64_t off;
 
-	assert_int_equal(slot_free(&tree, ino, ITEM_DIRENT, 0, name,
-				   strlen(name), &off),
-			 0);
+	assert_int_equal(
+	        slot_free(&tree, ino, ITEM_DIRENT, 0, name, strlen(name), &off),
+	        0);
 	row_put(ino, ITEM_DIRENT, off, bytes, dirent_encode(&d, bytes));
 	return off;
 }
 
 static int slot_get(uint64_t ino, const char *name, uint64_t *ret_off)
 {
-	struct tree tree = { 0 };
+	struct tree tree = {0};
 	struct item item;
 	int r = slot_find(&tree, ino, ITEM_DIRENT, 0, name, strlen(name),
-			  &item);
+	                  &item);
 
 	if (!r)
 		*ret_off = item.key.off;
@@ -499,9 +506,9 @@ static int slot_get(uint64_t ino, const char *name, uint64_t *ret_off)
 
 static void test_slots_collide(void **state)
 {
-	static const uint64_t hashes[] = { 0, 15, 16, UINT64_MAX,
-					   0x123456789abcdef0 };
-	struct tree tree = { 0 };
+	static const uint64_t hashes[] = {0, 15, 16, UINT64_MAX,
+	                                  0x123456789abcdef0};
+	struct tree tree = {0};
 	uint64_t off, first;
 	char name[16];
 
@@ -520,9 +527,9 @@ static void test_slots_collide(void **state)
 			snprintf(name, sizeof(name), "n%d", i);
 			assert_int_equal(slot_put(20, name), first + i);
 		}
-		assert_int_equal(slot_free(&tree, 20, ITEM_DIRENT, 0, "more", 4,
-					   &off),
-				 -ENOSPC);
+		assert_int_equal(
+		        slot_free(&tree, 20, ITEM_DIRENT, 0, "more", 4, &off),
+		        -ENOSPC);
 		for (int i = 0; i < SLOT_PROBES; i++) {
 			snprintf(name, sizeof(name), "n%d", i);
 			assert_int_equal(slot_get(20, name, &off), 0);
@@ -530,9 +537,9 @@ static void test_slots_collide(void **state)
 		}
 		assert_int_equal(slot_get(20, "more", &off), -ENOENT);
 		assert_int_equal(slot_get(22, "n0", &off), -ENOENT);
-		assert_int_equal(slot_free(&tree, 20, ITEM_DIRENT, 0, "n7", 2,
-					   &off),
-				 -EEXIST);
+		assert_int_equal(
+		        slot_free(&tree, 20, ITEM_DIRENT, 0, "n7", 2, &off),
+		        -EEXIST);
 		/* A place in the middle comes free: those behind stay found. */
 		row_del(5);
 		assert_int_equal(slot_get(20, "n5", &off), -ENOENT);
@@ -544,8 +551,8 @@ static void test_slots_collide(void **state)
 static void test_slots_of_backrefs(void **state)
 {
 	uint8_t bytes[TREE_VALUE_MAX];
-	struct backref_item b = { .parent = 30, .name = "a", .name_len = 1 };
-	struct tree tree = { 0 };
+	struct backref_item b = {.parent = 30, .name = "a", .name_len = 1};
+	struct tree tree = {0};
 	struct item item;
 	uint64_t off;
 
@@ -554,33 +561,33 @@ static void test_slots_of_backrefs(void **state)
 	hash_result = 1024;
 	row_put(20, ITEM_BACKREF, 1024, bytes, backref_encode(&b, bytes));
 	assert_int_equal(slot_find(&tree, 20, ITEM_BACKREF, 30, "a", 1, &item),
-			 0);
+	                 0);
 	assert_int_equal(slot_find(&tree, 20, ITEM_BACKREF, 31, "a", 1, &item),
-			 -ENOENT);
+	                 -ENOENT);
 	assert_int_equal(slot_free(&tree, 20, ITEM_BACKREF, 31, "a", 1, &off),
-			 0);
+	                 0);
 	assert_int_equal(off, 1025);
 	/* Damage is not passed over: the name may be behind it. */
 	row[0].len = 0;
 	assert_int_equal(slot_find(&tree, 20, ITEM_BACKREF, 30, "a", 1, &item),
-			 -EUCLEAN);
+	                 -EUCLEAN);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_inode_round_trip),
-		cmocka_unit_test(test_inode_is_small),
-		cmocka_unit_test(test_inode_refuses),
-		cmocka_unit_test(test_dirent_round_trip),
-		cmocka_unit_test(test_backref_round_trip),
-		cmocka_unit_test(test_xattr_round_trip),
-		cmocka_unit_test(test_extent_round_trip),
-		cmocka_unit_test(test_encoders_refuse),
-		cmocka_unit_test(test_bad_names),
-		cmocka_unit_test(test_garbage),
-		cmocka_unit_test(test_slots_collide),
-		cmocka_unit_test(test_slots_of_backrefs),
+	        cmocka_unit_test(test_inode_round_trip),
+	        cmocka_unit_test(test_inode_is_small),
+	        cmocka_unit_test(test_inode_refuses),
+	        cmocka_unit_test(test_dirent_round_trip),
+	        cmocka_unit_test(test_backref_round_trip),
+	        cmocka_unit_test(test_xattr_round_trip),
+	        cmocka_unit_test(test_extent_round_trip),
+	        cmocka_unit_test(test_encoders_refuse),
+	        cmocka_unit_test(test_bad_names),
+	        cmocka_unit_test(test_garbage),
+	        cmocka_unit_test(test_slots_collide),
+	        cmocka_unit_test(test_slots_of_backrefs),
 	};
 
 	rng = scratch_seed();

@@ -17,27 +17,27 @@
 static void test_fork_names(void **state)
 {
 	static const char *const good[] = {
-		"main",
-		"a",
-		"main@try",
-		"main@try@again",
-		"@try",
-		"a b",
-		"na\xc3\xafve",
-		"\xff\xfe",
-		"main~monday@redo",
-		"main~@2026-11-20@redo",
-		"main~1@x",
-		"a~b@c~d@e",
-		"x.y",
-		"-rf",
+	        "main",
+	        "a",
+	        "main@try",
+	        "main@try@again",
+	        "@try",
+	        "a b",
+	        "na\xc3\xafve",
+	        "\xff\xfe",
+	        "main~monday@redo",
+	        "main~@2026-11-20@redo",
+	        "main~1@x",
+	        "a~b@c~d@e",
+	        "x.y",
+	        "-rf",
 	};
 	static const char *const bad[] = {
-		"",	    ".",	  "..",	     ".hidden",
-		"a/b",	    "a\nb",	  "a\x7f",   "\x1f",
-		"main~",    "main~monday", "main~1",  "main~@yesterday",
-		"a@b~c",    "~",	  "a~b@c~d", "main~monday@redo~x",
-		"~@",
+	        "",      ".",           "..",      ".hidden",
+	        "a/b",   "a\nb",        "a\x7f",   "\x1f",
+	        "main~", "main~monday", "main~1",  "main~@yesterday",
+	        "a@b~c", "~",           "a~b@c~d", "main~monday@redo~x",
+	        "~@",
 	};
 
 	(void)state;
@@ -51,11 +51,10 @@ static void test_fork_names(void **state)
 
 static void test_snapshot_names(void **state)
 {
-	static const char *const good[] = { "monday",	  "2026-11-20",
-					    ".auto",	  "a@b",
-					    "@yesterday", "1" };
-	static const char *const bad[] = { "",	  ".",	 "..",	  "a/b",
-					   "a~b", "~",	 "a\tb",  "\x01" };
+	static const char *const good[] = {"monday", "2026-11-20", ".auto",
+	                                   "a@b",    "@yesterday", "1"};
+	static const char *const bad[] = {"",    ".", "..",   "a/b",
+	                                  "a~b", "~", "a\tb", "\x01"};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(good); i++)
@@ -104,25 +103,25 @@ static void test_times(void **state)
 {
 	static const int64_t second = 1000000000;
 	/* Two hours east of Greenwich: now is 14:30:45 there. */
-	static const char *const zones[] = { "UTC0", "XXX-2" };
+	static const char *const zones[] = {"UTC0", "XXX-2"};
 
 	(void)state;
 	for (int z = 0; z < 2; z++) {
-		int64_t midnight = INT64_C(1795132800) * second -
-				   z * 7200 * second;
+		int64_t midnight =
+		        INT64_C(1795132800) * second - z * 7200 * second;
 
 		zone(zones[z]);
 		assert_true(parse("2026-11-20") == midnight);
 		assert_true(parse("today") == midnight);
 		assert_true(parse("yesterday") == midnight - 86400 * second);
 		assert_true(parse("2026-11-20T12:00") ==
-			    midnight + 43200 * second);
+		            midnight + 43200 * second);
 		assert_true(parse("2026-11-20 12:00:01") ==
-			    midnight + 43201 * second);
+		            midnight + 43201 * second);
 		assert_true(parse("2026-11-20T00:00Z") ==
-			    INT64_C(1795132800) * second);
+		            INT64_C(1795132800) * second);
 		assert_true(parse("2026-11-20T00:00:07Z") ==
-			    INT64_C(1795132807) * second);
+		            INT64_C(1795132807) * second);
 		assert_true(parse("now") == now);
 		assert_true(parse("-0s") == now);
 		assert_true(parse("-90s") == now - 90 * second);
@@ -142,15 +141,33 @@ static void test_times(void **state)
 static void test_bad_times(void **state)
 {
 	static const char *const bad[] = {
-		"",		    "tomorrow",		"2026",
-		"2026-11",	    "2026-11-",		"2026-13-01",
-		"2026-00-01",	    "2026-01-00",	"2026-02-29",
-		"2026-11-31",	    "2026-11-20T",	"2026-11-20T12",
-		"2026-11-20T24:00", "2026-11-20T12:60", "2026-11-20T12:00:61",
-		"2026-11-20T12:00x", "2026-11-20T12:00ZZ", "-",
-		"-h",		    "-2",		"-2y",
-		"-2hh",		    "- 2h",		"2h",
-		"-99999999999999999999h", "now ",	"20261120",
+	        "",
+	        "tomorrow",
+	        "2026",
+	        "2026-11",
+	        "2026-11-",
+	        "2026-13-01",
+	        "2026-00-01",
+	        "2026-01-00",
+	        "2026-02-29",
+	        "2026-11-31",
+	        "2026-11-20T",
+	        "2026-11-20T12",
+	        "2026-11-20T24:00",
+	        "2026-11-20T12:60",
+	        "2026-11-20T12:00:61",
+	        "2026-11-20T12:00x",
+	        "2026-11-20T12:00ZZ",
+	        "-",
+	        "-h",
+	        "-2",
+	        "-2y",
+	        "-2hh",
+	        "- 2h",
+	        "2h",
+	        "-99999999999999999999h",
+	        "now ",
+	        "20261120",
 	};
 	int64_t t;
 
@@ -172,7 +189,7 @@ struct house {
 static void house_open(struct house *house)
 {
 	assert_int_equal(store_open(house->scratch.store, NULL, &house->store),
-			 0);
+	                 0);
 }
 
 static int house_setup(void **state)
@@ -221,13 +238,12 @@ static uint64_t make_fork(struct house *house, const char *name)
 }
 
 static uint64_t make_snapshot(struct house *house, const char *fork,
-			      const char *name)
+                              const char *name)
 {
 	struct state *s;
 
-	assert_int_equal(state_snapshot(house->forest, find(house, fork), name,
-					&s),
-			 0);
+	assert_int_equal(
+	        state_snapshot(house->forest, find(house, fork), name, &s), 0);
 	return s->number;
 }
 
@@ -238,7 +254,7 @@ static void expect(struct house *house, const char *name, uint64_t number)
 
 	if (s->number != number)
 		fail_msg("'%s' is state %d, not %d", name, (int)s->number,
-			 (int)number);
+		         (int)number);
 	state_full_name(house->forest, s, full);
 	s = find(house, full);
 	if (s->number != number)
@@ -255,14 +271,14 @@ static void refuse(struct house *house, const char *name, int err)
 }
 
 static void source(struct house *house, const char *name, int err,
-		   uint64_t number)
+                   uint64_t number)
 {
 	struct state *s;
 	int r = state_source(house->forest, name, &s);
 
 	if (r != err || (!r && s->number != number))
 		fail_msg("the source of '%s' is %d, state %d", name, r,
-			 r ? 0 : (int)s->number);
+		         r ? 0 : (int)s->number);
 }
 
 static void test_resolve(void **state)
@@ -309,9 +325,9 @@ static void test_resolve(void **state)
 	twin = make_fork(house, "main~a@b@c");
 	assert_true(find(house, "main~a@b@c")->origin == one);
 	twin = make_fork(house, "main@x");
-	assert_int_equal(state_rename(house->forest, find(house, "main@x"),
-				      "main~a@b"),
-			 0);
+	assert_int_equal(
+	        state_rename(house->forest, find(house, "main@x"), "main~a@b"),
+	        0);
 	expect(house, "main~a@b", twin);
 	expect(house, "main/.snap/a@b", one);
 }
@@ -337,9 +353,8 @@ static void test_source(void **state)
 	source(house, "main~@now@redo", 0, monday);
 	source(house, "main/.snap/monday@redo", 0, monday);
 	source(house, "main~sunday@redo", -ENOENT, 0);
-	assert_int_equal(state_set_default(house->forest,
-					   find(house, "main@try")),
-			 0);
+	assert_int_equal(
+	        state_set_default(house->forest, find(house, "main@try")), 0);
 	source(house, "new", 0, try);
 }
 
@@ -368,28 +383,27 @@ static void test_times_ascend(void **state)
 			last = s->created += INT64_C(3600000000000);
 			time_key(key, s->fork, s->created, s->number);
 			table_put(house->store, TABLE_TIME, key, sizeof(key),
-				  NULL, 0);
+			          NULL, 0);
 			state_mark(s);
 		}
 	}
 	assert_string_equal(find(house, "main~100")->name, "s0");
-
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fork_names),
-		cmocka_unit_test(test_snapshot_names),
-		cmocka_unit_test(test_name_length),
-		cmocka_unit_test(test_times),
-		cmocka_unit_test(test_bad_times),
-		cmocka_unit_test_setup_teardown(test_resolve, house_setup,
-						house_teardown),
-		cmocka_unit_test_setup_teardown(test_source, house_setup,
-						house_teardown),
-		cmocka_unit_test_setup_teardown(test_times_ascend, house_setup,
-						house_teardown),
+	        cmocka_unit_test(test_fork_names),
+	        cmocka_unit_test(test_snapshot_names),
+	        cmocka_unit_test(test_name_length),
+	        cmocka_unit_test(test_times),
+	        cmocka_unit_test(test_bad_times),
+	        cmocka_unit_test_setup_teardown(test_resolve, house_setup,
+	                                        house_teardown),
+	        cmocka_unit_test_setup_teardown(test_source, house_setup,
+	                                        house_teardown),
+	        cmocka_unit_test_setup_teardown(test_times_ascend, house_setup,
+	                                        house_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -95,7 +95,7 @@ static struct node *make_node(struct store *store, uint64_t *rng,
 static void test_verify(void **arg)
 {
 	uint64_t rng = seed, passed = 0;
-	uint64_t rounds = env_number("COPPICE_OPS", 1000000) / 10;
+	uint64_t rounds = env_number("COPPICE_OPS", 1000000) / 25;
 
 	for (uint64_t i = 0; i < rounds; i++) {
 		uint32_t size = sizes[rng_below(&rng, ARRAY_SIZE(sizes))];
@@ -139,7 +139,7 @@ static void test_verify(void **arg)
 		        -EUCLEAN);
 		fake_destroy(store);
 	}
-	print_message("%llu of %llu damaged nodes are well-formed\n",
+	print_message("# %llu of %llu damaged nodes are well-formed\n",
 	              (unsigned long long)passed, (unsigned long long)rounds);
 }
 
@@ -316,7 +316,7 @@ static void test_damaged_tree(void **arg)
 	dup2(talk, STDERR_FILENO);
 	close(talk);
 	close(silent);
-	print_message("%u damages found in %llu trees\n", damages,
+	print_message("# %u damages found in %llu trees\n", damages,
 	              (unsigned long long)rounds);
 	assert_true(damages > rounds / 2);
 }
@@ -330,6 +330,6 @@ int main(void)
 	};
 
 	seed = env_number("COPPICE_SEED", (uint64_t)now_ns());
-	print_message("COPPICE_SEED=%llu\n", (unsigned long long)seed);
+	print_message("# COPPICE_SEED=%llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -301,6 +301,70 @@ static void test_sharing(void **state)
 	scratch_release(&scratch);
 }
 
+enum { RELEASES = 30 };
+
+static uint64_t chunk_release(struct tree *tree, const uint8_t *data,
+                              uint32_t len, uint64_t replaces)
+{
+	uint64_t number = chunk_make(tree, data, len);
+
+	store_lock(tree->store);
+	chunk_replaces(tree->store, number, replaces);
+	if (replaces) {
+		/* Another version keeps what is replaced. */
+		tree->base = replaces;
+		tree_drop(tree, replaces);
+	}
+	store_unlock(tree->store);
+	assert_int_equal(store_sync(tree->store), 0);
+	return number;
+}
+
+/*
+ * Versions of content that changes little cost little; each can be read, and
+ * what one is a delta of stays for as long as it is needed, and no longer.
+ */
+static void test_deltas(void **state)
+{
+	struct scratch scratch;
+	struct store *store = fresh_store(&scratch);
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	static uint8_t data[RELEASES][65536];
+	uint64_t seed = scratch_seed(), numbers[RELEASES], full;
+
+	for (size_t i = 0; i < sizeof(data[0]); i++)
+		data[0][i] = (uint8_t)scratch_random(&seed);
+	numbers[0] = chunk_release(&tree, data[0], sizeof(data[0]), 0);
+	full = own_bytes(store, 1);
+	for (int i = 1; i < RELEASES; i++) {
+		memcpy(data[i], data[i - 1], sizeof(data[i]));
+		for (int j = 0; j < 100; j++)
+			data[i][scratch_random(&seed) % sizeof(data[i])] ^= 1;
+		numbers[i] = chunk_release(&tree, data[i], sizeof(data[i]),
+		                           numbers[i - 1]);
+	}
+	assert_true(own_bytes(store, 1) < 2 * full);
+	store = reopen(store, &scratch, &tree);
+	for (int i = 0; i < RELEASES; i++)
+		chunk_expect(store, numbers[i], data[i], sizeof(data[i]));
+	/* All but the last go, in whatever order. */
+	tree.base = 0;
+	for (int i = 0; i < RELEASES - 1; i++)
+		drop(&tree, numbers[(i * 7 + 3) % (RELEASES - 1)]);
+	store = reopen(store, &scratch, &tree);
+	chunk_expect(store, numbers[RELEASES - 1], data[RELEASES - 1],
+	             sizeof(data[0]));
+	drop(&tree, numbers[RELEASES - 1]);
+	assert_int_equal(store_sync(store), 0);
+	assert_int_equal(own_bytes(store, 1), 0);
+	/* Nothing is left that the first could be an alias of. */
+	numbers[0] = chunk_make(&tree, data[0], sizeof(data[0]));
+	assert_int_equal(store_sync(store), 0);
+	assert_int_equal(own_bytes(store, 1), full);
+	assert_int_equal(store_close(store), 0);
+	scratch_release(&scratch);
+}
+
 /* A chunk may be changed in place until its set is frozen, or it is cloned. */
 static void test_writable(void **state)
 {
@@ -430,6 +494,7 @@ int main(void)
 	        cmocka_unit_test(test_tables),
 	        cmocka_unit_test(test_chunks),
 	        cmocka_unit_test(test_sharing),
+	        cmocka_unit_test(test_deltas),
 	        cmocka_unit_test(test_writable),
 	        cmocka_unit_test(test_lists),
 	};

@@ -232,7 +232,7 @@ static void test_filling(void **arg)
 		store = fake_create(2016);
 		tree = fake_tree(store);
 		fill_files(&tree, lag, &rng);
-		print_message("new files, data %llu behind: leaves %.1f %%, "
+		print_message("# new files, data %llu behind: leaves %.1f %%, "
 		              "inner nodes %.1f %%\n",
 		              (unsigned long long)lag, 100 * filling(store, 0),
 		              100 * filling(store, 1));
@@ -248,7 +248,7 @@ static void test_filling(void **arg)
 		put_number(&tree, (struct key){ino, 2, 0}, 1);
 	for (uint64_t i = 0; i < 50000; i++)
 		put_number(&tree, (struct key){1000, 6, i}, 1);
-	print_message("a file that grows: leaves %.1f %%\n",
+	print_message("# a file that grows: leaves %.1f %%\n",
 	              100 * filling(store, 0));
 	assert_true(filling(store, 0) > 0.95);
 	fake_destroy(store);
@@ -262,7 +262,8 @@ static void test_filling(void **arg)
 		                 &(struct key){1, 5, rng_next(&rng) >> 1},
 		                 value, 16),
 		        0);
-	print_message("random keys: leaves %.1f %%\n", 100 * filling(store, 0));
+	print_message("# random keys: leaves %.1f %%\n",
+	              100 * filling(store, 0));
 	assert_true(filling(store, 0) > 0.65);
 
 	/* Nine of ten go again. */
@@ -275,7 +276,7 @@ static void test_filling(void **arg)
 			assert_int_equal(tree_del(&tree, &key), 0);
 		key.off++;
 	}
-	print_message("after deletions: leaves %.1f %%\n",
+	print_message("# after deletions: leaves %.1f %%\n",
 	              100 * filling(store, 0));
 	assert_true(filling(store, 0) > 0.33);
 	check_tree(&tree);
@@ -322,7 +323,7 @@ static void test_diff_reads(void **arg)
 	                 0);
 	reads = fake_reads(store) - reads;
 	assert_in_range(differ, 22000 + CHANGES / 2, 22000 + CHANGES);
-	print_message("%u differences, %llu reads\n", differ,
+	print_message("# %u differences, %llu reads\n", differ,
 	              (unsigned long long)reads);
 	/* About 140 items a leaf; two leaves and a few inner nodes a change */
 	assert_in_range(reads, 200, 300 + 8 * CHANGES);
@@ -381,6 +382,6 @@ int main(void)
 	};
 
 	seed = env_number("COPPICE_SEED", (uint64_t)now_ns());
-	print_message("COPPICE_SEED=%llu\n", (unsigned long long)seed);
+	print_message("# COPPICE_SEED=%llu\n", (unsigned long long)seed);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

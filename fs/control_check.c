@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb `check`: what forest_check() tells, as rows. */
+#include "server.h"
+
+#include <errno.h>
+
+#include "util.h"
+
+enum { PROGRESS_NS = 200000000 }; /* between two rows of progress */
+
+struct telling {
+	control_row_fn *fn;
+	void *arg;
+	bool progress;    /* is asked for */
+	int64_t told;     /* when it was told last */
+	json_int_t found; /* how much was found */
+};
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? control_text(text) : json_null();
+}
+
+static int send_row(struct telling *t, json_t *row)
+{
+	int r;
+
+	if (!row)
+		return -ENOMEM;
+	r = t->fn(t->arg, row);
+	json_decref(row);
+	return r > 0 ? -ECANCELED : r;
+}
+
+static int on_found(void *arg, const struct finding *f)
+{
+	struct telling *t = arg;
+
+	t->found++;
+	return send_row(
+	        t,
+	        json_pack("{s:s, s:o?, s:o?, s:I, s:I, s:I, s:o}", "kind",
+	                  f->kind, "state", text_or_null(f->state), "path",
+	                  text_or_null(f->path), "inode", (json_int_t)f->ino,
+	                  "version", (json_int_t)f->version, "block",
+	                  (json_int_t)f->block, "text", control_text(f->text)));
+}
+
+static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
+{
+	struct telling *t = arg;
+	int64_t now = mono_ns();
+
+	if (!t->progress || now - t->told < PROGRESS_NS)
+		return 0;
+	t->told = now;
+	return send_row(t,
+	                json_pack("{s:s, s:I, s:I}", "progress", what, "done",
+	                          (json_int_t)done, "all", (json_int_t)all));
+}
+
+int control_check(struct store *store, json_t *request, control_row_fn *fn,
+                  void *arg, json_t *answer)
+{
+	struct telling t = {
+	        .fn = fn,
+	        .arg = arg,
+	        .progress = json_is_true(json_object_get(request, "progress")),
+	        .told = mono_ns(),
+	};
+	struct check_options options = {
+	        .data = json_is_true(json_object_get(request, "data")),
+	        .found = on_found,
+	        .progress = on_progress,
+	        .arg = &t,
+	};
+	int r = forest_check(store, &options);
+
+	if (!r && json_object_set_new(answer, "found", json_integer(t.found)))
+		r = -ENOMEM;
+	return r;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Starting a daemon in the background. */
+#ifndef COPPICE_DETACH_H
+#define COPPICE_DETACH_H
+
+#include "server.h"
+
+/*
+ * Start a daemon for the store, and return when it listens.  -EBUSY: another
+ * process has the store open.  Failures are told in a sentence, to be freed.
+ */
+int daemon_spawn(const struct mount_options *options, char **ret_error);
+
+/* What libfuse has to say goes to the log. */
+void daemon_log_fuse(void);
+
+#endif

@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Room: how much may still be written, and who may write it.
+ *
+ * What gathers in memory must find room when it is committed, even if the disk
+ * has been filled by others meanwhile: so the file is given disk space ahead of
+ * its end, beyond which nothing is promised to a writer.  What will be written
+ * is not known before it has been compressed and spread over pages; it is
+ * reckoned high, and when that is too much, the commit is waited for and shows
+ * the truth.
+ *
+ * A reserve is kept back, for to delete takes pages, too, before it gives any
+ * back.  Writers leave all of it alone, other changes half of it; the deletion
+ * of states may use it up, in small commits of their own, each of which can use
+ * what the last but one has freed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "engine.h"
+
+enum {
+	RESERVE_MAX = 8 << 20,
+	STEP_MIN = 4 << 20, /* how far ahead of its end the file grows */
+	STEP_MAX = 64 << 20,
+	/* pages that are copied besides those that hold the thing itself */
+	CHUNK_PAGES = 2, /* a place among the hashes; a last fragment */
+	FREE_PAGES = 2,
+	NODE_PAGES = 1,
+	RECORD_PAGES = 1,
+	LIST_PAGES = 2,
+};
+
+static uint64_t set_cost(const struct set *set)
+{
+	uint64_t pages = 0;
+
+	if (!set)
+		return 0;
+	pages += set->nodes_len * NODE_PAGES + set->chunks_len * CHUNK_PAGES;
+	pages += set->frees_len * FREE_PAGES + set->lists_len * LIST_PAGES;
+	pages += set->records.count * RECORD_PAGES;
+	return set->bytes + pages * DISK_PAGE;
+}
+
+static uint64_t pending_cost(const struct store *store)
+{
+	return set_cost(store->gathering) + set_cost(store->frozen);
+}
+
+static uint64_t reserve_bytes(const struct store *store)
+{
+	return MIN((uint64_t)RESERVE_MAX, store->limit / 8);
+}
+
+/* ---- Measuring ---------------------------------------------------------- */
+
+static uint64_t disk_room(const struct store *store)
+{
+	struct statvfs vfs;
+
+	if (fstatvfs(store->lock_fd, &vfs) < 0)
+		return 0;
+	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+/* Bytes behind the end of what is used that are ours and may be used. */
+static uint64_t room_ahead(const struct store *store)
+{
+	uint64_t end = MIN(store->granted, store->limit);
+	uint64_t room = end > store->used ? end - store->used : 0;
+
+	return store->cannot_grant ? MIN(room, disk_room(store)) : room;
+}
+
+void room_measure(struct store *store)
+{
+	MDB_envinfo info;
+
+	mdb_env_info(store->disk.env, &info);
+	store->used = (info.me_last_pgno + 1) * DISK_PAGE;
+	store->granted = MAX(store->granted, store->used);
+	store->free_known = false;
+	store->avail = room_ahead(store);
+}
+
+/* Count what is free inside of the file, too: not for every commit. */
+static void room_count_free(struct store *store)
+{
+	uint64_t bytes, over = 0;
+
+	if (store->free_known)
+		return;
+	store->free_known = true;
+	if (disk_reusable(&store->disk, &bytes) < 0)
+		return;
+	if (store->used > store->limit)
+		over = store->used - store->limit;
+	store->avail = room_ahead(store) + bytes;
+	store->avail -= MIN(store->avail, over);
+}
+
+/* Take disk space from `from` on up to `to`; -ENOSPC. */
+static int grant(struct store *store, uint64_t from, uint64_t to)
+{
+	int fd;
+
+	mdb_env_get_fd(store->disk.env, &fd);
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from,
+	              (off_t)(to - from)) == 0)
+		return 0;
+	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
+		return -ENOSPC;
+	/* This file system cannot: look at what is free, and hope. */
+	store->cannot_grant = true;
+	return 0;
+}
+
+/* At least `bytes` more than there are, and some ahead if that can be. */
+static int room_extend(struct store *store, uint64_t bytes)
+{
+	uint64_t step = store->used / 8, before = room_ahead(store);
+	uint64_t from = store->granted_once ? store->granted : 0;
+	uint64_t least = store->granted + bytes, most;
+	int r;
+
+	step = MAX(MIN(step, (uint64_t)STEP_MAX), (uint64_t)STEP_MIN);
+	most = MIN(store->granted + MAX(bytes, step), store->limit);
+	if (least > store->limit)
+		return -ENOSPC;
+	r = grant(store, from, most);
+	if (r < 0 && least < most)
+		r = grant(store, from, most = least);
+	if (r < 0)
+		return r;
+	store->granted_once = true;
+	store->granted = most;
+	store->avail += room_ahead(store) - before;
+	return 0;
+}
+
+void room_give_back(struct store *store)
+{
+	uint64_t keep = store->used + reserve_bytes(store);
+	struct stat st;
+	int fd;
+
+	mdb_env_get_fd(store->disk.env, &fd);
+	if (!store->granted_once || store->granted <= keep + STEP_MIN ||
+	    fstat(fd, &st) < 0 || (uint64_t)st.st_size > keep)
+		return;
+	/* What lies behind the end goes; the reserve is for the next time. */
+	if (ftruncate(fd, st.st_size) == 0)
+		grant(store, store->used, keep);
+}
+
+/* ---- Slowing down ------------------------------------------------------- */
+
+/*
+ * Lock held; let go of while waiting.  See to it that what is pending and
+ * `keep` bytes more have room; waits for commits if need be.
+ */
+static int room_need(struct store *store, uint64_t keep)
+{
+	uint64_t need = pending_cost(store) + keep;
+	int r;
+
+	if (need <= store->avail)
+		return 0;
+	room_count_free(store);
+	if (need <= store->avail ||
+	    room_extend(store, need - store->avail) == 0)
+		return 0;
+	r = commit_wait_all(store);
+	if (r < 0)
+		return r;
+	room_count_free(store);
+	if (store->avail >= keep ||
+	    room_extend(store, keep - store->avail) == 0)
+		return 0;
+	return -ENOSPC;
+}
+
+/* What cannot be kept up with is waited for. */
+static void wait_for_committer(struct store *store)
+{
+	while (store->gathering->bytes > store->set_hard && store->frozen &&
+	       !store->commit_err)
+		pthread_cond_wait(&store->committed, &store->lock);
+}
+
+int store_throttle(struct store *store, bool grows)
+{
+	uint64_t reserve;
+	int r;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	wait_for_committer(store);
+	reserve = reserve_bytes(store);
+	if (store->commit_err)
+		r = grows ? store->commit_err : 0;
+	else
+		r = room_need(store, grows ? reserve : reserve / 2);
+	store_unlock(store);
+	return r;
+}
+
+int store_pace(struct store *store)
+{
+	uint64_t reserve = reserve_bytes(store);
+	int r = 0;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	wait_for_committer(store);
+	if (pending_cost(store) + reserve > store->avail) {
+		room_count_free(store);
+		if (pending_cost(store) + reserve > store->avail &&
+		    room_extend(store, reserve) < 0)
+			r = 1;
+	}
+	/* Each piece is committed before the next: see above. */
+	if (r > 0) {
+		int err = commit_wait_all(store);
+
+		r = err < 0 ? err : r;
+	}
+	store_unlock(store);
+	return r;
+}
+
+/* ---- The limit ---------------------------------------------------------- */
+
+void room_set_limit(struct store *store, uint64_t max_size)
+{
+	/* The map has room for what was reckoned too low. */
+	store->limit = store->disk.map_size - store->disk.map_size / 16;
+	if (max_size)
+		store->limit = MIN(store->limit, max_size);
+}
+
+uint64_t room_stat(struct store *store)
+{
+	uint64_t beyond = MIN(store->granted, store->limit);
+
+	room_count_free(store);
+	beyond = store->limit - beyond;
+	if (store->cannot_grant)
+		beyond = 0;
+	return store->avail + MIN(beyond, disk_room(store));
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Records every write and sync that is made to one file: the system calls'
+ * names are defined in the program itself, so that LMDB's calls end here.
+ */
+#ifndef COPPICE_SHIM_H
+#define COPPICE_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum event_kind { EVENT_WRITE, EVENT_TRUNCATE, EVENT_SYNC };
+
+struct event {
+	enum event_kind kind;
+	bool synced; /* EVENT_WRITE: was on disk when the call returned */
+	off_t off;   /* EVENT_TRUNCATE: the new size */
+	size_t len;
+	uint8_t *data;
+	/* What the program had told by shim_tell() when the call began. */
+	uint64_t issued, acked;
+};
+
+struct recording {
+	uint8_t *base; /* the file when the recording began */
+	size_t base_len;
+	struct event *events;
+	size_t len, room;
+};
+
+/* From now on, everything done to the file at the path. */
+void shim_start(const char *path);
+/* What was recorded; the caller's. */
+struct recording shim_stop(void);
+void recording_release(struct recording *recording);
+
+/* How many changes were begun, and how many are known to be durable. */
+void shim_tell(uint64_t issued, uint64_t acked);
+
+#endif

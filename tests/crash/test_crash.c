@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Power cuts.  Random work on a store is recorded write by write; then the file
+ * is rebuilt as a power cut could have left it: with everything that was
+ * written up to a moment, or with any of what was not synced by then lost or
+ * torn.  Each such file must open, be found sound by the check, and hold what
+ * the model held after one change: none before the last that was acknowledged
+ * as durable, none after the last that was begun.
+ *
+ * COPPICE_POINTS=N tries N moments instead of some thousands; COPPICE_SEED=S
+ * repeats a run.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "scratch.h"
+#include "shim.h"
+#include "util.h"
+#include "work.h"
+
+enum {
+	SECTOR = 512,
+	POINTS_DEFAULT = 4000,
+	POINTS_A_RUN = 250,
+	CHANGES_A_RUN = 250,
+	MARGIN = 1 << 20,
+};
+
+/* One recorded run. */
+struct run {
+	uint64_t seed;
+	struct recording recording;
+	uint64_t digests[CHANGES_A_RUN + 1]; /* by changes made */
+};
+
+/* What was tried, for the closing line. */
+static struct {
+	uint64_t points, ordered, torn, reclaimed;
+	uint64_t commits; /* different contents seen, in all runs */
+	uint64_t writes, syncs;
+} tally;
+
+/* ---- The work ----------------------------------------------------------- */
+
+static void acknowledge(struct work *w, uint64_t done)
+{
+	assert_int_equal(store_sync(w->store), 0);
+	shim_tell(done, done);
+}
+
+static void run_record(struct run *run, const char *path)
+{
+	uint64_t random = run->seed ^ 0x5eed, acked = 0;
+	char file[200];
+	struct work w;
+
+	snprintf(file, sizeof(file), "%s/data.mdb", path);
+	work_init(&w, path, run->seed, NULL);
+	assert_int_equal(store_sync(w.store), 0);
+	run->digests[0] = model_digest(&w.model);
+	shim_start(file);
+	for (uint64_t i = 1; i <= CHANGES_A_RUN; i++) {
+		shim_tell(i, acked);
+		work_step(&w);
+		run->digests[i] = model_digest(&w.model);
+		switch (scratch_random(&random) % 16) {
+		case 0:
+			acknowledge(&w, i);
+			acked = i;
+			break;
+		case 1:
+		case 2:
+			store_commit_start(w.store);
+			usleep((useconds_t)(scratch_random(&random) % 500));
+			break;
+		}
+	}
+	run->recording = shim_stop();
+	work_close(&w);
+	work_release(&w);
+}
+
+/* ---- Rebuilding --------------------------------------------------------- */
+
+/* The file as it surely is, and what was written since it was last synced. */
+struct disk_state {
+	uint8_t *bytes;
+	size_t len, room;
+	const struct event **pending;
+	size_t pending_len, pending_room;
+};
+
+static void disk_apply_part(struct disk_state *d, const struct event *e,
+                            size_t from, size_t to)
+{
+	size_t end = (size_t)e->off + to;
+
+	if (end > d->room) {
+		d->room = end + MARGIN;
+		d->bytes = realloc(d->bytes, d->room);
+		assert_non_null(d->bytes);
+	}
+	if (end > d->len) {
+		memset(d->bytes + d->len, 0, end - d->len);
+		d->len = end;
+	}
+	memcpy(d->bytes + (size_t)e->off + from, e->data + from, to - from);
+}
+
+static void disk_apply(struct disk_state *d, const struct event *e)
+{
+	if (e->kind == EVENT_WRITE)
+		disk_apply_part(d, e, 0, e->len);
+	else if (e->kind == EVENT_TRUNCATE && (size_t)e->off < d->len)
+		d->len = (size_t)e->off;
+}
+
+static void disk_pend(struct disk_state *d, const struct event *e)
+{
+	if (d->pending_len == d->pending_room) {
+		d->pending_room = d->pending_room ? d->pending_room * 2 : 64;
+		d->pending = realloc(d->pending,
+		                     d->pending_room * sizeof(*d->pending));
+		assert_non_null(d->pending);
+	}
+	d->pending[d->pending_len++] = e;
+}
+
+/* The call has returned.  no_sync: as if no sync did anything. */
+static void disk_advance(struct disk_state *d, const struct event *e,
+                         bool no_sync)
+{
+	if (e->kind == EVENT_SYNC) {
+		for (size_t i = 0; !no_sync && i < d->pending_len; i++)
+			disk_apply(d, d->pending[i]);
+		d->pending_len = no_sync ? d->pending_len : 0;
+	} else if (e->kind == EVENT_WRITE && e->synced && !no_sync) {
+		disk_apply(d, e);
+	} else {
+		disk_pend(d, e);
+	}
+}
+
+static void disk_release(struct disk_state *d)
+{
+	free(d->bytes);
+	free(d->pending);
+}
+
+/* A sector of a write arrives or does not, whatever the others do. */
+static void apply_torn(struct disk_state *d, const struct event *e,
+                       uint64_t *random)
+{
+	size_t at = 0;
+
+	while (at < e->len) {
+		/* To the next boundary of the file, not of the write. */
+		size_t to = ((size_t)e->off + at) / SECTOR * SECTOR + SECTOR -
+		            (size_t)e->off;
+
+		to = MIN(to, e->len);
+		if (scratch_random(random) & 1)
+			disk_apply_part(d, e, at, to);
+		at = to;
+	}
+}
+
+/* In any order: each is drawn from those that are left. */
+static void apply_some(struct disk_state *d, const struct event **pending,
+                       size_t len, uint64_t *random)
+{
+	uint64_t lose = scratch_random(random) % 9,
+	         tear = scratch_random(random) % 5;
+
+	while (len) {
+		size_t i = scratch_random(random) % len;
+		const struct event *e = pending[i];
+
+		pending[i] = pending[--len];
+		if (scratch_random(random) % 8 < lose)
+			continue;
+		if (e->kind == EVENT_WRITE && scratch_random(random) % 8 < tear)
+			apply_torn(d, e, random);
+		else
+			disk_apply(d, e);
+	}
+}
+
+enum fate { FATE_ORDERED, FATE_SOME };
+
+/* The file after a power cut, to be freed. */
+static struct disk_state disk_cut(const struct disk_state *d,
+                                  const struct event *begun, enum fate fate,
+                                  uint64_t *random)
+{
+	struct disk_state cut = {.len = d->len, .room = d->len + MARGIN};
+	const struct event **pending;
+	size_t len = d->pending_len;
+
+	cut.bytes = malloc(cut.room);
+	pending = malloc((len + 1) * sizeof(*pending));
+	assert_true(cut.bytes && pending);
+	memcpy(cut.bytes, d->bytes, d->len);
+	memcpy(pending, d->pending, len * sizeof(*pending));
+	if (begun && begun->kind != EVENT_SYNC)
+		pending[len++] = begun;
+	if (fate == FATE_SOME)
+		apply_some(&cut, pending, len, random);
+	for (size_t i = 0; fate == FATE_ORDERED && i < len; i++)
+		disk_apply(&cut, pending[i]);
+	free(pending);
+	return cut;
+}
+
+static void disk_write(const struct disk_state *d, const char *path)
+{
+	char file[200];
+	size_t at = 0;
+	int fd;
+
+	snprintf(file, sizeof(file), "%s/data.mdb", path);
+	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	assert_true(fd >= 0);
+	while (at < d->len) {
+		ssize_t n = write(fd, d->bytes + at, d->len - at);
+
+		assert_true(n > 0);
+		at += (size_t)n;
+	}
+	close(fd);
+}
+
+/* ---- Looking at one ----------------------------------------------------- */
+
+/* A moment: what is tried, and what may be found. */
+struct point {
+	const struct run *run;
+	size_t index; /* of the event it is after, or within */
+	bool within;
+	enum fate fate;
+	uint64_t random;
+	uint64_t least, most; /* changes that may be seen */
+	char fault[400];      /* what was found wrong, or "" */
+	uint64_t seen;        /* result: changes that were seen */
+};
+
+static int on_finding(void *arg, const struct finding *f)
+{
+	struct point *p = arg;
+
+	snprintf(p->fault, sizeof(p->fault), "%s: %s:%s: %s", f->kind,
+	         f->state ? f->state : "-", f->path ? f->path : "-", f->text);
+	return -ECANCELED;
+}
+
+static void point_fault(struct point *p, const char *what, int err)
+{
+	snprintf(p->fault, sizeof(p->fault), "%s: %s", what, strerror(-err));
+}
+
+static bool point_check(struct point *p, struct store *store, bool data)
+{
+	struct check_options options = {
+	        .data = data, .found = on_finding, .arg = p};
+	int r = forest_check(store, &options);
+
+	if (r && !*p->fault)
+		point_fault(p, "the check failed", r);
+	return !*p->fault;
+}
+
+static bool point_compare(struct point *p, struct fs *fs)
+{
+	uint64_t digest;
+	int r = real_digest(fs, &digest);
+
+	if (r) {
+		point_fault(p, "the states cannot be read", r);
+		return false;
+	}
+	for (p->seen = p->most;; p->seen--) {
+		if (p->run->digests[p->seen] == digest)
+			return true;
+		if (p->seen == p->least)
+			break;
+	}
+	snprintf(p->fault, sizeof(p->fault),
+	         "the states are as after none of the changes %llu to %llu",
+	         (unsigned long long)p->least, (unsigned long long)p->most);
+	for (uint64_t i = 0; i <= CHANGES_A_RUN; i++)
+		if (p->run->digests[i] == digest)
+			snprintf(p->fault, sizeof(p->fault),
+			         "the states are as after change %llu, not "
+			         "%llu to %llu",
+			         (unsigned long long)i,
+			         (unsigned long long)p->least,
+			         (unsigned long long)p->most);
+	return false;
+}
+
+/* Open it as after the power came back, with all that runs then. */
+static void point_use(struct point *p, const char *path, bool drain)
+{
+	struct store_options options = {.memory = 8 << 20, .level = -5};
+	struct fs_options fs_options = {0};
+	struct store *store = NULL;
+	struct forest *forest = NULL;
+	struct fs *fs = NULL;
+	int r = store_open(path, &options, &store);
+
+	if (!r && !point_check(p, store, p->random % 4 == 0))
+		goto out;
+	if (!r)
+		r = forest_open(store, &forest);
+	if (!r)
+		r = fs_create(forest, &fs_options, &fs);
+	if (r) {
+		point_fault(p, "it cannot be opened", r);
+		goto out;
+	}
+	if (!point_compare(p, fs) || !drain)
+		goto out;
+	/* What was being given back goes on, and harms nothing. */
+	r = forest_drain(forest);
+	if (r)
+		point_fault(p, "space cannot be given back", r);
+	else if (point_check(p, store, true))
+		point_compare(p, fs);
+out:
+	fs_destroy(fs);
+	forest_close(forest);
+	store_close(store);
+}
+
+static void point_run(struct point *p, const struct disk_state *d,
+                      const char *path)
+{
+	const struct event *e = &p->run->recording.events[p->index];
+	bool drain = p->random % 5 == 0;
+	uint64_t random = p->random;
+	struct disk_state cut =
+	        disk_cut(d, p->within ? e : NULL, p->fate, &random);
+
+	disk_write(&cut, path);
+	disk_release(&cut);
+	point_use(p, path, drain);
+	tally.points++;
+	tally.ordered += p->fate == FATE_ORDERED;
+	tally.torn += p->fate == FATE_SOME;
+	tally.reclaimed += drain;
+}
+
+/* ---- All of a run ------------------------------------------------------- */
+
+static int compare_size(const void *a, const void *b)
+{
+	size_t x = *(const size_t *)a, y = *(const size_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Moments in order; more of them where a commit becomes valid. */
+static void points_choose(const struct recording *r, size_t *at, size_t count,
+                          uint64_t *random)
+{
+	for (size_t i = 0; i < count; i++) {
+		at[i] = scratch_random(random) % r->len;
+		for (int j = 0; i % 2 && j < 200; j++) {
+			if (r->events[at[i]].kind == EVENT_SYNC ||
+			    r->events[at[i]].synced)
+				break;
+			at[i] = (at[i] + 1) % r->len;
+		}
+	}
+	qsort(at, count, sizeof(*at), compare_size);
+}
+
+/* The moment's bounds: see struct event. */
+static void point_bounds(struct point *p)
+{
+	const struct recording *r = &p->run->recording;
+	const struct event *e = &r->events[p->index];
+
+	p->most = e->issued;
+	p->least = e->acked;
+	/* What was acknowledged before the next call began is due, too. */
+	if (!p->within && p->index + 1 < r->len)
+		p->least = r->events[p->index + 1].acked;
+}
+
+/* Returns the number of points at which something was wrong. */
+static uint64_t run_replay(const struct run *run, const char *path,
+                           size_t count, bool no_sync, bool print)
+{
+	const struct recording *r = &run->recording;
+	struct disk_state d = {.len = r->base_len,
+	                       .room = r->base_len + MARGIN};
+	size_t *at = calloc(count, sizeof(*at)), next = 0;
+	uint64_t random = run->seed ^ 0xc0ffee, faults = 0, seen = 0;
+
+	d.bytes = malloc(d.room);
+	assert_true(d.bytes && at);
+	memcpy(d.bytes, r->base, r->base_len);
+	points_choose(r, at, count, &random);
+	for (size_t i = 0; i < count; i++) {
+		struct point p = {.run = run, .index = at[i]};
+
+		p.random = scratch_random(&random);
+		p.within = p.random >> 8 & 1;
+		p.fate = p.random >> 9 & 3 ? FATE_SOME : FATE_ORDERED;
+		while (next < at[i])
+			disk_advance(&d, &r->events[next++], no_sync);
+		/* What was begun within may be begun again by the next. */
+		if (!p.within && next == at[i])
+			disk_advance(&d, &r->events[next++], no_sync);
+		else if (next > at[i])
+			p.within = false;
+		point_bounds(&p);
+		point_run(&p, &d, path);
+		tally.commits += i && p.seen != seen;
+		seen = p.seen;
+		if (!*p.fault)
+			continue;
+		faults++;
+		if (print)
+			print_message(
+			        "# seed %llu, %s write %zu of %zu%s: "
+			        "%s\n",
+			        (unsigned long long)run->seed,
+			        p.within ? "within" : "after", p.index, r->len,
+			        p.fate == FATE_SOME ? ", torn" : "", p.fault);
+	}
+	free(at);
+	disk_release(&d);
+	return faults;
+}
+
+static void run_release(struct run *run)
+{
+	recording_release(&run->recording);
+	free(run);
+}
+
+static struct run *run_make(uint64_t seed, struct scratch *scratch)
+{
+	struct run *run = calloc(1, sizeof(*run));
+	char again[100];
+
+	assert_non_null(run);
+	run->seed = seed;
+	scratch_init(scratch);
+	run_record(run, scratch->store);
+	for (size_t i = 0; i < run->recording.len; i++) {
+		tally.writes += run->recording.events[i].kind != EVENT_SYNC;
+		tally.syncs += run->recording.events[i].kind == EVENT_SYNC;
+	}
+	/* The next one is put where this one was. */
+	snprintf(again, sizeof(again), "%s/lock.mdb", scratch->store);
+	unlink(again);
+	return run;
+}
+
+static uint64_t points_wanted(void)
+{
+	const char *given = getenv("COPPICE_POINTS");
+	const char *slower = getenv("COPPICE_TEST_SLOWER");
+
+	if (given)
+		return strtoull(given, NULL, 0);
+	return POINTS_DEFAULT / (slower ? strtoull(slower, NULL, 0) : 1);
+}
+
+static void test_power_cuts(void **state)
+{
+	uint64_t seed = scratch_seed(), left = points_wanted(), faults = 0;
+
+	for (; left && !faults; seed++) {
+		size_t count = MIN(left, (uint64_t)POINTS_A_RUN);
+		struct scratch scratch;
+		struct run *run = run_make(seed, &scratch);
+
+		faults += run_replay(run, scratch.store, count, false, true);
+		run_release(run);
+		scratch_release(&scratch);
+		left -= count;
+	}
+	print_message("# %llu power cuts (%llu in order, %llu with writes lost "
+	              "or torn; after %llu the reclaiming went on): %llu "
+	              "faults; %llu writes and %llu syncs recorded, %llu "
+	              "commits seen\n",
+	              (unsigned long long)tally.points,
+	              (unsigned long long)tally.ordered,
+	              (unsigned long long)tally.torn,
+	              (unsigned long long)tally.reclaimed,
+	              (unsigned long long)faults,
+	              (unsigned long long)tally.writes,
+	              (unsigned long long)tally.syncs,
+	              (unsigned long long)tally.commits);
+	assert_int_equal(faults, 0);
+}
+
+/*
+ * The same work, but as if no sync did anything: if the test did not find fault
+ * with that, it could find none at all.  What LMDB makes of such files may well
+ * be a crash, so this is done in another process.
+ */
+static void test_sync_matters(void **state)
+{
+	uint64_t seed = scratch_seed();
+	struct scratch scratch;
+	struct run *run = run_make(seed, &scratch);
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGABRT, SIG_DFL);
+		signal(SIGBUS, SIG_DFL);
+		quiet();
+		_exit(run_replay(run, scratch.store, 40, true, false) ? 3 : 0);
+	}
+	assert_true(waitpid(pid, &status, 0) == pid);
+	assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	run_release(run);
+	scratch_release(&scratch);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_power_cuts),
+	        cmocka_unit_test(test_sync_matters),
+	};
+
+	/* Reserving a smaller map is quicker. */
+	setenv("COPPICE_MAP_SIZE", "0x20000000", 0);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

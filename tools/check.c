@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice check: is everything in the store as it should be? */
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+
+#include "client.h"
+#include "command.h"
+#include "place.h"
+#include "row.h"
+#include "util.h"
+
+static const struct field fields[] = {
+        {"kind", "Kind", FIELD_NAME, 0},
+        {"state", "State", FIELD_NAME, 0},
+        {"path", "Path", FIELD_NAME, 0},
+        {"inode", "Inode", FIELD_COUNT, 0},
+        {"version", "Version", FIELD_COUNT, 0},
+        {"block", "Block", FIELD_COUNT, 0},
+        {"text", "Text", FIELD_NAME, 0},
+        {NULL, NULL, FIELD_NAME, 0},
+};
+
+struct output {
+	struct printer printer;
+	bool terminal; /* progress is shown, in a line that is overwritten */
+	bool shown;
+};
+
+/* ---- Rows --------------------------------------------------------------- */
+
+/* A name as one line of a terminal can have it. */
+static void print_name(const json_t *text)
+{
+	char name[8192];
+
+	if (control_untext(text, name, sizeof(name)))
+		return;
+	for (const char *p = name; *p; p++)
+		putchar((unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
+}
+
+/* "node: main:/dir/file: what is wrong" */
+static void print_finding(json_t *row)
+{
+	json_t *state = json_object_get(row, "state");
+	json_t *path = json_object_get(row, "path");
+	json_int_t ino = json_integer_value(json_object_get(row, "inode"));
+
+	print_name(json_object_get(row, "kind"));
+	printf(": ");
+	if (json_is_string(state)) {
+		print_name(state);
+		if (json_is_string(path)) {
+			putchar(':');
+			print_name(path);
+		} else if (ino) {
+			printf(": inode %" JSON_INTEGER_FORMAT, ino);
+		}
+		printf(": ");
+	}
+	print_name(json_object_get(row, "text"));
+	putchar('\n');
+}
+
+static void progress_clear(struct output *out)
+{
+	if (out->shown)
+		fputs("\r\033[K", stderr);
+	out->shown = false;
+}
+
+static void progress_show(struct output *out, json_t *row)
+{
+	json_int_t done = json_integer_value(json_object_get(row, "done"));
+	json_int_t all = json_integer_value(json_object_get(row, "all"));
+
+	if (!out->terminal)
+		return;
+	progress_clear(out);
+	fprintf(stderr, "checking %s: %d%%",
+	        json_string_value(json_object_get(row, "progress")),
+	        all > 0 ? (int)(100.0 * (double)done / (double)all) : 0);
+	out->shown = true;
+}
+
+static int on_row(void *arg, json_t *row)
+{
+	struct output *out = arg;
+
+	if (json_is_string(json_object_get(row, "progress"))) {
+		progress_show(out, row);
+		return 0;
+	}
+	progress_clear(out);
+	if (out->printer.json)
+		printer_row(&out->printer, row);
+	else
+		print_finding(row);
+	return 0;
+}
+
+/* ---- The check ---------------------------------------------------------- */
+
+/* The store is open nowhere: here, and without changing anything. */
+static int check_here(struct store *store, json_t *request, struct output *out,
+                      json_t **ret_answer)
+{
+	json_auto_t *answer = json_object();
+	int r = answer ? control_check(store, request, on_row, out, answer)
+	               : -ENOMEM;
+
+	if (!r)
+		*ret_answer = steal(&answer);
+	return r;
+}
+
+/* As client_open(), but for a store that may be too damaged for that. */
+static int check_anywhere(const char *path, json_t *request, struct output *out,
+                          json_t **ret_answer)
+{
+	struct store_options options = {.readonly = true};
+	struct store *store;
+	int socket, r = -EBUSY;
+
+	for (int tries = 0; r == -EBUSY && tries < 50; tries++) {
+		if (tries)
+			poll(NULL, 0, 100);
+		r = control_connect(path, &socket);
+		if (!r) {
+			r = control_call(socket, request, -1, on_row, out,
+			                 ret_answer);
+			close(socket);
+			return r;
+		}
+		if (r != -ENOENT)
+			break;
+		r = store_open(path, &options, &store);
+	}
+	if (r)
+		return r;
+	r = check_here(store, request, out, ret_answer);
+	store_close(store);
+	return r;
+}
+
+static int check_complain(const char *path, int err)
+{
+	const char *reason = strerror(-err);
+
+	switch (err) {
+	case -ENOENT:
+		reason = "there is no store";
+		break;
+	case -EBUSY:
+		reason = "another process has it open";
+		break;
+	case -EPROTONOSUPPORT:
+		reason = "its format is newer than this program";
+		break;
+	case -EUCLEAN:
+		reason = "it is damaged too much to be opened, or no store";
+		break;
+	}
+	complain("cannot check store '%s': %s", path, reason);
+	return err == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+}
+
+static int check_store(const char *path, bool data, struct output *out)
+{
+	json_auto_t *answer = NULL;
+	json_auto_t *request = json_pack("{s:s, s:b, s:b}", "verb", "check",
+	                                 "data", data, "progress", 1);
+	const char *error;
+	json_int_t found;
+	int r = -ENOMEM;
+
+	printer_begin(&out->printer);
+	if (request)
+		r = check_anywhere(path, request, out, &answer);
+	progress_clear(out);
+	printer_end(&out->printer);
+	if (r)
+		return check_complain(path, r);
+	error = json_string_value(json_object_get(answer, "error"));
+	if (error) {
+		complain("%s", error);
+		return EXIT_FAILED;
+	}
+	found = json_integer_value(json_object_get(answer, "found"));
+	if (!out->printer.json && found)
+		printf("%" JSON_INTEGER_FORMAT " finding%s\n", found,
+		       found == 1 ? "" : "s");
+	else if (!out->printer.json)
+		puts("no damage found");
+	return found ? EXIT_DAMAGE : EXIT_DONE;
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	enum { OPTION_DATA = 256, OPTION_JSON };
+	static const struct option options[] = {
+	        STORE_OPTION,
+	        {"data", no_argument, NULL, OPTION_DATA},
+	        {"json", no_argument, NULL, OPTION_JSON},
+	        HELP_OPTION,
+	        {0},
+	};
+	struct output out = {.printer.fields = fields,
+	                     .terminal = isatty(STDERR_FILENO)};
+	_cleanup_(place_release) struct place place = {0};
+	const char *store = NULL;
+	bool data = false;
+	int c, r;
+
+	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			store = optarg;
+			break;
+		case OPTION_DATA:
+			data = true;
+			break;
+		case OPTION_JSON:
+			out.printer.json = true;
+			break;
+		default:
+			return command_option(self, c);
+		}
+	}
+	if (argc - optind > 1 || (store && optind < argc))
+		return command_usage(self, NULL);
+	if (optind < argc)
+		store = argv[optind];
+	r = place_init(&place, store);
+	if (!r)
+		r = place_store(&place);
+	if (r)
+		return r;
+	return finish_output(check_store(place.store, data, &out));
+}
+
+const struct command command_check = {
+        .name = "check",
+        .args = "[--data] [--json] [STORE]",
+        .summary = "Look for damage",
+        .help = "Looks at everything in the store as of its last commit, and "
+                "prints a line for\n"
+                "each thing that is not as it should be.  Changes nothing; "
+                "the store may be\n"
+                "mounted and in use.  Exits with 3 if there is damage.\n"
+                "\n"
+                "      --data         also read all files' contents and "
+                "verify them\n"
+                "      --json         an array of findings\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};
