@@ -543,6 +543,20 @@ static int verb_sync(struct control *c)
 	return err < 0 ? fail(c, err, "cannot sync: %s", reason(err)) : 0;
 }
 
+static int verb_resize(struct control *c)
+{
+	json_t *size = json_object_get(c->request, "size");
+	json_int_t bytes = json_integer_value(size);
+	int err;
+
+	if (!json_is_integer(size) || bytes < 0)
+		return fail(c, -EINVAL, "\"size\" is not a number of bytes");
+	err = store_resize(c->store, (uint64_t)bytes);
+	if (err == -EINVAL)
+		return fail(c, err, "cannot resize: a store has at least 1M");
+	return err < 0 ? fail(c, err, "cannot resize: %s", reason(err)) : 0;
+}
+
 static int verb_check(struct control *c)
 {
 	int err = control_check(c->store, c->request, c->fn, c->arg, c->answer);
@@ -600,7 +614,7 @@ static const struct {
         {"fork", verb_fork},       {"snap", verb_snap},     {"list", verb_list},
         {"show", verb_show},       {"rename", verb_rename}, {"rm", verb_rm},
         {"default", verb_default}, {"sync", verb_sync},     {"stat", verb_stat},
-        {"check", verb_check},
+        {"check", verb_check},     {"resize", verb_resize},
 };
 
 static int run(struct control *c)

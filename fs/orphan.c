@@ -143,8 +143,8 @@ int orphan_finish(struct fs *fs, node_t node)
 	int err;
 
 	do {
-		err = store_throttle(fs->store, false);
-		if (err)
+		err = store_pace(fs->store);
+		if (err < 0)
 			return err;
 		store_lock(fs->store);
 		err = orphan_piece(fs, node);

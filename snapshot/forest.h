@@ -44,6 +44,7 @@ struct gc {
 	bool runs;
 	struct takeover takeover; /* store's lock */
 	uint32_t limit;           /* nodes a piece; the thread's own */
+	bool tight;               /* the store is nearly full; its own */
 	uint32_t freed;           /* nodes since it last asked for a commit */
 
 	pthread_mutex_t lock;

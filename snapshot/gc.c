@@ -28,6 +28,7 @@ enum {
 	PIECE_NODES_MAX = 256,
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
+	JOB_ENTRIES_TIGHT = 256, /* when the store is nearly full */
 	COMMIT_NODES = 8192, /* after so many freed, make the space usable */
 };
 
@@ -144,13 +145,15 @@ static int task_give_up(struct forest *forest, const struct task *task)
 
 int job_run(struct forest *forest, struct list_job *jobs)
 {
-	uint32_t count = 0;
+	uint32_t count = 0, budget = JOB_ENTRIES;
 	int r = 0;
 
 	for (struct list_job *job = jobs; job; job = job->next)
 		count++;
+	if (forest->gc.tight)
+		budget = JOB_ENTRIES_TIGHT;
 	for (struct list_job *job = jobs; job; job = job->next) {
-		job->budget = JOB_ENTRIES / count;
+		job->budget = MAX(budget / count, 1u);
 		job->done = false;
 	}
 	while (!r && jobs) {
@@ -214,10 +217,13 @@ static int gc_step(struct forest *forest)
 	struct store *store = forest->store;
 	struct task task;
 	int64_t began;
-	int r = store_throttle(store, false);
+	int r = store_pace(store);
 
 	if (r < 0)
 		return r;
+	forest->gc.tight = r > 0;
+	if (forest->gc.tight)
+		forest->gc.limit = PIECE_NODES_MIN;
 	store_lock(store);
 	began = mono_ns();
 	forest_sweep(forest);

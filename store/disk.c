@@ -3,6 +3,7 @@
 #include "disk.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -142,8 +143,11 @@ void disk_read_end(struct disk *disk, MDB_txn *txn)
 		mdb_txn_abort(txn);
 }
 
-/* Database 0 is LMDB's own: transaction → count and numbers of freed pages. */
-static int disk_count_free(MDB_txn *txn, uint64_t *ret_pages)
+/*
+ * Database 0 is LMDB's own: transaction → count and numbers of freed pages.
+ * Counts those freed by transactions before this one.
+ */
+static int disk_count_free(MDB_txn *txn, size_t before, uint64_t *ret_pages)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
@@ -154,16 +158,50 @@ static int disk_count_free(MDB_txn *txn, uint64_t *ret_pages)
 	if (r < 0)
 		return r;
 	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-		size_t count;
+		size_t count, id;
 
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (id >= before)
+			break;
 		memcpy(&count, value.mv_data, sizeof(count));
 		pages += count;
 	}
 	mdb_cursor_close(cursor);
-	if (r != MDB_NOTFOUND)
+	if (r && r != MDB_NOTFOUND)
 		return disk_error(r);
 	*ret_pages = pages;
 	return 0;
+}
+
+/* A line of the table of readers: process, thread, and transaction if any. */
+static int reader_line(const char *line, void *arg)
+{
+	size_t *oldest = arg, id;
+
+	if (sscanf(line, "%*d %*x %zu", &id) == 1)
+		*oldest = MIN(*oldest, id);
+	return 0;
+}
+
+int disk_reusable(struct disk *disk, uint64_t *ret_bytes)
+{
+	size_t oldest;
+	uint64_t pages;
+	MDB_txn *txn;
+	int r;
+
+	r = disk_read_begin(disk, &txn);
+	if (r < 0)
+		return r;
+	/* This reader included, who sees what the last transaction wrote. */
+	oldest = mdb_txn_id(txn);
+	if (mdb_reader_list(disk->env, reader_line, &oldest) < 0)
+		oldest = 0;
+	r = disk_count_free(txn, oldest, &pages);
+	disk_read_end(disk, txn);
+	if (r == 0)
+		*ret_bytes = pages * DISK_PAGE;
+	return r;
 }
 
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
@@ -177,7 +215,7 @@ int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
 	r = disk_read_begin(disk, &txn);
 	if (r < 0)
 		return r;
-	r = disk_count_free(txn, &pages);
+	r = disk_count_free(txn, SIZE_MAX, &pages);
 	disk_read_end(disk, txn);
 	if (r < 0)
 		return r;

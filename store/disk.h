@@ -50,6 +50,12 @@ void disk_read_end(struct disk *disk, MDB_txn *txn);
 /* Bytes of the file in use at most, and of those how many are free again. */
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
 
+/*
+ * Bytes of the free pages that the next transaction may use: neither freed by
+ * the last one, nor still seen by some reader.
+ */
+int disk_reusable(struct disk *disk, uint64_t *ret_bytes);
+
 /* get by number; -ENOENT. */
 int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value);
 /* The u64 kept under a number. */

@@ -151,7 +151,7 @@ size_t block_bytes(const struct store *store, const struct block *block);
 /* The lock holder's read transaction, begun at need. */
 int store_reader(struct store *store, MDB_txn **ret_txn);
 
-/* chunk.c: the form of a chunk in the store */
+/* chunk_form.c */
 struct chunk_header {
 	enum block_tag tag;
 	uint32_t len;     /* of the content */

@@ -60,8 +60,10 @@ static uint64_t reserve_bytes(const struct store *store)
 static uint64_t disk_room(const struct store *store)
 {
 	struct statvfs vfs;
+	int fd;
 
-	if (fstatvfs(store->lock_fd, &vfs) < 0)
+	mdb_env_get_fd(store->disk.env, &fd);
+	if (fstatvfs(fd, &vfs) < 0)
 		return 0;
 	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
 }
@@ -202,7 +204,10 @@ int store_throttle(struct store *store, bool grows)
 	wait_for_committer(store);
 	reserve = reserve_bytes(store);
 	if (store->commit_err)
-		r = grows ? store->commit_err : 0;
+		/* Until memory ends, too, what may make room gathers. */
+		r = grows || store->gathering->bytes > store->set_hard
+		            ? store->commit_err
+		            : 0;
 	else
 		r = room_need(store, grows ? reserve : reserve / 2);
 	store_unlock(store);

@@ -6,7 +6,6 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <xxhash.h>
 
 #include "codec.h"
@@ -287,23 +286,17 @@ static struct store *store_alloc(const char *path,
 	return store;
 }
 
-/* The map's size is fixed by the store's record: read it first. */
 static int store_open_disk(struct store *store)
 {
 	bool readonly = store->options.readonly;
 	int r;
 
-	r = disk_open(&store->disk, store->path, 0, false, readonly);
+	r = disk_open(&store->disk, store->path, map_size(), false, readonly);
 	if (r == 0)
 		r = records_load(store);
-	if (r < 0)
-		return r;
-	mdb_txn_abort(store->reader);
-	store->reader = NULL;
-	store->reader_active = false;
-	return disk_error(mdb_env_set_mapsize(
-	        store->disk.env,
-	        store->disk.map_size = map_size_of(&store->geometry)));
+	if (r == 0)
+		room_set_limit(store, store->geometry.max_size);
+	return r;
 }
 
 int store_open(const char *path, const struct store_options *options,
@@ -353,8 +346,34 @@ int store_close(struct store *store)
 			block_clean(store, &set->chunks[j]->block);
 	}
 	set_destroy(frozen);
+	if (!store->options.readonly)
+		room_give_back(store);
 	store_free(store);
 	return r;
+}
+
+int store_resize(struct store *store, uint64_t max_size)
+{
+	struct geometry g;
+	uint8_t value[128];
+	int r;
+
+	if (store->options.readonly)
+		return -EROFS;
+	if (max_size && max_size < SIZE_LEAST)
+		return -EINVAL;
+	store_lock(store);
+	g = store->geometry;
+	g.max_size = max_size;
+	r = table_put(store, TABLE_META, "store", 5, value,
+	              geometry_encode(&g, value, sizeof(value)));
+	if (r == 0) {
+		store->geometry.max_size = max_size;
+		room_set_limit(store, max_size);
+		room_measure(store);
+	}
+	store_unlock(store);
+	return r == 0 ? store_sync(store) : r;
 }
 
 /* ---- Counters and questions --------------------------------------------- */

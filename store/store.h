@@ -86,6 +86,13 @@ int store_close(struct store *store);
 void store_lock(struct store *store);
 void store_unlock(struct store *store);
 
+/*
+ * Change the size that the store may grow to; 0: no limit.  Smaller than it is
+ * already: it is full until enough is deleted.  Lock NOT held.  -EINVAL: too
+ * small for anything.
+ */
+int store_resize(struct store *store, uint64_t max_size);
+
 /* The next number of the store's counter; never repeats.  Lock held. */
 uint64_t store_tick(struct store *store);
 
@@ -128,9 +135,17 @@ void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
 /*
  * Called by whoever is about to change something, before taking the lock:
  * slows the caller down when changes come faster than they can be committed.
- * -ENOSPC when the store is full (deletions pass false and are let through).
+ * -ENOSPC when the store is full.  What is not meant to grow (removals, changes
+ * of attributes) passes false, and may use half of what writers leave.
  */
 int store_throttle(struct store *store, bool grows);
+
+/*
+ * The same for work that gives back the space of what was deleted, a piece at
+ * a time: it is never refused for want of room.  1: there is little room left,
+ * so that the piece should be as small as can be.
+ */
+int store_pace(struct store *store);
 
 /*
  * The hook that the layer above has called under the lock whenever a set is

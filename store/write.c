@@ -77,6 +77,23 @@ static int count_up(struct writing *w, uint64_t target)
 	return disk_put_u64(w->txn, w->disk->counts, target, count + 1);
 }
 
+static bool chunk_same(const struct chunk *a, const struct chunk *b)
+{
+	return a->len == b->len && !memcmp(a->data, b->data, a->len);
+}
+
+/* The chunk has the content of the stored one: 1, or an error. */
+static int chunk_alias(struct writing *w, const struct chunk *chunk,
+                       uint64_t target)
+{
+	int r = disk_put_u64(w->txn, w->disk->aliases, chunk->block.number,
+	                     target);
+
+	if (r == 0)
+		r = count_up(w, target);
+	return r < 0 ? r : 1;
+}
+
 /*
  * Is the same content stored already?  The hash finds a candidate, its bytes
  * decide.  1: yes, and the chunk has become an alias of it.
@@ -95,15 +112,9 @@ static int chunk_share(struct writing *w, const struct chunk *chunk,
 	r = chunk_decode(w->store, w->txn, target, &other);
 	if (r < 0) /* damaged: not to be relied on */
 		return r == -ENOMEM ? r : 0;
-	same = other->len == chunk->len &&
-	       !memcmp(other->data, chunk->data, chunk->len);
+	same = chunk_same(other, chunk);
 	chunk_unref(other);
-	if (!same)
-		return 0;
-	r = disk_put_u64(w->txn, w->disk->aliases, chunk->block.number, target);
-	if (r == 0)
-		r = count_up(w, target);
-	return r < 0 ? r : 1;
+	return same ? chunk_alias(w, chunk, target) : 0;
 }
 
 /* qsort() that takes an array that was never made. */
@@ -185,7 +196,28 @@ static int delta_base(struct writing *w, const struct chunk *chunk,
 	return 0;
 }
 
-/* Try a delta; 1: there is one, in *ret_…, and its base is counted. */
+/* Content that does not compress is only like other content where it lies. */
+static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
+{
+	uint32_t len = MIN(a->len, b->len);
+	uint64_t x, y;
+
+	for (uint32_t i = 0; i + sizeof(x) <= len; i += sizeof(x)) {
+		memcpy(&x, a->data + i, sizeof(x));
+		memcpy(&y, b->data + i, sizeof(y));
+		if (x == y)
+			return true;
+	}
+	return false;
+}
+
+enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
+
+/*
+ * Can the chunk be kept as a delta of what it replaces?  *ret_data and
+ * *ret_len are its plain form, and the delta if one is made, and its base
+ * counted; if the content is the same, the chunk has become an alias.
+ */
 static int chunk_delta(struct writing *w, struct chunk *chunk,
                        const uint8_t hash[16], const uint8_t **ret_data,
                        size_t *ret_len)
@@ -198,24 +230,44 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 	if (r == 0)
 		r = chunk_decode(w->store, w->txn, number, &base);
 	if (r < 0)
-		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
-	r = encoder_run_delta(w->encoder, chunk, hash, base, number, depth,
-	                      *ret_len, ret_data, ret_len);
-	chunk_unref(base);
-	if (r == 1) {
-		int err = count_up(w, number);
-
-		return err < 0 ? err : 1;
+		return r == -ENOENT || r == -EUCLEAN ? DELTA_NONE : r;
+	if (chunk_same(base, chunk)) {
+		r = chunk_alias(w, chunk, number);
+		r = r < 0 ? r : DELTA_SAME;
+	} else if (*ret_len > chunk->len && !chunk_resembles(base, chunk)) {
+		r = DELTA_NONE;
+	} else if (encoder_run_delta(w->encoder, chunk, hash, base, number,
+	                             depth, *ret_len, ret_data, ret_len)) {
+		r = count_up(w, number);
+		r = r < 0 ? r : DELTA_MADE;
 	}
+	chunk_unref(base);
 	return r;
+}
+
+static int fragments_put(struct writing *w, uint64_t number,
+                         const uint8_t *data, size_t len)
+{
+	uint64_t key = number << DISK_FRAGMENT_BITS;
+
+	for (; len; key++) {
+		size_t n = MIN(len, (size_t)DISK_VALUE_MAX);
+		int r = block_put(w, key, data, n);
+
+		if (r < 0)
+			return r;
+		data += n;
+		len -= n;
+	}
+	return 0;
 }
 
 static int chunk_write(struct writing *w, struct chunk *chunk)
 {
-	uint64_t key = chunk->block.number << DISK_FRAGMENT_BITS, hash64;
+	uint64_t hash64;
 	uint8_t hash[16];
 	const uint8_t *data;
-	size_t len, left;
+	size_t len;
 	int r;
 
 	chunk_hash(chunk, hash);
@@ -228,18 +280,11 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 	r = encoder_run(w->encoder, chunk, hash, &data, &len);
 	if (r == 0)
 		r = chunk_delta(w, chunk, hash, &data, &len);
-	if (r < 0)
-		return r;
-	for (left = len; left; key++) {
-		size_t n = MIN(left, (size_t)DISK_VALUE_MAX);
-
-		r = block_put(w, key, data, n);
-		if (r < 0)
-			return r;
-		data += n;
-		left -= n;
-	}
-	if (chunk->len >= SHARE_MIN)
+	if (r == DELTA_SAME)
+		return 0;
+	if (r >= 0)
+		r = fragments_put(w, chunk->block.number, data, len);
+	if (r == 0 && chunk->len >= SHARE_MIN)
 		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
 		                 chunk->block.number);
 	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;

@@ -4,29 +4,22 @@
  * 1,000 bytes among 100,000 files, then a snapshot, then all of it durable;
  * again and again.  No kernel in between.
  *
- *   slot_bench STORE [SLOTS [FILES [UPDATES [KEEP]]]]
+ *   slot_bench STORE [SLOTS [FILES [UPDATES [KEEP [FILLER ROUNDS AT...]]]]]
  *
- * KEEP is how many snapshots are kept; older ones are deleted as it goes.
- * Prints a line of JSON a slot: milliseconds for writing, for the snapshot, for
- * the commit, and the store's size.
+ * KEEP is how many snapshots are kept; older ones are deleted as it goes.  With
+ * FILLER only the slots that bench.h's plan has are whole, and there are as
+ * many slots as it needs.  Prints a line of JSON a slot: milliseconds for
+ * writing, for the snapshot, for the commit, and the store's size.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "bench.h"
 #include "fs.h"
 #include "util.h"
 
-enum { FILES_A_DIRECTORY = 1000, RECORD = 1000 };
-
-static uint64_t random_next(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
+enum { FILES_A_DIRECTORY = 1000, RECORD = SLOT_RECORD };
 
 static void check(int r, const char *what)
 {
@@ -36,21 +29,11 @@ static void check(int r, const char *what)
 	exit(1);
 }
 
-/* Bytes that compress as little as hashes and balances do. */
-static void record_fill(uint8_t *record, uint64_t *random)
-{
-	for (int i = 0; i < RECORD; i += 8) {
-		uint64_t word = random_next(random);
-
-		memcpy(record + i, &word, 8);
-	}
-}
-
 static node_t *files_make(struct fs *fs, node_t root, int files)
 {
-	struct fs_cred cred = { .umask = 022 };
+	struct fs_cred cred = {.umask = 022};
 	node_t *nodes = calloc((size_t)files, sizeof(*nodes));
-	struct fs_entry directory = { 0 }, entry;
+	struct fs_entry directory = {0}, entry;
 	uint8_t record[RECORD];
 	uint64_t random = 1;
 	char name[32];
@@ -58,108 +41,154 @@ static node_t *files_make(struct fs *fs, node_t root, int files)
 	for (int i = 0; i < files; i++) {
 		if (i % FILES_A_DIRECTORY == 0) {
 			snprintf(name, sizeof(name), "d%d",
-				 i / FILES_A_DIRECTORY);
+			         i / FILES_A_DIRECTORY);
 			check(fs_make(fs, root, name, S_IFDIR | 0755, 0, NULL,
-				      &cred, &directory),
+			              &cred, &directory),
 			      "mkdir");
 		}
 		snprintf(name, sizeof(name), "f%d", i);
-		check(fs_make(fs, directory.node, name, S_IFREG | 0644, 0,
-			      NULL, &cred, &entry),
+		check(fs_make(fs, directory.node, name, S_IFREG | 0644, 0, NULL,
+		              &cred, &entry),
 		      "create");
-		record_fill(record, &random);
+		random_fill(record, RECORD, &random);
 		check(fs_write(fs, entry.node, 0, record, RECORD, 0), "write");
 		nodes[i] = entry.node;
 	}
 	return nodes;
 }
 
-static double since(int64_t *start)
-{
-	int64_t now = mono_ns(), was = *start;
+struct bench {
+	struct fs *fs;
+	struct store *store;
+	node_t root, snapdir, *nodes;
+	struct slot_plan plan;
+	int keep;
+};
 
-	*start = now;
-	return (double)(now - was) / 1e6;
+static void bench_open(struct bench *self, const char *path)
+{
+	struct forest *forest;
+	struct state *state;
+
+	check(store_create(path, NULL), "init");
+	check(store_open(path, NULL, &self->store), "open");
+	check(forest_create(self->store, 0, 0, 0755), "init");
+	check(forest_open(self->store, &forest), "open");
+	check(fs_create(forest, &(struct fs_options){0}, &self->fs), "open");
+	store_lock(self->store);
+	check(state_find(forest, 0, "main", &state), "main");
+	self->root = NODE(state->number, INO_ROOT);
+	self->snapdir = NODE(state->number, INO_SNAPDIR);
+	store_unlock(self->store);
 }
 
-static void slot_run(struct fs *fs, node_t snapdir, const node_t *nodes,
-		     int files, int updates, int slot, int keep)
+static void bench_close(struct bench *self)
 {
-	struct store *store = forest_store(fs_forest(fs));
-	struct fs_cred cred = { .umask = 022 };
-	uint64_t random = (uint64_t)slot + 2;
-	uint8_t record[RECORD];
+	struct forest *forest = fs_forest(self->fs);
+
+	free(self->nodes);
+	fs_destroy(self->fs);
+	forest_close(forest);
+	check(store_close(self->store), "close");
+}
+
+static void slot_report(struct bench *self, int slot, double write,
+                        double snapshot, double commit)
+{
 	struct store_stats stats;
+
+	store_stats(self->store, &stats);
+	printf("{\"slot\": %d, \"at\": %d, \"write_ms\": %.1f, "
+	       "\"snapshot_ms\": %.3f, \"sync_ms\": %.1f, "
+	       "\"total_ms\": %.1f, \"file_mb\": %.1f, \"free_mb\": %.1f}\n",
+	       slot, slot_plan_at(&self->plan, slot), write, snapshot, commit,
+	       write + snapshot + commit, (double)stats.file_bytes / 1e6,
+	       (double)stats.free_bytes / 1e6);
+	fflush(stdout);
+}
+
+static void slot_run(struct bench *self, int slot)
+{
+	int at = slot_plan_at(&self->plan, slot);
+	int updates = at ? self->plan.updates : self->plan.filler;
+	struct fs_cred cred = {.umask = 022};
+	uint64_t random = (uint64_t)slot + 2;
 	struct fs_entry entry;
-	int64_t clock = mono_ns();
-	double write, snapshot, commit;
+	uint8_t record[RECORD];
+	double write, snapshot;
+	int64_t clock;
 	char name[32];
 
+	if (at)
+		check(store_sync(self->store), "sync");
+	clock = clock_ns();
 	for (int i = 0; i < updates; i++) {
-		record_fill(record, &random);
-		check(fs_write(fs,
-			       nodes[random_next(&random) % (uint64_t)files],
-			       0, record, RECORD, 0),
+		uint64_t n = random_next(&random) % (uint64_t)self->plan.files;
+
+		random_fill(record, RECORD, &random);
+		check(fs_write(self->fs, self->nodes[n], 0, record, RECORD, 0),
 		      "overwrite");
 	}
-	write = since(&clock);
+	write = clock_lap(&clock);
 	snprintf(name, sizeof(name), "s%d", slot);
-	check(fs_make(fs, snapdir, name, S_IFDIR | 0755, 0, NULL, &cred,
-		      &entry),
+	check(fs_make(self->fs, self->snapdir, name, S_IFDIR | 0755, 0, NULL,
+	              &cred, &entry),
 	      "snapshot");
-	snapshot = since(&clock);
-	check(store_sync(store), "sync");
-	commit = since(&clock);
-	if (slot >= keep) {
-		snprintf(name, sizeof(name), "s%d", slot - keep);
-		check(fs_rmdir(fs, snapdir, name), "rmdir");
+	snapshot = clock_lap(&clock);
+	if (at) {
+		check(store_sync(self->store), "sync");
+		slot_report(self, slot, write, snapshot, clock_lap(&clock));
 	}
-	store_stats(store, &stats);
-	printf("{\"slot\": %d, \"write_ms\": %.1f, \"snapshot_ms\": %.3f, "
-	       "\"commit_ms\": %.1f, \"total_ms\": %.1f, \"file_mb\": %.1f, "
-	       "\"free_mb\": %.1f}\n",
-	       slot, write, snapshot, commit, write + snapshot + commit,
-	       (double)stats.file_bytes / 1e6, (double)stats.free_bytes / 1e6);
-	fflush(stdout);
+	if (slot > self->keep) {
+		snprintf(name, sizeof(name), "s%d", slot - self->keep);
+		check(fs_rmdir(self->fs, self->snapdir, name), "rmdir");
+	}
+}
+
+/* Without a plan every slot is whole. */
+static bool arguments_parse(struct bench *self, int argc, char **argv)
+{
+	int slots = argc > 2 ? atoi(argv[2]) : 10;
+
+	self->plan = (struct slot_plan){
+	        .files = argc > 3 ? atoi(argv[3]) : 100000,
+	        .updates = argc > 4 ? atoi(argv[4]) : 20000,
+	        .rounds = slots,
+	        .at = {1},
+	        .at_count = 1,
+	};
+	self->keep = argc > 5 ? atoi(argv[5]) : slots;
+	if (argc <= 6)
+		return argc > 1 && slots > 0;
+	if (argc < 9 || argc > 8 + SLOT_AT_MAX)
+		return false;
+	self->plan.filler = atoi(argv[6]);
+	self->plan.rounds = atoi(argv[7]);
+	self->plan.at_count = argc - 8;
+	for (int i = 8; i < argc; i++)
+		self->plan.at[i - 8] = atoi(argv[i]);
+	return true;
 }
 
 int main(int argc, char **argv)
 {
-	int slots = argc > 2 ? atoi(argv[2]) : 10;
-	int files = argc > 3 ? atoi(argv[3]) : 100000;
-	int updates = argc > 4 ? atoi(argv[4]) : 20000;
-	int keep = argc > 5 ? atoi(argv[5]) : slots;
-	struct forest *forest;
-	struct state *state;
-	struct store *store;
-	node_t *nodes, root, snapdir;
-	struct fs *fs;
+	struct bench self = {0};
 	int64_t clock;
 
-	if (argc < 2) {
-		fprintf(stderr, "usage: slot_bench STORE [SLOTS [FILES "
-				"[UPDATES [KEEP]]]]\n");
+	if (!arguments_parse(&self, argc, argv)) {
+		fprintf(stderr,
+		        "usage: slot_bench STORE [SLOTS [FILES [UPDATES "
+		        "[KEEP [FILLER ROUNDS AT...]]]]]\n");
 		return 2;
 	}
-	check(store_create(argv[1], NULL), "init");
-	check(store_open(argv[1], NULL, &store), "open");
-	check(forest_create(store, 0, 0, 0755), "init");
-	check(forest_open(store, &forest), "open");
-	check(fs_create(forest, &(struct fs_options){ 0 }, &fs), "open");
-	store_lock(store);
-	check(state_find(forest, 0, "main", &state), "main");
-	root = NODE(state->number, INO_ROOT);
-	snapdir = NODE(state->number, INO_SNAPDIR);
-	store_unlock(store);
-	clock = mono_ns();
-	nodes = files_make(fs, root, files);
-	check(store_sync(store), "sync");
-	printf("{\"files\": %d, \"make_ms\": %.1f}\n", files, since(&clock));
-	for (int slot = 0; slot < slots; slot++)
-		slot_run(fs, snapdir, nodes, files, updates, slot, keep);
-	free(nodes);
-	fs_destroy(fs);
-	forest_close(forest);
-	check(store_close(store), "close");
+	bench_open(&self, argv[1]);
+	clock = clock_ns();
+	self.nodes = files_make(self.fs, self.root, self.plan.files);
+	check(store_sync(self.store), "sync");
+	printf("{\"files\": %d, \"make_ms\": %.1f}\n", self.plan.files,
+	       clock_lap(&clock));
+	for (int slot = 1; slot <= slot_plan_last(&self.plan); slot++)
+		slot_run(&self, slot);
+	bench_close(&self);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -49,9 +50,33 @@ static struct {
 
 /* ---- The work ----------------------------------------------------------- */
 
-static void acknowledge(struct work *w, uint64_t done)
+struct synced {
+	sem_t done;
+	int err;
+};
+
+static void on_synced(void *arg, int err)
 {
-	assert_int_equal(store_sync(w->store), 0);
+	struct synced *synced = arg;
+
+	synced->err = err;
+	sem_post(&synced->done);
+}
+
+/* In one of the two ways to ask for it. */
+static void acknowledge(struct work *w, uint64_t done, bool by_fsync)
+{
+	struct synced synced = {.err = -EINPROGRESS};
+
+	if (by_fsync) {
+		sem_init(&synced.done, 0, 0);
+		fs_fsync(w->fs, on_synced, &synced);
+		sem_wait(&synced.done);
+		sem_destroy(&synced.done);
+		assert_int_equal(synced.err, 0);
+	} else {
+		assert_int_equal(store_sync(w->store), 0);
+	}
 	shim_tell(done, done);
 }
 
@@ -72,7 +97,7 @@ static void run_record(struct run *run, const char *path)
 		run->digests[i] = model_digest(&w.model);
 		switch (scratch_random(&random) % 16) {
 		case 0:
-			acknowledge(&w, i);
+			acknowledge(&w, i, scratch_random(&random) & 1);
 			acked = i;
 			break;
 		case 1:

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""How much of everything: full, quick, and just enough to try the code."""
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Sizes:
+    name: str = "full"
+    seconds: int = 3500        # no test begins after that
+    rounds: int = 3
+    small_files: int = 10000
+    slot_files: int = 100000
+    slot_updates: int = 20000
+    slot_filler: int = 200
+    slot_rounds: int = 5
+    slots_at: tuple = (1, 1000, 10000)
+    slots_at_peers: tuple = (1, 1000)  # btrfs takes some ms a snapshot
+    states: tuple = (1, 1000, 100000)
+    states_peers: int = 1000
+    state_files: tuple = (100, 1000000)
+    snaps: int = 1000
+    forks: int = 10000
+    forks_peers: int = 1000
+    fork_files: int = 10000
+    appends: int = 1000
+    load_seconds: float = 10
+    stream_mib: int = 1024
+    random_writes: int = 20000
+    releases: int = 20
+    delete_files: int = 1000000
+    many_files: int = 1000000
+    sql_rows: int = 20000
+    pgbench_seconds: int = 20
+    build: bool = True         # compile a project
+
+
+FULL = Sizes()
+
+QUICK = Sizes(
+    name="quick", seconds=150, small_files=1000, slot_files=10000,
+    slot_updates=2000, slot_filler=50, slot_rounds=3, slots_at=(1, 200),
+    slots_at_peers=(1,), states=(1, 1000), states_peers=1, state_files=(100,),
+    snaps=200, forks=500, forks_peers=100, fork_files=1000, appends=100,
+    load_seconds=1.5, stream_mib=128, random_writes=2000, releases=3,
+    delete_files=10000, many_files=0, sql_rows=1000, pgbench_seconds=3,
+    build=False)
+
+SMOKE = Sizes(
+    name="smoke", seconds=600, rounds=1, small_files=50, slot_files=200,
+    slot_updates=50, slot_filler=5, slot_rounds=1, slots_at=(1, 10),
+    slots_at_peers=(1,), states=(1, 20), states_peers=20, state_files=(10,),
+    snaps=10, forks=10, forks_peers=5, fork_files=100, appends=5,
+    load_seconds=0.3, stream_mib=4, random_writes=20, releases=2,
+    delete_files=500, many_files=300, sql_rows=20, pgbench_seconds=1,
+    build=False)

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A full disk, a full store, a full map: ENOSPC to the writer, and nothing
+worse; deleting states works and gives the space back.  Memory stays bounded."""
+import errno
+import os
+import random
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import SLOWER
+from linux import opened, raises
+
+MIB = 1 << 20
+FULL = ".*([Ff]ull|[Nn]o space).*"
+
+
+def settle(path):
+    with opened(path) as fd:
+        os.fsync(fd)
+
+
+def until_full(function, most):
+    """Call it until it meets ENOSPC; how often it did not."""
+    for i in range(most):
+        try:
+            function(i)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+            return i
+    raise AssertionError("it was never full")
+
+
+def writes_again(path, size=MIB, seconds=30):
+    """Write it; that may have to wait for space to come back."""
+    data = os.urandom(size)
+    end = time.monotonic() + seconds * SLOWER
+    while True:
+        try:
+            path.write_bytes(data)
+            settle(path)
+            break
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+            assert time.monotonic() < end, "no space came back"
+        time.sleep(0.01)
+    assert path.read_bytes() == data
+
+
+def fill_from_outside(disk):
+    """Others take all that is left of the disk."""
+    with open(disk / "others", "ab", buffering=0) as file:
+        for size in MIB, 4096, 1:
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+
+@pytest.fixture(params=["tmpfs", "ext4"])
+def disk(request, tmp):
+    """A small disk of its own."""
+    path = tmp / "disk"
+    path.mkdir()
+    if os.geteuid():
+        pytest.skip("needs root")
+    if request.param == "tmpfs":
+        command = ["mount", "-t", "tmpfs", "-o", "size=128M", "tmpfs", path]
+    else:
+        with open(tmp / "image", "wb") as file:
+            file.truncate(128 * MIB)
+        made = subprocess.run(["mkfs.ext4", "-qF", tmp / "image"], check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True)
+        if made.returncode:
+            pytest.skip("cannot make an ext4")
+        command = ["mount", "-o", "loop", tmp / "image", path]
+    mounted = subprocess.run(command, check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount a {request.param}")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+@pytest.fixture
+def small(disk, make_store, tmp):
+    """A store on that disk; its mount is elsewhere."""
+    store = make_store("disk/store")
+    assert store.path.parent == disk
+    return store
+
+
+@pytest.mark.limit(120)
+def test_full_disk(small, disk):
+    rng = random.Random(1)
+    mnt = small.mount()
+    mnt.allow(FULL)
+    kept = rng.randbytes(5 * MIB)
+    (mnt / "main" / "kept").write_bytes(kept)
+    settle(mnt / "main")
+    (mnt / "main@big").mkdir()
+    count = until_full(
+        lambda i: (mnt / "main@big" / f"{i}").write_bytes(
+            rng.randbytes(MIB)), 200)
+    assert count > 60
+    settle(mnt / "main@big")
+    fill_from_outside(disk)
+    with raises(errno.ENOSPC):
+        for i in range(100):
+            (mnt / "main" / f"more-{i}").write_bytes(rng.randbytes(MIB))
+            settle(mnt / "main")
+    assert (mnt / "main" / "kept").read_bytes() == kept
+    assert len(os.listdir(mnt / "main@big")) >= count
+    small.verb("rm", "main@big")
+    writes_again(mnt / "main" / "again")
+    assert (mnt / "main" / "kept").read_bytes() == kept
+    mnt.umount()
+    mnt = small.mount()
+    assert (mnt / "main" / "kept").read_bytes() == kept
+
+
+@pytest.mark.limit(120)
+def test_disk_filled_before_the_commit(small, disk):
+    """What write(2) took finds its place, whatever others do."""
+    rng = random.Random(2)
+    mnt = small.mount()
+    mnt.allow(FULL)
+    data = rng.randbytes(20 * MIB)
+    (mnt / "main" / "file").write_bytes(data)
+    fill_from_outside(disk)
+    settle(mnt / "main")
+    mnt.kill()
+    mnt = small.mount()
+    mnt.allow(FULL)
+    assert (mnt / "main" / "file").read_bytes() == data
+    # nothing of the disk was given back: snapshots can go all the same
+    os.mkdir(mnt / "main@copy")
+    small.verb("rm", "main@copy")
+    (mnt / "main" / "file").unlink()
+    writes_again(mnt / "main" / "file", 4 * MIB)
+
+
+@pytest.mark.limit(120)
+def test_deleting_after_a_restart_on_a_full_disk(small, disk):
+    rng = random.Random(3)
+    mnt = small.mount()
+    snap = mnt / "main" / ".snap"
+    for i in range(4):
+        for k in range(200):
+            (mnt / "main" / f"{k}").write_bytes(rng.randbytes(50000))
+        (snap / f"{i}").mkdir()
+    mnt.umount()
+    fill_from_outside(disk)
+    mnt = small.mount()
+    mnt.allow(FULL)
+    snap = mnt / "main" / ".snap"
+    for i in range(4):
+        (snap / f"{i}").rmdir()
+    assert os.listdir(snap) == []
+    for i in range(10):
+        writes_again(mnt / "main" / f"again-{i}")
+
+
+@pytest.mark.limit(180)
+@pytest.mark.parametrize("what", ["limit", "map"])
+def test_full_store(make_store, monkeypatch, what):
+    """Filled and emptied several times by several writers."""
+    options = ["--max-size=48M"] if what == "limit" else []
+    if what == "map":
+        monkeypatch.setenv("COPPICE_MAP_SIZE", str(48 * MIB))
+    store = make_store("small", options)
+    mnt = store.mount()
+    mnt.allow(FULL)
+    kept = os.urandom(MIB)
+    (mnt / "main" / "kept").write_bytes(kept)
+    settle(mnt / "main")
+
+    def write(n, rng):
+        until_full(lambda i: (mnt / f"main@{n}" / f"{i}").write_bytes(
+            rng.randbytes(rng.choice([100, 5000, 70000, 300000]))), 100000)
+
+    for attempt in range(3):
+        for n in range(3):
+            os.mkdir(mnt / f"main@{n}")
+        threads = [threading.Thread(target=write, args=(
+            n, random.Random(attempt * 3 + n))) for n in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert (mnt / "main" / "kept").read_bytes() == kept
+        assert len(store.names()) == 4
+        for n in range(3):
+            store.verb("rm", f"main@{n}")
+        writes_again(mnt / "main" / "again", 8 * MIB)
+        os.unlink(mnt / "main" / "again")
+    assert (store.path / "data.mdb").stat().st_size <= 48 * MIB
+    vfs = os.statvfs(mnt.path)
+    assert vfs.f_blocks * vfs.f_frsize < 60 * MIB
+    mnt.umount()
+    mnt = store.mount()
+    assert (mnt / "main" / "kept").read_bytes() == kept
+
+
+def test_resize(make_store):
+    """Mounted and not; what is not a size."""
+    store = make_store("small", ["--max-size=16M"])
+    rng = random.Random(4)
+    mnt = store.mount()
+    mnt.allow(FULL)
+    first = until_full(lambda i: (mnt / "main" / f"{i}").write_bytes(
+        rng.randbytes(MIB)), 100)
+    store.verb("resize", "32M")
+    second = until_full(lambda i: (mnt / "main" / f"b{i}").write_bytes(
+        rng.randbytes(MIB)), 100)
+    assert first > 8 and second > 8
+    mnt.umount()
+    store.verb("resize", "max")
+    mnt = store.mount()
+    for i in range(20):
+        (mnt / "main" / f"c{i}").write_bytes(rng.randbytes(MIB))
+    store.verb("resize", "1M")
+    mnt.allow(FULL)
+    with raises(errno.ENOSPC):
+        (mnt / "main" / "d").write_bytes(b"x")
+    assert (mnt / "main" / "c19").stat().st_size == MIB
+    for bad in "0", "-1", "1X", "":
+        store.verb("resize", bad, code=2)
+    store.verb("resize", "512K", code=1)
+
+
+# ---- Memory -----------------------------------------------------------------
+
+
+
+# Besides what is told by memory=: the program, stacks, zstd, and pages of the
+# map, which are the kernel's to take back.
+FIXED = 40 * MIB
+
+
+def anonymous(mnt):
+    """The memory it has now that is not the map's."""
+    for line in open(f"/proc/{mnt.process.pid}/status"):
+        if line.startswith("RssAnon"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError("no RssAnon")
+
+
+class Watcher:
+    """The most anonymous memory in the course of something."""
+
+    def __init__(self, mnt):
+        self.mnt = mnt
+        self.most = 0
+        self.done = threading.Event()
+        self.thread = threading.Thread(target=self._watch)
+
+    def _watch(self):
+        while not self.done.wait(0.02):
+            self.most = max(self.most, anonymous(self.mnt))
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
+
+
+needs_plain = pytest.mark.skipif(
+    "COPPICE_SANITIZER_LOG" in os.environ
+    and ("asan" in os.environ.get("COPPICE_BUILD", "")
+         or "tsan" in os.environ.get("COPPICE_BUILD", "")),
+    reason="a sanitizer takes memory of its own")
+
+
+@needs_plain
+@pytest.mark.limit(180)
+def test_memory_is_bounded(store):
+    """Large files, many small ones in parallel, reading it all."""
+    bound = 32 * MIB
+    mnt = store.mount(options="memory=32M")
+    block = os.urandom(MIB)
+
+    def large():
+        with open(mnt / "main" / "large", "wb") as file:
+            for i in range(150):
+                file.write(i.to_bytes(8, "big") + block[8:])
+
+    def small(n):
+        path = mnt / "main" / f"{n}"
+        path.mkdir()
+        for i in range(1500):
+            (path / f"{i}").write_bytes(block[i:i + i * 7 % 20000])
+
+    with Watcher(mnt) as watcher:
+        threads = [threading.Thread(target=small, args=(n,)) for n in range(3)]
+        threads.append(threading.Thread(target=large))
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        with open(mnt / "main" / "large", "rb") as file:
+            while file.read(MIB):
+                pass
+    assert watcher.most < 1.5 * bound + FIXED, watcher.most / MIB
+
+
+@needs_plain
+@pytest.mark.limit(120)
+def test_memory_of_many_states(store):
+    bound = 32 * MIB
+    mnt = store.mount(options="memory=32M")
+    (mnt / "main" / "file").write_bytes(b"x" * 1000)
+    with Watcher(mnt) as watcher:
+        for i in range(4000):
+            os.mkdir(mnt / f"main@{i}")
+        for name in os.listdir(mnt):
+            os.stat(mnt / name / "file")
+    assert watcher.most < 1.5 * bound + FIXED, watcher.most / MIB
