@@ -43,6 +43,7 @@ struct work {
 	struct ext *extents; /* count of them */
 	struct piece few[2];
 	struct ext few_extents[2];
+	unsigned misses; /* of chunks to build on */
 };
 
 static void piece_release(struct piece *p)
@@ -114,12 +115,16 @@ static int piece_build(struct fs *fs, struct piece *p, const struct ext *on,
 	chunk = chunk_alloc(fs->store, MIN(capacity, fs->chunk_size));
 	if (!chunk)
 		return -ENOMEM;
-	if (chunk_resize(chunk, len)) {
-		chunk_unref(chunk);
-		return -ENOMEM;
-	}
+	chunk_set_len(chunk, len);
+	/* Zeroes only where neither old bytes nor new ones go. */
+	old_len = MIN(old_len, len);
 	if (old_len)
-		memcpy(chunk_data(chunk), old, MIN(old_len, len));
+		memcpy(chunk_data(chunk), old, old_len);
+	if (old_len < p->from)
+		memset(chunk_data(chunk) + old_len, 0, p->from - old_len);
+	if (old_len < len && p->to < len)
+		memset(chunk_data(chunk) + MAX(old_len, p->to), 0,
+		       len - MAX(old_len, p->to));
 	piece_fill(p, chunk_data(chunk));
 	chunk_unref(p->ready);
 	p->ready = chunk;
@@ -157,8 +162,8 @@ static int work_build(struct work *w)
 			continue;
 		p->build = false;
 		if (!p->source)
-			err = chunk_load(w->fs->store, p->old.chunk,
-			                 &p->source);
+			err = chunk_fetch(w->fs, p->old.chunk, &w->misses,
+			                  &p->source);
 		if (err == -ENOENT)
 			continue;
 		if (!err)

@@ -12,9 +12,9 @@
 #include "util.h"
 
 enum {
-	REQUEST_MS = 30000, /* for a request to arrive */
-	ANSWER_MS = 30000,  /* for a line of an answer to be taken */
-	UMOUNT_MS = 10000,  /* for a mount to end once it is unmounted */
+	REQUEST_MS = 5000, /* for a request to arrive: places are few */
+	ANSWER_MS = 30000, /* for a line of an answer to be taken */
+	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
 	FUSE_MAJOR = 10,
 	FUSE_MINOR = 229,
 };
@@ -46,6 +46,13 @@ static int send_row(void *arg, json_t *row)
 	return answer(client, json_pack("{s:O}", "row", row));
 }
 
+static void set_serving(struct client *client, bool serving)
+{
+	pthread_mutex_lock(&client->daemon->lock);
+	client->serving = serving;
+	pthread_mutex_unlock(&client->daemon->lock);
+}
+
 static int serve_verb(struct client *client, json_t *request)
 {
 	struct daemon *daemon = client->daemon;
@@ -55,8 +62,10 @@ static int serve_verb(struct client *client, json_t *request)
 	if (err < 0)
 		return answer(client, control_error(err, "the store is being "
 		                                         "closed"));
+	set_serving(client, true);
 	err = control_serve(daemon->fs, &daemon->mounts, request, send_row,
 	                    client, &object);
+	set_serving(client, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : answer(client, object);
 }

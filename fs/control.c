@@ -1,26 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What each verb of a request does to a store. */
-#include "control.h"
+#include "control_verb.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 
 #include "util.h"
-
-/* A request being served. */
-struct control {
-	struct fs *fs;
-	struct forest *forest;
-	struct store *store;
-	struct mounts *mounts; /* NULL: none */
-	json_t *request;
-	control_row_fn *fn;
-	void *arg;
-	int ended;      /* what fn ended it with */
-	json_t *error;  /* the answer, if it failed */
-	json_t *answer; /* or what is told beside ok */
-};
 
 json_t *control_error(int err, const char *format, ...)
 {
@@ -51,7 +37,7 @@ int control_bytes(json_t *request, const char *key, char *ret_bytes,
 	return control_untext(value, ret_bytes, size);
 }
 
-static const char *reason(int err)
+const char *control_reason(int err)
 {
 	switch (err) {
 	case -EUCLEAN:
@@ -65,18 +51,16 @@ static const char *reason(int err)
 	}
 }
 
-static int set_error(struct control *c, int err, json_t *error)
+int control_set_error(struct control *c, int err, json_t *error)
 {
 	json_decref(c->error);
 	c->error = error;
 	return err;
 }
 
-#define fail(c, err, ...) set_error(c, err, control_error(err, __VA_ARGS__))
-
 /* A sentence for what went wrong with a state called `name`. */
-static int fail_state(struct control *c, const char *verb, const char *name,
-                      int err)
+int control_fail_state(struct control *c, const char *verb, const char *name,
+                       int err)
 {
 	switch (err) {
 	case -ENOENT:
@@ -92,13 +76,13 @@ static int fail_state(struct control *c, const char *verb, const char *name,
 		            name);
 	default:
 		return fail(c, err, "cannot %s '%s': %s", verb, name,
-		            reason(err));
+		            control_reason(err));
 	}
 }
 
 /* An argument that names a state.  -ENOENT, without a word: it is not there. */
-static int argument(struct control *c, const char *key, bool needed,
-                    char name[STATE_NAME_MAX])
+int control_argument(struct control *c, const char *key, bool needed,
+                     char name[STATE_NAME_MAX])
 {
 	int err = control_bytes(c->request, key, name, STATE_NAME_MAX);
 
@@ -111,7 +95,7 @@ static int argument(struct control *c, const char *key, bool needed,
 	return 0;
 }
 
-static bool flag(struct control *c, const char *key)
+bool control_flag(struct control *c, const char *key)
 {
 	return json_is_true(json_object_get(c->request, key));
 }
@@ -140,189 +124,7 @@ static int tell_state(struct control *c, json_t *name, uint64_t number)
 	               : tell(c, "number", json_integer((json_int_t)number));
 }
 
-/* ---- Rows --------------------------------------------------------------- */
-
-static json_t *time_text(int64_t ns)
-{
-	char date[64], text[96];
-	time_t sec = (time_t)(ns / 1000000000);
-	long frac = (long)(ns % 1000000000);
-	struct tm tm;
-
-	if (frac < 0) {
-		frac += 1000000000;
-		sec--;
-	}
-	if (!gmtime_r(&sec, &tm) ||
-	    !strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm))
-		return json_null();
-	snprintf(text, sizeof(text), "%s.%09ldZ", date, frac);
-	return json_string(text);
-}
-
-struct row {
-	struct state_info info;
-	char name[NAME_LEN_MAX * 2 + 2];
-};
-
-static json_t *row_json(const struct row *row)
-{
-	const struct state_info *i = &row->info;
-
-	return json_pack(
-	        "{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
-	        "s:I, s:I}",
-	        "name", control_text(row->name), "fork",
-	        i->readonly ? control_text(i->fork_name) : json_null(),
-	        "snapshot", i->readonly, "number", (json_int_t)i->number,
-	        "created", time_text(i->created), "origin",
-	        *i->origin_name ? control_text(i->origin_name) : json_null(),
-	        "inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
-	        "exclusive", (json_int_t)i->exclusive, "snapshots",
-	        (json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
-	        i->is_default, "version", (json_int_t)i->version, "parent",
-	        (json_int_t)i->parent);
-}
-
-static int send_row(struct control *c, const struct row *row)
-{
-	json_t *json = row_json(row);
-
-	if (!json)
-		return fail(c, -ENOMEM, "out of memory");
-	c->ended = c->fn(c->arg, json);
-	json_decref(json);
-	return c->ended;
-}
-
-/* Lock held. */
-static int row_fill(struct control *c, struct state *state, struct row *row)
-{
-	state_full_name(c->forest, state, row->name);
-	return state_info(c->forest, state, &row->info);
-}
-
-enum { ROWS = 256 }; /* gathered in one hold of the lock */
-
-/* Where a list goes on: after this snapshot, if any, of this fork. */
-struct place {
-	bool forks;     /* list forks */
-	bool snapshots; /* list snapshots: of each fork, or of one */
-	char fork[NAME_LEN_MAX + 1];
-	char snapshot[NAME_LEN_MAX + 1];
-	bool in_fork; /* the fork's own row is behind us */
-};
-
-/* The next state of the list; -ENOENT at the end.  Lock held. */
-static int place_next(struct control *c, struct place *place,
-                      struct state **ret_state)
-{
-	struct state *fork, *snapshot;
-	int err;
-
-	if (place->snapshots && place->in_fork &&
-	    state_find(c->forest, 0, place->fork, &fork) == 0 &&
-	    state_next(c->forest, fork->number, place->snapshot, &snapshot) ==
-	            0) {
-		memcpy(place->snapshot, snapshot->name,
-		       sizeof(place->snapshot));
-		*ret_state = snapshot;
-		return 0;
-	}
-	if (!place->forks)
-		return -ENOENT;
-	err = state_next(c->forest, 0, place->fork, &fork);
-	if (err < 0)
-		return err;
-	memcpy(place->fork, fork->name, sizeof(place->fork));
-	place->snapshot[0] = 0;
-	place->in_fork = true;
-	*ret_state = fork;
-	return 0;
-}
-
-static int list_from(struct control *c, struct place *place)
-{
-	_cleanup_free_ struct row *rows = calloc(ROWS, sizeof(*rows));
-	size_t count = ROWS;
-
-	if (!rows)
-		return fail(c, -ENOMEM, "out of memory");
-	while (count == ROWS) {
-		struct state *state;
-		int err = 0;
-
-		store_lock(c->store);
-		for (count = 0; count < ROWS; count++) {
-			err = place_next(c, place, &state);
-			if (err == 0)
-				err = row_fill(c, state, &rows[count]);
-			if (err < 0)
-				break;
-		}
-		store_unlock(c->store);
-		for (size_t i = 0; i < count; i++) {
-			int result = send_row(c, &rows[i]);
-
-			if (result)
-				return result;
-		}
-		if (err < 0 && err != -ENOENT)
-			return fail(c, err, "cannot list the states: %s",
-			            reason(err));
-	}
-	return 0;
-}
-
 /* ---- Verbs -------------------------------------------------------------- */
-
-static int verb_list(struct control *c)
-{
-	struct place place = {.forks = true, .snapshots = flag(c, "all")};
-	char name[STATE_NAME_MAX];
-	struct state *fork;
-	int err = argument(c, "fork", false, name);
-
-	if (err == -ENOENT)
-		return list_from(c, &place);
-	if (err < 0)
-		return err;
-	store_lock(c->store);
-	err = state_resolve(c->forest, name, &fork);
-	if (err == 0 && fork->fork)
-		err = -ENOTDIR;
-	if (err == 0)
-		memcpy(place.fork, fork->name, sizeof(place.fork));
-	store_unlock(c->store);
-	if (err == -ENOTDIR)
-		return fail(c, -EINVAL,
-		            "cannot list '%s': a snapshot has no snapshots",
-		            name);
-	if (err < 0)
-		return fail_state(c, "list", name, err);
-	place.forks = false;
-	place.snapshots = place.in_fork = true;
-	return list_from(c, &place);
-}
-
-static int verb_show(struct control *c)
-{
-	_cleanup_free_ struct row *row = calloc(1, sizeof(*row));
-	char name[STATE_NAME_MAX];
-	struct state *state;
-	int err = argument(c, "name", true, name);
-
-	if (err < 0)
-		return err;
-	if (!row)
-		return fail(c, -ENOMEM, "out of memory");
-	store_lock(c->store);
-	err = state_resolve(c->forest, name, &state);
-	if (err == 0)
-		err = row_fill(c, state, row);
-	store_unlock(c->store);
-	return err < 0 ? fail_state(c, "show", name, err) : send_row(c, row);
-}
 
 static void announce(struct control *c, uint64_t fork, const char *name)
 {
@@ -336,24 +138,24 @@ static int verb_fork(struct control *c)
 	struct state *source, *fork;
 	json_t *full = NULL;
 	uint64_t number = 0;
-	int err = argument(c, "name", true, name);
+	int err = control_argument(c, "name", true, name);
 	int have;
 
 	if (err < 0)
 		return err;
-	have = argument(c, "source", false, source_name);
+	have = control_argument(c, "source", false, source_name);
 	if (have < 0 && have != -ENOENT)
 		return have;
 	err = store_throttle(c->store, true);
 	if (err < 0)
-		return fail_state(c, "make", name, err);
+		return control_fail_state(c, "make", name, err);
 	store_lock(c->store);
 	err = have == 0 ? state_resolve(c->forest, source_name, &source)
 	                : state_source(c->forest, name, &source);
 	if (err < 0) {
 		store_unlock(c->store);
 		if (have == 0)
-			return fail_state(c, "fork", source_name, err);
+			return control_fail_state(c, "fork", source_name, err);
 		return fail(c, err,
 		            "cannot make '%s': nothing in front of an '@' "
 		            "names a state",
@@ -367,7 +169,7 @@ static int verb_fork(struct control *c)
 	}
 	store_unlock(c->store);
 	if (err < 0)
-		return fail_state(c, "make", name, err);
+		return control_fail_state(c, "make", name, err);
 	announce(c, 0, name);
 	return tell_state(c, full, number);
 }
@@ -392,22 +194,22 @@ static int verb_snap(struct control *c)
 	json_t *full = NULL;
 	uint64_t number = 0, of = 0;
 	bool readonly;
-	int err = argument(c, "fork", true, fork_name);
+	int err = control_argument(c, "fork", true, fork_name);
 	int have;
 
 	if (err < 0)
 		return err;
-	have = argument(c, "name", false, name);
+	have = control_argument(c, "name", false, name);
 	if (have < 0 && have != -ENOENT)
 		return have;
 	err = store_throttle(c->store, true);
 	if (err < 0)
-		return fail_state(c, "snapshot", fork_name, err);
+		return control_fail_state(c, "snapshot", fork_name, err);
 	store_lock(c->store);
 	err = state_resolve(c->forest, fork_name, &fork);
 	if (err < 0) {
 		store_unlock(c->store);
-		return fail_state(c, "snapshot", fork_name, err);
+		return control_fail_state(c, "snapshot", fork_name, err);
 	}
 	readonly = fork->flags & STATE_READONLY;
 	for (unsigned again = 0;; again++) {
@@ -428,7 +230,7 @@ static int verb_snap(struct control *c)
 		            "cannot snapshot '%s': it is a snapshot",
 		            fork_name);
 	if (err < 0)
-		return fail_state(c, "make snapshot", name, err);
+		return control_fail_state(c, "make snapshot", name, err);
 	announce(c, of, name);
 	return tell_state(c, full, number);
 }
@@ -440,17 +242,17 @@ static int verb_rename(struct control *c)
 	struct state *state;
 	json_t *full = NULL;
 	uint64_t fork = 0, number = 0;
-	int err = argument(c, "name", true, name);
+	int err = control_argument(c, "name", true, name);
 
 	if (err == 0)
-		err = argument(c, "to", true, to);
+		err = control_argument(c, "to", true, to);
 	if (err < 0)
 		return err;
 	store_lock(c->store);
 	err = state_resolve(c->forest, name, &state);
 	if (err < 0) {
 		store_unlock(c->store);
-		return fail_state(c, "rename", name, err);
+		return control_fail_state(c, "rename", name, err);
 	}
 	memcpy(old, state->name, sizeof(old));
 	fork = state->fork;
@@ -460,7 +262,7 @@ static int verb_rename(struct control *c)
 		full = full_name(c, state);
 	store_unlock(c->store);
 	if (err < 0)
-		return fail_state(c, "rename to", to, err);
+		return control_fail_state(c, "rename to", to, err);
 	announce(c, fork, old);
 	announce(c, fork, to);
 	return tell_state(c, full, number);
@@ -472,7 +274,7 @@ static int verb_rm(struct control *c)
 	struct state *state;
 	json_t *full = NULL;
 	uint64_t fork = 0, number = 0;
-	int err = argument(c, "name", true, name);
+	int err = control_argument(c, "name", true, name);
 
 	if (err < 0)
 		return err;
@@ -483,7 +285,8 @@ static int verb_rm(struct control *c)
 		fork = state->fork;
 		number = state->number;
 		full = full_name(c, state);
-		err = state_delete(c->forest, state, flag(c, "recursive"));
+		err = state_delete(c->forest, state,
+		                   control_flag(c, "recursive"));
 	}
 	store_unlock(c->store);
 	if (err < 0)
@@ -497,7 +300,7 @@ static int verb_rm(struct control *c)
 		            "which must be another first",
 		            name);
 	if (err < 0)
-		return fail_state(c, "delete", name, err);
+		return control_fail_state(c, "delete", name, err);
 	announce(c, fork, own);
 	if (c->mounts)
 		mounts_states_gone(c->mounts);
@@ -510,7 +313,7 @@ static int verb_default(struct control *c)
 	struct state *state;
 	json_t *full = NULL;
 	uint64_t number = 0;
-	int have = argument(c, "name", false, name);
+	int have = control_argument(c, "name", false, name);
 	int err;
 
 	if (have < 0 && have != -ENOENT)
@@ -529,10 +332,10 @@ static int verb_default(struct control *c)
 	}
 	store_unlock(c->store);
 	if (err < 0 && have == 0)
-		return fail_state(c, "make the default", name, err);
+		return control_fail_state(c, "make the default", name, err);
 	if (err < 0)
 		return fail(c, err, "cannot tell the default state: %s",
-		            reason(err));
+		            control_reason(err));
 	return tell_state(c, full, number);
 }
 
@@ -540,7 +343,8 @@ static int verb_sync(struct control *c)
 {
 	int err = store_sync(c->store);
 
-	return err < 0 ? fail(c, err, "cannot sync: %s", reason(err)) : 0;
+	return err < 0 ? fail(c, err, "cannot sync: %s", control_reason(err))
+	               : 0;
 }
 
 static int verb_resize(struct control *c)
@@ -554,7 +358,8 @@ static int verb_resize(struct control *c)
 	err = store_resize(c->store, (uint64_t)bytes);
 	if (err == -EINVAL)
 		return fail(c, err, "cannot resize: a store has at least 1M");
-	return err < 0 ? fail(c, err, "cannot resize: %s", reason(err)) : 0;
+	return err < 0 ? fail(c, err, "cannot resize: %s", control_reason(err))
+	               : 0;
 }
 
 static int verb_check(struct control *c)
@@ -564,7 +369,7 @@ static int verb_check(struct control *c)
 	if (err == -ECANCELED || err == -EPIPE)
 		c->ended = err;
 	return err < 0 && !c->ended
-	               ? fail(c, err, "cannot check: %s", reason(err))
+	               ? fail(c, err, "cannot check: %s", control_reason(err))
 	               : err;
 }
 
@@ -595,8 +400,9 @@ static int verb_stat(struct control *c)
 	store_unlock(c->store);
 	json_decref(c->answer);
 	c->answer = json_pack(
-	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
-	        "file_bytes", (json_int_t)s.file_bytes, "free_bytes",
+	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	        "list_bytes", (json_int_t)s.list_bytes, "file_bytes",
+	        (json_int_t)s.file_bytes, "free_bytes",
 	        (json_int_t)s.free_bytes, "limit_bytes",
 	        (json_int_t)s.limit_bytes, "avail_bytes",
 	        (json_int_t)s.avail_bytes, "pending_bytes",
@@ -611,10 +417,12 @@ static const struct {
 	const char *name;
 	int (*run)(struct control *c);
 } verbs[] = {
-        {"fork", verb_fork},       {"snap", verb_snap},     {"list", verb_list},
-        {"show", verb_show},       {"rename", verb_rename}, {"rm", verb_rm},
-        {"default", verb_default}, {"sync", verb_sync},     {"stat", verb_stat},
-        {"check", verb_check},     {"resize", verb_resize},
+        {"fork", verb_fork},       {"snap", verb_snap},
+        {"list", control_list},    {"show", control_show},
+        {"rename", verb_rename},   {"rm", verb_rm},
+        {"default", verb_default}, {"sync", verb_sync},
+        {"stat", verb_stat},       {"check", verb_check},
+        {"resize", verb_resize},
 };
 
 static int run(struct control *c)

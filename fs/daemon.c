@@ -18,6 +18,7 @@
 enum {
 	START_MS = 10000, /* for the first mount to arrive */
 	LEAVE_MS = 3000,  /* for a mount to end when asked to */
+	ARENAS = 2,
 };
 
 void daemon_block_signals(void)
@@ -183,6 +184,8 @@ int daemon_create(const struct mount_options *options,
 
 	if (!daemon)
 		return fail(ret_error, -ENOMEM, "out of memory");
+	/* What one thread frees another may use: memory= is for all of them. */
+	mallopt(M_ARENA_MAX, ARENAS);
 	daemon->listen = daemon->signals = daemon->wake = -1;
 	for (size_t i = 0; i < CLIENTS_MAX; i++) {
 		daemon->clients[i] =
@@ -338,6 +341,28 @@ static void stop_listening(struct daemon *daemon)
 		log_warning("cannot remove '%s': %s", path, strerror(errno));
 }
 
+/*
+ * Lock held; let go of while waiting.  Who does not take the answer in this
+ * time does not get it.
+ */
+static void wait_for_clients(struct daemon *daemon)
+{
+	struct timespec ts;
+	int err = 0;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec += LEAVE_MS / 1000;
+	while (daemon->busy && err != ETIMEDOUT)
+		err = pthread_cond_timedwait(&daemon->idle, &daemon->lock, &ts);
+	for (size_t i = 0; daemon->busy && i < CLIENTS_MAX; i++) {
+		if (daemon->clients[i].socket >= 0 &&
+		    daemon->clients[i].serving)
+			shutdown(daemon->clients[i].socket, SHUT_RDWR);
+	}
+	while (daemon->busy)
+		pthread_cond_wait(&daemon->idle, &daemon->lock);
+}
+
 static int close_all(struct daemon *daemon)
 {
 	int err;
@@ -348,8 +373,7 @@ static int close_all(struct daemon *daemon)
 		if (daemon->clients[i].socket >= 0)
 			shutdown(daemon->clients[i].socket, SHUT_RD);
 	}
-	while (daemon->busy)
-		pthread_cond_wait(&daemon->idle, &daemon->lock);
+	wait_for_clients(daemon);
 	pthread_mutex_unlock(&daemon->lock);
 
 	mounts_release(&daemon->mounts);
@@ -382,8 +406,10 @@ int daemon_run(struct daemon *daemon)
 		struct signalfd_siginfo info;
 		eventfd_t count;
 
-		/* Whether the first mount never comes is for the clock. */
-		if (poll(fds, accepts ? 3 : 2, 1000) < 0 && errno != EINTR)
+		/* That the first mount never comes is for the clock to say. */
+		if (poll(fds, accepts ? 3 : 2,
+		         serves_mounts(daemon) ? -1 : 1000) < 0 &&
+		    errno != EINTR)
 			break;
 		if (fds[0].revents)
 			eventfd_read(daemon->wake, &count);

@@ -18,8 +18,9 @@ struct daemon;
 
 struct client {
 	struct daemon *daemon;
-	int socket; /* -1: a free place */
-	int wake;   /* eventfd: something of the daemon has changed */
+	int socket;   /* -1: a free place */
+	int wake;     /* eventfd: something of the daemon has changed */
+	bool serving; /* a verb is at work for it; daemon's lock */
 };
 
 struct daemon {

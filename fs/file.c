@@ -92,6 +92,7 @@ struct holds {
 	uint64_t *numbers;
 	uint64_t *missing; /* to be fetched; room of them */
 	size_t missing_count;
+	unsigned misses;
 	struct iovec iov[];
 };
 
@@ -279,7 +280,7 @@ static int read_fetch(struct fs *fs, struct holds *h)
 	h->fetched_count = 0;
 	for (size_t i = 0; i < h->missing_count; i++) {
 		struct chunk *chunk;
-		int err = chunk_load(fs->store, h->missing[i], &chunk);
+		int err = chunk_fetch(fs, h->missing[i], &h->misses, &chunk);
 
 		if (err == -ENOENT)
 			continue;

@@ -180,23 +180,20 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- Inodes ------------------------------------------------------------- */
 
-static void lookup_failed(fuse_req_t req, node_t parent, fuse_ino_t ino,
-                          int err)
+static void lookup_failed(fuse_req_t req, node_t parent, const char *name,
+                          fuse_ino_t ino, int err)
 {
 	struct session *session = request_session(req);
-	struct fuse_entry_param none = {0};
+	struct fuse_entry_param none = {.entry_timeout = NEGATIVE_KEEP};
 
 	/* Names of states appear by themselves. */
 	if (err != -ENOENT || parent == NODE_ROOT ||
 	    NODE_INO(parent) == INO_SNAPDIR ||
-	    session_shares(session, NODE_STATE(parent))) {
+	    session_shares(session, NODE_STATE(parent)) ||
+	    !negatives_add(session->negatives, parent, name))
 		reply_result(req, "look up a name in", ino, err);
-		return;
-	}
-	atomic_store_explicit(&session->last_negative, mono_ns(),
-	                      memory_order_relaxed);
-	none.entry_timeout = KEEP_NEGATIVE;
-	fuse_reply_entry(req, &none);
+	else
+		fuse_reply_entry(req, &none);
 }
 
 static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
@@ -214,7 +211,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 		                &entry);
 	}
 	if (err < 0)
-		lookup_failed(req, parent, ino, err);
+		lookup_failed(req, parent, name, ino, err);
 	else
 		reply_entry(req, "look up", parent, &entry);
 }

@@ -7,6 +7,8 @@
 
 #include "util.h"
 
+enum { DIRECT = 1 }; /* a file handle: the kernel keeps nothing it writes */
+
 void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 {
 	fi->keep_cache = 0;
@@ -16,6 +18,7 @@ void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 		return;
 	}
 	fi->direct_io = 1;
+	fi->fh = DIRECT;
 #if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
 	fi->parallel_direct_writes = 1;
 #endif
@@ -226,6 +229,13 @@ static bool is_direct(const struct fuse_file_info *fi)
 	return (fi->flags & O_DIRECT) && fi->lock_owner;
 }
 
+/* The kernel may keep these bytes.  Alone, there is nobody to change them. */
+static void mark_cached(struct session *session, node_t node)
+{
+	if (session->mounts->count > 1)
+		known_mark_cached(session->known, node);
+}
+
 void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                  struct fuse_file_info *fi)
 {
@@ -278,6 +288,8 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		flags = FS_WRITE_KILL_PRIV;
 		ids = ids_of(req, node);
 	}
+	if (fi->fh != DIRECT)
+		mark_cached(session, node);
 	late.what = "write";
 	late.written = size;
 	/*

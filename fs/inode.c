@@ -171,6 +171,19 @@ int want_chunk(struct fs *fs, struct want *want, uint64_t number,
 	return 0;
 }
 
+int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
+                struct chunk **ret_chunk)
+{
+	enum { MISSES_MOST = 64 };
+	int err = chunk_load(fs->store, number, ret_chunk);
+
+	if (err != -ENOENT || ++*misses < MISSES_MOST)
+		return err;
+	log_error("damaged chunk %llu: it is missing",
+	          (unsigned long long)number);
+	return -EUCLEAN;
+}
+
 int want_fetch(struct fs *fs, struct want *want)
 {
 	int err;
@@ -179,7 +192,7 @@ int want_fetch(struct fs *fs, struct want *want)
 		return 0;
 	chunk_unref(want->chunk);
 	want->chunk = NULL;
-	err = chunk_load(fs->store, want->number, &want->chunk);
+	err = chunk_fetch(fs, want->number, &want->misses, &want->chunk);
 	/* Freed meanwhile: the tree names another by now. */
 	return err == -ENOENT ? 0 : err;
 }

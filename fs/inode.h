@@ -122,9 +122,18 @@ int inode_store(struct tree *tree, uint64_t ino, const struct inode *inode);
 
 /* ---- Chunks that may have to be fetched --------------------------------- */
 
+/*
+ * chunk_load(), for one who looks again when the chunk has been freed
+ * meanwhile: -ENOENT.  What is missing time and again is damage; *misses counts.
+ * Lock NOT held.
+ */
+int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
+                struct chunk **ret_chunk);
+
 struct want {
 	uint64_t number;
 	struct chunk *chunk; /* what the last fetch brought */
+	unsigned misses;
 };
 /*
  * The chunk as a new reference; -EAGAIN: to be fetched first.

@@ -7,6 +7,7 @@
 #define FUSE_USE_VERSION 312
 #include "server.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
@@ -64,6 +65,23 @@ static int check_store(const char *given, char ret_path[PATH_MAX],
 	return 0;
 }
 
+static bool is_empty(const char *path)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	/* Who may not look may mount all the same. */
+	while (dir && (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		closedir(dir);
+		return false;
+	}
+	if (dir)
+		closedir(dir);
+	return true;
+}
+
 static int check_mountpoint(struct mounting *m, char **ret_error)
 {
 	const char *given = m->options->mountpoint;
@@ -106,6 +124,11 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 		            "the store '%s' lies under the mount point '%s', "
 		            "which would hide it",
 		            m->store, given);
+	if (!m->options->nonempty && !is_empty(m->mountpoint))
+		return fail(ret_error, -ENOTEMPTY,
+		            "the mount point '%s' is not empty (-o nonempty "
+		            "hides what is in it)",
+		            given);
 	return 0;
 }
 

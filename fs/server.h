@@ -57,6 +57,7 @@ struct mount_options {
 	bool snapdir_set;
 	bool rmdir_always;
 	bool readonly;
+	bool nonempty; /* hide what the mount point has in it */
 	bool foreground;
 	bool allow_other;
 	uint64_t memory;   /* bytes; 0: default */

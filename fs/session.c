@@ -138,6 +138,7 @@ static void session_free(struct session *session)
 	if (session->fuse)
 		fuse_session_destroy(session->fuse); /* closes the device */
 	known_destroy(session->known);
+	negatives_destroy(session->negatives);
 	pthread_cond_destroy(&session->unused);
 	pthread_mutex_destroy(&session->lock);
 	free(session->mountpoint);
@@ -159,6 +160,7 @@ static int session_connect(struct session *session, int fd)
 
 	session->fuse =
 	        fuse_session_new(&args, &handlers, handlers_size, session);
+	fuse_opt_free_args(&args);
 	if (!session->fuse)
 		return -ENOMEM;
 	err = fuse_session_custom_io(session->fuse, &io, fd);
@@ -196,6 +198,8 @@ static int session_create(struct mounts *mounts,
 	err = session->mountpoint && session->device ? 0 : -ENOMEM;
 	if (err == 0)
 		err = known_create(&session->known);
+	if (err == 0)
+		err = negatives_create(&session->negatives);
 	if (err == 0)
 		err = loop_create(session, &session->loop);
 	if (err == 0)

@@ -23,6 +23,7 @@
 #include "eager.h"
 #include "fs.h"
 #include "known.h"
+#include "negative.h"
 #include "notifier.h"
 #include "wire.h"
 
@@ -85,8 +86,7 @@ struct session {
 	char *mountpoint;
 	char *device;
 	uint64_t id;
-	/* When a name was last said not to exist, on the clock of mono_ns(). */
-	_Atomic int64_t last_negative;
+	struct negatives *negatives;
 	struct loop *loop;
 	pthread_mutex_t lock; /* guards refs */
 	pthread_cond_t unused;
@@ -177,8 +177,7 @@ void mounts_name_changed(struct mounts *mounts, uint64_t fork,
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
 
-/* What the kernel may be told to keep; seconds. */
-enum { KEEP_FOR_LONG = 86400, KEEP_NEGATIVE = 1 };
+enum { KEEP_FOR_LONG = 86400 }; /* seconds, for the kernel */
 
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);

@@ -218,6 +218,11 @@ static void forget_states_in(struct session *session, uint64_t fork)
 	}
 }
 
+static void forget_negative(void *arg, node_t parent, const char *name)
+{
+	forget_name(arg, parent, name, true);
+}
+
 /* All that the session's kernel may have cached of a state. */
 static void forget_state(struct session *session, uint64_t state)
 {
@@ -233,6 +238,7 @@ static void forget_state(struct session *session, uint64_t state)
 	forget_nodes(session, &root, 1);
 	if (state && count)
 		forget_names_in(session, nodes, count);
+	negatives_take(session->negatives, state, forget_negative, session);
 	forget_states_in(session, state);
 }
 
@@ -242,7 +248,6 @@ static void settle_one(struct mounts *mounts, struct session *session,
 {
 	_cleanup_free_ uint64_t *states = NULL;
 	size_t count = 0;
-	bool any = false;
 
 	if (known_states(session->known, &states, &count) < 0)
 		return;
@@ -256,22 +261,8 @@ static void settle_one(struct mounts *mounts, struct session *session,
 		       reach(mounts, state) == 2 &&
 		       (!newcomer->state || newcomer->state == state);
 		pthread_rwlock_unlock(&mounts->policy);
-		if (lone) {
+		if (lone)
 			forget_state(session, state);
-			any = true;
-		}
-	}
-	if (any) {
-		/* Names said not to exist are kept nowhere: they lapse. */
-		int64_t left = atomic_load(&session->last_negative) +
-		               KEEP_NEGATIVE * INT64_C(1000000000) - mono_ns();
-
-		if (left > 0 && left <= KEEP_NEGATIVE * INT64_C(1000000000)) {
-			struct timespec ts = {left / 1000000000,
-			                      left % 1000000000};
-
-			nanosleep(&ts, NULL);
-		}
 	}
 }
 

@@ -391,11 +391,32 @@ static int meta_check(struct check *check, uint64_t states, uint64_t doomed)
 	return r;
 }
 
+/* The directory that lists the forks. */
+static int forks_check(struct check *check)
+{
+	static const char key[] = "forks";
+	struct record record;
+	struct inode inode;
+	int r = image_record(check->image, TABLE_META, key, sizeof(key) - 1,
+	                     false, &record);
+
+	if (r < 0 && r != -ENOENT && r != -EUCLEAN)
+		return r;
+	if (!r && record.key_len == sizeof(key) - 1 &&
+	    !memcmp(record.key, key, sizeof(key) - 1) &&
+	    !inode_decode(record.value, record.len, &inode))
+		return 0;
+	return check_tell(check, "record", NULL,
+	                  "the record of the forks' directory is damaged");
+}
+
 static int states_check(struct check *check)
 {
 	uint64_t count = 0, doomed = 0;
-	int r = records_each(check, TABLE_NAME, name_check_one);
+	int r = forks_check(check);
 
+	if (!r)
+		r = records_each(check, TABLE_NAME, name_check_one);
 	if (!r)
 		r = records_each(check, TABLE_TIME, time_check_one);
 	for (size_t i = 0; !r && i < check->states_len; i++)

@@ -128,6 +128,9 @@ static void forest_on_freeze(void *arg)
 	struct takeover *t = &forest->gc.takeover;
 
 	forest_flush(forest);
+	/* What is saved may leave memory. */
+	if (forest_crowded(forest))
+		gc_wake(forest);
 	if (!t->wanted)
 		return;
 	/*

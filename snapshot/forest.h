@@ -140,6 +140,8 @@ int state_older(struct forest *forest, const struct state *snapshot,
 void graveyard_clear(struct forest *forest);
 /* Take memory back to its limits; for a fresh hold of the lock. */
 void forest_sweep(struct forest *forest);
+/* How many of those it takes to get through everything. */
+size_t forest_sweeps(const struct forest *forest);
 bool forest_crowded(const struct forest *forest);
 
 /* ---- delete.c ----------------------------------------------------------- */

@@ -247,21 +247,25 @@ static int gc_step(struct forest *forest)
 	return r;
 }
 
-/* Sweep until memory is back at its limits, or everything is in use. */
+/*
+ * Sweep until memory is back at its limits, or everything is in use: twice
+ * over all, for the first time only takes the marks of use away.
+ */
 static void gc_shrink(struct forest *forest)
 {
-	enum { SWEEPS = 64 };
+	enum { TRIM_SWEEPS = 64 }; /* there were very many states */
+	bool crowded = true;
+	size_t sweeps = 1;
 
-	for (int i = 0; i < SWEEPS; i++) {
-		bool crowded;
-
+	for (size_t i = 0; crowded && i < sweeps; i++) {
 		store_lock(forest->store);
+		sweeps = 2 * forest_sweeps(forest) + 1;
 		forest_sweep(forest);
 		crowded = forest_crowded(forest);
 		store_unlock(forest->store);
-		if (!crowded)
-			return;
 	}
+	if (sweeps > TRIM_SWEEPS)
+		memory_trim();
 }
 
 /* gc->lock held: wait to be woken, or a second after a failure. */

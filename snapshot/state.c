@@ -170,14 +170,21 @@ static bool evict_version(void *arg, struct cached *entry)
 	return true;
 }
 
+enum { BUCKETS_A_SWEEP = 1024 };
+
+size_t forest_sweeps(const struct forest *forest)
+{
+	unsigned bits = MAX(forest->states.bits, forest->versions.bits);
+
+	return ((size_t)1 << bits) / BUCKETS_A_SWEEP + 1;
+}
+
 /*
  * To be called where nobody holds a pointer: first thing under the lock, by
  * the background thread.  A part of the tables at a time.
  */
 void forest_sweep(struct forest *forest)
 {
-	enum { BUCKETS_A_SWEEP = 1024 };
-
 	graveyard_clear(forest);
 	if (forest->states.count > STATES_CACHED)
 		cache_sweep(&forest->states, BUCKETS_A_SWEEP, evict_state,

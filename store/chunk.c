@@ -67,6 +67,11 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 	return 0;
 }
 
+void chunk_set_len(struct chunk *chunk, uint32_t len)
+{
+	chunk->len = len;
+}
+
 uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 {
 	struct store *store = tree->store;

@@ -6,6 +6,7 @@
  * DISK_VALUE_MAX bytes.
  */
 #include <errno.h>
+#include <limits.h>
 #include <xxhash.h>
 #include <zstd.h>
 
@@ -285,7 +286,7 @@ int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
 }
 /* ---- Encoding ----------------------------------------------------------- */
 
-enum { NOISE_MIN = 128, NOISE_MAX = 4096 };
+enum { NOISE_MIN = 128, NOISE_SAMPLE = 4096, LEVEL_FAST = -5 };
 
 struct encoder {
 	ZSTD_CCtx *zstd;
@@ -344,24 +345,40 @@ void encoder_destroy(struct encoder *encoder)
 }
 
 /*
- * Would compression find nothing?  Small random content (keys, hashes, what is
- * compressed already) is told by how often two of its bytes are equal: one
- * pair in 256 when all values are as likely.  Larger content is left to zstd,
- * which may find repeats in it.
+ * Are these bytes all as likely?  Told by how often two of them are equal: one
+ * pair in 256 then.
  */
-static bool chunk_is_noise(const struct chunk *chunk)
+static bool bytes_are_noise(const uint8_t *data, uint32_t len)
 {
 	uint32_t counts[256] = {0};
-	uint64_t pairs = 0, n = chunk->len;
+	uint64_t pairs = 0, n = len;
 
-	if (n < NOISE_MIN || n >= NOISE_MAX)
-		return false;
-	for (uint32_t i = 0; i < chunk->len; i++)
-		counts[chunk->data[i]]++;
+	for (uint32_t i = 0; i < len; i++)
+		counts[data[i]]++;
 	for (int i = 0; i < 256; i++)
 		pairs += (uint64_t)counts[i] * counts[i];
 	pairs -= n;
 	return pairs * 256 < n * n + n * n / 4;
+}
+
+/*
+ * How hard to try: content that looks random (keys, hashes, what is compressed
+ * already) is not compressed at all if it is small; if it is large it may
+ * repeat itself, which zstd's fastest level finds as well.  INT_MIN: do not.
+ */
+static int chunk_level(const struct chunk *chunk, int level)
+{
+	if (chunk->len < NOISE_MIN)
+		return level;
+	if (chunk->len < NOISE_SAMPLE)
+		return bytes_are_noise(chunk->data, chunk->len) ? INT_MIN
+		                                                : level;
+	return bytes_are_noise(chunk->data, NOISE_SAMPLE) &&
+	                       bytes_are_noise(chunk->data + chunk->len -
+	                                               NOISE_SAMPLE,
+	                                       NOISE_SAMPLE)
+	               ? MIN(level, LEVEL_FAST)
+	               : level;
 }
 
 /* Put the header right in front of the payload, behind the room for it. */
@@ -385,12 +402,13 @@ int encoder_run(struct encoder *encoder, const struct chunk *chunk,
 {
 	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
 	struct chunk_header h = {.tag = BLOCK_TAG_ZSTD, .len = chunk->len};
+	int level = chunk_level(chunk, encoder->level);
 	size_t n = SIZE_MAX;
 
-	if (!chunk_is_noise(chunk))
+	if (level != INT_MIN)
 		n = ZSTD_compressCCtx(encoder->zstd, payload,
 		                      encoder->capacity - CHUNK_HEADER_MAX,
-		                      chunk->data, chunk->len, encoder->level);
+		                      chunk->data, chunk->len, level);
 	/* A saving below one part in sixteen is not worth the reading. */
 	if (n > chunk->len - chunk->len / 16) { /* errors are large numbers */
 		h.tag = BLOCK_TAG_RAW;

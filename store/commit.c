@@ -130,8 +130,14 @@ static void commit_run(struct store *store)
 	room_measure(store);
 	pthread_cond_broadcast(&store->committed);
 	store_unlock(store);
-	if (r == 0)
+	if (r == 0) {
+		store->freed += set->bytes;
 		set_destroy(set);
+	}
+	if (store->freed > store->set_soft) {
+		memory_trim();
+		store->freed = 0;
+	}
 	waiters_call(waiters, r);
 	store_lock(store);
 }

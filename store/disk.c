@@ -10,6 +10,8 @@
 #include "codec.h"
 #include "util.h"
 
+enum { LENGTHEN_MOST = 1 << 30 }; /* more is no mere tail */
+
 int disk_error(int code)
 {
 	switch (code) {
@@ -72,6 +74,35 @@ static int disk_open_tables(struct disk *disk, bool create, bool readonly)
 	return disk_error(mdb_txn_commit(txn));
 }
 
+/*
+ * Pages that the file should have and has not would be a SIGBUS to touch.  Those
+ * at its end may never have been written, if nothing has used them yet; or they
+ * were cut off, which is found when they turn out to be all zeroes.
+ */
+static int disk_lengthen(struct disk *disk, bool readonly)
+{
+	MDB_envinfo info;
+	off_t need;
+	struct stat st;
+	int fd;
+
+	mdb_env_get_fd(disk->env, &fd);
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* The two pages that tell the rest. */
+	if (st.st_size < 2 * DISK_PAGE)
+		return -EUCLEAN;
+	mdb_env_info(disk->env, &info);
+	if (info.me_last_pgno >= disk->map_size / DISK_PAGE)
+		return -EUCLEAN;
+	need = (off_t)(info.me_last_pgno + 1) * DISK_PAGE;
+	if (st.st_size >= need)
+		return 0;
+	if (readonly || need - st.st_size > LENGTHEN_MOST)
+		return -EUCLEAN;
+	return ftruncate(fd, need) < 0 ? -errno : 0;
+}
+
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly)
 {
@@ -88,6 +119,8 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
 		r = disk_error(mdb_env_open(
 		        disk->env, path,
 		        MDB_NOTLS | (readonly ? MDB_RDONLY : 0), 0600));
+	if (r == 0)
+		r = disk_lengthen(disk, readonly);
 	if (r == 0)
 		r = disk_open_tables(disk, create, readonly);
 	if (r < 0)
@@ -171,6 +204,24 @@ static int disk_count_free(MDB_txn *txn, size_t before, uint64_t *ret_pages)
 		return disk_error(r);
 	*ret_pages = pages;
 	return 0;
+}
+
+int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes)
+{
+	MDB_txn *txn;
+	MDB_stat stat;
+	int r;
+
+	r = disk_read_begin(disk, &txn);
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_stat(txn, dbi, &stat));
+	disk_read_end(disk, txn);
+	if (r == 0)
+		*ret_bytes = (stat.ms_branch_pages + stat.ms_leaf_pages +
+		              stat.ms_overflow_pages) *
+		             DISK_PAGE;
+	return r;
 }
 
 /* A line of the table of readers: process, thread, and transaction if any. */

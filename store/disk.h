@@ -50,6 +50,8 @@ void disk_read_end(struct disk *disk, MDB_txn *txn);
 /* Bytes of the file in use at most, and of those how many are free again. */
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
 
+/* Bytes of the file that a database takes. */
+int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
 /*
  * Bytes of the free pages that the next transaction may use: neither freed by
  * the last one, nor still seen by some reader.

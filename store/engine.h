@@ -129,6 +129,7 @@ struct store {
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;
 	pthread_t committer;
+	size_t freed; /* the committer's own: bytes of sets since it trimmed */
 
 	void (*freeze_fn)(void *arg);
 	void *freeze_arg;

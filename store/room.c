@@ -150,8 +150,14 @@ void room_give_back(struct store *store)
 	int fd;
 
 	mdb_env_get_fd(store->disk.env, &fd);
+	if (fstat(fd, &st) < 0)
+		return;
+	/* See disk_lengthen(): whoever may only read cannot. */
+	if ((uint64_t)st.st_size < store->used &&
+	    ftruncate(fd, (off_t)store->used) == 0)
+		st.st_size = (off_t)store->used;
 	if (!store->granted_once || store->granted <= keep + STEP_MIN ||
-	    fstat(fd, &st) < 0 || (uint64_t)st.st_size > keep)
+	    (uint64_t)st.st_size > keep)
 		return;
 	/* What lies behind the end goes; the reserve is for the next time. */
 	if (ftruncate(fd, st.st_size) == 0)

@@ -16,7 +16,9 @@ enum {
 	LEVEL_DEFAULT = 3,
 	DELTA_DEPTH_DEFAULT = 8,
 	BUCKETS_FIRST = 1 << 12,
-	SIZE_LEAST = 1 << 20, /* of max_size */
+	NODE_SIZE_MIN =
+	        4 * (TREE_VALUE_MAX + 56), /* room for four of the longest */
+	SIZE_LEAST = 1 << 20,              /* of max_size */
 };
 static const uint64_t memory_default = UINT64_C(256) << 20;
 static const char magic[8] = "coppice";
@@ -47,8 +49,9 @@ static size_t geometry_encode(const struct geometry *g, uint8_t *out,
 
 static bool geometry_valid(const struct geometry *g)
 {
-	return g->node_size >= 512 && g->node_size <= DISK_VALUE_MAX &&
-	       g->chunk_bits >= 12 && g->chunk_bits <= 17;
+	return g->node_size >= NODE_SIZE_MIN &&
+	       g->node_size <= DISK_VALUE_MAX && g->chunk_bits >= 12 &&
+	       g->chunk_bits <= 17;
 }
 
 static int geometry_decode(const void *data, size_t len, bool readonly,
@@ -122,6 +125,52 @@ static uint64_t map_size(void)
 	return size ? MIN(size, DISK_MAP_SIZE) : DISK_MAP_SIZE;
 }
 
+/* The store's own record and, unless NULL, that of its counters. */
+static int records_create(MDB_txn *txn, struct disk *disk,
+                          const struct geometry *g, const uint64_t *counters)
+{
+	uint8_t key[] = {TABLE_META, 's', 't', 'o', 'r', 'e'}, value[128];
+	uint8_t counters_key[] = {TABLE_META, 'c', 'o', 'u', 'n',
+	                          't',        'e', 'r', 's'};
+	MDB_val k = {sizeof(key), key}, v = {0, value};
+	struct writer w = writer_init(value, sizeof(value));
+	int r;
+
+	v.mv_size = geometry_encode(g, value, sizeof(value));
+	r = disk_error(mdb_put(txn, disk->records, &k, &v, 0));
+	if (r < 0 || !counters)
+		return r;
+	for (int i = 0; i < 1 + COUNTER_COUNT; i++)
+		put_u64(&w, counters[i]);
+	k = (MDB_val){sizeof(counters_key), counters_key};
+	v.mv_size = writer_len(&w);
+	return disk_error(mdb_put(txn, disk->records, &k, &v, 0));
+}
+
+static int store_make(const char *path, const struct geometry *g,
+                      const uint64_t *counters)
+{
+	struct disk disk;
+	MDB_txn *txn;
+	int r = directory_prepare(path);
+
+	if (r < 0)
+		return r;
+	r = disk_open(&disk, path, map_size(), true, false);
+	if (r < 0)
+		return r;
+	r = disk_error(mdb_txn_begin(disk.env, NULL, 0, &txn));
+	if (r == 0) {
+		r = records_create(txn, &disk, g, counters);
+		if (r == 0)
+			r = disk_error(mdb_txn_commit(txn));
+		else
+			mdb_txn_abort(txn);
+	}
+	disk_close(&disk);
+	return r;
+}
+
 int store_create(const char *path, const struct store_params *params)
 {
 	struct store_params p = params ? *params : (struct store_params){0};
@@ -133,11 +182,6 @@ int store_create(const char *path, const struct store_params *params)
 	        .max_size = p.max_size,
 	        .created = (uint64_t)now_ns(),
 	};
-	uint8_t key[] = {TABLE_META, 's', 't', 'o', 'r', 'e'}, value[128];
-	MDB_val k = {sizeof(key), key}, v = {0, value};
-	struct disk disk;
-	MDB_txn *txn;
-	int r;
 
 	if (!geometry_valid(&g) || (g.max_size && g.max_size < SIZE_LEAST))
 		return -EINVAL;
@@ -146,23 +190,24 @@ int store_create(const char *path, const struct store_params *params)
 		return -EIO;
 	g.uuid[6] = (uint8_t)((g.uuid[6] & 0x0f) | 0x40); /* RFC 4122 */
 	g.uuid[8] = (uint8_t)((g.uuid[8] & 0x3f) | 0x80);
-	r = directory_prepare(path);
-	if (r < 0)
-		return r;
-	r = disk_open(&disk, path, map_size(), true, false);
-	if (r < 0)
-		return r;
-	r = disk_error(mdb_txn_begin(disk.env, NULL, 0, &txn));
-	if (r == 0) {
-		v.mv_size = geometry_encode(&g, value, sizeof(value));
-		r = disk_error(mdb_put(txn, disk.records, &k, &v, 0));
-		if (r == 0)
-			r = disk_error(mdb_txn_commit(txn));
-		else
-			mdb_txn_abort(txn);
-	}
-	disk_close(&disk);
-	return r;
+	return store_make(path, &g, NULL);
+}
+
+int store_create_like(const char *path, const struct store *store,
+                      uint64_t tick, const uint64_t counters[COUNTER_COUNT])
+{
+	struct geometry g = store->geometry;
+	uint64_t all[1 + COUNTER_COUNT] = {tick};
+
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		all[1 + i] = counters[i];
+	g.max_size = 0;
+	return store_make(path, &g, all);
+}
+
+uint64_t store_max_size(const struct store *store)
+{
+	return store->geometry.max_size;
 }
 
 /* ---- Opening ------------------------------------------------------------ */
@@ -433,6 +478,7 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 
 	if (disk_usage(&store->disk, &s.file_bytes, &unused) == 0)
 		s.free_bytes = unused;
+	disk_table_bytes(&store->disk, store->disk.lists, &s.list_bytes);
 	store_lock(store);
 	s.limit_bytes = store->limit;
 	s.avail_bytes = room_stat(store);

@@ -38,7 +38,7 @@ enum {
 
 /* What is fixed when a store is made. Zeroes mean the defaults. */
 struct store_params {
-	uint32_t node_size;  /* bytes of a tree node, 512 to 4080 */
+	uint32_t node_size;  /* bytes of a tree node, 2016 to 4080 */
 	uint32_t chunk_bits; /* log2 of a chunk's bytes, 12 to 17 */
 	uint64_t max_size;   /* bytes data.mdb may grow to; 0: no limit */
 };
@@ -58,6 +58,7 @@ struct store_stats {
 	uint64_t avail_bytes;	 /* what may still be written: limit and disk */
 	uint64_t pending_bytes;	 /* changed in memory and not yet committed */
 	uint64_t memory_bytes;	 /* held in caches, pending included */
+	uint64_t list_bytes;	 /* of the file, taken by kill lists */
 	uint64_t commits;	 /* since the store was opened */
 	uint64_t tick;
 };
@@ -296,6 +297,11 @@ uint8_t *chunk_data(struct chunk *chunk);
 uint32_t chunk_len(const struct chunk *chunk);
 /* Set the length; bytes gained are zero.  May move the data; -ENOMEM. */
 int chunk_resize(struct chunk *chunk, uint32_t len);
+/*
+ * The same within the capacity of a buffer that is not yet a block; bytes
+ * gained are whatever was there: for the caller to fill, all of them.
+ */
+void chunk_set_len(struct chunk *chunk, uint32_t len);
 
 /*
  * Make the buffer a block of the tree: takes a number and returns it.  The
@@ -523,5 +529,37 @@ int image_seek(struct image *image, uint64_t root, const struct key *key,
 void image_list_known(struct image *image, uint64_t list);
 /* When all trees were shown: what nobody has, and the counts of names. */
 int image_finish(struct image *image);
+
+/* ---- Repairing ---------------------------------------------------------- */
+
+/*
+ * The items in which two trees differ, as tree_diff() tells them, of what can
+ * be read: a node that is damaged or missing is passed over like an empty one;
+ * for one of the new tree, lost (which may be NULL) is told the lowest key that
+ * it can have had.  A root of 0 is an empty tree.  Only after image_scan().
+ */
+int image_compare(struct image *image, uint64_t old_root, uint64_t new_root,
+		  int (*fn)(void *arg, const struct item *old,
+			    const struct item *new),
+		  void (*lost)(void *arg, const struct key *low), void *arg);
+
+/* The number under which a chunk's content is stored; 0: cannot be told. */
+uint64_t image_content(struct image *image, uint64_t number);
+
+/*
+ * Make an empty store like this one (the same identity, seed and sizes, but no
+ * limit), whose counters go on from these.  Errors as store_create().
+ */
+int store_create_like(const char *path, const struct store *store,
+		      uint64_t tick, const uint64_t counters[COUNTER_COUNT]);
+uint64_t store_max_size(const struct store *store); /* 0: no limit */
+/* Delete the store at the path, of which nobody has anything open. */
+int store_remove(const char *path);
+/*
+ * The data of the closed store at the path, in the same file system, take the
+ * place of this one's in one step, durably.  The old file stays under the name
+ * that *ret_kept is set to (to be freed), and this store goes on seeing it.
+ */
+int store_replace(struct store *store, const char *path, char **ret_kept);
 
 #endif

@@ -5,6 +5,7 @@
 #ifndef COPPICE_UTIL_H
 #define COPPICE_UTIL_H
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,6 +55,17 @@ static inline int steal_fd(int *fd)
 
 	*fd = -1;
 	return taken;
+}
+
+/*
+ * Give the system back the pages that freed memory lies scattered over.  Takes
+ * milliseconds: for when a lot was freed.
+ */
+static inline void memory_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 /* Wall-clock time in nanoseconds since the epoch. */

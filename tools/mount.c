@@ -165,6 +165,7 @@ const struct command command_mount = {
                 "      ro             read-only\n"
                 "      remount        change ro, dev, suid, noexec of a mount\n"
                 "      dev, suid      heed device files, set-user-ID bits\n"
-                "      noexec         run no programs\n",
+                "      noexec         run no programs\n"
+                "      nonempty       hide what the mount point has in it\n",
         .run = run,
 };

@@ -59,6 +59,7 @@ static bool flag_parse(struct mount_text *text, const char *option)
 	        {"exec", &text->noexec, false},
 	        {"noexec", &text->noexec, true},
 	        {"remount", &text->remount, true},
+	        {"nonempty", &text->nonempty, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -174,6 +175,7 @@ void mount_text_apply(struct mount_text *text, struct mount_options *options)
 	options->snapdir_set = text->snapdir_set;
 	options->rmdir_always = text->rmdir_always;
 	options->readonly = text->readonly;
+	options->nonempty = text->nonempty;
 	options->allow_other = text->allow_other;
 	options->memory = text->memory;
 	options->extra = *extra ? extra + 1 : NULL;

@@ -11,6 +11,7 @@
 struct mount_text {
 	bool sloppy; /* unknown options are not an error */
 	bool readonly, allow_other, rmdir_always;
+	bool nonempty;
 	bool remount; /* only the flags of what is mounted change */
 	bool dev, suid, noexec;
 	bool snapdir_set;

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -69,6 +70,28 @@ def run(*command, cpus=None, cwd=None, env=None, good=(0,)):
         raise Failed(f"{words}: exit {process.returncode}: "
                      f"{err.decode(errors='replace')[-600:].strip()}")
     return out.decode(errors="replace")
+
+
+def talk(*command):
+    """Run a program that tells of its progress, on our standard error."""
+    process = start(*command, log=sys.stderr)
+    try:
+        code = process.wait()
+    finally:
+        end(process)
+    if code:
+        raise Failed(f"{command[0]}: exit {code}")
+
+
+def run_piped(*command, **options):
+    """Run a program whose output, much of it, nobody wants.  It goes through a
+    pipe: some programs do nothing at all when it is /dev/null."""
+    run("sh", "-c", '"$@" | cat >/dev/null', "sh", *command, **options)
+
+
+def read_tree(path):
+    """Every byte of it."""
+    run_piped("tar", "cf", "-", "-C", path, ".")
 
 
 def run_json(*command, **options):

@@ -3,10 +3,16 @@
 from dataclasses import dataclass
 
 
+# How much of a run's time each test may take before it stops going on: it ends
+# the round that it is in.  In this order: what matters most first.
+SHARES = {"small": 15, "slots": 12, "forks": 12, "latency": 10, "stream": 12,
+          "space": 12, "delete": 10, "work": 17, "million": 20}
+
+
 @dataclass(frozen=True)
 class Sizes:
     name: str = "full"
-    seconds: int = 3500        # no test begins after that
+    seconds: int = 3400        # no test begins after that
     rounds: int = 3
     small_files: int = 10000
     slot_files: int = 100000
@@ -31,6 +37,7 @@ class Sizes:
     many_files: int = 1000000
     sql_rows: int = 20000
     pgbench_seconds: int = 20
+    pgbench_scale: int = 5
     build: bool = True         # compile a project
 
 
@@ -43,6 +50,7 @@ QUICK = Sizes(
     snaps=200, forks=500, forks_peers=100, fork_files=1000, appends=100,
     load_seconds=1.5, stream_mib=128, random_writes=2000, releases=3,
     delete_files=10000, many_files=0, sql_rows=1000, pgbench_seconds=3,
+    pgbench_scale=1,
     build=False)
 
 SMOKE = Sizes(
@@ -52,4 +60,5 @@ SMOKE = Sizes(
     snaps=10, forks=10, forks_peers=5, fork_files=100, appends=5,
     load_seconds=0.3, stream_mib=4, random_writes=20, releases=2,
     delete_files=500, many_files=300, sql_rows=20, pgbench_seconds=1,
+    pgbench_scale=1,
     build=False)

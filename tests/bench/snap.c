@@ -2,10 +2,11 @@
 /*
  * How long a snapshot or fork takes.
  *
- *   snap mkdir|btrfs|btrfs-ro SOURCE DIR PREFIX FIRST COUNT [CHANGES]
+ *   snap mkdir|btrfs|btrfs-ro SOURCE DIR PREFIX FIRST COUNT [CHANGES [SECONDS]]
  *
  * Makes DIR/PREFIXn, by mkdir(2) or by btrfs's ioctl, after CHANGES files of
  * SOURCE have been changed each time (1 unless told), which is not measured.
+ * After SECONDS no more of them are made.
  * Prints a line of JSON, in microseconds.
  */
 #include <fcntl.h>
@@ -66,12 +67,14 @@ int main(int argc, char **argv)
 	enum kind kind = BY_MKDIR;
 	struct sample sample = {0};
 	int source, dir, first, count, changes;
+	int64_t end = INT64_MAX;
 	uint64_t random = 1;
 	char name[256];
 
 	if (argc < 7) {
 		fprintf(stderr, "usage: snap mkdir|btrfs|btrfs-ro SOURCE DIR "
-		                "PREFIX FIRST COUNT [CHANGES]\n");
+		                "PREFIX FIRST COUNT "
+		                "[CHANGES [SECONDS]]\n");
 		return 2;
 	}
 	if (!strcmp(argv[1], "btrfs"))
@@ -83,7 +86,9 @@ int main(int argc, char **argv)
 	first = atoi(argv[5]);
 	count = atoi(argv[6]);
 	changes = argc > 7 ? atoi(argv[7]) : 1;
-	for (int i = first; i < first + count; i++) {
+	if (argc > 8)
+		end = clock_ns() + (int64_t)(atof(argv[8]) * 1e9);
+	for (int i = first; i < first + count && clock_ns() < end; i++) {
 		int64_t start;
 
 		snprintf(name, sizeof(name), "%s%d", argv[4], i);

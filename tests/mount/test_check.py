@@ -140,6 +140,36 @@ def test_damaged_files(store):
                 assert len(lost) < 100
 
 
+def test_repair(store):
+    """What is damaged is cut out, all else is as it was."""
+    mnt = store.mount()
+    fill(mnt / "main")
+    (mnt / "main" / ".snap" / "monday").mkdir()
+    good = {p.name: p.read_text() for p in (mnt / "main" / "dir").iterdir()}
+    result = store.coppice("check", "--repair", store.path, code=1)
+    assert "is mounted" in result.stderr and result.stdout == ""
+    mnt.umount()
+    assert check(store, "--repair") == "no damage found\n"
+    damage(store, b'"lost"')
+    data = (store.path / "data.mdb").read_bytes()
+    rows = json.loads(check(store, "--repair", "--dry-run", "--json", code=3))
+    assert (store.path / "data.mdb").read_bytes() == data
+    assert json.loads(check(store, "--repair", "--json")) == rows
+    assert (store.path / "data.mdb.damaged").read_bytes() == data
+    assert not (store.path / "repair").exists()
+    assert check(store, "--data") == "no damage found\n"
+    store.coppice("check", "--dry-run", store.path, code=2)
+    told = {row["path"] for row in rows}
+    mnt = store.mount("again")
+    for top in [mnt / "main", mnt / "main" / ".snap" / "monday"]:
+        files = {p.name: p.read_text() for p in (top / "dir").iterdir()
+                 if f"/dir/{p.name}" not in told}
+        assert all(good[name] == text for name, text in files.items())
+        assert all(name in files or f"/dir/{name}" in told for name in good)
+    (mnt / "main" / "new").write_text("new")
+    assert check(store, "--data") == "no damage found\n"
+
+
 def test_complaints(store, tmp):
     (tmp / "file").write_text("")
     (tmp / "empty").mkdir()

@@ -33,11 +33,9 @@ void world_close(struct world *w)
 
 void world_init(struct world *w, uint64_t seed, bool sharing)
 {
-	struct store_params params = {.node_size = 1024};
-
 	*w = (struct world){.rng = seed, .sharing = sharing};
 	scratch_init(&w->scratch);
-	assert_int_equal(store_create(w->scratch.store, &params), 0);
+	assert_int_equal(store_create(w->scratch.store, NULL), 0);
 	assert_int_equal(store_open(w->scratch.store, NULL, &w->store), 0);
 	assert_int_equal(forest_create(w->store, 0, 0, 0755), 0);
 	assert_int_equal(store_close(w->store), 0);

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* States as rows of an answer: the verbs list and show. */
+#include <errno.h>
+
+#include "control_verb.h"
+#include "util.h"
+
+/* ---- Rows --------------------------------------------------------------- */
+
+static json_t *time_text(int64_t ns)
+{
+	char date[64], text[96];
+	time_t sec = (time_t)(ns / 1000000000);
+	long frac = (long)(ns % 1000000000);
+	struct tm tm;
+
+	if (frac < 0) {
+		frac += 1000000000;
+		sec--;
+	}
+	if (!gmtime_r(&sec, &tm) ||
+	    !strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm))
+		return json_null();
+	snprintf(text, sizeof(text), "%s.%09ldZ", date, frac);
+	return json_string(text);
+}
+
+struct row {
+	struct state_info info;
+	char name[NAME_LEN_MAX * 2 + 2];
+};
+
+static json_t *row_json(const struct row *row)
+{
+	const struct state_info *i = &row->info;
+
+	return json_pack(
+	        "{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
+	        "s:I, s:I}",
+	        "name", control_text(row->name), "fork",
+	        i->readonly ? control_text(i->fork_name) : json_null(),
+	        "snapshot", i->readonly, "number", (json_int_t)i->number,
+	        "created", time_text(i->created), "origin",
+	        *i->origin_name ? control_text(i->origin_name) : json_null(),
+	        "inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
+	        "exclusive", (json_int_t)i->exclusive, "snapshots",
+	        (json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
+	        i->is_default, "version", (json_int_t)i->version, "parent",
+	        (json_int_t)i->parent);
+}
+
+static int send_row(struct control *c, const struct row *row)
+{
+	json_t *json = row_json(row);
+
+	if (!json)
+		return fail(c, -ENOMEM, "out of memory");
+	c->ended = c->fn(c->arg, json);
+	json_decref(json);
+	return c->ended;
+}
+
+/* Lock held. */
+static int row_fill(struct control *c, struct state *state, struct row *row)
+{
+	state_full_name(c->forest, state, row->name);
+	return state_info(c->forest, state, &row->info);
+}
+
+enum { ROWS = 256 }; /* gathered in one hold of the lock */
+
+/* Where a list goes on: after this snapshot, if any, of this fork. */
+struct place {
+	bool forks;     /* list forks */
+	bool snapshots; /* list snapshots: of each fork, or of one */
+	char fork[NAME_LEN_MAX + 1];
+	char snapshot[NAME_LEN_MAX + 1];
+	bool in_fork; /* the fork's own row is behind us */
+};
+
+/* The next state of the list; -ENOENT at the end.  Lock held. */
+static int place_next(struct control *c, struct place *place,
+                      struct state **ret_state)
+{
+	struct state *fork, *snapshot;
+	int err;
+
+	if (place->snapshots && place->in_fork &&
+	    state_find(c->forest, 0, place->fork, &fork) == 0 &&
+	    state_next(c->forest, fork->number, place->snapshot, &snapshot) ==
+	            0) {
+		memcpy(place->snapshot, snapshot->name,
+		       sizeof(place->snapshot));
+		*ret_state = snapshot;
+		return 0;
+	}
+	if (!place->forks)
+		return -ENOENT;
+	err = state_next(c->forest, 0, place->fork, &fork);
+	if (err < 0)
+		return err;
+	memcpy(place->fork, fork->name, sizeof(place->fork));
+	place->snapshot[0] = 0;
+	place->in_fork = true;
+	*ret_state = fork;
+	return 0;
+}
+
+static int list_from(struct control *c, struct place *place)
+{
+	_cleanup_free_ struct row *rows = calloc(ROWS, sizeof(*rows));
+	size_t count = ROWS;
+
+	if (!rows)
+		return fail(c, -ENOMEM, "out of memory");
+	while (count == ROWS) {
+		struct state *state;
+		int err = 0;
+
+		store_lock(c->store);
+		for (count = 0; count < ROWS; count++) {
+			err = place_next(c, place, &state);
+			if (err == 0)
+				err = row_fill(c, state, &rows[count]);
+			if (err < 0)
+				break;
+		}
+		store_unlock(c->store);
+		for (size_t i = 0; i < count; i++) {
+			int result = send_row(c, &rows[i]);
+
+			if (result)
+				return result;
+		}
+		if (err < 0 && err != -ENOENT)
+			return fail(c, err, "cannot list the states: %s",
+			            control_reason(err));
+	}
+	return 0;
+}
+
+/* ---- Verbs -------------------------------------------------------------- */
+
+int control_list(struct control *c)
+{
+	struct place place = {.forks = true,
+	                      .snapshots = control_flag(c, "all")};
+	char name[STATE_NAME_MAX];
+	struct state *fork;
+	int err = control_argument(c, "fork", false, name);
+
+	if (err == -ENOENT)
+		return list_from(c, &place);
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &fork);
+	if (err == 0 && fork->fork)
+		err = -ENOTDIR;
+	if (err == 0)
+		memcpy(place.fork, fork->name, sizeof(place.fork));
+	store_unlock(c->store);
+	if (err == -ENOTDIR)
+		return fail(c, -EINVAL,
+		            "cannot list '%s': a snapshot has no snapshots",
+		            name);
+	if (err < 0)
+		return control_fail_state(c, "list", name, err);
+	place.forks = false;
+	place.snapshots = place.in_fork = true;
+	return list_from(c, &place);
+}
+
+int control_show(struct control *c)
+{
+	_cleanup_free_ struct row *row = calloc(1, sizeof(*row));
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = control_argument(c, "name", true, name);
+
+	if (err < 0)
+		return err;
+	if (!row)
+		return fail(c, -ENOMEM, "out of memory");
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &state);
+	if (err == 0)
+		err = row_fill(c, state, row);
+	store_unlock(c->store);
+	return err < 0 ? control_fail_state(c, "show", name, err)
+	               : send_row(c, row);
+}

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A great many small files, by the programs that people use on them."""
+import shutil
+
+import machine
+
+TITLE = "A great many small files"
+
+
+def _one(bench, peer, source):
+    def keep(test, *command):
+        bench.results.add(test, peer.name, machine.timed(*command), "s")
+
+    tree = peer.tree / "many"
+    keep("rsync in", "rsync", "-a", f"{source}/", f"{tree}/")
+    for pid in peer.pids():
+        bench.results.add("memory of the daemon after rsync", peer.name,
+                          machine.memory_bytes(pid) / 1e6, "MB")
+    peer.cold()
+    keep("find, cold", "find", tree, "-name", "nothing")
+    peer.cold()
+    keep("du, cold", "du", "-s", tree)
+    keep("du, again", "du", "-s", tree)
+    keep("rsync, nothing changed", "rsync", "-a", "--delete", f"{source}/",
+         f"{tree}/")
+    for pid in peer.pids():
+        bench.results.add("memory of the daemon after reading", peer.name,
+                          machine.memory_bytes(pid) / 1e6, "MB")
+    bench.results.add("space", peer.name, peer.used() / 1e6, "MB")
+    keep("rm -rf", "rm", "-rf", tree)
+
+
+def run(bench):
+    files = bench.sizes.many_files
+    if not files:
+        raise machine.Missing("only in the full run")
+    source = bench.scratch / "many"
+    shutil.rmtree(source, ignore_errors=True)
+    source.mkdir(parents=True)
+    machine.run(bench.program("small"), source, str(files), "1000", "create")
+    try:
+        for kind in ("coppice", "btrfs", "coppice-small"):
+            with bench.systems(kind) as peers:
+                for peer in peers:
+                    bench.attempt(f"many files on {peer.name}", _one, peer,
+                                  source)
+    finally:
+        shutil.rmtree(source, ignore_errors=True)

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The stored form of a chunk: whole, compressed, a delta of another. */
+#include <unistd.h>
+
+#include "engine.h"
+#include "fuzz.h"
+#include "scratch.h"
+
+static struct scratch scratch;
+static struct store *store;
+
+static void at_end(void)
+{
+	store_close(store);
+	scratch_release(&scratch);
+}
+
+static void begin(void)
+{
+	struct store_params params = {0};
+	struct store_options options = {.readonly = true};
+
+	fuzz_quiet();
+	scratch_init(&scratch);
+	fuzz_assert(!store_create(scratch.store, &params));
+	fuzz_assert(!store_open(scratch.store, &options, &store));
+	store_close(store);
+	options.readonly = false;
+	fuzz_assert(!store_open(scratch.store, &options, &store));
+	atexit(at_end);
+}
+
+static void put(MDB_txn *txn, uint64_t number, const uint8_t *data, size_t len)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+
+	for (size_t at = 0; at < len || !at; at += DISK_VALUE_MAX, id++) {
+		MDB_val key = {sizeof(id), &id};
+		MDB_val value = {MIN(len - at, (size_t)DISK_VALUE_MAX),
+		                 (void *)(data + at)};
+
+		fuzz_assert(!mdb_put(txn, store->disk.blocks, &key, &value, 0));
+	}
+}
+
+/* A chunk for deltas to hang on. */
+static void put_base(MDB_txn *txn)
+{
+	struct chunk *base = chunk_alloc(store, 4000);
+	struct encoder *encoder;
+	const uint8_t *bytes;
+	uint8_t hash[16];
+	size_t len;
+
+	fuzz_assert(base && !encoder_create(store, &encoder));
+	fuzz_assert(!chunk_resize(base, 4000));
+	for (int i = 0; i < 4000; i++)
+		chunk_data(base)[i] = (uint8_t)(i * i >> 5);
+	chunk_hash(base, hash);
+	fuzz_assert(!encoder_run(encoder, base, hash, &bytes, &len));
+	put(txn, 1, bytes, len);
+	encoder_destroy(encoder);
+	chunk_unref(base);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct stored_block block;
+	struct chunk *chunk = NULL;
+	MDB_txn *txn;
+
+	if (!store)
+		begin();
+	if (len > 140000)
+		return 0;
+	fuzz_assert(!mdb_txn_begin(store->disk.env, NULL, 0, &txn));
+	put_base(txn);
+	put(txn, 2, data, len);
+	if (!chunk_decode(store, txn, 2, &chunk)) {
+		fuzz_assert(chunk->len <= 1 << 17);
+		chunk_unref(chunk);
+	}
+	if (!stored_block_get(store, txn, 2, &block))
+		fuzz_assert(!block.is_alias);
+	mdb_txn_abort(txn);
+	return 0;
+}

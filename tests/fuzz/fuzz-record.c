@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The records of versions and states; the first byte says which. */
+#include "fuzz.h"
+#include "forest.h"
+
+static void fuzz_version(const uint8_t *data, size_t len)
+{
+	struct version v = {0}, again = {0};
+	uint8_t out[VERSION_LEN_MAX];
+
+	if (version_decode(data, len, &v))
+		return;
+	fuzz_assert(!version_decode(out, version_encode(&v, out), &again));
+	fuzz_assert(v.tree.root == again.tree.root && v.refs == again.refs &&
+	            v.kids == again.kids && v.parent == again.parent);
+}
+
+static void fuzz_state(const uint8_t *data, size_t len)
+{
+	static struct state s, again;
+	static struct version version;
+	uint8_t out[STATE_LEN_MAX];
+	uint64_t id, again_id;
+
+	s = again = (struct state){0};
+	if (state_decode(data, len, &s, &id))
+		return;
+	fuzz_assert(strlen(s.name) <= NAME_LEN_MAX);
+	fuzz_assert(strlen(s.origin_name) < sizeof(s.origin_name));
+	version.id = id;
+	s.version = id ? &version : NULL;
+	fuzz_assert(
+	        !state_decode(out, state_encode(&s, out), &again, &again_id));
+	fuzz_assert(id == again_id && !strcmp(s.name, again.name));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	if (!len || len > TABLE_VALUE_MAX)
+		return 0;
+	if (*data)
+		fuzz_state(data + 1, len - 1);
+	else
+		fuzz_version(data + 1, len - 1);
+	return 0;
+}

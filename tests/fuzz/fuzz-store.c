@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A whole store with bytes changed.  The input is changes, seven bytes each:
+ * four that choose a page, two that choose a place in it, one that is xored.
+ * It is checked, and everything in it that can be is read.
+ *
+ * The store is sound.mdb; COPPICE_FUZZ_MAKE=FILE makes another.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "codec.h"
+#include "fs_world.h"
+#include "fuzz.h"
+
+enum { PAGE = 4096, CHANGE_LEN = 7, CHANGES_MOST = 64 };
+
+static struct world world;
+static uint8_t *sound, *bytes;
+static size_t sound_len;
+static char path[120];
+
+static void at_end(void)
+{
+	scratch_release(&world.scratch);
+	free(sound);
+	free(bytes);
+}
+
+/* A little of everything. */
+static void fill(void)
+{
+	struct state *main, *made;
+	static uint8_t data[40000];
+	node_t dir, file = 0;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * i >> 7);
+	dir = make(&world, world.main, "dir", S_IFDIR | 0755);
+	for (int i = 0; i < 40; i++) {
+		char name[12];
+
+		snprintf(name, sizeof(name), "%d", i);
+		file = make(&world, dir, name, S_IFREG | 0644);
+		put(&world, file, 0, data + i, (size_t)(i * i * 5));
+	}
+	store_lock(world.store);
+	fuzz_assert(!state_find(world.forest, 0, "main", &main));
+	fuzz_assert(!state_snapshot(world.forest, main, "monday", &made));
+	fuzz_assert(!state_fork(world.forest, main, "main@a", &made));
+	store_unlock(world.store);
+	put(&world, file, 1000, data, 100);
+	fuzz_assert(!fs_unlink(world.fs, dir, "7"));
+	fuzz_assert(!store_sync(world.store));
+}
+
+/* Its bytes are at random in part, so it is made once for all. */
+static void sound_make(const char *to)
+{
+	char command[400];
+
+	world_init(&world, 0);
+	fill();
+	world_close(&world);
+	snprintf(command, sizeof(command), "cp '%s/data.mdb' '%s'",
+	         world.scratch.store, to);
+	fuzz_assert(!system(command));
+	scratch_release(&world.scratch);
+}
+
+static void begin(void)
+{
+	const char *to = getenv("COPPICE_FUZZ_MAKE");
+	struct stat st;
+	int fd;
+
+	fuzz_quiet();
+	if (to)
+		sound_make(to);
+	fd = open(FUZZ_STORE, O_RDONLY);
+	fuzz_assert(fd >= 0 && !fstat(fd, &st));
+	sound_len = (size_t)st.st_size;
+	sound = malloc(sound_len);
+	bytes = malloc(sound_len);
+	fuzz_assert(sound && bytes &&
+	            read(fd, sound, sound_len) == (ssize_t)sound_len);
+	close(fd);
+	scratch_init(&world.scratch);
+	fuzz_assert(!mkdir(world.scratch.store, 0700));
+	snprintf(path, sizeof(path), "%s/data.mdb", world.scratch.store);
+	atexit(at_end);
+}
+
+static int ignore(void *arg, const struct finding *finding)
+{
+	(*(unsigned *)arg)++;
+	return 0;
+}
+
+struct walk {
+	struct fs *fs;
+	unsigned left;
+	unsigned depth;
+};
+
+struct names {
+	node_t nodes[64];
+	unsigned len;
+};
+
+static int add(void *arg, const char *name, const struct fs_entry *entry,
+               off_t cookie)
+{
+	struct names *names = arg;
+
+	if (strcmp(name, ".") && strcmp(name, ".."))
+		names->nodes[names->len++] = entry->node;
+	return names->len == 64;
+}
+
+static void walk(struct walk *w, node_t node)
+{
+	struct names names = {.len = 0};
+	struct fs_data data;
+	struct stat st;
+	char list[256];
+
+	if (!w->left || fs_getattr(w->fs, node, &st))
+		return;
+	w->left--;
+	fs_listxattr(w->fs, node, list, sizeof(list));
+	if (S_ISREG(st.st_mode)) {
+		if (!fs_read(w->fs, node, 0, 300000, &data))
+			fs_data_release(&data);
+	} else if (S_ISDIR(st.st_mode) && w->depth < 5) {
+		fs_readdir(w->fs, node, 0, true, SNAPDIR_VISIBLE, add, &names);
+		w->depth++;
+		for (unsigned i = 0; i < names.len; i++)
+			walk(w, names.nodes[i]);
+		w->depth--;
+	}
+}
+
+static void judge(void)
+{
+	struct store_options options = {.readonly = true};
+	struct fs_options fs_options = {0};
+	unsigned found = 0;
+	struct check_options check_options = {
+	        .data = true, .found = ignore, .arg = &found};
+	struct store *store;
+	struct forest *forest;
+	struct walk w = {.left = 500};
+
+	if (store_open(world.scratch.store, &options, &store))
+		return;
+	/* Pages that LMDB would follow to anywhere end it here. */
+	if (!forest_check(store, &check_options) &&
+	    !forest_open(store, &forest)) {
+		if (!fs_create(forest, &fs_options, &w.fs)) {
+			walk(&w, NODE_ROOT);
+			fs_destroy(w.fs);
+		}
+		forest_close(forest);
+	}
+	store_close(store);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	int fd;
+
+	if (!sound)
+		begin();
+	memcpy(bytes, sound, sound_len);
+	for (size_t i = 0;
+	     i + CHANGE_LEN <= len && i < CHANGES_MOST * CHANGE_LEN;
+	     i += CHANGE_LEN) {
+		size_t page = be32_get(data + i) % (sound_len / PAGE);
+
+		bytes[page * PAGE + be16_get(data + i + 4) % PAGE] ^=
+		        data[i + 6];
+	}
+	fd = open(path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
+	fuzz_assert(fd >= 0 &&
+	            write(fd, bytes, sound_len) == (ssize_t)sound_len);
+	close(fd);
+	judge();
+	return 0;
+}

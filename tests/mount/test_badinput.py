@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What is no store, mount points that cannot be, and clients of the socket that
+mean harm: a clear sentence and the right exit code, and the mount lives on."""
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import COPPICE, SLOWER, mounted
+from linux import as_user, opened
+
+
+def complains(store, code, *args):
+    """One sentence on standard error, nothing on standard output."""
+    result = store.coppice(*args, code=code)
+    assert result.stdout == ""
+    assert re.fullmatch(r"coppice: [^\n]+\n", result.stderr), result.stderr
+    return result.stderr
+
+
+# ---- Stores -----------------------------------------------------------------
+
+def store_bytes(path, change):
+    data = path / "data.mdb"
+    data.write_bytes(change(bytearray(data.read_bytes())))
+
+
+def newer(data):
+    """The format's version, behind the magic word in the store's record."""
+    at = 0
+    while (at := data.find(b"coppice\0", at)) >= 0:
+        data[at + 8:at + 12] = (2).to_bytes(4, "big")
+        at += 1
+    return data
+
+
+def unknown_feature(data):
+    at = 0
+    while (at := data.find(b"coppice\0", at)) >= 0:
+        data[at + 12 + 16:at + 12 + 24] = (1 << 40).to_bytes(8, "big")
+        at += 1
+    return data
+
+
+@pytest.mark.parametrize("change, code, words", [
+    (newer, 1, "newer"),
+    (unknown_feature, 1, "newer"),
+    (lambda data: b"", 3, "no store|not a store"),
+    (lambda data: b"junk" * 1000, 3, "no store|not a store"),
+    (lambda data: random.Random(1).randbytes(100000), 3, "no store|not a store"),
+    (lambda data: data[:4096], 3, "no store|not a store"),
+    (lambda data: data[:5000], 3, "no store|not a store"),
+    (lambda data: data[:8192], 3, "no store|not a store"),
+    (lambda data: data[:8192] + bytes(len(data) - 8192), 3,
+     "no store|not a store"),
+    (lambda data: data.replace(b"coppice\0", b"somebody"), 3,
+     "no store|not a store"),
+])
+def test_not_our_store(store, tmp, change, code, words):
+    store_bytes(store.path, change)
+    store.damaged = True
+    (tmp / "dir").mkdir()
+    for args in (["list", "-s", store.path], ["fork", "-s", store.path, "x"],
+                 ["mount", store.path, tmp / "dir"],
+                 ["mount", "-f", store.path, tmp / "dir"]):
+        sentence = complains(store, code, *args)
+        assert re.search(words, sentence), sentence
+        assert str(store.path) in sentence
+    assert not mounted(tmp / "dir")
+
+
+def test_cut_off(store, mnt):
+    """A file that lost its end is damage, not a crash."""
+    for i in range(50):
+        (mnt / "main" / f"{i}").write_bytes(os.urandom(50000))
+    mnt.umount()
+    sound = (store.path / "data.mdb").read_bytes()
+    rng = random.Random(2)
+    store.damaged = True
+    for _ in range(30):
+        store_bytes(store.path, lambda _: sound[:rng.randrange(len(sound))])
+        for args in ["list", "-s", store.path], ["check", store.path]:
+            result = subprocess.run(
+                [str(COPPICE), *map(str, args)], check=False,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            assert result.returncode in (0, 3), result
+    (store.path / "data.mdb").write_bytes(sound)
+    store.damaged = False
+
+
+def test_data_that_is_no_file(store, tmp):
+    os.unlink(store.path / "data.mdb")
+    os.mkdir(store.path / "data.mdb")
+    store.damaged = True
+    complains(store, 3, "list", "-s", store.path)
+    shutil.rmtree(store.path / "data.mdb")
+    complains(store, 1, "list", "-s", store.path)
+
+
+def test_locked_by_another(store, tmp):
+    (tmp / "dir").mkdir()
+    with opened(store.path / "lock", os.O_RDWR | os.O_CREAT) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        for args in (["list", "-s", store.path],
+                     ["mount", store.path, tmp / "dir"]):
+            assert "process" in complains(store, 1, *args)
+
+
+def test_read_only_disk(make_store, tmp):
+    (tmp / "disk").mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp / "disk"],
+                      check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs")
+    store = make_store("disk/store")
+    store.verb("fork", "main@a")
+    subprocess.run(["mount", "-o", "remount,ro", tmp / "disk"], check=True)
+    assert store.names() == ["main", "main@a"]
+    store.coppice("check", store.path)
+    for args in (["fork", "-s", store.path, "main@b"],
+                 ["rm", "-s", store.path, "main@a"],
+                 ["resize", "-s", store.path, "1G"],
+                 ["mount", store.path, tmp],
+                 ["init", tmp / "disk" / "another"]):
+        complains(store, 1, *args)
+    subprocess.run(["mount", "-o", "remount,rw", tmp / "disk"], check=True)
+
+
+# ---- Mount points -----------------------------------------------------------
+
+def test_mount_point_not_empty(store, tmp):
+    (tmp / "dir").mkdir()
+    (tmp / "dir" / "file").write_text("x")
+    assert "not empty" in complains(store, 1, "mount", store.path,
+                                    tmp / "dir")
+    store.mount("dir", options="nonempty")
+    assert os.listdir(tmp / "dir") == ["main"]
+
+
+# ---- The socket -------------------------------------------------------------
+
+def connect(store):
+    client = socket.socket(socket.AF_UNIX)
+    # The path may be longer than an address can be.
+    with opened(store.path, os.O_PATH) as fd:
+        client.connect(f"/proc/self/fd/{fd}/control")
+    client.settimeout(30 * SLOWER)
+    return client
+
+
+def talk(client, data):
+    """Send it, close for writing, and read what comes."""
+    got = b""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        while part := client.recv(65536):
+            got += part
+    client.close()
+    return got
+
+
+def alive(mnt, seconds=8):
+    """It serves files at once, and the command before long."""
+    began = time.monotonic()
+    (mnt / "main" / "alive").write_text("yes")
+    assert (mnt / "main" / "alive").read_text() == "yes"
+    assert time.monotonic() - began < 3 * SLOWER
+    assert "main" in mnt.store.names()
+    assert time.monotonic() - began < seconds * SLOWER
+
+
+GARBAGE = [
+    b"", b"\n", b"\n" * 1000, b"{", b"{}", b"{}\n", b"[]\n", b"null\n", b"1\n",
+    b'"x"\n', b"\xff\xfe\x00\n", b"\0" * 70000, b"x" * 70000, b"[" * 60000 +
+    b"\n", b'{"verb":' * 5000 + b"\n", b'{"verb":null}\n', b'{"verb":"no"}\n',
+    b'{"verb":"mount"}\n', b'{"verb":"umount-wait"}\n', b'{"verb":"rm"}\n',
+    b'{"verb":"rm","name":"' + b"a" * 60000 + b'"}\n',
+    b'{"verb":"fork","name":"a/b"}\n', b'{"verb":"fork","name":".."}\n',
+    b'{"verb":"resize","size":-5}\n', b'{"verb":"resize","size":1e400}\n',
+    b'{"verb":"list","verb":"rm"}\n', b'{"verb":"check","data":[]}\n',
+    b'{"verb":"default","name":{}}\n', b'{"verb":"show","name":[0,1,300]}\n',
+    b'{"verb":"list"}\n{"verb":"stat"}\n{"verb":"nonsense"}\n',
+]
+
+
+def test_garbage(store, mnt):
+    for data in GARBAGE:
+        for line in talk(connect(store), data).splitlines():
+            answer = json.loads(line)
+            assert isinstance(answer, dict)
+    alive(mnt)
+    assert store.names() == ["main"]
+
+
+def test_random_bytes_and_cuts(store, mnt):
+    rng = random.Random(3)
+    whole = b'{"verb":"fork","name":"main@x","source":"main"}\n'
+    for i in range(150):
+        client = connect(store)
+        if i % 2:
+            data = whole[:rng.randrange(len(whole))]
+        else:
+            data = rng.randbytes(rng.randrange(2000))
+        client.sendall(data)
+        client.close()
+    alive(mnt)
+    assert store.names() == ["main"]
+
+
+def test_many_connections(store, mnt):
+    """More than there are places, and none says anything."""
+    clients = [connect(store) for _ in range(64)]
+    extra = []
+    for _ in range(60):
+        client = socket.socket(socket.AF_UNIX)
+        client.setblocking(False)
+        with opened(store.path, os.O_PATH) as fd, \
+                contextlib.suppress(BlockingIOError):
+            client.connect(f"/proc/self/fd/{fd}/control")
+        extra.append(client)
+    alive(mnt, 30)
+    for client in clients + extra:
+        client.close()
+    alive(mnt)
+
+
+def test_never_reads(store, mnt):
+    """Asks for a lot and does not take it: others are served, and umount."""
+    for i in range(300):
+        os.mkdir(mnt / ("main@" + "x" * 200 + f"{i}"))
+    clients = [connect(store) for _ in range(4)]
+    for client in clients:
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(2000):
+                client.send(b'{"verb":"list","all":true}\n')
+    alive(mnt)
+    began = time.monotonic()
+    mnt.umount()
+    assert time.monotonic() - began < 15 * SLOWER
+    for client in clients:
+        client.close()
+
+
+def test_flood(store, mnt):
+    """As many requests as can be, by several, all of them answered."""
+    end = time.monotonic() + 2
+
+    def flood():
+        client = connect(store)
+        file = client.makefile("rb")
+        while time.monotonic() < end:
+            client.sendall(b'{"verb":"stat"}\n' * 20)
+            for _ in range(20):
+                assert json.loads(file.readline())["ok"]
+        client.close()
+
+    threads = [threading.Thread(target=flood) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    while time.monotonic() < end:
+        alive(mnt)
+    for thread in threads:
+        thread.join()
+
+
+def test_descriptors_nobody_asked_for(store, mnt):
+    """They are closed, and a mount of something else is refused."""
+    pid = mnt.process.pid
+    alive(mnt)
+    before = len(os.listdir(f"/proc/{pid}/fd"))
+    with opened("/dev/null") as null:
+        for _ in range(50):
+            client = connect(store)
+            socket.send_fds(client, [b'{"verb":"mount","mountpoint":"/"}\n'],
+                            [null] * 3)
+            answer = json.loads(client.makefile("rb").readline())
+            assert "error" in answer
+            client.close()
+    alive(mnt)
+    deadline = time.monotonic() + 10 * SLOWER
+    while len(os.listdir(f"/proc/{pid}/fd")) > before + 2:
+        assert time.monotonic() < deadline, "descriptors are left open"
+        time.sleep(0.02)
+
+
+def test_others_may_not_ask(store, mnt, tmp):
+    """Not even if the socket's mode lets them connect."""
+    os.chmod(store.path, 0o755)
+    os.chmod(store.path / "control", 0o666)
+
+    def ask():
+        client = connect(store)
+        with contextlib.suppress(BrokenPipeError):
+            client.sendall(b'{"verb":"fork","name":"main@theirs"}\n')
+        answer = client.makefile("rb").readline()
+        if b"only the store's owner" not in answer:
+            raise OSError(errno.EEXIST, "was answered")
+    assert as_user(ask) == 0
+    os.chmod(store.path / "control", 0o600)
+    assert as_user(lambda: connect(store)) == errno.EACCES
+    assert store.names() == ["main"]

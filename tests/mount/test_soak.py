@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A few seconds of the soak, which runs as long as it is told to by
+tests/soak/run."""
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import COPPICE, SLOWER
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "soak"))
+from soak import Soak  # noqa: E402
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_soak():
+    seed = int(time.time())
+    soak = Soak(COPPICE, 10 * min(SLOWER, 3), seed, slower=SLOWER)
+    try:
+        soak.run()
+    except Exception as problem:
+        raise AssertionError(f"seed {seed}: {soak.summary()}") from problem
+    finally:
+        soak.fail("it is over")
+        soak.clean()
+    print(soak.summary())
