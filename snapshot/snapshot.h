@@ -243,4 +243,36 @@ struct check_options {
  */
 int forest_check(struct store *store, const struct check_options *options);
 
+/* ---- Repairing ---------------------------------------------------------- */
+
+/* A nonzero result of a callback ends the repair, which then returns it. */
+struct repair_options {
+	bool dry_run; /* only tell what would be done */
+	/* What is wrong, as forest_check() tells it. */
+	int (*found)(void *arg, const struct finding *finding);
+	/* What is (would be) lost or changed: see coppice-check(1). */
+	int (*done)(void *arg, const struct finding *finding);
+	int (*progress)(void *arg, const char *what, uint64_t done,
+	                uint64_t all); /* may be NULL */
+	void *arg;
+};
+
+struct repair_result {
+	uint64_t found; /* 0: there was nothing to do */
+	uint64_t done;
+	char *kept; /* where the damaged data are now, or NULL; to be freed */
+};
+
+/*
+ * Make a new store of what can be read of this one, which was opened read-only
+ * and in which nobody has a forest open; check it; and put it in this one's
+ * place, durably, in one step.  Until then nothing is changed but for a
+ * directory of its own in the store's, so there must be room for a second copy.
+ * -EUCLEAN: it is damaged too much for that; -ENODATA: no fork of it can be
+ * read; -ENOSPC.  Whenever it fails all is as it was.
+ * The store must be closed afterwards: it still sees the old data.
+ */
+int forest_repair(struct store *store, const struct repair_options *options,
+                  struct repair_result *ret_result);
+
 #endif

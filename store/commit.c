@@ -66,7 +66,8 @@ static void set_thaw(struct store *store, struct set *set)
 		                ? &set->nodes[i]->block
 		                : &set->chunks[i - set->nodes_len]->block;
 
-		/* When it is changed or dropped again, there is this to free. */
+		/* When it is changed or dropped again, there is this to free.
+		 */
 		if (block->kind == BLOCK_NODE)
 			((struct node *)block)->stored = true;
 		block_clean(store, block);
@@ -266,8 +267,8 @@ static int seq_wait(struct store *store, uint64_t seq)
 
 int commit_wait_all(struct store *store)
 {
-	return seq_wait(store, store->gathering->seq -
-	                               set_is_empty(store->gathering));
+	return seq_wait(store,
+	                store->gathering->seq - set_is_empty(store->gathering));
 }
 
 int store_wait(struct store *store, uint64_t seq)

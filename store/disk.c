@@ -40,7 +40,7 @@ int disk_error(int code)
 	}
 }
 
-static int disk_open_tables(struct disk *disk, bool create, bool readonly)
+int disk_open_tables(struct disk *disk, bool create, bool readonly)
 {
 	const struct {
 		const char *name;
@@ -75,7 +75,7 @@ static int disk_open_tables(struct disk *disk, bool create, bool readonly)
 }
 
 /*
- * Pages that the file should have and has not would be a SIGBUS to touch.  Those
+ * Pages that the file should have and has not would be a SIGBUS to touch. Those
  * at its end may never have been written, if nothing has used them yet; or they
  * were cut off, which is found when they turn out to be all zeroes.
  */
@@ -121,7 +121,7 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
 		        MDB_NOTLS | (readonly ? MDB_RDONLY : 0), 0600));
 	if (r == 0)
 		r = disk_lengthen(disk, readonly);
-	if (r == 0)
+	if (r == 0 && create)
 		r = disk_open_tables(disk, create, readonly);
 	if (r < 0)
 		disk_close(disk);

@@ -38,7 +38,12 @@ struct disk {
 /* A negative errno for LMDB's code. */
 int disk_error(int code);
 
-/* Open (create: make) the environment in the directory. */
+/*
+ * Open (create: make) the environment in the directory, and then, unless it is
+ * made, its tables: between the two nothing but the pages that tell the rest
+ * has been read.
+ */
+int disk_open_tables(struct disk *disk, bool create, bool readonly);
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
 void disk_close(struct disk *disk);

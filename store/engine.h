@@ -262,6 +262,12 @@ uint64_t room_stat(struct store *store);
 /* At the end: disk space that was taken ahead. */
 void room_give_back(struct store *store);
 
+/*
+ * image_page.c: the pages that LMDB reads to find a record: -EUCLEAN if they
+ * are damaged, for LMDB would go wherever they send it.
+ */
+int image_check_records(struct store *store);
+
 /* write.c: all of a frozen set, in one transaction; the lock is not held */
 int commit_write(struct store *store, struct set *set);
 

@@ -55,6 +55,7 @@ struct database {
 
 struct pages {
 	struct image *image;
+	const char *only; /* the one database to look at; NULL: all, and more */
 	const uint8_t *map;
 	size_t len;     /* bytes of the file */
 	uint64_t count; /* pages in use at most */
@@ -342,7 +343,8 @@ static void main_leaf(struct pages *p, uint64_t page, const struct part *key,
 	memcpy(name, key->at, key->len);
 	name[key->len] = 0;
 	database_read(&db, name, data->at);
-	database_walk(p, &db, data_leaf);
+	if (!p->only || !strcmp(name, p->only))
+		database_walk(p, &db, data_leaf);
 }
 
 static void free_leaf(struct pages *p, uint64_t page, const struct part *key,
@@ -442,6 +444,8 @@ static void pages_walk(struct pages *p, const uint8_t *meta)
 	database_read(&p->main, "names", meta + META_DBS + DB_LEN);
 	p->free.flags = MDB_INTEGERKEY;
 	database_walk(p, &p->main, main_leaf);
+	if (p->only)
+		return;
 	database_walk(p, &p->free, free_leaf);
 	for (uint64_t i = 2; i < p->count; i++)
 		lost += !(p->seen[i / 8] >> i % 8 & 1);
@@ -452,10 +456,10 @@ static void pages_walk(struct pages *p, const uint8_t *meta)
 		             (ull)lost);
 }
 
-int image_scan_pages(struct image *image)
+static int scan_pages(struct image *image, const char *only)
 {
-	struct pages p = {.image = image, .main.name = "names"};
-	uint8_t meta[META_LEN];
+	struct pages p = {.image = image, .only = only, .main.name = "names"};
+	uint8_t meta[META_LEN] = {0};
 	int r;
 
 	p.db = &p.main;
@@ -479,4 +483,35 @@ int image_scan_pages(struct image *image)
 	if (r || image->stopped)
 		return r ? r : image->stopped;
 	return p.unsafe ? -EUCLEAN : 0;
+}
+
+int image_scan_pages(struct image *image)
+{
+	return scan_pages(image, NULL);
+}
+
+static int found_at_opening(void *arg, const struct damage *damage)
+{
+	uint64_t *count = arg;
+
+	if (!(*count)++)
+		log_error("data.mdb: %s", damage->text);
+	return 0;
+}
+
+int image_check_records(struct store *store)
+{
+	uint64_t count = 0;
+	struct image image = {
+	        .store = store,
+	        .options = {.found = found_at_opening, .arg = &count},
+	};
+	int r = disk_read_begin(&store->disk, &image.txn);
+
+	if (r < 0)
+		return r;
+	r = scan_pages(&image, "records");
+	if (image.txn)
+		disk_read_end(&store->disk, image.txn);
+	return r ? r : count ? -EUCLEAN : 0;
 }

@@ -338,6 +338,10 @@ static int store_open_disk(struct store *store)
 
 	r = disk_open(&store->disk, store->path, map_size(), false, readonly);
 	if (r == 0)
+		r = image_check_records(store);
+	if (r == 0)
+		r = disk_open_tables(&store->disk, false, readonly);
+	if (r == 0)
 		r = records_load(store);
 	if (r == 0)
 		room_set_limit(store, store->geometry.max_size);

@@ -100,6 +100,112 @@ static int on_row(void *arg, json_t *row)
 	return 0;
 }
 
+/* ---- Repair -------------------------------------------------------------- */
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? control_text(text) : json_null();
+}
+
+static int on_finding(void *arg, const struct finding *f)
+{
+	json_auto_t *row = json_pack(
+	        "{s:s, s:o?, s:o?, s:I, s:I, s:I, s:o}", "kind", f->kind,
+	        "state", text_or_null(f->state), "path", text_or_null(f->path),
+	        "inode", (json_int_t)f->ino, "version", (json_int_t)f->version,
+	        "block", (json_int_t)f->block, "text", control_text(f->text));
+
+	return row ? on_row(arg, row) : -ENOMEM;
+}
+
+static int on_repair_progress(void *arg, const char *what, uint64_t done,
+                              uint64_t all)
+{
+	json_auto_t *row =
+	        json_pack("{s:s, s:I, s:I}", "progress", what, "done",
+	                  (json_int_t)done, "all", (json_int_t)all);
+
+	if (row)
+		progress_show(arg, row);
+	return 0;
+}
+
+static int repair_complain(const char *path, int err)
+{
+	const char *reason = strerror(-err);
+	int code = EXIT_FAILED;
+
+	switch (err) {
+	case -ENOENT:
+		reason = "there is no store";
+		break;
+	case -EBUSY:
+		reason = "it is mounted, or another process has it open";
+		break;
+	case -EPROTONOSUPPORT:
+		reason = "its format is newer than this program";
+		break;
+	case -ENOSPC:
+		reason = "there is no room for a second copy of it; nothing "
+		         "was changed";
+		break;
+	case -EUCLEAN:
+		reason = "it is damaged too much for that; nothing was changed";
+		code = EXIT_DAMAGE;
+		break;
+	case -ENODATA:
+		reason = "no fork of it can be read; nothing was changed";
+		code = EXIT_DAMAGE;
+		break;
+	}
+	complain("cannot repair store '%s': %s", path, reason);
+	return code;
+}
+
+/* What was (would be) done, for people. */
+static void repair_tell(const struct output *out, bool dry_run,
+                        const struct repair_result *result)
+{
+	if (out->printer.json)
+		return;
+	if (!result->found)
+		puts("no damage found");
+	else if (dry_run)
+		puts("the store can be repaired; nothing was changed");
+	else
+		printf("repaired; the damaged data are in '%s'\n",
+		       result->kept);
+}
+
+/* Not by the daemon: nobody may have the store open. */
+static int repair_store(const char *path, bool dry_run, struct output *out)
+{
+	struct store_options store_options = {.readonly = true};
+	struct repair_options options = {
+	        .dry_run = dry_run,
+	        .found = on_finding,
+	        .done = on_finding,
+	        .progress = on_repair_progress,
+	        .arg = out,
+	};
+	struct repair_result result = {0};
+	struct store *store;
+	int r = store_open(path, &store_options, &store);
+
+	if (r)
+		return repair_complain(path, r);
+	printer_begin(&out->printer);
+	r = forest_repair(store, &options, &result);
+	progress_clear(out);
+	printer_end(&out->printer);
+	store_close(store);
+	if (r)
+		return repair_complain(path, r);
+	repair_tell(out, dry_run, &result);
+	free(result.kept);
+	return dry_run && result.found ? EXIT_DAMAGE : EXIT_DONE;
+}
+
 /* ---- The check ---------------------------------------------------------- */
 
 /* The store is open nowhere: here, and without changing anything. */
@@ -198,11 +304,18 @@ static int check_store(const char *path, bool data, struct output *out)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_DATA = 256, OPTION_JSON };
+	enum {
+		OPTION_DATA = 256,
+		OPTION_JSON,
+		OPTION_REPAIR,
+		OPTION_DRY_RUN,
+	};
 	static const struct option options[] = {
 	        STORE_OPTION,
 	        {"data", no_argument, NULL, OPTION_DATA},
 	        {"json", no_argument, NULL, OPTION_JSON},
+	        {"repair", no_argument, NULL, OPTION_REPAIR},
+	        {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
 	        HELP_OPTION,
 	        {0},
 	};
@@ -210,7 +323,7 @@ static int run(const struct command *self, int argc, char **argv)
 	                     .terminal = isatty(STDERR_FILENO)};
 	_cleanup_(place_release) struct place place = {0};
 	const char *store = NULL;
-	bool data = false;
+	bool data = false, repair = false, dry_run = false;
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
@@ -224,12 +337,20 @@ static int run(const struct command *self, int argc, char **argv)
 		case OPTION_JSON:
 			out.printer.json = true;
 			break;
+		case OPTION_REPAIR:
+			repair = true;
+			break;
+		case OPTION_DRY_RUN:
+			dry_run = true;
+			break;
 		default:
 			return command_option(self, c);
 		}
 	}
 	if (argc - optind > 1 || (store && optind < argc))
 		return command_usage(self, NULL);
+	if (dry_run && !repair)
+		return command_usage(self, "--dry-run goes with --repair");
 	if (optind < argc)
 		store = argv[optind];
 	r = place_init(&place, store);
@@ -237,12 +358,13 @@ static int run(const struct command *self, int argc, char **argv)
 		r = place_store(&place);
 	if (r)
 		return r;
-	return finish_output(check_store(place.store, data, &out));
+	return finish_output(repair ? repair_store(place.store, dry_run, &out)
+	                            : check_store(place.store, data, &out));
 }
 
 const struct command command_check = {
         .name = "check",
-        .args = "[--data] [--json] [STORE]",
+        .args = "[--data | --repair [--dry-run]] [--json] [STORE]",
         .summary = "Look for damage",
         .help = "Looks at everything in the store as of its last commit, and "
                 "prints a line for\n"
@@ -252,6 +374,13 @@ const struct command command_check = {
                 "\n"
                 "      --data         also read all files' contents and "
                 "verify them\n"
+                "      --repair       cut out what is damaged, and say what "
+                "was lost; the store\n"
+                "                     must not be mounted, and there must be "
+                "room for a second\n"
+                "                     copy of it\n"
+                "      --dry-run      with --repair: only say what would be "
+                "done\n"
                 "      --json         an array of findings\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

@@ -11,6 +11,7 @@
 #include "util.h"
 
 enum { OPTION_CHUNK = 256, OPTION_NODE, OPTION_MAX };
+enum { MAX_SIZE_LEAST = 1 << 20 };
 
 /* The root of a new fork is like a new directory of the caller's. */
 static mode_t directory_mode(void)
@@ -89,13 +90,16 @@ static int run(const struct command *self, int argc, char **argv)
 				              "two from 4K to 128K");
 			break;
 		case OPTION_NODE:
-			if (size < 512 || size > 4080)
+			if (size < STORE_NODE_SIZE_DEFAULT || size > 4080)
 				return command_usage(
-				        self, "a node's size is 512 to 4080 "
+				        self, "a node's size is 2016 to 4080 "
 				              "bytes");
 			params.node_size = (uint32_t)size;
 			break;
 		case OPTION_MAX:
+			if (size < MAX_SIZE_LEAST)
+				return command_usage(
+				        self, "a store's least size is 1M");
 			params.max_size = size;
 			break;
 		}
@@ -121,7 +125,7 @@ const struct command command_init = {
                 "      --chunk-size=SIZE  what files are cut into: a power of "
                 "two from\n"
                 "                         4K to 128K (64K)\n"
-                "      --node-size=BYTES  size of the tree's nodes, 512 to "
+                "      --node-size=BYTES  size of the tree's nodes, 2016 to "
                 "4080 (2016)\n",
         .run = run,
 };

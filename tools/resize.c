@@ -32,8 +32,8 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return command_usage(self, NULL);
-	if (strcmp(argv[optind], "max") && (size_parse(argv[optind], &size) ||
-	                                    !size || size > INT64_MAX))
+	if (strcmp(argv[optind], "max") &&
+	    (size_parse(argv[optind], &size) || !size || size > INT64_MAX))
 		return command_usage(self, "'%s' is not a size", argv[optind]);
 	r = place_init(&place, store);
 	if (!r)

@@ -88,8 +88,9 @@ static void state_copy(struct model_state *to, const struct model_state *from)
 	to->entries_len = to->entries_room = from->entries_len;
 	to->entries =
 	        need(malloc((from->entries_len + 1) * sizeof(*to->entries)));
-	memcpy(to->entries, from->entries,
-	       from->entries_len * sizeof(*to->entries));
+	if (from->entries_len)
+		memcpy(to->entries, from->entries,
+		       from->entries_len * sizeof(*to->entries));
 }
 
 struct model_state *model_add(struct model *model, const char *name,

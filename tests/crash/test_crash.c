@@ -233,7 +233,8 @@ static struct disk_state disk_cut(const struct disk_state *d,
 	pending = malloc((len + 1) * sizeof(*pending));
 	assert_true(cut.bytes && pending);
 	memcpy(cut.bytes, d->bytes, d->len);
-	memcpy(pending, d->pending, len * sizeof(*pending));
+	if (len)
+		memcpy(pending, d->pending, len * sizeof(*pending));
 	if (begun && begun->kind != EVENT_SYNC)
 		pending[len++] = begun;
 	if (fate == FATE_SOME)

@@ -391,7 +391,8 @@ def test_init(make_store, tmp):
     assert init(tmp / "no" / "where").returncode == 1
     assert init("--chunk-size=128K", "--max-size=1G", tmp / "o").returncode == 0
     for bad in ("--chunk-size=100", "--chunk-size=1M", "--chunk-size=big",
-                "--max-size=-1", "--node-size=5000", "--nonsense"):
+                "--max-size=-1", "--max-size=100K", "--node-size=5000",
+                "--node-size=1000", "--nonsense"):
         assert init(bad, tmp / "bad").returncode == 2
         assert not (tmp / "bad").exists()
     assert init().returncode == 2

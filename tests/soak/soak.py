@@ -189,8 +189,8 @@ class Worker(threading.Thread):
             self.change(fork, rest,
                         lambda: os.unlink(self.path(fork, name)))
         else:
-            self.change(fork, {**tree, name: "x" * (self.serial + 1)},
-                        lambda: os.symlink("x" * (self.serial + 1),
+            self.change(fork, {**tree, name: "x" * (self.serial % 50 + 1)},
+                        lambda: os.symlink("x" * (self.serial % 50 + 1),
                                            self.path(fork, name)))
 
     def op_snapshot(self, fork, tree):
@@ -536,7 +536,8 @@ class Soak:
         most = {key: max(s[key] for s in self.samples)
                 for key in self.samples[0]} if self.samples else {}
         return (f"{steps} steps, {self.counts['kills']} kills (at most "
-                f"{self.lost:.1f} s lost), {self.counts['remounts']} remounts, "
+                f"{self.lost:.1f} s lost), "
+                f"{self.counts['remounts']} remounts, "
                 f"{self.counts['checks']} checks; at most " +
                 ", ".join(f"{k} {v}" for k, v in most.items()))
 

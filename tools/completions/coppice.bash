@@ -35,7 +35,7 @@ _coppice() {
 	if [[ $cur == -* ]]; then
 		# shellcheck disable=SC2207
 		COMPREPLY=($(compgen -W "--help $(coppice help "$verb" \
-			2>/dev/null | grep -o -- '^  .*  --[a-z-]\+' |
+			2>/dev/null | grep '^ *-' |
 			grep -o -- '--[a-z-]\+')" -- "$cur"))
 		return
 	fi

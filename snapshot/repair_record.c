@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Repairing: which states and versions are kept, and their new records.
+ *
+ * A state is kept if its record and that of its version can be read.  Where
+ * just one fork (or snapshot) has lost its record, and just one version is
+ * nobody's, they belong together; else such a version becomes a fork of a new
+ * name.  What was deleted already, and only waited for its space to be given
+ * back, is not kept; nor is a version without a state, unless several others
+ * grew from it.
+ */
+#include "repair.h"
+#include "util.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+typedef unsigned long long ull;
+
+/* A state of which something needed is lost. */
+struct lost {
+	uint64_t number, fork;
+	int64_t created;
+	char name[NAME_LEN_MAX + 1];
+	bool found; /* its version after all */
+};
+
+struct plan {
+	struct repair *repair;
+	struct check *check;
+	/* of each version: */
+	bool *inner;   /* others grew from it */
+	bool *snapped; /* a snapshot has it */
+	bool *headed;  /* a fork has it, and writes to it */
+	size_t *grown; /* living kids */
+	size_t *kept;  /* index in what is kept; or NO_VERSION */
+	struct lost *lost;
+	size_t lost_len, lost_capacity;
+	bool *apart; /* of each kept state: it needs a head of its own */
+	size_t apart_size;
+};
+
+/* ---- Versions ----------------------------------------------------------- */
+
+static size_t version_index(struct plan *p, uint64_t id)
+{
+	struct check_version *v = check_version(p->check, id);
+
+	return v && !v->bad && !v->reaping ? (size_t)(v - p->check->versions)
+	                                   : NO_VERSION;
+}
+
+/* The parent as far as it is one. */
+static size_t version_parent(struct plan *p, size_t i)
+{
+	const struct check_version *v = &p->check->versions[i];
+
+	if (v->bad || !v->parent || v->parent >= v->id)
+		return NO_VERSION;
+	return version_index(p, v->parent);
+}
+
+static int64_t version_created(struct plan *p, uint64_t id)
+{
+	struct version v = {0};
+	struct record record;
+	uint8_t key[8];
+
+	be64_put(key, id);
+	if (image_record(p->check->image, TABLE_VERSION, key, sizeof(key),
+	                 false, &record) ||
+	    version_decode(record.value, record.len, &v))
+		return now_ns();
+	return v.created;
+}
+
+static struct repair_version *version_keep(struct plan *p, size_t i,
+                                           size_t parent)
+{
+	struct repair *repair = p->repair;
+	struct repair_version *v;
+
+	v = repair_grow((void **)&repair->versions, sizeof(*v),
+	                &repair->versions_len, &repair->versions_capacity);
+	if (!v)
+		return NULL;
+	v->old = p->check->versions[i].id;
+	v->old_root = p->check->versions[i].root;
+	v->created = version_created(p, v->old);
+	v->parent = parent;
+	v->state = NO_VERSION;
+	if (parent != NO_VERSION) {
+		repair->versions[parent].frozen = true;
+		repair->versions[parent].users++;
+	}
+	return v;
+}
+
+/* Those with a state, and those from which several grew that have one. */
+static int versions_keep(struct plan *p)
+{
+	size_t len = p->check->versions_len;
+
+	for (size_t i = len; i--;) {
+		size_t parent = version_parent(p, i);
+
+		if ((p->snapped[i] || p->headed[i] || p->grown[i]) &&
+		    parent != NO_VERSION)
+			p->grown[parent]++;
+	}
+	for (size_t i = 0; i < len; i++) {
+		size_t parent = version_parent(p, i);
+		struct repair_version *v;
+
+		p->kept[i] = NO_VERSION;
+		if (!p->snapped[i] && !p->headed[i] && p->grown[i] < 2)
+			continue;
+		while (parent != NO_VERSION && p->kept[parent] == NO_VERSION)
+			parent = version_parent(p, parent);
+		v = version_keep(p, i,
+		                 parent == NO_VERSION ? NO_VERSION
+		                                      : p->kept[parent]);
+		if (!v)
+			return -ENOMEM;
+		p->kept[i] = p->repair->versions_len - 1;
+		v->frozen = p->snapped[i];
+	}
+	return 0;
+}
+
+/* ---- States ------------------------------------------------------------- */
+
+/* Its version is that of the check's index, until versions are kept. */
+static struct repair_state *state_keep(struct plan *p, const struct state *s,
+                                       size_t version, bool apart)
+{
+	struct repair *repair = p->repair;
+	struct repair_state *kept;
+
+	if (repair->states_len == p->apart_size) {
+		size_t more = p->apart_size ? 2 * p->apart_size : 64;
+		bool *grown = realloc(p->apart, more);
+
+		if (!grown)
+			return NULL;
+		p->apart = grown;
+		p->apart_size = more;
+	}
+	kept = repair_grow((void **)&repair->states, sizeof(*kept),
+	                   &repair->states_len, &repair->states_capacity);
+	if (!kept)
+		return NULL;
+	kept->state = *s;
+	kept->state.version = NULL;
+	kept->version = version;
+	p->apart[repair->states_len - 1] = apart;
+	if (s->fork || apart)
+		p->snapped[version] = true;
+	else
+		p->headed[version] = true;
+	return kept;
+}
+
+static int lost_add(struct plan *p, uint64_t number, uint64_t fork,
+                    int64_t created, const char *name, size_t len)
+{
+	struct lost *lost;
+
+	for (size_t i = 0; i < p->lost_len; i++) {
+		lost = &p->lost[i];
+		if (lost->number != number)
+			continue;
+		if (!lost->name[0] && len <= NAME_LEN_MAX) {
+			memcpy(lost->name, name, len);
+			lost->fork = fork;
+		}
+		return 0;
+	}
+	lost = repair_grow((void **)&p->lost, sizeof(*lost), &p->lost_len,
+	                   &p->lost_capacity);
+	if (!lost)
+		return -ENOMEM;
+	lost->number = number;
+	lost->fork = fork;
+	lost->created = created;
+	if (len <= NAME_LEN_MAX)
+		memcpy(lost->name, name, len);
+	return 0;
+}
+
+static bool number_good(uint64_t number)
+{
+	return number && number < STATE_NUMBER_END;
+}
+
+/* The state's record, whole. */
+static int state_read(struct plan *p, uint64_t number, struct state *ret_state)
+{
+	struct record record;
+	uint64_t version;
+	uint8_t key[8];
+	int r;
+
+	be64_put(key, number);
+	*ret_state = (struct state){.number = number};
+	r = image_record(p->check->image, TABLE_STATE, key, sizeof(key), false,
+	                 &record);
+	return r ? r
+	         : state_decode(record.value, record.len, ret_state, &version);
+}
+
+static bool is_doomed(struct plan *p, const struct check_state *s)
+{
+	const struct check_state *fork =
+	        s->fork ? check_state(p->check, s->fork) : NULL;
+
+	return s->flags & STATE_DOOMED ||
+	       (fork && !fork->bad && fork->flags & STATE_DOOMED);
+}
+
+static int state_plan(struct plan *p, const struct check_state *s, bool forks)
+{
+	size_t version = version_index(p, s->version);
+	struct state state;
+	bool frozen;
+
+	if (s->bad)
+		return forks && number_good(s->number)
+		               ? lost_add(p, s->number, 0, 0, "", 0)
+		               : 0;
+	if (!s->fork != forks || is_doomed(p, s))
+		return 0;
+	if (state_read(p, s->number, &state))
+		return 0;
+	frozen = version != NO_VERSION &&
+	         (p->inner[version] || p->snapped[version] ||
+	          p->check->versions[version].freeze);
+	if (version == NO_VERSION || !number_good(s->number) ||
+	    (forks && !frozen && p->headed[version]))
+		return lost_add(p, s->number, s->fork, s->created, state.name,
+		                strlen(state.name));
+	return state_keep(p, &state, version, forks && frozen) ? 0 : -ENOMEM;
+}
+
+/* Names of states whose records are gone. */
+static int names_plan(struct plan *p)
+{
+	_cleanup_free_ struct record *record = calloc(1, sizeof(*record));
+	uint8_t key[TABLE_KEY_MAX];
+	uint32_t key_len = 0;
+	int r;
+
+	if (!record)
+		return -ENOMEM;
+	while (!(r = image_record(p->check->image, TABLE_NAME, key, key_len,
+	                          key_len, record))) {
+		struct reader reader = reader_init(record->value, record->len);
+		uint64_t number = get_varint(&reader);
+		const struct check_state *s, *fork;
+
+		key_len = record->key_len;
+		memcpy(key, record->key, key_len);
+		if (!reader_done(&reader) || key_len <= 8 ||
+		    !number_good(number))
+			continue;
+		s = check_state(p->check, number);
+		fork = check_state(p->check, be64_get(key));
+		if ((s && !s->bad) ||
+		    (fork && !fork->bad && fork->flags & STATE_DOOMED))
+			continue;
+		r = lost_add(p, number, be64_get(key), 0, (char *)key + 8,
+		             key_len - 8);
+		if (r < 0)
+			return r;
+	}
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- States that lost their versions, and the other way round ----------- */
+
+/* Somebody had the version, by what it counts, who is not known. */
+static bool version_orphaned(struct plan *p, size_t i, bool head)
+{
+	const struct check_version *v = &p->check->versions[i];
+	uint64_t refs = 0;
+
+	if (v->bad || v->reaping || !v->refs ||
+	    head == (v->freeze || p->inner[i] || p->snapped[i]))
+		return false;
+	if (head)
+		return !p->headed[i];
+	for (size_t j = 0; j < p->repair->states_len; j++)
+		refs += p->repair->states[j].version == i;
+	return refs < v->refs;
+}
+
+static struct lost *lost_only(struct plan *p, bool fork)
+{
+	struct lost *only = NULL;
+
+	for (size_t i = 0; i < p->lost_len; i++) {
+		struct lost *lost = &p->lost[i];
+
+		if (lost->found || !lost->name[0] || !lost->fork != fork)
+			continue;
+		if (only)
+			return NULL;
+		only = lost;
+	}
+	return only;
+}
+
+static int state_recover(struct plan *p, size_t version, struct lost *lost,
+                         bool head)
+{
+	struct repair *repair = p->repair;
+	struct state s = {
+	        .created = version_created(p, p->check->versions[version].id)};
+	char name[FULL_NAME_MAX + 16];
+	bool apart = !head;
+
+	if (lost) {
+		lost->found = true;
+		s.number = lost->number;
+		s.fork = lost->fork;
+		s.flags = s.fork ? STATE_READONLY : 0;
+		memcpy(s.name, lost->name, sizeof(s.name));
+		apart = apart && !s.fork;
+	} else {
+		s.number = repair->counters[COUNTER_STATE]++;
+		snprintf(s.name, sizeof(s.name), "recovered-%llu",
+		         (ull)p->check->versions[version].id);
+	}
+	if (!state_keep(p, &s, version, apart))
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "%s", s.name);
+	return repair_tell_state(repair, "restored", name,
+	                         lost ? "the state's record was lost"
+	                              : "a state without a name");
+}
+
+static int states_recover(struct plan *p, bool head)
+{
+	size_t len = p->check->versions_len, count = 0;
+	struct lost *only = lost_only(p, head);
+	bool any = false;
+	int r = 0;
+
+	for (size_t i = 0; i < p->lost_len; i++)
+		any |= !p->lost[i].found && !p->lost[i].fork == head;
+	for (size_t i = 0; i < len; i++)
+		count += version_orphaned(p, i, head);
+	/* A count alone may be what is wrong. */
+	if (!head && !any)
+		return 0;
+	for (size_t i = 0; !r && i < len; i++)
+		if (version_orphaned(p, i, head))
+			r = state_recover(p, i, count == 1 ? only : NULL, head);
+	return r;
+}
+
+static struct repair_state *kept_find(struct repair *repair, uint64_t number)
+{
+	for (size_t i = 0; i < repair->states_len; i++)
+		if (repair->states[i].state.number == number)
+			return &repair->states[i];
+	return NULL;
+}
+
+/* A fork is made of its newest snapshot, if it is itself lost. */
+static int forks_recover(struct plan *p)
+{
+	struct repair *repair = p->repair;
+
+	for (size_t i = 0; i < repair->states_len; i++) {
+		uint64_t fork = repair->states[i].state.fork;
+		struct state s = {.number = fork};
+		struct repair_state *newest = &repair->states[i];
+		struct lost *lost = NULL;
+
+		if (!fork || kept_find(repair, fork))
+			continue;
+		for (size_t j = 0; j < repair->states_len; j++)
+			if (repair->states[j].state.fork == fork &&
+			    repair->states[j].state.created >
+			            newest->state.created)
+				newest = &repair->states[j];
+		for (size_t j = 0; !lost && j < p->lost_len; j++)
+			if (p->lost[j].number == fork)
+				lost = &p->lost[j];
+		s.created = newest->state.created;
+		snprintf(s.name, sizeof(s.name), "recovered-%llu", (ull)fork);
+		if (lost && lost->name[0])
+			memcpy(s.name, lost->name, sizeof(s.name));
+		if (lost)
+			lost->found = true;
+		if (!state_keep(p, &s, newest->version, true))
+			return -ENOMEM;
+		if (repair_tell_state(repair, "restored", s.name,
+		                      "the fork was lost, and is what its "
+		                      "newest snapshot is"))
+			return -ECANCELED;
+	}
+	return 0;
+}
+
+static int lost_tell(struct plan *p)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < p->lost_len; i++) {
+		struct repair_state *fork;
+		char name[FULL_NAME_MAX + 16];
+		struct lost *lost = &p->lost[i];
+
+		if (lost->found)
+			continue;
+		fork = lost->fork ? kept_find(p->repair, lost->fork) : NULL;
+		if (!lost->name[0])
+			snprintf(name, sizeof(name), "#%llu",
+			         (ull)lost->number);
+		else
+			snprintf(name, sizeof(name), "%s%s%s",
+			         fork ? fork->state.name : "", fork ? "~" : "",
+			         lost->name);
+		r = repair_tell_state(p->repair, "removed", name,
+		                      "the state is lost");
+	}
+	return r;
+}
+
+/* ---- The plan ----------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+	const struct repair_state *x = a, *y = b;
+
+	return x->state.number < y->state.number   ? -1
+	       : x->state.number > y->state.number ? 1
+	                                           : 0;
+}
+
+/* One that no state has, and just one other grew from, is not needed. */
+static void versions_shorten(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->versions_len; i++) {
+		struct repair_version *v = &repair->versions[i], *parent;
+
+		while (v->parent != NO_VERSION) {
+			parent = &repair->versions[v->parent];
+			if (parent->refs || parent->users != 1)
+				break;
+			parent->users = 0;
+			v->parent = parent->parent;
+		}
+	}
+}
+
+static int states_point(struct plan *p)
+{
+	struct repair *repair = p->repair;
+
+	for (size_t i = 0; i < repair->states_len; i++) {
+		struct repair_state *s = &repair->states[i];
+		size_t version = s->version, kept = p->kept[version];
+
+		if (p->apart[i]) {
+			if (!version_keep(p, version, kept))
+				return -ENOMEM;
+			kept = repair->versions_len - 1;
+		}
+		s->version = kept;
+		repair->versions[kept].refs++;
+	}
+	versions_shorten(repair);
+	qsort(repair->states, repair->states_len, sizeof(*repair->states),
+	      by_number);
+	for (size_t i = 0; i < repair->states_len; i++)
+		repair->versions[repair->states[i].version].state = i;
+	for (size_t i = repair->versions_len; i--;) {
+		struct repair_version *v = &repair->versions[i];
+
+		if (v->parent != NO_VERSION &&
+		    repair->versions[v->parent].state == NO_VERSION)
+			repair->versions[v->parent].state = v->state;
+	}
+	return 0;
+}
+
+static uint64_t default_read(struct plan *p)
+{
+	static const char key[] = "forest";
+	struct record record;
+	struct reader r;
+	uint64_t number;
+
+	if (image_record(p->check->image, TABLE_META, key, sizeof(key) - 1,
+	                 false, &record))
+		return 0;
+	r = reader_init(record.value, record.len);
+	get_varint(&r);
+	get_varint(&r);
+	get_varint(&r);
+	number = get_varint(&r);
+	return reader_done(&r) ? number : 0;
+}
+
+static void forks_read(struct plan *p)
+{
+	static const char key[] = "forks";
+	struct record record;
+
+	p->repair->forks = (struct inode){.mode = S_IFDIR | 0755, .nlink = 2};
+	if (!image_record(p->check->image, TABLE_META, key, sizeof(key) - 1,
+	                  false, &record) &&
+	    record.key_len == sizeof(key) - 1 &&
+	    !memcmp(record.key, key, sizeof(key) - 1))
+		inode_decode(record.value, record.len, &p->repair->forks);
+}
+
+static int default_plan(struct plan *p)
+{
+	struct repair *repair = p->repair;
+	uint64_t first = 0;
+
+	repair->default_state = default_read(p);
+	for (size_t i = 0; i < repair->states_len && !first; i++)
+		if (!repair->states[i].state.fork)
+			first = repair->states[i].state.number;
+	if (!first)
+		return -ENODATA;
+	if (!kept_find(repair, repair->default_state))
+		repair->default_state = first;
+	return 0;
+}
+
+static int on_survey(void *arg, const struct item *old, const struct item *new)
+{
+	struct repair *repair = arg;
+
+	if (new &&new->key.ino > repair->ino_max)
+		repair->ino_max = new->key.ino;
+	return 0;
+}
+
+/* Counters that were lost, or cannot be right, begin behind what there is. */
+static int counters_plan(struct plan *p)
+{
+	static const uint64_t ends[] = {
+	        [COUNTER_INO] = UINT64_C(1) << 36,
+	        [COUNTER_STATE] = STATE_NUMBER_END,
+	};
+	struct repair *repair = p->repair;
+	struct check *check = p->check;
+	uint64_t least[COUNTER_COUNT] = {INO_FIRST, 1};
+
+	repair->tick = check->tick < UINT64_C(1) << 57 ? check->tick : 0;
+	for (size_t i = 0; i < check->versions_len; i++) {
+		struct check_version *v = &check->versions[i];
+		size_t parent = version_parent(p, i);
+		uint64_t root =
+		        parent == NO_VERSION ? 0 : check->versions[parent].root;
+		int r = v->bad ? 0
+		               : image_compare(check->image, root, v->root,
+		                               on_survey, NULL, repair);
+
+		if (r < 0)
+			return r;
+		if (!v->bad && v->id > repair->tick && v->id >> 57 == 0)
+			repair->tick = v->id;
+	}
+	least[COUNTER_INO] = repair->ino_max + 1;
+	for (size_t i = 0; i < check->states_len; i++)
+		if (check->states[i].number >= least[COUNTER_STATE] &&
+		    number_good(check->states[i].number))
+			least[COUNTER_STATE] = check->states[i].number + 1;
+	for (int i = 0; i < COUNTER_COUNT; i++) {
+		uint64_t now = check->counters[i];
+
+		repair->counters[i] =
+		        now > least[i] && now < ends[i] ? now : least[i];
+	}
+	return 0;
+}
+
+static void plan_release(struct plan *p)
+{
+	free(p->inner);
+	free(p->snapped);
+	free(p->headed);
+	free(p->grown);
+	free(p->kept);
+	free(p->lost);
+	free(p->apart);
+}
+
+static int plan_states(struct plan *p)
+{
+	struct check *check = p->check;
+	int r = 0;
+
+	/* Snapshots first: what they have, no fork writes to. */
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = state_plan(p, &check->states[i], false);
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = state_plan(p, &check->states[i], true);
+	if (!r)
+		r = names_plan(p);
+	if (!r)
+		r = states_recover(p, true);
+	if (!r)
+		r = states_recover(p, false);
+	if (!r)
+		r = forks_recover(p);
+	return r ? r : lost_tell(p);
+}
+
+int repair_plan(struct repair *repair)
+{
+	_cleanup_(plan_release) struct plan p = {.repair = repair,
+	                                         .check = &repair->check};
+	size_t len = repair->check.versions_len + 1;
+	int r;
+
+	p.inner = calloc(len, sizeof(*p.inner));
+	p.snapped = calloc(len, sizeof(*p.snapped));
+	p.headed = calloc(len, sizeof(*p.headed));
+	p.grown = calloc(len, sizeof(*p.grown));
+	p.kept = calloc(len, sizeof(*p.kept));
+	if (!p.inner || !p.snapped || !p.headed || !p.grown || !p.kept)
+		return -ENOMEM;
+	for (size_t i = 0; i < len - 1; i++) {
+		size_t parent = version_parent(&p, i);
+
+		if (parent != NO_VERSION)
+			p.inner[parent] = true;
+	}
+	forks_read(&p);
+	r = counters_plan(&p);
+	if (!r)
+		r = plan_states(&p);
+	if (!r)
+		r = versions_keep(&p);
+	if (!r)
+		r = states_point(&p);
+	return r ? r : default_plan(&p);
+}
+
+/* ---- The new records ---------------------------------------------------- */
+
+static int version_put(struct repair *repair, const struct repair_version *v)
+{
+	struct version record = {
+	        .tree = v->tree,
+	        .freeze = v->freeze,
+	        .kids = v->kids,
+	        .kids_xor = v->kids_xor,
+	        .same = v->same,
+	        .refs = v->refs,
+	        .created = v->created,
+	        .inodes = v->inodes,
+	        .blocks = v->blocks,
+	};
+	uint8_t key[8], value[VERSION_LEN_MAX];
+
+	if (v->parent != NO_VERSION)
+		record.parent = repair->versions[v->parent].id;
+	be64_put(key, v->id);
+	return table_put(repair->store, TABLE_VERSION, key, sizeof(key), value,
+	                 version_encode(&record, value));
+}
+
+static bool name_good(struct repair *repair, const struct state *s)
+{
+	struct record record;
+	uint8_t key[TABLE_KEY_MAX];
+
+	if (s->fork ? name_check_snapshot(s->name) : name_check_fork(s->name))
+		return false;
+	return table_get(repair->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name), &record) == -ENOENT;
+}
+
+static int name_put(struct repair *repair, struct state *s)
+{
+	uint8_t key[TABLE_KEY_MAX], value[10];
+	struct writer w = writer_init(value, sizeof(value));
+
+	if (!name_good(repair, s)) {
+		snprintf(s->name, sizeof(s->name), "recovered-%llu",
+		         (ull)s->number);
+		if (!name_good(repair, s))
+			return -EEXIST;
+		if (repair_tell_state(repair, "restored", s->name,
+		                      "its name was lost"))
+			return -ECANCELED;
+	}
+	put_varint(&w, s->number);
+	return table_put(repair->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name), value,
+	                 writer_len(&w));
+}
+
+/* A fork with inodes that are to be deleted has a note of it. */
+static int orphan_put(struct repair *repair, const struct repair_state *s)
+{
+	struct key first = {.kind = ITEM_ORPHAN};
+	struct item item;
+	uint8_t key[8];
+	int r = tree_seek(&repair->versions[s->version].tree, &first, &item);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (item.key.ino || item.key.kind != ITEM_ORPHAN || s->state.fork)
+		return 0;
+	be64_put(key, s->state.number);
+	return table_put(repair->store, TABLE_ORPHAN, key, sizeof(key), NULL,
+	                 0);
+}
+
+static int state_put(struct repair *repair, struct repair_state *s)
+{
+	struct version version = {.id = repair->versions[s->version].id};
+	uint8_t key[TIME_KEY_LEN], value[STATE_LEN_MAX];
+	int r;
+
+	s->state.snapshots = 0;
+	for (size_t i = 0; !s->state.fork && i < repair->states_len; i++)
+		s->state.snapshots +=
+		        repair->states[i].state.fork == s->state.number;
+	r = name_put(repair, &s->state);
+	s->state.version = &version;
+	be64_put(key, s->state.number);
+	if (!r)
+		r = table_put(repair->store, TABLE_STATE, key, 8, value,
+		              state_encode(&s->state, value));
+	s->state.version = NULL;
+	time_key(key, s->state.fork, s->state.created, s->state.number);
+	if (!r && s->state.fork)
+		r = table_put(repair->store, TABLE_TIME, key, sizeof(key), NULL,
+		              0);
+	return r ? r : orphan_put(repair, s);
+}
+
+/* As forest.c writes them. */
+static int meta_put(struct repair *repair)
+{
+	uint8_t value[4 * 10], inode[INODE_LEN_MAX];
+	struct writer w = writer_init(value, sizeof(value));
+	int r;
+
+	put_varint(&w, repair->states_len);
+	put_varint(&w, 0);
+	put_varint(&w, 0);
+	put_varint(&w, repair->default_state);
+	r = table_put(repair->store, TABLE_META, "forest", 6, value,
+	              writer_len(&w));
+	return r ? r
+	         : table_put(repair->store, TABLE_META, "forks", 5, inode,
+	                     inode_encode(&repair->forks, inode));
+}
+
+int repair_records(struct repair *repair)
+{
+	int r = meta_put(repair);
+
+	for (size_t i = 0; !r && i < repair->versions_len; i++) {
+		r = version_put(repair, &repair->versions[i]);
+		if (!r)
+			r = repair_breathe(repair);
+	}
+	for (size_t i = 0; !r && i < repair->states_len; i++) {
+		r = state_put(repair, &repair->states[i]);
+		if (!r)
+			r = repair_breathe(repair);
+	}
+	return r;
+}
