@@ -372,8 +372,8 @@ def test_help_and_version(tmp):
 
 def test_init(make_store, tmp):
     def init(*args, code=0):
-        return subprocess.run([COPPICE, "init", *args], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True)
+        return subprocess.run([COPPICE, "init", *args], capture_output=True,
+                              stdin=subprocess.DEVNULL, text=True)
 
     assert init(tmp / "new").returncode == 0
     (tmp / "empty").mkdir()
