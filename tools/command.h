@@ -27,7 +27,8 @@ struct command {
 
 extern const struct command command_init, command_mount, command_umount,
         command_fork, command_snap, command_list, command_show, command_rename,
-        command_rm, command_default, command_sync, command_resize, command_check;
+        command_rm, command_default, command_sync, command_resize,
+        command_check;
 
 /* The `-s STORE` in front of the verb, or NULL. Read by place.c alone. */
 extern const char *command_store;

@@ -371,7 +371,7 @@ def test_help_and_version(tmp):
 
 
 def test_init(make_store, tmp):
-    def init(*args, code=0):
+    def init(*args):
         return subprocess.run([COPPICE, "init", *args], capture_output=True,
                               stdin=subprocess.DEVNULL, text=True)
 

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from linux import (CLOCK_REALTIME_COARSE, as_user, opened, raises, run, statx_btime, utimens)
+from linux import (CLOCK_REALTIME_COARSE, as_user, opened, raises, run,
+                   statx_btime, utimens)
 
 
 def times(path):
