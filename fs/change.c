@@ -439,6 +439,6 @@ int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
 		return -EFBIG;
 	if (!size)
 		return 0;
-	err = store_throttle(fs->store, true);
+	err = store_throttle_write(fs->store, size);
 	return err ? err : file_change(fs, node, &change);
 }

@@ -149,7 +149,7 @@ static int clone_some(struct copy *c, uint64_t *ret_bytes)
 	do {
 		bool finish = false;
 
-		err = store_throttle(c->fs->store, true);
+		err = store_throttle_write(c->fs->store, COPY_STEP);
 		if (err)
 			return err;
 		store_lock(c->fs->store);

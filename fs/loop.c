@@ -6,7 +6,8 @@
  * the one that has slept longest, on another processor.  So a second and third
  * are started only when all there are have been busy with one request for a
  * tick, or requests have been waiting for some; never more than there are
- * processors.  They go again when there has been no need for a while.
+ * processors, unless all of those stand still, as writers do that are slowed
+ * down.  They go again when there has been no need for a while.
  *
  * The thread that calls loop_run() watches over this, in ticks, as long as
  * there are requests, and sleeps when there are none.
@@ -24,6 +25,7 @@
 
 enum {
 	WORKERS_MAX = 64,
+	STILL_MAX = 8, /* more than processors, while those stand still */
 	TICK_NS = 1000000,
 	WAITING_TICKS = 3, /* requests have waited so long: start a thread */
 	CALM_TICKS = 50,   /* one was idle so long: end a thread */
@@ -45,7 +47,8 @@ struct worker {
 
 struct loop {
 	struct session *session;
-	unsigned limit;
+	unsigned limit; /* of those that do something */
+	unsigned most;  /* of all */
 	atomic_bool ticking;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;  /* for the watcher */
@@ -72,7 +75,8 @@ int loop_create(struct session *session, struct loop **ret_loop)
 		return -ENOMEM;
 	loop->session = session;
 	loop->limit = processors < 1 ? 1 : (unsigned)processors;
-	loop->limit = MIN(loop->limit, (unsigned)WORKERS_MAX);
+	loop->limit = MIN(loop->limit, (unsigned)(WORKERS_MAX - STILL_MAX));
+	loop->most = loop->limit + STILL_MAX;
 	sigaction(KICK, &action, NULL);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -189,7 +193,7 @@ static int start_worker(struct loop *loop)
 
 static void kick_workers(struct loop *loop, bool idle_only)
 {
-	for (unsigned i = loop->limit; i-- > 0;) {
+	for (unsigned i = loop->most; i-- > 0;) {
 		struct worker *worker = &loop->workers[i];
 
 		if (!worker->live ||
@@ -219,7 +223,7 @@ static struct activity look(struct loop *loop)
 {
 	struct activity a = {.stuck = true, .all_busy = true};
 
-	for (unsigned i = 0; i < loop->limit; i++) {
+	for (unsigned i = 0; i < loop->most; i++) {
 		struct worker *worker = &loop->workers[i];
 		unsigned long steps;
 
@@ -244,8 +248,8 @@ static void tick(struct loop *loop)
 	loop->idle = a.any ? 0 : loop->idle + 1;
 	loop->waiting = wait ? loop->waiting + 1 : 0;
 	loop->calm = wait ? 0 : loop->calm + 1;
-	if (loop->live < loop->limit &&
-	    ((a.stuck && wait) || loop->waiting >= WAITING_TICKS)) {
+	if ((a.stuck && wait && loop->live < loop->most) ||
+	    (loop->waiting >= WAITING_TICKS && loop->live < loop->limit)) {
 		loop->surplus = loop->waiting = loop->calm = 0;
 		if (start_worker(loop) < 0)
 			log_warning("cannot start another thread for requests");
@@ -307,7 +311,7 @@ void loop_run(struct loop *loop)
 		}
 	}
 	pthread_mutex_unlock(&loop->lock);
-	for (unsigned i = 0; i < loop->limit; i++) {
+	for (unsigned i = 0; i < loop->most; i++) {
 		if (loop->workers[i].ended)
 			pthread_join(loop->workers[i].thread, NULL);
 	}

@@ -25,6 +25,7 @@ enum {
 	RESERVE_MAX = 8 << 20,
 	STEP_MIN = 4 << 20, /* how far ahead of its end the file grows */
 	STEP_MAX = 64 << 20,
+	BULK_MIN = 4096, /* bytes of a write that is not small */
 	/* pages that are copied besides those that hold the thing itself */
 	CHUNK_PAGES = 2, /* a place among the hashes; a last fragment */
 	FREE_PAGES = 2,
@@ -192,14 +193,14 @@ static int room_need(struct store *store, uint64_t keep)
 }
 
 /* What cannot be kept up with is waited for. */
-static void wait_for_committer(struct store *store)
+static void wait_for_committer(struct store *store, size_t mark)
 {
-	while (store->gathering->bytes > store->set_hard && store->frozen &&
+	while (store->gathering->bytes > mark && store->frozen &&
 	       !store->commit_err)
 		pthread_cond_wait(&store->committed, &store->lock);
 }
 
-int store_throttle(struct store *store, bool grows)
+static int throttle(struct store *store, bool grows, size_t mark)
 {
 	uint64_t reserve;
 	int r;
@@ -207,7 +208,7 @@ int store_throttle(struct store *store, bool grows)
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
-	wait_for_committer(store);
+	wait_for_committer(store, mark);
 	reserve = reserve_bytes(store);
 	if (store->commit_err)
 		/* Until memory ends, too, what may make room gathers. */
@@ -220,6 +221,20 @@ int store_throttle(struct store *store, bool grows)
 	return r;
 }
 
+int store_throttle(struct store *store, bool grows)
+{
+	return throttle(store, grows, store->set_hard);
+}
+
+int store_throttle_write(struct store *store, size_t bytes)
+{
+	size_t room = store->set_hard - store->set_soft;
+
+	return throttle(store, true,
+	                bytes < BULK_MIN ? store->set_hard
+	                                 : store->set_hard - room / 2);
+}
+
 int store_pace(struct store *store)
 {
 	uint64_t reserve = reserve_bytes(store);
@@ -228,7 +243,7 @@ int store_pace(struct store *store)
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
-	wait_for_committer(store);
+	wait_for_committer(store, store->set_hard);
 	if (pending_cost(store) + reserve > store->avail) {
 		room_count_free(store);
 		if (pending_cost(store) + reserve > store->avail &&

@@ -142,6 +142,12 @@ void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
 int store_throttle(struct store *store, bool grows);
 
 /*
+ * The same for a write of `bytes` of content: whoever writes much is stopped
+ * earlier than others, who then find memory to go on while a commit runs.
+ */
+int store_throttle_write(struct store *store, size_t bytes);
+
+/*
  * The same for work that gives back the space of what was deleted, a piece at
  * a time: it is never refused for want of room.  1: there is little room left,
  * so that the piece should be as small as can be.
