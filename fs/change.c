@@ -173,6 +173,7 @@ static int work_build(struct work *w)
 			                  chunk_data(p->source), p->old.len);
 		if (err)
 			return err;
+		chunk_is_copy(p->ready, p->old.len, p->from, p->to);
 		chunk_unref(p->source);
 		p->source = NULL;
 	}
@@ -323,6 +324,7 @@ static int apply_in_place(struct vnode *v, struct piece *p, uint64_t index)
 	if (err)
 		return err;
 	piece_fill(p, chunk_data(p->target));
+	chunk_changed(p->target, p->from, p->to);
 	to.len = MAX(p->old.len, p->to);
 	return to.len == p->old.len ? 0
 	                            : ext_replace(v, index, &p->old, &to, NULL);

@@ -51,6 +51,7 @@ enum block_tag {
 	BLOCK_TAG_RAW = 0x10,  /* a chunk as it is */
 	BLOCK_TAG_ZSTD = 0x11, /* a chunk compressed */
 	BLOCK_TAG_DELTA = 0x12, /* a chunk compressed with another as prefix */
+	BLOCK_TAG_PATCH = 0x13, /* what of a chunk differs from another */
 };
 
 uint32_t store_node_size(const struct store *store);

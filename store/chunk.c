@@ -61,8 +61,10 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 			set_touch(chunk->store, capacity - chunk->capacity);
 		chunk->capacity = capacity;
 	}
-	if (len > chunk->len)
+	if (len > chunk->len) {
 		memset(chunk->data + chunk->len, 0, len - chunk->len);
+		chunk_changed(chunk, chunk->len, len);
+	}
 	chunk->len = len;
 	return 0;
 }
@@ -70,6 +72,31 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 void chunk_set_len(struct chunk *chunk, uint32_t len)
 {
 	chunk->len = len;
+}
+
+/* The 64ths of a full chunk that some of the bytes [from, to) lie in. */
+static uint64_t parts_of(const struct chunk *chunk, uint32_t from, uint32_t to)
+{
+	unsigned bits = chunk->store->geometry.chunk_bits - CHUNK_PARTS_BITS;
+	unsigned first = from >> bits, last = (to - 1) >> bits;
+
+	if (from >= to)
+		return 0;
+	return (UINT64_MAX >> (63 - last)) & (UINT64_MAX << first);
+}
+
+void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
+                   uint32_t to)
+{
+	chunk->same = parts_of(chunk, 0, MIN(len, chunk->len));
+	if (len < chunk->len)
+		chunk_changed(chunk, len, chunk->len);
+	chunk_changed(chunk, from, to);
+}
+
+void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to)
+{
+	chunk->same &= ~parts_of(chunk, from, to);
 }
 
 uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
@@ -88,8 +115,10 @@ void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces)
 {
 	struct block *block = block_find(store, number);
 
-	if (block && block->kind == BLOCK_CHUNK && block->state == BLOCK_NEW)
-		((struct chunk *)block)->replaces = replaces;
+	if (!block || block->kind != BLOCK_CHUNK || block->state != BLOCK_NEW)
+		return;
+	((struct chunk *)block)->replaces = replaces;
+	((struct chunk *)block)->same = 0;
 }
 
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)

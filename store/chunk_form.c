@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The form of a chunk in the store: a header (tag, lengths, hash of the
- * content) and a payload, which is the content as it is, compressed, or
- * compressed with another chunk as prefix; cut into fragments of
- * DISK_VALUE_MAX bytes.
+ * content) and a payload, which is the content as it is, compressed, compressed
+ * with another chunk as prefix, or what of it is not as in another chunk; cut
+ * into fragments of DISK_VALUE_MAX bytes.
  */
 #include <errno.h>
 #include <limits.h>
@@ -24,6 +24,11 @@ void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16])
 	memcpy(ret_hash, canonical.digest, 16);
 }
 
+static bool tag_has_base(enum block_tag tag)
+{
+	return tag == BLOCK_TAG_DELTA || tag == BLOCK_TAG_PATCH;
+}
+
 static size_t chunk_header_encode(const struct chunk_header *h, uint8_t *out)
 {
 	struct writer w = writer_init(out, CHUNK_HEADER_MAX);
@@ -31,7 +36,7 @@ static size_t chunk_header_encode(const struct chunk_header *h, uint8_t *out)
 	put_u8(&w, (uint8_t)h->tag);
 	put_varint(&w, h->len);
 	put_varint(&w, h->stored);
-	if (h->tag == BLOCK_TAG_DELTA) {
+	if (tag_has_base(h->tag)) {
 		put_varint(&w, h->base);
 		put_u8(&w, h->depth);
 	}
@@ -50,15 +55,15 @@ int chunk_header_decode(const void *data, size_t len,
 	h.tag = get_u8(&r);
 	content = get_varint(&r);
 	stored = get_varint(&r);
-	if (h.tag == BLOCK_TAG_DELTA) {
+	if (tag_has_base(h.tag)) {
 		h.base = get_varint(&r);
 		h.depth = get_u8(&r);
 	}
 	hash = reader_take(&r, 16);
 	if (!hash || content > (1 << 17) || stored > (1 << 17) ||
 	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD &&
-	     h.tag != BLOCK_TAG_DELTA) ||
-	    (h.tag == BLOCK_TAG_DELTA &&
+	     !tag_has_base(h.tag)) ||
+	    (tag_has_base(h.tag) &&
 	     (!h.base || !h.depth || h.depth > CHUNK_DEPTH_MAX)) ||
 	    (h.tag == BLOCK_TAG_RAW && stored != content))
 		return -EUCLEAN;
@@ -195,6 +200,84 @@ static int payload_unpack(struct decoder *decoder, const struct chunk_header *h,
 	return ZSTD_isError(n) || n != h->len ? -EUCLEAN : 0;
 }
 
+/* ---- Patches ------------------------------------------------------------ */
+
+enum {
+	PATCH_HEAD = 8,
+	PATCH_SHARE = 4, /* it has at most one part in so many of a chunk */
+};
+
+static uint32_t part_len(const struct store *store, uint32_t len, unsigned part)
+{
+	uint32_t full = 1u << (store->geometry.chunk_bits - CHUNK_PARTS_BITS);
+	uint64_t from = (uint64_t)part * full;
+
+	return from >= len ? 0 : MIN(full, len - (uint32_t)from);
+}
+
+/* Bytes of the parts of a chunk of `len` bytes that are in the set. */
+static uint32_t parts_len(const struct store *store, uint32_t len,
+                          uint64_t parts)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < CHUNK_PARTS; i++)
+		if (parts >> i & 1)
+			sum += part_len(store, len, i);
+	return sum;
+}
+
+/* From the chunk to `out`, one behind the other, or the other way. */
+static void parts_copy(struct chunk *chunk, uint64_t parts, uint8_t *out,
+                       bool back)
+{
+	unsigned bits = chunk->store->geometry.chunk_bits - CHUNK_PARTS_BITS;
+
+	for (unsigned i = 0; i < CHUNK_PARTS; i++) {
+		uint8_t *part = chunk->data + ((size_t)i << bits);
+		uint32_t n;
+
+		if (!(parts >> i & 1))
+			continue;
+		n = part_len(chunk->store, chunk->len, i);
+		memcpy(back ? part : out, back ? out : part, n);
+		out += n;
+	}
+}
+
+static int patch_apply(struct decoder *decoder, const struct chunk_header *h,
+                       const struct chunk *base, struct chunk *chunk)
+{
+	const struct store *store = chunk->store;
+	uint8_t *bytes = decoder->payload + PATCH_HEAD;
+	uint32_t want, have = h->stored - PATCH_HEAD;
+	_cleanup_free_ uint8_t *unpacked = NULL;
+	uint64_t parts;
+
+	if (h->stored < PATCH_HEAD || h->len > 1u << store->geometry.chunk_bits)
+		return -EUCLEAN;
+	parts = be64_get(decoder->payload);
+	want = parts_len(store, h->len, parts);
+	if (have > want)
+		return -EUCLEAN;
+	if (have < want) {
+		unpacked = malloc(want);
+		if (!unpacked)
+			return -ENOMEM;
+		if (ZSTD_decompressDCtx(decoder->zstd, unpacked, want, bytes,
+		                        have) != want)
+			return -EUCLEAN;
+		bytes = unpacked;
+	}
+	chunk->len = h->len;
+	memcpy(chunk->data, base->data, MIN(base->len, h->len));
+	/* What neither has is damage; let it at least be always the same. */
+	if (base->len < h->len)
+		memset(chunk->data + base->len, 0, h->len - base->len);
+	parts_copy(chunk, parts, bytes, true);
+	return 0;
+}
+
 static int chunk_unpack(struct store *store, MDB_cursor *cursor,
                         uint64_t number, MDB_val *value,
                         const struct chunk_header *h, struct chunk *chunk)
@@ -209,10 +292,12 @@ static int chunk_unpack(struct store *store, MDB_cursor *cursor,
 	if (!decoder)
 		return -ENOMEM;
 	r = payload_read(cursor, number, value, h, decoder->payload);
-	if (r == 0 && h->tag == BLOCK_TAG_DELTA)
+	if (r == 0 && h->base)
 		r = chunk_base(store, mdb_cursor_txn(cursor), number, h, &base);
 	if (r == 0)
-		r = payload_unpack(decoder, h, base, chunk);
+		r = h->tag == BLOCK_TAG_PATCH
+		            ? patch_apply(decoder, h, base, chunk)
+		            : payload_unpack(decoder, h, base, chunk);
 	chunk_unref(base);
 	decoder_put(store, decoder);
 	return r;
@@ -291,6 +376,7 @@ enum { NOISE_MIN = 128, NOISE_SAMPLE = 4096, LEVEL_FAST = -5 };
 struct encoder {
 	ZSTD_CCtx *zstd;
 	struct encoder *delta; /* with a window that reaches into the base */
+	struct chunk *parts;   /* those of a patch */
 	int level;
 	size_t capacity;
 	uint8_t out[];
@@ -299,12 +385,14 @@ struct encoder {
 static struct encoder *encoder_alloc(struct store *store, bool delta)
 {
 	unsigned bits = store->geometry.chunk_bits;
-	size_t capacity = CHUNK_HEADER_MAX + ZSTD_compressBound(1u << bits);
+	size_t capacity =
+	        CHUNK_HEADER_MAX + PATCH_HEAD + ZSTD_compressBound(1u << bits);
 	struct encoder *encoder = malloc(sizeof(*encoder) + capacity);
 
 	if (!encoder)
 		return NULL;
 	encoder->delta = NULL;
+	encoder->parts = NULL;
 	encoder->capacity = capacity;
 	encoder->level = store->options.level;
 	encoder->zstd = ZSTD_createCCtx();
@@ -325,9 +413,13 @@ int encoder_create(struct store *store, struct encoder **ret_encoder)
 {
 	struct encoder *encoder = encoder_alloc(store, false);
 
-	if (encoder)
+	if (encoder) {
 		encoder->delta = encoder_alloc(store, true);
-	if (!encoder || !encoder->delta) {
+		encoder->parts =
+		        chunk_alloc(store, (1u << store->geometry.chunk_bits) /
+		                                   PATCH_SHARE);
+	}
+	if (!encoder || !encoder->delta || !encoder->parts) {
 		encoder_destroy(encoder);
 		return -ENOMEM;
 	}
@@ -340,6 +432,7 @@ void encoder_destroy(struct encoder *encoder)
 	if (!encoder)
 		return;
 	encoder_destroy(encoder->delta);
+	chunk_unref(encoder->parts);
 	ZSTD_freeCCtx(encoder->zstd);
 	free(encoder);
 }
@@ -444,4 +537,46 @@ int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
 	memcpy(h.hash, hash, 16);
 	encoder_finish(delta, &h, n, ret_data, ret_len);
 	return 1;
+}
+
+bool chunk_is_patch(const struct chunk *chunk)
+{
+	return chunk->replaces && chunk->same &&
+	       parts_len(chunk->store, chunk->len, ~chunk->same) <=
+	               chunk->len / PATCH_SHARE;
+}
+
+void encoder_run_patch(struct encoder *encoder, const struct chunk *chunk,
+                       const uint8_t hash[16], uint64_t base_number,
+                       unsigned depth, const uint8_t **ret_data,
+                       size_t *ret_len)
+{
+	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
+	uint8_t *out = payload + PATCH_HEAD;
+	struct chunk_header h = {
+	        .tag = BLOCK_TAG_PATCH,
+	        .len = chunk->len,
+	        .base = base_number,
+	        .depth = (uint8_t)depth,
+	};
+	struct chunk *parts = encoder->parts;
+	uint64_t differ = ~chunk->same;
+	size_t n = SIZE_MAX;
+	int level;
+
+	parts->len = parts_len(chunk->store, chunk->len, differ);
+	parts_copy((struct chunk *)chunk, differ, parts->data, false);
+	level = chunk_level(parts, encoder->level);
+	if (level != INT_MIN)
+		n = ZSTD_compressCCtx(encoder->zstd, out,
+		                      encoder->capacity - CHUNK_HEADER_MAX -
+		                              PATCH_HEAD,
+		                      parts->data, parts->len, level);
+	if (n > parts->len - parts->len / 16) {
+		n = parts->len;
+		memcpy(out, parts->data, n);
+	}
+	be64_put(payload, differ);
+	memcpy(h.hash, hash, 16);
+	encoder_finish(encoder, &h, PATCH_HEAD + n, ret_data, ret_len);
 }

@@ -25,9 +25,16 @@ struct chunk {
 	uint32_t len;
 	uint32_t capacity;
 	uint64_t replaces; /* BLOCK_CHUNK: hint for a delta */
+	/*
+	 * Which 64ths of a full chunk, as far as they lie within `len`, are as
+	 * in `replaces`; the lowest bit is the first.  0: nothing is known.
+	 */
+	uint64_t same;
 	uint64_t alias_of; /* BLOCK_ALIAS: number with the content */
 	uint8_t *data;
 };
+
+enum { CHUNK_PARTS = 64, CHUNK_PARTS_BITS = 6 };
 
 struct freed {
 	uint64_t number;
@@ -157,8 +164,8 @@ struct chunk_header {
 	enum block_tag tag;
 	uint32_t len;     /* of the content */
 	uint32_t stored;  /* bytes of payload behind the header */
-	uint64_t base;    /* BLOCK_TAG_DELTA: number of the prefix */
-	uint8_t depth;    /* BLOCK_TAG_DELTA: chunks to read before this one */
+	uint64_t base;    /* of a delta or a patch: number of the other chunk */
+	uint8_t depth;    /* of those: chunks to read before this one */
 	uint8_t hash[16]; /* XXH3-128 of the content */
 	uint32_t header_len;
 };
@@ -187,6 +194,16 @@ int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
                       const uint8_t hash[16], const struct chunk *base,
                       uint64_t base_number, unsigned depth, size_t plain_len,
                       const uint8_t **ret_data, size_t *ret_len);
+/* Is so little of the chunk unlike what it replaces that that will do? */
+bool chunk_is_patch(const struct chunk *chunk);
+/*
+ * The stored form of a chunk for which this is so, at `depth`; what it replaces
+ * is stored as base_number.
+ */
+void encoder_run_patch(struct encoder *encoder, const struct chunk *chunk,
+                       const uint8_t hash[16], uint64_t base_number,
+                       unsigned depth, const uint8_t **ret_data,
+                       size_t *ret_len);
 /* The header of what is stored under the number; -ENOENT; -EUCLEAN. */
 int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct chunk_header *ret_header);

@@ -324,6 +324,16 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
  */
 void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces);
 
+/*
+ * Say that the buffer is a copy of the first `len` bytes of the chunk that it
+ * is going to replace, and that this never changes again, but for the bytes
+ * [from, to): such a chunk is stored by what has changed.
+ */
+void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
+		   uint32_t to);
+/* Say that the bytes [from, to) of a chunk have been changed in place. */
+void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
+
 /* A new number in `tree` for the same content as `number` has.  Lock held. */
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);
 

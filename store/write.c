@@ -157,31 +157,77 @@ static bool is_freed(const struct writing *w, uint64_t number)
 	               compare_frees);
 }
 
-/*
- * The stored chunk to make a delta of: what the chunk replaces, if some other
- * version keeps that; else what that was a delta of itself.  A chain that is
- * as long as may be is not gone on with, but begun anew at its root.
- * -ENOENT: there is none.
- */
-static int delta_base(struct writing *w, const struct chunk *chunk,
-                      uint64_t *ret_number, unsigned *ret_depth)
+/* Where the content that the chunk replaces is stored, and how; -ENOENT. */
+static int replaced_get(struct writing *w, const struct chunk *chunk,
+                        uint64_t *ret_number, struct chunk_header *ret_header)
 {
 	uint64_t number = chunk->replaces;
-	struct chunk_header h;
-	bool freed;
 	int r;
 
 	if (!number || w->store->options.delta_depth <= 0)
 		return -ENOENT;
-	freed = is_freed(w, number);
 	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
 	if (r == 0 || r == -ENOENT)
-		r = chunk_header_get(w->store, w->txn, number, &h);
-	if (r == 0 && freed) {
-		if (!h.base)
-			return -ENOENT;
-		number = h.base;
-		r = chunk_header_get(w->store, w->txn, number, &h);
+		r = chunk_header_get(w->store, w->txn, number, ret_header);
+	if (r == 0)
+		*ret_number = number;
+	return r == -EUCLEAN ? -ENOENT : r;
+}
+
+/*
+ * Is little of the chunk unlike what it replaces?  1: it is, *ret_data and
+ * *ret_len are the form that says what; the other one stays for its sake, even
+ * if nothing else keeps it: to write the rest of it again would cost as much.
+ */
+static int chunk_patch(struct writing *w, const struct chunk *chunk,
+                       const uint8_t hash[16], const uint8_t **ret_data,
+                       size_t *ret_len)
+{
+	struct chunk_header h;
+	uint64_t number = 0;
+	int r;
+
+	if (!chunk_is_patch(chunk))
+		return 0;
+	r = replaced_get(w, chunk, &number, &h);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (h.depth >= w->store->options.delta_depth)
+		return 0;
+	encoder_run_patch(w->encoder, chunk, hash, number, h.depth + 1u,
+	                  ret_data, ret_len);
+	r = count_up(w, number);
+	return r < 0 ? r : 1;
+}
+
+/* Does more than one thing name or need the content under this number? */
+static bool is_counted(const struct writing *w, uint64_t number)
+{
+	uint64_t count;
+
+	return !disk_get_u64(w->txn, w->disk->counts, number, &count);
+}
+
+/*
+ * The stored chunk to make a delta of: what the chunk replaces, if some other
+ * version keeps that; else the nearest of what that was a delta of itself which
+ * something keeps.  A chain that is as long as may be is not gone on with, but
+ * begun anew at its root.  -ENOENT: there is none.
+ */
+static int delta_base(struct writing *w, const struct chunk *chunk,
+                      uint64_t *ret_number, unsigned *ret_depth)
+{
+	uint64_t number = 0;
+	struct chunk_header h;
+	int r = replaced_get(w, chunk, &number, &h);
+
+	if (r == 0 && is_freed(w, chunk->replaces)) {
+		while (r == 0 && !is_counted(w, number)) {
+			if (!h.base)
+				return -ENOENT;
+			number = h.base;
+			r = chunk_header_get(w->store, w->txn, number, &h);
+		}
 	}
 	while (r == 0 && h.depth >= w->store->options.delta_depth) {
 		do {
@@ -277,7 +323,9 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 		if (r)
 			return r < 0 ? r : 0;
 	}
-	r = encoder_run(w->encoder, chunk, hash, &data, &len);
+	r = chunk_patch(w, chunk, hash, &data, &len);
+	if (r == 0)
+		r = encoder_run(w->encoder, chunk, hash, &data, &len);
 	if (r == 0)
 		r = chunk_delta(w, chunk, hash, &data, &len);
 	if (r == DELTA_SAME)

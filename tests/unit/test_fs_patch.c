@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Large files that are changed a little at a time, with a commit after each
+ * few changes: they are stored as patches of what they were.
+ */
+#include "fs_world.h"
+
+#include <stdio.h>
+
+#include "engine.h"
+#include "inode.h"
+
+enum { CHUNK = 1 << 16, SIZE = 3 * CHUNK, SNAPSHOTS = 6, ROUNDS = 400 };
+
+static struct world w;
+static uint64_t seed;
+static uint8_t content[SIZE], got[SIZE];
+static size_t size;
+
+static struct {
+	node_t file;
+	uint8_t content[SIZE];
+	size_t size;
+} old[SNAPSHOTS];
+
+static size_t random_below(size_t n)
+{
+	return (size_t)(scratch_random(&seed) % n);
+}
+
+static void random_fill(uint8_t *data, size_t len, bool text)
+{
+	static const char letters[] = "etaoin shrdlu";
+
+	for (size_t i = 0; i < len; i++)
+		data[i] = text ? (uint8_t)letters[random_below(13)]
+		               : (uint8_t)scratch_random(&seed);
+}
+
+static void expect(node_t file, const uint8_t *data, size_t len)
+{
+	assert_int_equal(attr(&w, file).st_size, len);
+	assert_int_equal(get(&w, file, 0, got, sizeof(got)), len);
+	assert_memory_equal(got, data, len);
+}
+
+static void change(node_t file, bool text)
+{
+	static uint8_t bytes[20000];
+	size_t len = 1 + random_below(random_below(5) ? 3000 : sizeof(bytes));
+	size_t at = random_below(SIZE - len);
+
+	switch (random_below(10)) {
+	case 0:
+		if (at > size)
+			memset(content + size, 0, at - size);
+		size = at;
+		assert_int_equal(resize(&w, file, (off_t)size), 0);
+		return;
+	case 1:
+		/* as a log is written */
+		at = MIN(size, SIZE - len);
+		break;
+	case 2:
+		at &= ~(size_t)1023;
+		len = MIN(1024, len);
+		break;
+	}
+	random_fill(bytes, len, text);
+	put(&w, file, (off_t)at, bytes, len);
+	if (at > size)
+		memset(content + size, 0, at - size);
+	memcpy(content + at, bytes, len);
+	size = MAX(size, at + len);
+}
+
+static void snapshot_replace(int i)
+{
+	node_t parent = NODE(NODE_STATE(w.main), INO_SNAPDIR);
+	char name[16];
+
+	snprintf(name, sizeof(name), "s%d", i);
+	if (old[i].file)
+		assert_int_equal(fs_rmdir(w.fs, parent, name), 0);
+	old[i].file = look(&w, make(&w, parent, name, S_IFDIR | 0755), "f");
+	old[i].size = size;
+	memcpy(old[i].content, content, size);
+}
+
+static void expect_all(void)
+{
+	expect(look(&w, w.main, "f"), content, size);
+	for (int i = 0; i < SNAPSHOTS; i++)
+		if (old[i].file)
+			expect(old[i].file, old[i].content, old[i].size);
+	world_check(&w);
+}
+
+static unsigned patches_stored(void)
+{
+	MDB_cursor *cursor;
+	MDB_val key, value;
+	unsigned count = 0;
+	uint64_t number;
+	MDB_txn *txn;
+
+	assert_int_equal(disk_read_begin(&w.store->disk, &txn), 0);
+	assert_int_equal(mdb_cursor_open(txn, w.store->disk.blocks, &cursor),
+	                 0);
+	while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+		memcpy(&number, key.mv_data, sizeof(number));
+		if (!(number & ((1 << DISK_FRAGMENT_BITS) - 1)) &&
+		    *(uint8_t *)value.mv_data == BLOCK_TAG_PATCH)
+			count++;
+	}
+	mdb_cursor_close(cursor);
+	disk_read_end(&w.store->disk, txn);
+	return count;
+}
+
+static void run(bool text)
+{
+	unsigned patches = 0;
+	node_t file;
+
+	memset(old, 0, sizeof(old));
+	world_init(&w, 0);
+	file = make(&w, w.main, "f", S_IFREG | 0644);
+	size = SIZE;
+	random_fill(content, SIZE, text);
+	put(&w, file, 0, content, SIZE);
+	for (int i = 0; i < ROUNDS; i++) {
+		for (size_t n = 1 + random_below(3); n; n--)
+			change(file, text);
+		assert_int_equal(store_sync(w.store), 0);
+		patches = MAX(patches, patches_stored());
+		if (random_below(10) == 0)
+			snapshot_replace((int)random_below(SNAPSHOTS));
+		if (random_below(40) == 0)
+			world_crash(&w); /* all is on disk */
+		if (random_below(20) == 0)
+			expect_all();
+	}
+	expect_all();
+	assert_int_equal(forest_drain(w.forest), 0);
+	world_reopen(&w);
+	expect_all();
+	assert_true(patches >= 6);
+	world_release(&w);
+}
+
+static void test_text(void **state)
+{
+	seed = scratch_seed();
+	run(true);
+}
+
+static void test_noise(void **state)
+{
+	seed = scratch_seed();
+	run(false);
+}
+
+/* A little of a megabyte, over and over: not all of it each time. */
+static void test_little_is_written(void **state)
+{
+	static uint8_t data[16 * CHUNK];
+	uint64_t before;
+	MDB_envinfo info;
+	node_t file;
+
+	seed = scratch_seed();
+	world_init(&w, 0);
+	file = make(&w, w.main, "f", S_IFREG | 0644);
+	random_fill(data, sizeof(data), false);
+	put(&w, file, 0, data, sizeof(data));
+	assert_int_equal(store_sync(w.store), 0);
+	mdb_env_info(w.store->disk.env, &info);
+	before = info.me_last_pgno;
+	for (size_t at = 500; at < sizeof(data); at += CHUNK) {
+		data[at]++;
+		put(&w, file, (off_t)at, data + at, 1);
+	}
+	assert_int_equal(store_sync(w.store), 0);
+	mdb_env_info(w.store->disk.env, &info);
+	/* Two pages each, and what nodes and tables take. */
+	assert_true(info.me_last_pgno - before < 64);
+	world_reopen(&w);
+	for (size_t i = 0; i < 16; i++) {
+		assert_int_equal(get(&w, file, (off_t)(i * CHUNK), got, CHUNK),
+		                 CHUNK);
+		assert_memory_equal(got, data + i * CHUNK, CHUNK);
+	}
+	world_release(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_text),
+	        cmocka_unit_test(test_noise),
+	        cmocka_unit_test(test_little_is_written),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
