@@ -91,6 +91,15 @@ static void waiters_call(struct waiter *waiter, int err)
 	}
 }
 
+/* Lock not held.  Give memory back once so much has been freed. */
+static void trim_after(struct store *store, size_t bytes)
+{
+	if (store->freed <= bytes)
+		return;
+	memory_trim();
+	store->freed = 0;
+}
+
 /*
  * Lock held on entry and return; not while it writes.  A set that could not be
  * written stays frozen and is tried again.
@@ -135,11 +144,9 @@ static void commit_run(struct store *store)
 		store->freed += set->bytes;
 		set_destroy(set);
 	}
-	if (store->freed > store->set_soft) {
-		memory_trim();
-		store->freed = 0;
-	}
 	waiters_call(waiters, r);
+	/* Not often: what is given back is soon asked for again. */
+	trim_after(store, store->options.memory);
 	store_lock(store);
 }
 
@@ -167,6 +174,12 @@ static void committer_wait(struct store *store, int64_t ns)
 	struct timespec ts;
 
 	if (ns < 0) {
+		if (store->freed > store->set_soft) {
+			store_unlock(store);
+			trim_after(store, store->set_soft);
+			store_lock(store);
+			return;
+		}
 		pthread_cond_wait(&store->committer_wake, &store->lock);
 		return;
 	}
