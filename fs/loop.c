@@ -7,7 +7,8 @@
  * are started only when all there are have been busy with one request for a
  * tick, or requests have been waiting for some; never more than there are
  * processors, unless all of those stand still, as writers do that are slowed
- * down.  They go again when there has been no need for a while.
+ * down, or readers that wait for the disk.  They go again when there has been
+ * no need for a while.
  *
  * The thread that calls loop_run() watches over this, in ticks, as long as
  * there are requests, and sleeps when there are none.
@@ -41,6 +42,7 @@ struct worker {
 	/* Counts the beginnings and ends of requests: odd while busy. */
 	atomic_ulong steps;
 	unsigned long seen; /* steps at the last tick */
+	int64_t ran;        /* its processor time then, if it was stuck */
 	bool live;          /* guarded by the loop's lock, as the next */
 	bool ended;         /* to be joined */
 };
@@ -216,12 +218,35 @@ static bool requests_wait(const struct loop *loop)
 struct activity {
 	bool any;   /* something */
 	bool stuck; /* all are busy with the same request as then */
+	bool still; /* and have been for two ticks, and hardly ran */
 	bool all_busy;
 };
 
+/* Processor time that the thread has had, in nanoseconds. */
+static int64_t worker_ran(const struct worker *worker)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(worker->thread, &clock) ||
+	    clock_gettime(clock, &ts))
+		return 0;
+	return ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+/* Does a worker that is stuck stand still, too? */
+static bool look_still(struct worker *worker)
+{
+	int64_t ran = worker_ran(worker);
+	bool still = worker->ran && ran - worker->ran < TICK_NS / 4;
+
+	worker->ran = ran;
+	return still;
+}
+
 static struct activity look(struct loop *loop)
 {
-	struct activity a = {.stuck = true, .all_busy = true};
+	struct activity a = {.stuck = true, .still = true, .all_busy = true};
 
 	for (unsigned i = 0; i < loop->most; i++) {
 		struct worker *worker = &loop->workers[i];
@@ -231,7 +256,12 @@ static struct activity look(struct loop *loop)
 			continue;
 		steps = atomic_load(&worker->steps);
 		a.any |= steps != worker->seen || (steps & 1);
-		a.stuck &= steps == worker->seen && (steps & 1);
+		if (steps == worker->seen && (steps & 1)) {
+			a.still &= look_still(worker);
+		} else {
+			worker->ran = 0;
+			a.stuck = a.still = false;
+		}
 		a.all_busy &= steps & 1;
 		worker->seen = steps;
 	}
@@ -248,7 +278,8 @@ static void tick(struct loop *loop)
 	loop->idle = a.any ? 0 : loop->idle + 1;
 	loop->waiting = wait ? loop->waiting + 1 : 0;
 	loop->calm = wait ? 0 : loop->calm + 1;
-	if ((a.stuck && wait && loop->live < loop->most) ||
+	if ((a.still && wait && loop->live < loop->most) ||
+	    (a.stuck && wait && loop->live < loop->limit) ||
 	    (loop->waiting >= WAITING_TICKS && loop->live < loop->limit)) {
 		loop->surplus = loop->waiting = loop->calm = 0;
 		if (start_worker(loop) < 0)
