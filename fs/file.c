@@ -278,6 +278,8 @@ static int read_fetch(struct fs *fs, struct holds *h)
 	for (size_t i = 0; i < h->fetched_count; i++)
 		chunk_unref(h->fetched[i]);
 	h->fetched_count = 0;
+	if (h->missing_count > 1)
+		chunk_prefetch(fs->store, h->missing, h->missing_count);
 	for (size_t i = 0; i < h->missing_count; i++) {
 		struct chunk *chunk;
 		int err = chunk_fetch(fs, h->missing[i], &h->misses, &chunk);

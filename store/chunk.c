@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Chunks in memory: counted buffers, found by number or read from the map. */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "engine.h"
 
@@ -226,4 +227,66 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 	store_unlock(store);
 	*ret_chunk = chunk;
 	return 0;
+}
+
+/* Pages of the map, one after the other, that are to be read. */
+struct run {
+	uintptr_t start, end;
+};
+
+static void run_read(const struct run *run)
+{
+	if (run->end > run->start)
+		madvise((void *)run->start, run->end - run->start,
+		        MADV_WILLNEED);
+}
+
+static void run_add(struct run *run, const MDB_val *value)
+{
+	uintptr_t at = (uintptr_t)value->mv_data;
+	uintptr_t start = at & ~(uintptr_t)(DISK_PAGE - 1);
+	uintptr_t end = at + value->mv_size;
+
+	if (start != run->end) {
+		run_read(run);
+		run->start = start;
+	}
+	run->end = (end + DISK_PAGE - 1) & ~(uintptr_t)(DISK_PAGE - 1);
+}
+
+/* LMDB tells where a fragment lies without a look at it. */
+static void prefetch_one(MDB_cursor *cursor, uint64_t number, struct run *run)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	int r = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
+
+	while (r == 0) {
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (id >> DISK_FRAGMENT_BITS != number)
+			return;
+		run_add(run, &value);
+		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+}
+
+void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count)
+{
+	struct run run = {0};
+	MDB_cursor *cursor;
+	MDB_txn *txn;
+
+	if (disk_read_begin(&store->disk, &txn) < 0)
+		return;
+	if (mdb_cursor_open(txn, store->disk.blocks, &cursor) == 0) {
+		for (size_t i = 0; i < count; i++) {
+			uint64_t number = numbers[i];
+
+			disk_get_u64(txn, store->disk.aliases, number, &number);
+			prefetch_one(cursor, number, &run);
+		}
+		run_read(&run);
+		mdb_cursor_close(cursor);
+	}
+	disk_read_end(&store->disk, txn);
 }

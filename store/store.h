@@ -348,6 +348,12 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 			 bool *ret_writable);
 
 /*
+ * Have the disk begin to read these chunks, all at once, before they are loaded
+ * one by one.  Lock NOT held.
+ */
+void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
+
+/*
  * Read the chunk from the store, verify it and cache it.  Lock NOT held.
  * -ENOENT: it was freed meanwhile; look at the tree again.
  */
