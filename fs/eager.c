@@ -9,32 +9,41 @@
 
 enum {
 	WAIT_NS = 50000, /* about what it takes to wake a thread */
+	GAP_NS = 3000,   /* much more than a poll takes */
 	CREDIT_MAX = 64,
 	COST = 4,   /* of a wait in vain, in waits that paid */
 	PROBE = 64, /* without credit, every so many reads are waited for */
 };
 
+/*
+ * Whoever asks on the very processor that this thread waits on must first get
+ * it away from it: then the wait did not help, although it ended in time.  That
+ * shows as a gap in which the thread did not run.
+ */
 static bool wait_awake(int fd)
 {
 	struct pollfd p = {fd, POLLIN, 0};
-	int64_t end = mono_ns() + WAIT_NS;
+	int64_t now = mono_ns(), end = now + WAIT_NS, before;
 
 	do {
 		if (poll(&p, 1, 0) != 0)
-			return true;
-	} while (mono_ns() < end);
+			return mono_ns() - now < GAP_NS;
+		before = now;
+		now = mono_ns();
+	} while (now < end && now - before < GAP_NS);
 	return false;
 }
 
-void eager_look_around(struct eager *eager)
+void eager_look_around(struct eager *eager, unsigned processors)
 {
 	_cleanup_fclose_ FILE *f = fopen("/proc/loadavg", "re");
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	long running;
+	unsigned running;
 
 	/* The asker, the one who waits for it, and this thread may run. */
-	if (f && fscanf(f, "%*f %*f %*f %ld/", &running) == 1)
-		atomic_store_explicit(&eager->crowded, running > processors + 1,
+	if (f && fscanf(f, "%*f %*f %*f %u/", &running) == 1)
+		atomic_store_explicit(&eager->crowded,
+		                      processors == 1 ||
+		                              running > processors + 1,
 		                      memory_order_relaxed);
 }
 

@@ -17,8 +17,11 @@ struct eager {
 	atomic_bool crowded; /* others want the processors */
 };
 
-/* Look, now and then, whether there are processors to spare. */
-void eager_look_around(struct eager *eager);
+/*
+ * Look, now and then, whether there are processors to spare of those that this
+ * process may run on.
+ */
+void eager_look_around(struct eager *eager, unsigned processors);
 
 /* Before a blocking read from fd: wait a moment for it, if that has paid. */
 void eager_wait(struct eager *eager, int fd);

@@ -20,6 +20,7 @@
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "util.h"
@@ -49,8 +50,7 @@ struct worker {
 
 struct loop {
 	struct session *session;
-	unsigned limit; /* of those that do something */
-	unsigned most;  /* of all */
+	unsigned limit; /* processors */
 	atomic_bool ticking;
 	pthread_mutex_t lock; /* guards what follows */
 	pthread_cond_t wake;  /* for the watcher */
@@ -58,7 +58,7 @@ struct loop {
 	unsigned surplus; /* of them, how many are to end */
 	bool stopping;
 	/* the watcher's own, in ticks */
-	unsigned ticks, waiting, calm, idle;
+	unsigned ticks, waiting, calm, excess, idle;
 	struct worker workers[WORKERS_MAX];
 };
 
@@ -69,16 +69,13 @@ static void kicked(int signal)
 int loop_create(struct session *session, struct loop **ret_loop)
 {
 	struct sigaction action = {.sa_handler = kicked}; /* no SA_RESTART */
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	struct loop *loop = calloc(1, sizeof(*loop));
 	pthread_condattr_t attr;
 
 	if (!loop)
 		return -ENOMEM;
 	loop->session = session;
-	loop->limit = processors < 1 ? 1 : (unsigned)processors;
-	loop->limit = MIN(loop->limit, (unsigned)(WORKERS_MAX - STILL_MAX));
-	loop->most = loop->limit + STILL_MAX;
+	loop->limit = 1; /* until the first look around */
 	sigaction(KICK, &action, NULL);
 	pthread_mutex_init(&loop->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -195,7 +192,7 @@ static int start_worker(struct loop *loop)
 
 static void kick_workers(struct loop *loop, bool idle_only)
 {
-	for (unsigned i = loop->most; i-- > 0;) {
+	for (unsigned i = WORKERS_MAX; i-- > 0;) {
 		struct worker *worker = &loop->workers[i];
 
 		if (!worker->live ||
@@ -248,7 +245,7 @@ static struct activity look(struct loop *loop)
 {
 	struct activity a = {.stuck = true, .still = true, .all_busy = true};
 
-	for (unsigned i = 0; i < loop->most; i++) {
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		struct worker *worker = &loop->workers[i];
 		unsigned long steps;
 
@@ -268,26 +265,49 @@ static struct activity look(struct loop *loop)
 	return a;
 }
 
+/* The processors that it may run on can become more or fewer. */
+static unsigned processors(void)
+{
+	cpu_set_t set;
+	long online;
+
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		return (unsigned)CPU_COUNT(&set);
+	online = sysconf(_SC_NPROCESSORS_ONLN);
+	return online < 1 ? 1 : (unsigned)online;
+}
+
+static void look_around(struct loop *loop)
+{
+	unsigned count = processors();
+
+	loop->limit = MIN(count, (unsigned)(WORKERS_MAX - STILL_MAX));
+	eager_look_around(&loop->session->eager, count);
+}
+
 static void tick(struct loop *loop)
 {
 	struct activity a = look(loop);
 	bool wait = a.all_busy && requests_wait(loop);
 
 	if (loop->ticks++ % LOOK_TICKS == 0)
-		eager_look_around(&loop->session->eager);
+		look_around(loop);
 	loop->idle = a.any ? 0 : loop->idle + 1;
 	loop->waiting = wait ? loop->waiting + 1 : 0;
 	loop->calm = wait ? 0 : loop->calm + 1;
-	if ((a.still && wait && loop->live < loop->most) ||
+	if ((a.still && wait && loop->live < loop->limit + STILL_MAX) ||
 	    (a.stuck && wait && loop->live < loop->limit) ||
 	    (loop->waiting >= WAITING_TICKS && loop->live < loop->limit)) {
 		loop->surplus = loop->waiting = loop->calm = 0;
 		if (start_worker(loop) < 0)
 			log_warning("cannot start another thread for requests");
 	}
-	if (loop->calm >= CALM_TICKS && loop->live > 1) {
+	loop->excess =
+	        loop->live > loop->limit && !a.still ? loop->excess + 1 : 0;
+	if ((loop->calm >= CALM_TICKS && loop->live > 1) ||
+	    loop->excess >= CALM_TICKS) {
 		loop->surplus = 1;
-		loop->calm = 0;
+		loop->calm = loop->excess = 0;
 	}
 	/* One that was about to read has not noticed: again. */
 	if (loop->surplus)
@@ -342,7 +362,7 @@ void loop_run(struct loop *loop)
 		}
 	}
 	pthread_mutex_unlock(&loop->lock);
-	for (unsigned i = 0; i < loop->most; i++) {
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
 		if (loop->workers[i].ended)
 			pthread_join(loop->workers[i].thread, NULL);
 	}
