@@ -138,6 +138,8 @@ static void commit_run(struct store *store)
 	}
 	store->tries++;
 	room_measure(store);
+	if (r == 0 && set_is_empty(store->gathering))
+		room_relax(store);
 	pthread_cond_broadcast(&store->committed);
 	store_unlock(store);
 	if (r == 0) {

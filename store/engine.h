@@ -276,6 +276,8 @@ void room_measure(struct store *store);
 void room_set_limit(struct store *store, uint64_t max_size);
 /* What may be written, for those who want to know it exactly. */
 uint64_t room_stat(struct store *store);
+/* When there is nothing to write: most of the disk space taken ahead goes. */
+void room_relax(struct store *store);
 /* At the end: disk space that was taken ahead. */
 void room_give_back(struct store *store);
 

@@ -22,8 +22,9 @@
 #include "engine.h"
 
 enum {
+	RESERVE_MIN = 2 << 20,
 	RESERVE_MAX = 8 << 20,
-	STEP_MIN = 4 << 20, /* how far ahead of its end the file grows */
+	STEP_MIN = 4 << 20,
 	STEP_MAX = 64 << 20,
 	BULK_MIN = 4096, /* bytes of a write that is not small */
 	/* pages that are copied besides those that hold the thing itself */
@@ -51,9 +52,22 @@ static uint64_t pending_cost(const struct store *store)
 	return set_cost(store->gathering) + set_cost(store->frozen);
 }
 
+/* What deletions may need: little in a small store.  Lock held. */
 static uint64_t reserve_bytes(const struct store *store)
 {
-	return MIN((uint64_t)RESERVE_MAX, store->limit / 8);
+	uint64_t bytes = (store->used + pending_cost(store)) / 4;
+
+	bytes = MAX(bytes, (uint64_t)RESERVE_MIN);
+	bytes = MIN(bytes, (uint64_t)RESERVE_MAX);
+	return MIN(bytes, store->limit / 8);
+}
+
+/* How far ahead of its end the file grows at a time. */
+static uint64_t step_bytes(const struct store *store)
+{
+	uint64_t step = MIN(store->used / 8, (uint64_t)STEP_MAX);
+
+	return MAX(step, (uint64_t)STEP_MIN);
 }
 
 /* ---- Measuring ---------------------------------------------------------- */
@@ -124,12 +138,11 @@ static int grant(struct store *store, uint64_t from, uint64_t to)
 /* At least `bytes` more than there are, and some ahead if that can be. */
 static int room_extend(struct store *store, uint64_t bytes)
 {
-	uint64_t step = store->used / 8, before = room_ahead(store);
+	uint64_t step = step_bytes(store), before = room_ahead(store);
 	uint64_t from = store->granted_once ? store->granted : 0;
 	uint64_t least = store->granted + bytes, most;
 	int r;
 
-	step = MAX(MIN(step, (uint64_t)STEP_MAX), (uint64_t)STEP_MIN);
 	most = MIN(store->granted + MAX(bytes, step), store->limit);
 	if (least > store->limit)
 		return -ENOSPC;
@@ -144,9 +157,10 @@ static int room_extend(struct store *store, uint64_t bytes)
 	return 0;
 }
 
-void room_give_back(struct store *store)
+/* Keep `ahead` bytes of what has been granted behind the end. */
+static void give_back(struct store *store, uint64_t ahead)
 {
-	uint64_t keep = store->used + reserve_bytes(store);
+	uint64_t keep = store->used + ahead;
 	struct stat st;
 	int fd;
 
@@ -160,9 +174,28 @@ void room_give_back(struct store *store)
 	if (!store->granted_once || store->granted <= keep + STEP_MIN ||
 	    (uint64_t)st.st_size > keep)
 		return;
-	/* What lies behind the end goes; the reserve is for the next time. */
-	if (ftruncate(fd, st.st_size) == 0)
-		grant(store, store->used, keep);
+	/* What lies behind the end goes; some is for the next time. */
+	if (ftruncate(fd, st.st_size) == 0 &&
+	    grant(store, store->used, keep) == 0)
+		store->granted = keep;
+	else
+		store->granted = store->used;
+	store->avail = room_ahead(store);
+	store->free_known = false;
+}
+
+void room_relax(struct store *store)
+{
+	uint64_t ahead = reserve_bytes(store) + step_bytes(store);
+
+	/* What goes on in small steps does not give and take all the time. */
+	if (store->granted > store->used + 2 * ahead)
+		give_back(store, ahead);
+}
+
+void room_give_back(struct store *store)
+{
+	give_back(store, reserve_bytes(store));
 }
 
 /* ---- Slowing down ------------------------------------------------------- */
@@ -237,13 +270,14 @@ int store_throttle_write(struct store *store, size_t bytes)
 
 int store_pace(struct store *store)
 {
-	uint64_t reserve = reserve_bytes(store);
+	uint64_t reserve;
 	int r = 0;
 
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
 	wait_for_committer(store, store->set_hard);
+	reserve = reserve_bytes(store);
 	if (pending_cost(store) + reserve > store->avail) {
 		room_count_free(store);
 		if (pending_cost(store) + reserve > store->avail &&
