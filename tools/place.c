@@ -60,9 +60,17 @@ static int spot_find(const char *path, struct spot *ret_spot)
 	return 0;
 }
 
-static bool is_path(const char *arg)
+/*
+ * A path rather than the name of a state?  As long as nothing else tells the
+ * store, what is a path in a mount is meant as that.
+ */
+static bool is_path(const struct place *place, const char *arg)
 {
-	return *arg == '/' || *arg == '.';
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	return *arg == '/' || *arg == '.' ||
+	       ((!place->store || place->by_path) &&
+	        spot_find(arg, &spot) == 0);
 }
 
 int place_canonical(const char *store, char **ret_path)
@@ -79,7 +87,7 @@ int place_canonical(const char *store, char **ret_path)
 
 int place_init(struct place *place, const char *store)
 {
-	place->store = NULL;
+	*place = (struct place){0};
 	if (!store)
 		store = command_store;
 	if (!store)
@@ -99,6 +107,7 @@ static int place_join(struct place *place, const char *arg, struct spot *spot)
 {
 	if (!place->store) {
 		place->store = steal(&spot->store);
+		place->by_path = true;
 		return EXIT_DONE;
 	}
 	if (!strcmp(place->store, spot->store))
@@ -139,14 +148,7 @@ int place_state(struct place *place, const char *arg, bool own, char **ret_name)
 	_cleanup_(spot_release) struct spot spot = {0};
 	int r;
 
-	if (!is_path(arg)) {
-		/* A state's directory, seen from the mount's root? */
-		if (!place->store && spot_find(arg, &spot) == 0 && spot.own &&
-		    spot.state) {
-			place->store = steal(&spot.store);
-			*ret_name = steal(&spot.state);
-			return EXIT_DONE;
-		}
+	if (!is_path(place, arg)) {
 		*ret_name = strdup(arg);
 		return EXIT_DONE;
 	}
@@ -173,7 +175,7 @@ int place_new_fork(struct place *place, const char *arg, char **ret_name)
 	const char *slash = strrchr(arg, '/');
 	int r;
 
-	if (!is_path(arg) || !slash) {
+	if (!slash) {
 		*ret_name = strdup(arg);
 		return EXIT_DONE;
 	}
@@ -196,7 +198,7 @@ int place_list(struct place *place, const char *arg, char **ret_name)
 	_cleanup_(spot_release) struct spot spot = {0};
 	int r;
 
-	if (!is_path(arg))
+	if (!is_path(place, arg))
 		return place_state(place, arg, false, ret_name);
 	r = place_path(place, arg, &spot);
 	if (r)

@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 struct place {
-	char *store; /* NULL: not known yet */
+	char *store;  /* NULL: not known yet */
+	bool by_path; /* a path told which */
 };
 
 /* `store`: the verb's own -s, or NULL. */

@@ -292,6 +292,16 @@ def test_paths_instead_of_names(store, mnt, main):
     assert name("main@try", cwd=mnt.path) == "main@try"
     assert name("main~1", cwd=mnt.path) == "main~monday"
     assert name("main", cwd=main / "dir") == "main"
+    # relative to elsewhere
+    root = mnt.path
+    assert name(f"{root.name}/main", cwd=root.parent) == "main"
+    assert name(f"{root.name}/main@try/dir", cwd=root.parent) == "main@try"
+    assert "main@try" in store.coppice("list", root.name,
+                                       cwd=root.parent).stdout
+    store.coppice("sync", root.name, cwd=root.parent)
+    store.coppice("fork", f"{root.name}/main", f"{root.name}/far",
+                  cwd=root.parent)
+    store.coppice("rm", f"{root.name}/far", cwd=root.parent)
     alone = store.mount("alone", "state=main@try")
     assert name(alone / "dir") == "main@try"
     assert name(alone.path) == "main@try"
