@@ -313,6 +313,7 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 	uint64_t hash64;
 	uint8_t hash[16];
 	const uint8_t *data;
+	bool patch;
 	size_t len;
 	int r;
 
@@ -324,6 +325,7 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 			return r < 0 ? r : 0;
 	}
 	r = chunk_patch(w, chunk, hash, &data, &len);
+	patch = r > 0;
 	if (r == 0)
 		r = encoder_run(w->encoder, chunk, hash, &data, &len);
 	if (r == 0)
@@ -332,7 +334,8 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 		return 0;
 	if (r >= 0)
 		r = fragments_put(w, chunk->block.number, data, len);
-	if (r == 0 && chunk->len >= SHARE_MIN)
+	/* A patch is small, and soon patched again: not worth two entries. */
+	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
 		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
 		                 chunk->block.number);
 	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
