@@ -3,7 +3,7 @@
  * The form of a chunk in the store: a header (tag, lengths, hash of the
  * content) and a payload, which is the content as it is, compressed, compressed
  * with another chunk as prefix, or what of it is not as in another chunk; cut
- * into fragments of DISK_VALUE_MAX bytes.
+ * into fragments of at most DISK_VALUE_MAX bytes.
  */
 #include <errno.h>
 #include <limits.h>

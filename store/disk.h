@@ -20,6 +20,7 @@
 
 enum {
 	DISK_VALUE_MAX = 4080, /* the last size that takes one page */
+	DISK_LEAF_MAX = 2022,  /* the last that shares a page with others */
 	DISK_FRAGMENT_BITS = 6,
 	DISK_FRAGMENTS = 1 << DISK_FRAGMENT_BITS,
 	DISK_PAGE = 4096,

@@ -55,7 +55,7 @@ static uint64_t pending_cost(const struct store *store)
 /* What deletions may need: little in a small store.  Lock held. */
 static uint64_t reserve_bytes(const struct store *store)
 {
-	uint64_t bytes = (store->used + pending_cost(store)) / 4;
+	uint64_t bytes = (store->used + pending_cost(store)) / 16;
 
 	bytes = MAX(bytes, (uint64_t)RESERVE_MIN);
 	bytes = MIN(bytes, (uint64_t)RESERVE_MAX);
@@ -186,11 +186,11 @@ static void give_back(struct store *store, uint64_t ahead)
 
 void room_relax(struct store *store)
 {
-	uint64_t ahead = reserve_bytes(store) + step_bytes(store);
+	uint64_t reserve = reserve_bytes(store);
 
 	/* What goes on in small steps does not give and take all the time. */
-	if (store->granted > store->used + 2 * ahead)
-		give_back(store, ahead);
+	if (store->granted > store->used + 2 * (reserve + step_bytes(store)))
+		give_back(store, reserve);
 }
 
 void room_give_back(struct store *store)

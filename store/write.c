@@ -17,7 +17,10 @@
 #include "codec.h"
 #include "engine.h"
 
-enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
+enum {
+	SHARE_MIN = 4096,  /* bytes of content worth an entry in `hashes` */
+	HALVED_MAX = 3300, /* a last fragment that is put in two */
+};
 
 struct writing {
 	struct store *store;
@@ -291,13 +294,25 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 	return r;
 }
 
+/*
+ * How much of `len` bytes goes into the next fragment.  A rest that would fill
+ * the better part of a page, but not all of it, is halved: the halves share
+ * their pages with others.
+ */
+static size_t fragment_len(size_t len)
+{
+	if (len > DISK_LEAF_MAX && len <= HALVED_MAX)
+		return (len + 1) / 2;
+	return MIN(len, (size_t)DISK_VALUE_MAX);
+}
+
 static int fragments_put(struct writing *w, uint64_t number,
                          const uint8_t *data, size_t len)
 {
 	uint64_t key = number << DISK_FRAGMENT_BITS;
 
 	for (; len; key++) {
-		size_t n = MIN(len, (size_t)DISK_VALUE_MAX);
+		size_t n = fragment_len(len);
 		int r = block_put(w, key, data, n);
 
 		if (r < 0)
