@@ -361,7 +361,7 @@ static int meta_read(struct check *check, struct forest_meta *ret_meta)
 
 static int meta_check(struct check *check, uint64_t states, uint64_t doomed)
 {
-	struct forest_meta meta;
+	struct forest_meta meta = {0};
 	struct check_state *s;
 	int r = meta_read(check, &meta);
 

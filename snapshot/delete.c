@@ -91,7 +91,7 @@ static int state_prepare(struct state *s, struct version **ret_parent)
 /* A state that has no snapshots: all of it at once. */
 static int state_erase(struct forest *forest, struct state *s)
 {
-	struct version *parent;
+	struct version *parent = NULL;
 	int r;
 
 	r = state_prepare(s, &parent);
@@ -113,7 +113,7 @@ static int state_erase(struct forest *forest, struct state *s)
 /* A fork with snapshots: its name and head now, the rest in the background. */
 static int fork_doom(struct forest *forest, struct state *s)
 {
-	struct version *parent;
+	struct version *parent = NULL;
 	int r;
 
 	r = state_prepare(s, &parent);
