@@ -3,9 +3,11 @@
 #include "disk.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "codec.h"
 #include "util.h"
@@ -103,12 +105,46 @@ static int disk_lengthen(struct disk *disk, bool readonly)
 	return ftruncate(fd, need) < 0 ? -errno : 0;
 }
 
+/*
+ * The two pages that the file begins with tell the size of all pages.  LMDB
+ * believes the first about where the second lies, and divides by what it finds.
+ */
+static int disk_check_page_size(const char *path)
+{
+	enum { PAGE_SIZE_AT = 40 };
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+	uint32_t size;
+
+	if (asprintf(&name, "%s/data.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	for (off_t page = 0; page < 2; page++) {
+		ssize_t n = pread(fd, &size, sizeof(size),
+		                  page * DISK_PAGE + PAGE_SIZE_AT);
+
+		if (n < 0)
+			return -errno;
+		/* Empty: it is about to be made. */
+		if (n == 0 && page == 0)
+			return 0;
+		if (n < (ssize_t)sizeof(size) || size != DISK_PAGE)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly)
 {
 	int r;
 
 	*disk = (struct disk){.map_size = map_size};
+	r = disk_check_page_size(path);
+	if (r < 0)
+		return r;
 	pthread_mutex_init(&disk->pool_lock, NULL);
 	r = disk_error(mdb_env_create(&disk->env));
 	if (r < 0)

@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
+
 #include "scratch.h"
 #include "store.h"
 #include "util.h"
@@ -42,6 +44,34 @@ static void test_create_and_open(void **state)
 	assert_int_equal(store_open(scratch.dir, NULL, &second), -ENOENT);
 	assert_int_equal(store_create(scratch.dir, &bad), -EINVAL);
 	assert_int_equal(store_close(store), 0);
+	store = open_store(scratch.store);
+	assert_int_equal(store_close(store), 0);
+	scratch_release(&scratch);
+}
+
+/* LMDB divides by the page size that it finds. */
+static void test_damaged_page_size(void **state)
+{
+	static const off_t places[] = {40, 41, 4136, 4137};
+	struct scratch scratch;
+	struct store *store;
+	char path[100];
+
+	store = fresh_store(&scratch);
+	assert_int_equal(store_close(store), 0);
+	snprintf(path, sizeof(path), "%s/data.mdb", scratch.store);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		int fd = open(path, O_RDWR);
+		uint8_t old, new;
+
+		assert_int_equal(pread(fd, &old, 1, places[i]), 1);
+		new = old ^ 0x10;
+		assert_int_equal(pwrite(fd, &new, 1, places[i]), 1);
+		assert_int_equal(store_open(scratch.store, NULL, &store),
+		                 -EUCLEAN);
+		assert_int_equal(pwrite(fd, &old, 1, places[i]), 1);
+		close(fd);
+	}
 	store = open_store(scratch.store);
 	assert_int_equal(store_close(store), 0);
 	scratch_release(&scratch);
@@ -490,6 +520,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_create_and_open),
+	        cmocka_unit_test(test_damaged_page_size),
 	        cmocka_unit_test(test_counters_survive),
 	        cmocka_unit_test(test_tables),
 	        cmocka_unit_test(test_chunks),
