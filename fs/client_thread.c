@@ -136,6 +136,12 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		                              "request");
 	control_bytes(request, "mountpoint", mountpoint, sizeof(mountpoint));
 	control_bytes(request, "device", device, sizeof(device));
+	if (store_is_readonly(daemon->store) &&
+	    !json_is_true(json_object_get(request, "readonly")))
+		return control_error(-EROFS,
+		                     "the store '%s' is on a read-only disk: "
+		                     "it can only be mounted with -o ro",
+		                     store_path(daemon->store));
 	if (mount_state(daemon, request, &params, &error) < 0)
 		return error;
 	daemon_count(daemon, 1);

@@ -341,7 +341,7 @@ static int verb_default(struct control *c)
 
 static int verb_sync(struct control *c)
 {
-	int err = store_sync(c->store);
+	int err = store_settle(c->store);
 
 	return err < 0 ? fail(c, err, "cannot sync: %s", control_reason(err))
 	               : 0;

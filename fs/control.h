@@ -6,6 +6,9 @@
 #ifndef COPPICE_CONTROL_H
 #define COPPICE_CONTROL_H
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "server.h"
 #include "session.h"
 
@@ -28,6 +31,15 @@ json_t *control_error(int err, const char *format, ...)
  */
 int control_bytes(json_t *request, const char *key, char *ret_bytes,
                   size_t size);
+
+/*
+ * Where the daemon listens whose store is in the directory (a descriptor): in
+ * it, or, if that cannot be written to, at a name without a file.  -ENOENT: no
+ * store.
+ */
+void control_address(int dir, struct sockaddr_un *ret_address);
+int control_address_abstract(int dir, struct sockaddr_un *ret_address,
+                             socklen_t *ret_len);
 
 /* One end of a connection, reading lines. */
 struct line_reader {

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "control.h"
 #include "mountinfo.h"
 #include "sentence.h"
 #include "util.h"
@@ -110,6 +111,11 @@ static int fail_open(char **ret_error, int err, const char *path)
 	case -EPROTONOSUPPORT:
 		return fail(ret_error, err,
 		            "the store '%s' was made by a newer version", path);
+	case -EROFS:
+		return fail(ret_error, err,
+		            "the store '%s' is on a read-only disk: it can "
+		            "only be mounted with -o ro",
+		            path);
 	default:
 		return fail(ret_error, err, "cannot open the store '%s': %s",
 		            path, strerror(-err));
@@ -123,6 +129,11 @@ static int open_store(struct daemon *daemon,
 	struct fs_options fs_options = {0}; /* each session has its own */
 	int err = store_open(options->store, &store_options, &daemon->store);
 
+	if (err == -EROFS && options->readonly) {
+		store_options.readonly = true;
+		err = store_open(options->store, &store_options,
+		                 &daemon->store);
+	}
 	if (err == 0)
 		err = forest_open(daemon->store, &daemon->forest);
 	if (err == 0)
@@ -133,12 +144,14 @@ static int open_store(struct daemon *daemon,
 /* Only who holds the store's lock comes here, so a socket there is dead. */
 static int listen_at(struct daemon *daemon, const char *store)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	bool readonly = store_is_readonly(daemon->store);
+	struct sockaddr_un address;
+	socklen_t len = sizeof(address);
 	_cleanup_close_ int dir = -1;
 	_cleanup_close_ int fd = -1;
 	struct stat st;
 	mode_t mask;
-	int err;
+	int err = 0;
 
 	dir = open(store, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0 || fstat(dir, &st) < 0)
@@ -147,14 +160,16 @@ static int listen_at(struct daemon *daemon, const char *store)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
-	if (unlinkat(dir, "control", 0) < 0 && errno != ENOENT)
+	if (!readonly && unlinkat(dir, "control", 0) < 0 && errno != ENOENT)
 		return -errno;
-	snprintf(address.sun_path, sizeof(address.sun_path),
-	         "/proc/self/fd/%d/control", dir);
+	if (readonly)
+		err = control_address_abstract(dir, &address, &len);
+	else
+		control_address(dir, &address);
+	if (err < 0)
+		return err;
 	mask = umask(0177);
-	err = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0
-	              ? -errno
-	              : 0;
+	err = bind(fd, (struct sockaddr *)&address, len) < 0 ? -errno : 0;
 	umask(mask);
 	if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
 		err = -errno;
@@ -336,6 +351,8 @@ static void stop_listening(struct daemon *daemon)
 
 	close_fd(&daemon->listen);
 	daemon->listen = -1;
+	if (store_is_readonly(daemon->store))
+		return;
 	snprintf(path, sizeof(path), "%s/control", store_path(daemon->store));
 	if (unlink(path) < 0)
 		log_warning("cannot remove '%s': %s", path, strerror(errno));

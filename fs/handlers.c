@@ -18,9 +18,12 @@ void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err)
 		const struct session *session = request_session(req);
 		node_t node = session_node(session, ino);
 
-		log_error("cannot %s inode %ju of state %ju: damaged store",
-		          what, (uintmax_t)NODE_INO(node),
-		          (uintmax_t)NODE_STATE(node));
+		/* A damaged block is told once, and not here. */
+		if (!store_damage_said())
+			log_error("cannot %s inode %ju of state %ju: damaged "
+			          "store",
+			          what, (uintmax_t)NODE_INO(node),
+			          (uintmax_t)NODE_STATE(node));
 		err = -EIO;
 	}
 	fuse_reply_err(req, -err);

@@ -179,9 +179,7 @@ int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
 
 	if (err != -ENOENT || ++*misses < MISSES_MOST)
 		return err;
-	log_error("damaged chunk %llu: it is missing",
-	          (unsigned long long)number);
-	return -EUCLEAN;
+	return store_damaged(fs->store, number, "a chunk that is missing");
 }
 
 int want_fetch(struct fs *fs, struct want *want)

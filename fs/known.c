@@ -26,11 +26,13 @@ struct family { /* the nodes of one state */
 	struct entry *places;
 };
 
-enum { BUCKETS = 256, PLACES_MIN = 8 };
+enum { BUCKETS_FIRST = 256, PLACES_MIN = 2 };
 
 struct known {
 	pthread_mutex_t lock; /* guards all of it */
-	struct family *buckets[BUCKETS];
+	struct family **buckets;
+	size_t buckets_len; /* a power of two; 0: there are none */
+	size_t families;
 };
 
 int known_create(struct known **ret_known)
@@ -39,6 +41,12 @@ int known_create(struct known **ret_known)
 
 	if (!known)
 		return -ENOMEM;
+	known->buckets = calloc(BUCKETS_FIRST, sizeof(*known->buckets));
+	if (!known->buckets) {
+		free(known);
+		return -ENOMEM;
+	}
+	known->buckets_len = BUCKETS_FIRST;
 	pthread_mutex_init(&known->lock, NULL);
 	*ret_known = known;
 	return 0;
@@ -54,7 +62,7 @@ void known_destroy(struct known *known)
 {
 	if (!known)
 		return;
-	for (size_t i = 0; i < BUCKETS; i++) {
+	for (size_t i = 0; i < known->buckets_len; i++) {
 		while (known->buckets[i]) {
 			struct family *family = known->buckets[i];
 
@@ -63,6 +71,7 @@ void known_destroy(struct known *known)
 		}
 	}
 	pthread_mutex_destroy(&known->lock);
+	free(known->buckets);
 	free(known);
 }
 
@@ -73,11 +82,37 @@ static size_t home(const struct family *family, uint64_t ino)
 
 static struct family **family_find(struct known *known, uint64_t state)
 {
-	struct family **at = &known->buckets[state % BUCKETS];
+	/* Numbers of states are a counter's. */
+	struct family **at = &known->buckets[state & (known->buckets_len - 1)];
 
 	while (*at && (*at)->state != state)
 		at = &(*at)->next;
 	return at;
+}
+
+/* Twice the buckets; without the memory for them, chains grow instead. */
+static void known_grow(struct known *known)
+{
+	size_t old_len = known->buckets_len;
+	struct family **old = known->buckets;
+	struct family **fresh = calloc(old_len * 2, sizeof(*fresh));
+
+	if (!fresh)
+		return;
+	known->buckets = fresh;
+	known->buckets_len = old_len * 2;
+	for (size_t i = 0; i < old_len; i++) {
+		while (old[i]) {
+			struct family *family = old[i];
+			struct family **at;
+
+			old[i] = family->next;
+			at = &fresh[family->state & (known->buckets_len - 1)];
+			family->next = *at;
+			*at = family;
+		}
+	}
+	free(old);
 }
 
 static struct entry *entry_find(struct family *family, uint64_t ino)
@@ -141,14 +176,20 @@ static int entry_get(struct known *known, node_t node, struct entry **ret_entry)
 	int err;
 
 	if (!*at) {
+		if (known->families >= known->buckets_len) {
+			known_grow(known);
+			at = family_find(known, NODE_STATE(node));
+		}
 		err = family_create(NODE_STATE(node), at);
 		if (err < 0)
 			return err;
+		known->families++;
 	}
 	entry = entry_find(*at, ino);
 	if (!entry) {
 		size_t places = (*at)->mask + 1;
 
+		/* One place stays free: it ends what is looked for. */
 		if (((*at)->used + 1) * 4 > places * 3) {
 			err = family_resize(*at, places * 2);
 			if (err < 0)
@@ -194,6 +235,7 @@ static void entry_settle(struct known *known, node_t node, struct entry *entry)
 	if (family->used == 0) {
 		*at = family->next;
 		family_free(family);
+		known->families--;
 	} else if (family->mask + 1 > PLACES_MIN &&
 	           family->used * 8 < family->mask + 1) {
 		/* A table that stays too large does no harm. */
@@ -362,7 +404,7 @@ int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count)
 	int err = 0;
 
 	pthread_mutex_lock(&known->lock);
-	for (size_t i = 0; i < BUCKETS && !err; i++) {
+	for (size_t i = 0; i < known->buckets_len && !err; i++) {
 		for (struct family *family = known->buckets[i]; family && !err;
 		     family = family->next) {
 			if (count == room) {
@@ -391,27 +433,31 @@ int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count)
 void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),
                      void *arg)
 {
-	struct known gone = {.lock = PTHREAD_MUTEX_INITIALIZER};
+	struct family *gone = NULL;
 
 	pthread_mutex_lock(&known->lock);
-	memcpy(gone.buckets, known->buckets, sizeof(gone.buckets));
-	memset(known->buckets, 0, sizeof(known->buckets));
+	for (size_t i = 0; i < known->buckets_len; i++) {
+		while (known->buckets[i]) {
+			struct family *family = known->buckets[i];
+
+			known->buckets[i] = family->next;
+			family->next = gone;
+			gone = family;
+		}
+	}
+	known->families = 0;
 	pthread_mutex_unlock(&known->lock);
 
-	for (size_t i = 0; i < BUCKETS; i++) {
-		while (gone.buckets[i]) {
-			struct family *family = gone.buckets[i];
+	while (gone) {
+		struct family *family = gone;
 
-			for (size_t j = 0; j <= family->mask; j++) {
-				struct entry *entry = &family->places[j];
+		for (size_t j = 0; j <= family->mask; j++) {
+			struct entry *entry = &family->places[j];
 
-				for (; entry->ino && entry->opens;
-				     entry->opens--)
-					fn(arg,
-					   NODE(family->state, entry->ino));
-			}
-			gone.buckets[i] = family->next;
-			family_free(family);
+			for (; entry->ino && entry->opens; entry->opens--)
+				fn(arg, NODE(family->state, entry->ino));
 		}
+		gone = family->next;
+		family_free(family);
 	}
 }

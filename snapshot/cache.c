@@ -88,7 +88,7 @@ void cache_remove(struct cache *cache, struct cached *entry)
 		b = &(*b)->hash_next;
 	*b = entry->hash_next;
 	cache->count--;
-	cache_unmark(entry);
+	cache_unmark(cache, entry);
 }
 
 struct cached *cache_any(struct cache *cache)
@@ -115,12 +115,14 @@ void cache_mark(struct cache *cache, struct cached *entry)
 	if (entry->dirty_next)
 		entry->dirty_next->dirty_at = &entry->dirty_next;
 	cache->dirty = entry;
+	cache->dirty_count++;
 }
 
-void cache_unmark(struct cached *entry)
+void cache_unmark(struct cache *cache, struct cached *entry)
 {
 	if (!entry->dirty_at)
 		return;
+	cache->dirty_count--;
 	*entry->dirty_at = entry->dirty_next;
 	if (entry->dirty_next)
 		entry->dirty_next->dirty_at = entry->dirty_at;

@@ -18,6 +18,7 @@ struct cache {
 	size_t count;  /* entries linked */
 	size_t hand;   /* the bucket where the next sweep begins */
 	struct cached *dirty;
+	size_t dirty_count;
 };
 
 int cache_init(struct cache *cache); /* -ENOMEM */
@@ -33,7 +34,7 @@ void cache_remove(struct cache *cache, struct cached *entry);
 struct cached *cache_any(struct cache *cache);
 
 void cache_mark(struct cache *cache, struct cached *entry);
-void cache_unmark(struct cached *entry);
+void cache_unmark(struct cache *cache, struct cached *entry);
 
 /*
  * Offer entries that are neither dirty nor used since the last time round to

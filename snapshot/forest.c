@@ -98,12 +98,12 @@ static int forest_put(struct forest *forest)
 		r = version_put(forest,
 		                container_of(e, struct version, cached));
 		if (!r)
-			cache_unmark(e);
+			cache_unmark(&forest->versions, e);
 	}
 	while (!r && (e = forest->states.dirty)) {
 		r = state_put(forest, container_of(e, struct state, cached));
 		if (!r)
-			cache_unmark(e);
+			cache_unmark(&forest->states, e);
 	}
 	if (!r && forest->meta_dirty) {
 		r = meta_put(forest->store, &forest->meta);

@@ -18,6 +18,7 @@ enum {
 	STATE_NUMBER_END = 1 << 27, /* what a node number has room for */
 	STATES_CACHED = 8192,       /* more than these in memory are swept */
 	VERSIONS_CACHED = 16384,
+	STATES_DIRTY = 2048, /* so many are written before the next commit */
 	FULL_NAME_MAX = NAME_LEN_MAX * 2 + 2,
 };
 

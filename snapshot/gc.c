@@ -260,6 +260,8 @@ static void gc_shrink(struct forest *forest)
 	for (size_t i = 0; crowded && i < sweeps; i++) {
 		store_lock(forest->store);
 		sweeps = 2 * forest_sweeps(forest) + 1;
+		if (forest->states.dirty_count >= STATES_DIRTY)
+			forest_flush(forest);
 		forest_sweep(forest);
 		crowded = forest_crowded(forest);
 		store_unlock(forest->store);

@@ -106,7 +106,7 @@ int repair_tell_losses(struct repair *repair);
 void repair_full_name(struct repair *repair, size_t state,
                       char out[FULL_NAME_MAX + 16]);
 
-/* repair_record.c: what is kept, from the old records; and the new records */
+/* repair_record.c, repair_state.c: what is kept, from the old records; and the new records */
 int repair_plan(struct repair *repair);
 int repair_records(struct repair *repair);
 
@@ -122,7 +122,7 @@ int repair_copy(struct repair *repair);
 /* repair_verify.c: adds to suspects; counts inodes and blocks */
 int repair_verify(struct repair *repair);
 
-/* repair_inode.c: makes the new tree consistent */
+/* repair_inode.c, repair_name.c: makes the new tree consistent */
 int repair_fix(struct repair *repair);
 
 #endif

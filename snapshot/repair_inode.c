@@ -9,7 +9,7 @@
  * there are contents of it.  Only when nothing is suspected any more, what has
  * no name is given one in lost+found.
  */
-#include "repair.h"
+#include "repair_fix.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -18,26 +18,12 @@
 
 enum { ROUNDS_MAX = 32, PASSES_MAX = 32 };
 
-static const char lost_found[] = "lost+found";
-
-/* An item, whatever becomes of its node. */
-struct copy {
-	struct item item;
-	uint8_t value[TREE_VALUE_MAX];
-};
-
-/* What an inode has. */
-struct tally {
-	uint64_t names, entries, subdirs, xattrs, blocks;
-	uint64_t end; /* of its bytes */
-};
-
-static struct tree *tree_of(struct repair *repair)
+struct tree *fix_tree(struct repair *repair)
 {
 	return &repair->v->tree;
 }
 
-static int suspect(struct repair *repair, uint64_t ino)
+int fix_suspect(struct repair *repair, uint64_t ino)
 {
 	return inos_add(&repair->suspects, ino);
 }
@@ -50,11 +36,11 @@ static void copy_keep(struct copy *copy, const struct item *item)
 }
 
 /* The next item of the inode at or after *key, which moves behind it. */
-static int item_next(struct repair *repair, struct key *key, struct copy *ret)
+int fix_item_next(struct repair *repair, struct key *key, struct copy *ret)
 {
 	uint64_t ino = key->ino;
 	struct item item;
-	int r = tree_seek(tree_of(repair), key, &item);
+	int r = tree_seek(fix_tree(repair), key, &item);
 
 	if (r < 0)
 		return r;
@@ -66,18 +52,17 @@ static int item_next(struct repair *repair, struct key *key, struct copy *ret)
 	return 0;
 }
 
-static int inode_get(struct repair *repair, uint64_t ino,
-                     struct inode *ret_inode)
+int fix_inode_get(struct repair *repair, uint64_t ino, struct inode *ret_inode)
 {
 	struct key key = {.ino = ino, .kind = ITEM_INODE};
 	struct item item;
-	int r = tree_get(tree_of(repair), &key, &item);
+	int r = tree_get(fix_tree(repair), &key, &item);
 
 	return r ? r : inode_decode(item.value, item.len, ret_inode);
 }
 
-static int inode_put(struct repair *repair, uint64_t ino,
-                     const struct inode *inode)
+int fix_inode_put(struct repair *repair, uint64_t ino,
+                  const struct inode *inode)
 {
 	struct key key = {.ino = ino, .kind = ITEM_INODE};
 	uint8_t value[INODE_LEN_MAX];
@@ -90,7 +75,7 @@ static bool kind_has(struct repair *repair, uint64_t ino, enum item_kind kind)
 	struct key key = {.ino = ino, .kind = (uint8_t)kind};
 	struct item item;
 
-	return !tree_seek(tree_of(repair), &key, &item) &&
+	return !tree_seek(fix_tree(repair), &key, &item) &&
 	       item.key.ino == ino && item.key.kind == kind;
 }
 
@@ -99,7 +84,7 @@ static bool orphan_has(struct repair *repair, uint64_t ino)
 	struct key key = {.ino = 0, .kind = ITEM_ORPHAN, .off = ino};
 	struct item item;
 
-	return !tree_get(tree_of(repair), &key, &item);
+	return !tree_get(fix_tree(repair), &key, &item);
 }
 
 static int orphan_del(struct repair *repair, uint64_t ino)
@@ -111,7 +96,7 @@ static int orphan_del(struct repair *repair, uint64_t ino)
 
 /* ---- Inodes that are lost ----------------------------------------------- */
 
-static struct inode inode_new(struct repair *repair, uint32_t mode)
+struct inode fix_inode_new(struct repair *repair, uint32_t mode)
 {
 	int64_t at = repair->v->created;
 	struct timestamp t = {at / 1000000000, 0};
@@ -119,7 +104,7 @@ static struct inode inode_new(struct repair *repair, uint32_t mode)
 
 	if (at < 0)
 		t.sec = 0;
-	inode_get(repair, INO_ROOT, &inode);
+	fix_inode_get(repair, INO_ROOT, &inode);
 	return (struct inode){
 	        .mode = mode,
 	        .nlink = S_ISDIR(mode) ? 2 : 0,
@@ -145,10 +130,10 @@ static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 }
 
 /* The inode, made anew if it is lost and can be.  -ENOENT. */
-static int inode_revive(struct repair *repair, uint64_t ino, uint8_t hint,
-                        struct inode *ret_inode)
+int fix_inode_revive(struct repair *repair, uint64_t ino, uint8_t hint,
+                     struct inode *ret_inode)
 {
-	int r = inode_get(repair, ino, ret_inode);
+	int r = fix_inode_get(repair, ino, ret_inode);
 	uint32_t mode;
 
 	if (r != -ENOENT)
@@ -156,21 +141,21 @@ static int inode_revive(struct repair *repair, uint64_t ino, uint8_t hint,
 	mode = inode_guess(repair, ino, hint);
 	if (!mode)
 		return -ENOENT;
-	*ret_inode = inode_new(repair, mode);
-	r = inode_put(repair, ino, ret_inode);
+	*ret_inode = fix_inode_new(repair, mode);
+	r = fix_inode_put(repair, ino, ret_inode);
 	if (!r)
 		r = repair_lose(repair, "restored", ino, NULL, 0,
 		                "its owner, mode and times are lost");
-	return r ? r : suspect(repair, ino);
+	return r ? r : fix_suspect(repair, ino);
 }
 
 /* The entry, if it leads to the inode. */
-static int entry_find(struct repair *repair, uint64_t dir, const char *name,
-                      size_t len, uint64_t ino, struct key *ret_key)
+int fix_entry_find(struct repair *repair, uint64_t dir, const char *name,
+                   size_t len, uint64_t ino, struct key *ret_key)
 {
 	struct dirent_item d;
 	struct item item;
-	int r = slot_find(tree_of(repair), dir, ITEM_DIRENT, 0, name, len,
+	int r = slot_find(fix_tree(repair), dir, ITEM_DIRENT, 0, name, len,
 	                  &item);
 
 	if (!r)
@@ -190,17 +175,17 @@ static int inode_purge(struct repair *repair, uint64_t ino, const char *text)
 	struct copy copy;
 	int r;
 
-	while (!(r = item_next(repair, &key, &copy))) {
+	while (!(r = fix_item_next(repair, &key, &copy))) {
 		if (copy.item.key.kind == ITEM_BACKREF &&
 		    !backref_decode(copy.value, copy.item.len, &b) &&
-		    !entry_find(repair, b.parent, b.name, b.name_len, ino,
-		                &entry)) {
+		    !fix_entry_find(repair, b.parent, b.name, b.name_len, ino,
+		                    &entry)) {
 			r = repair_lose(repair, "removed", b.parent, b.name,
 			                b.name_len, text);
 			if (!r)
 				r = repair_del(repair, &entry);
 			if (!r)
-				r = suspect(repair, b.parent);
+				r = fix_suspect(repair, b.parent);
 		}
 		if (!r)
 			r = repair_del(repair, &copy.item.key);
@@ -210,230 +195,6 @@ static int inode_purge(struct repair *repair, uint64_t ino, const char *text)
 			return r;
 	}
 	return r == -ENOENT ? orphan_del(repair, ino) : r;
-}
-
-/* ---- Names -------------------------------------------------------------- */
-
-static int entry_add(struct repair *repair, uint64_t dir, const char *name,
-                     size_t len, uint64_t ino, uint32_t mode)
-{
-	struct dirent_item d = {ino, (uint8_t)IFTODT(mode), (uint8_t)len, name};
-	struct key key = {.ino = dir, .kind = ITEM_DIRENT};
-	uint8_t value[TREE_VALUE_MAX];
-	int r = slot_free(tree_of(repair), dir, ITEM_DIRENT, 0, name, len,
-	                  &key.off);
-
-	if (!r)
-		r = repair_put(repair, &key, value, dirent_encode(&d, value));
-	return r ? r : suspect(repair, dir);
-}
-
-static int backref_add(struct repair *repair, uint64_t ino, uint64_t dir,
-                       const char *name, size_t len)
-{
-	struct backref_item b = {dir, (uint8_t)len, name};
-	struct key key = {.ino = ino, .kind = ITEM_BACKREF};
-	uint8_t value[TREE_VALUE_MAX];
-	int r = slot_free(tree_of(repair), ino, ITEM_BACKREF, dir, name, len,
-	                  &key.off);
-
-	if (!r)
-		r = repair_put(repair, &key, value, backref_encode(&b, value));
-	return r ? r : suspect(repair, ino);
-}
-
-static bool place_right(struct repair *repair, const struct item *item,
-                        uint64_t parent, const char *name, size_t len)
-{
-	uint64_t first = slot_first(repair->store, parent, name, len);
-
-	return item->key.off >= first && item->key.off < first + SLOT_PROBES;
-}
-
-/* A name that the inode has. */
-static int backref_fix(struct repair *repair, const struct copy *copy,
-                       const struct inode *inode, struct tally *tally)
-{
-	uint64_t ino = copy->item.key.ino;
-	struct inode parent;
-	struct backref_item b;
-	struct key entry;
-	bool surplus;
-	int r, found;
-
-	if (backref_decode(copy->value, copy->item.len, &b))
-		return repair_del(repair, &copy->item.key);
-	found = entry_find(repair, b.parent, b.name, b.name_len, ino, &entry);
-	surplus = S_ISDIR(inode->mode) && tally->names;
-	if (!found && !surplus &&
-	    place_right(repair, &copy->item, b.parent, b.name, b.name_len)) {
-		tally->names++;
-		return 0;
-	}
-	r = repair_del(repair, &copy->item.key);
-	if (r < 0 || found == -EEXIST)
-		return r;
-	if (!found) {
-		/* The entry finds the inode to lack the name: it decides. */
-		return suspect(repair, b.parent);
-	}
-	if (surplus || ino == INO_ROOT ||
-	    inode_revive(repair, b.parent, DT_DIR, &parent) ||
-	    !S_ISDIR(parent.mode))
-		return 0;
-	r = entry_add(repair, b.parent, b.name, b.name_len, ino, inode->mode);
-	if (!r)
-		r = backref_add(repair, ino, b.parent, b.name, b.name_len);
-	if (!r)
-		r = repair_lose(repair, "restored", b.parent, b.name,
-		                b.name_len, "the entry was missing");
-	return r == -EEXIST || r == -ENOSPC ? 0 : r;
-}
-
-static bool named_has(struct repair *repair, uint64_t ino)
-{
-	struct key key = {.ino = ino, .kind = ITEM_BACKREF}, entry;
-	struct backref_item b;
-	struct copy copy;
-
-	while (!item_next(repair, &key, &copy) &&
-	       copy.item.key.kind == ITEM_BACKREF)
-		if (!backref_decode(copy.value, copy.item.len, &b) &&
-		    !entry_find(repair, b.parent, b.name, b.name_len, ino,
-		                &entry))
-			return true;
-	return false;
-}
-
-static int entry_remove(struct repair *repair, const struct copy *copy,
-                        const struct dirent_item *d, const char *text)
-{
-	int r = repair_del(repair, &copy->item.key);
-
-	if (!r && text)
-		r = repair_lose(repair, "removed", copy->item.key.ino, d->name,
-		                d->name_len, text);
-	return r ? r : suspect(repair, d->ino);
-}
-
-/* An entry of a directory. */
-static int dirent_fix(struct repair *repair, const struct copy *copy,
-                      struct tally *tally)
-{
-	uint64_t dir = copy->item.key.ino;
-	uint8_t value[TREE_VALUE_MAX];
-	struct inode inode;
-	struct dirent_item d;
-	struct item item;
-	int r;
-
-	if (dirent_decode(copy->value, copy->item.len, &d))
-		return repair_del(repair, &copy->item.key);
-	if (!place_right(repair, &copy->item, 0, d.name, d.name_len))
-		return entry_remove(repair, copy, &d, NULL);
-	r = inode_revive(repair, d.ino, d.type, &inode);
-	if (r == -ENOENT)
-		return entry_remove(repair, copy, &d, "its inode is lost");
-	if (r < 0)
-		return r;
-	r = slot_find(tree_of(repair), d.ino, ITEM_BACKREF, dir, d.name,
-	              d.name_len, &item);
-	if (r == -ENOENT) {
-		if (d.ino == INO_ROOT ||
-		    (S_ISDIR(inode.mode) && named_has(repair, d.ino)))
-			return entry_remove(repair, copy, &d,
-			                    "a second entry of a directory");
-		r = backref_add(repair, d.ino, dir, d.name, d.name_len);
-		if (r == -ENOSPC)
-			return entry_remove(repair, copy, &d,
-			                    "its inode has no room for it");
-	}
-	if (!r && d.type != IFTODT(inode.mode)) {
-		d.type = (uint8_t)IFTODT(inode.mode);
-		r = repair_put(repair, &copy->item.key, value,
-		               dirent_encode(&d, value));
-	}
-	tally->entries++;
-	tally->subdirs += S_ISDIR(inode.mode);
-	return r;
-}
-
-/* ---- lost+found --------------------------------------------------------- */
-
-static int found_make(struct repair *repair, const char *name, size_t len)
-{
-	uint64_t ino;
-	struct inode inode;
-	int r;
-
-	if (!repair->found_ino)
-		repair->found_ino = store_count(repair->store, COUNTER_INO,
-		                                repair->ino_max + 1);
-	ino = repair->found_ino;
-	if (inode_get(repair, ino, &inode)) {
-		inode = inode_new(repair, S_IFDIR | 0700);
-		r = inode_put(repair, ino, &inode);
-		if (r < 0)
-			return r;
-	}
-	r = entry_add(repair, INO_ROOT, name, len, ino, S_IFDIR);
-	return r ? r : backref_add(repair, ino, INO_ROOT, name, len);
-}
-
-static int found_get(struct repair *repair, uint64_t *ret_ino)
-{
-	for (int i = 0; i < 100; i++) {
-		struct dirent_item d;
-		struct inode inode;
-		struct item item;
-		char name[32];
-		int len =
-		        i ? snprintf(name, sizeof(name), "%s-%d", lost_found, i)
-		          : snprintf(name, sizeof(name), "%s", lost_found);
-		int r = slot_find(tree_of(repair), INO_ROOT, ITEM_DIRENT, 0,
-		                  name, (size_t)len, &item);
-
-		if (r == -ENOENT) {
-			r = found_make(repair, name, (size_t)len);
-			if (!r)
-				*ret_ino = repair->found_ino;
-			return r;
-		}
-		if (r < 0)
-			return r;
-		r = dirent_decode(item.value, item.len, &d);
-		if (r < 0)
-			return r;
-		if (!inode_get(repair, d.ino, &inode) && S_ISDIR(inode.mode)) {
-			*ret_ino = d.ino;
-			return 0;
-		}
-	}
-	return -EEXIST;
-}
-
-static int inode_adopt(struct repair *repair, uint64_t ino,
-                       const struct inode *inode)
-{
-	uint64_t dir = 0;
-	int r = found_get(repair, &dir);
-
-	if (r < 0)
-		return r;
-	r = -EEXIST;
-	for (int i = 0; r == -EEXIST && i < 100; i++) {
-		char name[48];
-		int len = snprintf(name, sizeof(name), i ? "#%llu-%d" : "#%llu",
-		                   (unsigned long long)ino, i);
-
-		r = entry_add(repair, dir, name, (size_t)len, ino, inode->mode);
-		if (!r)
-			r = backref_add(repair, ino, dir, name, (size_t)len);
-	}
-	if (!r)
-		r = repair_lose(repair, "moved", ino, NULL, 0,
-		                "it had lost its name");
-	return r;
 }
 
 /* ---- An inode ----------------------------------------------------------- */
@@ -450,17 +211,17 @@ static int item_fix(struct repair *repair, const struct copy *copy,
 	case ITEM_INODE:
 		return 0;
 	case ITEM_BACKREF:
-		return backref_fix(repair, copy, inode, tally);
+		return fix_backref(repair, copy, inode, tally);
 	case ITEM_XATTR:
 		if (xattr_decode(item->value, item->len, &x) ||
-		    !place_right(repair, item, 0, x.name, x.name_len))
+		    !fix_is_right_place(repair, item, 0, x.name, x.name_len))
 			break;
 		tally->xattrs++;
 		return 0;
 	case ITEM_DIRENT:
 		if (!dir)
 			break;
-		return dirent_fix(repair, copy, tally);
+		return fix_dirent(repair, copy, tally);
 	case ITEM_EXTENT:
 		if (dir || extent_decode(item->value, item->len, &e))
 			break;
@@ -482,7 +243,7 @@ static int items_fix(struct repair *repair, uint64_t ino,
 	int r;
 
 	*tally = (struct tally){0};
-	while (!(r = item_next(repair, &key, &copy))) {
+	while (!(r = fix_item_next(repair, &key, &copy))) {
 		r = item_fix(repair, &copy, inode, tally);
 		if (!r)
 			r = repair_breathe(repair);
@@ -541,7 +302,7 @@ static int sums_fix(struct repair *repair, uint64_t ino,
 		if (r < 0)
 			return r;
 	}
-	return inode_put(repair, ino, &now);
+	return fix_inode_put(repair, ino, &now);
 }
 
 /* last: if it has no name it is given one. */
@@ -550,7 +311,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 	struct inode inode = {0};
 	struct tally tally;
 	bool orphan;
-	int r = inode_revive(repair, ino, DT_UNKNOWN, &inode);
+	int r = fix_inode_revive(repair, ino, DT_UNKNOWN, &inode);
 
 	if (r == -ENOENT)
 		return inode_purge(repair, ino, "its inode is lost");
@@ -560,7 +321,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 		inode.mode = inode_guess(repair, ino, DT_UNKNOWN);
 		if (!inode.mode)
 			return inode_purge(repair, ino, "it has no type");
-		r = inode_put(repair, ino, &inode);
+		r = fix_inode_put(repair, ino, &inode);
 		if (r < 0)
 			return r;
 	}
@@ -575,7 +336,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 		orphan = false;
 	}
 	if (!r && !tally.names && !orphan && ino != INO_ROOT) {
-		r = last ? inode_adopt(repair, ino, &inode)
+		r = last ? fix_adopt(repair, ino, &inode)
 		         : inos_add(&repair->homeless, ino);
 		tally.names = last;
 	}
@@ -595,12 +356,12 @@ static int types_fix(struct repair *repair)
 		uint64_t ino = repair->retype.at[i];
 		struct inode inode;
 
-		r = inode_get(repair, ino, &inode);
+		r = fix_inode_get(repair, ino, &inode);
 		if (r < 0)
 			return r;
 		inode.mode = (inode.mode & 07777) |
 		             (uint32_t)repair->retype.at[i + 1];
-		r = inode_put(repair, ino, &inode);
+		r = fix_inode_put(repair, ino, &inode);
 		if (!r)
 			r = repair_lose(repair, "corrected", ino, NULL, 0,
 			                "it had become of another type");

@@ -9,7 +9,7 @@
  * back, is not kept; nor is a version without a state, unless several others
  * grew from it.
  */
-#include "repair.h"
+#include "repair_plan.h"
 #include "util.h"
 
 #include <errno.h>
@@ -17,32 +17,9 @@
 
 typedef unsigned long long ull;
 
-/* A state of which something needed is lost. */
-struct lost {
-	uint64_t number, fork;
-	int64_t created;
-	char name[NAME_LEN_MAX + 1];
-	bool found; /* its version after all */
-};
-
-struct plan {
-	struct repair *repair;
-	struct check *check;
-	/* of each version: */
-	bool *inner;   /* others grew from it */
-	bool *snapped; /* a snapshot has it */
-	bool *headed;  /* a fork has it, and writes to it */
-	size_t *grown; /* living kids */
-	size_t *kept;  /* index in what is kept; or NO_VERSION */
-	struct lost *lost;
-	size_t lost_len, lost_capacity;
-	bool *apart; /* of each kept state: it needs a head of its own */
-	size_t apart_size;
-};
-
 /* ---- Versions ----------------------------------------------------------- */
 
-static size_t version_index(struct plan *p, uint64_t id)
+size_t plan_version_index(struct plan *p, uint64_t id)
 {
 	struct check_version *v = check_version(p->check, id);
 
@@ -57,10 +34,10 @@ static size_t version_parent(struct plan *p, size_t i)
 
 	if (v->bad || !v->parent || v->parent >= v->id)
 		return NO_VERSION;
-	return version_index(p, v->parent);
+	return plan_version_index(p, v->parent);
 }
 
-static int64_t version_created(struct plan *p, uint64_t id)
+int64_t plan_version_created(struct plan *p, uint64_t id)
 {
 	struct version v = {0};
 	struct record record;
@@ -86,7 +63,7 @@ static struct repair_version *version_keep(struct plan *p, size_t i,
 		return NULL;
 	v->old = p->check->versions[i].id;
 	v->old_root = p->check->versions[i].root;
-	v->created = version_created(p, v->old);
+	v->created = plan_version_created(p, v->old);
 	v->parent = parent;
 	v->state = NO_VERSION;
 	if (parent != NO_VERSION) {
@@ -126,307 +103,6 @@ static int versions_keep(struct plan *p)
 		v->frozen = p->snapped[i];
 	}
 	return 0;
-}
-
-/* ---- States ------------------------------------------------------------- */
-
-/* Its version is that of the check's index, until versions are kept. */
-static struct repair_state *state_keep(struct plan *p, const struct state *s,
-                                       size_t version, bool apart)
-{
-	struct repair *repair = p->repair;
-	struct repair_state *kept;
-
-	if (repair->states_len == p->apart_size) {
-		size_t more = p->apart_size ? 2 * p->apart_size : 64;
-		bool *grown = realloc(p->apart, more);
-
-		if (!grown)
-			return NULL;
-		p->apart = grown;
-		p->apart_size = more;
-	}
-	kept = repair_grow((void **)&repair->states, sizeof(*kept),
-	                   &repair->states_len, &repair->states_capacity);
-	if (!kept)
-		return NULL;
-	kept->state = *s;
-	kept->state.version = NULL;
-	kept->version = version;
-	p->apart[repair->states_len - 1] = apart;
-	if (s->fork || apart)
-		p->snapped[version] = true;
-	else
-		p->headed[version] = true;
-	return kept;
-}
-
-static int lost_add(struct plan *p, uint64_t number, uint64_t fork,
-                    int64_t created, const char *name, size_t len)
-{
-	struct lost *lost;
-
-	for (size_t i = 0; i < p->lost_len; i++) {
-		lost = &p->lost[i];
-		if (lost->number != number)
-			continue;
-		if (!lost->name[0] && len <= NAME_LEN_MAX) {
-			memcpy(lost->name, name, len);
-			lost->fork = fork;
-		}
-		return 0;
-	}
-	lost = repair_grow((void **)&p->lost, sizeof(*lost), &p->lost_len,
-	                   &p->lost_capacity);
-	if (!lost)
-		return -ENOMEM;
-	lost->number = number;
-	lost->fork = fork;
-	lost->created = created;
-	if (len <= NAME_LEN_MAX)
-		memcpy(lost->name, name, len);
-	return 0;
-}
-
-static bool number_good(uint64_t number)
-{
-	return number && number < STATE_NUMBER_END;
-}
-
-/* The state's record, whole. */
-static int state_read(struct plan *p, uint64_t number, struct state *ret_state)
-{
-	struct record record;
-	uint64_t version;
-	uint8_t key[8];
-	int r;
-
-	be64_put(key, number);
-	*ret_state = (struct state){.number = number};
-	r = image_record(p->check->image, TABLE_STATE, key, sizeof(key), false,
-	                 &record);
-	return r ? r
-	         : state_decode(record.value, record.len, ret_state, &version);
-}
-
-static bool is_doomed(struct plan *p, const struct check_state *s)
-{
-	const struct check_state *fork =
-	        s->fork ? check_state(p->check, s->fork) : NULL;
-
-	return s->flags & STATE_DOOMED ||
-	       (fork && !fork->bad && fork->flags & STATE_DOOMED);
-}
-
-static int state_plan(struct plan *p, const struct check_state *s, bool forks)
-{
-	size_t version = version_index(p, s->version);
-	struct state state;
-	bool frozen;
-
-	if (s->bad)
-		return forks && number_good(s->number)
-		               ? lost_add(p, s->number, 0, 0, "", 0)
-		               : 0;
-	if (!s->fork != forks || is_doomed(p, s))
-		return 0;
-	if (state_read(p, s->number, &state))
-		return 0;
-	frozen = version != NO_VERSION &&
-	         (p->inner[version] || p->snapped[version] ||
-	          p->check->versions[version].freeze);
-	if (version == NO_VERSION || !number_good(s->number) ||
-	    (forks && !frozen && p->headed[version]))
-		return lost_add(p, s->number, s->fork, s->created, state.name,
-		                strlen(state.name));
-	return state_keep(p, &state, version, forks && frozen) ? 0 : -ENOMEM;
-}
-
-/* Names of states whose records are gone. */
-static int names_plan(struct plan *p)
-{
-	_cleanup_free_ struct record *record = calloc(1, sizeof(*record));
-	uint8_t key[TABLE_KEY_MAX];
-	uint32_t key_len = 0;
-	int r;
-
-	if (!record)
-		return -ENOMEM;
-	while (!(r = image_record(p->check->image, TABLE_NAME, key, key_len,
-	                          key_len, record))) {
-		struct reader reader = reader_init(record->value, record->len);
-		uint64_t number = get_varint(&reader);
-		const struct check_state *s, *fork;
-
-		key_len = record->key_len;
-		memcpy(key, record->key, key_len);
-		if (!reader_done(&reader) || key_len <= 8 ||
-		    !number_good(number))
-			continue;
-		s = check_state(p->check, number);
-		fork = check_state(p->check, be64_get(key));
-		if ((s && !s->bad) ||
-		    (fork && !fork->bad && fork->flags & STATE_DOOMED))
-			continue;
-		r = lost_add(p, number, be64_get(key), 0, (char *)key + 8,
-		             key_len - 8);
-		if (r < 0)
-			return r;
-	}
-	return r == -ENOENT ? 0 : r;
-}
-
-/* ---- States that lost their versions, and the other way round ----------- */
-
-/* Somebody had the version, by what it counts, who is not known. */
-static bool version_orphaned(struct plan *p, size_t i, bool head)
-{
-	const struct check_version *v = &p->check->versions[i];
-	uint64_t refs = 0;
-
-	if (v->bad || v->reaping || !v->refs ||
-	    head == (v->freeze || p->inner[i] || p->snapped[i]))
-		return false;
-	if (head)
-		return !p->headed[i];
-	for (size_t j = 0; j < p->repair->states_len; j++)
-		refs += p->repair->states[j].version == i;
-	return refs < v->refs;
-}
-
-static struct lost *lost_only(struct plan *p, bool fork)
-{
-	struct lost *only = NULL;
-
-	for (size_t i = 0; i < p->lost_len; i++) {
-		struct lost *lost = &p->lost[i];
-
-		if (lost->found || !lost->name[0] || !lost->fork != fork)
-			continue;
-		if (only)
-			return NULL;
-		only = lost;
-	}
-	return only;
-}
-
-static int state_recover(struct plan *p, size_t version, struct lost *lost,
-                         bool head)
-{
-	struct repair *repair = p->repair;
-	struct state s = {
-	        .created = version_created(p, p->check->versions[version].id)};
-	char name[FULL_NAME_MAX + 16];
-	bool apart = !head;
-
-	if (lost) {
-		lost->found = true;
-		s.number = lost->number;
-		s.fork = lost->fork;
-		s.flags = s.fork ? STATE_READONLY : 0;
-		memcpy(s.name, lost->name, sizeof(s.name));
-		apart = apart && !s.fork;
-	} else {
-		s.number = repair->counters[COUNTER_STATE]++;
-		snprintf(s.name, sizeof(s.name), "recovered-%llu",
-		         (ull)p->check->versions[version].id);
-	}
-	if (!state_keep(p, &s, version, apart))
-		return -ENOMEM;
-	snprintf(name, sizeof(name), "%s", s.name);
-	return repair_tell_state(repair, "restored", name,
-	                         lost ? "the state's record was lost"
-	                              : "a state without a name");
-}
-
-static int states_recover(struct plan *p, bool head)
-{
-	size_t len = p->check->versions_len, count = 0;
-	struct lost *only = lost_only(p, head);
-	bool any = false;
-	int r = 0;
-
-	for (size_t i = 0; i < p->lost_len; i++)
-		any |= !p->lost[i].found && !p->lost[i].fork == head;
-	for (size_t i = 0; i < len; i++)
-		count += version_orphaned(p, i, head);
-	/* A count alone may be what is wrong. */
-	if (!head && !any)
-		return 0;
-	for (size_t i = 0; !r && i < len; i++)
-		if (version_orphaned(p, i, head))
-			r = state_recover(p, i, count == 1 ? only : NULL, head);
-	return r;
-}
-
-static struct repair_state *kept_find(struct repair *repair, uint64_t number)
-{
-	for (size_t i = 0; i < repair->states_len; i++)
-		if (repair->states[i].state.number == number)
-			return &repair->states[i];
-	return NULL;
-}
-
-/* A fork is made of its newest snapshot, if it is itself lost. */
-static int forks_recover(struct plan *p)
-{
-	struct repair *repair = p->repair;
-
-	for (size_t i = 0; i < repair->states_len; i++) {
-		uint64_t fork = repair->states[i].state.fork;
-		struct state s = {.number = fork};
-		struct repair_state *newest = &repair->states[i];
-		struct lost *lost = NULL;
-
-		if (!fork || kept_find(repair, fork))
-			continue;
-		for (size_t j = 0; j < repair->states_len; j++)
-			if (repair->states[j].state.fork == fork &&
-			    repair->states[j].state.created >
-			            newest->state.created)
-				newest = &repair->states[j];
-		for (size_t j = 0; !lost && j < p->lost_len; j++)
-			if (p->lost[j].number == fork)
-				lost = &p->lost[j];
-		s.created = newest->state.created;
-		snprintf(s.name, sizeof(s.name), "recovered-%llu", (ull)fork);
-		if (lost && lost->name[0])
-			memcpy(s.name, lost->name, sizeof(s.name));
-		if (lost)
-			lost->found = true;
-		if (!state_keep(p, &s, newest->version, true))
-			return -ENOMEM;
-		if (repair_tell_state(repair, "restored", s.name,
-		                      "the fork was lost, and is what its "
-		                      "newest snapshot is"))
-			return -ECANCELED;
-	}
-	return 0;
-}
-
-static int lost_tell(struct plan *p)
-{
-	int r = 0;
-
-	for (size_t i = 0; !r && i < p->lost_len; i++) {
-		struct repair_state *fork;
-		char name[FULL_NAME_MAX + 16];
-		struct lost *lost = &p->lost[i];
-
-		if (lost->found)
-			continue;
-		fork = lost->fork ? kept_find(p->repair, lost->fork) : NULL;
-		if (!lost->name[0])
-			snprintf(name, sizeof(name), "#%llu",
-			         (ull)lost->number);
-		else
-			snprintf(name, sizeof(name), "%s%s%s",
-			         fork ? fork->state.name : "", fork ? "~" : "",
-			         lost->name);
-		r = repair_tell_state(p->repair, "removed", name,
-		                      "the state is lost");
-	}
-	return r;
 }
 
 /* ---- The plan ----------------------------------------------------------- */
@@ -529,7 +205,7 @@ static int default_plan(struct plan *p)
 			first = repair->states[i].state.number;
 	if (!first)
 		return -ENODATA;
-	if (!kept_find(repair, repair->default_state))
+	if (!plan_kept_find(repair, repair->default_state))
 		repair->default_state = first;
 	return 0;
 }
@@ -572,7 +248,7 @@ static int counters_plan(struct plan *p)
 	least[COUNTER_INO] = repair->ino_max + 1;
 	for (size_t i = 0; i < check->states_len; i++)
 		if (check->states[i].number >= least[COUNTER_STATE] &&
-		    number_good(check->states[i].number))
+		    plan_number_good(check->states[i].number))
 			least[COUNTER_STATE] = check->states[i].number + 1;
 	for (int i = 0; i < COUNTER_COUNT; i++) {
 		uint64_t now = check->counters[i];
@@ -601,18 +277,18 @@ static int plan_states(struct plan *p)
 
 	/* Snapshots first: what they have, no fork writes to. */
 	for (size_t i = 0; !r && i < check->states_len; i++)
-		r = state_plan(p, &check->states[i], false);
+		r = plan_state(p, &check->states[i], false);
 	for (size_t i = 0; !r && i < check->states_len; i++)
-		r = state_plan(p, &check->states[i], true);
+		r = plan_state(p, &check->states[i], true);
 	if (!r)
-		r = names_plan(p);
+		r = plan_names(p);
 	if (!r)
-		r = states_recover(p, true);
+		r = plan_recover_states(p, true);
 	if (!r)
-		r = states_recover(p, false);
+		r = plan_recover_states(p, false);
 	if (!r)
-		r = forks_recover(p);
-	return r ? r : lost_tell(p);
+		r = plan_recover_forks(p);
+	return r ? r : plan_tell_lost(p);
 }
 
 int repair_plan(struct repair *repair)

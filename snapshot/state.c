@@ -90,7 +90,13 @@ struct state *state_alloc(struct forest *forest, uint64_t number)
 
 void state_mark(struct state *s)
 {
-	cache_mark(&s->forest->states, &s->cached);
+	struct cache *states = &s->forest->states;
+
+	cache_mark(states, &s->cached);
+	/* Many are made: until they are written they cannot leave memory. */
+	if (states->dirty_count % STATES_DIRTY == 0 &&
+	    forest_crowded(s->forest))
+		gc_wake(s->forest);
 }
 
 /* The state names another version, or none. */

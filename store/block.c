@@ -206,9 +206,12 @@ static struct node *node_alloc(struct store *store, uint64_t number,
 static int node_load(struct store *store, uint64_t number,
                      struct node **ret_node)
 {
+	uint8_t room[DISK_VALUE_MAX];
+	const uint8_t *data;
 	struct node *node;
 	MDB_val value;
 	MDB_txn *txn;
+	uint32_t len;
 	int r;
 
 	r = store_reader(store, &txn);
@@ -217,20 +220,21 @@ static int node_load(struct store *store, uint64_t number,
 	r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	             &value);
 	if (r == 0)
-		r = node_verify(store, number, value.mv_data, value.mv_size);
-	if (r == -ENOENT || r == -EUCLEAN) {
-		log_error("damaged tree node %llu: %s",
-		          (unsigned long long)number,
-		          r == -ENOENT ? "it is missing" : "bad content");
-		return -EUCLEAN;
-	}
+		r = node_decode(store, txn, number, &value, room, &data, &len);
+	if (r == -ENOENT || r == -EUCLEAN)
+		return store_damaged(store, number,
+		                     r == -ENOENT
+		                             ? "a tree node that is missing"
+		                             : "a tree node that cannot be "
+		                               "read");
 	if (r < 0)
 		return r;
 	node = node_alloc(store, number, 0);
 	if (!node)
 		return -ENOMEM;
-	memcpy(node->data, value.mv_data, value.mv_size);
+	memcpy(node->data, data, len);
 	node->stored = true;
+	node->copied = node_stored_base(&value);
 	block_insert(store, &node->block);
 	block_enter_clean(store, &node->block);
 	*ret_node = node;
@@ -243,11 +247,9 @@ int node_read(struct store *store, uint64_t number, struct node **ret_node)
 
 	if (!block)
 		return node_load(store, number, ret_node);
-	if (block->kind != BLOCK_NODE) {
-		log_error("block %llu is used as a node and as a chunk",
-		          (unsigned long long)number);
-		return -EUCLEAN;
-	}
+	if (block->kind != BLOCK_NODE)
+		return store_damaged(store, number,
+		                     "used as a tree node and as a chunk");
 	block->used = true;
 	*ret_node = (struct node *)block;
 	return 0;
@@ -295,6 +297,7 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 		if (r < 0)
 			return r;
 		memcpy(new->data, old->data, store->geometry.node_size);
+		new->copied = number;
 		list_add(store, tree->list, number);
 		*ret_node = new;
 		return 0;
@@ -304,6 +307,7 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 	if (!new)
 		return -ENOMEM;
 	new->stored = true;
+	new->copied = old->copied;
 	memcpy(new->data, old->data, store->geometry.node_size);
 	block_unhash(store, &old->block);
 	block_insert(store, &new->block);

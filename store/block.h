@@ -39,6 +39,7 @@ enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_ALIAS };
 struct node {
 	struct block block;
 	bool stored; /* the map or the frozen set has this number already */
+	uint64_t copied; /* number of the node it is a copy of, or was; or 0 */
 	uint8_t data[];
 };
 
@@ -48,6 +49,7 @@ struct node {
  */
 enum block_tag {
 	BLOCK_TAG_NODE = 0x4e,
+	BLOCK_TAG_PACKED = 0x4f, /* a node compressed: see node_form.c */
 	BLOCK_TAG_RAW = 0x10,  /* a chunk as it is */
 	BLOCK_TAG_ZSTD = 0x11, /* a chunk compressed */
 	BLOCK_TAG_DELTA = 0x12, /* a chunk compressed with another as prefix */

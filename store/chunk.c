@@ -215,7 +215,7 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 	}
 	disk_read_end(&store->disk, txn);
 	if (r == -EUCLEAN)
-		log_error("damaged chunk %llu", (unsigned long long)number);
+		store_damaged(store, number, "a chunk that cannot be read");
 	if (r < 0)
 		return r;
 	store_lock(store);
@@ -259,14 +259,14 @@ static void prefetch_one(MDB_cursor *cursor, uint64_t number, struct run *run)
 {
 	uint64_t id = number << DISK_FRAGMENT_BITS;
 	MDB_val key = {sizeof(id), &id}, value;
-	int r = mdb_cursor_get(cursor, &key, &value, MDB_SET_KEY);
+	int r = disk_cursor_where(cursor, &key, &value, MDB_SET_KEY);
 
 	while (r == 0) {
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (id >> DISK_FRAGMENT_BITS != number)
 			return;
 		run_add(run, &value);
-		r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+		r = disk_cursor_where(cursor, &key, &value, MDB_NEXT);
 	}
 }
 

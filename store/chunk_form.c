@@ -126,6 +126,27 @@ static void decoder_put(struct store *store, struct decoder *decoder)
 	pthread_mutex_unlock(&store->disk.pool_lock);
 }
 
+int decoder_unpack(struct store *store, const void *prefix, size_t prefix_len,
+                   const void *data, size_t len, void *out, size_t capacity,
+                   size_t *ret_len)
+{
+	struct decoder *decoder = decoder_get(store);
+	size_t n = 0;
+
+	if (!decoder)
+		return -ENOMEM;
+	if (prefix)
+		n = ZSTD_DCtx_refPrefix(decoder->zstd, prefix, prefix_len);
+	if (!ZSTD_isError(n))
+		n = ZSTD_decompressDCtx(decoder->zstd, out, capacity, data,
+		                        len);
+	decoder_put(store, decoder);
+	if (ZSTD_isError(n))
+		return -EUCLEAN;
+	*ret_len = n;
+	return 0;
+}
+
 void decoder_destroy_all(struct store *store)
 {
 	while (store->decoders) {
@@ -158,7 +179,7 @@ static int payload_read(MDB_cursor *cursor, uint64_t number, MDB_val *value,
 		if (at == h->stored)
 			return 0;
 		skip = 0;
-		if (mdb_cursor_get(cursor, &key, value, MDB_NEXT))
+		if (disk_cursor_get(cursor, &key, value, MDB_NEXT))
 			return -EUCLEAN;
 		memcpy(&key_number, key.mv_data, sizeof(key_number));
 		if (key_number != ++want || !value->mv_size)
@@ -317,7 +338,7 @@ int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
 	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_cursor_get(cursor, &key, &value, MDB_SET));
+	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));
 	if (r == 0)
 		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
 	if (r == 0) {
@@ -355,8 +376,7 @@ int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
 	if (r == -ENOENT) {
 		r = disk_get_u64(txn, store->disk.aliases, number, &b.target);
 		b.is_chunk = b.is_alias = true;
-	} else if (r == 0 && value.mv_size &&
-	           *(const uint8_t *)value.mv_data != BLOCK_TAG_NODE) {
+	} else if (r == 0 && value.mv_size && !block_tag_is_node(&value)) {
 		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
 		b.is_chunk = true;
 		b.bytes = r < 0 ? 0 : h.header_len + h.stored;
@@ -371,7 +391,12 @@ int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
 }
 /* ---- Encoding ----------------------------------------------------------- */
 
-enum { NOISE_MIN = 128, NOISE_SAMPLE = 4096, LEVEL_FAST = -5 };
+enum {
+	NOISE_MIN = 128,
+	NOISE_SAMPLE = 4096,
+	LEVEL_FAST = -5,
+	LEVEL_DELTA = 4, /* more for a delta */
+};
 
 struct encoder {
 	ZSTD_CCtx *zstd;
@@ -401,8 +426,9 @@ static struct encoder *encoder_alloc(struct store *store, bool delta)
 		return NULL;
 	}
 	if (delta) {
+		/* What is like its prefix goes fast at any level. */
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel,
-		                       encoder->level);
+		                       encoder->level + LEVEL_DELTA);
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog,
 		                       (int)MAX(bits + 1, 10u));
 	}

@@ -306,6 +306,18 @@ int store_sync(struct store *store)
 	return r;
 }
 
+int store_settle(struct store *store)
+{
+	int r;
+
+	store_lock(store);
+	r = commit_wait_all(store);
+	if (r == 0 && !store->frozen)
+		room_give_back(store);
+	store_unlock(store);
+	return r;
+}
+
 void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
                         void *arg)
 {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "codec.h"
+#include "fault.h"
 #include "util.h"
 
 enum { LENGTHEN_MOST = 1 << 30 }; /* more is no mere tail */
@@ -32,6 +33,9 @@ int disk_error(int code)
 	case MDB_PANIC:
 	case MDB_INCOMPATIBLE:
 	case MDB_BAD_VALSIZE:
+	case MDB_CURSOR_FULL:
+	case MDB_PAGE_FULL:
+	case MDB_BAD_TXN: /* it has met damage before */
 		return -EUCLEAN;
 	case MDB_VERSION_MISMATCH:
 		return -EPROTONOSUPPORT;
@@ -77,9 +81,10 @@ int disk_open_tables(struct disk *disk, bool create, bool readonly)
 }
 
 /*
- * Pages that the file should have and has not would be a SIGBUS to touch. Those
+ * Pages that the file should have and has not would be a fault to touch. Those
  * at its end may never have been written, if nothing has used them yet; or they
- * were cut off, which is found when they turn out to be all zeroes.
+ * were cut off, which is found when they turn out to be all zeroes, or, where
+ * the file cannot be made longer, by the fault.
  */
 static int disk_lengthen(struct disk *disk, bool readonly)
 {
@@ -100,8 +105,10 @@ static int disk_lengthen(struct disk *disk, bool readonly)
 	need = (off_t)(info.me_last_pgno + 1) * DISK_PAGE;
 	if (st.st_size >= need)
 		return 0;
-	if (readonly || need - st.st_size > LENGTHEN_MOST)
+	if (need - st.st_size > LENGTHEN_MOST)
 		return -EUCLEAN;
+	if (readonly)
+		return 0;
 	return ftruncate(fd, need) < 0 ? -errno : 0;
 }
 
@@ -136,6 +143,37 @@ static int disk_check_page_size(const char *path)
 	return 0;
 }
 
+/*
+ * LMDB maps lock.mdb and writes to it: where a page of it has no disk space
+ * yet, and there is none, that would be a fault.
+ */
+static int disk_grant_locks(const char *path)
+{
+	enum { LOCKS_LEN = 2 * DISK_PAGE }; /* for LMDB's number of readers */
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&name, "%s/lock.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	/* If it cannot be opened, LMDB finds out what that means. */
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0 &&
+	    fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
+	    (errno == ENOSPC || errno == EDQUOT))
+		return -ENOSPC;
+	return 0;
+}
+
+static int disk_open_env(struct disk *disk, const char *path, bool readonly)
+{
+	unsigned flags = MDB_NOTLS | (readonly ? MDB_RDONLY : 0);
+	int r = disk_grant_locks(path);
+
+	if (r < 0)
+		return r;
+	return disk_error(mdb_env_open(disk->env, path, flags, 0600));
+}
+
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly)
 {
@@ -149,12 +187,12 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
 	r = disk_error(mdb_env_create(&disk->env));
 	if (r < 0)
 		return r;
+	fault_init();
+	mdb_env_set_assert(disk->env, fault_assert);
 	mdb_env_set_maxdbs(disk->env, 8);
 	r = disk_error(mdb_env_set_mapsize(disk->env, map_size));
 	if (r == 0)
-		r = disk_error(mdb_env_open(
-		        disk->env, path,
-		        MDB_NOTLS | (readonly ? MDB_RDONLY : 0), 0600));
+		r = disk_open_env(disk, path, readonly);
 	if (r == 0)
 		r = disk_lengthen(disk, readonly);
 	if (r == 0 && create)
@@ -212,34 +250,71 @@ void disk_read_end(struct disk *disk, MDB_txn *txn)
 		mdb_txn_abort(txn);
 }
 
+struct free_count {
+	MDB_cursor *cursor;
+	size_t before;
+	uint64_t pages;
+};
+
+static int free_count(void *arg)
+{
+	struct free_count *f = arg;
+	MDB_val key, value;
+	int r;
+
+	while (!(r = mdb_cursor_get(f->cursor, &key, &value, MDB_NEXT))) {
+		size_t count, id;
+
+		if (key.mv_size != sizeof(id) || value.mv_size < sizeof(count))
+			return MDB_CORRUPTED;
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (id >= f->before)
+			return 0;
+		memcpy(&count, value.mv_data, sizeof(count));
+		f->pages += count;
+	}
+	return r == MDB_NOTFOUND ? 0 : r;
+}
+
 /*
  * Database 0 is LMDB's own: transaction → count and numbers of freed pages.
  * Counts those freed by transactions before this one.
  */
 static int disk_count_free(MDB_txn *txn, size_t before, uint64_t *ret_pages)
 {
-	MDB_cursor *cursor;
-	MDB_val key, value;
-	uint64_t pages = 0;
+	struct free_count f = {.before = before};
 	int r;
 
-	r = disk_error(mdb_cursor_open(txn, 0, &cursor));
+	r = disk_error(mdb_cursor_open(txn, 0, &f.cursor));
 	if (r < 0)
 		return r;
-	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
-		size_t count, id;
-
-		memcpy(&id, key.mv_data, sizeof(id));
-		if (id >= before)
-			break;
-		memcpy(&count, value.mv_data, sizeof(count));
-		pages += count;
-	}
-	mdb_cursor_close(cursor);
-	if (r && r != MDB_NOTFOUND)
-		return disk_error(r);
-	*ret_pages = pages;
+	r = fault_guard(free_count, &f);
+	mdb_cursor_close(f.cursor);
+	if (r)
+		return r == FAULT ? -EUCLEAN : disk_error(r);
+	*ret_pages = f.pages;
 	return 0;
+}
+
+struct stat_call {
+	MDB_txn *txn;
+	MDB_dbi dbi;
+	MDB_stat *stat;
+};
+
+static int stat_call(void *arg)
+{
+	struct stat_call *c = arg;
+
+	return mdb_stat(c->txn, c->dbi, c->stat);
+}
+
+int disk_stat(MDB_txn *txn, MDB_dbi dbi, MDB_stat *ret_stat)
+{
+	struct stat_call call = {txn, dbi, ret_stat};
+	int r = fault_guard(stat_call, &call);
+
+	return r == FAULT ? MDB_CORRUPTED : r;
 }
 
 int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes)
@@ -251,7 +326,7 @@ int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes)
 	r = disk_read_begin(disk, &txn);
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_stat(txn, dbi, &stat));
+	r = disk_error(disk_stat(txn, dbi, &stat));
 	disk_read_end(disk, txn);
 	if (r == 0)
 		*ret_bytes = (stat.ms_branch_pages + stat.ms_leaf_pages +
@@ -311,11 +386,93 @@ int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
 	return 0;
 }
 
+/* ---- Reading what may be damaged ---------------------------------------- */
+
+struct get_call {
+	MDB_txn *txn; /* or the cursor */
+	MDB_cursor *cursor;
+	MDB_dbi dbi;
+	MDB_cursor_op op;
+	bool touch;
+	MDB_val *key, *value;
+};
+
+/* The first byte and the last: it lies in two pages at most. */
+static void bytes_touch(const void *data, size_t len)
+{
+	const volatile uint8_t *bytes = data;
+
+	(void)bytes[0];
+	(void)bytes[len - 1];
+}
+
+static int get_call(void *arg)
+{
+	enum { KEY_MAX = 511, KEY_LEAST = 8 };
+	struct get_call *c = arg;
+	int r;
+
+	/* Of a page that is none of ours LMDB would set one alone. */
+	*c->value = (MDB_val){0};
+	r = c->cursor ? mdb_cursor_get(c->cursor, c->key, c->value, c->op)
+	              : mdb_get(c->txn, c->dbi, c->key, c->value);
+	if (r)
+		return r;
+	if (!c->value->mv_data || c->value->mv_size > DISK_VALUE_MAX ||
+	    c->key->mv_size - 1 >= KEY_MAX)
+		return MDB_CORRUPTED;
+	if (c->cursor && c->op != MDB_SET)
+		bytes_touch(c->key->mv_data,
+		            MAX(c->key->mv_size, (size_t)KEY_LEAST));
+	if (c->touch && c->value->mv_size)
+		bytes_touch(c->value->mv_data, c->value->mv_size);
+	return 0;
+}
+
+static int get_guarded(struct get_call *call)
+{
+	int r = fault_guard(get_call, call);
+
+	return r == FAULT ? MDB_CORRUPTED : r;
+}
+
+int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value)
+{
+	struct get_call call = {.txn = txn,
+	                        .dbi = dbi,
+	                        .key = key,
+	                        .value = ret_value,
+	                        .touch = true};
+
+	return get_guarded(&call);
+}
+
+int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                    MDB_cursor_op op)
+{
+	struct get_call call = {.cursor = cursor,
+	                        .op = op,
+	                        .key = key,
+	                        .value = value,
+	                        .touch = true};
+
+	return get_guarded(&call);
+}
+
+int disk_cursor_where(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                      MDB_cursor_op op)
+{
+	struct get_call call = {
+	        .cursor = cursor, .op = op, .key = key, .value = value};
+
+	return get_guarded(&call);
+}
+
 int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value)
 {
 	MDB_val key = {sizeof(number), &number};
 
-	return disk_error(mdb_get(txn, dbi, &key, ret_value));
+	return disk_error(disk_find(txn, dbi, &key, ret_value));
 }
 
 int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,

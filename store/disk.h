@@ -56,6 +56,8 @@ void disk_read_end(struct disk *disk, MDB_txn *txn);
 /* Bytes of the file in use at most, and of those how many are free again. */
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
 
+/* mdb_stat(), likewise guarded: see disk_find(). */
+int disk_stat(MDB_txn *txn, MDB_dbi dbi, MDB_stat *ret_stat);
 /* Bytes of the file that a database takes. */
 int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
 /*
@@ -63,6 +65,19 @@ int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
  * the last one, nor still seen by some reader.
  */
 int disk_reusable(struct disk *disk, uint64_t *ret_bytes);
+
+/*
+ * mdb_get() and mdb_cursor_get(), with LMDB's codes, for reading what may be
+ * damaged: MDB_CORRUPTED instead of a fault.  What they give can be read, and is
+ * no longer than it can be: a key 1 to 511 bytes and never less than 8 readable,
+ * a value DISK_VALUE_MAX.
+ */
+int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value);
+int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                    MDB_cursor_op op);
+/* The same, but the value is not looked at, nor for the caller to look at. */
+int disk_cursor_where(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                      MDB_cursor_op op);
 
 /* get by number; -ENOENT. */
 int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value);

@@ -82,6 +82,13 @@ struct set {
 	uint64_t counters[COUNTER_COUNT];
 };
 
+/* Damaged blocks that the log knows of already. */
+struct damage_told {
+	pthread_mutex_t lock; /* guards the rest; no other is taken under it */
+	uint64_t numbers[1024];
+	size_t next;
+};
+
 /* The part of struct store that never changes while it is open. */
 struct geometry {
 	uint32_t node_size;
@@ -144,6 +151,8 @@ struct store {
 	struct list_job *job; /* at most one waits or runs */
 
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
+
+	struct damage_told told;
 };
 
 /* block.c */
@@ -176,6 +185,10 @@ int chunk_header_decode(const void *data, size_t len,
 int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
                  struct chunk **ret_chunk);
 
+/* A frame of zstd's; the prefix is what it was compressed with, or NULL. */
+int decoder_unpack(struct store *store, const void *prefix, size_t prefix_len,
+                   const void *data, size_t len, void *out, size_t capacity,
+                   size_t *ret_len);
 void decoder_destroy_all(struct store *store);
 
 struct encoder;
@@ -223,6 +236,35 @@ struct stored_block {
 int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct stored_block *ret_block);
 
+/* node_form.c */
+static inline bool block_tag_is_node(const MDB_val *value)
+{
+	uint8_t tag = value->mv_size ? *(const uint8_t *)value->mv_data : 0;
+
+	return tag == BLOCK_TAG_NODE || tag == BLOCK_TAG_PACKED;
+}
+/* The node that a stored one is packed with; 0: none. */
+uint64_t node_stored_base(const MDB_val *value);
+/*
+ * The node whose stored form is `value`, verified.  *ret_data points into the
+ * map, or is `room`, which has space for a node.
+ */
+int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
+                const MDB_val *value, uint8_t *room, const uint8_t **ret_data,
+                uint32_t *ret_len);
+
+struct packer;
+int packer_create(struct packer **ret_packer);
+void packer_destroy(struct packer *packer);
+/*
+ * The form in which to store a sealed node, which is much like the one that is
+ * stored as `copied` (0: none); valid until the next call.  The result is the
+ * number of the node that it then needs, which may be another; 0: none.
+ */
+uint64_t packer_run(struct packer *packer, struct store *store, MDB_txn *txn,
+                    uint64_t copied, const uint8_t *data, size_t len,
+                    const uint8_t **ret_data, size_t *ret_len);
+
 /* list.c: what the committer does to lists; see commit.c for the order */
 struct account {
 	uint64_t list;
@@ -244,7 +286,17 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 int list_commit_absorb(struct store *store, MDB_txn *txn,
                        const struct absorb *absorb, struct ledger *ledger);
 
-/* write.c: free what the map has under the number, booked on owner */
+/* free.c */
+enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
+/* One need more for what is stored under the number. */
+int count_up(struct store *store, MDB_txn *txn, uint64_t number);
+/*
+ * One need less.  If that was the last it is deleted, and *ret_bytes is raised;
+ * so then for what it is a delta of, which may have been kept for it alone.
+ */
+int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t *ret_bytes);
+/* The number goes, with what the map has under it, booked on owner. */
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes);
 
@@ -278,7 +330,7 @@ void room_set_limit(struct store *store, uint64_t max_size);
 uint64_t room_stat(struct store *store);
 /* When there is nothing to write: most of the disk space taken ahead goes. */
 void room_relax(struct store *store);
-/* At the end: disk space that was taken ahead. */
+/* Of disk space taken ahead, all but what is promised goes. */
 void room_give_back(struct store *store);
 
 /*

@@ -127,10 +127,10 @@ int image_record(struct image *image, enum table table, const void *key,
 	                               &cursor));
 	if (r < 0)
 		return r;
-	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	if (!r && after && k.mv_size == key_len + 1 &&
 	    !memcmp(k.mv_data, full, key_len + 1))
-		r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+		r = disk_cursor_get(cursor, &k, &v, MDB_NEXT);
 	mdb_cursor_close(cursor);
 	if (r)
 		return disk_error(r);
@@ -191,11 +191,14 @@ size_t image_index(const struct image *image, uint64_t number)
 	return NO_INDEX;
 }
 
-const uint8_t *image_node(struct image *image, uint64_t number)
+const uint8_t *image_node(struct image *image, uint64_t number,
+                          uint8_t room[NODE_SIZE_MAX])
 {
 	size_t slot =
 	        (size_t)(number * 0x9e3779b97f4a7c15 >> 32) & (IMAGE_CACHE - 1);
+	const uint8_t *data;
 	size_t i;
+	uint32_t len;
 	MDB_val value;
 
 	if (image->cache[slot].number == number && number)
@@ -204,14 +207,26 @@ const uint8_t *image_node(struct image *image, uint64_t number)
 	if (i == NO_INDEX ||
 	    (image->marks[i] & (MARK_NODE | MARK_BAD)) != MARK_NODE ||
 	    disk_get(image->txn, image->store->disk.blocks,
-	             number << DISK_FRAGMENT_BITS, &value))
+	             number << DISK_FRAGMENT_BITS, &value) ||
+	    node_decode(image->store, image->txn, number, &value, room, &data,
+	                &len))
 		return NULL;
-	image->cache[slot].number = number;
-	image->cache[slot].data = value.mv_data;
-	return value.mv_data;
+	if (data != room) {
+		image->cache[slot].number = number;
+		image->cache[slot].data = data;
+	}
+	return data;
 }
 
 /* ---- Looking things up -------------------------------------------------- */
+
+static void item_get(struct image *image, const uint8_t *data, uint32_t slot,
+                     struct item *ret_item)
+{
+	node_get(data, slot, ret_item);
+	memcpy(image->value, ret_item->value, ret_item->len);
+	ret_item->value = image->value;
+}
 
 /*
  * The first item at or after key below the node; -ENOENT: none there.  Levels
@@ -220,7 +235,8 @@ const uint8_t *image_node(struct image *image, uint64_t number)
 static int node_seek(struct image *image, uint64_t number, int level,
                      packed key, struct item *ret_item)
 {
-	const uint8_t *data = image_node(image, number);
+	uint8_t room[NODE_SIZE_MAX];
+	const uint8_t *data = image_node(image, number, room);
 	uint32_t slot;
 	bool exact;
 	int r = -ENOENT;
@@ -231,7 +247,7 @@ static int node_seek(struct image *image, uint64_t number, int level,
 		slot = node_find(data, key, &exact);
 		if (slot == node_count(data))
 			return -ENOENT;
-		node_get(data, slot, ret_item);
+		item_get(image, data, slot, ret_item);
 		return 0;
 	}
 	for (slot = node_route(data, key);
@@ -252,6 +268,7 @@ int image_seek(struct image *image, uint64_t root, const struct key *key,
 int image_get(struct image *image, uint64_t root, const struct key *key,
               struct item *ret_item)
 {
+	uint8_t room[NODE_SIZE_MAX];
 	packed want = key_pack(key);
 	const uint8_t *data;
 	uint64_t number = root;
@@ -262,7 +279,7 @@ int image_get(struct image *image, uint64_t root, const struct key *key,
 	if (!root)
 		return -ENOENT;
 	for (;;) {
-		data = image_node(image, number);
+		data = image_node(image, number, room);
 		if (!data || (level >= 0 && (int)node_level(data) != level))
 			return -EUCLEAN;
 		level = (int)node_level(data) - 1;
@@ -273,6 +290,6 @@ int image_get(struct image *image, uint64_t root, const struct key *key,
 	slot = node_find(data, want, &exact);
 	if (!exact)
 		return -ENOENT;
-	node_get(data, slot, ret_item);
+	item_get(image, data, slot, ret_item);
 	return 0;
 }

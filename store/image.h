@@ -68,17 +68,22 @@ struct image {
 	bool any_gap;          /* in some tree: what was below is unknown */
 	int64_t own;           /* stored bytes of its own part */
 
-	/* nodes found lately; they stay where they are in the map */
+	/* nodes found lately that stay where they are in the map */
 	struct {
 		uint64_t number;
 		const uint8_t *data;
 	} cache[IMAGE_CACHE];
+	uint8_t value[NODE_SIZE_MAX]; /* of the item looked up last */
 };
 
 /* image.c */
 size_t image_index(const struct image *image, uint64_t number);
-/* The bytes of a good node; NULL: missing, damaged, or no node. */
-const uint8_t *image_node(struct image *image, uint64_t number);
+/*
+ * The bytes of a good node, in the map or in `room`; NULL: missing, damaged, or
+ * no node.
+ */
+const uint8_t *image_node(struct image *image, uint64_t number,
+                          uint8_t room[NODE_SIZE_MAX]);
 void image_report(struct image *image, const char *kind, uint64_t block,
                   const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));

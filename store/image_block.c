@@ -38,19 +38,25 @@ static bool number_add(struct image *image, uint64_t number, uint8_t marks)
 /* A block while its fragments pass by. */
 struct passing {
 	uint64_t number;
-	uint8_t tag;
+	bool node;
 	const char *fault; /* the first found */
 	uint64_t fragments, bytes;
 	uint64_t expected; /* bytes of a chunk with its header */
-	uint64_t base;     /* of a delta; 0: none */
+	uint64_t base;     /* of a delta or a packed node; 0: none */
 };
 
 static const char *node_check(const struct image *image, uint64_t number,
                               const MDB_val *value)
 {
+	uint8_t room[NODE_SIZE_MAX];
 	const uint8_t *data = value->mv_data;
 	uint32_t len = (uint32_t)value->mv_size;
 
+	if (*data == BLOCK_TAG_PACKED)
+		return node_decode(image->store, image->txn, number, value,
+		                   room, &data, &len)
+		               ? "bad content"
+		               : NULL;
 	if (len < NODE_HEADER || len > store_node_size(image->store))
 		return "bad length";
 	if (be64_get(data + NODE_SUM) != node_sum(number, data, len))
@@ -69,9 +75,10 @@ static void passing_begin(const struct image *image, struct passing *p,
 		p->fault = "its beginning is missing";
 		return;
 	}
-	p->tag = value->mv_size ? *(const uint8_t *)value->mv_data : 0;
-	if (p->tag == BLOCK_TAG_NODE) {
+	p->node = block_tag_is_node(value);
+	if (p->node) {
 		p->fault = node_check(image, number, value);
+		p->base = node_stored_base(value);
 	} else if (chunk_header_decode(value->mv_data, value->mv_size, &h)) {
 		p->fault = "bad header";
 	} else {
@@ -87,7 +94,7 @@ static void passing_add(struct passing *p, uint64_t fragment,
 {
 	if (!p->fault && fragment != p->fragments)
 		p->fault = "a part is missing";
-	if (!p->fault && p->fragments && p->tag == BLOCK_TAG_NODE)
+	if (!p->fault && p->fragments && p->node)
 		p->fault = "more than a node";
 	if (!p->fault && (!value->mv_size || value->mv_size > DISK_VALUE_MAX))
 		p->fault = "a part has a bad length";
@@ -99,20 +106,23 @@ static void passing_add(struct passing *p, uint64_t fragment,
 static void base_check(struct image *image, const struct passing *p)
 {
 	size_t i = image_index(image, p->base);
+	const char *what = p->node ? "node" : "chunk";
 
-	if (i == NO_INDEX || !(image->marks[i] & MARK_CHUNK))
-		image_report(image, "chunk", p->number, NULL,
-		             "chunk %llu is a delta of %llu, which %s",
+	if (i == NO_INDEX ||
+	    !(image->marks[i] & (p->node ? MARK_NODE : MARK_CHUNK)))
+		image_report(image, what, p->number, NULL,
+		             "%s %llu is a delta of %llu, which is %s%s", what,
 		             (unsigned long long)p->number,
 		             (unsigned long long)p->base,
-		             i == NO_INDEX ? "is missing" : "is no chunk");
+		             i == NO_INDEX ? "missing" : "no ",
+		             i == NO_INDEX ? "" : what);
 	else
 		image->names[i]++;
 }
 
 static bool passing_end(struct image *image, struct passing *p)
 {
-	bool chunk = p->tag != BLOCK_TAG_NODE;
+	bool chunk = !p->node;
 	struct chunk *content;
 	uint8_t marks;
 	int r = 0;
@@ -134,7 +144,7 @@ static bool passing_end(struct image *image, struct passing *p)
 	if (p->base)
 		base_check(image, p);
 	/* What a damaged block was is for those who name it to say. */
-	marks = p->tag == BLOCK_TAG_NODE   ? MARK_NODE
+	marks = p->node                    ? MARK_NODE
 	        : p->fault && !p->expected ? MARK_NODE | MARK_CHUNK
 	                                   : MARK_CHUNK;
 	if (p->fault)
@@ -151,14 +161,14 @@ int image_scan_blocks(struct image *image)
 	MDB_stat stat;
 	int r;
 
-	r = disk_error(mdb_stat(image->txn, image->store->disk.blocks, &stat));
+	r = disk_error(disk_stat(image->txn, image->store->disk.blocks, &stat));
 	if (r == 0)
 		r = disk_error(mdb_cursor_open(
 		        image->txn, image->store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
 	while (!image->stopped &&
-	       (r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (!p.fragments || id >> DISK_FRAGMENT_BITS != p.number) {
 			if (!passing_end(image, &p))
@@ -189,8 +199,8 @@ const char *image_block_fault(struct image *image, uint64_t number)
 
 	if (mdb_cursor_open(image->txn, image->store->disk.blocks, &cursor))
 		return "unreadable";
-	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	for (; !r; r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	for (; !r; r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (id >> DISK_FRAGMENT_BITS != number)
 			break;
@@ -222,7 +232,7 @@ static int pairs_each(struct image *image, MDB_dbi dbi, const char *kind,
 	if (r < 0)
 		return r;
 	while (!image->stopped &&
-	       (r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&from, key.mv_data, sizeof(from));
 		if (value.mv_size != 8)
 			image_report(image, kind, from, NULL,
@@ -289,7 +299,7 @@ static int aliases_load(struct image *image, uint64_t **ret_aliases,
 	                               &cursor));
 	if (r < 0)
 		return r;
-	while ((r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+	while ((r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&number, key.mv_data, sizeof(number));
 		/* Then it is among the numbers already. */
 		if (image_index(image, number) != NO_INDEX) {
@@ -364,7 +374,7 @@ int image_scan_hashes(struct image *image)
 
 /* ---- Counts ------------------------------------------------------------- */
 
-/* How many numbers the content under this one has: aliases, and its own. */
+/* How much needs what is under this number: aliases, deltas, its own name. */
 static uint64_t names_of(const struct image *image, size_t i)
 {
 	return image->names[i] + !!(image->marks[i] & MARK_USED);
@@ -374,17 +384,17 @@ static void count_check(struct image *image, uint64_t number, uint64_t count)
 {
 	size_t i = image_index(image, number);
 
-	if (i == NO_INDEX || !(image->marks[i] & MARK_CHUNK)) {
+	if (i == NO_INDEX || image->marks[i] & MARK_ALIAS) {
 		image_report(image, "count", number, NULL,
-		             "chunk %llu has a count of names, and %s",
+		             "block %llu has a count of names, and %s",
 		             (unsigned long long)number,
-		             i == NO_INDEX ? "is missing" : "is no chunk");
+		             i == NO_INDEX ? "is missing" : "is an alias");
 		return;
 	}
 	image->marks[i] |= MARK_MET;
 	if (count != names_of(image, i))
 		image_report(image, "count", number, NULL,
-		             "chunk %llu is counted %llu times, and has %llu "
+		             "block %llu is counted %llu times, and has %llu "
 		             "names",
 		             (unsigned long long)number,
 		             (unsigned long long)count,
@@ -400,10 +410,10 @@ int image_finish_counts(struct image *image)
 		bool counted = image->marks[i] & MARK_MET;
 
 		image->marks[i] &= (uint8_t)~MARK_MET;
-		if (!counted && (image->marks[i] & MARK_CHUNK) &&
+		if (!counted && !(image->marks[i] & MARK_ALIAS) &&
 		    names_of(image, i) > 1)
 			image_report(image, "count", image->numbers[i], NULL,
-			             "chunk %llu has %llu names, and no count",
+			             "block %llu has %llu names, and no count",
 			             (unsigned long long)image->numbers[i],
 			             (unsigned long long)names_of(image, i));
 		r = image->stopped;

@@ -14,6 +14,7 @@ struct stream {
 	struct {
 		const uint8_t *data;
 		uint32_t slot;
+		uint8_t room[NODE_SIZE_MAX];
 	} path[TREE_DEPTH_MAX];
 	struct item item;
 };
@@ -33,7 +34,7 @@ static const uint8_t *stream_enter(struct stream *s, uint64_t number, int level)
 	} else if (number <= image->tree->base) {
 		return NULL;
 	}
-	data = image_node(image, number);
+	data = image_node(image, number, s->path[s->depth].room);
 	if (data && level >= 0 && (int)node_level(data) != level)
 		return NULL;
 	return data;

@@ -186,7 +186,7 @@ int image_scan_lists(struct image *image)
 	if (r < 0)
 		return r;
 	while (!image->stopped &&
-	       (r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
+	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
 		if (!scan_value(scan, &key, &value))
 			break;
 	mdb_cursor_close(cursor);
@@ -216,9 +216,9 @@ int image_list_each(struct image *image, uint64_t list,
 	        mdb_cursor_open(image->txn, image->store->disk.lists, &cursor));
 	if (r < 0)
 		return r;
-	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	for (; !r && !image->stopped;
-	     r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
+	     r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		if (key.mv_size != LIST_KEY_LEN ||
 		    be64_get(key.mv_data) != list)
 			break;

@@ -177,11 +177,13 @@ static bool edge_outside(struct image *image, const uint8_t *data, bool last,
 	uint32_t slot;
 	packed key;
 
+	uint8_t room[NODE_SIZE_MAX];
+
 	while (node_level(data)) {
 		unsigned level = node_level(data);
 
 		slot = last ? node_count(data) - 1 : 0;
-		data = image_node(image, node_child(data, slot));
+		data = image_node(image, node_child(data, slot), room);
 		if (!data || node_level(data) + 1 != level)
 			return false;
 	}
@@ -212,6 +214,7 @@ static void own_children(struct image *image, const uint8_t *data, packed low,
 {
 	uint32_t count = node_count(data), slot = 0;
 	int level = (int)node_level(data) - 1;
+	uint8_t room[NODE_SIZE_MAX];
 
 	if (image->tree->reaping)
 		slot = node_route(data, key_pack(&image->tree->from));
@@ -228,7 +231,7 @@ static void own_children(struct image *image, const uint8_t *data, packed low,
 			continue;
 		}
 		shared_block(image, child, true, &key);
-		shared = image_node(image, child);
+		shared = image_node(image, child, room);
 		if (shared)
 			fault = place_fault(image, shared, level, from, to);
 		if (shared && !fault && level > 0 &&
@@ -245,11 +248,12 @@ static void own_node(struct image *image, uint64_t number, int level,
                      packed low, packed high)
 {
 	struct key key = key_unpack(low);
+	uint8_t room[NODE_SIZE_MAX];
 	const uint8_t *data = NULL;
 	const char *fault;
 
 	if (own_block(image, number, true, &key))
-		data = image_node(image, number);
+		data = image_node(image, number, room);
 	if (!data) {
 		image->new_gap = true;
 		gap_add(image, low, high);
@@ -346,12 +350,13 @@ static bool parent_block(struct image *image, uint64_t number, bool node,
 static void parent_node(struct image *image, uint64_t number, int level,
                         packed low, packed high)
 {
+	uint8_t room[NODE_SIZE_MAX];
 	const uint8_t *data;
 	uint32_t count;
 
 	if (image->stopped || !parent_block(image, number, true, low, high))
 		return;
-	data = image_node(image, number);
+	data = image_node(image, number, room);
 	if (!data || (level >= 0 && (int)node_level(data) != level)) {
 		image->old_gap = true;
 		gap_add(image, low, high);
@@ -478,8 +483,7 @@ static void leaks_find(struct image *image)
 	for (size_t i = 0; i < image->len && !image->stopped; i++) {
 		uint8_t marks = image->marks[i];
 
-		if (marks & MARK_USED ||
-		    (marks & MARK_CHUNK && image->names[i]))
+		if (marks & MARK_USED || image->names[i])
 			continue;
 		leaks++;
 		bytes += (uint64_t)bytes_of(image, image->numbers[i]);

@@ -193,7 +193,7 @@ static int account_get(struct store *store, MDB_txn *txn, uint64_t list,
 	int r;
 
 	list_key(key, list, 0);
-	r = disk_error(mdb_get(txn, store->disk.lists, &k, &v));
+	r = disk_error(disk_find(txn, store->disk.lists, &k, &v));
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (r == 0) {
@@ -345,24 +345,24 @@ static int run_find(MDB_cursor *cursor, uint64_t list, uint64_t number,
 	int r;
 
 	list_key(bytes, list, number);
-	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	if (r && r != MDB_NOTFOUND)
 		return disk_error(r);
 	if (r == 0 && run_key(&k, list) &&
 	    be64_get((const uint8_t *)k.mv_data + 8) == number)
 		goto found;
-	r = mdb_cursor_get(cursor, &k, &v, r ? MDB_LAST : MDB_PREV);
+	r = disk_cursor_get(cursor, &k, &v, r ? MDB_LAST : MDB_PREV);
 	if (r == 0 && run_key(&k, list))
 		goto found;
 	list_key(bytes, list, 1);
 	k = (MDB_val){sizeof(bytes), bytes};
-	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	if (r || !run_key(&k, list))
 		return r ? disk_error(r) : -ENOENT;
 found:
 	*key = k;
 	*value = v;
-	r = mdb_cursor_get(cursor, &nk, &nv, MDB_NEXT);
+	r = disk_cursor_get(cursor, &nk, &nv, MDB_NEXT);
 	if (r && r != MDB_NOTFOUND)
 		return disk_error(r);
 	*ret_next = r == 0 && run_key(&nk, list)

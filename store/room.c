@@ -25,6 +25,7 @@ enum {
 	RESERVE_MIN = 2 << 20,
 	RESERVE_MAX = 8 << 20,
 	STEP_MIN = 4 << 20,
+	GIVE_MIN = 256 << 10, /* less is not worth giving back */
 	STEP_MAX = 64 << 20,
 	BULK_MIN = 4096, /* bytes of a write that is not small */
 	/* pages that are copied besides those that hold the thing itself */
@@ -171,7 +172,7 @@ static void give_back(struct store *store, uint64_t ahead)
 	if ((uint64_t)st.st_size < store->used &&
 	    ftruncate(fd, (off_t)store->used) == 0)
 		st.st_size = (off_t)store->used;
-	if (!store->granted_once || store->granted <= keep + STEP_MIN ||
+	if (!store->granted_once || store->granted <= keep + GIVE_MIN ||
 	    (uint64_t)st.st_size > keep)
 		return;
 	/* What lies behind the end goes; some is for the next time. */
@@ -195,7 +196,14 @@ void room_relax(struct store *store)
 
 void room_give_back(struct store *store)
 {
-	give_back(store, reserve_bytes(store));
+	uint64_t keep = reserve_bytes(store) + pending_cost(store);
+	uint64_t ahead, inside;
+
+	/* What is free inside of the file serves as well. */
+	room_count_free(store);
+	ahead = room_ahead(store);
+	inside = store->avail - MIN(store->avail, ahead);
+	give_back(store, keep - MIN(keep, inside));
 }
 
 /* ---- Slowing down ------------------------------------------------------- */

@@ -31,6 +31,7 @@ struct side {
 	struct {
 		const uint8_t *data;
 		uint32_t slot;
+		uint8_t room[NODE_SIZE_MAX];
 	} path[TREE_DEPTH_MAX];
 };
 
@@ -79,9 +80,12 @@ static void side_next(struct side *side)
 
 static void side_enter(struct side *side)
 {
-	const uint8_t *data = image_node(side->image, side->number);
+	const uint8_t *data = NULL;
 
-	if (!data || side->depth == TREE_DEPTH_MAX || !node_count(data) ||
+	if (side->depth < TREE_DEPTH_MAX)
+		data = image_node(side->image, side->number,
+		                  side->path[side->depth].room);
+	if (!data || !node_count(data) ||
 	    (side->depth && (int)node_level(data) != side->level)) {
 		struct key low = key_unpack(side->low);
 
@@ -97,9 +101,10 @@ static void side_enter(struct side *side)
 
 static void side_init(struct side *side, struct image *image, uint64_t root)
 {
-	const uint8_t *data = root ? image_node(image, root) : NULL;
+	const uint8_t *data;
 
 	*side = (struct side){.image = image, .done = !root, .number = root};
+	data = root ? image_node(image, root, side->path[0].room) : NULL;
 	if (data)
 		side->level = (int)node_level(data);
 }

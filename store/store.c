@@ -14,7 +14,7 @@
 enum {
 	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
 	LEVEL_DEFAULT = 3,
-	DELTA_DEPTH_DEFAULT = 8,
+	DELTA_DEPTH_DEFAULT = 16,
 	BUCKETS_FIRST = 1 << 12,
 	NODE_SIZE_MIN =
 	        4 * (TREE_VALUE_MAX + 56), /* room for four of the longest */
@@ -216,17 +216,23 @@ static int lock_take(const char *path, bool readonly, int *ret_fd)
 {
 	_cleanup_free_ char *name = NULL;
 	_cleanup_close_ int fd = -1;
+	int how = LOCK_EX;
 
 	if (asprintf(&name, "%s/lock", path) < 0) {
 		name = NULL;
 		return -ENOMEM;
 	}
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EROFS && readonly)
-		return 0; /* nobody can be writing */
+	if (fd < 0 && errno == EROFS && readonly) {
+		/* Others may read, too; from elsewhere it may be writable. */
+		how = LOCK_SH;
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 && errno == ENOENT)
+			return 0;
+	}
 	if (fd < 0)
 		return -errno;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+	if (flock(fd, how | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
 	*ret_fd = steal_fd(&fd);
 	return 0;
@@ -284,6 +290,7 @@ static void store_free(struct store *store)
 		close(store->lock_fd);
 	pthread_cond_destroy(&store->committer_wake);
 	pthread_cond_destroy(&store->committed);
+	pthread_mutex_destroy(&store->told.lock);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);
 	free(store);
@@ -315,6 +322,7 @@ static struct store *store_alloc(const char *path,
 	store->lock_fd = -1;
 	store->clean.newer = store->clean.older = &store->clean;
 	pthread_mutex_init(&store->lock, NULL);
+	pthread_mutex_init(&store->told.lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->committer_wake, &monotonic);
@@ -460,6 +468,11 @@ const uint8_t *store_uuid(const struct store *store)
 const char *store_path(const struct store *store)
 {
 	return store->path;
+}
+
+bool store_is_readonly(const struct store *store)
+{
+	return store->options.readonly;
 }
 
 uint64_t store_hash(const struct store *store, const void *data, size_t len)

@@ -48,7 +48,7 @@ struct store_options {
 	uint64_t memory;     /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms;  /* longest age of an unsaved change; 0: 5000 */
 	int level;	     /* zstd level; 0: 3; negative: zstd's fast levels */
-	int delta_depth;     /* longest chain of deltas; 0: 8; negative: none */
+	int delta_depth;     /* longest chain of deltas; 0: 16; negative: none */
 };
 
 struct store_stats {
@@ -109,7 +109,19 @@ uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);
 const uint8_t *store_uuid(const struct store *store); /* 16 bytes */
 const char *store_path(const struct store *store);
+bool store_is_readonly(const struct store *store); /* it was opened so */
 void store_stats(struct store *store, struct store_stats *ret_stats);
+
+/*
+ * Say that the block is damaged: a line of the log, for the first time that it
+ * is met.  Lock held or not.  Always -EUCLEAN.
+ */
+int store_damaged(struct store *store, uint64_t number, const char *what);
+/*
+ * Has this thread met a damaged block since it was asked last?  Whoever ends a
+ * request for damage then needs to say no more.
+ */
+bool store_damage_said(void);
 
 /* Seeded 63-bit hash of a name (XXH3). */
 uint64_t store_hash(const struct store *store, const void *data, size_t len);
@@ -129,6 +141,11 @@ uint64_t store_hash(const struct store *store, const void *data, size_t len);
 uint64_t store_seq(struct store *store);
 void store_commit_start(struct store *store);
 int store_sync(struct store *store);
+/*
+ * The same where it is seldom asked for: and of the disk space that was taken
+ * ahead no more is kept than has been promised.
+ */
+int store_settle(struct store *store);
 int store_wait(struct store *store, uint64_t seq);
 void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
 			void *arg);

@@ -70,7 +70,7 @@ int table_get(struct store *store, enum table table, const void *key,
 	if (r < 0)
 		return r;
 	k = (MDB_val){full.len, full.bytes};
-	r = disk_error(mdb_get(txn, store->disk.records, &k, &v));
+	r = disk_error(disk_find(txn, store->disk.records, &k, &v));
 	if (r < 0)
 		return r;
 	return record_set(ret_record, full.bytes, full.len, v.mv_data,
@@ -142,10 +142,10 @@ static int table_step(struct store *store, const struct full_key *full,
 	r = disk_error(mdb_cursor_open(txn, store->disk.records, &cursor));
 	if (r < 0)
 		return r;
-	r = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
 	if (r == 0 && after &&
 	    !bytes_compare(k.mv_data, k.mv_size, full->bytes, full->len))
-		r = mdb_cursor_get(cursor, &k, &v, MDB_NEXT);
+		r = disk_cursor_get(cursor, &k, &v, MDB_NEXT);
 	mdb_cursor_close(cursor);
 	r = disk_error(r);
 	if (r < 0 && r != -ENOENT)

@@ -23,9 +23,7 @@ int key_compare(const struct key *a, const struct key *b)
 
 int tree_damaged(const struct tree *tree, uint64_t number, const char *what)
 {
-	log_error("tree %llu: node %llu: %s", (unsigned long long)tree->root,
-	          (unsigned long long)number, what);
-	return -EUCLEAN;
+	return store_damaged(tree->store, number, what);
 }
 
 int tree_get(struct tree *tree, const struct key *key, struct item *ret_item)

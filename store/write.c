@@ -16,10 +16,14 @@
 
 #include "codec.h"
 #include "engine.h"
+#include "fault.h"
 
 enum {
-	SHARE_MIN = 4096,  /* bytes of content worth an entry in `hashes` */
 	HALVED_MAX = 3300, /* a last fragment that is put in two */
+	PIECE_MIN = 128,   /* the least of a chunk that fills up a page */
+	/* what LMDB needs of a page, and for an item besides its value */
+	PAGE_HEAD = 16,
+	ITEM_HEAD = 18,
 };
 
 struct writing {
@@ -29,9 +33,35 @@ struct writing {
 	MDB_cursor *blocks;
 	struct set *set;
 	struct encoder *encoder;
+	struct packer *packer;
 	struct ledger ledger;
 	uint64_t last_key; /* highest in blocks */
+	size_t leaves;     /* pages with items that blocks has */
+	size_t tail;       /* bytes that are free in the last; 0: not known */
 };
+
+static size_t leaves_count(struct writing *w)
+{
+	MDB_stat stat;
+
+	return disk_stat(w->txn, w->disk->blocks, &stat) ? 0
+	                                                 : stat.ms_leaf_pages;
+}
+
+/* An item has been appended: how much room does that leave in its page? */
+static void tail_follow(struct writing *w, size_t len)
+{
+	size_t leaves = leaves_count(w), item;
+
+	/* What is large lies elsewhere, and a page's number stands for it. */
+	item = ITEM_HEAD +
+	       (len > DISK_LEAF_MAX ? sizeof(size_t) : len + len % 2);
+	if (leaves != w->leaves)
+		w->tail = DISK_PAGE - PAGE_HEAD - item;
+	else
+		w->tail -= MIN(w->tail, item);
+	w->leaves = leaves;
+}
 
 static int block_put(struct writing *w, uint64_t key, const void *data,
                      size_t len)
@@ -42,15 +72,39 @@ static int block_put(struct writing *w, uint64_t key, const void *data,
 
 	r = disk_error(
 	        mdb_cursor_put(w->blocks, &k, &v, append ? MDB_APPEND : 0));
-	if (r == 0 && append)
+	if (r == 0 && append) {
 		w->last_key = key;
+		tail_follow(w, len);
+	} else if (r == 0) {
+		w->leaves = leaves_count(w);
+	}
+	return r;
+}
+
+static bool is_freed(const struct writing *w, uint64_t number);
+
+/* A node's base is another one than before: 0 stands for none. */
+static int node_rebase(struct writing *w, uint64_t old, uint64_t base)
+{
+	uint64_t bytes = 0;
+	int r = 0;
+
+	if (old == base)
+		return 0;
+	if (base)
+		r = count_up(w->store, w->txn, base);
+	if (r == 0 && old)
+		r = stored_free(w->store, w->txn, old, &bytes);
+	w->leaves = leaves_count(w);
 	return r;
 }
 
 static int node_write(struct writing *w, struct node *node)
 {
 	uint64_t key = node->block.number << DISK_FRAGMENT_BITS;
+	uint64_t base, old_base = 0, copied = node->copied;
 	uint8_t data[DISK_VALUE_MAX];
+	const uint8_t *packed;
 	struct account *account;
 	size_t len, old = 0;
 	MDB_val value;
@@ -59,25 +113,23 @@ static int node_write(struct writing *w, struct node *node)
 	/* Others read the node meanwhile: the checksum goes into a copy. */
 	memcpy(data, node->data, w->store->geometry.node_size);
 	len = node_seal(w->store, node->block.number, data);
-	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value))
+	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value)) {
 		old = value.mv_size;
-	r = block_put(w, key, data, len);
+		old_base = node_stored_base(&value);
+	}
+	/* What goes now is not to stay for this. */
+	if (is_freed(w, copied))
+		copied = old_base;
+	base = packer_run(w->packer, w->store, w->txn, copied, data, len,
+	                  &packed, &len);
+	r = block_put(w, key, packed, len);
+	if (r == 0)
+		r = node_rebase(w, old_base, base);
 	if (r < 0)
 		return r;
 	account = ledger_account(&w->ledger, node->block.owner);
 	account->own += (int64_t)len - (int64_t)old;
 	return 0;
-}
-
-/* One more name for the content of the stored chunk `target`. */
-static int count_up(struct writing *w, uint64_t target)
-{
-	uint64_t count = 1;
-	int r = disk_get_u64(w->txn, w->disk->counts, target, &count);
-
-	if (r < 0 && r != -ENOENT)
-		return r;
-	return disk_put_u64(w->txn, w->disk->counts, target, count + 1);
 }
 
 static bool chunk_same(const struct chunk *a, const struct chunk *b)
@@ -93,23 +145,47 @@ static int chunk_alias(struct writing *w, const struct chunk *chunk,
 	                     target);
 
 	if (r == 0)
-		r = count_up(w, target);
+		r = count_up(w->store, w->txn, target);
 	return r < 0 ? r : 1;
 }
 
+/* Where the content that the chunk replaces is stored, and how; -ENOENT. */
+static int replaced_get(struct writing *w, const struct chunk *chunk,
+                        uint64_t *ret_number, struct chunk_header *ret_header)
+{
+	uint64_t number = chunk->replaces;
+	int r;
+
+	if (!number || w->store->options.delta_depth <= 0)
+		return -ENOENT;
+	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
+	if (r == 0 || r == -ENOENT)
+		r = chunk_header_get(w->store, w->txn, number, ret_header);
+	if (r == 0)
+		*ret_number = number;
+	return r == -EUCLEAN ? -ENOENT : r;
+}
+
 /*
- * Is the same content stored already?  The hash finds a candidate, its bytes
- * decide.  1: yes, and the chunk has become an alias of it.
+ * Is the same content stored already, as what the chunk replaces or elsewhere?
+ * A hash finds a candidate, its bytes decide.  1: yes, and the chunk has become
+ * an alias of it.
  */
 static int chunk_share(struct writing *w, const struct chunk *chunk,
-                       uint64_t hash64)
+                       const uint8_t hash[16])
 {
+	struct chunk_header h = {0};
 	struct chunk *other = NULL;
 	uint64_t target;
 	bool same;
 	int r;
 
-	r = disk_get_u64(w->txn, w->disk->hashes, hash64, &target);
+	r = replaced_get(w, chunk, &target, &h);
+	if (r == 0 && memcmp(h.hash, hash, sizeof(h.hash)))
+		r = -ENOENT;
+	if (r == -ENOENT && chunk->len >= SHARE_MIN)
+		r = disk_get_u64(w->txn, w->disk->hashes, be64_get(hash),
+		                 &target);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	r = chunk_decode(w->store, w->txn, target, &other);
@@ -160,23 +236,6 @@ static bool is_freed(const struct writing *w, uint64_t number)
 	               compare_frees);
 }
 
-/* Where the content that the chunk replaces is stored, and how; -ENOENT. */
-static int replaced_get(struct writing *w, const struct chunk *chunk,
-                        uint64_t *ret_number, struct chunk_header *ret_header)
-{
-	uint64_t number = chunk->replaces;
-	int r;
-
-	if (!number || w->store->options.delta_depth <= 0)
-		return -ENOENT;
-	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
-	if (r == 0 || r == -ENOENT)
-		r = chunk_header_get(w->store, w->txn, number, ret_header);
-	if (r == 0)
-		*ret_number = number;
-	return r == -EUCLEAN ? -ENOENT : r;
-}
-
 /*
  * Is little of the chunk unlike what it replaces?  1: it is, *ret_data and
  * *ret_len are the form that says what; the other one stays for its sake, even
@@ -199,7 +258,7 @@ static int chunk_patch(struct writing *w, const struct chunk *chunk,
 		return 0;
 	encoder_run_patch(w->encoder, chunk, hash, number, h.depth + 1u,
 	                  ret_data, ret_len);
-	r = count_up(w, number);
+	r = count_up(w->store, w->txn, number);
 	return r < 0 ? r : 1;
 }
 
@@ -287,7 +346,7 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 		r = DELTA_NONE;
 	} else if (encoder_run_delta(w->encoder, chunk, hash, base, number,
 	                             depth, *ret_len, ret_data, ret_len)) {
-		r = count_up(w, number);
+		r = count_up(w->store, w->txn, number);
 		r = r < 0 ? r : DELTA_MADE;
 	}
 	chunk_unref(base);
@@ -295,12 +354,18 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 }
 
 /*
- * How much of `len` bytes goes into the next fragment.  A rest that would fill
- * the better part of a page, but not all of it, is halved: the halves share
- * their pages with others.
+ * How much of `len` bytes goes into the next fragment.  A rest that has no room
+ * in the last page fills it up; one that would take the better part of a page
+ * of its own, but not all of it, is halved: the halves share their pages with
+ * others.
  */
-static size_t fragment_len(size_t len)
+static size_t fragment_len(const struct writing *w, size_t len)
 {
+	size_t room = w->tail - MIN(w->tail, (size_t)ITEM_HEAD);
+
+	room = MIN(room - room % 2, (size_t)DISK_LEAF_MAX);
+	if (len <= HALVED_MAX && len > room && room >= PIECE_MIN)
+		return room;
 	if (len > DISK_LEAF_MAX && len <= HALVED_MAX)
 		return (len + 1) / 2;
 	return MIN(len, (size_t)DISK_VALUE_MAX);
@@ -312,7 +377,7 @@ static int fragments_put(struct writing *w, uint64_t number,
 	uint64_t key = number << DISK_FRAGMENT_BITS;
 
 	for (; len; key++) {
-		size_t n = fragment_len(len);
+		size_t n = fragment_len(w, len);
 		int r = block_put(w, key, data, n);
 
 		if (r < 0)
@@ -334,11 +399,9 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 
 	chunk_hash(chunk, hash);
 	hash64 = be64_get(hash);
-	if (chunk->len >= SHARE_MIN) {
-		r = chunk_share(w, chunk, hash64);
-		if (r)
-			return r < 0 ? r : 0;
-	}
+	r = chunk_share(w, chunk, hash);
+	if (r)
+		return r < 0 ? r : 0;
 	r = chunk_patch(w, chunk, hash, &data, &len);
 	patch = r > 0;
 	if (r == 0)
@@ -364,11 +427,12 @@ static int blocks_write(struct writing *w)
 	MDB_val key, value;
 	int r;
 
-	r = mdb_cursor_get(w->blocks, &key, &value, MDB_LAST);
+	r = disk_cursor_get(w->blocks, &key, &value, MDB_LAST);
 	if (r == 0)
 		memcpy(&w->last_key, key.mv_data, sizeof(w->last_key));
 	else if (r != MDB_NOTFOUND)
 		return disk_error(r);
+	w->leaves = leaves_count(w);
 	while (i < set->nodes_len || j < set->chunks_len) {
 		if (j == set->chunks_len ||
 		    (i < set->nodes_len &&
@@ -402,112 +466,11 @@ static int aliases_write(struct writing *w)
 		r = disk_put_u64(w->txn, w->disk->aliases, alias->block.number,
 		                 target);
 		if (r == 0)
-			r = count_up(w, target);
+			r = count_up(w->store, w->txn, target);
 		if (r < 0)
 			return r;
 	}
 	return 0;
-}
-
-static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
-{
-	uint64_t id = number << DISK_FRAGMENT_BITS;
-	MDB_val key = {sizeof(id), &id}, value;
-	MDB_cursor *cursor;
-	int r;
-
-	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
-	if (r < 0)
-		return r;
-	r = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	while (r == 0) {
-		memcpy(&id, key.mv_data, sizeof(id));
-		if (id >> DISK_FRAGMENT_BITS != number)
-			break;
-		r = mdb_cursor_del(cursor, 0);
-		/* After a removal "next" is what took its place. */
-		if (r == 0)
-			r = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
-	}
-	mdb_cursor_close(cursor);
-	return r == MDB_NOTFOUND ? 0 : disk_error(r);
-}
-
-/* One name less for the content under `target`; 1: that was the last. */
-static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
-{
-	uint64_t count;
-	int r = disk_get_u64(txn, store->disk.counts, target, &count);
-
-	if (r < 0)
-		return r == -ENOENT ? 1 : r;
-	if (count > 2)
-		return disk_put_u64(txn, store->disk.counts, target, count - 1);
-	return disk_del(txn, store->disk.counts, target);
-}
-
-/*
- * Nothing names the content under this number any more.  A delta lets go of
- * its base, which may have been kept for it alone.
- */
-static int content_free(struct store *store, MDB_txn *txn, uint64_t number,
-                        uint64_t *ret_bytes)
-{
-	struct chunk_header h;
-	uint64_t shared, hash64;
-	int r;
-
-	do {
-		h = (struct chunk_header){0};
-		if (!chunk_header_get(store, txn, number, &h))
-			*ret_bytes += h.header_len + h.stored;
-		hash64 = be64_get(h.hash);
-		if (h.len >= SHARE_MIN &&
-		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
-		    shared == number) {
-			r = disk_del(txn, store->disk.hashes, hash64);
-			if (r < 0)
-				return r;
-		}
-		r = fragments_delete(store, txn, number);
-		if (r < 0 || !h.base)
-			return r;
-		number = h.base;
-		r = count_down(store, txn, number);
-	} while (r > 0);
-	return r;
-}
-
-int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
-                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
-{
-	struct stored_block b;
-	int r;
-
-	*ret_bytes = 0;
-	r = stored_block_get(store, txn, number, &b);
-	if (r == -ENOENT) {
-		log_error("block %llu was to be freed, and is not there",
-		          (unsigned long long)number);
-		return 0;
-	}
-	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
-		b = (struct stored_block){.target = number};
-	else if (r < 0)
-		return r;
-	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
-	if (b.is_alias) {
-		r = disk_del(txn, store->disk.aliases, number);
-		if (r < 0)
-			return r;
-	}
-	if (b.is_chunk) {
-		r = count_down(store, txn, b.target);
-		if (r <= 0)
-			return r;
-	}
-	*ret_bytes = b.is_chunk ? 0 : b.bytes;
-	return content_free(store, txn, b.target, ret_bytes);
 }
 
 static int frees_write(struct writing *w)
@@ -565,8 +528,9 @@ static int lists_write(struct writing *w)
 	return r;
 }
 
-static int set_write(struct writing *w)
+static int set_write(void *arg)
 {
+	struct writing *w = arg;
 	struct set *set = w->set;
 	int r;
 
@@ -603,9 +567,18 @@ int commit_write(struct store *store, struct set *set)
 	int r;
 
 	r = encoder_create(store, &w.encoder);
-	if (r < 0)
-		return r;
-	r = set_write(&w);
+	if (r == 0)
+		r = packer_create(&w.packer);
+	if (r == 0)
+		r = fault_guard(set_write, &w);
+	/* Its transaction never was, but what is in memory may be anything. */
+	if (r == FAULT) {
+		log_error("pages of '%s/data.mdb' are damaged, which came out "
+		          "in the middle of a commit; stopping",
+		          store->path);
+		abort();
+	}
+	packer_destroy(w.packer);
 	encoder_destroy(w.encoder);
 	ledger_release(&w.ledger);
 	return r;

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 
+#include "engine.h"
 #include "util.h"
 
 int found_add(void *arg, const struct finding *f)
@@ -243,7 +244,7 @@ void plant_put(uint64_t number, const void *data, size_t len)
 
 static bool is_node(void)
 {
-	return *(uint8_t *)plant.value.mv_data == 'N' && !(plant_number() & 63);
+	return block_tag_is_node(&plant.value) && !(plant_number() & 63);
 }
 
 /* To the n-th node, or the n-th first fragment of a chunk. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The stored form of a chunk: whole, compressed, a delta of another. */
+/* Stored forms: a chunk whole, compressed, a delta of another; a packed node. */
 #include <unistd.h>
 
 #include "engine.h"
 #include "fuzz.h"
+#include "node.h"
 #include "scratch.h"
 
 static struct scratch scratch;
@@ -63,10 +64,25 @@ static void put_base(MDB_txn *txn)
 	chunk_unref(base);
 }
 
+/* Packed alone or, being its own base, with another. */
+static void try_node(MDB_txn *txn, const MDB_val *value)
+{
+	uint8_t room[NODE_SIZE_MAX];
+	const uint8_t *node;
+	uint32_t node_len;
+
+	put(txn, node_stored_base(value), value->mv_data, value->mv_size);
+	for (uint64_t number = 2; number < 4; number++)
+		if (!node_decode(store, txn, number, value, room, &node,
+		                 &node_len))
+			fuzz_assert(!node_fault(node, node_len));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	struct stored_block block;
 	struct chunk *chunk = NULL;
+	MDB_val value = {len, (void *)data};
 	MDB_txn *txn;
 
 	if (!store)
@@ -82,6 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	if (!stored_block_get(store, txn, 2, &block))
 		fuzz_assert(!block.is_alias);
+	if (len <= DISK_VALUE_MAX && block_tag_is_node(&value))
+		try_node(txn, &value);
 	mdb_txn_abort(txn);
 	return 0;
 }

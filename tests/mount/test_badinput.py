@@ -118,6 +118,7 @@ def test_locked_by_another(store, tmp):
 
 def test_read_only_disk(make_store, tmp):
     (tmp / "disk").mkdir()
+    (tmp / "mnt").mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp / "disk"],
                       check=False, capture_output=True).returncode:
         pytest.skip("cannot mount a tmpfs")
@@ -129,10 +130,95 @@ def test_read_only_disk(make_store, tmp):
     for args in (["fork", "-s", store.path, "main@b"],
                  ["rm", "-s", store.path, "main@a"],
                  ["resize", "-s", store.path, "1G"],
-                 ["mount", store.path, tmp],
+                 ["mount", store.path, tmp / "mnt"],
+                 ["mount", "-f", store.path, tmp / "mnt"],
                  ["init", tmp / "disk" / "another"]):
         complains(store, 1, *args)
     subprocess.run(["mount", "-o", "remount,rw", tmp / "disk"], check=True)
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+def test_mount_of_read_only_disk(make_store, tmp, crashed):
+    """-o ro serves it; the daemon is found by mount and by store."""
+    for name in "disk", "second", "third":
+        (tmp / name).mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", tmp / "disk"],
+                      check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount a tmpfs")
+    store = make_store("disk/store")
+    mnt = store.mount()
+    (mnt / "main" / "file").write_bytes(b"content" * 10000)
+    (mnt / "main" / ".snap" / "monday").mkdir()
+    store.verb("sync")
+    if crashed:
+        mnt.kill()
+    else:
+        mnt.umount()
+    subprocess.run(["mount", "-o", "remount,ro", tmp / "disk"], check=True)
+    sound = (store.path / "data.mdb").read_bytes()
+    assert "-o ro" in complains(store, 1, "mount", store.path, tmp / "second")
+    mnt = store.mount("again", options="ro")
+    assert (mnt / "main" / "file").read_bytes() == b"content" * 10000
+    assert os.listdir(mnt / "main" / ".snap" / "monday") == ["file"]
+    with opened(mnt / "main" / "file") as fd:
+        os.fsync(fd)
+    # The daemon answers, whichever way it is asked.
+    assert store.names() == ["main", "main~monday"]
+    assert json.loads(store.coppice("show", "--json", mnt / "main").stdout)
+    assert "read-only" in complains(store, 1, "fork", "-s", store.path, "x")
+    store.coppice("check", "--data", store.path)
+    # Other mounts are its own, and read-only as well.
+    assert "-o ro" in complains(store, 1, "mount", store.path, tmp / "second")
+    store.coppice("mount", "-o", "ro,state=main", store.path, tmp / "second")
+    assert os.listdir(tmp / "second") == ["file"]
+    store.coppice("umount", tmp / "second")
+    # Not even root can have it otherwise.
+    subprocess.run(["mount", "-o", "remount,rw", mnt], check=False)
+    for change in (lambda: (mnt / "main" / "file").write_bytes(b"x"),
+                   lambda: (mnt / "main" / "file").chmod(0o600),
+                   lambda: (mnt / "main" / "new").mkdir(),
+                   lambda: (mnt / "new").mkdir(),
+                   lambda: (mnt / "main").rename(mnt / "renamed"),
+                   lambda: (mnt / "main" / "file").unlink(),
+                   lambda: os.truncate(mnt / "main" / "file", 0),
+                   lambda: os.setxattr(mnt / "main" / "file", "user.x", b""),
+                   lambda: os.link(mnt / "main" / "file",
+                                   mnt / "main" / "link")):
+        with pytest.raises(OSError) as caught:
+            change()
+        assert caught.value.errno == errno.EROFS
+    mnt.umount()
+    # In the background as well.
+    store.coppice("mount", "-o", "ro", store.path, tmp / "third")
+    assert (tmp / "third" / "main" / "file").stat().st_size == 70000
+    store.coppice("umount", tmp / "third")
+    assert (store.path / "data.mdb").read_bytes() == sound
+    subprocess.run(["mount", "-o", "remount,rw", tmp / "disk"], check=True)
+    mnt = store.mount("writable")
+    (mnt / "main" / "file").write_bytes(b"x")
+
+
+def test_read_only_elsewhere(make_store, tmp):
+    """A writer keeps readers of a read-only view away, and they it."""
+    for name in "view", "second":
+        (tmp / name).mkdir()
+    store = make_store()
+    store.verb("fork", "main@a")
+    subprocess.run(["mount", "--bind", store.path, tmp / "view"], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", tmp / "view"],
+                   check=True)
+    with opened(store.path / "lock", os.O_RDWR) as fd:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        for args in (["list", "-s", tmp / "view"],
+                     ["mount", "-o", "ro", tmp / "view", tmp / "second"]):
+            assert "process" in complains(store, 1, *args)
+    store.coppice("mount", "-o", "ro", tmp / "view", tmp / "second")
+    assert sorted(os.listdir(tmp / "second")) == ["main", "main@a"]
+    # The same store by its other name.
+    assert store.names() == ["main", "main@a"]
+    assert "read-only" in complains(store, 1, "fork", "-s", store.path, "x")
+    store.coppice("umount", tmp / "second")
+    store.verb("fork", "main@b")
 
 
 # ---- Mount points -----------------------------------------------------------

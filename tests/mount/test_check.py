@@ -3,6 +3,7 @@
 sound ones and damaged ones."""
 import json
 import os
+import re
 import subprocess
 import threading
 
@@ -25,15 +26,11 @@ def check(store, *args, code=0):
 
 
 def nodes(path):
-    """Where in data.mdb the tree's leaves may be: by what they begin with."""
+    """Where in data.mdb tree nodes may be: by what they begin with.  Packed
+    ones with no other, a checksum and then zstd's magic number; leaves."""
     data = path.read_bytes()
-    found, at = [], data.find(b"N")
-    while at >= 0:
-        level, zero = data[at + 9:at + 10], data[at + 11:at + 12]
-        if level == b"\0" and zero == b"\0":
-            found.append(at)
-        at = data.find(b"N", at + 1)
-    return found
+    return [match.start() for match in re.finditer(
+        rb"O\0.{8}\x28\xb5\x2f\xfd|N.{8}\0.\0", data, re.DOTALL)]
 
 
 def damage(store, place):
@@ -138,6 +135,14 @@ def test_damaged_files(store):
             except OSError:
                 # Its own items are split by the damaged node.
                 assert len(lost) < 100
+    # A damaged block is told once, and names itself.
+    for path in sorted(lost) * 2:
+        with pytest.raises(OSError):
+            (mnt / f"main{path}").read_text()
+    lines = mnt.stderr().splitlines()
+    block = next(f["block"] for f in findings if f["kind"] == "node")
+    assert len(lines) == 1, lines
+    assert f"block {block} of the store '{store.path}' is damaged" in lines[0]
 
 
 def test_repair(store):

@@ -2,8 +2,10 @@
 """A full disk, a full store, a full map: ENOSPC to the writer, and nothing
 worse; deleting states works and gives the space back.  Memory stays bounded."""
 import errno
+import json
 import os
 import random
+import re
 import subprocess
 import threading
 import time
@@ -12,6 +14,7 @@ import pytest
 
 from conftest import SLOWER
 from linux import opened, raises
+from test_check import damage, fill
 
 MIB = 1 << 20
 FULL = ".*([Ff]ull|[Nn]o space).*"
@@ -321,3 +324,37 @@ def test_memory_of_many_states(store):
         for name in os.listdir(mnt):
             os.stat(mnt / name / "file")
     assert watcher.most < 1.5 * bound + FIXED, watcher.most / MIB
+
+
+def names_and_data(store):
+    return (sorted(os.listdir(store.path)),
+            (store.path / "data.mdb").read_bytes())
+
+
+@pytest.mark.parametrize("left", [0, 64 << 10, 512 << 10])
+def test_repair(make_store, disk, left):
+    """With no room for the repaired store all stays as it is."""
+    store = make_store("disk/store")
+    mnt = store.mount()
+    fill(mnt / "main")
+    (mnt / "main" / "large").write_bytes(os.urandom(4 * MIB))
+    (mnt / "main" / ".snap" / "monday").mkdir()
+    mnt.umount()
+    damage(store, b'"lost"')
+    with open(disk / "left", "wb") as file:
+        file.write(bytes(left))
+    fill_from_outside(disk)
+    os.unlink(disk / "left")
+    names, data = names_and_data(store)
+    result = store.coppice("check", "--repair", store.path, code=1)
+    assert re.fullmatch(r"coppice: cannot repair store '[^\n]*': there is no "
+                        r"room [^\n]*; nothing was changed\n", result.stderr)
+    assert names_and_data(store) == (names, data)
+    # It can be looked at, and nothing is in the way once there is room.
+    findings = json.loads(store.coppice("check", "--json", store.path,
+                                        code=3).stdout)
+    assert any(finding["kind"] == "lost" for finding in findings)
+    os.unlink(disk / "others")
+    assert "/dir/file-" in store.coppice("check", "--repair",
+                                         store.path).stdout
+    store.coppice("check", "--data", store.path)

@@ -9,6 +9,7 @@
 #include <lmdb.h>
 #include <stdlib.h>
 
+#include "engine.h"
 #include "forest.h"
 
 /* ---- Sets of numbers ---------------------------------------------------- */
@@ -84,7 +85,8 @@ struct audit {
 	struct pairs blocks;  /* number, stored bytes; ascending */
 	struct pairs aliases; /* number, target; ascending */
 	struct pairs entries; /* list, number; ascending */
-	uint64_t counts;
+	struct pairs nodes;   /* number, its base or 0; ascending */
+	struct pairs counts;  /* number, count; ascending */
 };
 
 static void pairs_add(struct pairs *p, uint64_t number, uint64_t value)
@@ -132,8 +134,12 @@ static void read_blocks(struct audit *audit, MDB_txn *txn)
 	while (!mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
 		uint64_t number = native_u64(&k) >> 6;
 
-		if (!p->len || p->at[p->len - 1].number != number)
+		if (!p->len || p->at[p->len - 1].number != number) {
 			pairs_add(p, number, 0);
+			if (block_tag_is_node(&v))
+				pairs_add(&audit->nodes, number,
+				          node_stored_base(&v));
+		}
 		p->at[p->len - 1].value += v.mv_size;
 	}
 	mdb_cursor_close(cursor);
@@ -149,7 +155,7 @@ static void read_aliases(struct audit *audit, MDB_txn *txn)
 	mdb_cursor_close(cursor);
 	cursor = table_open(txn, "counts", MDB_INTEGERKEY);
 	while (!mdb_cursor_get(cursor, &k, &v, MDB_NEXT))
-		audit->counts++;
+		pairs_add(&audit->counts, native_u64(&k), be64_get(v.mv_data));
 	mdb_cursor_close(cursor);
 }
 
@@ -205,6 +211,8 @@ void audit_destroy(struct audit *audit)
 	free(audit->blocks.at);
 	free(audit->aliases.at);
 	free(audit->entries.at);
+	free(audit->nodes.at);
+	free(audit->counts.at);
 	free(audit);
 }
 
@@ -220,7 +228,12 @@ uint64_t audit_list_entries(const struct audit *audit)
 
 uint64_t audit_shared(const struct audit *audit)
 {
-	return audit->aliases.len + audit->counts;
+	uint64_t shared = audit->aliases.len;
+
+	for (size_t i = 0; i < audit->counts.len; i++)
+		shared +=
+		        !pairs_find(&audit->nodes, audit->counts.at[i].number);
+	return shared;
 }
 
 /* ---- The lineage -------------------------------------------------------- */
@@ -400,6 +413,36 @@ static void lists_check(const struct audit *audit, struct lineage *l)
 	assert_int_equal(entries, audit->entries.len);
 }
 
+/* Nodes that others are packed with are there, too, and counted. */
+static void bases_check(const struct audit *audit, const struct numbers *reach,
+                        struct numbers *stored)
+{
+	const struct pairs *nodes = &audit->nodes;
+	uint64_t *needs = calloc(nodes->len + 1, sizeof(*needs));
+
+	assert_non_null(needs);
+	for (size_t i = 0; i < nodes->len; i++) {
+		const struct pair *base = pairs_find(nodes, nodes->at[i].value);
+
+		needs[i] += numbers_have(reach, nodes->at[i].number);
+		if (!nodes->at[i].value)
+			continue;
+		assert_non_null(base);
+		assert_int_equal(base->value, 0);
+		assert_true(numbers_have(reach, nodes->at[i].number));
+		numbers_add(stored, base->number);
+		needs[base - nodes->at]++;
+	}
+	numbers_sort(stored);
+	for (size_t i = 0; i < nodes->len; i++) {
+		const struct pair *count =
+		        pairs_find(&audit->counts, nodes->at[i].number);
+
+		assert_int_equal(needs[i], count ? count->value : 1);
+	}
+	free(needs);
+}
+
 /* What can be reached, and no more, is there. */
 static void blocks_check(const struct audit *audit, struct lineage *l)
 {
@@ -418,6 +461,7 @@ static void blocks_check(const struct audit *audit, struct lineage *l)
 		numbers_add(&stored, alias ? alias->value : reach.at[i]);
 	}
 	numbers_sort(&stored);
+	bases_check(audit, &reach, &stored);
 	for (size_t i = 0; i < audit->blocks.len; i++)
 		numbers_add(&is, audit->blocks.at[i].number);
 	numbers_equal(&stored, &is, "blocks", 0);

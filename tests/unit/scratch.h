@@ -1,22 +1,72 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What unit tests share: a private folder that is removed again, and random
- * numbers whose seed is printed and can be given in COPPICE_SEED.
+ * What unit tests share: a private folder that is removed again, however the
+ * test ends, and random numbers whose seed is printed and can be given in
+ * COPPICE_SEED.
  */
 #ifndef COPPICE_SCRATCH_H
 #define COPPICE_SCRATCH_H
 
+#include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 struct scratch {
 	char dir[64];
 	char store[80]; /* dir/store: not there yet */
+	pid_t sweeper;
+	int alive; /* open as long as the test lives, or a child of it */
 };
+
+static inline int scratch_unlink(const char *path, const struct stat *st,
+				 int type, struct FTW *ftw)
+{
+	(void)st, (void)type, (void)ftw;
+	return remove(path);
+}
+
+static inline void scratch_remove(const struct scratch *scratch)
+{
+	nftw(scratch->dir, scratch_unlink, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/*
+ * A process that outlives the test: one that fails, crashes or is killed does
+ * not come to its end.  If there can be none, the folder is left then.
+ */
+static inline void scratch_watch(struct scratch *scratch)
+{
+	int ends[2];
+	char byte;
+
+	scratch->sweeper = -1;
+	scratch->alive = -1;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+		return;
+	scratch->alive = ends[1];
+	fflush(NULL);
+	scratch->sweeper = fork();
+	if (scratch->sweeper) {
+		close(ends[0]);
+		return;
+	}
+	/* Who kills the test's group, or waits for its output, is not held. */
+	setsid();
+	signal(SIGTERM, SIG_IGN);
+	if (ends[0] != 0)
+		dup2(ends[0], 0);
+	close_range(1, ~0u, 0);
+	if (read(0, &byte, 1) != 1)
+		scratch_remove(scratch);
+	_exit(0);
+}
 
 static inline void scratch_init(struct scratch *scratch)
 {
@@ -30,18 +80,19 @@ static inline void scratch_init(struct scratch *scratch)
 	}
 	snprintf(scratch->store, sizeof(scratch->store), "%s/store",
 		 scratch->dir);
-}
-
-static inline int scratch_unlink(const char *path, const struct stat *st,
-				 int type, struct FTW *ftw)
-{
-	(void)st, (void)type, (void)ftw;
-	return remove(path);
+	scratch_watch(scratch);
 }
 
 static inline void scratch_release(struct scratch *scratch)
 {
-	nftw(scratch->dir, scratch_unlink, 16, FTW_DEPTH | FTW_PHYS);
+	scratch_remove(scratch);
+	if (scratch->sweeper <= 0)
+		return;
+	/* A child may hold the other end open: closing alone does not do. */
+	send(scratch->alive, "", 1, MSG_NOSIGNAL);
+	close(scratch->alive);
+	waitpid(scratch->sweeper, NULL, 0);
+	scratch->sweeper = -1;
 }
 
 static inline uint64_t scratch_seed(void)

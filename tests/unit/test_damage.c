@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
@@ -342,9 +343,117 @@ static void test_going_on(void **state)
 	free(known.at);
 }
 
+/* ---- While it is in use ------------------------------------------------- */
+
+/* One byte of some page is another: mostly where LMDB finds its way by. */
+static size_t live_damage(int fd, uint64_t *random)
+{
+	size_t at = scratch_random(random) % sound.len;
+	uint8_t byte;
+
+	if (scratch_random(random) % 4)
+		at = at / 4096 * 4096 + scratch_random(random) % 96;
+	at = at < sound.len ? at : 0;
+	byte = (uint8_t)scratch_random(random);
+	return pwrite(fd, &byte, 1, (off_t)at) == 1 ? at : SIZE_MAX;
+}
+
+/* All that is known, until something is read that never was. */
+static int live_read(struct fs *fs, uint64_t *lost)
+{
+	for (size_t i = 0; i < known.len; i += 3) {
+		uint64_t hash;
+		int r = file_hash(fs, known.at[i].node, &hash);
+
+		if (!excusable(r))
+			return 40;
+		if (!r && hash != known.at[i].hash)
+			return 41;
+		*lost += !!r;
+	}
+	return 0;
+}
+
+static int live(uint64_t random, uint64_t tries, uint64_t *ret_lost)
+{
+	/* So little memory that everything is read again. */
+	struct store_options options = {.memory = 1 << 16};
+	struct fs_options fs_options = {0};
+	struct forest *forest;
+	struct store *store;
+	struct fs *fs;
+	uint64_t after = 0;
+	int fd = open(sound.file, O_RDWR);
+
+	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
+	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
+		return 42;
+	for (uint64_t i = 0; i < tries; i++) {
+		struct found found = {0};
+		struct check_options check = {
+		        .data = true, .found = found_add, .arg = &found};
+		size_t at = live_damage(fd, &random);
+		int r = at == SIZE_MAX ? 43 : live_read(fs, ret_lost);
+
+		if (!r && i % 8 == 0 && !excusable(forest_check(store, &check)))
+			r = 44;
+		if (r) {
+			fprintf(stderr, "byte %zu of page %zu\n", at % 4096,
+			        at / 4096);
+			return r;
+		}
+		if (pwrite(fd, sound.bytes + at, 1, (off_t)at) != 1)
+			return 45;
+	}
+	/* As it was: nothing of the damage stays in memory. */
+	if (live_read(fs, &after) || after)
+		return 46;
+	return 0;
+}
+
+/* Damage done to a store that is open: it is read as such, or not at all. */
+static void test_live(void **state)
+{
+	uint64_t random = scratch_seed(), tries = scratch_ops(300), lost = 0;
+	int pipes[2], status;
+	pid_t pid;
+
+	known_fill();
+	sound_restore();
+	assert_int_equal(pipe(pipes), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		signal(SIGBUS, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGABRT, SIG_DFL);
+		status = live(random, tries, &lost);
+		if (write(pipes[1], &lost, sizeof(lost)) < 0)
+			status = 24;
+		_exit(status);
+	}
+	close(pipes[1]);
+	assert_true(waitpid(pid, &status, 0) == pid);
+	if (read(pipes[0], &lost, sizeof(lost)) != sizeof(lost))
+		lost = 0;
+	close(pipes[0]);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		fail_msg("%s %d", WIFEXITED(status) ? "exit" : "signal",
+		         WIFEXITED(status) ? WEXITSTATUS(status)
+		                           : WTERMSIG(status));
+	assert_true(lost > 0);
+	print_message("# %llu bytes changed under an open store; %llu files "
+	              "could not be read then\n",
+	              (unsigned long long)tries, (unsigned long long)lost);
+	free(known.at);
+	known.at = NULL;
+	known.len = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_live),
 	        cmocka_unit_test(test_any_byte),
 	        cmocka_unit_test(test_going_on),
 	};

@@ -19,7 +19,7 @@ static void chunks_lose(struct world *w)
 	assert_int_equal(mdb_txn_begin(disk.env, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_cursor_open(txn, disk.blocks, &cursor), 0);
 	while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		if (*(uint8_t *)value.mv_data == BLOCK_TAG_NODE)
+		if (block_tag_is_node(&value))
 			continue;
 		assert_int_equal(mdb_cursor_del(cursor, 0), 0);
 		lost++;

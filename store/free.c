@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the map has under a number is counted, and goes with the last need. */
+#include <errno.h>
+
+#include "codec.h"
+#include "engine.h"
+
+int count_up(struct store *store, MDB_txn *txn, uint64_t number)
+{
+	uint64_t count = 1;
+	int r = disk_get_u64(txn, store->disk.counts, number, &count);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return disk_put_u64(txn, store->disk.counts, number, count + 1);
+}
+
+static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	MDB_cursor *cursor;
+	int r;
+
+	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
+	if (r < 0)
+		return r;
+	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+	while (r == 0) {
+		memcpy(&id, key.mv_data, sizeof(id));
+		if (id >> DISK_FRAGMENT_BITS != number)
+			break;
+		r = mdb_cursor_del(cursor, 0);
+		/* After a removal "next" is what took its place. */
+		if (r == 0)
+			r = disk_cursor_get(cursor, &key, &value, MDB_NEXT);
+	}
+	mdb_cursor_close(cursor);
+	return r == MDB_NOTFOUND ? 0 : disk_error(r);
+}
+
+/* One name less for the content under `target`; 1: that was the last. */
+static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
+{
+	uint64_t count;
+	int r = disk_get_u64(txn, store->disk.counts, target, &count);
+
+	if (r < 0)
+		return r == -ENOENT ? 1 : r;
+	if (count > 2)
+		return disk_put_u64(txn, store->disk.counts, target, count - 1);
+	return disk_del(txn, store->disk.counts, target);
+}
+
+/* Of a chunk or a node: its base, and for a chunk the rest; zeroes at worst. */
+static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
+                          struct chunk_header *ret_header, uint64_t *ret_bytes)
+{
+	struct chunk_header h = {0};
+	MDB_val value;
+
+	if (disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	             &value) == 0) {
+		if (block_tag_is_node(&value)) {
+			h.base = node_stored_base(&value);
+			*ret_bytes += value.mv_size;
+		} else if (!chunk_header_decode(value.mv_data, value.mv_size,
+		                                &h)) {
+			*ret_bytes += h.header_len + h.stored;
+		}
+	}
+	*ret_header = h;
+}
+
+int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t *ret_bytes)
+{
+	struct chunk_header h;
+	uint64_t shared, hash64;
+	int r;
+
+	while ((r = count_down(store, txn, number)) > 0) {
+		stored_header(store, txn, number, &h, ret_bytes);
+		hash64 = be64_get(h.hash);
+		if (h.len >= SHARE_MIN &&
+		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
+		    shared == number) {
+			r = disk_del(txn, store->disk.hashes, hash64);
+			if (r < 0)
+				return r;
+		}
+		r = fragments_delete(store, txn, number);
+		if (r < 0 || !h.base)
+			return r;
+		number = h.base;
+	}
+	return r;
+}
+
+int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
+{
+	struct stored_block b;
+	int r;
+
+	*ret_bytes = 0;
+	r = stored_block_get(store, txn, number, &b);
+	if (r == -ENOENT) {
+		log_error("block %llu was to be freed, and is not there",
+		          (unsigned long long)number);
+		return 0;
+	}
+	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
+		b = (struct stored_block){.target = number};
+	else if (r < 0)
+		return r;
+	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
+	if (b.is_alias) {
+		r = disk_del(txn, store->disk.aliases, number);
+		if (r < 0)
+			return r;
+	}
+	return stored_free(store, txn, b.target, ret_bytes);
+}
