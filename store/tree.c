@@ -148,6 +148,7 @@ struct growth {
 	uint32_t cut;       /* GROW_SPLIT: first entry that goes right, */
 	packed separator;   /* the key of the right node in its parent, */
 	struct node *right; /* and the right node */
+	uint8_t child[NODE_CHILD_LEN];
 };
 
 static void growth_entries(const struct growth *growth, const uint8_t *data,
@@ -347,7 +348,6 @@ static int growth_alloc(struct path *path, struct growth *growths, int top,
 /* Put the item of the lowest growth in at the end of the path. */
 static int path_grow(struct path *path, struct growth *growths)
 {
-	uint8_t child[NODE_CHILD_LEN];
 	struct node *root = NULL;
 	int top = path->depth - 1;
 	int err = growth_plan(&growths[top], path, top);
@@ -373,8 +373,9 @@ static int path_grow(struct path *path, struct growth *growths)
 	for (int i = path->depth - 1; i >= top; i--) {
 		growth_apply(&growths[i], path->at[i].node);
 		if (growths[i].how == GROW_SPLIT && i > top) {
-			be64_put(child, growths[i].right->block.number);
-			growths[i - 1].value = child;
+			be64_put(growths[i - 1].child,
+			         growths[i].right->block.number);
+			growths[i - 1].value = growths[i - 1].child;
 		}
 	}
 	if (root)
