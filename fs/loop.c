@@ -26,6 +26,7 @@
 #include "util.h"
 
 enum {
+	REQUEST_MAX = (1 << 20) + 4096, /* MAX_WRITE and what comes before */
 	WORKERS_MAX = 64,
 	STILL_MAX = 8, /* more than processors, while those stand still */
 	TICK_NS = 1000000,
@@ -117,6 +118,8 @@ static void handle(struct worker *worker, size_t room)
 	wire_adapt(&session->wire, buf->mem, &buf->size, room);
 	if (!statx_answer(session, buf->mem, buf->size))
 		fuse_session_process_buf(session->fuse, buf);
+	if (session->wire.init_unique)
+		session_answer_init(session);
 	pthread_rwlock_unlock(&session->mounts->policy);
 	atomic_fetch_add(&worker->steps, 1);
 }
@@ -134,6 +137,27 @@ static bool is_surplus(struct loop *loop)
 	return surplus;
 }
 
+/* Read a request; 0: no more will come. */
+static int receive(struct worker *worker)
+{
+	struct session *session = worker->loop->session;
+	ssize_t n;
+
+	if (!worker->buf.mem)
+		worker->buf.mem = malloc(REQUEST_MAX);
+	if (!worker->buf.mem)
+		return -ENOMEM;
+	eager_wait(&session->eager, session->fd);
+	n = read(session->fd, worker->buf.mem, REQUEST_MAX);
+	if (n < 0 && errno == ENODEV)
+		return 0;
+	/* The asker of one that was about to be read has gone. */
+	if (n < 0)
+		return errno == ENOENT ? -EAGAIN : -errno;
+	worker->buf.size = (size_t)n;
+	return (int)n;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
@@ -141,7 +165,7 @@ static void *worker_main(void *arg)
 	struct fuse_session *fuse = loop->session->fuse;
 
 	while (!fuse_session_exited(fuse)) {
-		int n = fuse_session_receive_buf(fuse, &worker->buf);
+		int n = receive(worker);
 
 		if (n == -EINTR && is_surplus(loop))
 			break;

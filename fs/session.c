@@ -4,7 +4,10 @@
 #include "session.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "util.h"
@@ -112,22 +115,32 @@ void session_abort(struct session *session)
 	loop_stop(session->loop);
 }
 
-static ssize_t device_read(int fd, void *buf, size_t len, void *userdata)
+/*
+ * libfuse writes its answer to INIT into a socket, from which it goes to the
+ * kernel with what libfuse has no name for; then the device takes the
+ * socket's place.
+ */
+void session_answer_init(struct session *session)
 {
-	struct session *session = userdata;
+	union {
+		struct fuse_out_header header;
+		uint8_t bytes[512];
+	} reply;
+	struct iovec iov[2] = {
+	        {&reply, sizeof(reply.header)},
+	        {reply.bytes + sizeof(reply.header), 0},
+	};
+	ssize_t n = read(session->init_fd, &reply, sizeof(reply));
 
-	eager_wait(&session->eager, fd);
-	return read(fd, buf, len);
-}
-
-static ssize_t device_writev(int fd, struct iovec *iov, int count,
-                             void *userdata)
-{
-	struct session *session = userdata;
-
-	if (session->wire.init_unique)
-		wire_patch_init(&session->wire, iov, count);
-	return writev(fd, iov, count);
+	if (n < (ssize_t)sizeof(reply.header) ||
+	    dup3(session->fd, fuse_session_fd(session->fuse), O_CLOEXEC) < 0) {
+		fuse_session_exit(session->fuse);
+		return;
+	}
+	iov[1].iov_len = (size_t)n - sizeof(reply.header);
+	wire_patch_init(&session->wire, iov, 2);
+	if (writev(session->fd, iov, 2) < 0)
+		fuse_session_exit(session->fuse);
 }
 
 static void session_free(struct session *session)
@@ -136,7 +149,11 @@ static void session_free(struct session *session)
 		return;
 	loop_destroy(session->loop);
 	if (session->fuse)
-		fuse_session_destroy(session->fuse); /* closes the device */
+		fuse_session_destroy(session->fuse); /* closes its end */
+	if (session->init_fd >= 0)
+		close(session->init_fd);
+	if (session->fd >= 0)
+		close(session->fd);
 	known_destroy(session->known);
 	negatives_destroy(session->negatives);
 	pthread_cond_destroy(&session->unused);
@@ -149,25 +166,23 @@ static void session_free(struct session *session)
 /* The connection to the kernel, through the descriptor. */
 static int session_connect(struct session *session, int fd)
 {
-	static const struct fuse_custom_io io = {
-	        .writev = device_writev,
-	        .read = device_read,
-	};
-	char name[] = "coppice";
+	char name[] = "coppice", path[32];
 	char *argv[] = {name, NULL};
 	struct fuse_args args = FUSE_ARGS_INIT(1, argv);
-	int err;
+	int pair[2];
 
 	session->fuse =
 	        fuse_session_new(&args, &handlers, handlers_size, session);
 	fuse_opt_free_args(&args);
 	if (!session->fuse)
 		return -ENOMEM;
-	err = fuse_session_custom_io(session->fuse, &io, fd);
-	if (err) {
-		fuse_session_destroy(session->fuse);
-		session->fuse = NULL;
-		return err < 0 ? err : -EINVAL;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	session->init_fd = pair[1];
+	snprintf(path, sizeof(path), "/dev/fd/%d", pair[0]);
+	if (fuse_session_mount(session->fuse, path)) {
+		close(pair[0]);
+		return -EINVAL;
 	}
 	session->fd = fd;
 	return 0;
@@ -184,7 +199,7 @@ static int session_create(struct mounts *mounts,
 		return -ENOMEM;
 	session->mounts = mounts;
 	session->fs = mounts->fs;
-	session->fd = -1;
+	session->fd = session->init_fd = -1;
 	session->refs = 1;
 	session->state = params->state;
 	session->state_readonly = params->state_readonly;
@@ -278,8 +293,7 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 	share_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 fail:
-	/* The descriptor stays the caller's: destroying would close it. */
-	session->fd = dup(session->fd);
+	session->fd = -1; /* stays the caller's */
 	session_free(session);
 	return err;
 }

@@ -78,7 +78,8 @@ struct session {
 	struct known *known;
 	struct eager eager;
 	struct wire wire; /* written while INIT is answered */
-	int fd;           /* fuse's */
+	int fd;           /* the device */
+	int init_fd;      /* gives what libfuse answers to INIT */
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;
@@ -181,6 +182,9 @@ enum { KEEP_FOR_LONG = 86400 }; /* seconds, for the kernel */
 
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);
+
+/* Send on what libfuse answered. */
+void session_answer_init(struct session *session);
 
 int loop_create(struct session *session, struct loop **ret_loop);
 void loop_destroy(struct loop *loop); /* takes NULL */

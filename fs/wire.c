@@ -20,6 +20,7 @@ enum {
 };
 
 #define INIT_SETXATTR_EXT (UINT64_C(1) << 29)
+#define INIT_OVER_IO_URING (UINT64_C(1) << 41)
 #define INIT_EXT (UINT64_C(1) << 30)
 
 /*
@@ -31,7 +32,7 @@ enum {
 	 WIRE_DIRECT_IO_ALLOW_MMAP)
 
 static void adapt_init(struct wire *wire, const struct fuse_in_header *in,
-                       const void *arg, size_t len)
+                       void *arg, size_t len)
 {
 	struct fuse_init_in init = {0};
 
@@ -39,8 +40,12 @@ static void adapt_init(struct wire *wire, const struct fuse_in_header *in,
 	wire->init_unique = in->unique;
 	wire->minor = init.minor;
 	wire->offered = init.flags;
-	if (init.flags & INIT_EXT)
-		wire->offered |= (uint64_t)init.flags2 << 32;
+	if (!(init.flags & INIT_EXT))
+		return;
+	/* What comes in a ring would not come by here. */
+	init.flags2 &= ~(uint32_t)(INIT_OVER_IO_URING >> 32);
+	wire->offered |= (uint64_t)init.flags2 << 32;
+	memcpy(arg, &init, MIN(len, sizeof(init)));
 }
 
 /* The short form becomes the long one. */
