@@ -165,8 +165,9 @@ void announce_links(struct session *session,
                     const struct announcement *announcement);
 
 /*
- * By anyone but a thread that handles requests: states were deleted; a name in
- * the root directory (fork 0) or in a fork's .snap means something else.
+ * By anyone but a thread that handles requests: states were deleted, of which
+ * what is in use is forgotten before this returns, the rest soon; a name in the
+ * root directory (fork 0) or in a fork's .snap means something else.
  */
 void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork,

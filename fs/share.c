@@ -321,11 +321,6 @@ static int forget_gone_all(void *arg, struct session *session)
 	return 0;
 }
 
-void mounts_states_gone(struct mounts *mounts)
-{
-	mounts_each(mounts, forget_gone_all, NULL);
-}
-
 /* The symlinks to snapshots are the nodes of state 0. */
 static int forget_links(void *arg, struct session *session)
 {
@@ -350,7 +345,7 @@ static int forget_change(void *arg, struct session *session)
 
 	if (session->state && session->state != change->fork)
 		return 0;
-	forget_name(session, parent, change->name, false);
+	forget_name(session, parent, change->name, true);
 	forget_nodes(session, &parent, 1);
 	return forget_links(NULL, session);
 }
@@ -400,7 +395,7 @@ static void job_run(struct notifier_job *notifier_job)
 	job->announcement.run(job->announcement.arg);
 	/* Few can see the rest: nobody waits for it. */
 	if (job->kind == JOB_GONE)
-		mounts_states_gone(job->mounts);
+		mounts_each(job->mounts, forget_gone_all, NULL);
 	free(job);
 }
 
@@ -468,4 +463,20 @@ void announce_links(struct session *session,
                     const struct announcement *announcement)
 {
 	announce_to_all(session, JOB_LINKS, announcement);
+}
+
+static void nobody_waits(void *arg)
+{
+}
+
+void mounts_states_gone(struct mounts *mounts)
+{
+	const struct announcement none = {.run = nobody_waits};
+	struct job *job = job_create(mounts, JOB_GONE, 0, &none);
+
+	mounts_each(mounts, forget_gone_in_use, NULL);
+	if (job)
+		notifier_post(mounts->notifier, &job->job);
+	else
+		mounts_each(mounts, forget_gone_all, NULL);
 }
