@@ -157,8 +157,7 @@ static int disk_grant_locks(const char *path)
 		return name = NULL, -ENOMEM;
 	/* If it cannot be opened, LMDB finds out what that means. */
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0 &&
-	    fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
+	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
 	    (errno == ENOSPC || errno == EDQUOT))
 		return -ENOSPC;
 	return 0;
@@ -348,7 +347,7 @@ static int reader_line(const char *line, void *arg)
 int disk_reusable(struct disk *disk, uint64_t *ret_bytes)
 {
 	size_t oldest;
-	uint64_t pages;
+	uint64_t pages = 0;
 	MDB_txn *txn;
 	int r;
 

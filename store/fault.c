@@ -70,6 +70,17 @@ int fault_guard(int (*fn)(void *arg), void *arg)
 	return r;
 }
 
+static int touch(void *arg)
+{
+	(void)*(const volatile uint8_t *)arg;
+	return 0;
+}
+
+bool fault_is_readable(const void *byte)
+{
+	return fault_guard(touch, (void *)byte) == 0;
+}
+
 void fault_assert(MDB_env *env, const char *message)
 {
 	if (innermost)

@@ -8,6 +8,7 @@
 #define COPPICE_FAULT_H
 
 #include <lmdb.h>
+#include <stdbool.h>
 
 enum { FAULT = -(1 << 20) }; /* no error of LMDB's, nor of the system's */
 
@@ -19,6 +20,8 @@ void fault_init(void);
  * memory, and changes nothing but what is given up after a fault.
  */
 int fault_guard(int (*fn)(void *arg), void *arg);
+/* Can the byte be read, and with it its page? */
+bool fault_is_readable(const void *byte);
 /* For mdb_env_set_assert(): a fault. */
 void fault_assert(MDB_env *env, const char *message);
 

@@ -16,6 +16,7 @@
  *   meta      behind the header: 4 magic; 4 version; 8 address; 8 map size; the
  *             databases of free pages and of names; 8 last page; 8 transaction
  */
+#include "fault.h"
 #include "image.h"
 
 #include <errno.h>
@@ -123,6 +124,10 @@ static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned types)
 		return NULL;
 	}
 	at = p->map + page * DISK_PAGE;
+	if (!fault_is_readable(at)) {
+		fault(p, page, "cannot be read");
+		return NULL;
+	}
 	if (u64(at) != page) {
 		fault(p, page, "says that it is another");
 		return NULL;

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """coppice check: on a store that is mounted and in use, and on one that is not;
 sound ones and damaged ones."""
+import errno
 import json
 import os
+import random
 import re
 import subprocess
 import threading
@@ -10,6 +12,7 @@ import threading
 import pytest
 
 from conftest import COPPICE
+from linux import opened
 
 KEYS = {"kind", "state", "path", "inode", "version", "block", "text"}
 
@@ -184,3 +187,65 @@ def test_complaints(store, tmp):
         assert result.stdout == ""
     store.coppice("check", store.path, store.path, code=2)
     store.coppice("check", "--nonsense", store.path, code=2)
+
+
+@pytest.mark.limit(120)
+def test_damage_under_a_mount(store):
+    """Pages are changed under a live daemon: it reads what was written, or
+    says that it cannot; and all is well again when they are as they were."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    mnt = store.mount()
+    good = {f"{i}": rng.randbytes(rng.randrange(1, 40_000))
+            for i in range(200)}
+    for name, data in good.items():
+        (mnt / "main" / name).write_bytes(data)
+    mnt.umount()
+    # So little memory that nothing stays in it.
+    mnt = store.mount("again", options="memory=256K")
+    mnt.allow(r"(?m)^.*(damage|missing).*$")
+
+    def read(name):
+        with opened(mnt / "main" / name) as fd:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            return os.read(fd, 1 << 20)
+
+    lost = 0
+    with opened(store.path / "data.mdb", os.O_RDWR) as file:
+        pages = os.fstat(file).st_size // 4096
+        for _ in range(400):
+            # Where LMDB finds its way by, and anywhere.
+            at = rng.randrange(pages) * 4096 + rng.choice(
+                [rng.randrange(32), rng.randrange(4096)])
+            old = os.pread(file, 1, at)
+            os.pwrite(file, rng.randbytes(1), at)
+            for name in rng.sample(sorted(good), 10):
+                try:
+                    assert read(name) == good[name]
+                except OSError as error:
+                    assert error.errno == errno.EIO, error
+                    lost += 1
+            os.pwrite(file, old, at)
+        # What is no longer there at all.
+        sound = os.pread(file, pages * 4096, 0)
+        half = len(sound) // 2
+        os.ftruncate(file, half)
+        missing = 0
+        for name, data in good.items():
+            try:
+                assert read(name) == data
+            except OSError as error:
+                assert error.errno == errno.EIO, error
+                missing += 1
+        assert missing > 0
+        check(store, "--data", code=3)
+        os.pwrite(file, sound[half:], half)
+    assert mnt.process.poll() is None
+    for name, data in good.items():
+        assert read(name) == data
+    print(f"{lost} of 4000 could not be read")
+    lines = mnt.stderr().splitlines()
+    assert len(lines) == len(set(lines)), "a block is told twice"
+    mnt.umount()
+    check(store, "--data")

@@ -450,10 +450,77 @@ static void test_live(void **state)
 	known.len = 0;
 }
 
+/* 0: it went on, whatever could not be done. */
+static int live_write(uint64_t random)
+{
+	struct store_options options = {.memory = 1 << 16, .commit_ms = 5};
+	struct fs_options fs_options = {0};
+	struct forest *forest;
+	struct store *store;
+	struct fs *fs;
+	int fd = open(sound.file, O_RDWR), r;
+
+	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
+	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
+		return 50;
+	if (live_damage(fd, &random) == SIZE_MAX)
+		return 51;
+	r = use(store, forest, fs);
+	if (r && r < 30)
+		return r;
+	store_sync(store);
+	return 0;
+}
+
+/*
+ * What writes cannot be sent back from wherever damage led it: it goes on, or
+ * it stops and says so, before anything of it is saved.
+ */
+static void test_live_writes(void **state)
+{
+	uint64_t random = scratch_seed(), tries = scratch_ops(60), stops = 0;
+
+	known_fill();
+	for (uint64_t i = 0; i < tries; i++) {
+		uint64_t seed = scratch_random(&random);
+		int status;
+		pid_t pid;
+
+		sound_restore();
+		fflush(stdout);
+		pid = fork();
+		if (!pid) {
+			signal(SIGBUS, SIG_DFL);
+			signal(SIGSEGV, SIG_DFL);
+			signal(SIGABRT, SIG_DFL);
+			quiet();
+			alarm(60);
+			_exit(live_write(seed));
+		}
+		assert_true(waitpid(pid, &status, 0) == pid);
+		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
+			stops++;
+		else if (!WIFEXITED(status) || WEXITSTATUS(status))
+			fail_msg("try %llu (%#llx): %s %d",
+			         (unsigned long long)i,
+			         (unsigned long long)seed,
+			         WIFEXITED(status) ? "exit" : "signal",
+			         WIFEXITED(status) ? WEXITSTATUS(status)
+			                           : WTERMSIG(status));
+	}
+	print_message("# %llu stores damaged while written to; %llu times that "
+	              "was the end\n",
+	              (unsigned long long)tries, (unsigned long long)stops);
+	free(known.at);
+	known.at = NULL;
+	known.len = 0;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_live),
+	        cmocka_unit_test(test_live_writes),
 	        cmocka_unit_test(test_any_byte),
 	        cmocka_unit_test(test_going_on),
 	};
