@@ -409,6 +409,8 @@ static int list_merge(struct store *store, MDB_txn *txn, uint64_t list,
 	if (!merged || !run)
 		return -ENOMEM;
 	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	if (r < 0)
+		return r;
 	while (r == 0 && count) {
 		size_t take = 0, n;
 		MDB_val key, value;
