@@ -320,7 +320,8 @@ static void synced(void *arg, int err)
 	struct late *late = arg;
 	struct session *session = request_session(late->req);
 
-	late->err = err;
+	/* Whoever commits has said what is damaged, and says it once. */
+	late->err = err == -EUCLEAN ? -EIO : err;
 	reply_late(late); /* which frees the request */
 	session_unref(session);
 	free(late);

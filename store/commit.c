@@ -80,6 +80,17 @@ static void set_thaw(struct store *store, struct set *set)
 	}
 }
 
+/* Lock held.  Adds those who wait for the set, which are the caller's then. */
+static void waiters_take(struct set *set, struct waiter **waiters)
+{
+	struct waiter **end = &set->waiters;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = *waiters;
+	*waiters = steal(&set->waiters);
+}
+
 static void waiters_call(struct waiter *waiter, int err)
 {
 	while (waiter) {
@@ -106,7 +117,7 @@ static void trim_after(struct store *store, size_t bytes)
  */
 static void commit_run(struct store *store)
 {
-	struct waiter *waiters;
+	struct waiter *waiters = NULL;
 	struct set *set;
 	int r = 0;
 
@@ -124,12 +135,12 @@ static void commit_run(struct store *store)
 		          strerror(-r));
 	store->commit_err = r;
 	if (set) {
-		waiters = set->waiters;
-		set->waiters = NULL;
+		waiters_take(set, &waiters);
 		set->job = r < 0 ? NULL : set->job;
-	} else {
-		waiters = NULL;
 	}
+	/* What gathers cannot be on disk before what could not be written. */
+	if (r < 0)
+		waiters_take(store->gathering, &waiters);
 	if (r == 0) {
 		set_thaw(store, set);
 		store->durable_seq = set->seq;
