@@ -278,7 +278,7 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count)
 
 	if (disk_read_begin(&store->disk, &txn) < 0)
 		return;
-	if (mdb_cursor_open(txn, store->disk.blocks, &cursor) == 0) {
+	if (disk_cursor_open(txn, store->disk.blocks, &cursor) == 0) {
 		for (size_t i = 0; i < count; i++) {
 			uint64_t number = numbers[i];
 

@@ -335,7 +335,7 @@ int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
 	uint8_t hash[16];
 	int r;
 
-	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
 	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));

@@ -11,6 +11,7 @@
 
 #include "codec.h"
 #include "fault.h"
+#include "page_check.h"
 #include "util.h"
 
 enum { LENGTHEN_MOST = 1 << 30 }; /* more is no mere tail */
@@ -46,20 +47,17 @@ int disk_error(int code)
 	}
 }
 
-int disk_open_tables(struct disk *disk, bool create, bool readonly)
+struct table_name {
+	const char *name;
+	unsigned flags;
+	MDB_dbi *dbi;
+};
+
+enum { TABLES = 6 };
+
+static int tables_open(struct disk *disk, const struct table_name *tables,
+                       bool create, bool readonly)
 {
-	const struct {
-		const char *name;
-		unsigned flags;
-		MDB_dbi *dbi;
-	} tables[] = {
-	        {"blocks", MDB_INTEGERKEY, &disk->blocks},
-	        {"records", 0, &disk->records},
-	        {"lists", 0, &disk->lists},
-	        {"hashes", MDB_INTEGERKEY, &disk->hashes},
-	        {"aliases", MDB_INTEGERKEY, &disk->aliases},
-	        {"counts", MDB_INTEGERKEY, &disk->counts},
-	};
 	MDB_txn *txn;
 	int r;
 
@@ -67,7 +65,7 @@ int disk_open_tables(struct disk *disk, bool create, bool readonly)
 	                             &txn));
 	if (r < 0)
 		return r;
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+	for (size_t i = 0; i < TABLES; i++) {
 		r = disk_error(mdb_dbi_open(txn, tables[i].name,
 		                            tables[i].flags |
 		                                    (create ? MDB_CREATE : 0),
@@ -78,6 +76,31 @@ int disk_open_tables(struct disk *disk, bool create, bool readonly)
 		}
 	}
 	return disk_error(mdb_txn_commit(txn));
+}
+
+int disk_open_tables(struct disk *disk, bool create, bool readonly)
+{
+	const struct table_name tables[TABLES] = {
+	        {"blocks", MDB_INTEGERKEY, &disk->blocks},
+	        {"records", 0, &disk->records},
+	        {"lists", 0, &disk->lists},
+	        {"hashes", MDB_INTEGERKEY, &disk->hashes},
+	        {"aliases", MDB_INTEGERKEY, &disk->aliases},
+	        {"counts", MDB_INTEGERKEY, &disk->counts},
+	};
+	MDB_txn *txn;
+	int r = tables_open(disk, tables, create, readonly);
+
+	if (r < 0 || readonly)
+		return r;
+	r = disk_read_begin(disk, &txn);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < TABLES; i++)
+		r = disk_error(page_check_name(disk->check, txn, tables[i].name,
+		                               *tables[i].dbi));
+	disk_read_end(disk, txn);
+	return r;
 }
 
 /*
@@ -190,6 +213,11 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
 	mdb_env_set_assert(disk->env, fault_assert);
 	mdb_env_set_maxdbs(disk->env, 8);
 	r = disk_error(mdb_env_set_mapsize(disk->env, map_size));
+	if (r == 0 && !readonly) {
+		disk->check = page_check_create(disk->env);
+		r = disk->check ? 0 : -ENOMEM;
+		mdb_env_set_userctx(disk->env, disk->check);
+	}
 	if (r == 0)
 		r = disk_open_env(disk, path, readonly);
 	if (r == 0)
@@ -209,6 +237,7 @@ void disk_close(struct disk *disk)
 		mdb_txn_abort(disk->pool[i]);
 	disk->pool_len = 0;
 	mdb_env_close(disk->env);
+	page_check_destroy(disk->check);
 	pthread_mutex_destroy(&disk->pool_lock);
 	disk->env = NULL;
 }
@@ -284,7 +313,7 @@ static int disk_count_free(MDB_txn *txn, size_t before, uint64_t *ret_pages)
 	struct free_count f = {.before = before};
 	int r;
 
-	r = disk_error(mdb_cursor_open(txn, 0, &f.cursor));
+	r = disk_error(disk_cursor_open(txn, 0, &f.cursor));
 	if (r < 0)
 		return r;
 	r = fault_guard(free_count, &f);
@@ -446,6 +475,15 @@ int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value)
 	return get_guarded(&call);
 }
 
+int disk_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **ret_cursor)
+{
+	MDB_stat stat;
+	/* So that where it begins is known, and only memory is left to take. */
+	int r = disk_stat(txn, dbi, &stat);
+
+	return r ? r : mdb_cursor_open(txn, dbi, ret_cursor);
+}
+
 int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                     MDB_cursor_op op)
 {
@@ -488,6 +526,64 @@ int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
 	return 0;
 }
 
+/* ---- Writing to what may be damaged ------------------------------------- */
+
+int disk_write_begin(struct disk *disk, MDB_txn **ret_txn)
+{
+	MDB_txn *txn;
+	int r = disk_error(mdb_txn_begin(disk->env, NULL, 0, &txn));
+
+	if (r < 0)
+		return r;
+	r = page_check_begin(disk->check, txn);
+	if (r < 0) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	*ret_txn = txn;
+	return 0;
+}
+
+static int key_check(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key,
+                     bool removal)
+{
+	struct page_check *check = mdb_env_get_userctx(mdb_txn_env(txn));
+	int r = page_check_key(check, dbi, key, removal);
+
+	return r == -EUCLEAN ? MDB_CORRUPTED : -r;
+}
+
+int disk_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value)
+{
+	int r = key_check(txn, dbi, key, false);
+
+	return r ? r : mdb_put(txn, dbi, key, value, 0);
+}
+
+int disk_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key)
+{
+	int r = key_check(txn, dbi, key, true);
+
+	return r ? r : mdb_del(txn, dbi, key, NULL);
+}
+
+int disk_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                    unsigned flags)
+{
+	int r = key_check(mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), key,
+	                  false);
+
+	return r ? r : mdb_cursor_put(cursor, key, value, flags);
+}
+
+int disk_cursor_del(MDB_cursor *cursor, MDB_val *key)
+{
+	int r = key_check(mdb_cursor_txn(cursor), mdb_cursor_dbi(cursor), key,
+	                  true);
+
+	return r ? r : mdb_cursor_del(cursor, 0);
+}
+
 int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value)
 {
 	uint8_t bytes[8];
@@ -495,12 +591,12 @@ int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value)
 	MDB_val val = {sizeof(bytes), bytes};
 
 	be64_put(bytes, value);
-	return disk_error(mdb_put(txn, dbi, &key, &val, 0));
+	return disk_error(disk_put(txn, dbi, &key, &val));
 }
 
-int disk_del(MDB_txn *txn, MDB_dbi dbi, uint64_t number)
+int disk_del_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number)
 {
 	MDB_val key = {sizeof(number), &number};
 
-	return disk_error(mdb_del(txn, dbi, &key, NULL));
+	return disk_error(disk_del(txn, dbi, &key));
 }

@@ -27,8 +27,11 @@ enum {
 };
 #define DISK_MAP_SIZE (UINT64_C(1) << 40)
 
+struct page_check;
+
 struct disk {
 	MDB_env *env;
+	struct page_check *check; /* of what is written; NULL: read-only */
 	MDB_dbi blocks, records, lists, hashes, aliases, counts;
 	uint64_t map_size;
 	pthread_mutex_t pool_lock; /* guards pool */
@@ -49,6 +52,12 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
 void disk_close(struct disk *disk);
 
+/*
+ * The write transaction: no more than one at a time.  -EUCLEAN: what tells of
+ * the databases is damaged.
+ */
+int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
+
 /* A read transaction of one's own, for use without the store's lock. */
 int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);
 void disk_read_end(struct disk *disk, MDB_txn *txn);
@@ -68,9 +77,9 @@ int disk_reusable(struct disk *disk, uint64_t *ret_bytes);
 
 /*
  * mdb_get() and mdb_cursor_get(), with LMDB's codes, for reading what may be
- * damaged: MDB_CORRUPTED instead of a fault.  What they give can be read, and is
- * no longer than it can be: a key 1 to 511 bytes and never less than 8 readable,
- * a value DISK_VALUE_MAX.
+ * damaged: MDB_CORRUPTED instead of a fault.  What they give can be read, and
+ * is no longer than it can be: a key 1 to 511 bytes and never less than 8
+ * readable, a value DISK_VALUE_MAX.
  */
 int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value);
 int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
@@ -79,12 +88,31 @@ int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
 int disk_cursor_where(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                       MDB_cursor_op op);
 
+/*
+ * mdb_cursor_open(), likewise: it reads where the database begins.  The caller
+ * closes the cursor.
+ */
+int disk_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **ret_cursor);
+
 /* get by number; -ENOENT. */
 int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value);
 /* The u64 kept under a number. */
 int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
                  uint64_t *ret_value);
+
+/*
+ * mdb_put(), mdb_del() and those of a cursor, with LMDB's codes, in a write
+ * transaction of disk_write_begin(): MDB_CORRUPTED, and nothing changed, when
+ * pages that they would change are damaged.
+ */
+int disk_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
+int disk_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key);
+int disk_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
+                    unsigned flags);
+/* The entry that the cursor stands at, which has this key. */
+int disk_cursor_del(MDB_cursor *cursor, MDB_val *key);
+
 int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value);
-int disk_del(MDB_txn *txn, MDB_dbi dbi, uint64_t number);
+int disk_del_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number);
 
 #endif

@@ -22,7 +22,7 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 	MDB_cursor *cursor;
 	int r;
 
-	r = disk_error(mdb_cursor_open(txn, store->disk.blocks, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
 	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
@@ -30,7 +30,7 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (id >> DISK_FRAGMENT_BITS != number)
 			break;
-		r = mdb_cursor_del(cursor, 0);
+		r = disk_cursor_del(cursor, &key);
 		/* After a removal "next" is what took its place. */
 		if (r == 0)
 			r = disk_cursor_get(cursor, &key, &value, MDB_NEXT);
@@ -49,7 +49,7 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 		return r == -ENOENT ? 1 : r;
 	if (count > 2)
 		return disk_put_u64(txn, store->disk.counts, target, count - 1);
-	return disk_del(txn, store->disk.counts, target);
+	return disk_del_u64(txn, store->disk.counts, target);
 }
 
 /* Of a chunk or a node: its base, and for a chunk the rest; zeroes at worst. */
@@ -85,7 +85,7 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
 		if (h.len >= SHARE_MIN &&
 		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
 		    shared == number) {
-			r = disk_del(txn, store->disk.hashes, hash64);
+			r = disk_del_u64(txn, store->disk.hashes, hash64);
 			if (r < 0)
 				return r;
 		}
@@ -116,7 +116,7 @@ int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
 		return r;
 	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
 	if (b.is_alias) {
-		r = disk_del(txn, store->disk.aliases, number);
+		r = disk_del_u64(txn, store->disk.aliases, number);
 		if (r < 0)
 			return r;
 	}

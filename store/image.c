@@ -123,8 +123,8 @@ int image_record(struct image *image, enum table table, const void *key,
 		return -EINVAL;
 	full[0] = (uint8_t)table;
 	memcpy(full + 1, key, key_len);
-	r = disk_error(mdb_cursor_open(image->txn, image->store->disk.records,
-	                               &cursor));
+	r = disk_error(disk_cursor_open(image->txn, image->store->disk.records,
+	                                &cursor));
 	if (r < 0)
 		return r;
 	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);

@@ -163,7 +163,7 @@ int image_scan_blocks(struct image *image)
 
 	r = disk_error(disk_stat(image->txn, image->store->disk.blocks, &stat));
 	if (r == 0)
-		r = disk_error(mdb_cursor_open(
+		r = disk_error(disk_cursor_open(
 		        image->txn, image->store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
@@ -197,7 +197,7 @@ const char *image_block_fault(struct image *image, uint64_t number)
 	MDB_cursor *cursor;
 	int r;
 
-	if (mdb_cursor_open(image->txn, image->store->disk.blocks, &cursor))
+	if (disk_cursor_open(image->txn, image->store->disk.blocks, &cursor))
 		return "unreadable";
 	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
 	for (; !r; r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) {
@@ -228,7 +228,7 @@ static int pairs_each(struct image *image, MDB_dbi dbi, const char *kind,
 	uint64_t from;
 	int r;
 
-	r = disk_error(mdb_cursor_open(image->txn, dbi, &cursor));
+	r = disk_error(disk_cursor_open(image->txn, dbi, &cursor));
 	if (r < 0)
 		return r;
 	while (!image->stopped &&
@@ -295,8 +295,8 @@ static int aliases_load(struct image *image, uint64_t **ret_aliases,
 	uint64_t number;
 	int r;
 
-	r = disk_error(mdb_cursor_open(image->txn, image->store->disk.aliases,
-	                               &cursor));
+	r = disk_error(disk_cursor_open(image->txn, image->store->disk.aliases,
+	                                &cursor));
 	if (r < 0)
 		return r;
 	while ((r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {

@@ -181,8 +181,8 @@ int image_scan_lists(struct image *image)
 	if (!scan)
 		return -ENOMEM;
 	scan->image = image;
-	r = disk_error(
-	        mdb_cursor_open(image->txn, image->store->disk.lists, &cursor));
+	r = disk_error(disk_cursor_open(image->txn, image->store->disk.lists,
+	                                &cursor));
 	if (r < 0)
 		return r;
 	while (!image->stopped &&
@@ -212,8 +212,8 @@ int image_list_each(struct image *image, uint64_t list,
 		return -ENOMEM;
 	be64_put(bytes, list);
 	be64_put(bytes + 8, 1);
-	r = disk_error(
-	        mdb_cursor_open(image->txn, image->store->disk.lists, &cursor));
+	r = disk_error(disk_cursor_open(image->txn, image->store->disk.lists,
+	                                &cursor));
 	if (r < 0)
 		return r;
 	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);

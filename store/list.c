@@ -218,14 +218,14 @@ static int account_put(struct store *store, MDB_txn *txn,
 
 	list_key(key, a->list, 0);
 	if (!a->entries && !a->bytes && !a->own) {
-		r = disk_error(mdb_del(txn, store->disk.lists, &k, NULL));
+		r = disk_error(disk_del(txn, store->disk.lists, &k));
 		return r == -ENOENT ? 0 : r;
 	}
 	put_svarint(&w, a->entries);
 	put_svarint(&w, a->bytes);
 	put_svarint(&w, a->own);
 	v = (MDB_val){writer_len(&w), value};
-	return disk_error(mdb_put(txn, store->disk.lists, &k, &v, 0));
+	return disk_error(disk_put(txn, store->disk.lists, &k, &v));
 }
 
 int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger)
@@ -302,7 +302,7 @@ static int run_put(struct store *store, MDB_txn *txn, uint64_t list,
 	put_bytes(&head, body, writer_len(&w));
 	list_key(key, list, entries[0].number);
 	v = (MDB_val){writer_len(&head), value};
-	r = disk_error(mdb_put(txn, store->disk.lists, &k, &v, 0));
+	r = disk_error(disk_put(txn, store->disk.lists, &k, &v));
 	if (r < 0)
 		return r;
 	*ret_used = n;
@@ -378,7 +378,7 @@ static int run_delete(struct store *store, MDB_txn *txn, uint64_t list,
 	MDB_val k = {sizeof(bytes), bytes};
 
 	list_key(bytes, list, first);
-	return disk_error(mdb_del(txn, store->disk.lists, &k, NULL));
+	return disk_error(disk_del(txn, store->disk.lists, &k));
 }
 
 static size_t entries_merge(const struct entry *a, size_t a_len,
@@ -408,7 +408,7 @@ static int list_merge(struct store *store, MDB_txn *txn, uint64_t list,
 
 	if (!merged || !run)
 		return -ENOMEM;
-	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.lists, &cursor));
 	if (r < 0)
 		return r;
 	while (r == 0 && count) {
@@ -587,7 +587,7 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 		return -ENOMEM;
 	job->done = false;
 	job->freed_blocks = job->freed_bytes = 0;
-	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.lists, &cursor));
 	if (r < 0)
 		return r;
 	while (left > 0 && r >= 0) {
@@ -663,7 +663,7 @@ int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
 	r = store_reader(store, &txn);
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_cursor_open(txn, store->disk.lists, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.lists, &cursor));
 	if (r < 0)
 		return r;
 	while ((r = run_above(cursor, list, from, run)) == 0) {

@@ -137,14 +137,14 @@ static int records_create(MDB_txn *txn, struct disk *disk,
 	int r;
 
 	v.mv_size = geometry_encode(g, value, sizeof(value));
-	r = disk_error(mdb_put(txn, disk->records, &k, &v, 0));
+	r = disk_error(disk_put(txn, disk->records, &k, &v));
 	if (r < 0 || !counters)
 		return r;
 	for (int i = 0; i < 1 + COUNTER_COUNT; i++)
 		put_u64(&w, counters[i]);
 	k = (MDB_val){sizeof(counters_key), counters_key};
 	v.mv_size = writer_len(&w);
-	return disk_error(mdb_put(txn, disk->records, &k, &v, 0));
+	return disk_error(disk_put(txn, disk->records, &k, &v));
 }
 
 static int store_make(const char *path, const struct geometry *g,
@@ -159,7 +159,7 @@ static int store_make(const char *path, const struct geometry *g,
 	r = disk_open(&disk, path, map_size(), true, false);
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_txn_begin(disk.env, NULL, 0, &txn));
+	r = disk_write_begin(&disk, &txn);
 	if (r == 0) {
 		r = records_create(txn, &disk, g, counters);
 		if (r == 0)

@@ -139,7 +139,7 @@ static int table_step(struct store *store, const struct full_key *full,
 	r = store_reader(store, &txn);
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_cursor_open(txn, store->disk.records, &cursor));
+	r = disk_error(disk_cursor_open(txn, store->disk.records, &cursor));
 	if (r < 0)
 		return r;
 	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);

@@ -71,7 +71,7 @@ static int block_put(struct writing *w, uint64_t key, const void *data,
 	int r;
 
 	r = disk_error(
-	        mdb_cursor_put(w->blocks, &k, &v, append ? MDB_APPEND : 0));
+	        disk_cursor_put(w->blocks, &k, &v, append ? MDB_APPEND : 0));
 	if (r == 0 && append) {
 		w->last_key = key;
 		tail_follow(w, len);
@@ -499,10 +499,9 @@ static int records_write(struct writing *w)
 
 		if (entry->value)
 			r = disk_error(
-			        mdb_put(w->txn, w->disk->records, &k, &v, 0));
+			        disk_put(w->txn, w->disk->records, &k, &v));
 		else
-			r = disk_error(
-			        mdb_del(w->txn, w->disk->records, &k, NULL));
+			r = disk_error(disk_del(w->txn, w->disk->records, &k));
 		if (r < 0 && (r != -ENOENT || entry->value))
 			return r;
 	}
@@ -538,10 +537,10 @@ static int set_write(void *arg)
 	sort(set->chunks, set->chunks_len, sizeof(*set->chunks),
 	     compare_chunks);
 	sort(set->frees, set->frees_len, sizeof(*set->frees), compare_frees);
-	r = disk_error(mdb_txn_begin(w->disk->env, NULL, 0, &w->txn));
+	r = disk_write_begin(w->disk, &w->txn);
 	if (r < 0)
 		return r;
-	r = disk_error(mdb_cursor_open(w->txn, w->disk->blocks, &w->blocks));
+	r = disk_error(disk_cursor_open(w->txn, w->disk->blocks, &w->blocks));
 	if (r == 0) {
 		r = blocks_write(w);
 		mdb_cursor_close(w->blocks);

@@ -89,7 +89,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		begin();
 	if (len > 140000)
 		return 0;
-	fuzz_assert(!mdb_txn_begin(store->disk.env, NULL, 0, &txn));
+	fuzz_assert(!disk_write_begin(&store->disk, &txn));
 	put_base(txn);
 	put(txn, 2, data, len);
 	if (!chunk_decode(store, txn, 2, &chunk)) {

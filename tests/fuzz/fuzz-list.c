@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		                       .budget = 1000};
 		struct ledger ledger = {0};
 
-		fuzz_assert(!mdb_txn_begin(store->disk.env, NULL, 0, &txn));
+		fuzz_assert(!disk_write_begin(&store->disk, &txn));
 		fill(txn, data, len);
 		if (!list_commit_job(store, txn, &job, &ledger))
 			ledger_apply(store, txn, &ledger);

@@ -12,11 +12,58 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <semaphore.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <xxhash.h>
 
 #include "sound.h"
 #include "util.h"
+
+/* ---- In a process of its own -------------------------------------------- */
+
+/* What it is told, and what it tells. */
+struct trial {
+	uint64_t random, tries;
+	uint64_t lost; /* files that could not be read, for damage */
+	size_t at;     /* the byte that was changed last */
+	int heard;     /* answers that there is damage */
+};
+
+static struct trial *trial; /* shared with it */
+
+static int trial_setup(void **state)
+{
+	trial = mmap(NULL, sizeof(*trial), PROT_READ | PROT_WRITE,
+	             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	return trial == MAP_FAILED ? -1 : sound_setup(state);
+}
+
+static int trial_teardown(void **state)
+{
+	munmap(trial, sizeof(*trial));
+	return sound_teardown(state);
+}
+
+/* What fn returns there; or the signal that it dies of, negated. */
+static int apart(int (*fn)(void))
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		/* It is to die of what kills it. */
+		signal(SIGBUS, SIG_DFL);
+		signal(SIGSEGV, SIG_DFL);
+		signal(SIGABRT, SIG_DFL);
+		quiet();
+		_exit(fn());
+	}
+	assert_true(waitpid(pid, &status, 0) == pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
 
 /* ---- Anywhere ----------------------------------------------------------- */
 
@@ -59,9 +106,8 @@ static void test_any_byte(void **state)
 
 	for (uint64_t i = 0; i < tries; i++) {
 		size_t at = scratch_random(&random) % sound.len;
-		uint8_t old = sound.bytes[at];
-		int status;
-		pid_t pid;
+		uint8_t old;
+		int end;
 
 		/* Headers and numbers are where most can go wrong. */
 		if (i % 3 == 0)
@@ -70,26 +116,12 @@ static void test_any_byte(void **state)
 		sound.bytes[at] ^=
 		        (uint8_t)(1u << (scratch_random(&random) & 7));
 		sound_restore();
-		fflush(stdout);
-		pid = fork();
-		if (!pid) {
-			/* It is to die of what kills it. */
-			signal(SIGBUS, SIG_DFL);
-			signal(SIGSEGV, SIG_DFL);
-			signal(SIGABRT, SIG_DFL);
-			quiet();
-			_exit(judge());
-		}
-		assert_true(waitpid(pid, &status, 0) == pid);
+		end = apart(judge);
 		sound.bytes[at] = old;
-		if (!WIFEXITED(status) ||
-		    (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != 3))
-			fail_msg("byte %zu (page %zu, %zu): %s %d", at,
-			         at / 4096, at % 4096,
-			         WIFEXITED(status) ? "exit" : "signal",
-			         WIFEXITED(status) ? WEXITSTATUS(status)
-			                           : WTERMSIG(status));
-		harmless += !WEXITSTATUS(status);
+		if (end != 0 && end != 3)
+			fail_msg("byte %zu (page %zu, %zu): ended with %d", at,
+			         at / 4096, at % 4096, end);
+		harmless += !end;
 	}
 	print_message("# %llu bytes changed, %llu of them without effect\n",
 	              (unsigned long long)tries, (unsigned long long)harmless);
@@ -206,6 +238,13 @@ static void known_fill(void)
 	assert_true(known.len > 500);
 }
 
+static void known_free(void)
+{
+	free(known.at);
+	known.at = NULL;
+	known.len = 0;
+}
+
 /* Damage is all that may be complained of. */
 static bool excusable(int r)
 {
@@ -249,7 +288,7 @@ static int use(struct store *store, struct forest *forest, struct fs *fs)
 }
 
 /* 0: as it should be. */
-static int go_on(uint64_t *ret_lost)
+static int go_on(void)
 {
 	struct store_options options = {.memory = 8 << 20, .commit_ms = 10};
 	struct fs_options fs_options = {0};
@@ -268,7 +307,7 @@ static int go_on(uint64_t *ret_lost)
 			return 21;
 		if (!r && hash != known.at[i].hash)
 			return 22;
-		*ret_lost += !!r;
+		trial->lost += !!r;
 	}
 	r = use(store, forest, fs);
 	if (r)
@@ -305,57 +344,45 @@ static void blocks_garble(uint64_t *random)
 
 static void test_going_on(void **state)
 {
-	uint64_t random = scratch_seed(), tries = scratch_ops(150), lost = 0;
+	uint64_t random = scratch_seed(), tries = scratch_ops(150);
 
 	known_fill();
+	*trial = (struct trial){0};
 	for (uint64_t i = 0; i < tries; i++) {
-		uint64_t now = 0;
-		int pipes[2], status;
-		pid_t pid;
+		int end;
 
 		blocks_garble(&random);
-		assert_int_equal(pipe(pipes), 0);
-		fflush(stdout);
-		pid = fork();
-		if (!pid) {
-			quiet();
-			status = go_on(&now);
-			if (write(pipes[1], &now, sizeof(now)) < 0)
-				status = 24;
-			_exit(status);
-		}
-		close(pipes[1]);
-		assert_true(waitpid(pid, &status, 0) == pid);
-		if (read(pipes[0], &now, sizeof(now)) == sizeof(now))
-			lost += now;
-		close(pipes[0]);
-		if (!WIFEXITED(status) || WEXITSTATUS(status))
-			fail_msg("try %llu: %s %d", (unsigned long long)i,
-			         WIFEXITED(status) ? "exit" : "signal",
-			         WIFEXITED(status) ? WEXITSTATUS(status)
-			                           : WTERMSIG(status));
+		end = apart(go_on);
+		if (end)
+			fail_msg("try %llu: ended with %d",
+			         (unsigned long long)i, end);
 	}
 	print_message("# %llu damaged stores; of %llu files read, %llu had "
 	              "damage, and all others were as before\n",
 	              (unsigned long long)tries,
 	              (unsigned long long)(tries * known.len),
-	              (unsigned long long)lost);
-	free(known.at);
+	              (unsigned long long)trial->lost);
+	known_free();
 }
 
 /* ---- While it is in use ------------------------------------------------- */
 
 /* One byte of some page is another: mostly where LMDB finds its way by. */
-static size_t live_damage(int fd, uint64_t *random)
+static bool live_damage(int fd, uint64_t *random)
 {
 	size_t at = scratch_random(random) % sound.len;
 	uint8_t byte;
 
 	if (scratch_random(random) % 4)
 		at = at / 4096 * 4096 + scratch_random(random) % 96;
-	at = at < sound.len ? at : 0;
+	trial->at = at < sound.len ? at : 0;
 	byte = (uint8_t)scratch_random(random);
-	return pwrite(fd, &byte, 1, (off_t)at) == 1 ? at : SIZE_MAX;
+	return pwrite(fd, &byte, 1, (off_t)trial->at) == 1;
+}
+
+static bool live_mend(int fd)
+{
+	return pwrite(fd, sound.bytes + trial->at, 1, (off_t)trial->at) == 1;
 }
 
 /* All that is known, until something is read that never was. */
@@ -374,7 +401,7 @@ static int live_read(struct fs *fs, uint64_t *lost)
 	return 0;
 }
 
-static int live(uint64_t random, uint64_t tries, uint64_t *ret_lost)
+static int live(void)
 {
 	/* So little memory that everything is read again. */
 	struct store_options options = {.memory = 1 << 16};
@@ -382,27 +409,24 @@ static int live(uint64_t random, uint64_t tries, uint64_t *ret_lost)
 	struct forest *forest;
 	struct store *store;
 	struct fs *fs;
-	uint64_t after = 0;
+	uint64_t random = trial->random, after = 0;
 	int fd = open(sound.file, O_RDWR);
 
 	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
 	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
 		return 42;
-	for (uint64_t i = 0; i < tries; i++) {
+	for (uint64_t i = 0; i < trial->tries; i++) {
 		struct found found = {0};
 		struct check_options check = {
 		        .data = true, .found = found_add, .arg = &found};
-		size_t at = live_damage(fd, &random);
-		int r = at == SIZE_MAX ? 43 : live_read(fs, ret_lost);
+		int r = live_damage(fd, &random) ? live_read(fs, &trial->lost)
+		                                 : 43;
 
 		if (!r && i % 8 == 0 && !excusable(forest_check(store, &check)))
 			r = 44;
-		if (r) {
-			fprintf(stderr, "byte %zu of page %zu\n", at % 4096,
-			        at / 4096);
+		if (r)
 			return r;
-		}
-		if (pwrite(fd, sound.bytes + at, 1, (off_t)at) != 1)
+		if (!live_mend(fd))
 			return 45;
 	}
 	/* As it was: nothing of the damage stays in memory. */
@@ -414,44 +438,48 @@ static int live(uint64_t random, uint64_t tries, uint64_t *ret_lost)
 /* Damage done to a store that is open: it is read as such, or not at all. */
 static void test_live(void **state)
 {
-	uint64_t random = scratch_seed(), tries = scratch_ops(300), lost = 0;
-	int pipes[2], status;
-	pid_t pid;
+	int end;
 
 	known_fill();
 	sound_restore();
-	assert_int_equal(pipe(pipes), 0);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		signal(SIGBUS, SIG_DFL);
-		signal(SIGSEGV, SIG_DFL);
-		signal(SIGABRT, SIG_DFL);
-		status = live(random, tries, &lost);
-		if (write(pipes[1], &lost, sizeof(lost)) < 0)
-			status = 24;
-		_exit(status);
-	}
-	close(pipes[1]);
-	assert_true(waitpid(pid, &status, 0) == pid);
-	if (read(pipes[0], &lost, sizeof(lost)) != sizeof(lost))
-		lost = 0;
-	close(pipes[0]);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		fail_msg("%s %d", WIFEXITED(status) ? "exit" : "signal",
-		         WIFEXITED(status) ? WEXITSTATUS(status)
-		                           : WTERMSIG(status));
-	assert_true(lost > 0);
+	*trial = (struct trial){.random = scratch_seed(),
+	                        .tries = scratch_ops(300)};
+	end = apart(live);
+	if (end)
+		fail_msg("byte %zu of page %zu: ended with %d",
+		         trial->at % 4096, trial->at / 4096, end);
+	assert_true(trial->lost > 0);
 	print_message("# %llu bytes changed under an open store; %llu files "
 	              "could not be read then\n",
-	              (unsigned long long)tries, (unsigned long long)lost);
-	free(known.at);
-	known.at = NULL;
-	known.len = 0;
+	              (unsigned long long)trial->tries,
+	              (unsigned long long)trial->lost);
+	known_free();
 }
 
-/* 0: it went on, whatever could not be done. */
-static int live_write(uint64_t random)
+static void heard(void *arg, int err)
+{
+	trial->heard += err == -EUCLEAN;
+	sem_post(arg);
+}
+
+/* Everyone who waits is told, however often. */
+static int live_wait(struct store *store)
+{
+	sem_t answer;
+
+	sem_init(&answer, 0, 0);
+	for (int i = 0; i < 3; i++) {
+		store_lock(store);
+		store_when_durable(store, heard, &answer);
+		store_unlock(store);
+		while (sem_wait(&answer))
+			;
+	}
+	return trial->heard == 3 ? 0 : 53;
+}
+
+/* Damages with `damage`, and goes on; 0: whatever could not be done. */
+static int live_write(bool (*damage)(int fd, uint64_t *random))
 {
 	struct store_options options = {.memory = 1 << 16, .commit_ms = 5};
 	struct fs_options fs_options = {0};
@@ -460,60 +488,118 @@ static int live_write(uint64_t random)
 	struct fs *fs;
 	int fd = open(sound.file, O_RDWR), r;
 
+	alarm(60);
 	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
 	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
 		return 50;
-	if (live_damage(fd, &random) == SIZE_MAX)
+	if (!damage(fd, &trial->random))
 		return 51;
 	r = use(store, forest, fs);
 	if (r && r < 30)
 		return r;
-	store_sync(store);
-	return 0;
+	r = store_sync(store);
+	trial->lost += !!r;
+	if (r == -EUCLEAN)
+		return live_wait(store);
+	return r ? 52 : 0;
+}
+
+static int live_write_anywhere(void)
+{
+	return live_write(live_damage);
+}
+
+/* What is written to is looked at first: nothing is done to what is damaged. */
+static void test_live_writes(void **state)
+{
+	uint64_t random = scratch_seed(), tries = scratch_ops(60);
+
+	known_fill();
+	trial->lost = 0;
+	for (uint64_t i = 0; i < tries; i++) {
+		uint64_t seed = scratch_random(&random);
+		int end;
+
+		sound_restore();
+		trial->random = seed;
+		trial->heard = 0;
+		end = apart(live_write_anywhere);
+		if (end)
+			fail_msg("try %llu (%#llx): ended with %d",
+			         (unsigned long long)i,
+			         (unsigned long long)seed, end);
+	}
+	print_message("# %llu stores damaged while written to; %llu of them "
+	              "took nothing more\n",
+	              (unsigned long long)tries,
+	              (unsigned long long)trial->lost);
+	known_free();
+}
+
+/* The entries of a page begin where its header ends, and so end nowhere. */
+static bool bounds_damage(int fd, uint64_t *random)
+{
+	static const uint8_t bounds[] = {0xff, 0xff, 0x10, 0x00};
+	off_t at = (off_t)trial->at * 4096 + 12;
+
+	return pwrite(fd, bounds, sizeof(bounds), at) == sizeof(bounds);
+}
+
+static int live_write_bounds(void)
+{
+	return live_write(bounds_damage);
+}
+
+/* The bytes of the file, which the caller frees. */
+static uint8_t *file_read(size_t *ret_len)
+{
+	int fd = open(sound.file, O_RDONLY);
+	struct stat st;
+	uint8_t *bytes;
+
+	assert_true(fd >= 0 && fstat(fd, &st) == 0);
+	bytes = malloc((size_t)st.st_size);
+	assert_non_null(bytes);
+	assert_true(pread(fd, bytes, (size_t)st.st_size, 0) == st.st_size);
+	close(fd);
+	*ret_len = (size_t)st.st_size;
+	return bytes;
 }
 
 /*
- * What writes cannot be sent back from wherever damage led it: it goes on, or
- * it stops and says so, before anything of it is saved.
+ * The bounds of every page, one after the other.  Where they are on the way of
+ * what is written, nothing is written at all.
  */
-static void test_live_writes(void **state)
+static void test_live_bounds(void **state)
 {
-	uint64_t random = scratch_seed(), tries = scratch_ops(60), stops = 0;
+	uint64_t refused = 0, pages = sound.len / 4096;
 
 	known_fill();
-	for (uint64_t i = 0; i < tries; i++) {
-		uint64_t seed = scratch_random(&random);
-		int status;
-		pid_t pid;
+	for (size_t page = 2; page < pages; page++) {
+		uint8_t *after;
+		size_t len;
+		int end;
 
 		sound_restore();
-		fflush(stdout);
-		pid = fork();
-		if (!pid) {
-			signal(SIGBUS, SIG_DFL);
-			signal(SIGSEGV, SIG_DFL);
-			signal(SIGABRT, SIG_DFL);
-			quiet();
-			alarm(60);
-			_exit(live_write(seed));
-		}
-		assert_true(waitpid(pid, &status, 0) == pid);
-		if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT)
-			stops++;
-		else if (!WIFEXITED(status) || WEXITSTATUS(status))
-			fail_msg("try %llu (%#llx): %s %d",
-			         (unsigned long long)i,
-			         (unsigned long long)seed,
-			         WIFEXITED(status) ? "exit" : "signal",
-			         WIFEXITED(status) ? WEXITSTATUS(status)
-			                           : WTERMSIG(status));
+		*trial = (struct trial){.at = page};
+		end = apart(live_write_bounds);
+		if (end)
+			fail_msg("page %zu: ended with %d", page, end);
+		if (!trial->lost)
+			continue;
+		refused++;
+		after = file_read(&len);
+		assert_true(len >= sound.len);
+		assert_memory_equal(after + page * 4096 + 16,
+		                    sound.bytes + page * 4096 + 16, 4080);
+		free(after);
 	}
-	print_message("# %llu stores damaged while written to; %llu times that "
-	              "was the end\n",
-	              (unsigned long long)tries, (unsigned long long)stops);
-	free(known.at);
-	known.at = NULL;
-	known.len = 0;
+	print_message("# %llu pages damaged while written to; %llu of them "
+	              "let nothing be written\n",
+	              (unsigned long long)pages - 2,
+	              (unsigned long long)refused);
+	assert_true(refused > 0);
+	known_free();
 }
 
 int main(void)
@@ -521,11 +607,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_live),
 	        cmocka_unit_test(test_live_writes),
+	        cmocka_unit_test(test_live_bounds),
 	        cmocka_unit_test(test_any_byte),
 	        cmocka_unit_test(test_going_on),
 	};
 
 	/* Reserving a smaller map is quicker. */
 	setenv("COPPICE_MAP_SIZE", "0x20000000", 0);
-	return cmocka_run_group_tests(tests, sound_setup, sound_teardown);
+	return cmocka_run_group_tests(tests, trial_setup, trial_teardown);
 }

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The pages of data.mdb as they lie there, for those who check them before
+ * LMDB is let near: it believes what they say, and follows a damaged one to
+ * anywhere.  Inside store/ only.
+ *
+ * The format is that of LMDB 0.9 on 64-bit little-endian machines, with pages
+ * of DISK_PAGE bytes:
+ *
+ *   page      8 number; 2 pad; 2 flags; 2 lower, 2 upper (of an overflow page:
+ *             4 number of pages); from byte 16 on 2-byte offsets of nodes, up
+ *             to lower; nodes from upper to the end
+ *   node      4 length of the data; 2 flags; 2 length of the key; key; data.
+ *             Of a branch, the first 6 bytes are the number of the child
+ *   database  4 pad; 2 flags; 2 depth; 8 each: branch, leaf and overflow
+ *             pages, entries, root
+ *   meta      behind the header: 4 magic; 4 version; 8 address; 8 map size; the
+ *             databases of free pages and of names; 8 last page; 8 transaction
+ */
+#ifndef COPPICE_PAGE_H
+#define COPPICE_PAGE_H
+
+#include <endian.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "disk.h"
+
+enum {
+	PAGE_HEADER = 16,
+	PAGE_BRANCH = 1,
+	PAGE_LEAF = 2,
+	PAGE_OVERFLOW = 4,
+	PAGE_TYPE = 0x6f, /* what is not a passing mark in memory */
+	NODE_HEAD = 8,
+	NODE_BIG = 1, /* the data is the number of an overflow page */
+	NODE_SUB = 2, /* the data is a database */
+	DB_LEN = 48,
+	DEPTH_MAX = 32,
+	META_DBS = 24,
+	META_LAST = META_DBS + 2 * DB_LEN,
+	META_TXN = META_LAST + 8,
+	META_LEN = META_TXN + 8,
+};
+#define NO_PAGE UINT64_MAX
+
+static inline uint16_t le16_get(const uint8_t *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le16toh(v);
+}
+
+static inline uint32_t le32_get(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
+static inline uint64_t le64_get(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le64toh(v);
+}
+
+/* A database: the tree that starts from a root. */
+struct page_tree {
+	uint16_t flags, depth;
+	uint64_t branches, leaves, overflows, entries, root;
+};
+
+struct page_tree page_tree_get(const uint8_t *at);
+/* NULL, or what cannot be of its depth and its root. */
+const char *page_tree_fault(const struct page_tree *tree);
+
+/* Bytes within a page; at: NULL if there are none. */
+struct page_part {
+	const uint8_t *at;
+	size_t len;
+};
+
+/* NULL, or what is wrong with the head of the page of this number. */
+const char *page_head_fault(const uint8_t *page, uint64_t number,
+                            unsigned types);
+/*
+ * NULL, or what is wrong with the rest of a branch or leaf whose head is right:
+ * its entries lie inside of it, and are in the order of the tree's keys.
+ */
+const char *page_body_fault(const uint8_t *page, const struct page_tree *tree);
+/*
+ * NULL, or that keys of a sound page are not from low up to below high; no
+ * bound where these are NULL.
+ */
+const char *page_range_fault(const uint8_t *page, const struct page_tree *tree,
+                             const struct page_part *low,
+                             const struct page_part *high);
+
+/* Of a page that is sound: its entries, and what they hold. */
+static inline unsigned page_len(const uint8_t *page)
+{
+	return (le16_get(page + 12) - PAGE_HEADER) / 2u;
+}
+
+static inline bool page_is_leaf(const uint8_t *page)
+{
+	return le16_get(page + 10) & PAGE_LEAF;
+}
+
+static inline const uint8_t *page_node(const uint8_t *page, unsigned i)
+{
+	return page + le16_get(page + PAGE_HEADER + 2 * i);
+}
+
+static inline struct page_part page_key(const uint8_t *page, unsigned i)
+{
+	const uint8_t *node = page_node(page, i);
+
+	return (struct page_part){node + NODE_HEAD, le16_get(node + 6)};
+}
+
+static inline unsigned page_node_flags(const uint8_t *node)
+{
+	return le16_get(node + 4);
+}
+
+/* Of a leaf: the data, or the eight bytes that stand for it if it is BIG. */
+static inline struct page_part page_node_data(const uint8_t *node)
+{
+	return (struct page_part){node + NODE_HEAD + le16_get(node + 6),
+	                          le32_get(node)};
+}
+
+/* Of a branch. */
+static inline uint64_t page_node_child(const uint8_t *node)
+{
+	return le32_get(node) | (uint64_t)le16_get(node + 4) << 32;
+}
+
+/* Pages that BIG data of so many bytes takes. */
+static inline uint64_t pages_of(size_t len)
+{
+	return (PAGE_HEADER + len + DISK_PAGE - 1) / DISK_PAGE;
+}
+
+int page_key_compare(const struct page_tree *tree, const struct page_part *a,
+                     const struct page_part *b);
+/*
+ * Of a sound page: the entry with the key; else, of a leaf, the first beyond it
+ * (page_len() if none), and of a branch the one that leads to it.
+ */
+unsigned page_search(const uint8_t *page, const struct page_tree *tree,
+                     const struct page_part *key);
+
+#endif

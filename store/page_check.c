@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checking the pages that a transaction is about to change.
+ *
+ * LMDB takes the pages it writes to from the lists of free ones, the oldest
+ * first: so many of these are looked at as the transaction may have asked for,
+ * and some more.
+ */
+#include "page_check.h"
+
+#include <errno.h>
+
+#include "fault.h"
+#include "page.h"
+#include "util.h"
+
+enum {
+	TREES_MAX = 16,            /* handles of databases */
+	FREE = 0,                  /* LMDB's own: transaction, free pages */
+	NAMES = 1,                 /* LMDB's own: name, database */
+	MARKS_MIN = 256,           /* a power of two */
+	MARKS_KEY = 8 * DEPTH_MAX, /* pages looked at for one key at most */
+	PAGES_FIRST = 64,          /* that a small transaction writes at most */
+	PAGES_KEY = 4,             /* that a key may make more */
+};
+
+/* A page that has been looked at in a transaction. */
+struct mark {
+	uint64_t page, txn;
+};
+
+/* A place in the tree of free pages: the entry that is next. */
+struct place {
+	const uint8_t *pages[DEPTH_MAX];
+	unsigned index[DEPTH_MAX];
+	unsigned depth; /* 0: behind the last */
+};
+
+struct page_check {
+	MDB_env *env;
+	const char *names[TREES_MAX];
+	unsigned flags[TREES_MAX];
+	const uint8_t *map; /* NULL: not known, as long as there are no names */
+	uint64_t txn;
+	uint64_t end; /* one more than the last page */
+	struct page_tree trees[TREES_MAX];
+	struct mark *marks; /* hashed by page */
+	size_t marks_cap, marks_len;
+	struct place free;
+	uint64_t supply, demand; /* free pages: looked at, and wanted */
+	uint64_t at;             /* the page that is being looked at */
+	uint64_t told;           /* one more than that of the last line told */
+};
+
+/* A page and where it stands; NULL as a bound: none. */
+struct spot {
+	uint64_t number;
+	unsigned tree, depth; /* the root's is 1 */
+	const struct page_part *low, *high;
+};
+
+struct page_check *page_check_create(MDB_env *env)
+{
+	struct page_check *check = calloc(1, sizeof(*check));
+
+	if (!check)
+		return NULL;
+	check->env = env;
+	check->flags[FREE] = MDB_INTEGERKEY;
+	return check;
+}
+
+void page_check_destroy(struct page_check *check)
+{
+	if (!check)
+		return;
+	free(check->marks);
+	free(check);
+}
+
+int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
+                    MDB_dbi dbi)
+{
+	MDB_val key = {strlen(name), (void *)name}, value;
+	int r = disk_find(txn, NAMES, &key, &value);
+
+	if (r)
+		return r;
+	if (dbi >= TREES_MAX)
+		return MDB_DBS_FULL;
+	/* LMDB does not tell where it maps the file, but what lies there. */
+	if (!check->map) {
+		const uint8_t *data = value.mv_data;
+		const uint8_t *page = data - (uintptr_t)data % DISK_PAGE;
+
+		check->map = page - le64_get(page) * DISK_PAGE;
+	}
+	check->names[dbi] = name;
+	return mdb_dbi_flags(txn, dbi, &check->flags[dbi]);
+}
+
+static int damaged(struct page_check *check, uint64_t page, const char *what)
+{
+	const char *path = "";
+
+	mdb_env_get_path(check->env, &path);
+	if (check->told != page + 1)
+		log_error("page %llu of '%s/data.mdb' %s: nothing more can be "
+		          "written to the store",
+		          (unsigned long long)page, path, what);
+	check->told = page + 1;
+	return -EUCLEAN;
+}
+
+/* ---- Marks -------------------------------------------------------------- */
+
+static struct mark *mark_find(struct page_check *check, uint64_t page)
+{
+	size_t i = (size_t)(page * 0x9e3779b97f4a7c15 >> 20);
+
+	for (;; i++) {
+		struct mark *mark = &check->marks[i & (check->marks_cap - 1)];
+
+		/* What an earlier transaction has left is as good as none. */
+		if (mark->txn != check->txn || mark->page == page)
+			return mark;
+	}
+}
+
+/* Room for what a key can need: there is no asking for it under a guard. */
+static int marks_reserve(struct page_check *check)
+{
+	size_t cap = MAX(check->marks_cap, (size_t)MARKS_MIN);
+	struct mark *old = check->marks;
+	size_t old_cap = check->marks_cap;
+
+	while (2 * (check->marks_len + MARKS_KEY) > cap)
+		cap *= 2;
+	if (cap == old_cap)
+		return 0;
+	check->marks = calloc(cap, sizeof(*check->marks));
+	if (!check->marks) {
+		check->marks = old;
+		return -ENOMEM;
+	}
+	check->marks_cap = cap;
+	for (size_t i = 0; i < old_cap; i++)
+		if (old[i].txn == check->txn)
+			*mark_find(check, old[i].page) = old[i];
+	free(old);
+	return 0;
+}
+
+/* ---- Pages -------------------------------------------------------------- */
+
+static const uint8_t *page_at(struct page_check *check, uint64_t number)
+{
+	check->at = number;
+	return check->map + number * DISK_PAGE;
+}
+
+static const char *spot_fault(struct page_check *check, const struct spot *spot)
+{
+	const struct page_tree *tree = &check->trees[spot->tree];
+	const uint8_t *page = page_at(check, spot->number);
+	const char *what;
+
+	if (spot->number < 2 || spot->number >= check->end)
+		return "is outside of the file";
+	what = page_head_fault(page, spot->number,
+	                       spot->depth == tree->depth ? PAGE_LEAF
+	                                                  : PAGE_BRANCH);
+	if (!what)
+		what = page_body_fault(page, tree);
+	return what ? what
+	            : page_range_fault(page, tree, spot->low, spot->high);
+}
+
+static int spot_check(struct page_check *check, const struct spot *spot)
+{
+	struct mark *mark = mark_find(check, spot->number);
+	const char *what;
+
+	if (mark->txn == check->txn)
+		return 0;
+	what = spot_fault(check, spot);
+	if (what)
+		return damaged(check, spot->number, what);
+	*mark = (struct mark){spot->number, check->txn};
+	check->marks_len++;
+	check->demand++;
+	return 0;
+}
+
+/* Where the i-th entry of a sound branch leads to. */
+static struct spot spot_child(struct page_check *check, const struct spot *spot,
+                              unsigned i, struct page_part bounds[2])
+{
+	const uint8_t *page = page_at(check, spot->number);
+	struct spot child = {
+	        .number = page_node_child(page_node(page, i)),
+	        .tree = spot->tree,
+	        .depth = spot->depth + 1,
+	        .low = spot->low,
+	        .high = spot->high,
+	};
+
+	if (i) {
+		bounds[0] = page_key(page, i);
+		child.low = &bounds[0];
+	}
+	if (i + 1 < page_len(page)) {
+		bounds[1] = page_key(page, i + 1);
+		child.high = &bounds[1];
+	}
+	return child;
+}
+
+/* Those on either side of the i-th. */
+static int beside_check(struct page_check *check, const struct spot *spot,
+                        unsigned i)
+{
+	unsigned len = page_len(page_at(check, spot->number));
+	struct page_part bounds[2];
+	struct spot child;
+	int r = 0;
+
+	if (i) {
+		child = spot_child(check, spot, i - 1, bounds);
+		r = spot_check(check, &child);
+	}
+	if (r == 0 && i + 1 < len) {
+		child = spot_child(check, spot, i + 1, bounds);
+		r = spot_check(check, &child);
+	}
+	return r;
+}
+
+/* Data that lies in pages of its own: its first one tells how many. */
+static int big_check(struct page_check *check, const uint8_t *node)
+{
+	struct page_part data = page_node_data(node);
+	uint64_t need = pages_of(data.len), number = le64_get(data.at);
+	const char *what;
+
+	if (number < 2 || number >= check->end || need > check->end - number)
+		return damaged(check, number, "is outside of the file");
+	what = page_head_fault(page_at(check, number), number, PAGE_OVERFLOW);
+	if (!what && le32_get(page_at(check, number) + 12) != need)
+		what = "has a bad number of pages";
+	return what ? damaged(check, number, what) : 0;
+}
+
+static int leaf_check(struct page_check *check, const struct spot *spot,
+                      const struct page_part *key)
+{
+	const struct page_tree *tree = &check->trees[spot->tree];
+	const uint8_t *page = page_at(check, spot->number);
+	unsigned i = page_search(page, tree, key);
+	struct page_part found;
+
+	if (i == page_len(page))
+		return 0;
+	found = page_key(page, i);
+	if (page_key_compare(tree, key, &found) ||
+	    !(page_node_flags(page_node(page, i)) & NODE_BIG))
+		return 0;
+	return big_check(check, page_node(page, i));
+}
+
+/* The pages from the root to the key. */
+static int way_check(struct page_check *check, unsigned tree,
+                     const struct page_part *key, bool removal)
+{
+	struct page_part bounds[DEPTH_MAX][2];
+	struct spot spot = {
+	        .number = check->trees[tree].root, .tree = tree, .depth = 1};
+	int r;
+
+	if (spot.number == NO_PAGE)
+		return 0;
+	while ((r = spot_check(check, &spot)) == 0) {
+		const uint8_t *page = page_at(check, spot.number);
+		unsigned i;
+
+		if (spot.depth == check->trees[tree].depth)
+			return leaf_check(check, &spot, key);
+		i = page_search(page, &check->trees[tree], key);
+		r = removal ? beside_check(check, &spot, i) : 0;
+		if (r < 0)
+			break;
+		spot = spot_child(check, &spot, i, bounds[spot.depth]);
+	}
+	return r;
+}
+
+/* ---- Free pages --------------------------------------------------------- */
+
+/* Down to the first leaf below the page, which the place is to lead through. */
+static int place_descend(struct page_check *check, uint64_t number)
+{
+	struct place *place = &check->free;
+	const struct page_tree *tree = &check->trees[FREE];
+
+	for (;;) {
+		struct spot spot = {.number = number,
+		                    .tree = FREE,
+		                    .depth = place->depth + 1};
+		int r = spot_check(check, &spot);
+
+		if (r < 0)
+			return r;
+		place->pages[place->depth] = page_at(check, number);
+		place->index[place->depth++] = 0;
+		if (place->depth == tree->depth)
+			return 0;
+		number = page_node_child(page_node(page_at(check, number), 0));
+	}
+}
+
+/* On to the next entry of a leaf; the place is behind the last if none is. */
+static int place_advance(struct page_check *check)
+{
+	struct place *place = &check->free;
+
+	while (place->depth) {
+		const uint8_t *page = place->pages[place->depth - 1];
+		unsigned i = ++place->index[place->depth - 1];
+
+		if (i == page_len(page)) {
+			place->depth--;
+			continue;
+		}
+		if (place->depth == check->trees[FREE].depth)
+			return 0;
+		return place_descend(check,
+		                     page_node_child(page_node(page, i)));
+	}
+	return 0;
+}
+
+/* A list: how many, and that many numbers, from high to low. */
+static const char *list_fault(struct page_check *check,
+                              const struct page_part *data)
+{
+	uint64_t above = check->end, count;
+
+	if (data->len < 8 || data->len % 8)
+		return "has a bad list of free pages";
+	count = le64_get(data->at);
+	if (count > data->len / 8 - 1)
+		return "has a bad list of free pages";
+	for (uint64_t i = 1; i <= count; i++) {
+		uint64_t one = le64_get(data->at + 8 * i);
+
+		if (one < 2 || one >= above)
+			return "has a bad list of free pages";
+		above = one;
+	}
+	return NULL;
+}
+
+/* The list at the place. */
+static int list_check(struct page_check *check)
+{
+	const struct place *place = &check->free;
+	const uint8_t *page = place->pages[place->depth - 1];
+	const uint8_t *node = page_node(page, place->index[place->depth - 1]);
+	struct page_part data = page_node_data(node);
+	uint64_t number = le64_get(page);
+	const char *what = NULL;
+	int r = 0;
+
+	if (page_node_flags(node) & NODE_BIG) {
+		r = big_check(check, node);
+		number = le64_get(data.at);
+		data.at = page_at(check, number) + PAGE_HEADER;
+	}
+	if (r < 0)
+		return r;
+	what = list_fault(check, &data);
+	if (what)
+		return damaged(check, number, what);
+	check->supply += le64_get(data.at);
+	return 0;
+}
+
+/* As many lists as what is wanted may be taken from. */
+static int supply_check(struct page_check *check)
+{
+	int r = 0;
+
+	while (r == 0 && check->supply < check->demand && check->free.depth &&
+	       2 * check->marks_len < check->marks_cap) {
+		r = list_check(check);
+		if (r == 0)
+			r = place_advance(check);
+	}
+	return r;
+}
+
+/* ---- A transaction ------------------------------------------------------ */
+
+static int tree_read(struct page_check *check, unsigned i, const uint8_t *at)
+{
+	struct page_tree *tree = &check->trees[i];
+	const char *what;
+
+	*tree = page_tree_get(at);
+	what = tree->flags == check->flags[i] ? page_tree_fault(tree)
+	                                      : "is the root of another tree";
+	return what ? damaged(check, tree->root, what) : 0;
+}
+
+/* What the transaction before has left: the page for every second one. */
+static int meta_check(struct page_check *check)
+{
+	const uint8_t *meta = page_at(check, check->txn & 1) + PAGE_HEADER;
+	int r;
+
+	if (le64_get(meta + META_TXN) != check->txn)
+		return damaged(check, check->txn & 1,
+		               "is not of the last transaction");
+	check->end = le64_get(meta + META_LAST) + 1;
+	r = tree_read(check, FREE, meta + META_DBS);
+	return r ? r : tree_read(check, NAMES, meta + META_DBS + DB_LEN);
+}
+
+static int name_check(struct page_check *check, MDB_dbi dbi)
+{
+	struct page_part key = {(const uint8_t *)check->names[dbi],
+	                        strlen(check->names[dbi])};
+	const struct page_tree *tree = &check->trees[NAMES];
+	const uint8_t *page = page_at(check, tree->root);
+	struct page_part found, data;
+	const uint8_t *node;
+	unsigned i;
+
+	/* So few names are in one page. */
+	if (tree->depth != 1)
+		return damaged(check, tree->root, "is not the page of names");
+	i = page_search(page, tree, &key);
+	if (i == page_len(page))
+		return damaged(check, tree->root, "lacks a name");
+	node = page_node(page, i);
+	found = page_key(page, i);
+	data = page_node_data(node);
+	if (page_key_compare(tree, &key, &found) ||
+	    page_node_flags(node) != NODE_SUB || data.len != DB_LEN)
+		return damaged(check, tree->root, "lacks a name");
+	return tree_read(check, dbi, data.at);
+}
+
+static int begin_call(void *arg)
+{
+	struct page_check *check = arg;
+	struct page_part last = {(const uint8_t *)&(uint64_t){UINT64_MAX}, 8};
+	struct spot names = {.tree = NAMES, .depth = 1};
+	int r;
+
+	r = meta_check(check);
+	names.number = check->trees[NAMES].root;
+	if (r == 0 && names.number != NO_PAGE)
+		r = spot_check(check, &names);
+	for (MDB_dbi i = 0; r == 0 && i < TREES_MAX; i++)
+		if (check->names[i])
+			r = name_check(check, i);
+	/* It takes lists from the front, and adds one behind. */
+	if (r == 0)
+		r = way_check(check, FREE, &last, true);
+	if (r == 0 && check->trees[FREE].root != NO_PAGE)
+		r = place_descend(check, check->trees[FREE].root);
+	return r == 0 ? supply_check(check) : r;
+}
+
+struct key_call {
+	struct page_check *check;
+	MDB_dbi dbi;
+	struct page_part key;
+	bool removal;
+};
+
+static int key_call(void *arg)
+{
+	struct key_call *c = arg;
+	int r = way_check(c->check, c->dbi, &c->key, c->removal);
+
+	return r == 0 ? supply_check(c->check) : r;
+}
+
+static int guarded(struct page_check *check, int (*fn)(void *arg), void *arg)
+{
+	int r = marks_reserve(check);
+
+	if (r < 0)
+		return r;
+	r = fault_guard(fn, arg);
+	return r == FAULT ? damaged(check, check->at, "cannot be read") : r;
+}
+
+int page_check_begin(struct page_check *check, MDB_txn *txn)
+{
+	check->txn = mdb_txn_id(txn) - 1;
+	check->marks_len = 0;
+	check->free.depth = 0;
+	check->supply = 0;
+	check->demand = PAGES_FIRST;
+	return guarded(check, begin_call, check);
+}
+
+int page_check_key(struct page_check *check, MDB_dbi dbi, const MDB_val *key,
+                   bool removal)
+{
+	struct key_call call = {
+	        check, dbi, {key->mv_data, key->mv_size}, removal};
+
+	check->demand += PAGES_KEY;
+	return guarded(check, key_call, &call);
+}
