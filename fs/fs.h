@@ -162,7 +162,9 @@ int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs);
 /* As the system calls: size 0 asks for the length.  Bytes, or an error. */
 ssize_t fs_getxattr(struct fs *fs, node_t node, const char *name, void *value,
 		    size_t size);
-ssize_t fs_listxattr(struct fs *fs, node_t node, char *list, size_t size);
+/* trusted: for one who may know of trusted.* names. */
+ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
+		     size_t size);
 /* May be added to flags: an access ACL is set by one who is not in the file's
  * group, so that sgid goes. */
 enum { FS_XATTR_KILL_SGID = 1 << 16 };

@@ -391,8 +391,8 @@ static void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 
 	size = MIN(size, (size_t)XATTR_LIST_MAX);
 	list = malloc(size + 1);
-	len = list ? fs_listxattr(session->fs, session_node(session, ino), list,
-	                          size)
+	len = list ? fs_listxattr(session->fs, session_node(session, ino),
+	                          fuse_req_ctx(req)->uid == 0, list, size)
 	           : -ENOMEM;
 	reply_xattr(req, ino, list, size, len);
 }

@@ -239,7 +239,16 @@ ssize_t fs_getxattr(struct fs *fs, node_t node, const char *name, void *value,
 	return result;
 }
 
-static ssize_t list_locked(struct vnode *v, char *list, size_t size)
+static bool is_trusted(const struct xattr_item *x)
+{
+	static const char prefix[] = "trusted.";
+	enum { LEN = sizeof(prefix) - 1 };
+
+	return x->name_len > LEN && !memcmp(x->name, prefix, LEN);
+}
+
+static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
+                           size_t size)
 {
 	struct key key = {.ino = v->ino, .kind = ITEM_XATTR};
 	struct cursor cursor;
@@ -257,6 +266,8 @@ static ssize_t list_locked(struct vnode *v, char *list, size_t size)
 		err = xattr_decode(item.value, item.len, &x);
 		if (err)
 			return err;
+		if (!trusted && is_trusted(&x))
+			continue;
 		if (size && len + x.name_len + 1u > size)
 			return -ERANGE;
 		if (size) {
@@ -271,7 +282,8 @@ static ssize_t list_locked(struct vnode *v, char *list, size_t size)
 	return len > XATTR_VALUE_MAX ? -E2BIG : (ssize_t)len;
 }
 
-ssize_t fs_listxattr(struct fs *fs, node_t node, char *list, size_t size)
+ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
+                     size_t size)
 {
 	ssize_t result;
 	struct vnode v;
@@ -281,7 +293,7 @@ ssize_t fs_listxattr(struct fs *fs, node_t node, char *list, size_t size)
 	store_lock(fs->store);
 	result = vnode_load(fs, node, &v);
 	if (!result)
-		result = list_locked(&v, list, size);
+		result = list_locked(&v, trusted, list, size);
 	store_unlock(fs->store);
 	return result;
 }

@@ -130,7 +130,7 @@ static void walk(struct walk *w, node_t node)
 	if (!w->left || fs_getattr(w->fs, node, &st))
 		return;
 	w->left--;
-	fs_listxattr(w->fs, node, list, sizeof(list));
+	fs_listxattr(w->fs, node, true, list, sizeof(list));
 	if (S_ISREG(st.st_mode)) {
 		if (!fs_read(w->fs, node, 0, 300000, &data))
 			fs_data_release(&data);

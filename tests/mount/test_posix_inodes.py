@@ -425,6 +425,12 @@ def test_trusted_is_for_root(work):
     assert as_user(lambda: os.setxattr(path, "trusted.b", b"1")
                    ) == errno.EPERM
     assert as_user(lambda: os.setxattr(path, "user.b", b"1")) == 0
+    assert sorted(os.listxattr(path)) == ["trusted.a", "user.b"]
+
+    def listed():
+        assert os.listxattr(path) == ["user.b"]
+
+    assert as_user(listed) == 0
 
 
 def test_extended_attributes_of_links_and_directories(work):

@@ -377,17 +377,18 @@ static void test_xattrs(void **state)
 	name[NAME_LEN_MAX] = 0;
 	assert_int_equal(set_xattr(file, name, XATTR_INLINE_MAX, 0), 0);
 	expect_xattr(file, name, XATTR_INLINE_MAX);
-	assert_int_equal(fs_listxattr(w.fs, file, NULL, 0),
+	assert_int_equal(fs_listxattr(w.fs, file, true, NULL, 0),
 	                 6 * 7 + 10 + 11 + 256);
-	assert_int_equal(fs_listxattr(w.fs, file, list, 100), -ERANGE);
-	assert_int_equal(fs_listxattr(w.fs, file, list, sizeof(list)),
+	assert_int_equal(fs_listxattr(w.fs, file, true, list, 100), -ERANGE);
+	assert_int_equal(fs_listxattr(w.fs, file, true, list, sizeof(list)),
 	                 6 * 7 + 10 + 11 + 256);
 	world_check(&w);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		snprintf(name, sizeof(name), "user.%zu", i);
 		assert_int_equal(fs_removexattr(w.fs, file, name), 0);
 	}
-	assert_int_equal(fs_listxattr(w.fs, file, NULL, 0), 10 + 11 + 256);
+	assert_int_equal(fs_listxattr(w.fs, file, true, NULL, 0),
+	                 10 + 11 + 256);
 }
 
 static void test_virtual_xattrs(void **state)
@@ -418,7 +419,7 @@ static void test_virtual_xattrs(void **state)
 	        -EPERM);
 	assert_int_equal(fs_removexattr(w.fs, w.main, "user.coppice.state"),
 	                 -EPERM);
-	assert_int_equal(fs_listxattr(w.fs, w.main, NULL, 0), 0);
+	assert_int_equal(fs_listxattr(w.fs, w.main, true, NULL, 0), 0);
 }
 
 /* ---- ACLs --------------------------------------------------------------- */
