@@ -130,7 +130,8 @@ void session_answer_init(struct session *session)
 	        {&reply, sizeof(reply.header)},
 	        {reply.bytes + sizeof(reply.header), 0},
 	};
-	ssize_t n = read(session->init_fd, &reply, sizeof(reply));
+	/* If it has not answered by now it never will. */
+	ssize_t n = recv(session->init_fd, &reply, sizeof(reply), MSG_DONTWAIT);
 
 	if (n < (ssize_t)sizeof(reply.header) ||
 	    dup3(session->fd, fuse_session_fd(session->fuse), O_CLOEXEC) < 0) {
