@@ -24,10 +24,10 @@
 enum {
 	RESERVE_MIN = 2 << 20,
 	RESERVE_MAX = 8 << 20,
-	STEP_MIN = 4 << 20,
-	GIVE_MIN = 256 << 10, /* less is not worth giving back */
+	STEP_MIN = 4 << 20, /* taken ahead of the end of the file */
 	STEP_MAX = 64 << 20,
-	BULK_MIN = 4096, /* bytes of a write that is not small */
+	GIVE_MIN = 256 << 10, /* less is not worth giving back */
+	BULK_MIN = 4096,      /* bytes of a write that is not small */
 	/* pages that are copied besides those that hold the thing itself */
 	CHUNK_PAGES = 2, /* a place among the hashes; a last fragment */
 	FREE_PAGES = 2,

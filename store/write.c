@@ -149,21 +149,27 @@ static int chunk_alias(struct writing *w, const struct chunk *chunk,
 	return r < 0 ? r : 1;
 }
 
-/* Where the content that the chunk replaces is stored, and how; -ENOENT. */
+/* Where the content that a chunk replaces is stored, and how. */
+struct replaced {
+	uint64_t number; /* 0: it replaces none that can be read */
+	struct chunk_header header;
+};
+
 static int replaced_get(struct writing *w, const struct chunk *chunk,
-                        uint64_t *ret_number, struct chunk_header *ret_header)
+                        struct replaced *ret)
 {
 	uint64_t number = chunk->replaces;
 	int r;
 
+	*ret = (struct replaced){0};
 	if (!number || w->store->options.delta_depth <= 0)
-		return -ENOENT;
+		return 0;
 	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
 	if (r == 0 || r == -ENOENT)
-		r = chunk_header_get(w->store, w->txn, number, ret_header);
+		r = chunk_header_get(w->store, w->txn, number, &ret->header);
 	if (r == 0)
-		*ret_number = number;
-	return r == -EUCLEAN ? -ENOENT : r;
+		ret->number = number;
+	return r == -EUCLEAN || r == -ENOENT ? 0 : r;
 }
 
 /*
@@ -172,16 +178,15 @@ static int replaced_get(struct writing *w, const struct chunk *chunk,
  * an alias of it.
  */
 static int chunk_share(struct writing *w, const struct chunk *chunk,
-                       const uint8_t hash[16])
+                       const struct replaced *replaced, const uint8_t hash[16])
 {
-	struct chunk_header h = {0};
 	struct chunk *other = NULL;
-	uint64_t target;
+	uint64_t target = replaced->number;
 	bool same;
-	int r;
+	int r = 0;
 
-	r = replaced_get(w, chunk, &target, &h);
-	if (r == 0 && memcmp(h.hash, hash, sizeof(h.hash)))
+	if (!target ||
+	    memcmp(replaced->header.hash, hash, sizeof(replaced->header.hash)))
 		r = -ENOENT;
 	if (r == -ENOENT && chunk->len >= SHARE_MIN)
 		r = disk_get_u64(w->txn, w->disk->hashes, be64_get(hash),
@@ -242,23 +247,17 @@ static bool is_freed(const struct writing *w, uint64_t number)
  * if nothing else keeps it: to write the rest of it again would cost as much.
  */
 static int chunk_patch(struct writing *w, const struct chunk *chunk,
-                       const uint8_t hash[16], const uint8_t **ret_data,
-                       size_t *ret_len)
+                       const struct replaced *replaced, const uint8_t hash[16],
+                       const uint8_t **ret_data, size_t *ret_len)
 {
-	struct chunk_header h;
-	uint64_t number = 0;
 	int r;
 
-	if (!chunk_is_patch(chunk))
+	if (!chunk_is_patch(chunk) || !replaced->number ||
+	    replaced->header.depth >= w->store->options.delta_depth)
 		return 0;
-	r = replaced_get(w, chunk, &number, &h);
-	if (r < 0)
-		return r == -ENOENT ? 0 : r;
-	if (h.depth >= w->store->options.delta_depth)
-		return 0;
-	encoder_run_patch(w->encoder, chunk, hash, number, h.depth + 1u,
-	                  ret_data, ret_len);
-	r = count_up(w->store, w->txn, number);
+	encoder_run_patch(w->encoder, chunk, hash, replaced->number,
+	                  replaced->header.depth + 1u, ret_data, ret_len);
+	r = count_up(w->store, w->txn, replaced->number);
 	return r < 0 ? r : 1;
 }
 
@@ -277,11 +276,12 @@ static bool is_counted(const struct writing *w, uint64_t number)
  * begun anew at its root.  -ENOENT: there is none.
  */
 static int delta_base(struct writing *w, const struct chunk *chunk,
-                      uint64_t *ret_number, unsigned *ret_depth)
+                      const struct replaced *replaced, uint64_t *ret_number,
+                      unsigned *ret_depth)
 {
-	uint64_t number = 0;
-	struct chunk_header h;
-	int r = replaced_get(w, chunk, &number, &h);
+	uint64_t number = replaced->number;
+	struct chunk_header h = replaced->header;
+	int r = number ? 0 : -ENOENT;
 
 	if (r == 0 && is_freed(w, chunk->replaces)) {
 		while (r == 0 && !is_counted(w, number)) {
@@ -327,13 +327,13 @@ enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
  * counted; if the content is the same, the chunk has become an alias.
  */
 static int chunk_delta(struct writing *w, struct chunk *chunk,
-                       const uint8_t hash[16], const uint8_t **ret_data,
-                       size_t *ret_len)
+                       const struct replaced *replaced, const uint8_t hash[16],
+                       const uint8_t **ret_data, size_t *ret_len)
 {
 	struct chunk *base;
 	uint64_t number;
 	unsigned depth;
-	int r = delta_base(w, chunk, &number, &depth);
+	int r = delta_base(w, chunk, replaced, &number, &depth);
 
 	if (r == 0)
 		r = chunk_decode(w->store, w->txn, number, &base);
@@ -390,7 +390,7 @@ static int fragments_put(struct writing *w, uint64_t number,
 
 static int chunk_write(struct writing *w, struct chunk *chunk)
 {
-	uint64_t hash64;
+	struct replaced replaced;
 	uint8_t hash[16];
 	const uint8_t *data;
 	bool patch;
@@ -398,23 +398,24 @@ static int chunk_write(struct writing *w, struct chunk *chunk)
 	int r;
 
 	chunk_hash(chunk, hash);
-	hash64 = be64_get(hash);
-	r = chunk_share(w, chunk, hash);
+	r = replaced_get(w, chunk, &replaced);
+	if (r == 0)
+		r = chunk_share(w, chunk, &replaced, hash);
 	if (r)
 		return r < 0 ? r : 0;
-	r = chunk_patch(w, chunk, hash, &data, &len);
+	r = chunk_patch(w, chunk, &replaced, hash, &data, &len);
 	patch = r > 0;
 	if (r == 0)
 		r = encoder_run(w->encoder, chunk, hash, &data, &len);
 	if (r == 0)
-		r = chunk_delta(w, chunk, hash, &data, &len);
+		r = chunk_delta(w, chunk, &replaced, hash, &data, &len);
 	if (r == DELTA_SAME)
 		return 0;
 	if (r >= 0)
 		r = fragments_put(w, chunk->block.number, data, len);
 	/* A patch is small, and soon patched again: not worth two entries. */
 	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
-		r = disk_put_u64(w->txn, w->disk->hashes, hash64,
+		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);
 	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
 	return r;
