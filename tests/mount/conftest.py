@@ -359,26 +359,3 @@ def work(main):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "limit(seconds): how long a test may take (60)")
-    config.coppice_outcomes = {}
-
-
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item, call):
-    """Each test counts once, whichever of its phases failed."""
-    outcome = yield
-    report = outcome.get_result()
-    item.coppice_failed = report.failed
-    outcomes = item.config.coppice_outcomes
-    order = ["passed", "skipped", "failed"]
-    worst = max(outcomes.get(item.nodeid, "passed"), report.outcome,
-                key=order.index)
-    outcomes[item.nodeid] = worst
-
-
-def pytest_sessionfinish(session):
-    counts = os.environ.get("COPPICE_COUNTS")
-    if counts:
-        outcomes = list(session.config.coppice_outcomes.values())
-        with open(counts, "a") as file:
-            for name in "passed", "failed", "skipped":
-                print(outcomes.count(name), name, file=file)
