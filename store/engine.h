@@ -39,6 +39,9 @@ enum { CHUNK_PARTS = 64, CHUNK_PARTS_BITS = 6 };
 struct freed {
 	uint64_t number;
 	uint64_t owner;
+	/* What is stored under it stays: something else needs it now instead.
+	 */
+	bool passed;
 };
 
 /* Numbers to be put on one kill list. */
@@ -296,7 +299,13 @@ int count_up(struct store *store, MDB_txn *txn, uint64_t number);
  */
 int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t *ret_bytes);
-/* The number goes, with what the map has under it, booked on owner. */
+/*
+ * The number goes, booked on owner: not yet what is stored under it, or what it
+ * is an alias of, *ret_target.  -ENOENT: there is none.
+ */
+int name_free(struct store *store, MDB_txn *txn, uint64_t number,
+              uint64_t owner, struct ledger *ledger, uint64_t *ret_target);
+/* The number goes, with what the map has under it. */
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes);
 

@@ -97,28 +97,32 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
 	return r;
 }
 
-int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
-                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
+int name_free(struct store *store, MDB_txn *txn, uint64_t number,
+              uint64_t owner, struct ledger *ledger, uint64_t *ret_target)
 {
 	struct stored_block b;
-	int r;
+	int r = stored_block_get(store, txn, number, &b);
 
-	*ret_bytes = 0;
-	r = stored_block_get(store, txn, number, &b);
-	if (r == -ENOENT) {
+	if (r == -ENOENT)
 		log_error("block %llu was to be freed, and is not there",
 		          (unsigned long long)number);
-		return 0;
-	}
 	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
 		b = (struct stored_block){.target = number};
 	else if (r < 0)
 		return r;
 	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
-	if (b.is_alias) {
-		r = disk_del_u64(txn, store->disk.aliases, number);
-		if (r < 0)
-			return r;
-	}
-	return stored_free(store, txn, b.target, ret_bytes);
+	*ret_target = b.target;
+	return b.is_alias ? disk_del_u64(txn, store->disk.aliases, number) : 0;
+}
+
+int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
+{
+	uint64_t target;
+	int r = name_free(store, txn, number, owner, ledger, &target);
+
+	*ret_bytes = 0;
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	return stored_free(store, txn, target, ret_bytes);
 }

@@ -97,7 +97,8 @@ void set_add_free(struct store *store, uint64_t number, uint64_t owner)
 
 	set->frees = set_grow(set->frees, set->frees_len, &set->frees_capacity,
 	                      sizeof(*set->frees));
-	set->frees[set->frees_len++] = (struct freed){number, owner};
+	set->frees[set->frees_len++] =
+	        (struct freed){.number = number, .owner = owner};
 	set_touch(store, sizeof(struct freed));
 }
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A set that is being written: what write.c and write_chunk.c share. */
+#ifndef COPPICE_WRITE_H
+#define COPPICE_WRITE_H
+
+#include "engine.h"
+
+struct writing {
+	struct store *store;
+	struct disk *disk;
+	MDB_txn *txn;
+	MDB_cursor *blocks;
+	struct set *set;
+	struct encoder *encoder;
+	struct packer *packer;
+	struct ledger ledger;
+	uint64_t last_key; /* highest in blocks */
+	size_t leaves;     /* pages with items that blocks has */
+	size_t tail;       /* bytes that are free in the last; 0: not known */
+};
+
+/* What LMDB needs for an item besides its value: a node's head, key, offset. */
+enum { ITEM_HEAD = 8 + 8 + 2 };
+
+/* Under the key of a fragment. */
+int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
+/* NULL: it is not freed by this set. */
+struct freed *writing_freed(const struct writing *w, uint64_t number);
+/*
+ * Writes the chunk, in whatever form is the smallest, or makes it an alias of
+ * what has its content already.
+ */
+int writing_chunk(struct writing *w, struct chunk *chunk);
+
+#endif

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Writing a chunk: as an alias of what has its content, as a patch or a delta
+ * of what it replaces, or as it is.
+ */
+#include <errno.h>
+
+#include "codec.h"
+#include "write.h"
+
+enum {
+	HALVED_MAX = 3300, /* a last fragment that is put in two */
+	PIECE_MIN = 128,   /* the least of a chunk that fills up a page */
+};
+
+static bool chunk_same(const struct chunk *a, const struct chunk *b)
+{
+	return a->len == b->len && !memcmp(a->data, b->data, a->len);
+}
+
+/* The chunk has the content of the stored one: 1, or an error. */
+static int chunk_alias(struct writing *w, const struct chunk *chunk,
+                       uint64_t target)
+{
+	int r = disk_put_u64(w->txn, w->disk->aliases, chunk->block.number,
+	                     target);
+
+	if (r == 0)
+		r = count_up(w->store, w->txn, target);
+	return r < 0 ? r : 1;
+}
+
+/* Where the content that a chunk replaces is stored, and how. */
+struct replaced {
+	uint64_t number; /* 0: it replaces none that can be read */
+	struct chunk_header header;
+};
+
+static int replaced_get(struct writing *w, const struct chunk *chunk,
+                        struct replaced *ret)
+{
+	uint64_t number = chunk->replaces;
+	int r;
+
+	*ret = (struct replaced){0};
+	if (!number || w->store->options.delta_depth <= 0)
+		return 0;
+	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
+	if (r == 0 || r == -ENOENT)
+		r = chunk_header_get(w->store, w->txn, number, &ret->header);
+	if (r == 0)
+		ret->number = number;
+	return r == -EUCLEAN || r == -ENOENT ? 0 : r;
+}
+
+/*
+ * Is the same content stored already, as what the chunk replaces or elsewhere?
+ * A hash finds a candidate, its bytes decide.  1: yes, and the chunk has become
+ * an alias of it.
+ */
+static int chunk_share(struct writing *w, const struct chunk *chunk,
+                       const struct replaced *replaced, const uint8_t hash[16])
+{
+	struct chunk *other = NULL;
+	uint64_t target = replaced->number;
+	bool same;
+	int r = 0;
+
+	if (!target ||
+	    memcmp(replaced->header.hash, hash, sizeof(replaced->header.hash)))
+		r = -ENOENT;
+	if (r == -ENOENT && chunk->len >= SHARE_MIN)
+		r = disk_get_u64(w->txn, w->disk->hashes, be64_get(hash),
+		                 &target);
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	r = chunk_decode(w->store, w->txn, target, &other);
+	if (r < 0) /* damaged: not to be relied on */
+		return r == -ENOMEM ? r : 0;
+	same = chunk_same(other, chunk);
+	chunk_unref(other);
+	return same ? chunk_alias(w, chunk, target) : 0;
+}
+
+/*
+ * One need more of what is stored under the number, for the sake of what
+ * replaces the name of it: where that goes, in its place.
+ */
+static int count_pass(struct writing *w, uint64_t name, uint64_t number)
+{
+	struct freed *freed = writing_freed(w, name);
+
+	if (!freed || freed->passed)
+		return count_up(w->store, w->txn, number);
+	freed->passed = true;
+	return 0;
+}
+
+/*
+ * Is little of the chunk unlike what it replaces?  1: it is, *ret_data and
+ * *ret_len are the form that says what; the other one stays for its sake, even
+ * if nothing else keeps it: to write the rest of it again would cost as much.
+ */
+static int chunk_patch(struct writing *w, const struct chunk *chunk,
+                       const struct replaced *replaced, const uint8_t hash[16],
+                       const uint8_t **ret_data, size_t *ret_len)
+{
+	int r;
+
+	if (!chunk_is_patch(chunk) || !replaced->number ||
+	    replaced->header.depth >= w->store->options.delta_depth)
+		return 0;
+	encoder_run_patch(w->encoder, chunk, hash, replaced->number,
+	                  replaced->header.depth + 1u, ret_data, ret_len);
+	r = count_pass(w, chunk->replaces, replaced->number);
+	return r < 0 ? r : 1;
+}
+
+/* Does more than one thing name or need the content under this number? */
+static bool is_counted(const struct writing *w, uint64_t number)
+{
+	uint64_t count;
+
+	return !disk_get_u64(w->txn, w->disk->counts, number, &count);
+}
+
+/*
+ * The stored chunk to make a delta of: what the chunk replaces, if some other
+ * version keeps that; else the nearest of what that was a delta of itself which
+ * something keeps.  A chain that is as long as may be is not gone on with, but
+ * begun anew at its root.  -ENOENT: there is none.
+ */
+static int delta_base(struct writing *w, const struct chunk *chunk,
+                      const struct replaced *replaced, uint64_t *ret_number,
+                      unsigned *ret_depth)
+{
+	uint64_t number = replaced->number;
+	struct chunk_header h = replaced->header;
+	int r = number ? 0 : -ENOENT;
+
+	if (r == 0 && writing_freed(w, chunk->replaces)) {
+		while (r == 0 && !is_counted(w, number)) {
+			if (!h.base)
+				return -ENOENT;
+			number = h.base;
+			r = chunk_header_get(w->store, w->txn, number, &h);
+		}
+	}
+	while (r == 0 && h.depth >= w->store->options.delta_depth) {
+		do {
+			number = h.base;
+			r = chunk_header_get(w->store, w->txn, number, &h);
+		} while (r == 0 && h.depth);
+	}
+	if (r < 0)
+		return r == -EUCLEAN ? -ENOENT : r;
+	*ret_number = number;
+	*ret_depth = h.depth + 1u;
+	return 0;
+}
+
+/* Content that does not compress is only like other content where it lies. */
+static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
+{
+	uint32_t len = MIN(a->len, b->len);
+	uint64_t x, y;
+
+	for (uint32_t i = 0; i + sizeof(x) <= len; i += sizeof(x)) {
+		memcpy(&x, a->data + i, sizeof(x));
+		memcpy(&y, b->data + i, sizeof(y));
+		if (x == y)
+			return true;
+	}
+	return false;
+}
+
+enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
+
+/*
+ * Can the chunk be kept as a delta of what it replaces?  *ret_data and
+ * *ret_len are its plain form, and the delta if one is made, and its base
+ * counted; if the content is the same, the chunk has become an alias.
+ */
+static int chunk_delta(struct writing *w, struct chunk *chunk,
+                       const struct replaced *replaced, const uint8_t hash[16],
+                       const uint8_t **ret_data, size_t *ret_len)
+{
+	struct chunk *base;
+	uint64_t number;
+	unsigned depth;
+	int r = delta_base(w, chunk, replaced, &number, &depth);
+
+	if (r == 0)
+		r = chunk_decode(w->store, w->txn, number, &base);
+	if (r < 0)
+		return r == -ENOENT || r == -EUCLEAN ? DELTA_NONE : r;
+	if (chunk_same(base, chunk)) {
+		r = chunk_alias(w, chunk, number);
+		r = r < 0 ? r : DELTA_SAME;
+	} else if (*ret_len > chunk->len && !chunk_resembles(base, chunk)) {
+		r = DELTA_NONE;
+	} else if (encoder_run_delta(w->encoder, chunk, hash, base, number,
+	                             depth, *ret_len, ret_data, ret_len)) {
+		r = number == replaced->number
+		            ? count_pass(w, chunk->replaces, number)
+		            : count_up(w->store, w->txn, number);
+		r = r < 0 ? r : DELTA_MADE;
+	}
+	chunk_unref(base);
+	return r;
+}
+
+/*
+ * How much of `len` bytes goes into the next fragment.  A rest that has no room
+ * in the last page fills it up; one that would take the better part of a page
+ * of its own, but not all of it, is halved: the halves share their pages with
+ * others.
+ */
+static size_t fragment_len(const struct writing *w, size_t len)
+{
+	size_t room = w->tail - MIN(w->tail, (size_t)ITEM_HEAD);
+
+	room = MIN(room - room % 2, (size_t)DISK_LEAF_MAX);
+	if (len <= HALVED_MAX && len > room && room >= PIECE_MIN)
+		return room;
+	if (len > DISK_LEAF_MAX && len <= HALVED_MAX)
+		return (len + 1) / 2;
+	return MIN(len, (size_t)DISK_VALUE_MAX);
+}
+
+static int fragments_put(struct writing *w, uint64_t number,
+                         const uint8_t *data, size_t len)
+{
+	uint64_t key = number << DISK_FRAGMENT_BITS;
+
+	for (; len; key++) {
+		size_t n = fragment_len(w, len);
+		int r = writing_put(w, key, data, n);
+
+		if (r < 0)
+			return r;
+		data += n;
+		len -= n;
+	}
+	return 0;
+}
+
+int writing_chunk(struct writing *w, struct chunk *chunk)
+{
+	struct replaced replaced;
+	uint8_t hash[16];
+	const uint8_t *data;
+	bool patch;
+	size_t len;
+	int r;
+
+	chunk_hash(chunk, hash);
+	r = replaced_get(w, chunk, &replaced);
+	if (r == 0)
+		r = chunk_share(w, chunk, &replaced, hash);
+	if (r)
+		return r < 0 ? r : 0;
+	r = chunk_patch(w, chunk, &replaced, hash, &data, &len);
+	patch = r > 0;
+	if (r == 0)
+		r = encoder_run(w->encoder, chunk, hash, &data, &len);
+	if (r == 0)
+		r = chunk_delta(w, chunk, &replaced, hash, &data, &len);
+	if (r == DELTA_SAME)
+		return 0;
+	if (r >= 0)
+		r = fragments_put(w, chunk->block.number, data, len);
+	/* A patch is small, and soon patched again: not worth two entries. */
+	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
+		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
+		                 chunk->block.number);
+	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
+	return r;
+}
