@@ -544,6 +544,17 @@ int disk_write_begin(struct disk *disk, MDB_txn **ret_txn)
 	return 0;
 }
 
+int disk_write_commit(struct disk *disk, MDB_txn *txn)
+{
+	int r = page_check_end(disk->check);
+
+	if (r < 0) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	return disk_error(mdb_txn_commit(txn));
+}
+
 static int key_check(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key,
                      bool removal)
 {

@@ -57,6 +57,8 @@ void disk_close(struct disk *disk);
  * the databases is damaged.
  */
 int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
+/* mdb_txn_commit(); after an error nothing of the transaction is left. */
+int disk_write_commit(struct disk *disk, MDB_txn *txn);
 
 /* A read transaction of one's own, for use without the store's lock. */
 int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);

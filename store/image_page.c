@@ -59,7 +59,7 @@ static bool see(struct pages *p, uint64_t page)
 }
 
 /* The page if it has this type, as far as its number can be believed. */
-static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned types)
+static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned type)
 {
 	const uint8_t *at;
 	const char *what;
@@ -77,7 +77,7 @@ static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned types)
 		fault(p, page, "cannot be read");
 		return NULL;
 	}
-	what = page_head_fault(at, page, types);
+	what = page_head_fault(at, page, type);
 	if (what) {
 		fault(p, page, what);
 		return NULL;
@@ -103,7 +103,7 @@ static struct page_part data_get(struct pages *p, const uint8_t *node)
 		return data;
 	have = le32_get(at + 12);
 	p->db->overflows += have;
-	if (have != pages_of(data.len) || page + have > p->count ||
+	if (!page_big_fits(have, data.len) || page + have > p->count ||
 	    (page + have) * DISK_PAGE > p->len) {
 		fault(p, page, "has a bad number of pages");
 		return data;

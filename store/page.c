@@ -24,14 +24,12 @@ const char *page_tree_fault(const struct page_tree *tree)
 	return NULL;
 }
 
-const char *page_head_fault(const uint8_t *page, uint64_t number,
-                            unsigned types)
+const char *page_head_fault(const uint8_t *page, uint64_t number, unsigned type)
 {
-	unsigned type = le16_get(page + 10) & PAGE_TYPE;
-
 	if (le64_get(page) != number)
 		return "says that it is another";
-	return !(type & types) || type & ~types ? "is of another type" : NULL;
+	/* The marks that pages have in memory are not written. */
+	return le16_get(page + 10) != type ? "is of another type" : NULL;
 }
 
 static uint64_t key_number(const struct page_part *key)
@@ -56,9 +54,10 @@ int page_key_compare(const struct page_tree *tree, const struct page_part *a,
 	return order ? order : (a->len > b->len) - (a->len < b->len);
 }
 
-/* NULL, or what is wrong with the i-th entry where it lies. */
+/* NULL, or what is wrong with the i-th entry; *ret_len: bytes that it takes. */
 static const char *entry_fault(const uint8_t *page,
-                               const struct page_tree *tree, unsigned i)
+                               const struct page_tree *tree, unsigned i,
+                               size_t *ret_len)
 {
 	unsigned at = le16_get(page + PAGE_HEADER + 2 * i);
 	const uint8_t *node = page + at;
@@ -77,6 +76,7 @@ static const char *entry_fault(const uint8_t *page,
 		return "has a key of a bad length";
 	if (leaf && page_node_flags(node) & ~(NODE_BIG | NODE_SUB))
 		return "has an entry of unknown kind";
+	*ret_len = len + len % 2;
 	return NULL;
 }
 
@@ -85,6 +85,7 @@ const char *page_body_fault(const uint8_t *page, const struct page_tree *tree)
 	unsigned lower = le16_get(page + 12), upper = le16_get(page + 14);
 	bool leaf = page_is_leaf(page);
 	struct page_part last = {0};
+	size_t len, sum = 0;
 
 	if (lower < PAGE_HEADER || lower % 2 || upper < lower ||
 	    upper > DISK_PAGE)
@@ -92,11 +93,12 @@ const char *page_body_fault(const uint8_t *page, const struct page_tree *tree)
 	if (page_len(page) < (leaf ? 1 : 2))
 		return "has too few entries";
 	for (unsigned i = 0; i < page_len(page); i++) {
-		const char *what = entry_fault(page, tree, i);
+		const char *what = entry_fault(page, tree, i, &len);
 		struct page_part key;
 
 		if (what)
 			return what;
+		sum += len;
 		/* A branch's first key is not looked at. */
 		if (!i && !leaf)
 			continue;
@@ -105,7 +107,8 @@ const char *page_body_fault(const uint8_t *page, const struct page_tree *tree)
 			return "has keys out of order";
 		last = key;
 	}
-	return NULL;
+	/* When one goes, those below it are moved up by as much as it says. */
+	return sum == DISK_PAGE - upper ? NULL : "has entries of bad lengths";
 }
 
 const char *page_range_fault(const uint8_t *page, const struct page_tree *tree,

@@ -33,7 +33,6 @@ enum {
 	PAGE_BRANCH = 1,
 	PAGE_LEAF = 2,
 	PAGE_OVERFLOW = 4,
-	PAGE_TYPE = 0x6f, /* what is not a passing mark in memory */
 	NODE_HEAD = 8,
 	NODE_BIG = 1, /* the data is the number of an overflow page */
 	NODE_SUB = 2, /* the data is a database */
@@ -86,12 +85,13 @@ struct page_part {
 	size_t len;
 };
 
-/* NULL, or what is wrong with the head of the page of this number. */
+/* NULL, or what is wrong with the head of the page of this number and type. */
 const char *page_head_fault(const uint8_t *page, uint64_t number,
-                            unsigned types);
+                            unsigned type);
 /*
  * NULL, or what is wrong with the rest of a branch or leaf whose head is right:
- * its entries lie inside of it, and are in the order of the tree's keys.
+ * its entries lie inside of it, take all the room that they should, and are in
+ * the order of the tree's keys.
  */
 const char *page_body_fault(const uint8_t *page, const struct page_tree *tree);
 /*
@@ -143,10 +143,13 @@ static inline uint64_t page_node_child(const uint8_t *node)
 	return le32_get(node) | (uint64_t)le16_get(node + 4) << 32;
 }
 
-/* Pages that BIG data of so many bytes takes. */
-static inline uint64_t pages_of(size_t len)
+/*
+ * Are these enough pages for BIG data of so many bytes?  Data that has become
+ * shorter keeps what it had.
+ */
+static inline bool page_big_fits(uint64_t pages, size_t len)
 {
-	return (PAGE_HEADER + len + DISK_PAGE - 1) / DISK_PAGE;
+	return pages >= (PAGE_HEADER + len + DISK_PAGE - 1) / DISK_PAGE;
 }
 
 int page_key_compare(const struct page_tree *tree, const struct page_part *a,

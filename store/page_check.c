@@ -15,18 +15,27 @@
 #include "util.h"
 
 enum {
-	TREES_MAX = 16,            /* handles of databases */
-	FREE = 0,                  /* LMDB's own: transaction, free pages */
-	NAMES = 1,                 /* LMDB's own: name, database */
-	MARKS_MIN = 256,           /* a power of two */
-	MARKS_KEY = 8 * DEPTH_MAX, /* pages looked at for one key at most */
-	PAGES_FIRST = 64,          /* that a small transaction writes at most */
-	PAGES_KEY = 4,             /* that a key may make more */
+	TREES_MAX = 16,  /* handles of databases */
+	FREE = 0,        /* LMDB's own: transaction, free pages */
+	NAMES = 1,       /* LMDB's own: name, database */
+	MARKS_MIN = 256, /* a power of two */
+	/* pages looked at for one key at most: on the way, and beside it */
+	MARKS_KEY = 3 * DEPTH_MAX,
+	PAGES_FIRST = 64, /* that a small transaction writes at most */
+	PAGES_KEY = 4,    /* that a key may make more */
+	/* bytes of a leaf below which LMDB joins it with another: a quarter */
+	LOW = (DISK_PAGE - PAGE_HEADER) / 4 + 1,
+	/* A list that takes pages of its own, so that LMDB looks for adjacent
+	 * ones, and in how many lists for each. */
+	LIST_SMALL = 509,
+	LISTS_MORE = 60,
 };
 
-/* A page that has been looked at in a transaction. */
+/* A page that has been looked at, and in which run. */
 struct mark {
-	uint64_t page, txn;
+	uint64_t page, run;
+	/* Of a leaf: bytes that it may have lost, or DISK_PAGE: who knows. */
+	size_t gone;
 };
 
 /* A place in the tree of free pages: the entry that is next. */
@@ -41,8 +50,9 @@ struct page_check {
 	const char *names[TREES_MAX];
 	unsigned flags[TREES_MAX];
 	const uint8_t *map; /* NULL: not known, as long as there are no names */
-	uint64_t txn;
-	uint64_t end; /* one more than the last page */
+	uint64_t txn;       /* the last that was committed */
+	uint64_t run;       /* of this check, for an aborted transaction, too */
+	uint64_t end;       /* one more than the last page */
 	struct page_tree trees[TREES_MAX];
 	struct mark *marks; /* hashed by page */
 	size_t marks_cap, marks_len;
@@ -121,8 +131,8 @@ static struct mark *mark_find(struct page_check *check, uint64_t page)
 	for (;; i++) {
 		struct mark *mark = &check->marks[i & (check->marks_cap - 1)];
 
-		/* What an earlier transaction has left is as good as none. */
-		if (mark->txn != check->txn || mark->page == page)
+		/* What an earlier run has left is as good as none. */
+		if (mark->run != check->run || mark->page == page)
 			return mark;
 	}
 }
@@ -145,7 +155,7 @@ static int marks_reserve(struct page_check *check)
 	}
 	check->marks_cap = cap;
 	for (size_t i = 0; i < old_cap; i++)
-		if (old[i].txn == check->txn)
+		if (old[i].run == check->run)
 			*mark_find(check, old[i].page) = old[i];
 	free(old);
 	return 0;
@@ -181,12 +191,12 @@ static int spot_check(struct page_check *check, const struct spot *spot)
 	struct mark *mark = mark_find(check, spot->number);
 	const char *what;
 
-	if (mark->txn == check->txn)
+	if (mark->run == check->run)
 		return 0;
 	what = spot_fault(check, spot);
 	if (what)
 		return damaged(check, spot->number, what);
-	*mark = (struct mark){spot->number, check->txn};
+	*mark = (struct mark){.page = spot->number, .run = check->run};
 	check->marks_len++;
 	check->demand++;
 	return 0;
@@ -216,21 +226,46 @@ static struct spot spot_child(struct page_check *check, const struct spot *spot,
 	return child;
 }
 
-/* Those on either side of the i-th. */
+/* May so much be gone of the leaf that LMDB has joined it with another? */
+static bool leaf_is_low(struct page_check *check, uint64_t number)
+{
+	const struct mark *mark = mark_find(check, number);
+	const uint8_t *page = page_at(check, number);
+	size_t used;
+
+	if (mark->run != check->run)
+		return false;
+	used = (size_t)(DISK_PAGE - PAGE_HEADER) -
+	       (le16_get(page + 14) - le16_get(page + 12));
+	return used < LOW + mark->gone;
+}
+
+/* The pages on either side of the i-th: it may be joined with them. */
 static int beside_check(struct page_check *check, const struct spot *spot,
                         unsigned i)
 {
-	unsigned len = page_len(page_at(check, spot->number));
+	const uint8_t *page = page_at(check, spot->number);
+	bool leaves = spot->depth + 1 == check->trees[spot->tree].depth;
+	unsigned len = page_len(page), low = i, high = i + 1;
 	struct page_part bounds[2];
 	struct spot child;
 	int r = 0;
 
-	if (i) {
-		child = spot_child(check, spot, i - 1, bounds);
+	/* Those that are low may have become one with it. */
+	if (leaves && !leaf_is_low(check, page_node_child(page_node(page, i))))
+		return 0;
+	while (leaves && low > 1 &&
+	       leaf_is_low(check, page_node_child(page_node(page, low - 1))))
+		low--;
+	while (leaves && high + 1 < len &&
+	       leaf_is_low(check, page_node_child(page_node(page, high))))
+		high++;
+	if (low > 0) {
+		child = spot_child(check, spot, low - 1, bounds);
 		r = spot_check(check, &child);
 	}
-	if (r == 0 && i + 1 < len) {
-		child = spot_child(check, spot, i + 1, bounds);
+	if (r == 0 && high < len) {
+		child = spot_child(check, spot, high, bounds);
 		r = spot_check(check, &child);
 	}
 	return r;
@@ -240,57 +275,70 @@ static int beside_check(struct page_check *check, const struct spot *spot,
 static int big_check(struct page_check *check, const uint8_t *node)
 {
 	struct page_part data = page_node_data(node);
-	uint64_t need = pages_of(data.len), number = le64_get(data.at);
+	uint64_t number = le64_get(data.at), have;
 	const char *what;
 
-	if (number < 2 || number >= check->end || need > check->end - number)
+	if (number < 2 || number >= check->end)
 		return damaged(check, number, "is outside of the file");
 	what = page_head_fault(page_at(check, number), number, PAGE_OVERFLOW);
-	if (!what && le32_get(page_at(check, number) + 12) != need)
+	have = le32_get(page_at(check, number) + 12);
+	if (!what &&
+	    (!page_big_fits(have, data.len) || have > check->end - number))
 		what = "has a bad number of pages";
 	return what ? damaged(check, number, what) : 0;
 }
 
+/* Data of the key that lies elsewhere, and what the leaf loses. */
 static int leaf_check(struct page_check *check, const struct spot *spot,
-                      const struct page_part *key)
+                      const struct page_part *key, bool removal)
 {
 	const struct page_tree *tree = &check->trees[spot->tree];
-	const uint8_t *page = page_at(check, spot->number);
+	const uint8_t *page = page_at(check, spot->number), *node;
 	unsigned i = page_search(page, tree, key);
+	struct mark *mark = mark_find(check, spot->number);
 	struct page_part found;
+	bool big;
 
+	/* It may be split, or what is in it become smaller. */
+	if (!removal)
+		mark->gone = DISK_PAGE;
 	if (i == page_len(page))
 		return 0;
 	found = page_key(page, i);
-	if (page_key_compare(tree, key, &found) ||
-	    !(page_node_flags(page_node(page, i)) & NODE_BIG))
+	if (page_key_compare(tree, key, &found))
 		return 0;
-	return big_check(check, page_node(page, i));
+	node = page_node(page, i);
+	big = page_node_flags(node) & NODE_BIG;
+	if (mark->gone < DISK_PAGE)
+		mark->gone += NODE_HEAD + found.len + 1 + sizeof(uint16_t) +
+		              (big ? 8 : page_node_data(node).len);
+	return big ? big_check(check, node) : 0;
 }
 
-/* The pages from the root to the key. */
+/* The pages from the root to the key, and those beside them. */
 static int way_check(struct page_check *check, unsigned tree,
                      const struct page_part *key, bool removal)
 {
 	struct page_part bounds[DEPTH_MAX][2];
-	struct spot spot = {
-	        .number = check->trees[tree].root, .tree = tree, .depth = 1};
+	struct spot way[DEPTH_MAX];
+	unsigned index[DEPTH_MAX], depth = check->trees[tree].depth, d = 0;
 	int r;
 
-	if (spot.number == NO_PAGE)
+	way[0] = (struct spot){
+	        .number = check->trees[tree].root, .tree = tree, .depth = 1};
+	if (!depth)
 		return 0;
-	while ((r = spot_check(check, &spot)) == 0) {
-		const uint8_t *page = page_at(check, spot.number);
-		unsigned i;
+	while ((r = spot_check(check, &way[d])) == 0 && d + 1 < depth) {
+		const uint8_t *page = page_at(check, way[d].number);
 
-		if (spot.depth == check->trees[tree].depth)
-			return leaf_check(check, &spot, key);
-		i = page_search(page, &check->trees[tree], key);
-		r = removal ? beside_check(check, &spot, i) : 0;
-		if (r < 0)
-			break;
-		spot = spot_child(check, &spot, i, bounds[spot.depth]);
+		index[d] = page_search(page, &check->trees[tree], key);
+		way[d + 1] = spot_child(check, &way[d], index[d], bounds[d]);
+		d++;
 	}
+	if (r == 0)
+		r = leaf_check(check, &way[d], key, removal);
+	while (r == 0 && removal && d--)
+		r = beside_check(check, &way[d], index[d]);
 	return r;
 }
 
@@ -368,7 +416,8 @@ static int list_check(struct page_check *check)
 	const uint8_t *node = page_node(page, place->index[place->depth - 1]);
 	struct page_part data = page_node_data(node);
 	uint64_t number = le64_get(page);
-	const char *what = NULL;
+	struct page_part key;
+	const char *what;
 	int r = 0;
 
 	if (page_node_flags(node) & NODE_BIG) {
@@ -382,21 +431,17 @@ static int list_check(struct page_check *check)
 	if (what)
 		return damaged(check, number, what);
 	check->supply += le64_get(data.at);
-	return 0;
+	/* When it has been taken from it is removed. */
+	key = page_key(page, place->index[place->depth - 1]);
+	return way_check(check, FREE, &key, true);
 }
 
-/* As many lists as what is wanted may be taken from. */
-static int supply_check(struct page_check *check)
+static int list_call(void *arg)
 {
-	int r = 0;
+	struct page_check *check = arg;
+	int r = list_check(check);
 
-	while (r == 0 && check->supply < check->demand && check->free.depth &&
-	       2 * check->marks_len < check->marks_cap) {
-		r = list_check(check);
-		if (r == 0)
-			r = place_advance(check);
-	}
-	return r;
+	return r == 0 ? place_advance(check) : r;
 }
 
 /* ---- A transaction ------------------------------------------------------ */
@@ -407,6 +452,9 @@ static int tree_read(struct page_check *check, unsigned i, const uint8_t *at)
 	const char *what;
 
 	*tree = page_tree_get(at);
+	/* Flags of the environment are kept there, too. */
+	if (i == FREE)
+		tree->flags &= 0xff;
 	what = tree->flags == check->flags[i] ? page_tree_fault(tree)
 	                                      : "is the root of another tree";
 	return what ? damaged(check, tree->root, what) : 0;
@@ -465,12 +513,12 @@ static int begin_call(void *arg)
 	for (MDB_dbi i = 0; r == 0 && i < TREES_MAX; i++)
 		if (check->names[i])
 			r = name_check(check, i);
-	/* It takes lists from the front, and adds one behind. */
+	/* A list is added behind. */
 	if (r == 0)
-		r = way_check(check, FREE, &last, true);
+		r = way_check(check, FREE, &last, false);
 	if (r == 0 && check->trees[FREE].root != NO_PAGE)
 		r = place_descend(check, check->trees[FREE].root);
-	return r == 0 ? supply_check(check) : r;
+	return r;
 }
 
 struct key_call {
@@ -483,9 +531,8 @@ struct key_call {
 static int key_call(void *arg)
 {
 	struct key_call *c = arg;
-	int r = way_check(c->check, c->dbi, &c->key, c->removal);
 
-	return r == 0 ? supply_check(c->check) : r;
+	return way_check(c->check, c->dbi, &c->key, c->removal);
 }
 
 static int guarded(struct page_check *check, int (*fn)(void *arg), void *arg)
@@ -498,14 +545,31 @@ static int guarded(struct page_check *check, int (*fn)(void *arg), void *arg)
 	return r == FAULT ? damaged(check, check->at, "cannot be read") : r;
 }
 
+/* As many lists as what is wanted may be taken from, and `more`. */
+static int supply_check(struct page_check *check, uint64_t more)
+{
+	int r = 0;
+
+	while (r == 0 && check->free.depth) {
+		if (check->supply >= check->demand && !more--)
+			break;
+		r = guarded(check, list_call, check);
+	}
+	return r;
+}
+
 int page_check_begin(struct page_check *check, MDB_txn *txn)
 {
+	int r;
+
 	check->txn = mdb_txn_id(txn) - 1;
+	check->run++;
 	check->marks_len = 0;
 	check->free.depth = 0;
 	check->supply = 0;
 	check->demand = PAGES_FIRST;
-	return guarded(check, begin_call, check);
+	r = guarded(check, begin_call, check);
+	return r == 0 ? supply_check(check, 0) : r;
 }
 
 int page_check_key(struct page_check *check, MDB_dbi dbi, const MDB_val *key,
@@ -513,7 +577,17 @@ int page_check_key(struct page_check *check, MDB_dbi dbi, const MDB_val *key,
 {
 	struct key_call call = {
 	        check, dbi, {key->mv_data, key->mv_size}, removal};
+	int r;
 
 	check->demand += PAGES_KEY;
-	return guarded(check, key_call, &call);
+	r = guarded(check, key_call, &call);
+	return r == 0 ? supply_check(check, 0) : r;
+}
+
+int page_check_end(struct page_check *check)
+{
+	if (check->demand <= LIST_SMALL)
+		return 0;
+	return supply_check(check,
+	                    LISTS_MORE * (check->demand / LIST_SMALL + 1));
 }

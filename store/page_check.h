@@ -37,5 +37,7 @@ int page_check_begin(struct page_check *check, MDB_txn *txn);
  */
 int page_check_key(struct page_check *check, MDB_dbi dbi, const MDB_val *key,
                    bool removal);
+/* The transaction is about to be committed. */
+int page_check_end(struct page_check *check);
 
 #endif

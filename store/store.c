@@ -163,7 +163,7 @@ static int store_make(const char *path, const struct geometry *g,
 	if (r == 0) {
 		r = records_create(txn, &disk, g, counters);
 		if (r == 0)
-			r = disk_error(mdb_txn_commit(txn));
+			r = disk_write_commit(&disk, txn);
 		else
 			mdb_txn_abort(txn);
 	}

@@ -293,7 +293,7 @@ static int set_write(void *arg)
 		mdb_txn_abort(w->txn);
 		return r;
 	}
-	return disk_error(mdb_txn_commit(w->txn));
+	return disk_write_commit(w->disk, w->txn);
 }
 
 int commit_write(struct store *store, struct set *set)
