@@ -206,7 +206,7 @@ static void page_flip(uint64_t page, size_t at, uint8_t bits)
 	_cleanup_free_ char *name = NULL;
 	_cleanup_close_ int fd = -1;
 	off_t where = (off_t)(page * DISK_PAGE + at);
-	uint8_t byte;
+	uint8_t byte = 0;
 
 	assert_true(asprintf(&name, "%s/data.mdb", w.scratch.store) > 0);
 	fd = open(name, O_RDWR);
