@@ -106,7 +106,10 @@ int repair_tell_losses(struct repair *repair);
 void repair_full_name(struct repair *repair, size_t state,
                       char out[FULL_NAME_MAX + 16]);
 
-/* repair_record.c, repair_state.c: what is kept, from the old records; and the new records */
+/*
+ * repair_record.c, repair_state.c: what is kept, from the old records; and the
+ * new records
+ */
 int repair_plan(struct repair *repair);
 int repair_records(struct repair *repair);
 
