@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The mount namespace that the daemon lives in. */
+#ifndef COPPICE_NAMESPACE_H
+#define COPPICE_NAMESPACE_H
+
+/*
+ * Move this single-threaded process to the mount namespace and root directory
+ * of the farthest ancestor for which `path` leads to the open directory `dir`;
+ * stay if there is none, or without the privilege to move.  The working
+ * directory may change.
+ *
+ * Return 0 if `path` leads to `dir` afterwards, -ESTALE if it does not, or why
+ * the own namespace could not be entered again.
+ */
+int namespace_leave(const char *path, int dir);
+
+#endif

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The daemon that a mount starts in a mount namespace of its own, or in a
+chroot: which store it opens, and where it lives."""
+import hashlib
+import os
+import socket
+import struct
+import subprocess
+
+import pytest
+
+from conftest import COPPICE, daemons, wait_for
+from linux import run
+
+@pytest.fixture
+def unshare():
+    """Run a script in a new mount namespace; what it prints."""
+    if subprocess.run(["unshare", "-m", "true"], check=False,
+                      stderr=subprocess.DEVNULL).returncode:
+        pytest.skip("cannot make a mount namespace")
+
+    def call(script, *args):
+        return run("unshare", "-m", "--propagation", "private", "sh", "-ec",
+                   script, "sh", *args)
+    return call
+
+
+def write_whose(store, text):
+    mnt = store.mount(f"write-{text}")
+    (mnt / "main" / "whose").write_text(text)
+    mnt.umount()
+
+
+def digest(store):
+    return hashlib.sha256((store.path / "data.mdb").read_bytes()).hexdigest()
+
+
+def daemon_namespace(store):
+    """The mount namespace of the daemon that listens on the store's socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(store.path / "control"))
+        cred = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return os.readlink(f"/proc/{struct.unpack('iII', cred)[0]}/ns/mnt")
+
+
+def test_chroot_with_another_store_of_that_path(make_store, unshare, tmp):
+    """The store of the chroot is served, the one outside is not opened."""
+    outside, inside = make_store("store"), make_store("inside")
+    write_whose(outside, "outside")
+    write_whose(inside, "inside")
+    before = digest(outside)
+    (tmp / "root").mkdir()
+    (tmp / "mnt").mkdir()
+    script = """
+        mount --rbind / "$1"
+        mount --bind "$2" "$1/$3"
+        chroot "$1" "$5" mount "$3" "$4"
+        cat "$1/$4/main/whose"
+        chroot "$1" "$5" umount "$4"
+    """
+    out = unshare(script, tmp / "root", inside.path, outside.path,
+                  tmp / "mnt", COPPICE)
+    assert out == "inside"
+    assert digest(outside) == before
+    wait_for(lambda: not daemons(inside), "the daemon to end")
+
+
+def test_chroot_with_a_store_of_its_own(unshare, tmp):
+    """Nothing has that path outside."""
+    for name in "root", "only-there", "mnt":
+        (tmp / name).mkdir()
+    script = """
+        mount --rbind / "$1"
+        mount -t tmpfs none "$1/$2"
+        chroot "$1" "$4" init "$2/store"
+        chroot "$1" "$4" mount "$2/store" "$3"
+        ls "$1/$3"
+        chroot "$1" "$4" umount "$3"
+    """
+    assert unshare(script, tmp / "root", tmp / "only-there", tmp / "mnt",
+                   COPPICE) == "main\n"
+
+
+# In a namespace within that of a shell: a mount, for as long as nothing is read.
+INNER = """
+    readlink /proc/self/ns/mnt
+    unshare -m --propagation private sh -ec '
+        readlink /proc/self/ns/mnt
+        "$1" mount "$2" "$3"
+        echo ready
+        read line
+        "$1" umount "$3"
+    ' sh "$@"
+    true # so that the shell stays
+"""
+
+
+def daemon_namespaces(store, script, *args):
+    """Where the daemon lives that INNER starts, called by the script: in a
+    namespace outside of both of its own, in the outer, or in the inner."""
+    with subprocess.Popen(
+            ["unshare", "-m", "--propagation", "private", "sh", "-ec", script,
+             "sh", *map(os.fspath, args)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
+        seen = [shell.stdout.readline().strip() for _ in range(3)]
+        assert seen[2] == "ready"
+        at = daemon_namespace(store)
+        shell.communicate("end\n")
+        assert shell.returncode == 0
+    wait_for(lambda: not daemons(store), "the daemon to end")
+    if at not in seen:
+        return "outside"
+    return "outer" if at == seen[0] else "inner"
+
+
+def test_the_daemon_leaves_all_namespaces_with_that_store(store, unshare, tmp):
+    (tmp / "mnt").mkdir()
+    assert daemon_namespaces(store, INNER, COPPICE, store.path,
+                             tmp / "mnt") == "outside"
+
+
+@pytest.mark.parametrize("enter", ["exec sh", 'exec chroot "$5" sh'])
+def test_the_daemon_stays_where_the_store_has_its_path(store, unshare, tmp,
+                                                       enter):
+    """As far out as it can: in an ancestor's chroot, if that has one."""
+    for name in "mnt", "elsewhere", "root":
+        (tmp / name).mkdir()
+    script = f"""
+        mount --bind "$4" "$2"
+        mount --rbind / "$5"
+        {enter} -ec "$6" sh "$1" "$2" "$3"
+    """
+    assert daemon_namespaces(store, script, COPPICE, tmp / "elsewhere",
+                             tmp / "mnt", store.path, tmp / "root",
+                             INNER) == "outer"
+
+
+def test_the_daemon_stays_with_a_writable_store(store, unshare, tmp):
+    """Where the same directory is read-only it could not serve."""
+    for name in "mnt", "elsewhere":
+        (tmp / name).mkdir()
+    script = """
+        mount --bind "$4" "$2"
+        mount -o remount,bind,ro "$2"
+        unshare -m --propagation private sh -ec '
+            mount -o remount,bind,rw "$2"
+            "$1" mount "$2" "$3"
+            touch "$3/main/file"
+            ls "$3/main"
+            "$1" umount "$3"
+        ' sh "$@"
+        true # so that the shell stays
+    """
+    assert unshare(script, COPPICE, tmp / "elsewhere", tmp / "mnt",
+                   store.path) == "file\n"
