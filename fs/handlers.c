@@ -213,6 +213,9 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 		err = fs_lookup(session->fs, parent, name, session->snapdir,
 		                &entry);
 	}
+	/* ".." of the mount's root directory leads out of it. */
+	if (err == 0 && !session_reaches(session, entry.node))
+		err = -ESTALE;
 	if (err < 0)
 		lookup_failed(req, parent, name, ino, err);
 	else
@@ -368,6 +371,16 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
 		fuse_reply_buf(req, value, (size_t)len);
 }
 
+/*
+ * A mount of one state reveals neither where the store is nor the name of
+ * another state.
+ */
+static bool hides_xattr(const struct session *session, const char *name)
+{
+	return session->state && (!strcmp(name, "user.coppice.store") ||
+	                          !strcmp(name, "user.coppice.origin"));
+}
+
 static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                             size_t size)
 {
@@ -375,6 +388,10 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	_cleanup_free_ char *value = NULL;
 	ssize_t len;
 
+	if (hides_xattr(session, name)) {
+		fuse_reply_err(req, ENODATA);
+		return;
+	}
 	size = MIN(size, (size_t)XATTR_SIZE_MAX);
 	value = malloc(size + 1);
 	len = value ? fs_getxattr(session->fs, session_node(session, ino), name,

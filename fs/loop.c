@@ -117,7 +117,8 @@ static void handle(struct worker *worker, size_t room)
 		start_ticking(worker->loop);
 	pthread_rwlock_rdlock(&session->mounts->policy);
 	wire_adapt(&session->wire, buf->mem, &buf->size, room);
-	if (!statx_answer(session, buf->mem, buf->size))
+	if (!reach_refuse(session, buf->mem, buf->size) &&
+	    !statx_answer(session, buf->mem, buf->size))
 		fuse_session_process_buf(session->fuse, buf);
 	if (session->wire.init_unique)
 		session_answer_init(session);

@@ -136,6 +136,13 @@ static inline uint64_t session_ino(const struct session *session, node_t node)
 	return node;
 }
 
+/*
+ * Return true if the session's root directory is the node or leads to it: a
+ * mount of a state reaches no other state but, where it shows a fork's .snap,
+ * the snapshots in there.  Takes the store's lock.
+ */
+bool session_reaches(const struct session *session, node_t node);
+
 /* ---- What changed ------------------------------------------------------- */
 
 /*
@@ -173,13 +180,16 @@ void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork,
                          const char *name);
 
-/* ---- Between session.c, share.c, loop.c, statx.c --------------------------
- */
+/* ---- Between session.c, share.c, loop.c and others ---------------------- */
 
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
 
 enum { KEEP_FOR_LONG = 86400 }; /* seconds, for the kernel */
+
+/* Answer ESTALE to a request about a node that the session does not reach. */
+bool reach_refuse(const struct session *session, const void *request,
+                  size_t len);
 
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);

@@ -39,6 +39,21 @@ def renameat2(old, new, flags):
                           os.fsencode(new), flags))
 
 
+def handle_of(path):
+    """The file's handle as (type, bytes)."""
+    handle = ctypes.create_string_buffer(struct.pack("Ii", 128, 0) + bytes(128))
+    _check(libc.name_to_handle_at(AT_FDCWD, os.fsencode(path), handle,
+                                  ctypes.byref(ctypes.c_int()), 0))
+    size, kind = struct.unpack_from("Ii", handle.raw)
+    return kind, handle.raw[8:8 + size]
+
+
+def open_handle(mount_fd, handle, flags=os.O_RDONLY):
+    kind, data = handle
+    return _check(libc.open_by_handle_at(
+        mount_fd, struct.pack("Ii", len(data), kind) + data, flags))
+
+
 def linkat_fd(fd, new):
     """Give the open file a name."""
     _check(libc.linkat(AT_FDCWD, b"/proc/self/fd/%d" % fd, AT_FDCWD,

@@ -12,7 +12,8 @@ import pytest
 
 from conftest import (COPPICE, children, daemons, mounted, mounts,
                       wait_for)
-from linux import INO_MASK, as_user, opened, raises, run
+from linux import (INO_MASK, as_user, handle_of, open_handle, opened, raises,
+                   run)
 
 
 @pytest.fixture
@@ -160,6 +161,35 @@ def test_state_is_deleted_under_its_mount(store, mnt, main):
         (alone / "file").read_text()
     with raises(errno.ESTALE, errno.ENOENT):
         (alone / "new").write_text("x")
+
+
+@pytest.mark.parametrize("snapdir", ["disabled", "hidden"])
+def test_state_alone_is_a_jail(store, mnt, main, snapdir):
+    """A file handle says which node it means; its owner may write it."""
+    (main / "file").write_text("secret")
+    for fork in mnt / "main@jail", mnt / "main@other":
+        fork.mkdir()
+        (fork / ".snap" / "a").mkdir()
+    snapshot = mnt / "main@jail/.snap/a"
+    outside = [main, main / "file", mnt / "main@other", mnt / "main@other/file",
+               mnt / "main@other/.snap", mnt / "main@other/.snap/a/file",
+               mnt / "main@jail/file"]
+    jail = store.mount("jail", f"state=main@jail,snapdir={snapdir}")
+    inside = [jail / "file"]
+    (inside if snapdir == "hidden" else outside).append(snapshot / "file")
+    with opened(jail, os.O_RDONLY | os.O_DIRECTORY) as fd:
+        for path in outside:
+            handle = handle_of(path)
+            with raises(errno.ESTALE):
+                os.close(open_handle(fd, handle))
+        for path in inside:
+            own = open_handle(fd, handle_of(path))
+            assert os.read(own, 10) == b"secret"
+            os.close(own)
+    for name in "store", "origin":
+        assert os.getxattr(mnt / "main@jail", f"user.coppice.{name}")
+        with raises(errno.ENODATA):
+            os.getxattr(jail, f"user.coppice.{name}")
 
 
 def test_first_mount_goes_and_the_second_stays(store, mnt, main):

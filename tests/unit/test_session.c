@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests as the kernel sends them, and as it would never send them. */
+#include "kernel.h"
+
+#include <linux/limits.h>
+
+static struct world w;
+static struct kernel k;
+
+static int setup(void **state)
+{
+	world_init(&w, 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	world_release(&w);
+	return 0;
+}
+
+/* ---- Nodes that a session does not reach -------------------------------- */
+
+enum { OPCODES_END = 128 };
+
+static bool ends_something(uint32_t opcode)
+{
+	return opcode == FUSE_INIT || opcode == FUSE_DESTROY ||
+	       opcode == FUSE_INTERRUPT || opcode == FUSE_FORGET ||
+	       opcode == FUSE_BATCH_FORGET || opcode == FUSE_RELEASE ||
+	       opcode == FUSE_RELEASEDIR || opcode == FUSE_NOTIFY_REPLY;
+}
+
+/* A request about two nodes, for each of which the other may be foreign. */
+static int ask_two(uint32_t opcode, uint64_t first, uint64_t second)
+{
+	struct {
+		union {
+			struct fuse_link_in link;
+			struct fuse_rename_in rename;
+			struct fuse_rename2_in rename2;
+			struct fuse_copy_file_range_in copy;
+		} in;
+		char names[16];
+	} arg;
+	size_t len = 0;
+
+	memset(&arg, 0, sizeof(arg));
+	switch (opcode) {
+	case FUSE_LINK:
+		arg.in.link.oldnodeid = second;
+		len = sizeof(arg.in.link);
+		break;
+	case FUSE_RENAME:
+		arg.in.rename.newdir = second;
+		len = sizeof(arg.in.rename);
+		break;
+	case FUSE_RENAME2:
+		arg.in.rename2.newdir = second;
+		len = sizeof(arg.in.rename2);
+		break;
+	default:
+		arg.in.copy.nodeid_out = second;
+		len = sizeof(arg.in.copy);
+		break;
+	}
+	memcpy((char *)&arg + len, "a\0b\0", 4);
+	return kernel_ask(&k, opcode, first, &arg, len + 4);
+}
+
+/* No request about the node gets further than to its number. */
+static void expect_unreached(uint64_t node, uint64_t own)
+{
+	static const uint32_t twos[] = {FUSE_LINK, FUSE_RENAME, FUSE_RENAME2,
+	                                FUSE_COPY_FILE_RANGE};
+	char arg[256] = "";
+
+	for (uint32_t opcode = 1; opcode < OPCODES_END; opcode++) {
+		if (!ends_something(opcode))
+			assert_int_equal(
+			        kernel_ask(&k, opcode, node, arg, sizeof(arg)),
+			        -ESTALE);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(twos); i++) {
+		assert_int_equal(ask_two(twos[i], node, own), -ESTALE);
+		assert_int_equal(ask_two(twos[i], own, node), -ESTALE);
+		assert_int_not_equal(ask_two(twos[i], own, own), -ESTALE);
+	}
+}
+
+static int get_attr(uint64_t node)
+{
+	struct fuse_getattr_in in = {0};
+
+	return kernel_ask(&k, FUSE_GETATTR, node, &in, sizeof(in));
+}
+
+static int look_up(uint64_t parent, const char *name)
+{
+	return kernel_ask(&k, FUSE_LOOKUP, parent, name, strlen(name) + 1);
+}
+
+static uint64_t looked_up(void)
+{
+	struct fuse_entry_out out;
+
+	assert_true(k.len >= sizeof(out));
+	memcpy(&out, k.data, sizeof(out));
+	return out.nodeid;
+}
+
+/* Two forks, each with a snapshot, and a file in all of them. */
+struct forks {
+	uint64_t jail, jail_snap, other, other_snap, file;
+};
+
+static struct forks make_forks(void)
+{
+	struct forks f;
+
+	f.file = NODE_INO(make(&w, w.main, "file", S_IFREG | 0644));
+	put_text(&w, NODE(NODE_STATE(w.main), f.file), 0, "secret");
+	f.jail = NODE_STATE(make(&w, NODE_ROOT, "main@jail", S_IFDIR));
+	f.other = NODE_STATE(make(&w, NODE_ROOT, "main@other", S_IFDIR));
+	f.jail_snap = NODE_STATE(
+	        make(&w, NODE(f.jail, INO_SNAPDIR), "a", S_IFDIR));
+	f.other_snap = NODE_STATE(
+	        make(&w, NODE(f.other, INO_SNAPDIR), "a", S_IFDIR));
+	return f;
+}
+
+static void expect_jailed(const struct forks *f)
+{
+	const uint64_t unreached[] = {
+	        NODE(f->other, f->file),
+	        NODE(f->other, INO_ROOT),
+	        NODE(f->other, INO_SNAPDIR),
+	        NODE(f->other_snap, f->file),
+	        NODE(f->other_snap, INO_ROOT),
+	        w.main,
+	        NODE(100000, f->file), /* there is no such state */
+	        /* Its own ones have plain numbers, and only those. */
+	        NODE(f->jail, f->file),
+	        NODE(f->jail, INO_ROOT),
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(unreached); i++)
+		expect_unreached(unreached[i], f->file);
+	assert_int_equal(get_attr(INO_ROOT), 0);
+	assert_int_equal(get_attr(f->file), 0);
+	assert_int_equal(look_up(f->file, "."), 0);
+	assert_int_equal(looked_up(), f->file);
+	assert_int_equal(look_up(INO_ROOT, ".."), -ESTALE);
+}
+
+static void test_state_alone_reaches_itself(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, f.jail, SNAPDIR_DISABLED);
+	expect_jailed(&f);
+	expect_unreached(INO_SNAPDIR, f.file);
+	expect_unreached(NODE(f.jail_snap, INO_ROOT), f.file);
+	expect_unreached(NODE(f.jail_snap, f.file), f.file);
+	kernel_umount(&k);
+}
+
+static void test_state_alone_reaches_snapshots_it_shows(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, f.jail, SNAPDIR_HIDDEN);
+	expect_jailed(&f);
+	assert_int_equal(look_up(INO_ROOT, ".snap"), 0);
+	assert_int_equal(looked_up(), INO_SNAPDIR);
+	assert_int_equal(look_up(INO_SNAPDIR, "a"), 0);
+	assert_int_equal(looked_up(), NODE(f.jail_snap, INO_ROOT));
+	assert_int_equal(look_up(NODE(f.jail_snap, INO_ROOT), "file"), 0);
+	assert_int_equal(get_attr(NODE(f.jail_snap, f.file)), 0);
+	assert_int_equal(look_up(NODE(f.jail_snap, INO_ROOT), ".."), 0);
+	assert_int_equal(looked_up(), INO_SNAPDIR);
+	kernel_umount(&k);
+}
+
+static void test_snapshot_alone_reaches_itself(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, f.jail_snap, SNAPDIR_HIDDEN);
+	expect_unreached(NODE(f.jail, f.file), f.file);
+	expect_unreached(NODE(f.other_snap, f.file), f.file);
+	assert_int_equal(look_up(INO_ROOT, ".."), -ESTALE);
+	assert_int_equal(look_up(INO_ROOT, ".snap"), 0);
+	assert_int_equal(looked_up(), 0); /* there is none */
+	assert_int_equal(get_attr(INO_SNAPDIR), -ESTALE);
+	assert_int_equal(get_attr(f.file), 0);
+	kernel_umount(&k);
+}
+
+static void test_whole_store_without_snapshots(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, 0, SNAPDIR_DISABLED);
+	expect_unreached(NODE(f.jail_snap, f.file), w.main);
+	expect_unreached(NODE(f.jail_snap, INO_ROOT), w.main);
+	expect_unreached(NODE(f.jail, INO_SNAPDIR), w.main);
+	assert_int_equal(get_attr(NODE(f.jail, f.file)), 0);
+	assert_int_equal(get_attr(NODE_ROOT), 0);
+	assert_int_equal(look_up(NODE_ROOT, "main@jail~a"), 0);
+	assert_int_equal(kernel_ask(&k, FUSE_READLINK, looked_up(), NULL, 0),
+	                 0);
+	kernel_umount(&k);
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(get_attr(NODE(f.jail_snap, f.file)), 0);
+	assert_int_equal(get_attr(NODE(f.jail, INO_SNAPDIR)), 0);
+	kernel_umount(&k);
+}
+
+static int get_xattr(uint64_t node, const char *name)
+{
+	char arg[sizeof(struct fuse_getxattr_in) + XATTR_NAME_MAX + 1] = "";
+	struct fuse_getxattr_in in = {.size = 4096};
+
+	memcpy(arg, &in, sizeof(in));
+	strcpy(arg + sizeof(in), name);
+	return kernel_ask(&k, FUSE_GETXATTR, node, arg,
+	                  sizeof(in) + strlen(name) + 1);
+}
+
+static void test_state_alone_does_not_tell_of_others(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, f.jail, SNAPDIR_HIDDEN);
+	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.store"), -ENODATA);
+	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.origin"), -ENODATA);
+	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.state"), 0);
+	assert_int_equal(get_xattr(NODE(f.jail_snap, INO_ROOT),
+	                           "user.coppice.store"),
+	                 -ENODATA);
+	kernel_umount(&k);
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(
+	        get_xattr(NODE(f.jail, INO_ROOT), "user.coppice.origin"), 0);
+	assert_int_equal(get_xattr(NODE_ROOT, "user.coppice.store"), 0);
+	kernel_umount(&k);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	        TEST(test_state_alone_reaches_itself),
+	        TEST(test_state_alone_reaches_snapshots_it_shows),
+	        TEST(test_snapshot_alone_reaches_itself),
+	        TEST(test_whole_store_without_snapshots),
+	        TEST(test_state_alone_does_not_tell_of_others),
+#undef TEST
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
