@@ -62,6 +62,8 @@ int control_set_error(struct control *c, int err, json_t *error)
 int control_fail_state(struct control *c, const char *verb, const char *name,
                        int err)
 {
+	if (c->error)
+		return err;
 	switch (err) {
 	case -ENOENT:
 	case -ESTALE:
@@ -122,6 +124,40 @@ static int tell_state(struct control *c, json_t *name, uint64_t number)
 
 	return err < 0 ? err
 	               : tell(c, "number", json_integer((json_int_t)number));
+}
+
+/*
+ * Find what is to be deleted or renamed, by name alone.  Lock held.  A failure
+ * may have its sentence already.
+ */
+static int find_named(struct control *c, const char *verb, const char *name,
+                      struct state **ret_state)
+{
+	char full[NAME_LEN_MAX * 2 + 2];
+	struct state *other;
+	int err = state_named(c->forest, name, ret_state);
+
+	if (err != -ENOENT || state_at_position(c->forest, name, &other) < 0)
+		return err;
+	state_full_name(c->forest, other, full);
+	return fail(c, err,
+	            "cannot %s '%s': no snapshot is called that; by position "
+	            "it is '%s' now (see --positional)",
+	            verb, name, full);
+}
+
+/* Warn of a snapshot's name that still finds one when it is deleted. */
+static int warn_of_position(struct control *c, const char *name)
+{
+	char text[STATE_NAME_MAX * 2];
+
+	if (!name_is_position(name))
+		return 0;
+	snprintf(text, sizeof(text),
+	         "'~%s' names this snapshot while it exists, and is read as a "
+	         "position afterwards",
+	         name);
+	return tell(c, "warning", control_text(text));
 }
 
 /* ---- Verbs -------------------------------------------------------------- */
@@ -232,7 +268,8 @@ static int verb_snap(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "make snapshot", name, err);
 	announce(c, of, name);
-	return tell_state(c, full, number);
+	err = warn_of_position(c, name);
+	return err < 0 ? err : tell_state(c, full, number);
 }
 
 static int verb_rename(struct control *c)
@@ -249,7 +286,7 @@ static int verb_rename(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	err = state_resolve(c->forest, name, &state);
+	err = find_named(c, "rename", name, &state);
 	if (err < 0) {
 		store_unlock(c->store);
 		return control_fail_state(c, "rename", name, err);
@@ -265,7 +302,8 @@ static int verb_rename(struct control *c)
 		return control_fail_state(c, "rename to", to, err);
 	announce(c, fork, old);
 	announce(c, fork, to);
-	return tell_state(c, full, number);
+	err = fork ? warn_of_position(c, to) : 0;
+	return err < 0 ? err : tell_state(c, full, number);
 }
 
 static int verb_rm(struct control *c)
@@ -279,7 +317,7 @@ static int verb_rm(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	err = state_resolve(c->forest, name, &state);
+	err = find_named(c, "delete", name, &state);
 	if (err == 0) {
 		memcpy(own, state->name, sizeof(own));
 		fork = state->fork;
@@ -305,6 +343,47 @@ static int verb_rm(struct control *c)
 	if (c->mounts)
 		mounts_states_gone(c->mounts);
 	return tell_state(c, full, number);
+}
+
+/* Return true if FORK~SUFFIX is written as a position. */
+static bool asks_position(const char *name)
+{
+	const char *cut = strrchr(name, '~');
+
+	return cut && name_is_position(cut + 1);
+}
+
+/*
+ * Tell the full name of what is given by position or by name.  A snapshot whose
+ * name reads as a position that it does not have is refused: which of the two
+ * is meant cannot be known.
+ */
+static int verb_find(struct control *c)
+{
+	char name[STATE_NAME_MAX], full[NAME_LEN_MAX * 2 + 2];
+	struct state *state, *other;
+	int err = control_argument(c, "name", true, name);
+	bool unclear = false;
+
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	err = state_named(c->forest, name, &state);
+	if (err == 0 && asks_position(name))
+		unclear = state_at_position(c->forest, name, &other) < 0 ||
+		          other != state;
+	else if (err == -ENOENT)
+		err = state_at_position(c->forest, name, &state);
+	if (err == 0)
+		state_full_name(c->forest, state, full);
+	store_unlock(c->store);
+	if (unclear)
+		return fail(c, -ENOTUNIQ,
+		            "'%s' is the name of a snapshot that does not have "
+		            "this position",
+		            name);
+	return err < 0 ? control_fail_state(c, "find", name, err)
+	               : tell(c, "name", control_text(full));
 }
 
 static int verb_default(struct control *c)
@@ -422,7 +501,7 @@ static const struct {
         {"rename", verb_rename},   {"rm", verb_rm},
         {"default", verb_default}, {"sync", verb_sync},
         {"stat", verb_stat},       {"check", verb_check},
-        {"resize", verb_resize},
+        {"resize", verb_resize},   {"find", verb_find},
 };
 
 static int run(struct control *c)

@@ -72,6 +72,7 @@ struct fs {
 	size_t open_buckets, open_count;
 	struct listing *listings;
 	struct sweeper sweeper;
+	bool position_told; /* a snapshot's name reads as a position */
 };
 
 /* ---- What a node number means ------------------------------------------- */

@@ -285,12 +285,23 @@ int space_mkdir(struct fs *fs, node_t parent, const char *name,
                 struct fs_entry *ret_entry)
 {
 	int err = store_throttle(fs->store, true);
+	bool tell = false;
 
 	if (err)
 		return err;
 	store_lock(fs->store);
 	err = mkdir_locked(fs, parent, name, ret_entry);
+	if (!err && node_kind(parent) == NODE_KIND_SNAPDIR &&
+	    name_is_position(name) && !fs->position_told)
+		tell = fs->position_told = true;
 	store_unlock(fs->store);
+	/* mkdir(2) has no way to warn; once is enough. */
+	if (tell)
+		log_info(
+		        "snapshots with names such as '%s': '~%s' names such a "
+		        "snapshot while it exists, and is read as a position "
+		        "afterwards",
+		        name, name);
 	return err;
 }
 

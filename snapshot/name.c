@@ -186,6 +186,9 @@ int name_parse_time(const char *text, int64_t now, int64_t *ret_time)
 
 /* ---- Resolving ---------------------------------------------------------- */
 
+/* Larger numbers are dates (20261120) rather than positions. */
+enum { POSITION_LIKELY = 9999999 };
+
 /* N in decimal; -EINVAL unless it is just that. */
 static int parse_count(const char *text, uint64_t *ret_count)
 {
@@ -201,6 +204,16 @@ static int parse_count(const char *text, uint64_t *ret_count)
 	}
 	*ret_count = n;
 	return 0;
+}
+
+bool name_is_position(const char *name)
+{
+	uint64_t n;
+	int64_t at;
+
+	if (name[0] == '@')
+		return !name_parse_time(name + 1, now_ns(), &at);
+	return !parse_count(name, &n) && n <= POSITION_LIKELY;
 }
 
 static int resolve_count(struct forest *forest, const struct state *fork,
@@ -219,17 +232,14 @@ static int resolve_count(struct forest *forest, const struct state *fork,
 	return r;
 }
 
-/* What stands behind the '~' of a fork. */
-static int resolve_suffix(struct forest *forest, const struct state *fork,
-                          const char *suffix, struct state **ret_state)
+/* Find a fork's snapshot by N or @TIME. */
+static int resolve_position(struct forest *forest, const struct state *fork,
+                            const char *suffix, struct state **ret_state)
 {
 	uint64_t n;
 	int64_t at;
 	int r;
 
-	r = state_find(forest, fork->number, suffix, ret_state);
-	if (r != -ENOENT)
-		return r;
 	if (suffix[0] == '@') {
 		r = name_parse_time(suffix + 1, now_ns(), &at);
 		if (r < 0)
@@ -253,8 +263,19 @@ static int resolve_pair(struct forest *forest, const char *name,
 	return state_find(forest, 0, fork, ret_fork);
 }
 
-int state_resolve(struct forest *forest, const char *name,
-                  struct state **ret_state)
+int state_at_position(struct forest *forest, const char *name,
+                      struct state **ret_state)
+{
+	const char *cut = strrchr(name, '~');
+	struct state *fork;
+	int r = cut ? resolve_pair(forest, name, (size_t)(cut - name), &fork)
+	            : -EINVAL;
+
+	return r ? r : resolve_position(forest, fork, cut + 1, ret_state);
+}
+
+int state_named(struct forest *forest, const char *name,
+                struct state **ret_state)
 {
 	static const char snap[] = "/.snap/";
 	const char *cut = strstr(name, snap);
@@ -279,7 +300,17 @@ int state_resolve(struct forest *forest, const char *name,
 	if (r != -ENOENT || !cut)
 		return r == -ENOENT && name_check_fork(name) ? -EINVAL : r;
 	r = resolve_pair(forest, name, (size_t)(cut - name), &fork);
-	return r ? r : resolve_suffix(forest, fork, cut + 1, ret_state);
+	return r ? r : state_find(forest, fork->number, cut + 1, ret_state);
+}
+
+int state_resolve(struct forest *forest, const char *name,
+                  struct state **ret_state)
+{
+	int r = state_named(forest, name, ret_state);
+
+	if (r != -ENOENT || !strchr(name, '~') || strchr(name, '/'))
+		return r;
+	return state_at_position(forest, name, ret_state);
 }
 
 int state_source(struct forest *forest, const char *name,

@@ -119,6 +119,11 @@ struct store *forest_store(struct forest *forest);
  */
 int name_check_fork(const char *name);
 int name_check_snapshot(const char *name);
+/*
+ * Return true if a snapshot of this name would be found as FORK~NAME by its
+ * name while it exists and by position once it is deleted.
+ */
+bool name_is_position(const char *name);
 
 /* By its number. -ESTALE: there is no such state any more. */
 int state_get(struct forest *forest, uint64_t number, struct state **ret_state);
@@ -137,6 +142,15 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
  */
 int state_resolve(struct forest *forest, const char *name,
                   struct state **ret_state);
+/*
+ * The two halves of state_resolve(): by name alone, and by position alone
+ * (FORK~N, FORK~@TIME).  A position means another snapshot as soon as one is
+ * made or deleted, so nothing is deleted or renamed by one.
+ */
+int state_named(struct forest *forest, const char *name,
+                struct state **ret_state);
+int state_at_position(struct forest *forest, const char *name,
+                      struct state **ret_state);
 /*
  * The source that a new fork's name asks for: the longest existing prefix in
  * front of an '@' (any form that state_resolve takes), else, for a name

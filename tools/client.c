@@ -120,14 +120,14 @@ static int no_row(void *arg, json_t *row)
 	return 0;
 }
 
-static void answer_complain(const json_t *error)
+static void answer_complain(const char *before, const json_t *text)
 {
 	char sentence[4096];
 
-	if (control_untext(error, sentence, sizeof(sentence)))
+	if (control_untext(text, sentence, sizeof(sentence)))
 		complain("the answer cannot be read");
 	else
-		complain("%s", sentence);
+		complain("%s%s", before, sentence);
 }
 
 int client_call(struct client *client, json_t *request, control_row_fn *fn,
@@ -135,7 +135,7 @@ int client_call(struct client *client, json_t *request, control_row_fn *fn,
 {
 	json_auto_t *owned = request;
 	json_auto_t *answer = NULL;
-	const json_t *error;
+	const json_t *error, *warning;
 	int r;
 
 	if (!request) {
@@ -155,12 +155,31 @@ int client_call(struct client *client, json_t *request, control_row_fn *fn,
 	}
 	error = json_object_get(answer, "error");
 	if (error) {
-		answer_complain(error);
+		answer_complain("", error);
 		r = (int)json_integer_value(json_object_get(answer, "errno"));
 		return abs(r) == EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
 	}
+	warning = json_object_get(answer, "warning");
+	if (warning)
+		answer_complain("warning: ", warning);
 	if (ret_answer)
 		*ret_answer = steal(&answer);
+	return EXIT_DONE;
+}
+
+int client_locate(struct client *client, char **name)
+{
+	json_auto_t *answer = NULL;
+	char *full;
+	int r = client_call(client, request_new("find", "name", *name, NULL),
+	                    NULL, NULL, &answer);
+
+	if (!r)
+		r = answer_name(answer, &full);
+	if (r)
+		return r;
+	free(*name);
+	*name = full;
 	return EXIT_DONE;
 }
 

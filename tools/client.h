@@ -34,6 +34,11 @@ int client_open(struct client *client, const char *path, bool reads);
  */
 int client_call(struct client *client, json_t *request, control_row_fn *fn,
                 void *arg, json_t **ret_answer);
+/*
+ * Replace the name of a state, which may be a position, by the state's full
+ * name, which is none: for what is changed by position.
+ */
+int client_locate(struct client *client, char **name);
 /* What was changed is durable, or the complaint is made. */
 int client_close(struct client *client);
 

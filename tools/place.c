@@ -3,6 +3,7 @@
 #include "place.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -143,6 +144,58 @@ static int place_path(struct place *place, const char *arg,
 	return EXIT_DONE;
 }
 
+/* Cut off what follows the last component: slashes, and "/.". */
+static void path_trim(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && (path[len - 1] == '/' ||
+	                   (path[len - 1] == '.' && path[len - 2] == '/')))
+		path[--len] = 0;
+}
+
+static bool is_mount_root(const char *path)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	return spot_find(path, &spot) == 0 && !spot.state;
+}
+
+/*
+ * Find the link in a mount's root, called FORK~NAME or FORK~N, that the path
+ * is or, by way of other links, leads to.  Return its name, to be freed, or
+ * NULL: there is none.
+ */
+static char *link_name(const char *path)
+{
+	char here[PATH_MAX], target[PATH_MAX], dir[PATH_MAX];
+
+	for (int hops = 0; hops < 40 && strlen(path) < sizeof(here); hops++) {
+		char *base;
+		ssize_t len;
+
+		memmove(here, path, strlen(path) + 1);
+		path_trim(here);
+		len = readlink(here, target, sizeof(target) - 1);
+		if (len < 0)
+			return NULL;
+		target[len] = 0;
+		base = strrchr(here, '/');
+		snprintf(dir, sizeof(dir), "%.*s",
+		         base ? (int)(base + 1 - here) : 1, base ? here : ".");
+		base = base ? base + 1 : here;
+		if (strchr(base, '~') && is_mount_root(dir))
+			return strdup(base);
+		if (*target == '/' || !strcmp(dir, "."))
+			path = target;
+		else if (strlen(dir) + strlen(target) < sizeof(dir))
+			path = strcat(dir, target);
+		else
+			return NULL;
+	}
+	return NULL;
+}
+
 int place_state(struct place *place, const char *arg, bool own, char **ret_name)
 {
 	_cleanup_(spot_release) struct spot spot = {0};
@@ -164,7 +217,10 @@ int place_state(struct place *place, const char *arg, bool own, char **ret_name)
 		         spot.state);
 		return EXIT_FAILED;
 	}
-	*ret_name = steal(&spot.state);
+	/* A position is for the store to refuse, not for the link to hide. */
+	*ret_name = own ? link_name(arg) : NULL;
+	if (!*ret_name)
+		*ret_name = steal(&spot.state);
 	return EXIT_DONE;
 }
 

@@ -5,22 +5,51 @@
 #include "place.h"
 #include "util.h"
 
+static int rename_state(const char *store, char **state, const char *to,
+                        bool positional)
+{
+	struct client client;
+	int r = client_open(&client, store, false), closed;
+
+	if (r)
+		return r;
+	if (positional)
+		r = client_locate(&client, state);
+	if (!r)
+		r = client_call(
+		        &client,
+		        request_new("rename", "name", *state, "to", to, NULL),
+		        NULL, NULL, NULL);
+	closed = client_close(&client);
+	return r ? r : closed;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
+	enum { OPTION_POSITIONAL = 256 };
 	static const struct option options[] = {
 	        STORE_OPTION,
+	        {"positional", no_argument, NULL, OPTION_POSITIONAL},
 	        HELP_OPTION,
 	        {0},
 	};
 	_cleanup_(place_release) struct place place = {0};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
+	bool positional = false;
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		if (c != 's')
+		switch (c) {
+		case 's':
+			store = optarg;
+			break;
+		case OPTION_POSITIONAL:
+			positional = true;
+			break;
+		default:
 			return command_option(self, c);
-		store = optarg;
+		}
 	}
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
@@ -29,22 +58,21 @@ static int run(const struct command *self, int argc, char **argv)
 		r = place_state(&place, argv[optind], true, &state);
 	if (!r)
 		r = place_store(&place);
-	if (r)
-		return r;
-	return client_do(place.store, false,
-	                 request_new("rename", "name", state, "to",
-	                             argv[optind + 1], NULL),
-	                 NULL, NULL, NULL);
+	return r ? r
+	         : rename_state(place.store, &state, argv[optind + 1],
+	                        positional);
 }
 
 const struct command command_rename = {
         .name = "rename",
-        .args = "[-s STORE] STATE NEW",
+        .args = "[-s STORE] [--positional] STATE NEW",
         .summary = "Give a state another name",
         .help = "NEW is the new name alone: of a snapshot without its fork's "
                 "name.\n"
                 "Forks and snapshots made from the state stay what they are.\n"
                 "\n"
+                "      --positional   take FORK~N and FORK~@TIME, which are "
+                "refused else\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -7,8 +7,35 @@
 #include "place.h"
 #include "util.h"
 
+struct rm {
+	bool recursive;
+	bool positional;
+};
+
+/*
+ * Replace positions by names, all before anything is deleted: each deletion
+ * changes the positions of the others.  The arguments that fail are cut out.
+ */
+static int locate(struct client *client, char **states)
+{
+	char **kept = states;
+	int code = EXIT_DONE;
+
+	for (; *states; states++) {
+		int r = client_locate(client, states);
+
+		code = MAX(code, r);
+		if (r)
+			free(*states);
+		else
+			*kept++ = *states;
+	}
+	*kept = NULL;
+	return code;
+}
+
 /* All of them, even if some cannot be: the worst of the exit codes. */
-static int rm_states(const char *store, char **states, bool recursive)
+static int rm_states(const struct rm *rm, const char *store, char **states)
 {
 	struct client client;
 	int code, closed;
@@ -16,11 +43,13 @@ static int rm_states(const char *store, char **states, bool recursive)
 	code = client_open(&client, store, false);
 	if (code)
 		return code;
+	if (rm->positional)
+		code = locate(&client, states);
 	for (; *states; states++) {
 		json_t *request = request_new("rm", "name", *states, NULL);
 		int r;
 
-		if (request && recursive)
+		if (request && rm->recursive)
 			json_object_set_new(request, "recursive", json_true());
 		r = client_call(&client, request, NULL, NULL, NULL);
 		code = MAX(code, r);
@@ -38,16 +67,18 @@ static void free_strings(char ***strings)
 
 static int run(const struct command *self, int argc, char **argv)
 {
+	enum { OPTION_POSITIONAL = 256 };
 	static const struct option options[] = {
 	        STORE_OPTION,
 	        {"recursive", no_argument, NULL, 'r'},
+	        {"positional", no_argument, NULL, OPTION_POSITIONAL},
 	        HELP_OPTION,
 	        {0},
 	};
 	_cleanup_(place_release) struct place place = {0};
 	_cleanup_(free_strings) char **states = NULL;
 	const char *store = NULL;
-	bool recursive = false;
+	struct rm rm = {0};
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "s:rh", options, NULL)) != -1) {
@@ -56,7 +87,10 @@ static int run(const struct command *self, int argc, char **argv)
 			store = optarg;
 			break;
 		case 'r':
-			recursive = true;
+			rm.recursive = true;
+			break;
+		case OPTION_POSITIONAL:
+			rm.positional = true;
 			break;
 		default:
 			return command_option(self, c);
@@ -76,12 +110,12 @@ static int run(const struct command *self, int argc, char **argv)
 		r = place_state(&place, argv[i], true, &states[i]);
 	if (!r)
 		r = place_store(&place);
-	return r ? r : rm_states(place.store, states, recursive);
+	return r ? r : rm_states(&rm, place.store, states);
 }
 
 const struct command command_rm = {
         .name = "rm",
-        .args = "[-s STORE] [-r] STATE...",
+        .args = "[-s STORE] [-r] [--positional] STATE...",
         .summary = "Delete states, whatever is in them",
         .help = "The name is free at once; the space that nothing else holds "
                 "is given\n"
@@ -90,6 +124,10 @@ const struct command command_rm = {
                 "state cannot be deleted.\n"
                 "\n"
                 "  -r, --recursive    with a fork its snapshots, too\n"
+                "      --positional   take FORK~N and FORK~@TIME, which are "
+                "refused else:\n"
+                "                     each deletion makes them mean other "
+                "snapshots\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

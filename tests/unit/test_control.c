@@ -131,6 +131,30 @@ static void test_states(void **state)
 	expect_ok(w, "{\"verb\":\"stat\"}");
 }
 
+/* Nothing is deleted or renamed by its position. */
+static void test_positions(void **state)
+{
+	struct world *w = *state;
+
+	expect_ok(w, "{\"verb\":\"snap\",\"fork\":\"main\",\"name\":\"a\"}");
+	expect_ok(w, "{\"verb\":\"snap\",\"fork\":\"main\",\"name\":\"1\"}");
+	expect_ok(w, "{\"verb\":\"snap\",\"fork\":\"main\",\"name\":\"b\"}");
+	expect_error(w, "{\"verb\":\"rm\",\"name\":\"main~2\"}", ENOENT);
+	expect_error(w, "{\"verb\":\"rm\",\"name\":\"main~@now\"}", ENOENT);
+	expect_error(w,
+	             "{\"verb\":\"rename\",\"name\":\"main~2\",\"to\":\"c\"}",
+	             ENOENT);
+	expect_ok(w, "{\"verb\":\"find\",\"name\":\"main~2\"}");
+	expect_ok(w, "{\"verb\":\"find\",\"name\":\"main~b\"}");
+	expect_error(w, "{\"verb\":\"find\",\"name\":\"main~1\"}", ENOTUNIQ);
+	expect_error(w, "{\"verb\":\"find\",\"name\":\"main~4\"}", ENOENT);
+	expect_names(w, "{\"verb\":\"show\",\"name\":\"main~1\"}", "main~1 ");
+	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"main~1\"}");
+	expect_error(w, "{\"verb\":\"rm\",\"name\":\"main~1\"}", ENOENT);
+	expect_names(w, "{\"verb\":\"list\",\"fork\":\"main\"}",
+	             "main~a main~b ");
+}
+
 static void test_snapshot_named_by_the_clock(void **state)
 {
 	struct world *w = *state;
@@ -471,6 +495,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 	static const struct CMUnitTest tests[] = {
 	        TEST(test_states),
+	        TEST(test_positions),
 	        TEST(test_snapshot_named_by_the_clock),
 	        TEST(test_long_list),
 	        TEST(test_list_that_is_stopped),

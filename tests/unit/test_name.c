@@ -332,6 +332,45 @@ static void test_resolve(void **state)
 	expect(house, "main/.snap/a@b", one);
 }
 
+static void test_positions(void **state)
+{
+	static const char *const positions[] = {"1",    "007",  "9999999",
+	                                        "@now", "@-2h", "@2026-11-20"};
+	static const char *const others[] = {
+	        "",  "one",    "1a",  "-1",        "20261120",
+	        "@", "@never", "now", "2026-11-20"};
+	struct house *house = *state;
+	uint64_t one, two;
+	struct state *s;
+
+	for (size_t i = 0; i < ARRAY_SIZE(positions); i++)
+		if (!name_is_position(positions[i]))
+			fail_msg("'%s' reads as a position", positions[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+		if (name_is_position(others[i]))
+			fail_msg("'%s' is no position", others[i]);
+
+	one = make_snapshot(house, "main", "1");
+	two = make_snapshot(house, "main", "two");
+	assert_int_equal(state_named(house->forest, "main~1", &s), 0);
+	assert_true(s->number == one);
+	assert_int_equal(state_at_position(house->forest, "main~1", &s), 0);
+	assert_true(s->number == two);
+	assert_int_equal(state_named(house->forest, "main~2", &s), -ENOENT);
+	assert_int_equal(state_named(house->forest, "main~@now", &s), -ENOENT);
+	assert_int_equal(state_at_position(house->forest, "main~@now", &s), 0);
+	assert_true(s->number == two);
+	assert_int_equal(state_named(house->forest, "main/.snap/1", &s), 0);
+	assert_true(s->number == one);
+	assert_int_equal(state_at_position(house->forest, "main~two", &s),
+	                 -ENOENT);
+	assert_int_equal(state_at_position(house->forest, "main", &s), -EINVAL);
+	assert_int_equal(state_at_position(house->forest, "none~1", &s),
+	                 -ENOENT);
+	expect(house, "main~1", one);
+	expect(house, "main~2", one);
+}
+
 static void test_source(void **state)
 {
 	struct house *house = *state;
@@ -399,6 +438,8 @@ int main(void)
 	        cmocka_unit_test(test_times),
 	        cmocka_unit_test(test_bad_times),
 	        cmocka_unit_test_setup_teardown(test_resolve, house_setup,
+	                                        house_teardown),
+	        cmocka_unit_test_setup_teardown(test_positions, house_setup,
 	                                        house_teardown),
 	        cmocka_unit_test_setup_teardown(test_source, house_setup,
 	                                        house_teardown),
