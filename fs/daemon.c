@@ -287,10 +287,12 @@ static bool is_over(struct daemon *daemon, bool *ret_accepts)
 static int leave_mount(void *arg, struct session *session)
 {
 	struct mount_entry entry;
+	char reason[256];
 
 	/* It may be in another name space, or moved. */
 	if (mount_entry_find_device(session->device, &entry) == 0)
-		mountpoint_unmount(entry.mountpoint, true);
+		mountpoint_unmount(entry.mountpoint, true, reason,
+		                   sizeof(reason));
 	return 0;
 }
 

@@ -3,12 +3,10 @@
 #include "mountinfo.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
-#include <spawn.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 
+#include "program.h"
 #include "util.h"
 
 /* Spaces and the like are written as \ooo. */
@@ -40,7 +38,7 @@ static void copy(char *to, size_t size, const char *from)
 /* ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS TAG… - TYPE SOURCE OPTIONS */
 static bool parse(char *line, struct mount_entry *entry)
 {
-	char *fields[6], *rest = line, *type, *source;
+	char *fields[6], *rest = line, *type, *source, *user;
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
 		fields[i] = strsep(&rest, " ");
@@ -63,6 +61,8 @@ static bool parse(char *line, struct mount_entry *entry)
 	decode(source);
 	copy(entry->source, sizeof(entry->source), source);
 	entry->coppice = strcmp(type, "fuse.coppice") == 0;
+	user = rest ? strstr(rest, "user_id=") : NULL;
+	entry->user = user ? (uid_t)strtoul(strchr(user, '=') + 1, NULL, 10) : 0;
 	return true;
 }
 
@@ -127,38 +127,35 @@ int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
 	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
 }
 
-static int fusermount(const char *mountpoint, bool lazy)
+/*
+ * Let the program with the privilege unmount for an ordinary user.  It reports
+ * what went wrong in words alone.
+ */
+static int fusermount(const char *mountpoint, bool lazy, char *said,
+                      size_t size)
 {
-	char name[] = "fusermount3", quiet[] = "-uq", lazily[] = "-uqz";
-	char end[] = "--";
-	_cleanup_free_ char *path = strdup(mountpoint);
-	char *argv[] = {name, lazy ? lazily : quiet, end, path, NULL};
-	posix_spawn_file_actions_t actions;
-	pid_t pid;
-	int status, err;
+	const char *const argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--",
+	                            mountpoint, NULL};
+	int status = program_run(argv, said, size);
 
-	if (!path)
-		return -ENOMEM;
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-	err = posix_spawnp(&pid, name, &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	if (err)
-		return -err;
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return -errno;
-	}
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+	if (status == 0)
+		return 0;
+	if (status < 0)
+		snprintf(said, size, "cannot run fusermount3: %s",
+		         strerror(-status));
+	else if (!*said)
+		snprintf(said, size, "fusermount3 failed");
+	return strstr(said, strerror(EBUSY)) ? -EBUSY : -EPERM;
 }
 
-int mountpoint_unmount(const char *mountpoint, bool lazy)
+int mountpoint_unmount(const char *mountpoint, bool lazy, char *ret_reason,
+                       size_t size)
 {
 	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+	int err = umount2(mountpoint, flags) < 0 ? -errno : 0;
 
-	if (umount2(mountpoint, flags) == 0)
-		return 0;
-	if (errno != EPERM)
-		return -errno;
-	return fusermount(mountpoint, lazy);
+	if (err == -EPERM && geteuid() != 0)
+		return fusermount(mountpoint, lazy, ret_reason, size);
+	snprintf(ret_reason, size, "%s", strerror(-err));
+	return err;
 }

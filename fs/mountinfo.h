@@ -5,12 +5,15 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
 
 struct mount_entry {
 	char device[32];           /* MAJOR:MINOR */
 	char mountpoint[PATH_MAX]; /* as the kernel tells it, decoded */
 	char source[PATH_MAX];
 	bool coppice; /* of our type */
+	uid_t user;   /* who mounted it: he may unmount it, as root may */
 };
 
 /* The topmost mount at exactly this path. -ENOENT: nothing is mounted there. */
@@ -26,9 +29,11 @@ int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
 
 /*
- * Unmount, by umount2(2) or, for an ordinary user, fusermount3.  -EBUSY;
+ * Unmount, by umount2(2) or, for an ordinary user, fusermount3.  -EBUSY: it is
+ * in use.  Every failure leaves its reason in words.
  * lazy: from the name space now, for good when nothing uses it any more.
  */
-int mountpoint_unmount(const char *mountpoint, bool lazy);
+int mountpoint_unmount(const char *mountpoint, bool lazy, char *ret_reason,
+                       size_t size);
 
 #endif

@@ -296,6 +296,7 @@ static void set_read_ahead(const struct stat *st)
 static int mount_through(const struct mounting *m, int socket, char **ret_error)
 {
 	_cleanup_close_ int fd = -1;
+	char reason[256];
 	struct stat st;
 	int err = fuse_mount_make(m, &fd, ret_error);
 
@@ -309,7 +310,8 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 		           "the mount at '%s' does not answer: %s",
 		           m->options->mountpoint, strerror(errno));
 	if (err < 0) {
-		mountpoint_unmount(m->mountpoint, true);
+		mountpoint_unmount(m->mountpoint, true, reason,
+		                   sizeof(reason));
 		return err;
 	}
 	set_read_ahead(&st);

@@ -13,20 +13,29 @@
 struct unmounting {
 	const char *given;
 	const char *mountpoint;
+	const struct mount_entry *entry;
 	char **ret_error;
 	bool done;
 };
 
 static int unmount(struct unmounting *u)
 {
-	int err = mountpoint_unmount(u->mountpoint, false);
+	uid_t user = geteuid();
+	char reason[256];
+	int err = mountpoint_unmount(u->mountpoint, false, reason,
+	                             sizeof(reason));
 
 	if (err == -EBUSY)
 		return fail(u->ret_error, err,
 		            "cannot unmount '%s': it is in use", u->given);
+	if (err == -EPERM && user != 0 && user != u->entry->user)
+		return fail(u->ret_error, err,
+		            "cannot unmount '%s': only root and the user who "
+		            "mounted it may",
+		            u->given);
 	if (err < 0)
 		return fail(u->ret_error, err, "cannot unmount '%s': %s",
-		            u->given, strerror(-err));
+		            u->given, reason);
 	u->done = true;
 	return 0;
 }
@@ -89,6 +98,7 @@ int server_umount(const char *mountpoint, char **ret_error)
 		return fail(ret_error, -EINVAL, "no store is mounted at '%s'",
 		            mountpoint);
 	u.mountpoint = path;
+	u.entry = entry;
 	/* Without a daemon nothing is unsaved that could still be saved. */
 	if (control_connect(entry->source, &socket) < 0)
 		return unmount(&u);

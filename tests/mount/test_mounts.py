@@ -527,37 +527,76 @@ def test_only_the_owner_uses_the_socket(store, mnt, tmp):
     assert "coppice: " in result.stderr
 
 
-def test_mount_by_an_ordinary_user(store, tmp):
+USER = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+@pytest.fixture
+def user_script(tmp):
+    """Run a shell script in a mount namespace of its own, in a directory of an
+    ordinary user with the command and a directory to mount on; `user` in front
+    of a command runs it as that user.  What it prints, errors included."""
     if not shutil.which("fusermount3"):
         pytest.skip("no fusermount3")
+    if subprocess.run([*USER, "fusermount3", "-V"], check=False,
+                      capture_output=True).returncode:
+        pytest.skip("fusermount3 does not run as another user")
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
     home = tmp / "home"
-    home.mkdir()
-    (home / "mnt").mkdir()
+    (home / "mnt").mkdir(parents=True)
     for path in home, home / "mnt":
         os.chown(path, 65534, 65534)
-    binary = home / "coppice"
-    shutil.copy(COPPICE, binary)
-    script = f"""
-        set -e
-        cd {home}
-        ./coppice init store
-        ./coppice mount store mnt
-        echo text >mnt/main/file
-        mkdir mnt/main@a mnt/main/.snap/s
-        ./coppice list -s store
-        stat -c %u mnt/main/file
-        ./coppice umount mnt
-    """
-    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
-    probe = subprocess.run([*user, "fusermount3", "-V"], capture_output=True)
-    if probe.returncode:
-        pytest.skip("fusermount3 does not run as another user")
+    shutil.copy(COPPICE, home / "coppice")
     # /dev/fuse is everybody's on most systems; here it must be.
     os.mknod(tmp / "fuse", stat.S_IFCHR | 0o666, os.makedev(10, 229))
     os.chmod(tmp / "fuse", 0o666)
-    if not can_unshare():
-        pytest.skip("cannot make a mount namespace")
-    out = run("unshare", "-m", "sh", "-c",
-              'mount --bind "$0" /dev/fuse && exec "$@"', tmp / "fuse", *user,
-              "sh", "-c", script)
+    begin = f"""
+        exec 2>&1
+        mount --bind {tmp}/fuse /dev/fuse
+        cd {home}
+        user() {{ {" ".join(USER)} "$@"; }}
+    """
+    return lambda script: run("unshare", "-m", "--propagation", "private",
+                              "sh", "-ec", begin + script)
+
+
+def test_mount_by_an_ordinary_user(user_script):
+    out = user_script("""
+        user ./coppice init store
+        user ./coppice mount store mnt
+        user sh -ec '
+            echo text >mnt/main/file
+            mkdir mnt/main@a mnt/main/.snap/s
+            ./coppice list -s store
+            stat -c %u mnt/main/file
+        '
+        user ./coppice umount mnt
+    """)
     assert out.split() == ["main", "main~s", "main@a", "65534"]
+
+
+def test_why_an_ordinary_user_cannot_unmount(user_script, tmp):
+    """What fusermount3 says comes through; "in use" only when it is that."""
+    shutil.copytree("/etc", tmp / "etc", symlinks=True)
+    (tmp / "etc" / "mtab").unlink(missing_ok=True)
+    (tmp / "root-mnt").mkdir()
+    out = user_script(f"""
+        ./coppice init {tmp}/root-store
+        ./coppice mount {tmp}/root-store {tmp}/root-mnt
+        ! user ./coppice umount {tmp}/root-mnt
+        ./coppice umount {tmp}/root-mnt
+
+        user ./coppice init store
+        user ./coppice mount store mnt
+        ! user sh -c 'cd mnt && ../coppice umount ../mnt'
+        ! user env PATH= ./coppice umount mnt
+        mount --bind {tmp}/etc /etc
+        ! user ./coppice umount mnt
+        umount /etc
+        user ./coppice umount mnt
+    """)
+    assert [line.partition("': ")[2] for line in out.splitlines()] == [
+        "only root and the user who mounted it may",
+        "it is in use",
+        "cannot run fusermount3: No such file or directory",
+        "fusermount3: failed to open /etc/mtab: No such file or directory"]
