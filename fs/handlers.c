@@ -65,7 +65,12 @@ struct fuse_entry_param entry_param(struct session *session, node_t parent,
 
 	if (entry->fleeting)
 		return param;
-	param.attr_timeout = attr_timeout(session, entry->node);
+	/*
+	 * A lookup under way does not notice snapdir_forget(): the attributes
+	 * of a .snap are kept from the answer to GETATTR, which does.
+	 */
+	if (NODE_INO(entry->node) != INO_SNAPDIR)
+		param.attr_timeout = attr_timeout(session, entry->node);
 	param.entry_timeout = attr_timeout(session, parent);
 	return param;
 }
@@ -253,6 +258,21 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
 	reply_late(&late);
 }
 
+/*
+ * Make the kernels forget the attributes and the ACL of a fork's .snap, which
+ * are those of its root directory, where that is the node that changed.  Waits
+ * for nothing, so that it may be done here, before the answer.
+ */
+static void snapdir_forget(struct session *session, node_t node)
+{
+	node_t snapdir = NODE(NODE_STATE(node), INO_SNAPDIR);
+
+	if (NODE_INO(node) != INO_ROOT || !NODE_STATE(node))
+		return;
+	for (struct session *s = session->mounts->first; s; s = s->next)
+		wire_inval_inode(s->fd, session_ino(s, snapdir), false);
+}
+
 static unsigned attr_set(const struct session *session, int to_set)
 {
 	static const struct {
@@ -297,6 +317,8 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 		set |= FS_SET_KILL_SGID;
 	late.what = "set attributes of";
 	late.err = fs_setattr(session->fs, node, set, attr, &late.st);
+	if (late.err == 0 && (set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID)))
+		snapdir_forget(session, node);
 	if (set & FS_SET_SIZE)
 		reply_changed(node, &late);
 	else
@@ -357,6 +379,7 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 			                 &st);
 		}
 	}
+	snapdir_forget(session, node);
 	reply_result(req, "set an attribute of", ino, err);
 }
 
@@ -417,10 +440,11 @@ static void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
+	int err = fs_removexattr(session->fs, node, name);
 
-	reply_result(
-	        req, "remove an attribute of", ino,
-	        fs_removexattr(session->fs, session_node(session, ino), name));
+	snapdir_forget(session, node);
+	reply_result(req, "remove an attribute of", ino, err);
 }
 
 /*

@@ -199,6 +199,15 @@ static ssize_t virtual_get(struct fs *fs, node_t node, const char *name,
 	return (ssize_t)len;
 }
 
+/* The node that has the attribute: a fork's .snap shows its root's ACL. */
+static node_t holder(node_t node, const char *name)
+{
+	if (node_kind(node) == NODE_KIND_SNAPDIR &&
+	    !strcmp(name, XATTR_ACL_ACCESS))
+		return NODE(NODE_STATE(node), INO_ROOT);
+	return node;
+}
+
 static ssize_t get_locked(struct fs *fs, node_t node, const char *name,
                           void *value, size_t size, struct want *want)
 {
@@ -208,6 +217,7 @@ static ssize_t get_locked(struct fs *fs, node_t node, const char *name,
 
 	if (starts_with(name, VIRTUAL_PREFIX))
 		return virtual_get(fs, node, name, value, size);
+	node = holder(node, name);
 	if (node_kind(node) != NODE_KIND_INODE)
 		return -ENODATA;
 	err = vnode_load(fs, node, &v);
@@ -282,18 +292,39 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 	return len > XATTR_VALUE_MAX ? -E2BIG : (ssize_t)len;
 }
 
+/* Of a fork's .snap: the name of its root's ACL, if that has one. */
+static ssize_t list_snapdir(struct fs *fs, node_t node, char *list, size_t size)
+{
+	static const char name[] = XATTR_ACL_ACCESS;
+	struct xattr_item x;
+	struct vnode v;
+	int err = vnode_load(fs, holder(node, name), &v);
+
+	if (!err)
+		err = xattr_find(&v, name, &x);
+	if (err)
+		return err == -ENODATA ? 0 : err;
+	if (size && size < sizeof(name))
+		return -ERANGE;
+	if (size)
+		memcpy(list, name, sizeof(name));
+	return sizeof(name);
+}
+
 ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
                      size_t size)
 {
-	ssize_t result;
+	ssize_t result = 0;
 	struct vnode v;
 
-	if (node_kind(node) != NODE_KIND_INODE)
-		return 0;
 	store_lock(fs->store);
-	result = vnode_load(fs, node, &v);
-	if (!result)
-		result = list_locked(&v, trusted, list, size);
+	if (node_kind(node) == NODE_KIND_SNAPDIR) {
+		result = list_snapdir(fs, node, list, size);
+	} else if (node_kind(node) == NODE_KIND_INODE) {
+		result = vnode_load(fs, node, &v);
+		if (!result)
+			result = list_locked(&v, trusted, list, size);
+	}
 	store_unlock(fs->store);
 	return result;
 }
@@ -394,9 +425,28 @@ int fs_setxattr(struct fs *fs, node_t node, const char *name, const void *value,
 	return err;
 }
 
+static int remove_locked(struct fs *fs, node_t node, const char *name)
+{
+	struct xattr_item old;
+	struct vnode v;
+	int err = vnode_load_rw(fs, node, &v);
+
+	if (!err)
+		err = xattr_find(&v, name, &old);
+	/* Every inode has an ACL: without the attribute it is the mode. */
+	if (err)
+		return err == -ENODATA && is_acl(name) ? 0 : err;
+	err = vnode_begin(&v);
+	if (!err)
+		err = xattr_del(&v, name);
+	if (err)
+		return err;
+	v.inode.ctime = time_now();
+	return vnode_store(&v);
+}
+
 int fs_removexattr(struct fs *fs, node_t node, const char *name)
 {
-	struct vnode v;
 	int err = change_check(node, name);
 
 	if (!err)
@@ -404,17 +454,7 @@ int fs_removexattr(struct fs *fs, node_t node, const char *name)
 	if (err)
 		return err;
 	store_lock(fs->store);
-	err = vnode_load_rw(fs, node, &v);
-	if (!err && !v.inode.xattrs)
-		err = -ENODATA;
-	if (!err)
-		err = vnode_begin(&v);
-	if (!err)
-		err = xattr_del(&v, name);
-	if (!err) {
-		v.inode.ctime = time_now();
-		err = vnode_store(&v);
-	}
+	err = remove_locked(fs, node, name);
 	store_unlock(fs->store);
 	return err;
 }

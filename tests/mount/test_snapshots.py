@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from linux import (RENAME_EXCHANGE, next_second, opened,
+from linux import (RENAME_EXCHANGE, as_user, next_second, opened,
                    raises, renameat2, run, utimens)
 
 
@@ -273,3 +273,87 @@ def test_fallocate_needs_a_fork(main, snap):
     with opened(main / "file", os.O_RDWR) as fd:
         os.posix_fallocate(fd, 0, 100000)
     assert (snap / "file").stat().st_size == 4
+
+
+USER, GROUP = 1234, 4321
+
+
+def may_snapshot(snapdir, name, gid=GROUP, groups=()):
+    """Whether the user may make a snapshot, and delete one: both or neither."""
+    def make():
+        os.mkdir(snapdir / name)
+
+    def delete():
+        os.rmdir(snapdir / "kept")
+
+    made = as_user(make, USER, gid, groups)
+    deleted = as_user(delete, USER, gid, groups)
+    assert made in (0, errno.EACCES)
+    assert deleted == made
+    if not made:
+        os.rmdir(snapdir / name)
+        os.mkdir(snapdir / "kept")
+    # The kernel has all of it in its caches now.
+    as_user(lambda: os.stat(snapdir / "kept"), USER, gid, groups)
+    os.stat(snapdir)
+    return not made
+
+
+@pytest.fixture(params=["same mount", "other mount"])
+def root_and_snapdir(request, store, mnt, main):
+    """A fork's root, where its attributes are changed, and its .snap."""
+    (main / ".snap" / "kept").mkdir()
+    root = main
+    if request.param == "other mount":
+        root = store.mount("alone", "state=main").path
+    return root, main / ".snap"
+
+
+def test_snap_follows_modes_and_owners_at_once(root_and_snapdir):
+    root, snapdir = root_and_snapdir
+    os.chown(root, 0, GROUP)
+    os.chmod(root, 0o775)
+    assert may_snapshot(snapdir, "a")
+    os.chmod(root, 0o755)
+    assert not may_snapshot(snapdir, "b")
+    os.chmod(root, 0o775)
+    assert may_snapshot(snapdir, "c")
+    os.chown(root, 0, 0)
+    assert not may_snapshot(snapdir, "d")
+    os.chown(root, USER, 0)
+    assert may_snapshot(snapdir, "e")
+    for path in root, snapdir:
+        st = os.stat(path)
+        assert (st.st_mode, st.st_uid, st.st_gid) == (0o40775, USER, 0)
+
+
+def test_snap_follows_acls_at_once(root_and_snapdir):
+    if not shutil.which("setfacl"):
+        pytest.skip("no setfacl")
+    root, snapdir = root_and_snapdir
+    os.chown(root, 0, GROUP)
+    os.chmod(root, 0o755)
+    assert not may_snapshot(snapdir, "a", gid=0)
+    run("setfacl", "-m", f"u:{USER}:rwx", root)
+    assert may_snapshot(snapdir, "b", gid=0)
+    assert run("getfacl", "-cn", snapdir) == run("getfacl", "-cn", root)
+    assert os.listxattr(snapdir) == ["system.posix_acl_access"]
+    run("setfacl", "-m", "m::rx", root)
+    assert not may_snapshot(snapdir, "c", gid=0)
+    # The mask is not what the owning group may do.
+    run("setfacl", "-m", "m::rwx,g::rx", root)
+    run("setfacl", "-x", f"u:{USER}", "-m", "u:99:rwx", root)
+    assert os.stat(root).st_mode & 0o777 == 0o775
+    assert not may_snapshot(snapdir, "d")
+    run("setfacl", "-m", "g::rwx", root)
+    assert may_snapshot(snapdir, "e")
+    run("setfacl", "-b", root)
+    os.chmod(root, 0o755)
+    assert not may_snapshot(snapdir, "f")
+    assert os.listxattr(snapdir) == []
+    # A default ACL is for what is made in the root.
+    run("setfacl", "-d", "-m", f"u:{USER}:rwx", root)
+    assert not may_snapshot(snapdir, "g")
+    with raises(errno.EOPNOTSUPP):
+        os.setxattr(snapdir, "system.posix_acl_access",
+                    os.getxattr(root, "system.posix_acl_default"))

@@ -49,6 +49,8 @@ int kernel_receive(struct kernel *k)
 		assert_true(n >= (ssize_t)sizeof(out));
 		assert_int_equal(n, out.len);
 		k->len = (size_t)n - sizeof(out);
+		if (!out.unique && out.error == FUSE_NOTIFY_INVAL_INODE)
+			memcpy(&k->forgotten, k->data, sizeof(k->forgotten));
 	} while (out.unique == 0);
 	assert_int_equal(out.unique, k->unique * 2);
 	assert_true(out.error <= 0);

@@ -18,6 +18,7 @@ struct kernel {
 	pthread_mutex_t lock; /* guards `ended` */
 	pthread_cond_t end;
 	bool ended;
+	uint64_t forgotten; /* node of the last FUSE_NOTIFY_INVAL_INODE */
 	size_t len;         /* of the last answer, its header left out */
 	uint8_t data[8192]; /* the last answer, likewise */
 };

@@ -249,6 +249,76 @@ static void test_state_alone_does_not_tell_of_others(void **state)
 	kernel_umount(&k);
 }
 
+/* ---- Who may do what in .snap ------------------------------------------- */
+
+static uint64_t kept_for(void)
+{
+	struct fuse_attr_out out;
+
+	assert_true(k.len >= sizeof(out));
+	memcpy(&out, k.data, sizeof(out));
+	return out.attr_valid;
+}
+
+static int set_attr(uint64_t node, uint32_t valid, uint32_t value)
+{
+	struct fuse_setattr_in in = {.valid = valid, .mode = value};
+
+	in.uid = in.gid = value;
+	return kernel_ask(&k, FUSE_SETATTR, node, &in, sizeof(in));
+}
+
+static int set_xattr(uint64_t node, const char *name, const void *value,
+                     uint32_t size)
+{
+	char arg[1024] = "";
+	const size_t head = 8; /* without FUSE_SETXATTR_EXT */
+	size_t len = strlen(name) + 1;
+
+	memcpy(arg, &size, sizeof(size));
+	memcpy(arg + head, name, len);
+	memcpy(arg + head + len, value, size);
+	return kernel_ask(&k, FUSE_SETXATTR, node, arg, head + len + size);
+}
+
+#define EXPECT_FORGOTTEN(node, request)                                        \
+	k.forgotten = 0;                                                       \
+	assert_int_equal(request, 0);                                          \
+	assert_int_equal(k.forgotten, node)
+
+static void test_attributes_of_snapdir_are_forgotten(void **state)
+{
+	static const char acl[] = "system.posix_acl_access";
+	const uint8_t value[] = {2, 0, 0, 0, 1,    0,    7,    0,    255,
+	                         255, 255, 255, 4,    0,    7,    0,    255,
+	                         255, 255, 255, 0x20, 0,    5,    0,    255,
+	                         255, 255, 255};
+	uint64_t snapdir = NODE(NODE_STATE(w.main), INO_SNAPDIR);
+	struct fuse_entry_out entry;
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(look_up(w.main, ".snap"), 0);
+	assert_int_equal(looked_up(), snapdir);
+	/* From a lookup they are not kept: nothing could call it back. */
+	memcpy(&entry, k.data, sizeof(entry));
+	assert_int_equal(entry.attr_valid, 0);
+	assert_true(entry.entry_valid > 0);
+	assert_int_equal(get_attr(snapdir), 0);
+	assert_true(kept_for() > 0);
+	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_MODE, 0700));
+	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_UID, 1));
+	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_GID, 1));
+	EXPECT_FORGOTTEN(snapdir,
+	                 set_xattr(w.main, acl, value, sizeof(value)));
+	EXPECT_FORGOTTEN(snapdir, kernel_ask(&k, FUSE_REMOVEXATTR, w.main, acl,
+	                                     sizeof(acl)));
+	kernel_umount(&k);
+
+	kernel_mount(&k, &w, NODE_STATE(w.main), SNAPDIR_HIDDEN);
+	EXPECT_FORGOTTEN(INO_SNAPDIR, set_attr(INO_ROOT, FATTR_MODE, 0755));
+	kernel_umount(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -258,6 +328,7 @@ int main(void)
 	        TEST(test_snapshot_alone_reaches_itself),
 	        TEST(test_whole_store_without_snapshots),
 	        TEST(test_state_alone_does_not_tell_of_others),
+	        TEST(test_attributes_of_snapdir_are_forgotten),
 #undef TEST
 	};
 
