@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import stat
+import struct
 import time
 
 import pytest
@@ -355,6 +356,40 @@ def test_default_access_control_lists(work):
     there = work.parent / "main@work@a" / "dir" / "file"
     assert run("getfacl", "-n", "-c", there) == run("getfacl", "-n", "-c",
                                                     path / "file")
+
+
+def test_acl_that_is_not_there_is_removed(work):
+    """Each inode has an ACL, so that taking one away cannot fail."""
+    (work / "dir").mkdir(0o755)
+    (work / "file").write_text("x")
+    os.mkfifo(work / "fifo")
+    empty = struct.pack("<I", 2)
+    for path in work / "dir", work / "file", work / "fifo":
+        before = os.stat(path)
+        for name in "access", "default":
+            name = f"system.posix_acl_{name}"
+            os.removexattr(path, name)
+            os.setxattr(path, name, empty)
+            os.removexattr(path, name)
+            with raises(errno.ENODATA):
+                os.getxattr(path, name)
+        assert os.stat(path).st_mode == before.st_mode
+        with raises(errno.ENODATA):
+            os.removexattr(path, "trusted.x")
+    # One that is there goes, and then another time.
+    acl = struct.pack("<I" + 4 * "HHI", 2, 1, 7, 2**32 - 1, 2, 7, 1234,
+                      4, 5, 2**32 - 1, 16, 7, 2**32 - 1)
+    acl += struct.pack("<HHI", 32, 5, 2**32 - 1)
+    for name in "access", "default":
+        name = f"system.posix_acl_{name}"
+        os.setxattr(work / "dir", name, acl)
+        assert os.getxattr(work / "dir", name) == acl
+        os.removexattr(work / "dir", name)
+        os.removexattr(work / "dir", name)
+        assert os.listxattr(work / "dir") == []
+    (work / ".snap" / "a").mkdir()
+    with raises(errno.EROFS):
+        os.removexattr(work / ".snap" / "a" / "dir", name)
 
 
 def test_extended_attributes(work):

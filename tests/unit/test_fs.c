@@ -493,6 +493,9 @@ static void test_acls(void **state)
 	                 0);
 	file = make(&w, dir, "file2", S_IFREG | 0666);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0644);
+	assert_int_equal(fs_removexattr(w.fs, dir, XATTR_ACL_DEFAULT), 0);
+	assert_int_equal(fs_removexattr(w.fs, file, XATTR_ACL_ACCESS), 0);
+	assert_int_equal(fs_removexattr(w.fs, file, XATTR_ACL_DEFAULT), 0);
 }
 
 /* An ACL too long for the item, which has to be read from disk. */
