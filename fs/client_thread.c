@@ -296,6 +296,7 @@ void *client_main(void *arg)
 	struct line_reader reader = {.fd = -1};
 	int err = -EACCES;
 
+	pthread_setname_np(pthread_self(), "client");
 	if (!may_ask(client->daemon, client->socket))
 		answer(client, control_error(err, "only the store's owner and "
 		                                  "root are answered"));

@@ -122,24 +122,35 @@ void reply_late(const struct late *late)
 
 struct late *late_create(const struct late *late)
 {
+	struct session *session = request_session(late->req);
 	struct late *copy = malloc(sizeof(*copy));
 
 	if (copy) {
 		*copy = *late;
-		session_ref(request_session(late->req));
+		session_ref(session);
+		watchdog_defer(&session->watchdog, &copy->deferral);
 	}
 	return copy;
 }
 
+void late_destroy(struct session *session, struct late *late)
+{
+	if (!late)
+		return;
+	watchdog_settle(&session->watchdog, &late->deferral);
+	session_unref(session);
+	free(late);
+}
+
 void late_run(void *arg)
 {
-	_cleanup_free_ struct late *late = arg;
+	struct late *late = arg;
 	struct session *session = request_session(late->req);
 
 	pthread_rwlock_rdlock(&session->mounts->policy);
-	reply_late(late);
+	reply_late(late); /* which frees the request */
 	pthread_rwlock_unlock(&session->mounts->policy);
-	session_unref(session);
+	late_destroy(session, late);
 }
 
 void reply_changed(node_t node, const struct late *late)
@@ -156,9 +167,7 @@ void reply_changed(node_t node, const struct late *late)
 	announcement.arg = copy;
 	if (copy && announce_data(session, node, late->direct, &announcement))
 		return;
-	if (copy)
-		session_unref(session);
-	free(copy);
+	late_destroy(session, copy);
 	reply_late(late);
 }
 

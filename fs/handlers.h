@@ -54,6 +54,7 @@ void node_forget(struct session *session, node_t node, uint64_t count);
 /* An answer that is sent later, by another thread. */
 struct late {
 	fuse_req_t req;
+	struct deferral deferral; /* of a copy */
 	enum { LATE_RESULT, LATE_WRITE, LATE_ATTR, LATE_OPEN } kind;
 	const char *what;
 	fuse_ino_t ino;
@@ -73,8 +74,12 @@ void reply_changed(node_t node, const struct late *late);
 /* Answer now (that is: in the thread that calls). */
 void reply_late(const struct late *late);
 
-/* A copy that reply_later_run() answers, frees, and lets its session go. */
+/*
+ * Make a copy for another thread, which holds the session; by the worker that
+ * handles the request.  late_run() answers it and destroys it.
+ */
 struct late *late_create(const struct late *late);
+void late_destroy(struct session *session, struct late *late);
 void late_run(void *arg);
 
 /* ---- The operations, by file -------------------------------------------- */

@@ -323,8 +323,7 @@ static void synced(void *arg, int err)
 	/* Whoever commits has said what is damaged, and says it once. */
 	late->err = err == -EUCLEAN ? -EIO : err;
 	reply_late(late); /* which frees the request */
-	session_unref(session);
-	free(late);
+	late_destroy(session, late);
 }
 
 void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,

@@ -1,89 +1,103 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The threads that take a session's requests from the kernel and handle them.
+ * The threads that take a session's requests from the kernel.  See loop.h.
  *
- * One is best as long as it keeps up: of several that wait, the kernel wakes
- * the one that has slept longest, on another processor.  So a second and third
- * are started only when all there are have been busy with one request for a
- * tick, or requests have been waiting for some; never more than there are
+ * One worker is best as long as it keeps up: of several that wait, the kernel
+ * wakes the one that has slept longest, on another processor.  A second and
+ * third are started only when all there are have been busy with one request for
+ * a tick, or requests have been waiting for some; no more than there are
  * processors, unless all of those stand still, as writers do that are slowed
- * down, or readers that wait for the disk.  They go again when there has been
- * no need for a while.
- *
- * The thread that calls loop_run() watches over this, in ticks, as long as
- * there are requests, and sleeps when there are none.
+ * down and readers that wait for the disk, or have been busy for long.
  */
-#define FUSE_USE_VERSION 312
-#include "session.h"
+#include "loop.h"
 
 #include <errno.h>
-#include <fuse_lowlevel.h>
-#include <linux/fuse.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
-#include <sys/syscall.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
 
+#include "eager.h"
+#include "eventcount.h"
 #include "util.h"
 
 enum {
-	REQUEST_MAX = (1 << 20) + 4096, /* MAX_WRITE and what comes before */
-	WORKERS_MAX = 64,
-	STILL_MAX = 8, /* more than processors, while those stand still */
-	TICK_NS = 1000000,
-	WAITING_TICKS = 3, /* requests have waited so long: start a thread */
-	CALM_TICKS = 50,   /* one was idle so long: end a thread */
+	STILL_MAX = 8, /* workers beyond the processors, if those stand still */
+	TICK_MS = 1,
+	WAITING_TICKS = 3, /* requests have waited so long: start a worker */
+	STUCK_TICKS = 20,  /* all workers were stuck so long: start a worker */
+	CALM_TICKS = 50,   /* one was idle so long: end a worker */
 	LOOK_TICKS = 10,   /* between looks at the whole machine */
 	IDLE_TICKS = 20,   /* no request for so long: no more ticks */
-	KICK = SIGUSR1,    /* makes a thread return from reading */
+	INSPECT_MS = 1000,
+	KICK = SIGUSR1, /* makes a thread return from reading */
 };
 
 struct worker {
 	struct loop *loop;
 	pthread_t thread;
-	struct fuse_buf buf;
+	atomic_int id; /* the kernel's, of the thread */
+	uint8_t *request;
 	/* Counts the beginnings and ends of requests: odd while busy. */
 	atomic_ulong steps;
-	unsigned long seen; /* steps at the last tick */
-	int64_t ran;        /* its processor time then, if it was stuck */
-	bool live;          /* guarded by the loop's lock, as the next */
-	bool ended;         /* to be joined */
+	atomic_bool ended; /* to be joined */
+	/* The watcher's own. */
+	bool live;
+	unsigned long seen;      /* steps at the last tick */
+	int64_t ran;             /* its processor time then, if it was stuck */
+	unsigned long inspected; /* steps at the last inspection */
+	int64_t since;           /* when an inspection first saw those */
 };
 
 struct loop {
-	struct session *session;
-	unsigned limit; /* processors */
-	atomic_bool ticking;
-	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t wake;  /* for the watcher */
-	unsigned live;
-	unsigned surplus; /* of them, how many are to end */
-	bool stopping;
-	/* the watcher's own, in ticks */
-	unsigned ticks, waiting, calm, excess, idle;
-	struct worker workers[WORKERS_MAX];
+	const struct loop_ops *ops;
+	void *arg;
+	int fd;
+	struct eager eager;
+	struct eventcount event; /* the watcher's sleep */
+	atomic_bool stopping;
+	atomic_uint tokens; /* that many workers are to end */
+	/* The watcher's own. */
+	unsigned limit;    /* processors */
+	unsigned live;     /* workers that have not been joined */
+	unsigned retiring; /* tokens handed out, less the workers ended */
+	unsigned ticks, waiting, stuck, calm, excess, idle; /* in ticks */
+	int64_t inspected; /* when it was inspected last, in ns */
+	bool inspect_more; /* inspect() has asked for it */
+	bool start_failed; /* the log has it */
+	struct worker workers[LOOP_WORKERS_MAX];
 };
+
+static __thread const void *current_request;
+
+const void *loop_request(void)
+{
+	return current_request;
+}
 
 static void kicked(int signal)
 {
 }
 
-int loop_create(struct session *session, struct loop **ret_loop)
+int loop_create(const struct loop_ops *ops, void *arg, struct loop **ret_loop)
 {
 	struct sigaction action = {.sa_handler = kicked}; /* no SA_RESTART */
 	struct loop *loop = calloc(1, sizeof(*loop));
-	pthread_condattr_t attr;
+	int err;
 
 	if (!loop)
 		return -ENOMEM;
-	loop->session = session;
+	err = eventcount_init(&loop->event);
+	if (err < 0) {
+		free(loop);
+		return err;
+	}
+	loop->ops = ops;
+	loop->arg = arg;
 	loop->limit = 1; /* until the first look around */
 	sigaction(KICK, &action, NULL);
-	pthread_mutex_init(&loop->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&loop->wake, &attr);
-	pthread_condattr_destroy(&attr);
 	*ret_loop = loop;
 	return 0;
 }
@@ -92,72 +106,50 @@ void loop_destroy(struct loop *loop)
 {
 	if (!loop)
 		return;
-	pthread_cond_destroy(&loop->wake);
-	pthread_mutex_destroy(&loop->lock);
+	eventcount_release(&loop->event);
 	free(loop);
+}
+
+void loop_stop(struct loop *loop)
+{
+	atomic_store(&loop->stopping, true);
+	eventcount_wake(&loop->event);
 }
 
 /* ---- Workers ------------------------------------------------------------ */
 
-static void start_ticking(struct loop *loop)
+/* Take a token, if there is one: this worker ends. */
+static bool token_take(struct loop *loop)
 {
-	pthread_mutex_lock(&loop->lock);
-	atomic_store(&loop->ticking, true);
-	pthread_cond_signal(&loop->wake);
-	pthread_mutex_unlock(&loop->lock);
+	unsigned tokens = atomic_load(&loop->tokens);
+
+	while (tokens) {
+		if (atomic_compare_exchange_weak(&loop->tokens, &tokens,
+		                                 tokens - 1))
+			return true;
+	}
+	return false;
 }
 
-static void handle(struct worker *worker, size_t room)
+/*
+ * Read a request.  Return its size; 0: there will be none; -EINTR: to be
+ * tried again.
+ */
+static ssize_t receive(struct worker *worker)
 {
-	struct session *session = worker->loop->session;
-	struct fuse_buf *buf = &worker->buf;
-
-	atomic_fetch_add(&worker->steps, 1);
-	if (!atomic_load(&worker->loop->ticking))
-		start_ticking(worker->loop);
-	pthread_rwlock_rdlock(&session->mounts->policy);
-	wire_adapt(&session->wire, buf->mem, &buf->size, room);
-	if (!reach_refuse(session, buf->mem, buf->size) &&
-	    !statx_answer(session, buf->mem, buf->size))
-		fuse_session_process_buf(session->fuse, buf);
-	if (session->wire.init_unique)
-		session_answer_init(session);
-	pthread_rwlock_unlock(&session->mounts->policy);
-	atomic_fetch_add(&worker->steps, 1);
-}
-
-/* Whether this worker is one too many. */
-static bool is_surplus(struct loop *loop)
-{
-	bool surplus;
-
-	pthread_mutex_lock(&loop->lock);
-	surplus = loop->surplus > 0 && loop->live > 1;
-	if (surplus)
-		loop->surplus--;
-	pthread_mutex_unlock(&loop->lock);
-	return surplus;
-}
-
-/* Read a request; 0: no more will come. */
-static int receive(struct worker *worker)
-{
-	struct session *session = worker->loop->session;
+	struct loop *loop = worker->loop;
 	ssize_t n;
 
-	if (!worker->buf.mem)
-		worker->buf.mem = malloc(REQUEST_MAX);
-	if (!worker->buf.mem)
-		return -ENOMEM;
-	eager_wait(&session->eager, session->fd);
-	n = read(session->fd, worker->buf.mem, REQUEST_MAX);
-	if (n < 0 && errno == ENODEV)
-		return 0;
-	/* The asker of one that was about to be read has gone. */
-	if (n < 0)
-		return errno == ENOENT ? -EAGAIN : -errno;
-	worker->buf.size = (size_t)n;
-	return (int)n;
+	eager_wait(&loop->eager, loop->fd);
+	n = read(loop->fd, worker->request, LOOP_REQUEST_MAX);
+	if (n >= 0)
+		return n;
+	/* ENOENT: the asker of one that was about to be read has gone. */
+	if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
+		return -EINTR;
+	if (errno != ENODEV)
+		log_error("cannot read requests: %s", strerror(errno));
+	return 0;
 }
 
 /*
@@ -188,76 +180,117 @@ static void *worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	struct loop *loop = worker->loop;
-	struct fuse_session *fuse = loop->session->fuse;
+	bool more = true;
 
+	pthread_setname_np(pthread_self(), "worker");
 	slice_shorten();
-	while (!fuse_session_exited(fuse)) {
-		int n = receive(worker);
+	atomic_store(&worker->id, (int)syscall(SYS_gettid));
+	current_request = worker->request;
+	while (!atomic_load(&loop->stopping)) {
+		ssize_t n = receive(worker);
 
-		if (n == -EINTR && is_surplus(loop))
-			break;
-		if (n == -EINTR || n == -EAGAIN)
+		if (n < 0)
 			continue;
-		if (n <= 0) {
-			fuse_session_exit(fuse);
-			break;
+		if (n > 0) {
+			atomic_fetch_add(&worker->steps, 1);
+			eventcount_notify(&loop->event);
+			more = loop->ops->handle(loop->arg, worker->request,
+			                         (size_t)n);
+			atomic_fetch_add(&worker->steps, 1);
 		}
-		/*
-		 * A rewritten request may grow by eight bytes; only a write is
-		 * as long as the buffer, and that is not rewritten.
-		 */
-		handle(worker, (size_t)n + 8);
+		if (n == 0 || !more)
+			atomic_store(&loop->stopping, true);
+		else if (token_take(loop))
+			break;
 	}
-	free(worker->buf.mem);
-	worker->buf = (struct fuse_buf){0};
-	pthread_mutex_lock(&loop->lock);
-	worker->live = false;
-	worker->ended = true;
-	loop->live--;
-	pthread_cond_signal(&loop->wake);
-	pthread_mutex_unlock(&loop->lock);
+	atomic_store(&worker->ended, true);
+	eventcount_wake(&loop->event);
 	return NULL;
 }
 
-/* ---- The watcher (lock held) -------------------------------------------- */
+/* ---- Starting and ending them ------------------------------------------- */
 
-static int start_worker(struct loop *loop)
+static int worker_start(struct loop *loop)
 {
 	struct worker *worker = loop->workers;
 	int err;
 
 	while (worker->live)
 		worker++;
-	if (worker->ended)
-		pthread_join(worker->thread, NULL);
-	worker->ended = false;
 	worker->loop = loop;
 	worker->seen = atomic_load(&worker->steps);
+	worker->ran = 0;
+	atomic_store(&worker->id, 0);
+	atomic_store(&worker->ended, false);
+	worker->request = malloc(LOOP_REQUEST_MAX + LOOP_GROWTH);
+	if (!worker->request)
+		return -ENOMEM;
 	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
-	if (err < 0)
+	if (err < 0) {
+		free(steal(&worker->request));
 		return err;
+	}
 	worker->live = true;
 	loop->live++;
 	return 0;
 }
 
-static void kick_workers(struct loop *loop, bool idle_only)
+/* Start one more; one that was to end need not. */
+static void grow(struct loop *loop)
 {
-	for (unsigned i = WORKERS_MAX; i-- > 0;) {
+	int err;
+
+	loop->waiting = loop->stuck = loop->calm = 0;
+	loop->retiring -= atomic_exchange(&loop->tokens, 0);
+	err = worker_start(loop);
+	if (err < 0 && !loop->start_failed)
+		log_warning("cannot start another thread for requests: %s",
+		            strerror(-err));
+	loop->start_failed = err < 0;
+}
+
+/* Have so many end, each after its next request; never all. */
+static void shrink(struct loop *loop, unsigned count)
+{
+	count = MIN(count, loop->live - loop->retiring - 1);
+	loop->retiring += count;
+	atomic_fetch_add(&loop->tokens, count);
+	loop->calm = loop->excess = 0;
+}
+
+/* Join the workers that have ended. */
+static void reap(struct loop *loop)
+{
+	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
 		struct worker *worker = &loop->workers[i];
 
-		if (!worker->live ||
-		    (idle_only && (atomic_load(&worker->steps) & 1)))
+		if (!worker->live || !atomic_load(&worker->ended))
 			continue;
-		pthread_kill(worker->thread, KICK);
-		if (idle_only)
-			return;
+		pthread_join(worker->thread, NULL);
+		free(steal(&worker->request));
+		worker->live = false;
+		loop->live--;
+		if (loop->retiring)
+			loop->retiring--;
 	}
 }
 
+/* Interrupt those that read; one that was about to read is met next time. */
+static void kick(struct loop *loop)
+{
+	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+		struct worker *worker = &loop->workers[i];
+
+		if (worker->live && !(atomic_load(&worker->steps) & 1))
+			pthread_kill(worker->thread, KICK);
+	}
+}
+
+/* ---- The watcher -------------------------------------------------------- */
+
 static bool requests_wait(const struct loop *loop)
 {
-	struct pollfd p = {loop->session->fd, POLLIN, 0};
+	struct pollfd p = {loop->fd, POLLIN, 0};
 
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
@@ -286,7 +319,7 @@ static int64_t worker_ran(const struct worker *worker)
 static bool look_still(struct worker *worker)
 {
 	int64_t ran = worker_ran(worker);
-	bool still = worker->ran && ran - worker->ran < TICK_NS / 4;
+	bool still = worker->ran && ran - worker->ran < TICK_MS * 250000;
 
 	worker->ran = ran;
 	return still;
@@ -296,7 +329,7 @@ static struct activity look(struct loop *loop)
 {
 	struct activity a = {.stuck = true, .still = true, .all_busy = true};
 
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
 		struct worker *worker = &loop->workers[i];
 		unsigned long steps;
 
@@ -332,8 +365,55 @@ static void look_around(struct loop *loop)
 {
 	unsigned count = processors();
 
-	loop->limit = MIN(count, (unsigned)(WORKERS_MAX - STILL_MAX));
-	eager_look_around(&loop->session->eager, count);
+	loop->limit = MIN(count, (unsigned)(LOOP_WORKERS_MAX - STILL_MAX));
+	eager_look_around(&loop->eager, count);
+}
+
+/*
+ * Fill in *busy if the worker handles the request that it handled at the last
+ * inspection.  Its bytes are not written to before it is finished.
+ */
+static bool inspect_worker(struct worker *worker, int64_t now,
+                           struct loop_busy *busy)
+{
+	unsigned long steps = atomic_load(&worker->steps);
+
+	if (steps != worker->inspected || !(steps & 1)) {
+		worker->inspected = steps;
+		worker->since = now;
+		return false;
+	}
+	busy->thread = atomic_load(&worker->id);
+	busy->since = worker->since;
+	memcpy(busy->head, worker->request, LOOP_HEAD);
+	return atomic_load(&worker->steps) == steps;
+}
+
+/* Have the owner look at what is being handled for long. */
+static void inspect(struct loop *loop)
+{
+	struct loop_busy busy[LOOP_WORKERS_MAX];
+	int64_t now = mono_ns();
+	size_t count = 0;
+
+	loop->inspected = now;
+	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+		if (loop->workers[i].live)
+			count += inspect_worker(&loop->workers[i], now,
+			                        &busy[count]);
+	}
+	loop->inspect_more = loop->ops->inspect(loop->arg, busy, count);
+}
+
+static bool should_grow(const struct loop *loop, const struct activity *a,
+                        bool wait)
+{
+	if (!wait || loop->live == LOOP_WORKERS_MAX)
+		return false;
+	if (loop->live < loop->limit)
+		return a->stuck || loop->waiting >= WAITING_TICKS;
+	return (a->still && loop->live < loop->limit + STILL_MAX) ||
+	       loop->stuck >= STUCK_TICKS;
 }
 
 static void tick(struct loop *loop)
@@ -345,85 +425,57 @@ static void tick(struct loop *loop)
 		look_around(loop);
 	loop->idle = a.any ? 0 : loop->idle + 1;
 	loop->waiting = wait ? loop->waiting + 1 : 0;
+	loop->stuck = wait && a.stuck ? loop->stuck + 1 : 0;
 	loop->calm = wait ? 0 : loop->calm + 1;
-	if ((a.still && wait && loop->live < loop->limit + STILL_MAX) ||
-	    (a.stuck && wait && loop->live < loop->limit) ||
-	    (loop->waiting >= WAITING_TICKS && loop->live < loop->limit)) {
-		loop->surplus = loop->waiting = loop->calm = 0;
-		if (start_worker(loop) < 0)
-			log_warning("cannot start another thread for requests");
-	}
-	loop->excess =
-	        loop->live > loop->limit && !a.still ? loop->excess + 1 : 0;
-	if ((loop->calm >= CALM_TICKS && loop->live > 1) ||
-	    loop->excess >= CALM_TICKS) {
-		loop->surplus = 1;
-		loop->calm = loop->excess = 0;
-	}
-	/* One that was about to read has not noticed: again. */
-	if (loop->surplus)
-		kick_workers(loop, true);
+	loop->excess = loop->live - loop->retiring > loop->limit && !a.stuck
+	                       ? loop->excess + 1
+	                       : 0;
+	if (should_grow(loop, &a, wait))
+		grow(loop);
+	else if (loop->calm >= CALM_TICKS || loop->excess >= CALM_TICKS)
+		shrink(loop, 1);
+	if (mono_ns() - loop->inspected >= INSPECT_MS * INT64_C(1000000))
+		inspect(loop);
 }
 
+/*
+ * Wait for the next tick, or, if there has been no request for a while, until
+ * there is one.
+ */
 static void wait_for_tick(struct loop *loop)
 {
-	struct timespec ts;
+	int timeout_ms = TICK_MS;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_nsec += TICK_NS;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_nsec -= 1000000000;
-		ts.tv_sec++;
+	if (loop->idle >= IDLE_TICKS) {
+		eventcount_prepare(&loop->event);
+		if (look(loop).any || atomic_load(&loop->stopping)) {
+			eventcount_cancel(&loop->event);
+			loop->idle = 0;
+		} else {
+			shrink(loop, LOOP_WORKERS_MAX);
+			inspect(loop);
+			timeout_ms = loop->inspect_more ? INSPECT_MS : -1;
+		}
 	}
-	pthread_cond_timedwait(&loop->wake, &loop->lock, &ts);
+	eventcount_wait(&loop->event, timeout_ms);
 }
 
-/* Sleep until a request comes, if none came since the last look. */
-static void wait_for_request(struct loop *loop)
-{
-	atomic_store(&loop->ticking, false);
-	if (look(loop).any) {
-		atomic_store(&loop->ticking, true);
-		return;
-	}
-	while (!atomic_load(&loop->ticking) && !loop->stopping && loop->live)
-		pthread_cond_wait(&loop->wake, &loop->lock);
-	loop->idle = 0;
-}
-
-void loop_run(struct loop *loop)
+void loop_run(struct loop *loop, int fd)
 {
 	int err;
 
-	pthread_mutex_lock(&loop->lock);
-	err = start_worker(loop);
+	pthread_setname_np(pthread_self(), "watcher");
+	loop->fd = fd;
+	err = worker_start(loop);
 	if (err < 0)
 		log_error("cannot start a thread for requests: %s",
 		          strerror(-err));
 	while (loop->live) {
-		if (loop->stopping) {
-			kick_workers(loop, false);
-			wait_for_tick(loop);
-		} else if (loop->idle >= IDLE_TICKS && loop->live == 1) {
-			wait_for_request(loop);
-		} else {
-			wait_for_tick(loop);
-			if (!fuse_session_exited(loop->session->fuse))
-				tick(loop);
-		}
+		wait_for_tick(loop);
+		reap(loop);
+		if (atomic_load(&loop->stopping))
+			kick(loop);
+		else
+			tick(loop);
 	}
-	pthread_mutex_unlock(&loop->lock);
-	for (unsigned i = 0; i < WORKERS_MAX; i++) {
-		if (loop->workers[i].ended)
-			pthread_join(loop->workers[i].thread, NULL);
-	}
-}
-
-void loop_stop(struct loop *loop)
-{
-	fuse_session_exit(loop->session->fuse);
-	pthread_mutex_lock(&loop->lock);
-	loop->stopping = true;
-	pthread_cond_signal(&loop->wake);
-	pthread_mutex_unlock(&loop->lock);
 }

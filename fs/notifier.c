@@ -21,6 +21,7 @@ static void *notifier_main(void *arg)
 {
 	struct notifier *notifier = arg;
 
+	pthread_setname_np(pthread_self(), "notifier");
 	pthread_mutex_lock(&notifier->lock);
 	for (;;) {
 		struct notifier_job *job = notifier->first;

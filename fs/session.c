@@ -120,7 +120,7 @@ void session_abort(struct session *session)
  * kernel with what libfuse has no name for; then the device takes the
  * socket's place.
  */
-void session_answer_init(struct session *session)
+static void session_answer_init(struct session *session)
 {
 	union {
 		struct fuse_out_header header;
@@ -157,12 +157,46 @@ static void session_free(struct session *session)
 		close(session->fd);
 	known_destroy(session->known);
 	negatives_destroy(session->negatives);
+	watchdog_release(&session->watchdog);
 	pthread_cond_destroy(&session->unused);
 	pthread_mutex_destroy(&session->lock);
 	free(session->mountpoint);
 	free(session->device);
 	free(session);
 }
+
+/* ---- Requests ----------------------------------------------------------- */
+
+static bool session_handle(void *arg, void *request, size_t len)
+{
+	struct session *session = arg;
+	struct fuse_buf buf = {.mem = request, .size = len};
+
+	pthread_rwlock_rdlock(&session->mounts->policy);
+	wire_adapt(&session->wire, buf.mem, &buf.size, len + LOOP_GROWTH);
+	if (!reach_refuse(session, buf.mem, buf.size) &&
+	    !statx_answer(session, buf.mem, buf.size))
+		fuse_session_process_buf(session->fuse, &buf);
+	if (session->wire.init_unique)
+		session_answer_init(session);
+	pthread_rwlock_unlock(&session->mounts->policy);
+	return !fuse_session_exited(session->fuse);
+}
+
+static bool session_inspect(void *arg, const struct loop_busy *busy,
+                            size_t count)
+{
+	struct session *session = arg;
+
+	return watchdog_look(&session->watchdog, busy, count, mono_ns());
+}
+
+static const struct loop_ops session_ops = {
+        .handle = session_handle,
+        .inspect = session_inspect,
+};
+
+/* ---- Its beginning and its end ------------------------------------------ */
 
 /* The connection to the kernel, through the descriptor. */
 static int session_connect(struct session *session, int fd)
@@ -211,13 +245,15 @@ static int session_create(struct mounts *mounts,
 	pthread_cond_init(&session->unused, NULL);
 	session->mountpoint = strdup(params->mountpoint);
 	session->device = strdup(params->device);
+	watchdog_init(&session->watchdog, session->mountpoint,
+	              &mounts->threads_told);
 	err = session->mountpoint && session->device ? 0 : -ENOMEM;
 	if (err == 0)
 		err = known_create(&session->known);
 	if (err == 0)
 		err = negatives_create(&session->negatives);
 	if (err == 0)
-		err = loop_create(session, &session->loop);
+		err = loop_create(&session_ops, session, &session->loop);
 	if (err == 0)
 		err = session_connect(session, params->fd);
 	if (err < 0) {
@@ -257,7 +293,7 @@ static void *session_main(void *arg)
 {
 	struct session *session = arg;
 
-	loop_run(session->loop);
+	loop_run(session->loop, session->fd);
 	session_end(session);
 	return NULL;
 }

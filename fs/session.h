@@ -20,16 +20,16 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include "eager.h"
 #include "fs.h"
 #include "known.h"
+#include "loop.h"
 #include "negative.h"
 #include "notifier.h"
+#include "watchdog.h"
 #include "wire.h"
 
 struct fuse_session;
 struct fuse_lowlevel_ops;
-struct loop;
 struct session;
 struct mounts;
 
@@ -68,6 +68,7 @@ struct mounts {
 	void *ended_arg;
 	pthread_mutex_t append; /* makes an append to a shared file one step */
 	_Atomic uint64_t next_id;
+	_Atomic int64_t threads_told; /* see watchdog.h */
 };
 
 struct session {
@@ -76,7 +77,6 @@ struct session {
 	struct fs *fs;
 	struct fuse_session *fuse;
 	struct known *known;
-	struct eager eager;
 	struct wire wire; /* written while INIT is answered */
 	int fd;           /* the device */
 	int init_fd;      /* gives what libfuse answers to INIT */
@@ -89,6 +89,7 @@ struct session {
 	uint64_t id;
 	struct negatives *negatives;
 	struct loop *loop;
+	struct watchdog watchdog;
 	pthread_mutex_t lock; /* guards refs */
 	pthread_cond_t unused;
 	unsigned refs; /* who holds a pointer, requests to answer included */
@@ -180,7 +181,7 @@ void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork,
                          const char *name);
 
-/* ---- Between session.c, share.c, loop.c and others ---------------------- */
+/* ---- Between session.c, share.c, and others ---------------------- */
 
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
@@ -193,15 +194,6 @@ bool reach_refuse(const struct session *session, const void *request,
 
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);
-
-/* Send on what libfuse answered. */
-void session_answer_init(struct session *session);
-
-int loop_create(struct session *session, struct loop **ret_loop);
-void loop_destroy(struct loop *loop); /* takes NULL */
-/* Handle requests until the kernel lets go of the mount, or loop_stop(). */
-void loop_run(struct loop *loop);
-void loop_stop(struct loop *loop);
 
 /* With policy held to write: the session comes, or goes. */
 int share_join(struct mounts *mounts, struct session *session);

@@ -111,6 +111,7 @@ static void *sweeper_run(void *arg)
 	unsigned wait = LAZY_SECONDS;
 	struct timespec until;
 
+	pthread_setname_np(pthread_self(), "sweeper");
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
 		uint64_t asked = s->asked;

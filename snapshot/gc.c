@@ -296,6 +296,7 @@ static void *gc_main(void *arg)
 	struct forest *forest = arg;
 	struct gc *gc = &forest->gc;
 
+	pthread_setname_np(pthread_self(), "gc");
 	pthread_mutex_lock(&gc->lock);
 	for (;;) {
 		int err = gc->err, r = 0;

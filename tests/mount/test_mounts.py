@@ -4,9 +4,12 @@ mount namespaces, by ordinary users."""
 import errno
 import mmap
 import os
+import random
 import shutil
 import stat
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -600,3 +603,34 @@ def test_why_an_ordinary_user_cannot_unmount(user_script, tmp):
         "it is in use",
         "cannot run fusermount3: No such file or directory",
         "fusermount3: failed to open /etc/mtab: No such file or directory"]
+
+
+def test_requests_after_pauses(store, mnt, main):
+    """A pause of about 20 ms is when the threads of a mount fall asleep."""
+    alone = [store.mount(f"alone{i}", "state=main").path for i in range(7)]
+    (main / "file").write_bytes(bytes(8192))
+    problems = []
+
+    def ask(path, seed):
+        rng = random.Random(seed)
+        try:
+            with opened(path / "file", os.O_RDWR) as fd:
+                for i in range(60):
+                    if i % 3:
+                        os.stat(path / "file")
+                    else:
+                        os.pwrite(fd, bytes([i]) * 4096, 0)
+                        os.fsync(fd)
+                    time.sleep(rng.uniform(0.019, 0.026))
+        except OSError as problem:
+            problems.append(problem)
+
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    threads = [threading.Thread(target=ask, args=(path, seed + i))
+               for i, path in enumerate([main, *alone])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems

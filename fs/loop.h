@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Threads that read requests from a descriptor and handle them.
+ *
+ * A worker reads a request, counts it, notifies the watcher, handles the
+ * request, counts again.  The watcher waits for a tick and looks at the counts.
+ * When no count has changed for some ticks it sleeps until it is notified.
+ * It starts a worker when requests wait that no worker reads, and hands out a
+ * token when there is one too many; a worker that finishes a request and finds
+ * a token takes it and ends.  No thread ever waits for a lock of the loop:
+ * there is none.
+ *
+ * The watcher's states and what leads from one to the next:
+ *
+ *   TICKING   waits for one tick     -> TICKING, if a count changed or a
+ *                                       request is being handled
+ *                                    -> DROWSY, after IDLE_TICKS without
+ *   DROWSY    has announced its sleep and looks once more
+ *                                    -> TICKING, if a count changed
+ *                                    -> ASLEEP
+ *   ASLEEP    waits to be notified   -> TICKING, by a worker's first request
+ *   STOPPING  interrupts workers that read, once a tick, until all have ended
+ *
+ * A worker that ends, and loop_stop(), wake the watcher in any state.
+ */
+#ifndef COPPICE_LOOP_H
+#define COPPICE_LOOP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct loop;
+
+enum {
+	LOOP_REQUEST_MAX = (1 << 20) + 4096, /* bytes of the largest request */
+	LOOP_WORKERS_MAX = 64,
+	LOOP_HEAD = 40, /* bytes of a request that a report has */
+};
+
+/* A request that a worker has been busy with for a while. */
+struct loop_busy {
+	pid_t thread;
+	int64_t since;           /* a time of mono_ns(), up to a second late */
+	uint8_t head[LOOP_HEAD]; /* how the request begins */
+};
+
+struct loop_ops {
+	/*
+	 * Handle the request of len bytes; it may grow in place by
+	 * LOOP_GROWTH.  Return false if no more are to be read.
+	 */
+	bool (*handle)(void *arg, void *request, size_t len);
+	/*
+	 * Called by the watcher, about once a second, with the requests that
+	 * are older than the last call; not while there are no requests.
+	 * Return true to be called again in a second even then.
+	 */
+	bool (*inspect)(void *arg, const struct loop_busy *busy, size_t count);
+};
+
+enum { LOOP_GROWTH = 8 };
+
+/* ops stay the caller's.  -ENOMEM, -EMFILE. */
+int loop_create(const struct loop_ops *ops, void *arg, struct loop **ret_loop);
+void loop_destroy(struct loop *loop); /* takes NULL */
+
+/*
+ * Handle requests read from fd until it has no more (it is closed at its other
+ * end, or fails), handle() returns false, or loop_stop() is called.  The
+ * calling thread is the watcher.
+ */
+void loop_run(struct loop *loop, int fd);
+/* End loop_run(), from any thread. */
+void loop_stop(struct loop *loop);
+
+/* The request that the calling worker handles; NULL in any other thread. */
+const void *loop_request(void);
+
+#endif
