@@ -47,6 +47,15 @@ int fs_create(struct forest *forest, const struct fs_options *options,
 void fs_destroy(struct fs *fs); /* takes NULL */
 struct forest *fs_forest(struct fs *fs);
 /*
+ * `keep` is called with the lock held, by the thread that unlinks, when an inode
+ * that is not a regular file loses its last name: no open of it may have been
+ * announced, and yet somebody can use it (through a FIFO's descriptor, as
+ * working directory, by O_PATH).  It returns the number of those who do; the
+ * inode stays until each of them has called fs_release().
+ */
+void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
+		   void *arg);
+/*
  * To be called with the lock held after a fork was made, or its tree replaced,
  * in another way than by fs_make(): unlinked files that it inherited are
  * deleted in the background.

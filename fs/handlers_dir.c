@@ -238,47 +238,12 @@ static int delete_fork(struct session *session, const char *name)
 	return err;
 }
 
-/*
- * A directory that is about to lose its name stays, empty, for those who work
- * in it or have it open only as a path, until their kernels forget it.
- * 0: there is no directory of this name.
- */
-static node_t hold_dir(struct session *session, node_t parent, const char *name)
-{
-	struct fs_entry entry;
-
-	if (lists_states(parent) ||
-	    fs_lookup(session->fs, parent, name, SNAPDIR_DISABLED, &entry) ||
-	    !S_ISDIR(entry.st.st_mode))
-		return 0;
-	for (struct session *s = session->mounts->first; s; s = s->next) {
-		if (fs_open(session->fs, entry.node, O_RDONLY))
-			return 0;
-		if (!known_hold(s->known, entry.node))
-			fs_release(session->fs, entry.node);
-	}
-	return entry.node;
-}
-
-/* It has its name still. */
-static void let_go_dir(struct session *session, node_t node)
-{
-	for (struct session *s = session->mounts->first; node && s;
-	     s = s->next) {
-		if (known_let_go(s->known, node))
-			fs_release(session->fs, node);
-	}
-}
-
 void handle_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
-	node_t held = hold_dir(session, parent, name);
 	int err = fs_rmdir(session->fs, parent, name);
 
-	if (err < 0)
-		let_go_dir(session, held);
 	if (err == -ENOTEMPTY && parent == NODE_ROOT && session->rmdir_always)
 		err = delete_fork(session, name);
 	if (err == 0 && lists_states(parent))
@@ -293,11 +258,8 @@ void handle_rename(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
 	node_t into = session_node(session, new_parent);
-	node_t held = flags ? 0 : hold_dir(session, into, new_name);
 	int err = fs_rename(session->fs, parent, name, into, new_name, flags);
 
-	if (err < 0)
-		let_go_dir(session, held);
 	if (err == 0 && lists_states(parent))
 		reply_announced(req, parent_ino, announce_links);
 	else

@@ -71,6 +71,8 @@ struct fs {
 	struct open_node **opens;
 	size_t open_buckets, open_count;
 	struct listing *listings;
+	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
+	void *keep_arg;
 	struct sweeper sweeper;
 	bool position_told; /* a snapshot's name reads as a position */
 };
@@ -232,6 +234,8 @@ int file_clear_tail(struct vnode *v, uint64_t off);
 
 struct open_node *open_find(struct fs *fs, node_t node);
 int open_add(struct fs *fs, node_t node, bool orphan);
+/* Open it for each who uses it without having opened it.  -ENOMEM. */
+int open_keep(struct fs *fs, node_t node);
 
 int orphan_add(struct vnode *v);
 /* Nothing is left of it to be freed; not an error if it was no orphan. */

@@ -298,20 +298,6 @@ bool known_hold(struct known *known, node_t node)
 	return fresh;
 }
 
-bool known_let_go(struct known *known, node_t node)
-{
-	struct entry *entry;
-	bool held;
-
-	pthread_mutex_lock(&known->lock);
-	entry = entry_look(known, node);
-	held = entry && entry_let_go(entry);
-	if (held)
-		entry_settle(known, node, entry);
-	pthread_mutex_unlock(&known->lock);
-	return held;
-}
-
 int known_open(struct known *known, node_t node)
 {
 	struct entry *entry;

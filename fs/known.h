@@ -28,12 +28,10 @@ int known_open(struct known *known, node_t node);
 bool known_close(struct known *known, node_t node);
 
 /*
- * A node that the kernel knows is held, which counts as an open, until it is
- * forgotten or let go of.  known_hold: false if the kernel does not know it or
- * it is held already; known_let_go: false if it was not held.
+ * Hold a node that the kernel knows until it is forgotten, which counts as an
+ * open.  False: the kernel does not know it, or it is held already.
  */
 bool known_hold(struct known *known, node_t node);
-bool known_let_go(struct known *known, node_t node);
 
 /* The kernel may have pages of the node from now on. */
 void known_mark_cached(struct known *known, node_t node);

@@ -95,6 +95,30 @@ static bool open_drop(struct fs *fs, node_t node)
 	return orphan;
 }
 
+int open_keep(struct fs *fs, node_t node)
+{
+	int err;
+
+	if (!fs->keep)
+		return 0;
+	/* Room for it, before it is promised. */
+	err = open_add(fs, node, false);
+	if (err)
+		return err;
+	open_find(fs, node)->count += fs->keep(fs->keep_arg, node);
+	open_drop(fs, node);
+	return 0;
+}
+
+void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
+                   void *arg)
+{
+	store_lock(fs->store);
+	fs->keep = keep;
+	fs->keep_arg = arg;
+	store_unlock(fs->store);
+}
+
 void fs_release(struct fs *fs, node_t node)
 {
 	bool orphan;

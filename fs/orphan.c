@@ -101,9 +101,13 @@ static int vnode_reap(struct vnode *v, unsigned budget)
 
 int vnode_unlinked(struct vnode *v)
 {
-	struct open_node *o = open_find(v->fs, vnode_node(v));
+	struct open_node *o;
 	int err, kept;
 
+	/* Without memory it goes as if nobody used it. */
+	if (!S_ISREG(v->inode.mode))
+		open_keep(v->fs, vnode_node(v));
+	o = open_find(v->fs, vnode_node(v));
 	if (o) {
 		err = orphan_add(v);
 		if (!err)

@@ -12,6 +12,17 @@
 
 #include "util.h"
 
+/* Hold a node in each session whose kernel knows it.  Policy is held. */
+static unsigned keep_node(void *arg, node_t node)
+{
+	const struct mounts *mounts = arg;
+	unsigned kept = 0;
+
+	for (struct session *s = mounts->first; s; s = s->next)
+		kept += known_hold(s->known, node);
+	return kept;
+}
+
 int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
                 void *ended_arg)
 {
@@ -33,11 +44,13 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	pthread_rwlock_init(&mounts->policy, &attr);
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&mounts->append, NULL);
+	fs_set_keeper(fs, keep_node, mounts);
 	return 0;
 }
 
 void mounts_release(struct mounts *mounts)
 {
+	fs_set_keeper(mounts->fs, NULL, NULL);
 	notifier_destroy(mounts->notifier);
 	mounts->notifier = NULL;
 	free(mounts->mounted);

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import socket
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from conftest import wait_for
 from linux import (RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT, as_user,
-                   opened, raises, renameat2)
+                   opened, raises, renameat2, run)
 
 
 def test_hard_links(work):
@@ -263,6 +264,86 @@ def test_removed_directory_that_is_in_use(store, mnt, way):
             assert os.fstat(fd).st_nlink == 0
             assert worker.communicate("\n")[0] == "0 []\n"
     wait_for(lambda: inodes(main) == before, "the directories to go")
+
+
+def make_special(path, kind):
+    if kind == "socket":
+        with socket.socket(socket.AF_UNIX) as unix:
+            # its path may be too long for an address
+            with opened(path.parent, os.O_PATH) as fd:
+                unix.bind(f"/proc/self/fd/{fd}/{path.name}")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "symlink":
+        os.symlink("target", path)
+    else:
+        os.mknod(path, stat.S_IFCHR | 0o644, os.makedev(1, 3))
+
+
+def use_special(fd, kind):
+    st = os.fstat(fd)
+    assert st.st_nlink == 0
+    if kind == "symlink":
+        assert os.readlink("", dir_fd=fd) == "target"
+        return
+    path = f"/proc/self/fd/{fd}"
+    assert os.stat(path).st_ino == st.st_ino
+    os.chmod(path, 0o640)
+    os.chown(path, 1, 2)
+    os.utime(path, ns=(1, 2))
+    st = os.stat(path)
+    assert stat.S_IMODE(st.st_mode) == 0o640
+    assert (st.st_uid, st.st_gid, st.st_mtime_ns) == (1, 2, 2)
+    os.setxattr(path, "trusted.x", b"1")
+    assert os.listxattr(path) == ["trusted.x"]
+
+
+@pytest.mark.parametrize("way", ["unlink", "rename", "noreplace", "two names",
+                                 "other mount"])
+@pytest.mark.parametrize("kind", ["fifo", "socket", "device", "symlink"])
+def test_removed_special_file_that_is_in_use(store, mnt, kind, way):
+    """The kernel opens them without a word; they stay all the same."""
+    main = store.mount("alone", "state=main").path
+    before = inodes(main)
+    make_special(main / "special", kind)
+    flags = os.O_PATH | os.O_NOFOLLOW
+    with opened(main / "special", flags) as fd:
+        if way == "unlink":
+            os.unlink(main / "special")
+        elif way == "other mount":
+            os.unlink(mnt / "main" / "special")
+        elif way == "two names":
+            os.link(main / "special", main / "second", follow_symlinks=False)
+            os.unlink(main / "special")
+            assert os.fstat(fd).st_nlink == 1
+            os.unlink(main / "second")
+        else:
+            (main / "other").write_text("x")
+            if way == "noreplace":
+                with raises(errno.EEXIST):
+                    renameat2(main / "other", main / "special",
+                              RENAME_NOREPLACE)
+            os.rename(main / "other", main / "special")
+            os.unlink(main / "special")
+        use_special(fd, kind)
+        # A snapshot of it all, and its end, change nothing about it.
+        (mnt / "main" / ".snap" / "a").mkdir()
+        (mnt / "main@b").mkdir()
+        use_special(fd, kind)
+    # Its mount notices when it looks that another one has removed it.
+    wait_for(lambda: not os.path.lexists(main / "special")
+             and inodes(main) == before, "the special file to go")
+
+
+def test_removed_fifo_passes_data_on(work):
+    os.mkfifo(work / "fifo")
+    with opened(work / "fifo", os.O_RDWR) as fd:
+        os.unlink(work / "fifo")
+        assert os.fstat(fd).st_nlink == 0
+        os.fchmod(fd, 0o600)
+        os.utime(fd, ns=(0, 0))
+        run("sh", "-c", f"echo hello | cat > /proc/{os.getpid()}/fd/{fd}")
+        assert os.read(fd, 100) == b"hello\n"
 
 
 def test_link_counts_of_directories(work):
