@@ -179,48 +179,65 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 }
 
 /*
- * A snapshot whose record cannot be read: its time goes, so that the others'
- * turn comes.  What it held stays until the store is checked.
+ * Delete the snapshot of a doomed fork whose record in TABLE_TIME is the first
+ * after *at, and set *at to that record.  A snapshot that cannot be read loses
+ * its time and keeps its space until the store is checked.  -ENOENT: none is
+ * left.
  */
-static int time_skip(struct forest *forest, uint64_t fork)
+static int clear_one(struct forest *forest, struct state *fork,
+                     struct record *at)
 {
-	uint8_t key[TIME_KEY_LEN];
-	struct record record;
-	int r;
+	struct state *s;
+	int r = table_next(forest->store, TABLE_TIME, at->key, at->key_len, at);
 
-	time_key(key, fork, INT64_MAX, 0);
-	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
-	return r ? r
-	         : table_del(forest->store, TABLE_TIME, record.key,
-	                     record.key_len);
+	if (!r)
+		r = state_of_time(forest, fork->number, at, &s);
+	if (r == -EUCLEAN)
+		r = table_del(forest->store, TABLE_TIME, at->key, at->key_len);
+	else if (!r)
+		r = state_erase(forest, s);
+	if (!r && fork->snapshots) {
+		fork->snapshots--;
+		forest->meta.doomed--;
+		forest->meta_dirty = true;
+	}
+	return r;
+}
+
+/* Return where the clearing of this fork's snapshots goes on. */
+static void clear_resume(struct gc *gc, uint64_t fork, struct record *ret_at)
+{
+	be64_put(ret_at->key, fork);
+	ret_at->key_len = 8;
+	if (gc->cleared_len < 8 || memcmp(gc->cleared, ret_at->key, 8))
+		return;
+	memcpy(ret_at->key, gc->cleared, gc->cleared_len);
+	ret_at->key_len = gc->cleared_len;
+}
+
+static void clear_pause(struct gc *gc, const struct record *at)
+{
+	memcpy(gc->cleared, at->key, at->key_len);
+	gc->cleared_len = at->key_len;
 }
 
 int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 {
-	struct state *f, *s;
+	struct record at;
+	struct state *f;
 	int r = state_load(forest, fork, &f);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	for (; most; most--) {
-		r = state_newest(forest, fork, INT64_MAX, &s);
-		if (r == -ENOENT)
-			break;
-		if (r == -EUCLEAN)
-			r = time_skip(forest, fork);
-		else if (!r)
-			r = state_erase(forest, s);
-		if (r < 0)
-			return r;
-		if (f->snapshots) {
-			f->snapshots--;
-			forest->meta.doomed--;
-			forest->meta_dirty = true;
-		}
-		state_mark(f);
+	clear_resume(&forest->gc, fork, &at);
+	state_mark(f);
+	while (!r && most--) {
+		r = clear_one(forest, f, &at);
+		if (!r)
+			clear_pause(&forest->gc, &at);
 	}
 	if (r != -ENOENT)
-		return -EAGAIN;
+		return r ? r : -EAGAIN;
 	r = record_del(forest, f);
 	if (r < 0)
 		return r;

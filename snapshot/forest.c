@@ -125,21 +125,11 @@ void forest_flush(struct forest *forest)
 static void forest_on_freeze(void *arg)
 {
 	struct forest *forest = arg;
-	struct takeover *t = &forest->gc.takeover;
 
 	forest_flush(forest);
 	/* What is saved may leave memory. */
 	if (forest_crowded(forest))
 		gc_wake(forest);
-	if (!t->wanted)
-		return;
-	/*
-	 * Both are the child's list: it keeps what it has, but what is about
-	 * to be put on it and is garbage already need not be written first.
-	 */
-	list_absorb(forest->store, t->list, t->from_owner, t->list, t->list,
-	            t->owner, t->above);
-	t->wanted = false;
 }
 
 /* ---- The first state ---------------------------------------------------- */

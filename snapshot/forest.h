@@ -19,7 +19,20 @@ enum {
 	STATES_CACHED = 8192,       /* more than these in memory are swept */
 	VERSIONS_CACHED = 16384,
 	STATES_DIRTY = 2048, /* so many are written before the next commit */
+	VERSIONS_DIRTY = 512,
 	FULL_NAME_MAX = NAME_LEN_MAX * 2 + 2,
+	TASK_KEY_LEN = 9,
+};
+
+/* Work of the background thread: see gc.c. */
+enum task_kind {
+	TASK_TIDY = 1, /* the lists of a merge; by the version that went */
+	TASK_CLEAR,    /* snapshots of a doomed fork; by its number */
+	TASK_REAP,     /* a leaf; by version */
+	TASK_MERGE,    /* an inner version; by version */
+	TASK_DROP,     /* a list nobody has any more; by list */
+	TASK_STUCK,    /* a version that cannot be read; never tried again */
+	TASK_KINDS,
 };
 
 /* One record for what is counted over all states. */
@@ -30,23 +43,22 @@ struct forest_meta {
 	uint64_t default_state; /* number */
 };
 
-/* An account to be taken up with the next commit: see gc.c. */
-struct takeover {
-	bool wanted;
-	uint64_t list;
-	uint64_t from_owner;
-	uint64_t owner;
-	uint64_t above;
-};
-
 /* The background thread. */
 struct gc {
 	pthread_t thread;
 	bool runs;
-	struct takeover takeover; /* store's lock */
-	uint32_t limit;           /* nodes a piece; the thread's own */
-	bool tight;               /* the store is nearly full; its own */
-	uint32_t freed;           /* nodes since it last asked for a commit */
+	uint32_t limit; /* nodes a piece; the thread's own */
+	bool tight;     /* the store is nearly full; its own */
+	uint64_t holds; /* of the store's lock by others, when it had it last */
+	bool alone;     /* there have been none since */
+	/*
+	 * Where to look for the next task of a kind (UINT64_MAX: there is none)
+	 * and the next snapshot to clear, so that the records removed before
+	 * are not stepped over each time.  Guarded by the store's lock.
+	 */
+	uint64_t first_task[TASK_KINDS];
+	uint8_t cleared[TABLE_KEY_MAX];
+	uint32_t cleared_len;
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* for the thread: pending or stop */
@@ -137,6 +149,12 @@ int state_newest(struct forest *forest, uint64_t fork, int64_t at,
 /* The next older one of the same fork.  -ENOENT. */
 int state_older(struct forest *forest, const struct state *snapshot,
                 struct state **ret_state);
+/*
+ * Return the snapshot that a record of TABLE_TIME is about.  -ENOENT: it is
+ * another fork's; -EUCLEAN: it cannot be read.
+ */
+int state_of_time(struct forest *forest, uint64_t fork,
+                  const struct record *record, struct state **ret_state);
 /* Free what was deleted in an earlier hold of the lock. */
 void graveyard_clear(struct forest *forest);
 /* Take memory back to its limits; for a fresh hold of the lock. */
@@ -160,15 +178,6 @@ int name_parse_time(const char *text, int64_t now, int64_t *ret_time);
 
 /* ---- gc.c --------------------------------------------------------------- */
 
-/* In the order in which they are done: see gc.c. */
-enum task_kind {
-	TASK_TIDY = 1, /* the lists of a merge; by the version that went */
-	TASK_CLEAR,    /* snapshots of a doomed fork; by its number */
-	TASK_REAP,     /* a leaf; by version */
-	TASK_MERGE,    /* an inner version; by version */
-	TASK_DROP,     /* a list nobody has any more; by list */
-	TASK_STUCK,    /* a version that cannot be read; never tried again */
-};
 int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
              const void *value, size_t len);
 int task_del(struct forest *forest, enum task_kind kind, uint64_t id);

@@ -8,12 +8,13 @@
  * this": what is to be done is seen from the version when its turn comes, and
  * a note that has become wrong is dropped.
  *
- * The thread does one task at a time, the kinds in order of enum task_kind:
+ * The thread does one task at a time, the kinds in this order:
  *
- * TIDY first, so that at most one merge is in the air.  CLEAR and REAP come
- * before MERGE, because a version whose last child goes is cheaper to reap
- * than to merge: a fork deleted with a thousand snapshots unravels from its
- * tip, and no list is ever moved.
+ * TIDY comes first, so that at most one merge is unfinished.  MERGE comes
+ * before REAP, because a merge frees blocks by their numbers and reads no tree:
+ * when a fork is deleted with a thousand snapshots, its versions are merged
+ * from the oldest on, and only the tree of the last one is walked.  DROP comes
+ * last: it frees little.
  *
  * What was freed or merged may be all that kept the parent: it is looked at
  * again in the same hold.  A version with several children and no refs waits.
@@ -24,17 +25,19 @@
 #include <errno.h>
 
 enum {
-	PIECE_NODES_MIN = 16,
-	PIECE_NODES_MAX = 256,
+	PIECE_NODES = 32,
+	PIECE_NODES_TIGHT = 16, /* when the store is nearly full */
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
-	JOB_ENTRIES_TIGHT = 256, /* when the store is nearly full */
-	COMMIT_NODES = 8192, /* after so many freed, make the space usable */
+	JOB_ENTRIES_TIGHT = 256,
+	COMMIT_BLOCKS = 8192, /* after so many freed, make the space usable */
 };
 
-/* A hold of the lock should be over in this time, and the thread stays away
- * from it for as long as it was held. */
-static const int64_t hold_ns = 500000;
+/*
+ * How long the lock is held at a time.  The thread then sleeps for as long,
+ * unless nobody else has used the lock since the last time.
+ */
+static const int64_t hold_ns = 300000;
 static const int64_t pause_max_ns = 5000000;
 
 static bool gc_stopping(struct gc *gc)
@@ -56,21 +59,22 @@ static void task_key(uint8_t key[TASK_KEY_LEN], enum task_kind kind,
 	be64_put(key + 1, id);
 }
 
-/* One task more or less: -ENOENT, or 0 if it is there. */
-static int task_exists(struct forest *forest, enum task_kind kind, uint64_t id)
+int task_get(struct forest *forest, enum task_kind kind, uint64_t id,
+             struct record *ret_record)
 {
 	uint8_t key[TASK_KEY_LEN];
-	struct record record;
 
 	task_key(key, kind, id);
-	return table_get(forest->store, TABLE_TASK, key, sizeof(key), &record);
+	return table_get(forest->store, TABLE_TASK, key, sizeof(key),
+	                 ret_record);
 }
 
 int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
              const void *value, size_t len)
 {
 	uint8_t key[TASK_KEY_LEN];
-	int exists = task_exists(forest, kind, id);
+	struct record record;
+	int exists = task_get(forest, kind, id, &record);
 	int r;
 
 	if (exists && exists != -ENOENT)
@@ -79,6 +83,7 @@ int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
 	r = table_put(forest->store, TABLE_TASK, key, sizeof(key), value, len);
 	if (r < 0)
 		return r;
+	forest->gc.first_task[kind] = MIN(forest->gc.first_task[kind], id);
 	if (exists == -ENOENT && kind != TASK_STUCK) {
 		forest->meta.tasks++;
 		forest->meta_dirty = true;
@@ -90,7 +95,8 @@ int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
 int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 {
 	uint8_t key[TASK_KEY_LEN];
-	int r = task_exists(forest, kind, id);
+	struct record record;
+	int r = task_get(forest, kind, id, &record);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -103,20 +109,40 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	return 0;
 }
 
-int task_first(struct forest *forest, struct task *ret_task)
+/* The first task of the kind.  -ENOENT. */
+static int task_of_kind(struct forest *forest, enum task_kind kind,
+                        struct task *ret_task)
 {
-	static const uint8_t first[1] = {0};
-	int r = table_seek(forest->store, TABLE_TASK, first, sizeof(first),
-	                   &ret_task->record);
+	uint64_t *first = &forest->gc.first_task[kind];
+	struct record *record = &ret_task->record;
+	uint8_t key[TASK_KEY_LEN];
+	int r;
 
+	if (*first == UINT64_MAX)
+		return -ENOENT;
+	task_key(key, kind, *first);
+	r = table_seek(forest->store, TABLE_TASK, key, sizeof(key), record);
+	if (!r && (record->key_len != TASK_KEY_LEN || record->key[0] != kind))
+		r = -ENOENT;
+	if (r == -ENOENT)
+		*first = UINT64_MAX;
 	if (r < 0)
 		return r;
-	if (ret_task->record.key_len != TASK_KEY_LEN ||
-	    ret_task->record.key[0] >= TASK_STUCK)
-		return -ENOENT;
-	ret_task->kind = ret_task->record.key[0];
-	ret_task->id = be64_get(ret_task->record.key + 1);
+	ret_task->kind = kind;
+	ret_task->id = *first = be64_get(record->key + 1);
 	return 0;
+}
+
+int task_first(struct forest *forest, struct task *ret_task)
+{
+	static const enum task_kind order[] = {
+	        TASK_TIDY, TASK_CLEAR, TASK_MERGE, TASK_REAP, TASK_DROP,
+	};
+	int r = -ENOENT;
+
+	for (size_t i = 0; r == -ENOENT && i < ARRAY_SIZE(order); i++)
+		r = task_of_kind(forest, order[i], ret_task);
+	return r;
 }
 
 int gc_note(struct version *v, uint64_t refs, uint64_t kids)
@@ -175,23 +201,7 @@ static void gc_sleep(int64_t ns)
 	nanosleep(&ts, NULL);
 }
 
-/* The lock was held so long: fit the next piece to it, and stay away. */
-static void gc_pace(struct forest *forest, int64_t held)
-{
-	struct gc *gc = &forest->gc;
-
-	if (held > hold_ns)
-		gc->limit = MAX(gc->limit / 2, (uint32_t)PIECE_NODES_MIN);
-	else if (held < hold_ns / 3)
-		gc->limit = MIN(gc->limit * 2, (uint32_t)PIECE_NODES_MAX);
-	if (gc->freed >= COMMIT_NODES) {
-		gc->freed = 0;
-		store_commit_start(forest->store);
-	}
-	gc_sleep(MIN(held, pause_max_ns));
-}
-
-/* What is done in one hold of the lock. */
+/* One piece of a task, with the lock held. */
 static int task_step(struct forest *forest, const struct task *task)
 {
 	int r;
@@ -211,35 +221,71 @@ static int task_step(struct forest *forest, const struct task *task)
 	}
 }
 
+/* Return true if the task waits for commits: the lock cannot be held. */
+static bool task_waits(const struct task *task)
+{
+	return task->kind == TASK_TIDY || task->kind == TASK_DROP;
+}
+
+/*
+ * Work on tasks for one hold of the lock.  *ret_task is the last one, which may
+ * be one that waits for commits and was not begun.  *ret_full: the next commit
+ * frees much, and should start.  -ENOENT: there is no task; -EAGAIN: the task
+ * can go on after the commit *ret_seq.
+ */
+static int gc_hold(struct forest *forest, struct task *ret_task,
+                   uint64_t *ret_seq, bool *ret_full)
+{
+	struct store *store = forest->store;
+	struct gc *gc = &forest->gc;
+	int64_t began, held;
+	int r;
+
+	store_lock(store);
+	began = mono_ns();
+	gc->alone = store_holds(store) == gc->holds;
+	forest_sweep(forest);
+	if (forest->versions.dirty_count >= VERSIONS_DIRTY)
+		forest_flush(forest);
+	do {
+		r = task_first(forest, ret_task);
+		if (r < 0 || task_waits(ret_task))
+			break;
+		r = task_step(forest, ret_task);
+		held = mono_ns() - began;
+	} while (!r && !gc->tight && held < hold_ns);
+	*ret_seq = store_seq(store);
+	*ret_full = store_freeing(store) >= COMMIT_BLOCKS;
+	gc->holds = store_holds(store);
+	store_unlock(store);
+	if (!gc->alone)
+		gc_sleep(MIN(mono_ns() - began, pause_max_ns));
+	return r;
+}
+
 /* One piece of work.  -ENOENT: there is none. */
 static int gc_step(struct forest *forest)
 {
 	struct store *store = forest->store;
-	struct task task;
-	int64_t began;
+	struct task task = {0};
+	uint64_t seq;
+	bool full;
 	int r = store_pace(store);
 
 	if (r < 0)
 		return r;
 	forest->gc.tight = r > 0;
-	if (forest->gc.tight)
-		forest->gc.limit = PIECE_NODES_MIN;
-	store_lock(store);
-	began = mono_ns();
-	forest_sweep(forest);
-	r = task_first(forest, &task);
-	if (r < 0) {
-		store_unlock(store);
-		return r;
-	}
-	r = task_step(forest, &task);
-	store_unlock(store);
-	gc_pace(forest, mono_ns() - began);
-	if (task.kind == TASK_TIDY)
+	forest->gc.limit = r > 0 ? PIECE_NODES_TIGHT : PIECE_NODES;
+	r = gc_hold(forest, &task, &seq, &full);
+	if (full)
+		store_commit_start(store);
+	if (r == -EAGAIN)
+		r = store_wait(store, seq);
+	else if (!r && task.kind == TASK_TIDY)
 		r = tidy_run(forest, &task);
-	else if (task.kind == TASK_DROP)
-		r = drop_run(forest);
-	if (r == -EUCLEAN) {
+	else if (!r && task.kind == TASK_DROP)
+		r = drop_run(forest, &task);
+	if (r == -EUCLEAN && task.kind) {
 		store_lock(store);
 		r = task_give_up(forest, &task);
 		store_unlock(store);
@@ -297,6 +343,7 @@ static void *gc_main(void *arg)
 	struct gc *gc = &forest->gc;
 
 	pthread_setname_np(pthread_self(), "gc");
+	store_background();
 	pthread_mutex_lock(&gc->lock);
 	for (;;) {
 		int err = gc->err, r = 0;
@@ -327,7 +374,7 @@ int gc_start(struct forest *forest)
 	struct gc *gc = &forest->gc;
 	int r;
 
-	gc->limit = PIECE_NODES_MIN;
+	gc->stop = false;
 	gc->pending = true;
 	r = pthread_create(&gc->thread, NULL, gc_main, forest);
 	gc->runs = !r;

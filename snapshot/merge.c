@@ -4,7 +4,10 @@
  *
  * A frozen version V without refs and with one child C goes by C
  * taking up its base, parent, account and list.  This is done at once, in one
- * hold of the lock, and the lists are tidied up behind it:
+ * hold of the lock.  Short lists are put together by the commit that has the
+ * change (list_absorb()), those of many merges in one commit, in the order of
+ * the merges: a chain of versions goes in any number of steps.  Longer ones are
+ * tidied up behind it, one merge at a time:
  *
  * - Until that hold all three of V's conditions may fail again: C may be a
  *   head without changes, whose fork is a second child of V and whose snapshot
@@ -71,41 +74,63 @@ static int tidy_get(const struct task *task, struct tidy *ret_tidy)
 
 /* The shorter list is the one to be moved. */
 static int merge_plan(struct forest *forest, const struct version *v,
-                      const struct version *child, struct tidy *ret_tidy)
+                      const struct version *child,
+                      struct list_absorb *ret_absorb)
 {
-	struct list_info mine, theirs;
+	uint64_t mine, theirs;
 	bool keep_mine;
-	int r = list_info(forest->store, v->tree.list, &mine);
+	int r = list_estimate(forest->store, v->tree.list, &mine);
 
 	if (!r)
-		r = list_info(forest->store, child->tree.list, &theirs);
+		r = list_estimate(forest->store, child->tree.list, &theirs);
 	if (r < 0)
 		return r;
-	keep_mine = mine.entries > theirs.entries;
-	*ret_tidy = (struct tidy){
+	keep_mine = mine > theirs;
+	*ret_absorb = (struct list_absorb){
+	        .from_owner = v->tree.owner,
+	        .owner = child->tree.owner,
 	        .old_list = child->tree.list,
 	        .above = v->tree.base,
-	        .owner = child->tree.owner,
 	        .from = keep_mine ? child->tree.list : v->tree.list,
 	        .to = keep_mine ? v->tree.list : child->tree.list,
+	        .moved = MIN(mine, theirs),
+	        .entries = theirs + MIN(mine, theirs),
 	};
 	return 0;
+}
+
+/*
+ * Decide how the lists are put together: by the next commit, or, if they are
+ * long, by a TIDY task, for which *absorb is reduced to the account.  -EAGAIN:
+ * try again after the next commit.
+ */
+static int merge_lists(struct forest *forest, const struct version *v,
+                       struct list_absorb *absorb)
+{
+	struct tidy tidy = {
+	        .old_list = absorb->old_list,
+	        .above = absorb->above,
+	        .owner = absorb->owner,
+	        .from = absorb->from,
+	        .to = absorb->to,
+	};
+	int r = list_room(forest->store, absorb->entries, forest->gc.alone);
+
+	if (r != -E2BIG)
+		return r;
+	absorb->old_list = 0;
+	absorb->entries = 0;
+	return tidy_put(forest, v->id, &tidy);
 }
 
 /* The only child takes up the version.  From the first line nothing fails. */
 static void merge_switch(struct forest *forest, struct version *v,
                          struct version *child, struct version *parent,
-                         const struct tidy *tidy)
+                         const struct list_absorb *absorb)
 {
-	forest->gc.takeover = (struct takeover){
-	        .wanted = true,
-	        .list = tidy->to,
-	        .from_owner = v->tree.owner,
-	        .owner = tidy->owner,
-	        .above = tidy->above,
-	};
+	list_absorb(forest->store, absorb);
 	child->tree.base = v->tree.base;
-	child->tree.list = tidy->to;
+	child->tree.list = absorb->to;
 	child->parent = v->parent;
 	version_mark(child);
 	if (parent) {
@@ -114,29 +139,55 @@ static void merge_switch(struct forest *forest, struct version *v,
 	}
 }
 
+/*
+ * Return the only child.  -ESRCH: it is being reaped.  Blocks that it shares
+ * with the version may lie in front of the place that the walk of its tree has
+ * reached: they must stay the version's, which reap_finish() notes to be reaped
+ * next.
+ */
+static int merge_child(struct forest *forest, const struct version *v,
+                       struct version **ret_child)
+{
+	struct version *child;
+	bool begun;
+	int r = version_load(forest, v->kids_xor, &child);
+
+	if (!r && child->parent != v->id)
+		r = -EUCLEAN;
+	if (!r && !child->refs && !child->kids) {
+		r = reap_begun(forest, child, &begun);
+		if (!r && begun)
+			r = -ESRCH;
+	}
+	if (r < 0)
+		return r;
+	*ret_child = child;
+	return 0;
+}
+
 int merge_step(struct forest *forest, const struct task *task)
 {
-	struct version *v, *child, *parent = NULL;
-	struct tidy tidy = {0};
+	struct version *v, *child = NULL, *parent = NULL;
+	struct list_absorb absorb;
 	int r = version_find(forest, task->id, &v);
 
 	if (r == -ENOENT || (!r && (v->refs || v->kids != 1)))
 		return task_del(forest, TASK_MERGE, task->id);
 	if (!r)
-		r = version_load(forest, v->kids_xor, &child);
-	if (!r && child->parent != v->id)
-		r = -EUCLEAN;
+		r = merge_child(forest, v, &child);
+	if (r == -ESRCH)
+		return task_del(forest, TASK_MERGE, task->id);
 	if (!r && v->parent)
 		r = version_load(forest, v->parent, &parent);
 	if (!r)
-		r = merge_plan(forest, v, child, &tidy);
+		r = merge_plan(forest, v, child, &absorb);
 	if (!r)
-		r = tidy_put(forest, v->id, &tidy);
+		r = merge_lists(forest, v, &absorb);
 	if (!r)
 		r = task_del(forest, TASK_MERGE, task->id);
 	if (r < 0)
 		return r;
-	merge_switch(forest, v, child, parent, &tidy);
+	merge_switch(forest, v, child, parent, &absorb);
 	return version_remove(v);
 }
 

@@ -42,6 +42,17 @@ static int reap_from(const struct task *task, struct key *ret_from)
 	return 0;
 }
 
+int reap_begun(struct forest *forest, const struct version *v, bool *ret_begun)
+{
+	struct record record;
+	int r = task_get(forest, TASK_REAP, v->id, &record);
+
+	if (r < 0 && r != -ENOENT)
+		return r;
+	*ret_begun = !v->tree.root || (!r && record.len);
+	return 0;
+}
+
 static int reap_pause(struct forest *forest, uint64_t id,
                       const struct key *from)
 {
@@ -54,6 +65,24 @@ static int reap_pause(struct forest *forest, uint64_t id,
 	return task_put(forest, TASK_REAP, id, value, writer_len(&w));
 }
 
+/*
+ * Drop a list that has no owner any more, with the next commit or, if it is
+ * long, by a task.  -EAGAIN: try again after the next commit.
+ */
+static int list_discard(struct forest *forest, uint64_t list)
+{
+	uint64_t entries;
+	int r = list_estimate(forest->store, list, &entries);
+
+	if (!r)
+		r = list_room(forest->store, entries, forest->gc.alone);
+	if (r == -E2BIG)
+		return task_put(forest, TASK_DROP, list, NULL, 0);
+	if (!r)
+		list_drop(forest->store, list, entries);
+	return r;
+}
+
 /* Its tree is gone: so is the version. */
 static int reap_finish(struct forest *forest, struct version *v,
                        struct version *parent)
@@ -64,9 +93,9 @@ static int reap_finish(struct forest *forest, struct version *v,
 	if (parent)
 		r = gc_note(parent, parent->refs, parent->kids - 1);
 	if (!r)
-		r = task_put(forest, TASK_DROP, v->tree.list, NULL, 0);
+		r = list_discard(forest, v->tree.list);
 	if (!r && v->tree.list != id)
-		r = task_put(forest, TASK_DROP, id, NULL, 0);
+		r = list_discard(forest, id);
 	if (!r)
 		r = task_del(forest, TASK_REAP, id);
 	if (!r)
@@ -100,7 +129,6 @@ int reap_step(struct forest *forest, const struct task *task)
 		v->tree.on_root = NULL;
 		r = tree_reap(&v->tree, &from, forest->gc.limit, reap_item,
 		              &v->tree);
-		forest->gc.freed += forest->gc.limit;
 		if (r == -EAGAIN)
 			return reap_pause(forest, v->id, &from);
 		if (r < 0)
@@ -112,39 +140,36 @@ int reap_step(struct forest *forest, const struct task *task)
 
 /* ---- Dropping lists ----------------------------------------------------- */
 
-/* The first lists noted to be dropped, and how many. */
-static int drop_collect(struct forest *forest,
+/* The lists noted to be dropped, from the first on, and how many. */
+static int drop_collect(struct forest *forest, const struct task *first,
                         struct list_job jobs[PIECE_LISTS], int *ret_count)
 {
-	struct record record = {.key = {TASK_DROP}, .key_len = 1};
+	struct record record = first->record;
 	int n = 0;
 	int r = 0;
 
-	while (!r && n < PIECE_LISTS) {
-		r = table_next(forest->store, TABLE_TASK, record.key,
-		               record.key_len, &record);
-		if (!r && (record.key_len != TASK_KEY_LEN ||
-		           record.key[0] != TASK_DROP))
-			r = -ENOENT;
-		if (r)
-			break;
+	while (!r && record.key_len == TASK_KEY_LEN &&
+	       record.key[0] == TASK_DROP) {
 		jobs[n] = (struct list_job){.kind = LIST_DROP,
 		                            .list = be64_get(record.key + 1)};
 		if (n)
 			jobs[n - 1].next = &jobs[n];
-		n++;
+		if (++n == PIECE_LISTS)
+			break;
+		r = table_next(forest->store, TABLE_TASK, record.key,
+		               record.key_len, &record);
 	}
 	*ret_count = n;
 	return r == -ENOENT ? 0 : r;
 }
 
-int drop_run(struct forest *forest)
+int drop_run(struct forest *forest, const struct task *first)
 {
 	struct list_job jobs[PIECE_LISTS];
 	int r, n;
 
 	store_lock(forest->store);
-	r = drop_collect(forest, jobs, &n);
+	r = drop_collect(forest, first, jobs, &n);
 	store_unlock(forest->store);
 	if (!r && n)
 		r = job_run(forest, jobs);

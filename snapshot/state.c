@@ -321,13 +321,12 @@ void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
 	be64_put(key + 16, number);
 }
 
-static int state_at_time(struct forest *forest, int r, uint64_t fork,
-                         const struct record *record, struct state **ret_state)
+int state_of_time(struct forest *forest, uint64_t fork,
+                  const struct record *record, struct state **ret_state)
 {
 	uint64_t number;
+	int r;
 
-	if (r < 0)
-		return r;
 	if (record->key_len != TIME_KEY_LEN)
 		return -EUCLEAN;
 	if (be64_get(record->key) != fork)
@@ -350,7 +349,7 @@ int state_newest(struct forest *forest, uint64_t fork, int64_t at,
 
 	time_key(key, fork, at, 0);
 	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
-	return state_at_time(forest, r, fork, &record, ret_state);
+	return r ? r : state_of_time(forest, fork, &record, ret_state);
 }
 
 int state_older(struct forest *forest, const struct state *snapshot,
@@ -363,5 +362,5 @@ int state_older(struct forest *forest, const struct state *snapshot,
 
 	time_key(key, fork, snapshot->created, snapshot->number);
 	r = table_next(forest->store, TABLE_TIME, key, sizeof(key), &record);
-	return state_at_time(forest, r, fork, &record, ret_state);
+	return r ? r : state_of_time(forest, fork, &record, ret_state);
 }

@@ -168,9 +168,22 @@ int store_reader(struct store *store, MDB_txn **ret_txn)
 	return 0;
 }
 
+static __thread bool background;
+
+void store_background(void)
+{
+	background = true;
+}
+
 void store_lock(struct store *store)
 {
 	pthread_mutex_lock(&store->lock);
+	store->holds += !background;
+}
+
+uint64_t store_holds(const struct store *store)
+{
+	return store->holds;
 }
 
 void store_unlock(struct store *store)

@@ -211,6 +211,7 @@ static void *committer_main(void *arg)
 	struct store *store = arg;
 
 	pthread_setname_np(pthread_self(), "committer");
+	store_background();
 	store_lock(store);
 	for (;;) {
 		int64_t due = commit_due(store);

@@ -49,16 +49,20 @@ struct pending_list {
 	uint64_t list;
 	uint64_t *numbers;
 	uint32_t len, capacity;
+	int64_t moved; /* entries that come from other lists, about */
+};
+
+/* A change of a whole list: see list_absorb() and list_drop(). */
+struct list_op {
+	bool is_absorb;
+	struct list_absorb absorb;
+	uint64_t list; /* to be dropped */
 };
 
 struct waiter {
 	struct waiter *next;
 	void (*fn)(void *arg, int err);
 	void *arg;
-};
-
-struct absorb {
-	uint64_t from_list, from_owner, old_list, list, owner;
 };
 
 /* Changes that become durable together.  Store's lock, or frozen. */
@@ -77,9 +81,11 @@ struct set {
 	uint32_t *list_index; /* open addressing: place in lists + 1 */
 	size_t list_index_size;
 	struct overlay records;
+	size_t removals;     /* of records, which readers have to step over */
+	struct list_op *ops; /* in the order in which they are to be done */
+	size_t ops_len, ops_capacity;
+	uint64_t ops_entries; /* entries of lists that they handle, about */
 	struct list_job *job;
-	struct absorb absorb;
-	bool has_absorb;
 	struct waiter *waiters;
 	uint64_t tick; /* counters as they were when it was frozen */
 	uint64_t counters[COUNTER_COUNT];
@@ -112,8 +118,12 @@ struct store {
 	size_t clean_limit; /* bytes of clean blocks to keep */
 	size_t set_soft;    /* bytes at which a set is committed */
 	size_t set_hard;    /* bytes at which writers wait for the committer */
+	uint64_t ops_most;  /* entries of lists that one commit handles */
+	uint64_t ops_most_alone; /* while nobody else uses the store */
 
 	pthread_mutex_t lock; /* guards all below */
+	uint64_t holds;       /* times that it was taken: store_holds() */
+	uint64_t passed;      /* removed records that walks stepped over */
 	MDB_txn *reader; /* of the lock's holder; begun at its first read */
 	bool reader_active;
 
@@ -286,8 +296,16 @@ int list_commit(struct store *store, MDB_txn *txn, struct set *set,
                 struct ledger *ledger);
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
                     struct ledger *ledger);
-int list_commit_absorb(struct store *store, MDB_txn *txn,
-                       const struct absorb *absorb, struct ledger *ledger);
+/* The bytes booked on one account are booked on another. */
+int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
+                uint64_t from, uint64_t to);
+/* Additions to the list that the set has, with what it moves there. */
+int64_t pending_entries(const struct set *set, uint64_t list);
+void pending_move(struct set *set, uint64_t from, uint64_t to, int64_t entries);
+
+/* list_op.c */
+int list_commit_ops(struct store *store, MDB_txn *txn, const struct set *set,
+                    struct ledger *ledger);
 
 /* free.c */
 enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */

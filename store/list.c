@@ -121,34 +121,18 @@ void list_add(struct store *store, uint64_t list, uint64_t number)
 	set_touch(store, sizeof(number));
 }
 
-void list_absorb(struct store *store, uint64_t from_list, uint64_t from_owner,
-                 uint64_t old_list, uint64_t list, uint64_t owner,
-                 uint64_t above)
+int64_t pending_entries(const struct set *set, uint64_t list)
 {
-	struct set *set = store->gathering;
-	struct pending_list *p = pending_find(set, old_list, false);
-	uint32_t keep = 0;
+	const struct pending_list *p =
+	        pending_find((struct set *)set, list, false);
 
-	set->absorb =
-	        (struct absorb){from_list, from_owner, old_list, list, owner};
-	set->has_absorb = true;
-	for (uint32_t i = 0; p && i < p->len; i++) {
-		if (p->numbers[i] > above)
-			set_add_free(store, p->numbers[i], from_owner);
-		else
-			p->numbers[keep++] = p->numbers[i];
-	}
-	if (p)
-		p->len = keep;
-	if (p && old_list != list) {
-		uint64_t *numbers = p->numbers;
+	return p ? p->len + p->moved : 0;
+}
 
-		*p = (struct pending_list){.list = old_list};
-		for (uint32_t i = 0; i < keep; i++)
-			list_add(store, list, numbers[i]);
-		free(numbers);
-	}
-	set_touch(store, 1);
+void pending_move(struct set *set, uint64_t from, uint64_t to, int64_t entries)
+{
+	pending_find(set, from, true)->moved -= entries;
+	pending_find(set, to, true)->moved += entries;
 }
 
 /* ---- Accounts ----------------------------------------------------------- */
@@ -613,19 +597,19 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 	return r < 0 ? r : 0;
 }
 
-int list_commit_absorb(struct store *store, MDB_txn *txn,
-                       const struct absorb *absorb, struct ledger *ledger)
+int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
+                uint64_t from, uint64_t to)
 {
-	struct account from, *to = ledger_account(ledger, absorb->owner);
-	int r;
+	struct account now;
+	int64_t own;
+	int r = account_get(store, txn, from, &now);
 
-	/* What this set booked on the old account is in the map already. */
-	r = account_get(store, txn, absorb->from_owner, &from);
 	if (r < 0)
 		return r;
-	to->own += from.own;
-	from.own = 0;
-	return account_put(store, txn, &from);
+	own = now.own + ledger_account(ledger, from)->own;
+	ledger_account(ledger, from)->own -= own;
+	ledger_account(ledger, to)->own += own;
+	return 0;
 }
 
 /* ---- Questions ---------------------------------------------------------- */

@@ -34,6 +34,7 @@ enum {
 	NODE_PAGES = 1,
 	RECORD_PAGES = 1,
 	LIST_PAGES = 2,
+	OPS_TIGHT = 256, /* entries of lists, when there is little room */
 };
 
 static uint64_t set_cost(const struct set *set)
@@ -45,6 +46,7 @@ static uint64_t set_cost(const struct set *set)
 	pages += set->nodes_len * NODE_PAGES + set->chunks_len * CHUNK_PAGES;
 	pages += set->frees_len * FREE_PAGES + set->lists_len * LIST_PAGES;
 	pages += set->records.count * RECORD_PAGES;
+	pages += set->ops_len * LIST_PAGES + set->ops_entries * FREE_PAGES;
 	return set->bytes + pages * DISK_PAGE;
 }
 
@@ -300,6 +302,27 @@ int store_pace(struct store *store)
 	}
 	store_unlock(store);
 	return r;
+}
+
+int list_room(struct store *store, uint64_t entries, bool alone)
+{
+	uint64_t done = store->gathering->ops_entries, need;
+	uint64_t most = alone ? store->ops_most_alone : store->ops_most;
+
+	if (entries > store->ops_most)
+		return -E2BIG;
+	if (done && done + entries > most)
+		return -EAGAIN;
+	need = pending_cost(store) + reserve_bytes(store) +
+	       entries * FREE_PAGES * DISK_PAGE;
+	if (need > store->avail)
+		room_count_free(store);
+	if (need <= store->avail ||
+	    room_extend(store, need - store->avail) == 0)
+		return 0;
+	if (done)
+		return -EAGAIN;
+	return entries <= OPS_TIGHT ? 0 : -E2BIG;
 }
 
 /* ---- The limit ---------------------------------------------------------- */

@@ -4,6 +4,8 @@
 
 #include "engine.h"
 
+enum { REMOVALS_MOST = 1 << 14 };
+
 void set_out_of_memory(void)
 {
 	log_error("out of memory in the middle of a change; stopping");
@@ -29,6 +31,7 @@ void set_destroy(struct set *set)
 		free(set->lists[i].numbers);
 	free(set->lists);
 	free(set->list_index);
+	free(set->ops);
 	free(set->nodes);
 	free(set->chunks);
 	free(set->frees);
@@ -60,8 +63,8 @@ void set_touch(struct store *store, size_t bytes)
 		if (!store->frozen)
 			pthread_cond_signal(&store->committer_wake);
 	}
-	if (set->bytes > store->set_soft && !store->frozen &&
-	    !store->commit_asked) {
+	if ((set->bytes > store->set_soft || set->removals > REMOVALS_MOST) &&
+	    !store->frozen && !store->commit_asked) {
 		store->commit_asked = true;
 		pthread_cond_signal(&store->committer_wake);
 	}
@@ -100,6 +103,11 @@ void set_add_free(struct store *store, uint64_t number, uint64_t owner)
 	set->frees[set->frees_len++] =
 	        (struct freed){.number = number, .owner = owner};
 	set_touch(store, sizeof(struct freed));
+}
+
+uint64_t store_freeing(const struct store *store)
+{
+	return store->gathering->frees_len + store->gathering->ops_entries;
 }
 
 void set_take_out(struct store *store, struct block *block)

@@ -19,6 +19,12 @@ enum {
 	NODE_SIZE_MIN =
 	        4 * (TREE_VALUE_MAX + 56), /* room for four of the longest */
 	SIZE_LEAST = 1 << 20,              /* of max_size */
+	/*
+	 * With more entries of lists in one commit, more of them lie in the
+	 * same pages, and others wait longer for the commit.
+	 */
+	OPS_MOST = 8192,
+	OPS_MOST_ALONE = 65536,
 };
 static const uint64_t memory_default = UINT64_C(256) << 20;
 static const char magic[8] = "coppice";
@@ -319,6 +325,8 @@ static struct store *store_alloc(const char *path,
 	store->clean_limit = store->options.memory / 2;
 	store->set_soft = store->options.memory / 8;
 	store->set_hard = store->options.memory / 4;
+	store->ops_most = OPS_MOST;
+	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
 	store->clean.newer = store->clean.older = &store->clean;
 	pthread_mutex_init(&store->lock, NULL);

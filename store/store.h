@@ -86,6 +86,13 @@ int store_close(struct store *store);
 
 void store_lock(struct store *store);
 void store_unlock(struct store *store);
+/*
+ * Return how often the lock was taken since the store was opened, background
+ * threads left out.  Lock held.
+ */
+uint64_t store_holds(const struct store *store);
+/* Leave the calling thread's holds out of store_holds(). */
+void store_background(void);
 
 /*
  * Change the size that the store may grow to; 0: no limit.  Smaller than it is
@@ -427,6 +434,9 @@ int table_next(struct store *store, enum table table, const void *key,
  * committer, a bounded piece in each commit, as one job at a time.
  */
 
+/* Return about how many blocks the next commit will free.  Lock held. */
+uint64_t store_freeing(const struct store *store);
+
 /* Put a block number on a list.  Lock held. */
 void list_add(struct store *store, uint64_t list, uint64_t number);
 
@@ -468,17 +478,37 @@ struct list_job {
 int list_job_run(struct store *store, struct list_job *job);
 
 /*
- * For use in the freeze hook alone: the version with list `from_list` and
- * account `from_owner` is taken up by its child, which has list `list`,
- * account `owner` and, until now, pending additions under `old_list`.
- * Pending additions on old_list above `above` become frees (booked on
- * from_owner), the others are moved to `list`; the bytes booked on from_owner
- * are booked on owner; from_list and old_list are then dropped where they are
- * not `list`, and must be empty on disk.
+ * Changes of whole lists.  The next commit makes them in the order of the calls,
+ * after all additions to lists.  list_room() bounds what one commit does; longer
+ * lists are left to list_job_run().  All of these: lock held.
  */
-void list_absorb(struct store *store, uint64_t from_list, uint64_t from_owner,
-		 uint64_t old_list, uint64_t list, uint64_t owner,
-		 uint64_t above);
+
+/* Return about how many entries the list will have after the next commit. */
+int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries);
+/*
+ * Return 0 if the next commit can handle so many entries more.  `alone`: nobody
+ * else uses the store, and the commit may take longer.  -EAGAIN: ask again after
+ * the next commit; -E2BIG: no commit can, because the entries are too many or
+ * there is too little room to write what they change.
+ */
+int list_room(struct store *store, uint64_t entries, bool alone);
+/* LIST_DROP.  `entries` is what list_estimate() returned. */
+void list_drop(struct store *store, uint64_t list, uint64_t entries);
+
+/*
+ * Merge a version into its child: add account from_owner to owner; then, unless
+ * old_list is 0, free the blocks on old_list numbered above `above`, booked on
+ * owner, and move list `from` to list `to`.
+ */
+struct list_absorb {
+	uint64_t from_owner, owner;
+	uint64_t old_list; /* the child's until now */
+	uint64_t above;
+	uint64_t from, to;
+	uint64_t moved;   /* entries of `from`, about */
+	uint64_t entries; /* to be freed and moved, about */
+};
+void list_absorb(struct store *store, const struct list_absorb *absorb);
 
 /* ---- Checking ----------------------------------------------------------- */
 

@@ -92,6 +92,7 @@ static int table_change(struct store *store, enum table table, const void *key,
 	                len);
 	if (r < 0)
 		return r;
+	store->gathering->removals += !value;
 	set_touch(store, full.len + len + 64);
 	return 0;
 }
@@ -110,86 +111,133 @@ int table_del(struct store *store, enum table table, const void *key,
 }
 
 /*
- * One step of the merged walk: the lowest key at or after (after: strictly
- * after) `full` in the overlays and the map.  The newest source that has the
- * key decides; *ret_removed tells that it was removed there.
+ * A merged walk over the records from a key on.  The newest source that has a
+ * key decides about it.
  */
-static int table_step(struct store *store, const struct full_key *full,
-                      bool after, struct record *record, bool *ret_removed)
-{
-	struct overlay_entry *best = NULL;
-	MDB_val k = {full->len, (void *)full->bytes}, v;
+struct walk {
+	struct overlay_entry *entries[2]; /* of the overlays, newest first */
 	MDB_cursor *cursor;
+	MDB_val key, value; /* of the map, where `r` is 0 */
+	int r;
+};
+
+static void walk_release(struct walk *walk)
+{
+	if (walk->cursor)
+		mdb_cursor_close(walk->cursor);
+}
+
+/* Begin at (after: strictly after) the key. */
+static int walk_init(struct walk *walk, struct store *store,
+                     const struct full_key *full, bool after)
+{
 	MDB_txn *txn;
 	int r;
 
+	*walk = (struct walk){.key = {full->len, (void *)full->bytes}};
 	for (int i = 0; i < 2; i++) {
 		struct overlay *overlay = table_overlays(store, i);
-		struct overlay_entry *entry;
 
-		if (!overlay)
-			continue;
-		entry = overlay_seek(overlay, full->bytes, full->len, after);
-		if (entry &&
-		    (!best ||
-		     bytes_compare(overlay_key(entry), entry->key_len,
-		                   overlay_key(best), best->key_len) < 0))
-			best = entry;
+		if (overlay)
+			walk->entries[i] = overlay_seek(overlay, full->bytes,
+			                                full->len, after);
 	}
 	r = store_reader(store, &txn);
+	if (r == 0)
+		r = disk_error(disk_cursor_open(txn, store->disk.records,
+		                                &walk->cursor));
 	if (r < 0)
 		return r;
-	r = disk_error(disk_cursor_open(txn, store->disk.records, &cursor));
-	if (r < 0)
-		return r;
-	r = disk_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+	r = disk_cursor_get(walk->cursor, &walk->key, &walk->value,
+	                    MDB_SET_RANGE);
 	if (r == 0 && after &&
-	    !bytes_compare(k.mv_data, k.mv_size, full->bytes, full->len))
-		r = disk_cursor_get(cursor, &k, &v, MDB_NEXT);
-	mdb_cursor_close(cursor);
-	r = disk_error(r);
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (best &&
-	    (r == -ENOENT || bytes_compare(overlay_key(best), best->key_len,
-	                                   k.mv_data, k.mv_size) <= 0)) {
-		if (overlay_key(best)[0] != full->bytes[0])
-			return -ENOENT;
-		*ret_removed = !best->value;
-		return record_set(record, overlay_key(best), best->key_len,
-		                  best->value ? best->value
-		                              : (const uint8_t *)"",
-		                  best->value ? best->len : 0);
+	    !bytes_compare(walk->key.mv_data, walk->key.mv_size, full->bytes,
+	                   full->len))
+		r = disk_cursor_get(walk->cursor, &walk->key, &walk->value,
+		                    MDB_NEXT);
+	walk->r = disk_error(r);
+	return walk->r == -ENOENT ? 0 : walk->r;
+}
+
+/* The lowest key of all sources, NULL data at the end. */
+static MDB_val walk_lowest(const struct walk *walk)
+{
+	MDB_val lowest = walk->r ? (MDB_val){0} : walk->key;
+
+	for (int i = 0; i < 2; i++) {
+		const struct overlay_entry *entry = walk->entries[i];
+
+		if (entry &&
+		    (!lowest.mv_data ||
+		     bytes_compare(overlay_key(entry), entry->key_len,
+		                   lowest.mv_data, lowest.mv_size) < 0))
+			lowest = (MDB_val){entry->key_len,
+			                   (void *)overlay_key(entry)};
 	}
-	if (r < 0)
-		return r;
-	if (*(const uint8_t *)k.mv_data != full->bytes[0])
-		return -ENOENT;
-	*ret_removed = false;
-	return record_set(record, k.mv_data, k.mv_size, v.mv_data, v.mv_size);
+	return lowest;
+}
+
+static bool entry_is(const struct overlay_entry *entry, const MDB_val *key)
+{
+	return entry && !bytes_compare(overlay_key(entry), entry->key_len,
+	                               key->mv_data, key->mv_size);
+}
+
+/*
+ * Move all sources past the key.  *ret_value: what the newest has under it;
+ * NULL data: it was removed.
+ */
+static int walk_pass(struct walk *walk, const MDB_val *key, MDB_val *ret_value)
+{
+	bool found = false;
+
+	for (int i = 0; i < 2; i++) {
+		struct overlay_entry *entry = walk->entries[i];
+
+		if (!entry_is(entry, key))
+			continue;
+		if (!found)
+			*ret_value = (MDB_val){entry->len, entry->value};
+		found = true;
+		walk->entries[i] = entry->next[0];
+	}
+	if (walk->r || bytes_compare(walk->key.mv_data, walk->key.mv_size,
+	                             key->mv_data, key->mv_size))
+		return 0;
+	/* The caller copies a value of the map before it moves on. */
+	if (!found) {
+		*ret_value = walk->value;
+		return 0;
+	}
+	walk->r = disk_error(disk_cursor_get(walk->cursor, &walk->key,
+	                                     &walk->value, MDB_NEXT));
+	return walk->r == -ENOENT ? 0 : walk->r;
 }
 
 static int table_walk(struct store *store, enum table table, const void *key,
                       size_t key_len, bool after, struct record *ret_record)
 {
+	_cleanup_(walk_release) struct walk walk = {0};
 	struct full_key full;
-	bool removed;
+	MDB_val lowest, value;
 	int r;
 
 	r = full_key_init(&full, table, key, key_len);
-	if (r < 0)
-		return r;
-	for (;;) {
-		r = table_step(store, &full, after, ret_record, &removed);
-		if (r < 0)
-			return r;
-		if (!removed)
-			break;
-		full_key_init(&full, table, ret_record->key,
-		              ret_record->key_len);
-		after = true;
+	if (r == 0)
+		r = walk_init(&walk, store, &full, after);
+	while (r == 0) {
+		lowest = walk_lowest(&walk);
+		if (!lowest.mv_data ||
+		    *(const uint8_t *)lowest.mv_data != full.bytes[0])
+			return -ENOENT;
+		r = walk_pass(&walk, &lowest, &value);
+		if (r == 0 && value.mv_data)
+			return record_set(ret_record, lowest.mv_data,
+			                  lowest.mv_size, value.mv_data,
+			                  value.mv_size);
+		store->passed++;
 	}
-	return 0;
+	return r;
 }
 
 int table_seek(struct store *store, enum table table, const void *key,

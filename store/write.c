@@ -7,7 +7,7 @@
  *   2. aliases that copies made
  *   3. frees: after 1 and 2, so that what a copy shares is counted first
  *   4. additions to kill lists: after 1, for the sizes
- *   5. the list job, the accounts, the taking up of an account
+ *   5. what is done to whole lists, the list job, the accounts
  *   6. records, counters
  *
  * Nothing in memory changes on the way but what the next try sets anew, so a
@@ -248,17 +248,11 @@ static int lists_write(struct writing *w)
 	int r;
 
 	r = list_commit(w->store, w->txn, set, &w->ledger);
+	if (r == 0)
+		r = list_commit_ops(w->store, w->txn, set, &w->ledger);
 	for (struct list_job *job = set->job; r == 0 && job; job = job->next)
 		r = list_commit_job(w->store, w->txn, job, &w->ledger);
-	if (r == 0)
-		r = ledger_apply(w->store, w->txn, &w->ledger);
-	ledger_release(&w->ledger);
-	if (r < 0 || !set->has_absorb)
-		return r;
-	r = list_commit_absorb(w->store, w->txn, &set->absorb, &w->ledger);
-	if (r == 0)
-		r = ledger_apply(w->store, w->txn, &w->ledger);
-	return r;
+	return r ? r : ledger_apply(w->store, w->txn, &w->ledger);
 }
 
 static int set_write(void *arg)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "audit.h"
+#include "engine.h"
 #include "util.h"
 
 static uint64_t below(struct world *w, uint64_t n)
@@ -22,6 +23,10 @@ void world_open(struct world *w)
 	struct store_options options = {.memory = 8 << 20, .commit_ms = 50};
 
 	assert_int_equal(store_open(w->scratch.store, &options, &w->store), 0);
+	/* So that some lists are too long for one commit, and others not. */
+	if (below(w, 2))
+		w->store->ops_most = w->store->ops_most_alone =
+		        1 + below(w, 60);
 	assert_int_equal(forest_open(w->store, &w->forest), 0);
 }
 
