@@ -285,6 +285,7 @@ static void leave(struct client *client)
 	client->socket = -1;
 	close(client->wake);
 	daemon->connected--;
+	daemon->left = true;
 	pthread_cond_broadcast(&daemon->idle);
 	daemon_changed(daemon);
 	pthread_mutex_unlock(&daemon->lock);

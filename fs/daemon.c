@@ -267,16 +267,20 @@ static void accept_client(struct daemon *daemon)
 		close(fd);
 }
 
-/* Whether there is nothing left to serve. */
+/*
+ * Return true if there is nothing left to serve: the last mount has ended, or
+ * the first one failed, or did not come in time.
+ */
 static bool is_over(struct daemon *daemon, bool *ret_accepts)
 {
+	int64_t age = mono_ns() - daemon->started;
 	bool over;
 
 	pthread_mutex_lock(&daemon->lock);
 	over = daemon->sessions == 0 && daemon->mounting == 0 &&
 	       (daemon->mounted ||
 	        (daemon->connected == 0 &&
-	         mono_ns() - daemon->started > START_MS * INT64_C(1000000)));
+	         (daemon->left || age > START_MS * INT64_C(1000000))));
 	if (over)
 		daemon->ending = true;
 	*ret_accepts = daemon->connected < CLIENTS_MAX;

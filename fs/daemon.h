@@ -40,6 +40,7 @@ struct daemon {
 	unsigned connected;
 	int sessions; /* that have begun and not ended */
 	bool mounted; /* there was one */
+	bool left;    /* a client came and went */
 	bool ending;  /* nothing new is begun */
 	bool closed;  /* the store is closed */
 	int close_err;

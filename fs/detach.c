@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "daemon.h"
@@ -98,15 +100,42 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	_exit(err < 0);
 }
 
-int daemon_spawn(const struct mount_options *options, char **ret_error)
+/* Read what daemon_main() says of its start: 0 if it listens. */
+static int read_result(int from, pid_t pid, char **ret_error)
+{
+	char text[2048];
+	size_t len = 0;
+	ssize_t n;
+	int result;
+
+	do {
+		n = read(from, &result, sizeof(result));
+	} while (n < 0 && errno == EINTR);
+	if (n != sizeof(result)) {
+		waitpid(pid, NULL, 0);
+		return fail(ret_error, -EIO,
+		            "the daemon ended before it was ready (see the "
+		            "system's log)");
+	}
+	while (len < sizeof(text)) {
+		n = read(from, text + len, sizeof(text) - len);
+		if (n == 0 || (n < 0 && errno != EINTR))
+			break;
+		len += n > 0 ? (size_t)n : 0;
+	}
+	if (result == 0)
+		return 0;
+	waitpid(pid, NULL, 0);
+	return fail(ret_error, result, "%.*s", (int)len, text);
+}
+
+int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
+                 char **ret_error)
 {
 	_cleanup_close_ int from = -1;
 	_cleanup_close_ int to = -1;
 	_cleanup_close_ int dir = -1;
-	char text[2048] = "";
-	size_t len = 0;
-	ssize_t n;
-	int fds[2], result;
+	int fds[2], err;
 	pid_t pid;
 
 	dir = open(options->store, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -125,23 +154,18 @@ int daemon_spawn(const struct mount_options *options, char **ret_error)
 	if (pid == 0)
 		daemon_main(options, dir, to);
 	close(steal_fd(&to));
-	do {
-		n = read(from, &result, sizeof(result));
-	} while (n < 0 && errno == EINTR);
-	if (n != sizeof(result)) {
+	err = read_result(from, pid, ret_error);
+	if (err == 0)
+		*ret_pid = pid;
+	return err;
+}
+
+void daemon_wait(pid_t pid, int ms)
+{
+	/* Known to the kernel since Linux 5.3, to C libraries later. */
+	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd p = {fd, POLLIN, 0};
+
+	if (fd >= 0 && poll(&p, 1, ms) > 0)
 		waitpid(pid, NULL, 0);
-		return fail(ret_error, -EIO,
-		            "the daemon ended before it was ready (see the "
-		            "system's log)");
-	}
-	while (len < sizeof(text) - 1) {
-		n = read(from, text + len, sizeof(text) - 1 - len);
-		if (n == 0 || (n < 0 && errno != EINTR))
-			break;
-		len += n > 0 ? (size_t)n : 0;
-	}
-	if (result == 0)
-		return 0;
-	waitpid(pid, NULL, 0);
-	return fail(ret_error, result, "%.*s", (int)len, text);
 }

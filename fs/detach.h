@@ -9,7 +9,11 @@
  * Start a daemon for the store, and return when it listens.  -EBUSY: another
  * process has the store open.  Failures are told in a sentence, to be freed.
  */
-int daemon_spawn(const struct mount_options *options, char **ret_error);
+int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
+                 char **ret_error);
+
+/* Wait for a daemon that this process started to end, but not for longer. */
+void daemon_wait(pid_t pid, int ms);
 
 /* What libfuse has to say goes to the log. */
 void daemon_log_fuse(void);

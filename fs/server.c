@@ -26,6 +26,7 @@
 enum {
 	BUSY_MS = 5000, /* for another that starts, or has the store open */
 	AGAIN_MS = 20,
+	LEAVE_MS = 3000, /* for a daemon without a mount to end */
 	READ_AHEAD_KIB = 1024,
 };
 
@@ -134,9 +135,9 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 
 /* ---- The daemon --------------------------------------------------------- */
 
-/* To the daemon there is, or a new one. */
+/* Connect to the daemon there is, or to a new one, whose *ret_pid is set. */
 static int connect_daemon(const struct mounting *m, int *ret_socket,
-                          char **ret_error)
+                          pid_t *ret_pid, char **ret_error)
 {
 	int64_t end = mono_ns() + BUSY_MS * INT64_C(1000000);
 	struct mount_options options = *m->options;
@@ -152,7 +153,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 			return fail(ret_error, err,
 			            "cannot ask the daemon of '%s': %s",
 			            m->store, strerror(-err));
-		err = daemon_spawn(&options, &error);
+		err = daemon_spawn(&options, ret_pid, &error);
 		/* Busy: with a daemon that starts or ends, or a command. */
 		if (err < 0 && (err != -EBUSY || mono_ns() > end)) {
 			*ret_error = steal(&error);
@@ -320,15 +321,20 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 
 static int mount_client(const struct mounting *m, char **ret_error)
 {
-	for (;;) {
-		_cleanup_close_ int socket = -1;
-		int err = connect_daemon(m, &socket, ret_error);
+	pid_t daemon = 0;
+	int err;
 
+	do {
+		_cleanup_close_ int socket = -1;
+
+		err = connect_daemon(m, &socket, &daemon, ret_error);
 		if (err == 0)
 			err = mount_through(m, socket, ret_error);
-		if (err != -EAGAIN)
-			return err;
-	}
+	} while (err == -EAGAIN);
+	/* A daemon without a mount must not serve the next one. */
+	if (err < 0 && daemon)
+		daemon_wait(daemon, LEAVE_MS);
+	return err;
 }
 
 /* ---- In the foreground -------------------------------------------------- */

@@ -279,6 +279,19 @@ def can_unshare():
                           stderr=subprocess.DEVNULL).returncode == 0
 
 
+@pytest.mark.parametrize("option", ["state=nobody", "memory=16M"])
+def test_no_daemon_stays_when_its_first_mount_fails(store, tmp, option):
+    """The next mount's memory= would not count."""
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    (tmp / "mnt").mkdir()
+    without_device = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
+                      'mount --bind /dev/null /dev/fuse; "$@"', "sh"]
+    run(*(without_device if "memory" in option else []), COPPICE, "mount",
+        "-o", option, store.path, tmp / "mnt", code=1)
+    assert daemons(store) == []
+
+
 def test_mount_from_another_namespace(store, mnt, main, tmp):
     if not can_unshare():
         pytest.skip("cannot make a mount namespace")
