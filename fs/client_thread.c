@@ -19,14 +19,23 @@ enum {
 	FUSE_MINOR = 229,
 };
 
-static bool may_ask(const struct daemon *daemon, int socket)
+static bool peer_cred(int socket, struct fs_cred *ret_cred)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
 	if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
 		return false;
-	return cred.uid == 0 || cred.uid == daemon->owner;
+	*ret_cred = (struct fs_cred){cred.uid, cred.gid, 0};
+	return true;
+}
+
+static bool may_ask(const struct daemon *daemon, int socket)
+{
+	struct fs_cred cred;
+
+	return peer_cred(socket, &cred) &&
+	       (cred.uid == 0 || cred.uid == daemon->owner);
 }
 
 /* Takes the answer. */
@@ -57,14 +66,17 @@ static int serve_verb(struct client *client, json_t *request)
 {
 	struct daemon *daemon = client->daemon;
 	json_t *object = NULL;
+	struct fs_cred cred;
 	int err = daemon_begin(daemon, false);
 
 	if (err < 0)
 		return answer(client, control_error(err, "the store is being "
 		                                         "closed"));
 	set_serving(client, true);
-	err = control_serve(daemon->fs, &daemon->mounts, request, send_row,
-	                    client, &object);
+	err = peer_cred(client->socket, &cred)
+	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
+	                              request, send_row, client, &object)
+	              : -EACCES;
 	set_serving(client, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : answer(client, object);

@@ -171,7 +171,8 @@ static void announce(struct control *c, uint64_t fork, const char *name)
 static int verb_fork(struct control *c)
 {
 	char source_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
-	struct state *source, *fork;
+	const json_t *mode = json_object_get(c->request, "mode");
+	struct state *source = NULL, *fork;
 	json_t *full = NULL;
 	uint64_t number = 0;
 	int err = control_argument(c, "name", true, name);
@@ -186,24 +187,27 @@ static int verb_fork(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
 	store_lock(c->store);
-	err = have == 0 ? state_resolve(c->forest, source_name, &source)
-	                : state_source(c->forest, name, &source);
+	if (have == 0)
+		err = state_resolve(c->forest, source_name, &source);
 	if (err < 0) {
 		store_unlock(c->store);
-		if (have == 0)
-			return control_fail_state(c, "fork", source_name, err);
+		return control_fail_state(c, "fork", source_name, err);
+	}
+	err = fs_fork(c->fs, source, name,
+	              json_is_integer(mode)
+	                      ? (mode_t)json_integer_value(mode) & 0777
+	                      : 0755,
+	              &c->cred, &fork);
+	if (err == 0) {
+		full = full_name(c, fork);
+		number = fork->number;
+	}
+	store_unlock(c->store);
+	if (err == -ENOENT && strchr(name, '@'))
 		return fail(c, err,
 		            "cannot make '%s': nothing in front of an '@' "
 		            "names a state",
 		            name);
-	}
-	err = state_fork(c->forest, source, name, &fork);
-	if (err == 0) {
-		full = full_name(c, fork);
-		number = fork->number;
-		fs_adopt(c->fs, fork);
-	}
-	store_unlock(c->store);
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
 	announce(c, 0, name);
@@ -386,9 +390,31 @@ static int verb_find(struct control *c)
 	               : tell(c, "name", control_text(full));
 }
 
+/* Tell that there is no default state, and a fork's name if it is alone. */
+static int tell_no_default(struct control *c)
+{
+	struct state *fork;
+	json_t *only = NULL;
+	int err = tell(c, "name", json_null());
+
+	if (err < 0)
+		return err;
+	store_lock(c->store);
+	if (state_next(c->forest, 0, NULL, &fork) == 0) {
+		only = full_name(c, fork);
+		if (state_next(c->forest, 0, fork->name, &fork) != -ENOENT) {
+			json_decref(only);
+			only = NULL;
+		}
+	}
+	store_unlock(c->store);
+	return only ? tell(c, "only", only) : 0;
+}
+
 static int verb_default(struct control *c)
 {
 	char name[STATE_NAME_MAX] = "";
+	bool none = control_flag(c, "none");
 	struct state *state;
 	json_t *full = NULL;
 	uint64_t number = 0;
@@ -403,7 +429,9 @@ static int verb_default(struct control *c)
 		if (err == 0)
 			err = state_set_default(c->forest, state);
 	} else {
-		err = state_default(c->forest, &state);
+		err = none ? state_set_default(c->forest, NULL) : 0;
+		if (err == 0)
+			err = state_default(c->forest, &state);
 	}
 	if (err == 0) {
 		full = full_name(c, state);
@@ -412,6 +440,8 @@ static int verb_default(struct control *c)
 	store_unlock(c->store);
 	if (err < 0 && have == 0)
 		return control_fail_state(c, "make the default", name, err);
+	if (err == -ENOENT)
+		return tell_no_default(c);
 	if (err < 0)
 		return fail(c, err, "cannot tell the default state: %s",
 		            control_reason(err));
@@ -519,7 +549,8 @@ static int run(struct control *c)
 	            verb);
 }
 
-int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
+int control_serve(struct fs *fs, struct mounts *mounts,
+                  const struct fs_cred *cred, json_t *request,
                   control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	struct control c = {
@@ -527,6 +558,7 @@ int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
 	        .forest = fs_forest(fs),
 	        .store = forest_store(fs_forest(fs)),
 	        .mounts = mounts,
+	        .cred = *cred,
 	        .request = request,
 	        .fn = fn,
 	        .arg = arg,
@@ -553,5 +585,7 @@ int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
 int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
                 json_t **ret_answer)
 {
-	return control_serve(fs, NULL, request, fn, arg, ret_answer);
+	const struct fs_cred cred = {geteuid(), getegid(), 0};
+
+	return control_serve(fs, NULL, &cred, request, fn, arg, ret_answer);
 }

@@ -17,8 +17,12 @@ enum {
 	STATE_NAME_MAX = 1024,    /* bytes of anything that names a state */
 };
 
-/* As control_run(); mounts (may be NULL) are told what changed. */
-int control_serve(struct fs *fs, struct mounts *mounts, json_t *request,
+/*
+ * As control_run(), for somebody else; mounts (may be NULL) are told what
+ * changed.
+ */
+int control_serve(struct fs *fs, struct mounts *mounts,
+                  const struct fs_cred *cred, json_t *request,
                   control_row_fn *fn, void *arg, json_t **ret_answer);
 
 /* {"error": sentence, "errno": N}; err is negative. */

@@ -11,6 +11,7 @@ struct control {
 	struct forest *forest;
 	struct store *store;
 	struct mounts *mounts; /* NULL: none */
+	struct fs_cred cred;   /* who asks; umask 0 */
 	json_t *request;
 	control_row_fn *fn;
 	void *arg;

@@ -404,7 +404,7 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	if (node_kind(parent) != NODE_KIND_INODE) {
 		if (!S_ISDIR(mode))
 			return -EPERM;
-		return space_mkdir(fs, parent, name, ret_entry);
+		return space_mkdir(fs, parent, name, mode, cred, ret_entry);
 	}
 	if (S_ISLNK(mode) != !!target)
 		return -EINVAL;

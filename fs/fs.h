@@ -110,6 +110,14 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 /* A new file without a name, open once: see fs_open. */
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
 	       const struct fs_cred *cred, struct fs_entry *ret_entry);
+/*
+ * Make the fork that a name in the root directory asks for.  source NULL: of
+ * the state that the name tells, or if it tells none a new tree, whose root
+ * directory has this mode and owner.  -ENOENT: it tells one that is not there.
+ * Lock held.
+ */
+int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
+	    const struct fs_cred *cred, struct state **ret_state);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
 	    struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);

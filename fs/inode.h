@@ -328,8 +328,8 @@ int space_readlink(struct fs *fs, node_t node, char *ret_target);
 int space_lookup(struct fs *fs, node_t parent, const char *name,
                  struct fs_entry *ret_entry);
 /* Lock NOT held. */
-int space_mkdir(struct fs *fs, node_t parent, const char *name,
-                struct fs_entry *ret_entry);
+int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
+                const struct fs_cred *cred, struct fs_entry *ret_entry);
 int space_unlink(struct fs *fs, node_t parent, const char *name);
 int space_rmdir(struct fs *fs, node_t parent, const char *name);
 /* At least one of the parents is not kept in a tree. */

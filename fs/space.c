@@ -252,7 +252,53 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
 
 /* ---- Making and deleting ------------------------------------------------ */
 
+/* The root of a new tree, made as a directory in the root directory is. */
+static int new_root(struct fs *fs, mode_t mode, const struct fs_cred *cred,
+                    struct inode *ret_inode)
+{
+	struct timestamp now = time_now();
+	struct inode root = {
+	        .mode = S_IFDIR | (mode & 07777 & ~cred->umask),
+	        .nlink = 2,
+	        .uid = cred->uid,
+	        .gid = cred->gid,
+	        .atime = now,
+	        .mtime = now,
+	        .ctime = now,
+	        .btime = now,
+	};
+	struct inode above;
+	int err = forest_root_inode(fs->forest, &above);
+
+	if (err)
+		return err;
+	if (above.mode & S_ISGID) {
+		root.gid = above.gid;
+		root.mode |= S_ISGID;
+	}
+	*ret_inode = root;
+	return 0;
+}
+
+int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
+            const struct fs_cred *cred, struct state **ret_state)
+{
+	struct inode root;
+	int err = source ? 0 : state_source(fs->forest, name, &source);
+
+	if (!err && source)
+		err = state_fork(fs->forest, source, name, ret_state);
+	else if (!err && !(err = new_root(fs, mode, cred, &root)))
+		err = state_create(fs->forest, name, &root, ret_state);
+	if (err)
+		return err;
+	fs_adopt(fs, *ret_state);
+	root_touch(fs, 0);
+	return 0;
+}
+
 static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
+                        mode_t mode, const struct fs_cred *cred,
                         struct fs_entry *ret_entry)
 {
 	struct state *source, *state;
@@ -266,23 +312,20 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 			err = state_snapshot(fs->forest, source, name, &state);
 		return err ? err : space_entry(fs, state, ret_entry);
 	}
+	/* Snapshots belong to forks: there is none of all of them. */
+	if (!strcmp(name, SNAPDIR_NAME))
+		return -EPERM;
 	err = name_check_fork(name);
 	if (!err)
 		err = state_find(fs->forest, 0, name, &state);
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
-	err = state_source(fs->forest, name, &source);
-	if (!err)
-		err = state_fork(fs->forest, source, name, &state);
-	if (err)
-		return err;
-	fs_adopt(fs, state);
-	root_touch(fs, 0);
-	return space_entry(fs, state, ret_entry);
+	err = fs_fork(fs, NULL, name, mode, cred, &state);
+	return err ? err : space_entry(fs, state, ret_entry);
 }
 
-int space_mkdir(struct fs *fs, node_t parent, const char *name,
-                struct fs_entry *ret_entry)
+int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
+                const struct fs_cred *cred, struct fs_entry *ret_entry)
 {
 	int err = store_throttle(fs->store, true);
 	bool tell = false;
@@ -290,7 +333,7 @@ int space_mkdir(struct fs *fs, node_t parent, const char *name,
 	if (err)
 		return err;
 	store_lock(fs->store);
-	err = mkdir_locked(fs, parent, name, ret_entry);
+	err = mkdir_locked(fs, parent, name, mode, cred, ret_entry);
 	if (!err && node_kind(parent) == NODE_KIND_SNAPDIR &&
 	    name_is_position(name) && !fs->position_told)
 		tell = fs->position_told = true;
@@ -378,6 +421,15 @@ static int states_exchange(struct fs *fs, struct state *a, struct state *b)
 	return err;
 }
 
+/* Return true if mkdir of this name in the root makes a tree to copy into. */
+static bool makes_new_tree(struct fs *fs, const char *name)
+{
+	struct state *source;
+
+	return !name_check_fork(name) &&
+	       !state_source(fs->forest, name, &source) && !source;
+}
+
 int space_rename(struct fs *fs, node_t parent, const char *name,
                  node_t new_parent, const char *new_name, unsigned flags)
 {
@@ -385,7 +437,13 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 	uint64_t fork = space_fork(parent);
 	int err;
 
-	/* Not EXDEV, on which mv would copy, and make forks of directories. */
+	/*
+	 * On EXDEV mv(1) copies.  It must not copy states, nor a directory on
+	 * top of what a fork has already.
+	 */
+	if (node_kind(parent) == NODE_KIND_INODE && new_parent == NODE_ROOT &&
+	    makes_new_tree(fs, new_name))
+		return -EXDEV;
 	if (parent != new_parent)
 		return -EPERM;
 	err = space_find(fs, parent, name, -EPERM, &state);

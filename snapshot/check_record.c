@@ -371,7 +371,7 @@ static int meta_check(struct check *check, uint64_t states, uint64_t doomed)
 	if (r < 0)
 		return r;
 	s = check_state(check, meta.default_state);
-	if (!s || s->flags & STATE_DOOMED)
+	if (meta.default_state && (!s || s->flags & STATE_DOOMED))
 		r = check_tell(check, "state", NULL,
 		               "the default state, %llu, is missing",
 		               (ull)meta.default_state);

@@ -143,6 +143,8 @@ static int default_check(struct forest *forest, const struct state *state)
 		return -EBUSY;
 	if (state->fork)
 		return 0;
+	if (!forest->meta.default_state)
+		return 0;
 	/* The default may be a snapshot of the fork. */
 	r = state_load(forest, forest->meta.default_state, &s);
 	if (r < 0)

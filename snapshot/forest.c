@@ -3,7 +3,7 @@
  * All states of one open store: made, opened, closed, and written to the
  * tables whenever a set of changes is frozen.
  *
- *   TABLE_META  "forest"  varint states, tasks, doomed, default state
+ *   TABLE_META  "forest"  varint states, tasks, doomed, default state or 0
  *   TABLE_META  "forks"   inode of the directory that lists the forks
  */
 #include "forest.h"
@@ -176,7 +176,6 @@ static int main_put(struct forest *forest, const struct inode *root)
 		              name_key(name, 0, s.name), number,
 		              writer_len(&w));
 	forest->meta.states = 1;
-	forest->meta.default_state = s.number;
 	return r;
 }
 
@@ -315,9 +314,9 @@ int state_set_default(struct forest *forest, struct state *state)
 {
 	if (forest->readonly)
 		return -EROFS;
-	if (state->gone)
+	if (state && state->gone)
 		return -ESTALE;
-	forest->meta.default_state = state->number;
+	forest->meta.default_state = state ? state->number : 0;
 	forest->meta_dirty = true;
 	return 0;
 }

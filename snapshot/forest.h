@@ -40,7 +40,7 @@ struct forest_meta {
 	uint64_t states; /* snapshots included, doomed ones not */
 	uint64_t tasks;
 	uint64_t doomed; /* snapshots still to be deleted with their fork */
-	uint64_t default_state; /* number */
+	uint64_t default_state; /* number; 0: none */
 };
 
 /* The background thread. */
@@ -101,6 +101,12 @@ int version_load(struct forest *forest, uint64_t id,
  */
 int version_sprout(struct forest *forest, const struct version *from,
                    struct version **ret_version);
+/*
+ * A head with no parent and a tree of this root directory alone; otherwise as
+ * version_sprout(), but for version_graft(), which it does not need.
+ */
+int version_seed(struct forest *forest, const struct inode *root,
+                 struct version **ret_version);
 /* The new head becomes a child of the frozen version. Cannot fail. */
 void version_graft(struct version *head, struct version *parent);
 /*

@@ -24,6 +24,16 @@ static void seedling_release(struct seedling *seedling)
 	free(seedling->successor);
 }
 
+static int seedling_number(struct seedling *seedling, struct forest *forest)
+{
+	uint64_t number = store_count(forest->store, COUNTER_STATE, 1);
+
+	if (number >= STATE_NUMBER_END)
+		return -ENOSPC;
+	seedling->state = state_alloc(forest, number);
+	return seedling->state ? 0 : -ENOMEM;
+}
+
 /*
  * The stem is the frozen version that has the source's present tree.  A
  * snapshot's is its own; a head that was not changed since it was forked has
@@ -36,19 +46,15 @@ static int seedling_init(struct seedling *seedling, struct state *source,
 	struct version *v = source->version;
 	struct version *parent = NULL;
 	bool unchanged;
-	uint64_t number;
 	int r;
 
 	r = version_unchanged(v, &unchanged, &parent);
 	if (r < 0)
 		return r;
 	seedling->stem = unchanged ? parent : v;
-	number = store_count(forest->store, COUNTER_STATE, 1);
-	if (number >= STATE_NUMBER_END)
-		return -ENOSPC;
-	seedling->state = state_alloc(forest, number);
-	if (!seedling->state)
-		return -ENOMEM;
+	r = seedling_number(seedling, forest);
+	if (r < 0)
+		return r;
 	if (!seedling->stem->freeze) {
 		/* Every number from here on is above the freeze's. */
 		seedling->tick = store_tick(forest->store);
@@ -81,6 +87,15 @@ static int name_put(struct forest *forest, const struct state *s)
 	                 writer_len(&w));
 }
 
+/* Make the new state known; it must be written. */
+static void state_add(struct forest *forest, struct state *s)
+{
+	cache_add(&forest->states, &s->cached);
+	state_mark(s);
+	forest->meta.states++;
+	forest->meta_dirty = true;
+}
+
 /* From here on nothing fails. */
 static void seedling_plant(struct seedling *seedling, struct state *source,
                            struct state **ret_state)
@@ -106,10 +121,7 @@ static void seedling_plant(struct seedling *seedling, struct state *source,
 		version_mark(stem);
 	}
 	state_point(s, head ? head : stem);
-	cache_add(&forest->states, &s->cached);
-	state_mark(s);
-	forest->meta.states++;
-	forest->meta_dirty = true;
+	state_add(forest, s);
 	*ret_state = s;
 }
 
@@ -144,6 +156,42 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 	if (r < 0)
 		return r;
 	seedling_plant(&seedling, source, ret_state);
+	return 0;
+}
+
+int state_create(struct forest *forest, const char *name,
+                 const struct inode *root, struct state **ret_state)
+{
+	_cleanup_(seedling_release) struct seedling seedling = {0};
+	uint8_t key[TABLE_KEY_MAX];
+	struct state *s;
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	r = name_check_fork(name);
+	if (!r)
+		r = state_check_free(forest, 0, name);
+	if (!r)
+		r = seedling_number(&seedling, forest);
+	if (r < 0)
+		return r;
+	s = seedling.state;
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	s->created = now_ns();
+	r = name_put(forest, s);
+	if (!r)
+		r = version_seed(forest, root, &seedling.head);
+	if (r < 0) {
+		table_del(forest->store, TABLE_NAME, key,
+		          name_key(key, 0, name));
+		return r;
+	}
+	cache_add(&forest->versions, &seedling.head->cached);
+	version_mark(seedling.head);
+	state_point(s, steal(&seedling.head));
+	state_add(forest, steal(&seedling.state));
+	*ret_state = s;
 	return 0;
 }
 

@@ -67,6 +67,33 @@ static int state_exclusive(struct forest *forest, const struct state *state,
 	return r;
 }
 
+/*
+ * A head with no parent is as it was made if its root directory is: anything
+ * else needs an entry there first.
+ */
+static bool tree_is_untouched(struct tree *tree)
+{
+	const struct key root = {INO_ROOT, ITEM_INODE, 0};
+	struct inode inode;
+	struct item item;
+
+	return !tree_get(tree, &root, &item) &&
+	       !inode_decode(item.value, item.len, &inode) &&
+	       inode.ctime.sec == inode.btime.sec &&
+	       inode.ctime.nsec == inode.btime.nsec;
+}
+
+static int state_unchanged(const struct state *state, bool *ret_unchanged)
+{
+	struct version *v = state->version;
+
+	if (!(state->flags & STATE_READONLY) && v->parent)
+		return version_unchanged(v, ret_unchanged, NULL);
+	*ret_unchanged =
+	        state->flags & STATE_READONLY || tree_is_untouched(&v->tree);
+	return 0;
+}
+
 int state_info(struct forest *forest, struct state *state,
                struct state_info *ret_info)
 {
@@ -96,7 +123,7 @@ int state_info(struct forest *forest, struct state *state,
 			return r;
 		memcpy(info.fork_name, fork->name, sizeof(info.fork_name));
 	}
-	r = version_unchanged(state->version, &info.unchanged, NULL);
+	r = state_unchanged(state, &info.unchanged);
 	if (!r)
 		r = state_exclusive(forest, state, &info.exclusive);
 	if (!r)

@@ -322,6 +322,10 @@ int state_source(struct forest *forest, const char *name,
 
 	if (len >= sizeof(prefix))
 		return -ENAMETOOLONG;
+	if (!strchr(name, '@') && !forest->meta.default_state) {
+		*ret_state = NULL;
+		return 0;
+	}
 	if (!strchr(name, '@'))
 		return state_default(forest, ret_state);
 	memcpy(prefix, name, len + 1);

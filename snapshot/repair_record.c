@@ -197,16 +197,16 @@ static void forks_read(struct plan *p)
 static int default_plan(struct plan *p)
 {
 	struct repair *repair = p->repair;
-	uint64_t first = 0;
+	bool forks = false;
 
-	repair->default_state = default_read(p);
-	for (size_t i = 0; i < repair->states_len && !first; i++)
-		if (!repair->states[i].state.fork)
-			first = repair->states[i].state.number;
-	if (!first)
+	for (size_t i = 0; i < repair->states_len && !forks; i++)
+		forks = !repair->states[i].state.fork;
+	if (!forks)
 		return -ENODATA;
+	/* New names should not fork a state that nobody chose. */
+	repair->default_state = default_read(p);
 	if (!plan_kept_find(repair, repair->default_state))
-		repair->default_state = first;
+		repair->default_state = 0;
 	return 0;
 }
 

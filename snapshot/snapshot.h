@@ -86,14 +86,14 @@ struct state_info {
 	uint64_t exclusive; /* stored bytes that deleting it would free; as of
 	                       the last commit */
 	uint64_t snapshots;
-	bool unchanged; /* since it was forked */
+	bool unchanged; /* since it was made, or last forked */
 	bool is_default;
 };
 
 /*
  * Make the first state, `main`, in a store that was just created: a root
  * directory with this owner and mode, and the directory that lists the forks.
- * Lock NOT held.
+ * There is no default state.  Lock NOT held.
  */
 int forest_create(struct store *store, uint32_t uid, uint32_t gid,
                   uint32_t mode);
@@ -152,9 +152,10 @@ int state_named(struct forest *forest, const char *name,
 int state_at_position(struct forest *forest, const char *name,
                       struct state **ret_state);
 /*
- * The source that a new fork's name asks for: the longest existing prefix in
- * front of an '@' (any form that state_resolve takes), else, for a name
- * without '@', the default state.  -ENOENT.
+ * Find the source that a new fork's name asks for: the longest existing prefix
+ * in front of an '@' (any form that state_resolve takes), or for a name without
+ * '@' the default state.  *ret_state is NULL for such a name if there is no
+ * default state: it asks for a new tree.  -ENOENT.
  */
 int state_source(struct forest *forest, const char *name,
                  struct state **ret_state);
@@ -173,6 +174,12 @@ int state_next(struct forest *forest, uint64_t fork, const char *after,
 /* -EEXIST, -EINVAL, -ENAMETOOLONG; constant time. */
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state);
+/*
+ * Make a fork with a new tree, whose root directory has these attributes.
+ * Errors as of state_fork().
+ */
+int state_create(struct forest *forest, const char *name,
+                 const struct inode *root, struct state **ret_state);
 /* A snapshot of a fork (-EROFS: of a snapshot). */
 int state_snapshot(struct forest *forest, struct state *fork, const char *name,
                    struct state **ret_state);
@@ -191,7 +198,9 @@ int state_delete(struct forest *forest, struct state *state, bool recursive);
  */
 bool state_is_redundant(struct forest *forest, struct state *state);
 
+/* The state that names without '@' fork.  -ENOENT: there is none. */
 int state_default(struct forest *forest, struct state **ret_state);
+/* NULL: none. */
 int state_set_default(struct forest *forest, struct state *state);
 int state_info(struct forest *forest, struct state *state,
                struct state_info *ret_info);

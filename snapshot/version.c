@@ -188,6 +188,28 @@ int version_sprout(struct forest *forest, const struct version *from,
 	return 0;
 }
 
+int version_seed(struct forest *forest, const struct inode *root,
+                 struct version **ret_version)
+{
+	static const struct key key = {INO_ROOT, ITEM_INODE, 0};
+	struct version *v = version_alloc(forest, store_tick(forest->store));
+	uint8_t value[INODE_LEN_MAX];
+	int r;
+
+	if (!v)
+		return -ENOMEM;
+	v->inodes = 1;
+	v->created = now_ns();
+	v->refs = 1;
+	r = tree_put(&v->tree, &key, value, inode_encode(root, value));
+	if (r < 0) {
+		free(v);
+		return r;
+	}
+	*ret_version = v;
+	return 0;
+}
+
 void version_graft(struct version *head, struct version *parent)
 {
 	head->parent = parent->id;

@@ -175,7 +175,7 @@ int client_locate(struct client *client, char **name)
 	                    NULL, NULL, &answer);
 
 	if (!r)
-		r = answer_name(answer, &full);
+		r = answer_name(answer, "name", &full);
 	if (r)
 		return r;
 	free(*name);
@@ -199,10 +199,10 @@ int client_do(const char *path, bool reads, json_t *request, control_row_fn *fn,
 	return r ? r : closed;
 }
 
-int answer_name(const json_t *answer, char **ret_name)
+int answer_name(const json_t *answer, const char *key, char **ret_name)
 {
 	char name[NAME_LEN_MAX * 2 + 2];
-	int r = control_untext(json_object_get(answer, "name"), name,
+	int r = control_untext(json_object_get(answer, key), name,
 	                       sizeof(name));
 
 	if (!r && !(*ret_name = strdup(name)))

@@ -49,7 +49,7 @@ int client_close(struct client *client);
 int client_do(const char *path, bool reads, json_t *request, control_row_fn *fn,
               void *arg, json_t **ret_answer);
 
-/* The state's name in an answer, to be freed. */
-int answer_name(const json_t *answer, char **ret_name);
+/* A state's name in an answer, to be freed. */
+int answer_name(const json_t *answer, const char *key, char **ret_name);
 
 #endif

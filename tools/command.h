@@ -8,6 +8,7 @@
 
 #include <getopt.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum exit_code {
 	EXIT_DONE = 0,
@@ -54,6 +55,9 @@ int command_usage(const struct command *self, const char *format, ...)
 
 /* `coppice: …` and a line's end on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The mode of a directory that this process makes. */
+mode_t directory_mode(void);
 
 /* mount.fuse.coppice, as mount(8) calls it, with mount(8)'s exit codes. */
 int mount_helper(int argc, char **argv);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice default: the fork that new names grow from. */
+/* coppice default: the state that names without an '@' fork. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,20 +14,50 @@ static const struct field fields[] = {
         {0},
 };
 
+static json_t *default_request(const char *state, bool none)
+{
+	json_t *request = request_new("default", "name", state, NULL);
+
+	if (request && none)
+		json_object_set_new(request, "none", json_true());
+	return request;
+}
+
+static int print_default(struct printer *printer, json_t *answer)
+{
+	_cleanup_free_ char *name = NULL;
+	int r = EXIT_DONE;
+
+	if (printer->json) {
+		printer_object(printer, answer);
+		return finish_output(EXIT_DONE);
+	}
+	if (json_is_null(json_object_get(answer, "name")))
+		complain("there is no default state: a name without an '@' "
+		         "makes a new, empty tree");
+	else
+		r = answer_name(answer, "name", &name);
+	if (name)
+		puts(name);
+	return finish_output(r);
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_JSON = 256 };
+	enum { OPTION_JSON = 256, OPTION_NONE };
 	static const struct option options[] = {
 	        STORE_OPTION,
 	        {"json", no_argument, NULL, OPTION_JSON},
+	        {"none", no_argument, NULL, OPTION_NONE},
 	        HELP_OPTION,
 	        {0},
 	};
 	_cleanup_(place_release) struct place place = {0};
-	_cleanup_free_ char *state = NULL, *name = NULL;
+	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = fields};
 	json_auto_t *answer = NULL;
 	const char *store = NULL;
+	bool none = false;
 	int c, r;
 
 	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
@@ -38,11 +68,14 @@ static int run(const struct command *self, int argc, char **argv)
 		case OPTION_JSON:
 			printer.json = true;
 			break;
+		case OPTION_NONE:
+			none = true;
+			break;
 		default:
 			return command_option(self, c);
 		}
 	}
-	if (argc - optind > 1)
+	if (argc - optind > !none)
 		return command_usage(self, NULL);
 	r = place_init(&place, store);
 	if (!r && optind < argc)
@@ -50,29 +83,21 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!r)
 		r = place_store(&place);
 	if (!r)
-		r = client_do(place.store, !state,
-		              request_new("default", "name", state, NULL), NULL,
-		              NULL, &answer);
-	if (r || state)
-		return r;
-	if (printer.json) {
-		printer_object(&printer, answer);
-		return finish_output(EXIT_DONE);
-	}
-	r = answer_name(answer, &name);
-	if (!r)
-		puts(name);
-	return finish_output(r);
+		r = client_do(place.store, !state && !none,
+		              default_request(state, none), NULL, NULL,
+		              &answer);
+	return r || state || none ? r : print_default(&printer, answer);
 }
 
 const struct command command_default = {
         .name = "default",
-        .args = "[-s STORE] [--json] [STATE]",
-        .summary = "Print or set the state that new names fork",
+        .args = "[-s STORE] [--json] [STATE | --none]",
+        .summary = "Print or set the state that plain names fork",
         .help = "`mkdir MNT/new` and `coppice fork new` fork the default "
-                "state, which is\n"
-                "main until another is set.\n"
+                "state.  A new store\n"
+                "has none: there they make a new, empty tree.\n"
                 "\n"
+                "      --none         let there be none\n"
                 "      --json         print it as an object\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

@@ -5,6 +5,18 @@
 #include "place.h"
 #include "util.h"
 
+/* Without a source it may be a new tree, with a root like any new directory. */
+static json_t *fork_request(const char *source, const char *name)
+{
+	json_t *request =
+	        request_new("fork", "source", source, "name", name, NULL);
+
+	if (request && !source)
+		json_object_set_new(request, "mode",
+		                    json_integer(directory_mode()));
+	return request;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -35,22 +47,21 @@ static int run(const struct command *self, int argc, char **argv)
 		r = place_store(&place);
 	if (r)
 		return r;
-	return client_do(
-	        place.store, false,
-	        request_new("fork", "source", source, "name", name, NULL), NULL,
-	        NULL, NULL);
+	return client_do(place.store, false, fork_request(source, name), NULL,
+	                 NULL, NULL);
 }
 
 const struct command command_fork = {
         .name = "fork",
         .args = "[-s STORE] [SOURCE] NAME",
-        .summary = "Make a new fork of a state",
+        .summary = "Make a new fork of a state, or a new tree",
         .help = "SOURCE is a fork or a snapshot, by name or by a path in it.  "
                 "Without it\n"
-                "the new name tells, as with mkdir: the longest part in front "
-                "of an '@'\n"
-                "that is a state's name, or the default state if there is no "
-                "'@'.\n"
+                "the new name tells, as with mkdir: it is made from the "
+                "longest part in\n"
+                "front of an '@' that is a state's name; without an '@' it is "
+                "a new, empty\n"
+                "tree, or a fork of the default state where there is one.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

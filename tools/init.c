@@ -13,8 +13,7 @@
 enum { OPTION_CHUNK = 256, OPTION_NODE, OPTION_MAX };
 enum { MAX_SIZE_LEAST = 1 << 20 };
 
-/* The root of a new fork is like a new directory of the caller's. */
-static mode_t directory_mode(void)
+mode_t directory_mode(void)
 {
 	mode_t mask = umask(0);
 

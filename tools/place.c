@@ -263,6 +263,17 @@ int place_list(struct place *place, const char *arg, char **ret_name)
 	return EXIT_DONE;
 }
 
+int place_here(struct place *place, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	*ret_name = NULL;
+	if (spot_find(".", &spot) == 0 && spot.state &&
+	    (!place->store || !strcmp(place->store, spot.store)))
+		*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
 int place_store(struct place *place)
 {
 	_cleanup_(spot_release) struct spot spot = {0};

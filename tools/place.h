@@ -38,6 +38,11 @@ int place_new_fork(struct place *place, const char *arg, char **ret_name);
  * when it is the path of a mount's root.
  */
 int place_list(struct place *place, const char *arg, char **ret_name);
+/*
+ * The state that the current directory is in, if it is in one of the store's;
+ * else *ret_name is NULL.
+ */
+int place_here(struct place *place, char **ret_name);
 /* All arguments were looked at: the store must be known by now. */
 int place_store(struct place *place);
 

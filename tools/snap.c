@@ -27,14 +27,27 @@ static char *cut_name(char *arg)
 	return at + 1;
 }
 
-/* With the store known, the name of a fork that was not told. */
-static int default_fork(const char *store, char **ret_name)
+/*
+ * With the store known, the name of a fork that was not told: the default
+ * state, else that which the current directory is in, else the only one.
+ */
+static int default_fork(struct place *place, char **ret_name)
 {
 	json_auto_t *answer = NULL;
-	int r = client_do(store, true, request_new("default", NULL), NULL, NULL,
-	                  &answer);
+	int r = client_do(place->store, true, request_new("default", NULL),
+	                  NULL, NULL, &answer);
 
-	return r ? r : answer_name(answer, ret_name);
+	if (r)
+		return r;
+	if (!json_is_null(json_object_get(answer, "name")))
+		return answer_name(answer, "name", ret_name);
+	r = place_here(place, ret_name);
+	if (r || *ret_name)
+		return r;
+	if (json_object_get(answer, "only"))
+		return answer_name(answer, "only", ret_name);
+	complain("which fork? There is no default state");
+	return EXIT_USAGE;
 }
 
 static int snap(const char *store_option, char *arg, const char *name)
@@ -50,7 +63,7 @@ static int snap(const char *store_option, char *arg, const char *name)
 	if (!r)
 		r = place_store(&place);
 	if (!r && !arg)
-		r = default_fork(place.store, &fork);
+		r = default_fork(&place, &fork);
 	if (!r)
 		r = client_do(
 		        place.store, false,
@@ -58,7 +71,7 @@ static int snap(const char *store_option, char *arg, const char *name)
 		        NULL, NULL, &answer);
 	if (r || name)
 		return r;
-	r = answer_name(answer, &made);
+	r = answer_name(answer, "name", &made);
 	if (!r)
 		puts(made);
 	return finish_output(r);
@@ -97,11 +110,13 @@ const struct command command_snap = {
         .name = "snap",
         .args = "[-s STORE] [FORK] [NAME]",
         .summary = "Make a new snapshot of a fork",
-        .help = "FORK is a fork's name or a path in it; without it, the "
-                "default state.\n"
-                "One argument may say both, as FORK~NAME.  Without a NAME it "
-                "is the time,\n"
-                "in UTC, as 2026-11-20T12:00:00Z, and is printed as "
+        .help = "FORK is a fork's name or a path in it.  Without it, it is "
+                "the default state,\n"
+                "or if there is none the fork that the current directory is "
+                "in, or the only\n"
+                "one.  One argument may say both, as FORK~NAME.  Without a "
+                "NAME it is the\n"
+                "time, in UTC, as 2026-11-20T12:00:00Z, and is printed as "
                 "FORK~NAME.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",

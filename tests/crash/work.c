@@ -49,7 +49,7 @@ void work_init(struct work *w, const char *path, uint64_t seed,
 	assert_int_equal(store_close(w->store), 0);
 	work_open(w, path);
 	store_lock(w->store);
-	assert_int_equal(state_default(w->forest, &state), 0);
+	assert_int_equal(state_find(w->forest, 0, "main", &state), 0);
 	model_add(&w->model, "main", state->number, 0, NULL);
 	store_unlock(w->store);
 }
@@ -425,6 +425,20 @@ static void do_fork(struct work *w, bool snapshot)
 	store_unlock(w->store);
 }
 
+static void do_new_tree(struct work *w)
+{
+	struct state *made;
+	char name[MODEL_NAME];
+
+	if (w->model.len >= MODEL_STATES - 4)
+		return;
+	new_name(w, name);
+	store_lock(w->store);
+	assert_int_equal(fs_fork(w->fs, NULL, name, 0777, &cred, &made), 0);
+	model_add(&w->model, name, made->number, 0, NULL);
+	store_unlock(w->store);
+}
+
 static void do_delete(struct work *w)
 {
 	size_t i = below(w, w->model.len);
@@ -496,7 +510,7 @@ void work_step(struct work *w)
 	else if (n < 85)
 		do_rename(w, s);
 	else if (n < 89)
-		do_fork(w, false);
+		below(w, 5) ? do_fork(w, false) : do_new_tree(w);
 	else if (n < 93)
 		do_fork(w, true);
 	else if (n < 98)

@@ -56,8 +56,10 @@ def test_sound(store):
     mnt = store.mount()
     fill(mnt / "main")
     (mnt / "main" / ".snap" / "monday").mkdir()
-    (mnt / "fork").mkdir()
-    (mnt / "fork" / "big").unlink()
+    (mnt / "main@fork").mkdir()
+    (mnt / "main@fork" / "big").unlink()
+    (mnt / "tree").mkdir()
+    fill(mnt / "tree")
     assert check(store) == "no damage found\n"
     assert check(store, "--data") == "no damage found\n"
     assert json.loads(check(store, "--json")) == []

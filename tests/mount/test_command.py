@@ -65,6 +65,8 @@ def test_fork(coppice):
                                      "plain"]
     assert coppice.reads("deep") == "x" * 1000
     assert coppice.store.json("show", "deep")["origin"] == "main@try"
+    assert coppice.reads("plain") is None
+    assert coppice.store.json("show", "plain")["origin"] is None
 
 
 def test_fork_complaints(coppice):
@@ -192,7 +194,7 @@ def test_show(coppice):
     row = coppice.store.json("show", "main")
     assert row["fork"] is None
     assert row["snapshot"] is False
-    assert row["default"] is True
+    assert row["default"] is False
     assert row["snapshots"] == 1
     assert row["origin"] is None
     text = coppice("show", "main")
@@ -230,7 +232,6 @@ def test_rm(coppice):
     coppice("snap", "c", "tuesday")
     coppice("rm", "-r", "c")
     assert coppice.store.names() == ["main"]
-    coppice.fails("rm", "main")
     coppice.fails("rm", "nobody")
     coppice.fails("rm", code=2)
     assert coppice.reads("a") is None
@@ -242,17 +243,47 @@ def test_rm(coppice):
 
 
 def test_default(coppice):
+    """There is none in a new store."""
+    result = coppice.store.coppice("default", "-s", coppice.store.path)
+    assert result.stdout == "" and "no default" in result.stderr
+    assert coppice.store.json("default") == {"name": None}
+    coppice("default", "main")
     assert coppice("default") == "main\n"
     assert coppice.store.json("default") == {"name": "main"}
+    assert coppice.store.json("show", "main")["default"] is True
     coppice("fork", "main", "next")
     coppice("default", "next")
     assert coppice("default") == "next\n"
     coppice("fork", "new")
     assert coppice.store.json("show", "new")["origin"] == "next"
+    assert coppice.reads("new") == "x" * 1000
     coppice.fails("rm", "next")
     coppice("rm", "main")
     assert coppice("snap").startswith("next~")
     coppice.fails("default", "nobody")
+    coppice.fails("default", "--none", "next", code=2)
+    coppice("default", "--none")
+    assert coppice.store.json("default") == {"name": None}
+    coppice("fork", "newer")
+    assert coppice.store.json("show", "newer")["origin"] is None
+    coppice("rm", "-r", "next")
+
+
+def test_snap_without_a_fork(coppice):
+    """The default, that of the current directory, or the only one."""
+    assert coppice("snap").startswith("main~")
+    coppice("fork", "main", "other")
+    assert "which fork" in coppice.fails("snap", code=2)
+    if coppice.mnt:
+        assert coppice("snap", cwd=coppice.mnt / "other").startswith("other~")
+        assert coppice("snap", cwd=coppice.mnt / "main" / "dir"
+                       ).startswith("main~")
+        coppice.fails("snap", code=2)
+    coppice("default", "main")
+    assert coppice("snap").startswith("main~")
+    coppice("default", "--none")
+    coppice("rm", "-r", "main", "other")
+    coppice.fails("snap", code=2)
 
 
 def test_changes_show_in_the_mount(store, mnt):

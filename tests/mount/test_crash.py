@@ -173,6 +173,7 @@ def test_kill_again_and_again(store):
     """Forks and deletions under way; what was fsynced is always there."""
     rng = random.Random(10)
     expected = {}
+    store.verb("default", "main")
     for attempt in range(12):
         mnt = store.mount()
         names = set(os.listdir(mnt))

@@ -56,7 +56,8 @@ def test_neither_sees_the_other(mnt, main):
     assert (fork / "new").is_dir() and (main / "new").is_file()
 
 
-def test_plain_name_forks_the_default(mnt, main):
+def test_plain_name_forks_the_default(store, mnt, main):
+    store.verb("default", "main")
     (main / "file").write_text("x")
     (mnt / "other").mkdir()
     assert (mnt / "other" / "file").read_text() == "x"

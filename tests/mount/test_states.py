@@ -70,7 +70,8 @@ def test_rmdir_of_a_fork_with_snapshots(mnt, fork):
     os.rmdir(fork)
 
 
-def test_rmdir_of_the_default(mnt, main):
+def test_rmdir_of_the_default(store, mnt, main):
+    store.verb("default", "main")
     with raises(errno.EBUSY):
         os.rmdir(main)
     assert os.listdir(mnt) == ["main"]
@@ -78,6 +79,7 @@ def test_rmdir_of_the_default(mnt, main):
 
 def test_rmdir_always(store):
     mnt = store.mount(options="rmdir=always")
+    store.verb("default", "main")
     (mnt / "main" / "file").write_text("main")
     (mnt / "main@try").mkdir()
     (mnt / "main@try" / "file").write_text("work")
@@ -128,6 +130,7 @@ def test_mv_renames_a_fork(mnt, main, fork):
 
 
 def test_mv_renames_the_default(store, mnt, main):
+    store.verb("default", "main")
     (main / "file").write_text("x")
     os.rename(main, mnt / "trunk")
     assert store.verb("default").strip() == "trunk"
@@ -135,7 +138,8 @@ def test_mv_renames_the_default(store, mnt, main):
     assert (mnt / "new" / "file").read_text() == "x"
 
 
-def test_mv_to_a_bad_or_taken_name(mnt, fork):
+def test_mv_to_a_bad_or_taken_name(store, mnt, fork):
+    store.verb("default", "main")
     with raises(errno.EEXIST, errno.ENOTEMPTY, errno.EBUSY):
         os.rename(fork, mnt / "main")
     (mnt / "main@other").mkdir()

@@ -111,7 +111,7 @@ class Worker(threading.Thread):
 
     def new_name(self):
         self.serial += 1
-        return f"{self.serial}"
+        return f"n{self.serial}"
 
     def begin(self):
         self.step({self.prefix: {}}, lambda: os.mkdir(self.path(self.prefix)))

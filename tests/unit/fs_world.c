@@ -47,7 +47,7 @@ void world_init(struct world *w, uint32_t chunk_bits)
 	assert_int_equal(store_close(w->store), 0);
 	world_open(w);
 	store_lock(w->store);
-	assert_int_equal(state_default(w->forest, &state), 0);
+	assert_int_equal(state_find(w->forest, 0, "main", &state), 0);
 	w->main = NODE(state->number, INO_ROOT);
 	store_unlock(w->store);
 }

@@ -123,10 +123,21 @@ static void test_states(void **state)
 	expect_error(w, "{\"verb\":\"show\",\"name\":\"b\"}", ENOENT);
 	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"bb\",\"recursive\":true}");
 	expect_names(w, "{\"verb\":\"list\",\"all\":true}", "c main main@a ");
+	expect_ok(w, "{\"verb\":\"default\"}");
+	expect_ok(w, "{\"verb\":\"default\",\"name\":\"main\"}");
 	expect_error(w, "{\"verb\":\"rm\",\"name\":\"main\"}", EBUSY);
 	expect_ok(w, "{\"verb\":\"default\",\"name\":\"c\"}");
 	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"main\"}");
 	expect_ok(w, "{\"verb\":\"default\"}");
+	expect_error(w, "{\"verb\":\"rm\",\"name\":\"c\"}", EBUSY);
+	expect_ok(w, "{\"verb\":\"default\",\"none\":true}");
+	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"c\"}");
+	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"main@a\"}");
+	/* A store may have no state at all. */
+	expect_names(w, "{\"verb\":\"list\",\"all\":true}", "");
+	expect_ok(w, "{\"verb\":\"default\"}");
+	expect_ok(w, "{\"verb\":\"fork\",\"name\":\"main\",\"mode\":488}");
+	expect_names(w, "{\"verb\":\"list\"}", "main ");
 	expect_ok(w, "{\"verb\":\"sync\"}");
 	expect_ok(w, "{\"verb\":\"stat\"}");
 }

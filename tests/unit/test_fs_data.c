@@ -142,7 +142,7 @@ static void test_long_tail(void **state)
 	assert_true(count_extents(&w, file, 1) > 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 1);
 	world_check(&w);
-	assert_int_equal(fs_make(w.fs, NODE_ROOT, "fork", S_IFDIR | 0755, 0,
+	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main@fork", S_IFDIR | 0755, 0,
 	                         NULL, &world_cred, &e),
 	                 0);
 	fork = look(&w, e.node, "file");
@@ -239,12 +239,12 @@ static void test_orphans_of_forks(void **state)
 
 	assert_int_equal(fs_open(w.fs, file, O_RDWR), 0);
 	assert_int_equal(fs_unlink(w.fs, w.main, "file"), 0);
-	fork = make(&w, NODE_ROOT, "fork", S_IFDIR);
+	fork = make(&w, NODE_ROOT, "main@fork", S_IFDIR);
 	snap = make(&w, NODE(NODE_STATE(w.main), INO_SNAPDIR), "snap", S_IFDIR);
 	sweeper_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 1);
-	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "fork"), 0);
-	fork = make(&w, NODE_ROOT, "fork", S_IFDIR);
+	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main@fork"), 0);
+	fork = make(&w, NODE_ROOT, "main@fork", S_IFDIR);
 	make(&w, fork, "change", S_IFREG | 0600);
 	sweeper_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 0);
@@ -351,7 +351,7 @@ static void test_copy_range(void **state)
 {
 	size_t len = sizeof(big) - 1000, used;
 	node_t file = file_with("file", len), copy = file_with("copy", 0);
-	node_t fork = make(&w, NODE_ROOT, "fork", S_IFDIR), other;
+	node_t fork = make(&w, NODE_ROOT, "main@fork", S_IFDIR), other;
 	struct store_stats stats;
 
 	assert_int_equal(store_sync(w.store), 0);

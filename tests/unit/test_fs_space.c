@@ -48,9 +48,57 @@ static void test_forks(void **state)
 	assert_int_equal(try_make(&w, NODE_ROOT, "none@x", S_IFDIR), -ENOENT);
 	assert_int_equal(try_make(&w, NODE_ROOT, "a~b", S_IFDIR), -EINVAL);
 	assert_int_equal(try_make(&w, NODE_ROOT, "file", S_IFREG), -EPERM);
-	make(&w, NODE_ROOT, "plain", S_IFDIR);
-	expect_text(&w, look(&w, look(&w, NODE_ROOT, "plain"), "file"),
-	            "after!");
+}
+
+static void set_default(const char *name)
+{
+	struct state *s = NULL;
+
+	store_lock(w.store);
+	if (name)
+		assert_int_equal(state_find(w.forest, 0, name, &s), 0);
+	assert_int_equal(state_set_default(w.forest, s), 0);
+	store_unlock(w.store);
+}
+
+/* A name without an '@' makes a tree of its own, unless there is a default. */
+static void test_new_trees(void **state)
+{
+	struct stat to = {.st_gid = 7, .st_mode = 02775};
+	node_t file = make(&w, w.main, "file", S_IFREG | 0644), tree;
+	struct stat st;
+
+	put_text(&w, file, 0, "main's");
+	tree = make(&w, NODE_ROOT, "tree", S_IFDIR | 01777);
+	assert_int_equal(NODE_INO(tree), INO_ROOT);
+	assert_int_equal(look(&w, tree, "file"), 0);
+	st = attr(&w, tree);
+	assert_int_equal(st.st_mode, S_IFDIR | 01755); /* umask 022 */
+	assert_int_equal(st.st_uid, 1000);
+	assert_int_equal(st.st_gid, 1000);
+	assert_int_equal(st.st_size, 0);
+	put_text(&w, make(&w, tree, "own", S_IFREG | 0644), 0, "tree's");
+	assert_int_equal(try_make(&w, NODE_ROOT, "tree", S_IFDIR), -EEXIST);
+	assert_int_equal(try_make(&w, NODE_ROOT, ".snap", S_IFDIR), -EPERM);
+	assert_int_equal(
+	        fs_setattr(w.fs, NODE_ROOT, FS_SET_GID | FS_SET_MODE, &to, &st),
+	        0);
+	st = attr(&w, make(&w, NODE_ROOT, "grouped", S_IFDIR | 0755));
+	assert_int_equal(st.st_gid, 7);
+	assert_int_equal(st.st_mode, S_IFDIR | 02755);
+	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "grouped"), 0);
+	/* A directory is copied into a new tree, not on top of a fork. */
+	make(&w, tree, "dir", S_IFDIR | 0755);
+	assert_int_equal(fs_rename(w.fs, tree, "dir", NODE_ROOT, "main@dir", 0),
+	                 -EPERM);
+	set_default("main");
+	assert_int_equal(fs_rename(w.fs, tree, "dir", NODE_ROOT, "dir", 0),
+	                 -EPERM);
+	expect_text(&w, look(&w, make(&w, NODE_ROOT, "plain", S_IFDIR), "file"),
+	            "main's");
+	set_default(NULL);
+	assert_int_equal(
+	        look(&w, make(&w, NODE_ROOT, "again", S_IFDIR), "file"), 0);
 }
 
 static int readonly_everywhere(node_t root, node_t dir, node_t file)
@@ -158,6 +206,7 @@ static void test_rmdir_of_forks(void **state)
 {
 	node_t fork = make(&w, NODE_ROOT, "fork", S_IFDIR);
 
+	set_default("main");
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main"), -EBUSY);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "none"), -ENOENT);
 	assert_int_equal(fs_unlink(w.fs, NODE_ROOT, "fork"), -EISDIR);
@@ -194,7 +243,7 @@ static void test_rename_of_states(void **state)
 	make(&w, snapdir(a), "t", S_IFDIR);
 	assert_int_equal(move(NODE_ROOT, "a", b, "a", 0), -EPERM);
 	assert_int_equal(move(NODE_ROOT, "a", dir, "a", 0), -EPERM);
-	assert_int_equal(move(a, "dir", NODE_ROOT, "dir", 0), -EPERM);
+	assert_int_equal(move(a, "dir", NODE_ROOT, "dir", 0), -EXDEV);
 	assert_int_equal(move(a, "dir", snapdir(a), "dir", 0), -EPERM);
 	assert_int_equal(move(snapdir(a), "s", NODE_ROOT, "s", 0), -EPERM);
 	assert_int_equal(move(snapdir(a), "s", snapdir(b), "s", 0), -EPERM);
@@ -422,15 +471,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	        T(test_forks),
-	        T(test_snapshots),
-	        T(test_tilde),
-	        T(test_rmdir_of_forks),
-	        T(test_rename_of_states),
-	        T(test_root_attributes),
-	        T(test_readdir),
-	        T(test_list_states),
-	        T(test_snapdir_disabled),
+	        T(test_forks),           T(test_new_trees),
+	        T(test_snapshots),       T(test_tilde),
+	        T(test_rmdir_of_forks),  T(test_rename_of_states),
+	        T(test_root_attributes), T(test_readdir),
+	        T(test_list_states),     T(test_snapdir_disabled),
 	        T(test_statfs),
 	};
 

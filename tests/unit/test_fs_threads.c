@@ -128,7 +128,7 @@ static void *run_forks(void *arg)
 	for (uint64_t i = 0; i < rounds / 4; i++) {
 		node_t parent = i % 2 ? snapdir : NODE_ROOT;
 
-		snprintf(name, sizeof(name), "s%u", (unsigned)i);
+		snprintf(name, sizeof(name), "main@%u", (unsigned)i);
 		must(!fs_make(w.fs, parent, name, S_IFDIR, 0, NULL, &world_cred,
 		              &e));
 		must(!fs_lookup(w.fs, e.node, "pair", SNAPDIR_HIDDEN, &f));
@@ -139,7 +139,7 @@ static void *run_forks(void *arg)
 			               sizeof(numbers), 0));
 		if (i < 4)
 			continue;
-		snprintf(name, sizeof(name), "s%u", (unsigned)i - 4);
+		snprintf(name, sizeof(name), "main@%u", (unsigned)i - 4);
 		if (i % 2)
 			must(!fs_rmdir(w.fs, parent, name));
 		else if (fs_rmdir(w.fs, parent, name) == -ENOTEMPTY) {

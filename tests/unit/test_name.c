@@ -375,7 +375,13 @@ static void test_source(void **state)
 {
 	struct house *house = *state;
 	uint64_t try, again, monday;
+	struct state *s;
 
+	/* A new store has no default state: a plain name is a new tree. */
+	assert_int_equal(state_source(house->forest, "new", &s), 0);
+	assert_null(s);
+	assert_int_equal(state_set_default(house->forest, find(house, "main")),
+	                 0);
 	source(house, "new", 0, 1);
 	source(house, "main@try", 0, 1);
 	source(house, "other@try", -ENOENT, 0);
@@ -395,6 +401,10 @@ static void test_source(void **state)
 	assert_int_equal(
 	        state_set_default(house->forest, find(house, "main@try")), 0);
 	source(house, "new", 0, try);
+	assert_int_equal(state_set_default(house->forest, NULL), 0);
+	assert_int_equal(state_source(house->forest, "new", &s), 0);
+	assert_null(s);
+	source(house, "none@x", -ENOENT, 0);
 }
 
 /* The clock may go back; the order of snapshots does not. */

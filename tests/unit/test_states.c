@@ -36,10 +36,11 @@ static void run_history(bool sharing)
 	world_compare(&w);
 	world_audit(&w);
 	world_compare(&w);
-	printf("# %llu forks, %llu snapshots, %llu deletions, %llu reopenings, "
+	printf("# %llu forks, %llu trees, %llu snapshots, %llu deletions, %llu "
+	       "reopenings, "
 	       "%llu audits; %zu states at the end\n",
-	       (unsigned long long)w.forks, (unsigned long long)w.snapshots,
-	       (unsigned long long)w.deletions,
+	       (unsigned long long)w.forks, (unsigned long long)w.trees,
+	       (unsigned long long)w.snapshots, (unsigned long long)w.deletions,
 	       (unsigned long long)w.reopenings, (unsigned long long)w.audits,
 	       w.len);
 	world_end(&w);
@@ -237,6 +238,8 @@ static void test_default(void **state)
 	world_init(&w, scratch_seed(), false);
 	store_lock(w.store);
 	assert_int_equal(state_delete(w.forest, get(&w, 1), true), -EBUSY);
+	assert_int_equal(state_set_default(w.forest, NULL), 0);
+	assert_int_equal(state_default(w.forest, &d), -ENOENT);
 	assert_int_equal(state_fork(w.forest, get(&w, 1), "golden", &s), 0);
 	assert_int_equal(state_snapshot(w.forest, s, "v1", &t), 0);
 	assert_int_equal(state_set_default(w.forest, t), 0);

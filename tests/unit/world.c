@@ -49,6 +49,12 @@ void world_init(struct world *w, uint64_t seed, bool sharing)
 	w->len = 1;
 	w->twins[0] = (struct twin){.number = 1, .name = "main"};
 	world_open(w);
+	/* So that it is never deleted. */
+	store_lock(w->store);
+	assert_int_equal(
+	        state_set_default(w->forest, world_get(w, &w->twins[0])), 0);
+	store_unlock(w->store);
+	assert_int_equal(store_sync(w->store), 0);
 }
 
 void world_release(struct world *w)
@@ -171,6 +177,23 @@ static void do_fork(struct world *w)
 	            (source->fork && forest_backlog(w->forest)));
 	twin_add(w, source, s);
 	w->forks++;
+}
+
+static void do_create(struct world *w)
+{
+	const struct inode root = {.mode = S_IFDIR | 0755, .nlink = 2};
+	const struct twin none = {0};
+	char name[NAME_LEN_MAX + 1];
+	struct state *s;
+
+	snprintf(name, sizeof(name), "t%llu", (unsigned long long)++w->names);
+	assert_int_equal(state_create(w->forest, any_fork(w)->name, &root, &s),
+	                 -EEXIST);
+	assert_int_equal(state_create(w->forest, name, &root, &s), 0);
+	assert_int_equal(s->origin, 0);
+	assert_true(state_is_redundant(w->forest, s));
+	twin_add(w, &none, s);
+	w->trees++;
 }
 
 static void do_snapshot(struct world *w)
@@ -296,7 +319,9 @@ void world_change(struct world *w)
 	if (how < 700)
 		do_write(w);
 	else if (how < 960 && below(w, 100) < grow && w->len < STATES_MAX)
-		below(w, 2) ? do_fork(w) : do_snapshot(w);
+		(below(w, 2)   ? do_snapshot
+		 : below(w, 5) ? do_fork
+		               : do_create)(w);
 	else if (how < 950)
 		do_delete(w, false);
 	else if (how < 960)

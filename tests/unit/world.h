@@ -30,7 +30,7 @@ struct world {
 	uint64_t names;
 	struct twin *twins;
 	size_t len;
-	uint64_t forks, snapshots, deletions, reopenings, audits;
+	uint64_t forks, trees, snapshots, deletions, reopenings, audits;
 };
 
 /* A new store with an empty main; some contents are used twice, or none. */
