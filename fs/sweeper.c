@@ -26,7 +26,7 @@ static enum sweep sweep_next(struct fs *fs, uint64_t number, uint64_t *ino)
 		orphan_record(fs, number, false);
 		return SWEEP_DONE;
 	}
-	if (err || state_is_redundant(fs->forest, state))
+	if (err || state_has_twin(fs->forest, state))
 		return SWEEP_LATER;
 	while (orphan_first(&state->version->tree, *ino, ino)) {
 		o = open_find(fs, NODE(number, *ino));

@@ -5,22 +5,21 @@
 
 #include <errno.h>
 
-/* No item but those of the root directory, and no entry in it. */
+/*
+ * No entry in the root directory.  Items of other inodes are then files that
+ * were unlinked and are open, or were a moment ago: nobody finds them again.
+ */
 static bool tree_is_bare(struct tree *tree)
 {
-	const struct key first = {0};
 	const struct key root = {INO_ROOT, ITEM_INODE, 0};
-	const struct key behind = {INO_ROOT + 1, 0, 0};
 	struct inode inode;
 	struct item item;
 
-	return !tree_seek(tree, &first, &item) && item.key.ino == INO_ROOT &&
-	       !tree_get(tree, &root, &item) &&
-	       !inode_decode(item.value, item.len, &inode) && !inode.size &&
-	       tree_seek(tree, &behind, &item) == -ENOENT;
+	return !tree_get(tree, &root, &item) &&
+	       !inode_decode(item.value, item.len, &inode) && !inode.size;
 }
 
-bool state_is_redundant(struct forest *forest, struct state *state)
+bool state_has_twin(struct forest *forest, struct state *state)
 {
 	struct version *v = state->version;
 	/*
@@ -35,11 +34,18 @@ bool state_is_redundant(struct forest *forest, struct state *state)
 		return false;
 	if (state->flags & STATE_READONLY)
 		return (refs_keep && v->refs > 1) || v->same > 0;
-	if (version_unchanged(v, &unchanged, &parent))
+	if (version_unchanged(v, &unchanged, &parent) || !unchanged)
 		return false;
-	if (unchanged && ((refs_keep && parent->refs > 0) || parent->same > 1))
+	return (refs_keep && parent->refs > 0) || parent->same > 1;
+}
+
+bool state_is_redundant(struct forest *forest, struct state *state)
+{
+	if (state_has_twin(forest, state))
 		return true;
-	return tree_is_bare(&v->tree);
+	return !state->gone && !state->snapshots &&
+	       !(state->flags & STATE_READONLY) &&
+	       tree_is_bare(&state->version->tree);
 }
 
 /* Stored bytes that go when the state does. */

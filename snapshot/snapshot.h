@@ -192,9 +192,14 @@ int state_rename(struct forest *forest, struct state *state, const char *name);
  */
 int state_delete(struct forest *forest, struct state *state, bool recursive);
 /*
- * Nothing would be lost by deleting it: see DESIGN, rmdir of a fork.  When in
- * doubt (a record cannot be read; snapshots of some fork are just being
- * deleted with it) it says no.
+ * Return true if a state that stays has the same tree, and this one has no
+ * snapshots.  False when in doubt: a record cannot be read; snapshots of some
+ * fork are just being deleted with it.
+ */
+bool state_has_twin(struct forest *forest, struct state *state);
+/*
+ * Return true if nothing would be lost by deleting it: it has a twin, or is a
+ * fork with no snapshots and nothing in it.
  */
 bool state_is_redundant(struct forest *forest, struct state *state);
 

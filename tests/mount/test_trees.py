@@ -127,6 +127,29 @@ def test_rmdir_of_a_new_tree(mnt):
     assert os.listdir(mnt) == []
 
 
+def test_rmdir_with_an_unlinked_file_open(mnt):
+    """Nobody finds it again: what has no entry is empty."""
+    for name in "new", "main@fork":
+        (mnt / "main" / "file").write_text("x")
+        (mnt / name).mkdir()
+        path = mnt / name / "file"
+        with open(path, "w+b", buffering=0) as file:
+            file.write(b"x" * 100000)
+            os.mkfifo(mnt / name / "fifo")
+            for other in os.listdir(mnt / name):
+                os.unlink(mnt / name / other)
+            assert os.fstat(file.fileno()).st_size == 100000
+            os.rmdir(mnt / name)
+            with raises(errno.ESTALE):
+                os.fstat(file.fileno())
+    # and at once after the last file went
+    for i in range(300):
+        (mnt / "new").mkdir()
+        (mnt / "new" / "file").write_bytes(b"x" * 70000)
+        (mnt / "new" / "file").unlink()
+        os.rmdir(mnt / "new")
+
+
 def test_command_makes_new_trees(store, tmp):
     """Mounted or not, with the caller's umask and identity."""
     for name in "unmounted", "mounted":
