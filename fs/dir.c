@@ -426,6 +426,27 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
 	return birth_run(&b, ret_entry);
 }
 
+int whiteout_make(struct vnode *dir, const char *name,
+                  const struct fs_cred *cred, struct vnode *ret)
+{
+	struct birth b = {dir->fs, .name = name, .mode = S_IFCHR, .cred = cred};
+	struct vnode v = *dir;
+	int err;
+
+	v.inode = birth_inode(&b, dir);
+	v.ino = store_count(dir->fs->store, COUNTER_INO, INO_FIRST);
+	err = vnode_store(&v);
+	if (!err)
+		err = backref_put(&v, dir->ino, name);
+	if (err) {
+		birth_undo(&v);
+		return err;
+	}
+	dir->state->version->inodes++;
+	*ret = v;
+	return 0;
+}
+
 /* ---- A further name ----------------------------------------------------- */
 
 static int link_locked(struct fs *fs, node_t node, node_t parent,

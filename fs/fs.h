@@ -122,9 +122,13 @@ int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
 	    struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);
 int fs_rmdir(struct fs *fs, node_t parent, const char *name);
-/* flags: RENAME_NOREPLACE, RENAME_EXCHANGE. Renames of states included. */
-int fs_rename(struct fs *fs, node_t parent, const char *name,
-	      node_t new_parent, const char *new_name, unsigned flags);
+/*
+ * flags: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT: in the same step a
+ * whiteout, a character device 0/0, takes the old name; it belongs to cred,
+ * which is else not used.  Renames of states included, without whiteouts.
+ */
+int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
+              const char *new_name, unsigned flags, const struct fs_cred *cred);
 
 /*
  * An inode lives on without a name while it is open.  flags as open(2)'s:

@@ -258,7 +258,9 @@ void handle_rename(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
 	node_t into = session_node(session, new_parent);
-	int err = fs_rename(session->fs, parent, name, into, new_name, flags);
+	struct fs_cred cred = request_cred(req);
+	int err = fs_rename(session->fs, parent, name, into, new_name, flags,
+	                    &cred);
 
 	if (err == 0 && lists_states(parent))
 		reply_announced(req, parent_ino, announce_links);

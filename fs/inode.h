@@ -319,6 +319,13 @@ int backref_del(struct vnode *child, uint64_t parent, const char *name);
 /* The parent of a directory that is not the root; -ENOENT: removed. */
 int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent);
 
+/*
+ * Make the inode of a whiteout that is to be called `name` in the directory,
+ * whose change has begun; the caller puts the entry.
+ */
+int whiteout_make(struct vnode *dir, const char *name,
+                  const struct fs_cred *cred, struct vnode *ret);
+
 /* ---- Directories whose entries are states ------------------------------- */
 
 int space_getattr(struct fs *fs, node_t node, struct stat *ret_st);

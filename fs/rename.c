@@ -112,6 +112,7 @@ struct move {
 	struct fs *fs;
 	const char *name, *new_name;
 	unsigned flags;
+	const struct fs_cred *cred;
 	struct vnode from, into; /* the directories; one if `same` */
 	bool same;
 	struct vnode child;
@@ -209,7 +210,7 @@ static int move_parents(struct move *m)
 	struct vnode *into = move_into(m);
 	int err;
 
-	if (!exchange)
+	if (!(m->flags & (RENAME_EXCHANGE | RENAME_WHITEOUT)))
 		m->from.inode.size--;
 	if (!m->has_other)
 		into->inode.size++;
@@ -247,18 +248,32 @@ static int move_exchange(struct move *m)
 	return err ? err : vnode_store(&m->other);
 }
 
-static int move_one(struct move *m)
+/* The old name goes, or means the whiteout. */
+static int move_away(struct move *m, const struct vnode *whiteout)
 {
 	struct key key = {
 	        .ino = m->from.ino,
 	        .kind = ITEM_DIRENT,
 	        .off = m->slot,
 	};
-	struct vnode *into = move_into(m);
-	int err = dirent_put(into, m->new_slot, m->new_name, &m->child);
 
+	if (whiteout)
+		return dirent_put(&m->from, m->slot, m->name, whiteout);
+	return tree_del(m->from.tree, &key);
+}
+
+static int move_one(struct move *m)
+{
+	bool wants = m->flags & RENAME_WHITEOUT;
+	struct vnode *into = move_into(m), whiteout;
+	int err = 0;
+
+	if (wants)
+		err = whiteout_make(&m->from, m->name, m->cred, &whiteout);
 	if (!err)
-		err = tree_del(m->from.tree, &key);
+		err = dirent_put(into, m->new_slot, m->new_name, &m->child);
+	if (!err)
+		err = move_away(m, wants ? &whiteout : NULL);
 	if (!err && m->has_other)
 		err = backref_del(&m->other, into->ino, m->new_name);
 	if (!err)
@@ -299,23 +314,25 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 }
 
 int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
-              const char *new_name, unsigned flags)
+              const char *new_name, unsigned flags, const struct fs_cred *cred)
 {
 	struct move m = {
 	        .fs = fs,
 	        .name = name,
 	        .new_name = new_name,
 	        .flags = flags,
+	        .cred = cred,
 	        .same = parent == new_parent,
 	};
 	bool virtual = node_kind(parent) != NODE_KIND_INODE ||
 	               node_kind(new_parent) != NODE_KIND_INODE;
 	int err;
 
-	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE)) ||
-	    flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if ((flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT)) ||
+	    ((flags & RENAME_EXCHANGE) && flags != RENAME_EXCHANGE) ||
+	    (virtual && (flags & RENAME_WHITEOUT)))
 		return -EINVAL;
-	err = store_throttle(fs->store, false);
+	err = store_throttle(fs->store, flags & RENAME_WHITEOUT);
 	if (err)
 		return err;
 	store_lock(fs->store);

@@ -372,7 +372,8 @@ static void do_rename(struct work *w, struct model_state *s)
 			over = s->entries[j];
 	}
 	assert_int_equal(fs_rename(w->fs, NODE(s->number, e.dir), e.name,
-	                           NODE(s->number, over.dir), over.name, 0),
+	                           NODE(s->number, over.dir), over.name, 0,
+	                           NULL),
 	                 0);
 	for (size_t j = 0; over.ino && j < s->entries_len; j++) {
 		if (s->entries[j].dir != over.dir ||

@@ -176,17 +176,87 @@ def test_rename_exchange(work):
                   RENAME_EXCHANGE | RENAME_NOREPLACE)
 
 
+def is_whiteout(path, uid=0, gid=0):
+    st = os.lstat(path)
+    return (stat.S_ISCHR(st.st_mode) and stat.S_IMODE(st.st_mode) == 0
+            and (st.st_rdev, st.st_nlink) == (0, 1)
+            and (st.st_uid, st.st_gid) == (uid, gid))
+
+
 def test_rename_whiteout(work):
-    """Done right, or refused."""
+    """The old name means a whiteout from the moment of the rename."""
     (work / "a").write_text("a")
-    try:
-        renameat2(work / "a", work / "b", RENAME_WHITEOUT)
-    except OSError as error:
-        assert error.errno == errno.EINVAL
-        assert (work / "a").read_text() == "a"
-    else:
-        st = os.stat(work / "a")
-        assert stat.S_ISCHR(st.st_mode) and st.st_rdev == 0
+    inode = os.stat(work / "a").st_ino
+    renameat2(work / "a", work / "b", RENAME_WHITEOUT)
+    assert is_whiteout(work / "a")
+    assert (work / "b").read_text() == "a"
+    assert os.stat(work / "b").st_ino == inode
+    # Over another file, and into another directory.
+    (work / "c").write_text("c")
+    renameat2(work / "b", work / "c", RENAME_WHITEOUT)
+    assert (work / "c").read_text() == "a"
+    (work / "dir").mkdir()
+    (work / "dir" / "sub").mkdir()
+    links = os.stat(work).st_nlink, os.stat(work / "dir").st_nlink
+    renameat2(work / "c", work / "dir" / "c", RENAME_WHITEOUT)
+    renameat2(work / "dir" / "sub", work / "sub", RENAME_WHITEOUT)
+    assert (os.stat(work).st_nlink, os.stat(work / "dir").st_nlink) == (
+        links[0] + 1, links[1] - 1)
+    assert sorted(os.listdir(work)) == ["a", "b", "base", "c", "dir", "sub"]
+    for path in work / "b", work / "c", work / "dir" / "sub":
+        assert is_whiteout(path)
+        os.unlink(path)
+    renameat2(work / "sub", work / "sub2", RENAME_WHITEOUT | RENAME_NOREPLACE)
+    assert is_whiteout(work / "sub")
+    # One whiteout may take the place of another.
+    renameat2(work / "sub", work / "a", RENAME_WHITEOUT)
+    assert is_whiteout(work / "sub") and is_whiteout(work / "a")
+
+
+def test_rename_whiteout_refused(work):
+    (work / "a").write_text("a")
+    (work / "b").write_text("b")
+    with raises(errno.EEXIST):
+        renameat2(work / "a", work / "b", RENAME_WHITEOUT | RENAME_NOREPLACE)
+    with raises(errno.EINVAL):
+        renameat2(work / "a", work / "b", RENAME_WHITEOUT | RENAME_EXCHANGE)
+    with raises(errno.EXDEV):
+        renameat2(work / "a", work.parent / "main" / "a", RENAME_WHITEOUT)
+    with raises(errno.ENOENT):
+        renameat2(work / "nobody", work / "b", RENAME_WHITEOUT)
+    with raises(errno.EINVAL):
+        renameat2(work, work.parent / "other", RENAME_WHITEOUT)
+    (work / ".snap" / "x").mkdir()
+    with raises(errno.EINVAL):
+        renameat2(work / ".snap" / "x", work / ".snap" / "y", RENAME_WHITEOUT)
+    with raises(errno.EROFS):
+        renameat2(work / ".snap/x/a", work / ".snap/x/c", RENAME_WHITEOUT)
+    assert sorted(os.listdir(work)) == ["a", "b", "base"]
+
+
+def test_rename_whiteout_belongs_to_the_caller(work):
+    path = work / "dir"
+    path.mkdir()
+    os.chmod(path, 0o777)
+    (path / "a").write_text("a")
+    (path / "b").write_text("b")
+    assert as_user(lambda: renameat2(path / "a", path / "c", RENAME_WHITEOUT),
+                   1234, 4321) == 0
+    assert is_whiteout(path / "a", 1234, 4321)
+    os.chown(path, 0, 99)
+    os.chmod(path, 0o2777)
+    assert as_user(lambda: renameat2(path / "b", path / "d", RENAME_WHITEOUT),
+                   1234, 4321) == 0
+    assert is_whiteout(path / "b", 1234, 99)
+
+
+def test_rename_whiteout_is_seen_by_another_mount(store, main):
+    alone = store.mount("alone", "state=main").path
+    (main / "a").write_text("a")
+    assert (alone / "a").read_text() == "a"
+    renameat2(main / "a", main / "b", RENAME_WHITEOUT)
+    assert is_whiteout(alone / "a")
+    assert (alone / "b").read_text() == "a"
 
 
 def test_directory_errors(work):

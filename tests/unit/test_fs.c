@@ -155,7 +155,7 @@ static void test_links(void **state)
 static int rename_in(node_t from, const char *name, node_t to,
                      const char *new_name, unsigned flags)
 {
-	return fs_rename(w.fs, from, name, to, new_name, flags);
+	return fs_rename(w.fs, from, name, to, new_name, flags, &world_cred);
 }
 
 static void test_rename_rules(void **state)

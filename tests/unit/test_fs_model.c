@@ -259,9 +259,9 @@ static void op_make(struct twin_state *s, int i)
 		free(f->data);
 		*f = (struct twin_file){0};
 	} else if (other != i && random_below(2)) {
-		assert_int_equal(
-		        fs_rename(w.fs, s->root, name, s->root, other_name, 0),
-		        0);
+		assert_int_equal(fs_rename(w.fs, s->root, name, s->root,
+		                           other_name, 0, NULL),
+		                 0);
 		free(s->files[other].data);
 		s->files[other] = *f;
 		*f = (struct twin_file){0};

@@ -13,7 +13,7 @@
 enum { STATES = 5, INODES = 60, NAMES = 6, NONE = -1, ROOT = 0 };
 
 struct twin_inode {
-	bool there, dir, open;
+	bool there, dir, open, whiteout;
 	unsigned nlink;
 	int parent; /* of a directory */
 	int entries[NAMES];
@@ -109,17 +109,25 @@ static void twin_lost(int i)
 		inode->there = false;
 }
 
+/* INODES: there is none. */
+static int unused_inode(void)
+{
+	int i = 0;
+
+	while (i < INODES && t->inodes[i].there)
+		i++;
+	return i;
+}
+
 /* ---- Operations --------------------------------------------------------- */
 
 static void op_make(void)
 {
-	int dir = pick_dir(), name = pick(NAMES), i = 0;
+	int dir = pick_dir(), name = pick(NAMES), i = unused_inode();
 	bool is_dir = pick(3) == 0;
 	struct fs_entry e;
 	int err;
 
-	while (i < INODES && t->inodes[i].there)
-		i++;
 	if (i == INODES)
 		return;
 	err = fs_make(w.fs, node_of(dir), name_of(name),
@@ -186,6 +194,8 @@ static int rename_wants(int from, int child, int to, int other, unsigned flags)
 	const struct twin_inode *in = t->inodes;
 	bool exchange = flags & RENAME_EXCHANGE;
 
+	if (exchange && flags != RENAME_EXCHANGE)
+		return -EINVAL;
 	if (child == NONE)
 		return -ENOENT;
 	if (other != NONE && (flags & RENAME_NOREPLACE))
@@ -207,22 +217,40 @@ static int rename_wants(int from, int child, int to, int other, unsigned flags)
 
 static void op_rename(void)
 {
-	static const unsigned all_flags[] = {0, 0, 0, RENAME_NOREPLACE,
-	                                     RENAME_EXCHANGE};
+	static const unsigned all_flags[] = {
+	        0,
+	        0,
+	        0,
+	        RENAME_NOREPLACE,
+	        RENAME_EXCHANGE,
+	        RENAME_WHITEOUT,
+	        RENAME_WHITEOUT | RENAME_NOREPLACE,
+	        RENAME_WHITEOUT | RENAME_EXCHANGE,
+	};
 	int from = pick_dir(), name = pick(NAMES);
 	int to = pick(3) ? pick_dir() : from, new_name = pick(NAMES);
 	unsigned flags = all_flags[pick(ARRAY_SIZE(all_flags))];
 	int child = t->inodes[from].entries[name];
 	int other = t->inodes[to].entries[new_name];
-	int err = fs_rename(w.fs, node_of(from), name_of(name), node_of(to),
-	                    name_of(new_name), flags);
+	int i = flags & RENAME_WHITEOUT ? unused_inode() : 0, err;
 
+	if (i == INODES)
+		return;
+	err = fs_rename(w.fs, node_of(from), name_of(name), node_of(to),
+	                name_of(new_name), flags, &world_cred);
 	assert_int_equal(err, rename_wants(from, child, to, other, flags));
 	if (err || child == other)
 		return;
 	t->inodes[to].entries[new_name] = child;
 	t->inodes[child].parent = to;
 	t->inodes[from].entries[name] = NONE;
+	if (flags & RENAME_WHITEOUT) {
+		node_t whiteout = look(&w, node_of(from), name_of(name));
+
+		twin_add(i, false, from, NODE_INO(whiteout));
+		t->inodes[i].whiteout = true;
+		t->inodes[from].entries[name] = i;
+	}
 	if (flags & RENAME_EXCHANGE) {
 		t->inodes[from].entries[name] = other;
 		t->inodes[other].parent = from;
@@ -313,6 +341,14 @@ static void compare_dir(int dir)
 		                 node_of(t->inodes[dir].parent));
 }
 
+static void expect_whiteout(const struct stat *st)
+{
+	assert_int_equal(st->st_mode, S_IFCHR);
+	assert_int_equal(st->st_rdev, 0);
+	assert_int_equal(st->st_uid, world_cred.uid);
+	assert_int_equal(st->st_gid, world_cred.gid);
+}
+
 static void compare(void)
 {
 	for (int i = 0; i < INODES; i++) {
@@ -329,6 +365,8 @@ static void compare(void)
 		assert_int_equal(st.st_nlink, nlink);
 		if (inode->dir)
 			compare_dir(i);
+		else if (inode->whiteout)
+			expect_whiteout(&st);
 		else
 			expect_text(&w, node_of(i), "x");
 	}

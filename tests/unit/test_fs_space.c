@@ -89,11 +89,13 @@ static void test_new_trees(void **state)
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "grouped"), 0);
 	/* A directory is copied into a new tree, not on top of a fork. */
 	make(&w, tree, "dir", S_IFDIR | 0755);
-	assert_int_equal(fs_rename(w.fs, tree, "dir", NODE_ROOT, "main@dir", 0),
-	                 -EPERM);
+	assert_int_equal(
+	        fs_rename(w.fs, tree, "dir", NODE_ROOT, "main@dir", 0, NULL),
+	        -EPERM);
 	set_default("main");
-	assert_int_equal(fs_rename(w.fs, tree, "dir", NODE_ROOT, "dir", 0),
-	                 -EPERM);
+	assert_int_equal(
+	        fs_rename(w.fs, tree, "dir", NODE_ROOT, "dir", 0, NULL),
+	        -EPERM);
 	expect_text(&w, look(&w, make(&w, NODE_ROOT, "plain", S_IFDIR), "file"),
 	            "main's");
 	set_default(NULL);
@@ -113,7 +115,7 @@ static int readonly_everywhere(node_t root, node_t dir, node_t file)
 	RO(fs_link(w.fs, file, root, "new", &e));
 	RO(fs_unlink(w.fs, dir, "file"));
 	RO(fs_rmdir(w.fs, root, "dir"));
-	RO(fs_rename(w.fs, dir, "file", root, "new", 0));
+	RO(fs_rename(w.fs, dir, "file", root, "new", 0, NULL));
 	RO(fs_setattr(w.fs, file, FS_SET_SIZE, &st, &st));
 	RO(fs_setattr(w.fs, file, FS_SET_MODE, &st, &st));
 	RO(fs_setattr(w.fs, root, FS_SET_ATIME_NOW, &st, &st));
@@ -160,7 +162,7 @@ static void test_snapshots(void **state)
 	expect_text(&w, file, "monday");
 	assert_int_equal(attr(&w, snapdir(w.main)).st_nlink, 3);
 	assert_int_equal(fs_rename(w.fs, snapdir(w.main), "monday",
-	                           snapdir(w.main), "mon", 0),
+	                           snapdir(w.main), "mon", 0, NULL),
 	                 0);
 	assert_int_equal(look(&w, snapdir(w.main), "mon"), snap);
 	assert_int_equal(fs_rmdir(w.fs, snapdir(w.main), "mon"), 0);
@@ -198,7 +200,7 @@ static void test_tilde(void **state)
 	assert_int_equal(fs_unlink(w.fs, NODE_ROOT, "main~1"), -EPERM);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main~1"), -ENOTDIR);
 	assert_int_equal(
-	        fs_rename(w.fs, NODE_ROOT, "main~1", NODE_ROOT, "x", 0),
+	        fs_rename(w.fs, NODE_ROOT, "main~1", NODE_ROOT, "x", 0, NULL),
 	        -EPERM);
 }
 
@@ -228,7 +230,7 @@ static void test_rmdir_of_forks(void **state)
 static int move(node_t from, const char *name, node_t to, const char *new_name,
                 unsigned flags)
 {
-	return fs_rename(w.fs, from, name, to, new_name, flags);
+	return fs_rename(w.fs, from, name, to, new_name, flags, &world_cred);
 }
 
 static void test_rename_of_states(void **state)

@@ -122,10 +122,10 @@ static struct forks make_forks(void)
 	put_text(&w, NODE(NODE_STATE(w.main), f.file), 0, "secret");
 	f.jail = NODE_STATE(make(&w, NODE_ROOT, "main@jail", S_IFDIR));
 	f.other = NODE_STATE(make(&w, NODE_ROOT, "main@other", S_IFDIR));
-	f.jail_snap = NODE_STATE(
-	        make(&w, NODE(f.jail, INO_SNAPDIR), "a", S_IFDIR));
-	f.other_snap = NODE_STATE(
-	        make(&w, NODE(f.other, INO_SNAPDIR), "a", S_IFDIR));
+	f.jail_snap =
+	        NODE_STATE(make(&w, NODE(f.jail, INO_SNAPDIR), "a", S_IFDIR));
+	f.other_snap =
+	        NODE_STATE(make(&w, NODE(f.other, INO_SNAPDIR), "a", S_IFDIR));
 	return f;
 }
 
@@ -237,9 +237,9 @@ static void test_state_alone_does_not_tell_of_others(void **state)
 	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.store"), -ENODATA);
 	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.origin"), -ENODATA);
 	assert_int_equal(get_xattr(INO_ROOT, "user.coppice.state"), 0);
-	assert_int_equal(get_xattr(NODE(f.jail_snap, INO_ROOT),
-	                           "user.coppice.store"),
-	                 -ENODATA);
+	assert_int_equal(
+	        get_xattr(NODE(f.jail_snap, INO_ROOT), "user.coppice.store"),
+	        -ENODATA);
 	kernel_umount(&k);
 
 	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
@@ -289,10 +289,9 @@ static int set_xattr(uint64_t node, const char *name, const void *value,
 static void test_attributes_of_snapdir_are_forgotten(void **state)
 {
 	static const char acl[] = "system.posix_acl_access";
-	const uint8_t value[] = {2, 0, 0, 0, 1,    0,    7,    0,    255,
-	                         255, 255, 255, 4,    0,    7,    0,    255,
-	                         255, 255, 255, 0x20, 0,    5,    0,    255,
-	                         255, 255, 255};
+	const uint8_t value[] = {2,    0,   0, 0, 1,   0,   7,   0,   255, 255,
+	                         255,  255, 4, 0, 7,   0,   255, 255, 255, 255,
+	                         0x20, 0,   5, 0, 255, 255, 255, 255};
 	uint64_t snapdir = NODE(NODE_STATE(w.main), INO_SNAPDIR);
 	struct fuse_entry_out entry;
 
@@ -308,8 +307,7 @@ static void test_attributes_of_snapdir_are_forgotten(void **state)
 	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_MODE, 0700));
 	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_UID, 1));
 	EXPECT_FORGOTTEN(snapdir, set_attr(w.main, FATTR_GID, 1));
-	EXPECT_FORGOTTEN(snapdir,
-	                 set_xattr(w.main, acl, value, sizeof(value)));
+	EXPECT_FORGOTTEN(snapdir, set_xattr(w.main, acl, value, sizeof(value)));
 	EXPECT_FORGOTTEN(snapdir, kernel_ask(&k, FUSE_REMOVEXATTR, w.main, acl,
 	                                     sizeof(acl)));
 	kernel_umount(&k);
