@@ -3,6 +3,7 @@
 #include "mountinfo.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <sys/mount.h>
 
@@ -62,7 +63,8 @@ static bool parse(char *line, struct mount_entry *entry)
 	copy(entry->source, sizeof(entry->source), source);
 	entry->coppice = strcmp(type, "fuse.coppice") == 0;
 	user = rest ? strstr(rest, "user_id=") : NULL;
-	entry->user = user ? (uid_t)strtoul(strchr(user, '=') + 1, NULL, 10) : 0;
+	entry->user =
+	        user ? (uid_t)strtoul(strchr(user, '=') + 1, NULL, 10) : 0;
 	return true;
 }
 
@@ -125,6 +127,17 @@ int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
 	len = snprintf(ret_path, PATH_MAX, "%s/%s",
 	               strcmp(parent, "/") == 0 ? "" : parent, base);
 	return len < 0 || len >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
+int mountpoint_sync(const char *mountpoint)
+{
+	_cleanup_close_ int fd =
+	        open(mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && fsync(fd) == 0)
+		return 0;
+	/* A state that was deleted has nothing to lose. */
+	return errno == ESTALE ? 0 : -errno;
 }
 
 /*

@@ -28,6 +28,9 @@ int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
  */
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
 
+/* Make everything durable that was written so far, to any mount of the store. */
+int mountpoint_sync(const char *mountpoint);
+
 /*
  * Unmount, by umount2(2) or, for an ordinary user, fusermount3.  -EBUSY: it is
  * in use.  Every failure leaves its reason in words.

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/sysmacros.h>
 
 #include "control.h"
@@ -198,13 +199,28 @@ static char *fuse_options(const struct mounting *m)
 	}
 	*out = 0;
 	if (asprintf(&text,
-	             "fsname=%s,subtype=coppice,default_permissions%s%s%s%s",
+	             "fsname=%s,subtype=coppice,default_permissions%s%s%s%s%s",
 	             name,
 	             o->allow_other || geteuid() == 0 ? ",allow_other" : "",
-	             o->readonly ? ",ro" : "", o->extra && *o->extra ? "," : "",
+	             o->readonly ? ",ro" : "",
+	             o->nosymfollow && geteuid() != 0 ? ",nosymfollow" : "",
+	             o->extra && *o->extra ? "," : "",
 	             o->extra ? o->extra : "") < 0)
 		return NULL;
 	return text;
+}
+
+/* As root: libfuse has no option for this before 3.17. */
+static int set_nosymfollow(const struct mounting *m, char **ret_error)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSYMFOLLOW};
+	int err;
+
+	if (mount_setattr(AT_FDCWD, m->mountpoint, 0, &attr, sizeof(attr)) == 0)
+		return 0;
+	err = -errno;
+	return fail(ret_error, err, "cannot mount with nosymfollow: %s",
+	            strerror(-err));
 }
 
 /* Mount, and give out the descriptor that the requests come from. */
@@ -303,7 +319,10 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 
 	if (err < 0)
 		return err;
-	err = hand_over(m, socket, fd, ret_error);
+	if (m->options->nosymfollow && geteuid() == 0)
+		err = set_nosymfollow(m, ret_error);
+	if (err == 0)
+		err = hand_over(m, socket, fd, ret_error);
 	/* The daemon has it now: it alone keeps the mount alive. */
 	close(steal_fd(&fd));
 	if (err == 0 && stat(m->mountpoint, &st) < 0)
@@ -311,8 +330,7 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 		           "the mount at '%s' does not answer: %s",
 		           m->options->mountpoint, strerror(errno));
 	if (err < 0) {
-		mountpoint_unmount(m->mountpoint, true, reason,
-		                   sizeof(reason));
+		mountpoint_unmount(m->mountpoint, true, reason, sizeof(reason));
 		return err;
 	}
 	set_read_ahead(&st);

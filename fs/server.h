@@ -60,6 +60,7 @@ struct mount_options {
 	bool nonempty; /* hide what the mount point has in it */
 	bool foreground;
 	bool allow_other;
+	bool nosymfollow;
 	uint64_t memory;   /* bytes; 0: default */
 	const char *extra; /* options for the kernel's mount: dev, suid, … */
 };
@@ -70,6 +71,13 @@ struct mount_options {
  * On failure *ret_error is one clear sentence, to be freed.
  */
 int server_mount(const struct mount_options *options, char **ret_error);
+
+/*
+ * `coppice mount -o remount`: give the mount these flags (MS_RDONLY, MS_NODEV …)
+ * and no others, and return when everything written so far is durable.
+ */
+int server_remount(const char *mountpoint, unsigned long flags,
+                   char **ret_error);
 
 /* `coppice umount`: returns when all is durable and the mount is gone. */
 int server_umount(const char *mountpoint, char **ret_error);

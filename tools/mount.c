@@ -43,19 +43,44 @@ static int mount_store(struct mount_options *options, const char *store,
 	return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
-/* What holds for a mount that is there already: the kernel knows how. */
+/* Change the mount that is there; the kernel keeps what it is about. */
 static int remount(const struct mount_text *text, const char *mountpoint)
 {
-	unsigned long flags = MS_REMOUNT;
+	_cleanup_free_ char *error = NULL;
+	unsigned long flags = 0;
+	int r;
 
 	flags |= text->readonly ? MS_RDONLY : 0;
 	flags |= text->dev ? 0 : MS_NODEV;
 	flags |= text->suid ? 0 : MS_NOSUID;
 	flags |= text->noexec ? MS_NOEXEC : 0;
-	if (!mount(NULL, mountpoint, NULL, flags, NULL))
-		return 0;
-	complain("cannot remount '%s': %s", mountpoint, strerror(errno));
-	return MOUNT_FAILED;
+	flags |= text->nosymfollow ? MS_NOSYMFOLLOW : 0;
+	flags |= text->sync ? MS_SYNCHRONOUS : 0;
+	r = server_remount(mountpoint, flags, &error);
+	if (!r)
+		return EXIT_DONE;
+	complain("%s", error ? error : strerror(-r));
+	return EXIT_FAILED;
+}
+
+/*
+ * Mount or remount as the text says.  fusermount3 drops what only root may ask
+ * for without a word.
+ */
+static int mount_as_told(struct mount_text *text, struct mount_options *options,
+                         char **paths)
+{
+	if (geteuid() && (text->dev || text->suid)) {
+		complain("warning: only root can mount with %s: ignored",
+		         text->dev && text->suid ? "dev and suid"
+		         : text->dev             ? "dev"
+		                                 : "suid");
+		text->dev = text->suid = false;
+	}
+	if (text->remount)
+		return remount(text, paths[1]);
+	mount_text_apply(text, options);
+	return mount_store(options, paths[0], paths[1]);
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -87,11 +112,7 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
-	if (text.remount)
-		return remount(&text, argv[optind + 1]) ? EXIT_FAILED
-		                                        : EXIT_DONE;
-	mount_text_apply(&text, &options);
-	return mount_store(&options, argv[optind], argv[optind + 1]);
+	return mount_as_told(&text, &options, argv + optind);
 }
 
 int mount_helper(int argc, char **argv)
@@ -135,12 +156,7 @@ int mount_helper(int argc, char **argv)
 	}
 	if (fake)
 		return 0;
-	if (text.remount)
-		return remount(&text, argv[optind + 1]);
-	mount_text_apply(&text, &options);
-	return mount_store(&options, argv[optind], argv[optind + 1])
-	               ? MOUNT_FAILED
-	               : 0;
+	return mount_as_told(&text, &options, argv + optind) ? MOUNT_FAILED : 0;
 }
 
 const struct command command_mount = {
@@ -163,9 +179,13 @@ const struct command command_mount = {
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"
-                "      remount        change ro, dev, suid, noexec of a mount\n"
+                "      remount        change ro, sync, dev, suid, noexec, "
+                "nosymfollow of\n"
+                "                     a mount\n"
+                "      sync           writes return when they are durable\n"
                 "      dev, suid      heed device files, set-user-ID bits\n"
                 "      noexec         run no programs\n"
+                "      nosymfollow    follow no symbolic links\n"
                 "      nonempty       hide what the mount point has in it\n",
         .run = run,
 };

@@ -13,20 +13,15 @@
 static bool is_ignored(const char *option)
 {
 	static const char *const words[] = {
-	        "defaults",      "auto",
-	        "noauto",        "user",
-	        "nouser",        "users",
-	        "owner",         "group",
-	        "_netdev",       "nofail",
-	        "async",         "atime",
-	        "noatime",       "relatime",
-	        "norelatime",    "diratime",
-	        "nodiratime",    "strictatime",
-	        "nostrictatime", "lazytime",
-	        "nolazytime",    "silent",
-	        "loud",          "iversion",
-	        "noiversion",    "mand",
-	        "nomand",        "default_permissions",
+	        "defaults",   "auto",        "noauto",
+	        "user",       "nouser",      "users",
+	        "owner",      "group",       "_netdev",
+	        "nofail",     "atime",       "noatime",
+	        "relatime",   "norelatime",  "diratime",
+	        "nodiratime", "strictatime", "nostrictatime",
+	        "lazytime",   "nolazytime",  "silent",
+	        "loud",       "iversion",    "noiversion",
+	        "mand",       "nomand",      "default_permissions",
 	};
 	static const char *const beginnings[] = {
 	        "x-",      "X-",       "user=",     "comment=",  "uhelper=",
@@ -58,6 +53,10 @@ static bool flag_parse(struct mount_text *text, const char *option)
 	        {"nosuid", &text->suid, false},
 	        {"exec", &text->noexec, false},
 	        {"noexec", &text->noexec, true},
+	        {"symfollow", &text->nosymfollow, false},
+	        {"nosymfollow", &text->nosymfollow, true},
+	        {"sync", &text->sync, true},
+	        {"async", &text->sync, false},
 	        {"remount", &text->remount, true},
 	        {"nonempty", &text->nonempty, true},
 	};
@@ -168,14 +167,16 @@ void mount_text_apply(struct mount_text *text, struct mount_options *options)
 {
 	char *extra = text->extra;
 
-	snprintf(extra, sizeof(text->extra), "%s%s%s", text->dev ? ",dev" : "",
-	         text->suid ? ",suid" : "", text->noexec ? ",noexec" : "");
+	snprintf(extra, sizeof(text->extra), "%s%s%s%s",
+	         text->dev ? ",dev" : "", text->suid ? ",suid" : "",
+	         text->noexec ? ",noexec" : "", text->sync ? ",sync" : "");
 	options->state = text->state;
 	options->snapdir = text->snapdir;
 	options->snapdir_set = text->snapdir_set;
 	options->rmdir_always = text->rmdir_always;
 	options->readonly = text->readonly;
 	options->nonempty = text->nonempty;
+	options->nosymfollow = text->nosymfollow;
 	options->allow_other = text->allow_other;
 	options->memory = text->memory;
 	options->extra = *extra ? extra + 1 : NULL;

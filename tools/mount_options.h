@@ -13,7 +13,7 @@ struct mount_text {
 	bool readonly, allow_other, rmdir_always;
 	bool nonempty;
 	bool remount; /* only the flags of what is mounted change */
-	bool dev, suid, noexec;
+	bool dev, suid, noexec, nosymfollow, sync;
 	bool snapdir_set;
 	enum fs_snapdir snapdir;
 	uint64_t memory;

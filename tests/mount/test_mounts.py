@@ -358,12 +358,17 @@ def test_read_only_beside_a_writable_one(store, mnt, main):
         (second / "file").write_text("y")
 
 
-def options_of(path):
+def options_of(path, field=5):
     for line in open("/proc/self/mountinfo"):
         fields = line.split()
         if fields[4] == str(path):
-            return fields[5].split(",")
+            return fields[field].split(",")
     raise AssertionError("not mounted")
+
+
+def super_options_of(path):
+    """Those of the file system rather than of the mount."""
+    return options_of(path, -1)
 
 
 def test_nosuid_and_nodev_unless_asked(store):
@@ -373,6 +378,75 @@ def test_nosuid_and_nodev_unless_asked(store):
     mnt = store.mount("open", "dev,suid,noexec")
     assert not {"nosuid", "nodev"} & set(options_of(mnt.path))
     assert "noexec" in options_of(mnt.path)
+
+
+def test_nosymfollow_and_sync(store):
+    mnt = store.mount("mnt", "nosymfollow,sync")
+    assert {"nosymfollow", "nosuid", "nodev"} <= set(options_of(mnt.path))
+    assert "sync" in super_options_of(mnt.path)
+    os.symlink("file", mnt / "main" / "link")
+    with raises(errno.ELOOP):
+        (mnt / "main" / "link").read_text()
+    # each write is saved when it returns
+    with opened(mnt / "main" / "file", os.O_CREAT | os.O_RDWR) as fd:
+        os.write(fd, b"written")
+    mnt.kill()
+    mnt = store.mount("mnt")
+    assert "nosymfollow" not in options_of(mnt.path)
+    assert "sync" not in super_options_of(mnt.path)
+    assert (mnt / "main" / "link").read_text() == "written"
+
+
+def test_an_ordinary_user_gets_no_dev_and_no_suid(user_script):
+    out = user_script("""
+        user ./coppice init store
+        user ./coppice mount -o dev,suid,exec store mnt
+        grep " $PWD/mnt " /proc/self/mountinfo | cut -d" " -f6
+        user ./coppice umount mnt
+        user ./coppice mount -o nodev,nosuid store mnt
+        user ./coppice umount mnt
+    """).splitlines()
+    assert out[0] == ("coppice: warning: only root can mount with dev and suid:"
+                      " ignored")
+    assert {"nosuid", "nodev"} <= set(out[1].split(","))
+    assert len(out) == 2
+
+
+@pytest.mark.parametrize("command", ["mount", "helper"])
+def test_remount_read_only_makes_all_durable(store, tmp, command):
+    mnt = store.mount()
+    (mnt / "main" / "dir").mkdir()
+    if command == "mount":
+        store.coppice("mount", "-o", "remount,ro", store.path, mnt.path)
+    else:
+        helper = tmp / "mount.coppice"
+        helper.symlink_to(COPPICE)
+        run(helper, store.path, mnt.path, "-o", "remount,ro")
+    mnt.kill()
+    assert (store.mount("again") / "main" / "dir").exists()
+
+
+def test_remount_of_a_deleted_state(store, mnt, main):
+    (mnt / "main@a").mkdir()
+    alone = store.mount("alone", "state=main@a")
+    store.verb("rm", "main@a")
+    store.coppice("mount", "-o", "remount,ro", store.path, alone.path)
+    assert "ro" in options_of(alone.path)
+
+
+def test_remount_complaints(store, mnt, main, tmp):
+    def fails(path):
+        result = store.coppice("mount", "-o", "remount,ro", store.path, path,
+                               code=1)
+        assert len(result.stderr.splitlines()) == 1
+        return result.stderr
+
+    with opened(main / "file", os.O_CREAT | os.O_RDWR):
+        assert "open for writing" in fails(mnt.path)
+    (tmp / "dir").mkdir()
+    assert "no store is mounted" in fails(tmp / "dir")
+    assert "no store is mounted" in fails("/proc")
+    assert "cannot find" in fails(tmp / "nowhere")
 
 
 def test_what_the_table_of_mounts_says(store, mnt):
