@@ -391,6 +391,8 @@ static int work_try(struct work *w, node_t node, bool *ret_finish)
 		return err;
 	if (!S_ISREG(v.inode.mode))
 		return S_ISDIR(v.inode.mode) ? -EISDIR : -EINVAL;
+	if (c->within && end > v.inode.size)
+		return -ERANGE;
 	err = vnode_begin(&v);
 	if (!err && c->kind != CHANGE_PUNCH) {
 		err = file_clear_tail(&v, end - 1);
@@ -423,6 +425,24 @@ int file_change(struct fs *fs, node_t node, const struct change *change)
 	return err == -EAGAIN ? more : err;
 }
 
+/* Write what of it lies within the file. */
+static int write_within(struct fs *fs, node_t node, struct change *change)
+{
+	uint64_t asked = change->size;
+	struct stat st;
+	int err;
+
+	change->within = true;
+	do {
+		err = fs_getattr(fs, node, &st);
+		if (err || (uint64_t)st.st_size <= change->off)
+			return err;
+		change->size = MIN(asked, (uint64_t)st.st_size - change->off);
+		err = file_change(fs, node, change);
+	} while (err == -ERANGE);
+	return err;
+}
+
 int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
              size_t size, unsigned flags)
 {
@@ -442,5 +462,8 @@ int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
 	if (!size)
 		return 0;
 	err = store_throttle_write(fs->store, size);
-	return err ? err : file_change(fs, node, &change);
+	if (err)
+		return err;
+	return flags & FS_WRITE_WITHIN ? write_within(fs, node, &change)
+	                               : file_change(fs, node, &change);
 }

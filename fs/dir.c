@@ -515,3 +515,33 @@ int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
 	store_unlock(fs->store);
 	return err;
 }
+
+/* ---- The names of an inode ---------------------------------------------- */
+
+size_t fs_names(struct fs *fs, node_t node, struct fs_name *names, size_t max)
+{
+	struct key key = {.ino = NODE_INO(node), .kind = ITEM_BACKREF};
+	struct state *state;
+	struct cursor cursor;
+	struct item item;
+	size_t count = 0;
+	int err;
+
+	store_lock(fs->store);
+	err = state_get(fs->forest, NODE_STATE(node), &state);
+	if (!err)
+		err = cursor_seek(&cursor, &state->version->tree, &key, &item);
+	while (!err && count < max && item.key.ino == key.ino &&
+	       item.key.kind == ITEM_BACKREF) {
+		struct backref_item b;
+
+		if (!backref_decode(item.value, item.len, &b)) {
+			names[count].parent = NODE(state->number, b.parent);
+			memcpy(names[count].name, b.name, b.name_len);
+			names[count++].name[b.name_len] = 0;
+		}
+		err = cursor_next(&cursor, &item);
+	}
+	store_unlock(fs->store);
+	return count;
+}

@@ -129,6 +129,27 @@ int fs_rmdir(struct fs *fs, node_t parent, const char *name);
  */
 int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
               const char *new_name, unsigned flags, const struct fs_cred *cred);
+/*
+ * The same, for one who has to know which inodes the names stood for.  0: none,
+ * or not an inode of a tree.  fs_remove() is rmdir if `dir`, else unlink.
+ */
+struct fs_moved {
+	node_t moved;
+	node_t replaced; /* or exchanged */
+};
+int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
+	      node_t *ret_node);
+int fs_move(struct fs *fs, node_t parent, const char *name, node_t new_parent,
+	    const char *new_name, unsigned flags, const struct fs_cred *cred,
+	    struct fs_moved *ret_moved);
+
+/* A name of an inode. */
+struct fs_name {
+	node_t parent;
+	char name[NAME_LEN_MAX + 1];
+};
+/* Store up to `max` names of the node in `names` and return how many. */
+size_t fs_names(struct fs *fs, node_t node, struct fs_name *names, size_t max);
 
 /*
  * An inode lives on without a name while it is open.  flags as open(2)'s:
@@ -151,7 +172,10 @@ int fs_read(struct fs *fs, node_t node, off_t off, size_t size,
 	    struct fs_data *ret_data);
 void fs_data_release(struct fs_data *data);
 
-enum { FS_WRITE_KILL_PRIV = 1 };
+enum {
+	FS_WRITE_KILL_PRIV = 1,
+	FS_WRITE_WITHIN = 2, /* what lies beyond the file's end is dropped */
+};
 /* All or nothing. */
 int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
 	     size_t size, unsigned flags);

@@ -42,11 +42,6 @@ bool request_kills_priv(const struct session *session, bool asked)
 	return asked || !(session->wire.agreed & WIRE_HANDLE_KILLPRIV_V2);
 }
 
-double attr_timeout(struct session *session, node_t node)
-{
-	return session_shares(session, NODE_STATE(node)) ? 0 : KEEP_FOR_LONG;
-}
-
 struct stat attr_param(const struct session *session, const struct stat *st)
 {
 	struct stat out = *st;
@@ -55,42 +50,52 @@ struct stat attr_param(const struct session *session, const struct stat *st)
 	return out;
 }
 
-struct fuse_entry_param entry_param(struct session *session, node_t parent,
-                                    const struct fs_entry *entry)
+struct fuse_entry_param entry_param(struct session *session,
+                                    const struct fs_entry *entry, bool keep)
 {
 	struct fuse_entry_param param = {
 	        .ino = session_ino(session, entry->node),
 	        .attr = attr_param(session, &entry->st),
 	};
 
-	if (entry->fleeting)
+	if (entry->fleeting || !keep)
 		return param;
 	/*
 	 * A lookup under way does not notice snapdir_forget(): the attributes
 	 * of a .snap are kept from the answer to GETATTR, which does.
 	 */
 	if (NODE_INO(entry->node) != INO_SNAPDIR)
-		param.attr_timeout = attr_timeout(session, entry->node);
-	param.entry_timeout = attr_timeout(session, parent);
+		param.attr_timeout = KEEP_FOR_LONG;
+	param.entry_timeout = KEEP_FOR_LONG;
 	return param;
 }
 
-void reply_entry(fuse_req_t req, const char *what, node_t parent,
-                 const struct fs_entry *entry)
+static void reply_open(const struct late *late)
 {
-	struct session *session = request_session(req);
-	struct fuse_entry_param param = entry_param(session, parent, entry);
-	int err = known_add(session->known, entry->node);
+	struct session *session = request_session(late->req);
 
-	if (err < 0)
-		reply_result(req, what, param.ino, err);
-	else if (fuse_reply_entry(req, &param) != 0)
-		node_forget(session, entry->node, 1);
+	if (fuse_reply_open(late->req, &late->fi) != 0)
+		node_close(session, session_node(session, late->ino));
+}
+
+static void reply_create(const struct late *late)
+{
+	struct session *session = request_session(late->req);
+
+	if (fuse_reply_create(late->req, &late->param, &late->fi) == 0)
+		return;
+	node_close(session, late->node);
+	node_forget(session, late->node, 1);
+}
+
+static void reply_entry(const struct late *late)
+{
+	if (fuse_reply_entry(late->req, &late->param) != 0)
+		node_forget(request_session(late->req), late->node, 1);
 }
 
 void reply_late(const struct late *late)
 {
-	struct session *session = request_session(late->req);
 	struct stat st;
 
 	if (late->err < 0) {
@@ -105,17 +110,17 @@ void reply_late(const struct late *late)
 		fuse_reply_write(late->req, late->written);
 		break;
 	case LATE_ATTR:
-		st = attr_param(session, &late->st);
-		fuse_reply_attr(late->req, &st,
-		                attr_timeout(session, late->st.st_ino));
+		st = attr_param(request_session(late->req), &late->st);
+		fuse_reply_attr(late->req, &st, late->timeout);
 		break;
 	case LATE_OPEN:
-		if (fuse_reply_open(late->req, &late->fi) != 0) {
-			node_t node = session_node(session, late->ino);
-
-			if (known_close(session->known, node))
-				fs_release(session->fs, node);
-		}
+		reply_open(late);
+		break;
+	case LATE_ENTRY:
+		reply_entry(late);
+		break;
+	case LATE_CREATE:
+		reply_create(late);
 		break;
 	}
 }
@@ -142,33 +147,52 @@ void late_destroy(struct session *session, struct late *late)
 	free(late);
 }
 
-void late_run(void *arg)
+struct changes request_changes(fuse_req_t req)
 {
-	struct late *late = arg;
-	struct session *session = request_session(late->req);
+	struct session *session = request_session(req);
 
-	pthread_rwlock_rdlock(&session->mounts->policy);
-	reply_late(late); /* which frees the request */
-	pthread_rwlock_unlock(&session->mounts->policy);
-	late_destroy(session, late);
+	return (struct changes){.mounts = session->mounts, .session = session};
 }
 
-void reply_changed(node_t node, const struct late *late)
+static void late_run(void *arg)
 {
-	struct session *session = request_session(late->req);
-	struct announcement announcement = {.run = late_run};
-	struct late *copy;
+	reply_late(arg);
+}
 
-	if (session->mounts->count == 1 && !late->direct) {
+void reply_changed(const struct changes *changes, const struct late *late)
+{
+	if (!coherence_announce(changes, late_run, late, sizeof(*late)))
 		reply_late(late);
-		return;
+}
+
+/*
+ * The kernel takes these attributes as they come, even if it was told to forget
+ * those of the inode meanwhile: where others may change them it must not keep
+ * them.
+ */
+static double unordered_timeout(struct session *session, node_t node)
+{
+	return session_shares(session, NODE_STATE(node)) ? 0 : KEEP_FOR_LONG;
+}
+
+void reply_made(struct changes *changes, struct late *late, node_t parent,
+                const char *name, const struct fs_entry *entry, uint64_t epoch)
+{
+	struct session *session = changes->session;
+
+	late->err = known_add(session->known, entry->node);
+	if (late->err < 0 && late->kind == LATE_CREATE)
+		node_close(session, entry->node);
+	if (late->err == 0) {
+		late->node = entry->node;
+		late->param = entry_param(session, entry,
+		                          coherence_epoch(session) == epoch);
+		late->param.attr_timeout =
+		        MIN(late->param.attr_timeout,
+		            unordered_timeout(session, entry->node));
 	}
-	copy = late_create(late);
-	announcement.arg = copy;
-	if (copy && announce_data(session, node, late->direct, &announcement))
-		return;
-	late_destroy(session, copy);
-	reply_late(late);
+	changes_name(changes, parent, name, entry->node);
+	reply_changed(changes, late);
 }
 
 /* ---- What the kernel is asked for --------------------------------------- */
@@ -197,30 +221,28 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- Inodes ------------------------------------------------------------- */
 
-static void lookup_failed(fuse_req_t req, node_t parent, const char *name,
-                          fuse_ino_t ino, int err)
+/* The kernel may remember for a while that there is no such name. */
+static bool keep_negative(struct session *session, node_t parent,
+                          const char *name, uint64_t epoch)
 {
-	struct session *session = request_session(req);
-	struct fuse_entry_param none = {.entry_timeout = NEGATIVE_KEEP};
-
 	/* Names of states appear by themselves. */
-	if (err != -ENOENT || parent == NODE_ROOT ||
-	    NODE_INO(parent) == INO_SNAPDIR ||
-	    session_shares(session, NODE_STATE(parent)) ||
-	    !negatives_add(session->negatives, parent, name))
-		reply_result(req, "look up a name in", ino, err);
-	else
-		fuse_reply_entry(req, &none);
+	return parent != NODE_ROOT && NODE_INO(parent) != INO_SNAPDIR &&
+	       negatives_add(session->negatives, parent, name) &&
+	       coherence_epoch(session) == epoch;
 }
 
 static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
+	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct fuse_entry_param none = {.entry_timeout = NEGATIVE_KEEP};
 	node_t parent = session_node(session, ino);
+	uint64_t epoch = coherence_epoch(session);
+	bool by_number = strcmp(name, ".") == 0; /* NFS does that */
 	struct fs_entry entry = {0};
 	int err;
 
-	if (strcmp(name, ".") == 0) { /* NFS wants a node by its number */
+	if (by_number) {
 		err = fs_getattr(session->fs, parent, &entry.st);
 		entry.node = parent;
 	} else {
@@ -230,10 +252,21 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	/* ".." of the mount's root directory leads out of it. */
 	if (err == 0 && !session_reaches(session, entry.node))
 		err = -ESTALE;
-	if (err < 0)
-		lookup_failed(req, parent, name, ino, err);
-	else
-		reply_entry(req, "look up", parent, &entry);
+	if (err == 0)
+		err = known_add(session->known, entry.node);
+	if (err == -ENOENT && keep_negative(session, parent, name, epoch)) {
+		fuse_reply_entry(req, &none);
+		return;
+	}
+	late.what = "look up";
+	late.err = err;
+	late.node = entry.node;
+	if (err == 0)
+		late.param =
+		        entry_param(session, &entry,
+		                    !by_number &&
+		                            coherence_epoch(session) == epoch);
+	reply_late(&late);
 }
 
 static void handle_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -259,11 +292,13 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
                            struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
 
 	late.what = "get attributes of";
-	late.err =
-	        fs_getattr(session->fs, session_node(session, ino), &late.st);
+	late.timeout = KEEP_FOR_LONG;
+	known_mark(session->known, node, KNOWN_ATTRS);
+	late.err = fs_getattr(session->fs, node, &late.st);
 	reply_late(&late);
 }
 
@@ -279,7 +314,7 @@ static void snapdir_forget(struct session *session, node_t node)
 	if (NODE_INO(node) != INO_ROOT || !NODE_STATE(node))
 		return;
 	for (struct session *s = session->mounts->first; s; s = s->next)
-		wire_inval_inode(s->fd, session_ino(s, snapdir), false);
+		wire_inval_inode(s->fd, session_ino(s, snapdir), -1, 0);
 }
 
 static unsigned attr_set(const struct session *session, int to_set)
@@ -316,6 +351,7 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
+	struct changes changes = request_changes(req);
 	unsigned set = attr_set(session, to_set);
 	struct stat st;
 
@@ -325,13 +361,17 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 	    request_kills_sgid(req, &st))
 		set |= FS_SET_KILL_SGID;
 	late.what = "set attributes of";
+	late.timeout = unordered_timeout(session, node);
+	if (late.timeout > 0)
+		known_mark(session->known, node, KNOWN_ATTRS);
 	late.err = fs_setattr(session->fs, node, set, attr, &late.st);
 	if (late.err == 0 && (set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID)))
 		snapdir_forget(session, node);
 	if (set & FS_SET_SIZE)
-		reply_changed(node, &late);
+		changes_data(&changes, node, (uint64_t)attr->st_size, 0);
 	else
-		reply_late(&late);
+		changes_attrs(&changes, node);
+	reply_changed(&changes, &late);
 }
 
 static void handle_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -372,6 +412,8 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
 	bool kill_sgid;
 	struct stat st;
 	int err;
@@ -389,7 +431,10 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		}
 	}
 	snapdir_forget(session, node);
-	reply_result(req, "set an attribute of", ino, err);
+	late.what = "set an attribute of";
+	late.err = err;
+	changes_attrs(&changes, node);
+	reply_changed(&changes, &late);
 }
 
 static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
@@ -450,10 +495,14 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	int err = fs_removexattr(session->fs, node, name);
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
 
+	late.what = "remove an attribute of";
+	late.err = fs_removexattr(session->fs, node, name);
 	snapdir_forget(session, node);
-	reply_result(req, "remove an attribute of", ino, err);
+	changes_attrs(&changes, node);
+	reply_changed(&changes, &late);
 }
 
 /*

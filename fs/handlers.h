@@ -9,7 +9,7 @@
 #define FUSE_USE_VERSION 312
 #include <fuse_lowlevel.h>
 
-#include "session.h"
+#include "coherence.h"
 
 static inline struct session *request_session(fuse_req_t req)
 {
@@ -30,18 +30,15 @@ bool request_kills_priv(const struct session *session, bool asked);
  */
 bool request_kills_sgid(fuse_req_t req, const struct stat *st);
 
-/* The entry as the kernel gets it, with how long it may keep it. */
-struct fuse_entry_param entry_param(struct session *session, node_t parent,
-                                    const struct fs_entry *entry);
-/* The same for attributes alone. */
-double attr_timeout(struct session *session, node_t node);
+/*
+ * The entry as the kernel gets it.  Unless `keep`, it is not to keep the name
+ * and the attributes: see coherence_epoch().
+ */
+struct fuse_entry_param entry_param(struct session *session,
+                                    const struct fs_entry *entry, bool keep);
 struct stat attr_param(const struct session *session, const struct stat *st);
 
-/* Answer with the entry and count it as looked up. */
-void reply_entry(fuse_req_t req, const char *what, node_t parent,
-                 const struct fs_entry *entry);
-
-/* Flags of an open file in `fi`, by whether its state is shared. */
+/* Set how the kernel caches an open file, by the flags it was opened with. */
 void open_flags(struct session *session, node_t node,
                 struct fuse_file_info *fi);
 
@@ -51,36 +48,54 @@ void node_close(struct session *session, node_t node);
 /* The kernel forgot it so many times, or never got to know it. */
 void node_forget(struct session *session, node_t node, uint64_t count);
 
-/* An answer that is sent later, by another thread. */
+/* An answer that may be sent later, by another thread. */
 struct late {
 	fuse_req_t req;
-	struct deferral deferral; /* of a copy */
-	enum { LATE_RESULT, LATE_WRITE, LATE_ATTR, LATE_OPEN } kind;
+	struct deferral deferral; /* of a copy made by late_create() */
+	enum {
+		LATE_RESULT,
+		LATE_WRITE,
+		LATE_ATTR,
+		LATE_OPEN,
+		LATE_ENTRY,
+		LATE_CREATE
+	} kind;
 	const char *what;
 	fuse_ino_t ino;
 	int err;
 	size_t written;
-	bool direct; /* the kernel's own pages were not written */
 	struct stat st;
+	double timeout; /* of LATE_ATTR */
 	struct fuse_file_info fi;
+	struct fuse_entry_param param;
+	node_t node; /* of LATE_ENTRY and LATE_CREATE: looked up with it */
 };
 
+/* Changes that came with the request; to be filled in. */
+struct changes request_changes(fuse_req_t req);
+
 /*
- * Answer when the other sessions have dropped their pages of the node; at once
- * if there are none to tell.
+ * Answer when the other sessions' kernels have dropped what they cached of what
+ * changed; at once if there is nothing to drop, or nothing was done.
  */
-void reply_changed(node_t node, const struct late *late);
+void reply_changed(const struct changes *changes, const struct late *late);
 
 /* Answer now (that is: in the thread that calls). */
 void reply_late(const struct late *late);
 
 /*
+ * An inode has a name through this request: count the look-up, add the name to
+ * the changes, and answer.  `epoch` is that from before it was made.
+ */
+void reply_made(struct changes *changes, struct late *late, node_t parent,
+                const char *name, const struct fs_entry *entry, uint64_t epoch);
+
+/*
  * Make a copy for another thread, which holds the session; by the worker that
- * handles the request.  late_run() answers it and destroys it.
+ * handles the request.  NULL: no memory.
  */
 struct late *late_create(const struct late *late);
 void late_destroy(struct session *session, struct late *late);
-void late_run(void *arg);
 
 /* ---- The operations, by file -------------------------------------------- */
 

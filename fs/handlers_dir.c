@@ -24,8 +24,7 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/* The kernel keeps the entries until they or an announcement change. */
-	if (!lists_states(node) && !session_shares(session, NODE_STATE(node))) {
-		known_mark_cached(session->known, node);
+	if (!lists_states(node)) {
 		fi->cache_readdir = 1;
 		fi->keep_cache = 1;
 	}
@@ -73,8 +72,9 @@ static int add_entry_plus(void *arg, const char *name,
 {
 	struct listing_reply *reply = arg;
 	size_t room = reply->size - reply->used;
+	/* Under the store's lock: who changes it then finds it known. */
 	struct fuse_entry_param param =
-	        entry_param(reply->session, reply->dir, entry);
+	        entry_param(reply->session, entry, true);
 	size_t need =
 	        fuse_add_direntry_plus(reply->req, reply->data + reply->used,
 	                               room, name, &param, cookie);
@@ -119,6 +119,9 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	reply.data = data;
 	reply.nodes = nodes;
+	/* Before it is read: a change after this makes it be forgotten. */
+	if (!lists_states(reply.dir))
+		known_mark(session->known, reply.dir, KNOWN_PAGES);
 	if (data && nodes)
 		err = fs_readdir(session->fs, reply.dir, off, plus,
 		                 session->snapdir,
@@ -153,15 +156,19 @@ static void make(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
+	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct changes changes = request_changes(req);
+	uint64_t epoch = coherence_epoch(session);
 	struct fs_cred cred = request_cred(req);
 	struct fs_entry entry;
-	int err = fs_make(session->fs, parent, name, mode, rdev, target, &cred,
-	                  &entry);
 
-	if (err < 0)
-		reply_result(req, "make a name in", ino, err);
+	late.what = "make a name in";
+	late.err = fs_make(session->fs, parent, name, mode, rdev, target, &cred,
+	                   &entry);
+	if (late.err < 0)
+		reply_late(&late);
 	else
-		reply_entry(req, "make", parent, &entry);
+		reply_made(&changes, &late, parent, name, &entry, epoch);
 }
 
 void handle_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -187,40 +194,47 @@ void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
+	node_t node = session_node(session, ino);
+	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct changes changes = request_changes(req);
+	uint64_t epoch = coherence_epoch(session);
 	struct fs_entry entry;
-	int err = fs_link(session->fs, session_node(session, ino), parent, name,
-	                  &entry);
 
-	if (err < 0)
-		reply_result(req, "link", ino, err);
-	else
-		reply_entry(req, "link", parent, &entry);
+	late.what = "link";
+	late.err = fs_link(session->fs, node, parent, name, &entry);
+	if (late.err < 0) {
+		reply_late(&late);
+		return;
+	}
+	changes_attrs(&changes, node);
+	reply_made(&changes, &late, parent, name, &entry, epoch);
 }
 
 /* ---- Removing and renaming ---------------------------------------------- */
 
-void handle_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* A name that went, or means something else: the child is what it meant. */
+static void name_changed(struct changes *changes, node_t parent,
+                         const char *name, node_t child)
 {
-	struct session *session = request_session(req);
-
-	reply_result(
-	        req, "unlink a name in", parent,
-	        fs_unlink(session->fs, session_node(session, parent), name));
+	/* Who knows the directory of a state may know the state. */
+	changes_name(changes, parent, name,
+	             lists_states(parent) ? parent : child);
+	changes_attrs(changes, child);
 }
 
-/* The answer to a change of states waits for what it makes others forget. */
-static void reply_announced(fuse_req_t req, fuse_ino_t ino,
-                            void (*announce)(struct session *session,
-                                             const struct announcement *a))
+void handle_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
+	struct session *session = request_session(req);
+	node_t parent = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
-	struct announcement announcement = {.run = late_run};
+	struct changes changes = request_changes(req);
+	node_t child;
 
-	announcement.arg = late_create(&late);
-	if (announcement.arg)
-		announce(request_session(req), &announcement);
-	else
-		reply_late(&late);
+	late.what = "unlink a name in";
+	late.err = fs_remove(session->fs, parent, name, false, &child);
+	if (late.err == 0)
+		name_changed(&changes, parent, name, child);
+	reply_changed(&changes, &late);
 }
 
 /* rmdir=always: what only this fork holds goes with it. */
@@ -238,32 +252,45 @@ static int delete_fork(struct session *session, const char *name)
 	return err;
 }
 
-void handle_rmdir(fuse_req_t req, fuse_ino_t parent_ino, const char *name)
+void handle_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
-	node_t parent = session_node(session, parent_ino);
-	int err = fs_rmdir(session->fs, parent, name);
+	node_t parent = session_node(session, ino), child = 0;
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
+	int err = fs_remove(session->fs, parent, name, true, &child);
 
 	if (err == -ENOTEMPTY && parent == NODE_ROOT && session->rmdir_always)
 		err = delete_fork(session, name);
-	if (err == 0 && lists_states(parent))
-		reply_announced(req, parent_ino, announce_gone);
-	else
-		reply_result(req, "remove a directory in", parent_ino, err);
+	if (err == 0)
+		name_changed(&changes, parent, name, child);
+	changes.gone = err == 0 && lists_states(parent);
+	late.what = "remove a directory in";
+	late.err = err;
+	reply_changed(&changes, &late);
 }
 
-void handle_rename(fuse_req_t req, fuse_ino_t parent_ino, const char *name,
-                   fuse_ino_t new_parent, const char *new_name, unsigned flags)
+void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
+                   fuse_ino_t new_ino, const char *new_name, unsigned flags)
 {
 	struct session *session = request_session(req);
-	node_t parent = session_node(session, parent_ino);
-	node_t into = session_node(session, new_parent);
+	node_t parent = session_node(session, ino);
+	node_t into = session_node(session, new_ino);
+	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
 	struct fs_cred cred = request_cred(req);
-	int err = fs_rename(session->fs, parent, name, into, new_name, flags,
-	                    &cred);
+	struct fs_moved moved;
 
-	if (err == 0 && lists_states(parent))
-		reply_announced(req, parent_ino, announce_links);
-	else
-		reply_result(req, "rename a name in", parent_ino, err);
+	late.what = "rename a name in";
+	late.err = fs_move(session->fs, parent, name, into, new_name, flags,
+	                   &cred, &moved);
+	if (late.err < 0) {
+		reply_late(&late);
+		return;
+	}
+	name_changed(&changes, parent, name, moved.moved);
+	name_changed(&changes, into, new_name, moved.replaced);
+	/* Over a state another one may have gone. */
+	changes.links = changes.gone = lists_states(parent);
+	reply_changed(&changes, &late);
 }

@@ -9,19 +9,26 @@
 
 enum { DIRECT = 1 }; /* a file handle: the kernel keeps nothing it writes */
 
+/*
+ * An append goes where the file ends at that moment, which the kernel may not
+ * know: it must keep no page that it has filled at another place.
+ */
+static bool appends(struct session *session, node_t node,
+                    const struct fuse_file_info *fi)
+{
+	if (!(fi->flags & O_APPEND) || (fi->flags & O_ACCMODE) == O_RDONLY)
+		return false;
+	/* Older kernels then refuse to share a mapping of the file. */
+	return (fi->flags & O_ACCMODE) == O_WRONLY ||
+	       (session->wire.agreed & WIRE_DIRECT_IO_ALLOW_MMAP) ||
+	       session_shares(session, NODE_STATE(node));
+}
+
 void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 {
-	fi->keep_cache = 0;
-	fi->direct_io = 0;
-	if (!session_shares(session, NODE_STATE(node))) {
-		fi->keep_cache = 1;
-		return;
-	}
-	fi->direct_io = 1;
-	fi->fh = DIRECT;
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 15)
-	fi->parallel_direct_writes = 1;
-#endif
+	fi->keep_cache = 1;
+	fi->direct_io = appends(session, node, fi);
+	fi->fh = fi->direct_io ? DIRECT : 0;
 }
 
 int node_open(struct session *session, node_t node, int flags)
@@ -110,8 +117,8 @@ static int ids_killed(struct session *session, node_t node,
 	if (ids->foreign)
 		err = fs_setattr(session->fs, node, FS_SET_KILL_SGID, &st, &st);
 	if (ids->any)
-		wire_inval_inode(session->fd, session_ino(session, node),
-		                 false);
+		wire_inval_inode(session->fd, session_ino(session, node), -1,
+		                 0);
 	return err;
 }
 
@@ -130,6 +137,7 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_OPEN, .ino = ino};
+	struct changes changes = request_changes(req);
 	int err = node_open(session, node, fi->flags);
 
 	if (err == 0) {
@@ -145,10 +153,12 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	}
 	open_flags(session, node, fi);
 	late.fi = *fi;
-	if (fi->flags & O_TRUNC)
-		reply_changed(node, &late);
-	else
+	if (!(fi->flags & O_TRUNC)) {
 		reply_late(&late);
+		return;
+	}
+	changes_data(&changes, node, 0, 0);
+	reply_changed(&changes, &late);
 }
 
 /*
@@ -157,10 +167,11 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
  */
 static int make_file(struct session *session, node_t parent, const char *name,
                      mode_t mode, const struct fs_cred *cred, int flags,
-                     struct fs_entry *ret_entry)
+                     struct fs_entry *ret_entry, bool *ret_found)
 {
 	int err;
 
+	*ret_found = false;
 	if (strcmp(name, WIRE_TMPFILE_NAME) == 0) {
 		err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
 		if (err < 0)
@@ -174,6 +185,7 @@ static int make_file(struct session *session, node_t parent, const char *name,
 	              S_IFREG | (mode & ~(mode_t)S_IFMT), 0, NULL, cred,
 	              ret_entry);
 	if (err == -EEXIST && !(flags & O_EXCL)) {
+		*ret_found = true;
 		err = fs_lookup(session->fs, parent, name, session->snapdir,
 		                ret_entry);
 		if (err == 0 && !S_ISREG(ret_entry->st.st_mode))
@@ -189,27 +201,25 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
+	struct late late = {.req = req, .kind = LATE_CREATE, .ino = ino};
+	struct changes changes = request_changes(req);
+	uint64_t epoch = coherence_epoch(session);
 	struct fs_cred cred = request_cred(req);
-	struct fuse_entry_param param;
 	struct fs_entry entry;
-	int err = make_file(session, parent, name, mode, &cred, fi->flags,
-	                    &entry);
+	bool found;
 
-	if (err == 0) {
-		err = known_add(session->known, entry.node);
-		if (err < 0)
-			node_close(session, entry.node);
-	}
-	if (err < 0) {
-		reply_result(req, "make a file in", ino, err);
+	late.what = "make a file in";
+	late.err = make_file(session, parent, name, mode, &cred, fi->flags,
+	                     &entry, &found);
+	if (late.err < 0) {
+		reply_late(&late);
 		return;
 	}
-	param = entry_param(session, parent, &entry);
 	open_flags(session, entry.node, fi);
-	if (fuse_reply_create(req, &param, fi) != 0) {
-		node_close(session, entry.node);
-		node_forget(session, entry.node, 1);
-	}
+	late.fi = *fi;
+	if (found && (fi->flags & O_TRUNC))
+		changes_data(&changes, entry.node, 0, 0);
+	reply_made(&changes, &late, parent, name, &entry, epoch);
 }
 
 void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -229,13 +239,6 @@ static bool is_direct(const struct fuse_file_info *fi)
 	return (fi->flags & O_DIRECT) && fi->lock_owner;
 }
 
-/* The kernel may keep these bytes.  Alone, there is nobody to change them. */
-static void mark_cached(struct session *session, node_t node)
-{
-	if (session->mounts->count > 1)
-		known_mark_cached(session->known, node);
-}
-
 void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                  struct fuse_file_info *fi)
 {
@@ -246,7 +249,7 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	/* Before it is read: a change after this makes it be forgotten. */
 	if (!is_direct(fi))
-		known_mark_cached(session->known, node);
+		known_mark(session->known, node, KNOWN_PAGES);
 	err = fs_read(session->fs, node, off, size, &data);
 	if (err < 0) {
 		reply_result(req, "read", ino, err);
@@ -257,11 +260,11 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /*
- * In a shared state the kernel's idea of where the file ends may be old: to
- * append is done at the true end, one at a time.
+ * In a shared state the kernel's idea of where the file ends may be old: an
+ * append is done at the true end, *off, one at a time.
  */
 static int append(struct session *session, node_t node, const char *data,
-                  size_t size, unsigned flags)
+                  size_t size, unsigned flags, off_t *off)
 {
 	struct stat st;
 	int err;
@@ -272,7 +275,32 @@ static int append(struct session *session, node_t node, const char *data,
 		err = fs_write(session->fs, node, st.st_size, data, size,
 		               flags);
 	pthread_mutex_unlock(&session->mounts->append);
+	if (err == 0)
+		*off = st.st_size;
 	return err;
+}
+
+/* What a write that was done at `off`, where `asked` was asked for, changed. */
+static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
+                                    off_t off, size_t size,
+                                    const struct fuse_file_info *fi)
+{
+	struct changes changes = request_changes(req);
+	bool direct = fi->fh == DIRECT || is_direct(fi);
+
+	changes_data(&changes, node, (uint64_t)off, size);
+	/*
+	 * Before a direct write the kernel drops its pages, but not what is
+	 * read meanwhile; what it has filled for a buffered one lies where it
+	 * thought that the file ends.
+	 */
+	changes.own = direct || off != asked;
+	changes.own_size = off != asked;
+	if (off != asked)
+		changes_data(&changes, node, (uint64_t)asked, size);
+	changes.unlocked = direct && !fi->writepage;
+	changes.background = is_direct(fi) || fi->writepage;
+	return changes;
 }
 
 void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
@@ -281,38 +309,34 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino};
+	struct changes changes;
 	unsigned flags = 0;
 	struct ids ids = {0};
+	off_t asked = off;
 
 	if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV)) {
 		flags = FS_WRITE_KILL_PRIV;
 		ids = ids_of(req, node);
 	}
 	if (fi->fh != DIRECT)
-		mark_cached(session, node);
+		known_mark(session->known, node, KNOWN_PAGES);
+	/*
+	 * A page of a mapping that is written back reaches as far as the kernel
+	 * believes that the file does: another mount may have cut it off.
+	 */
+	if (fi->writepage)
+		flags |= FS_WRITE_WITHIN;
 	late.what = "write";
 	late.written = size;
-	/*
-	 * The kernel drops its pages before a direct write, and after one that
-	 * was waited for; not after one begun by io_submit(2) or io_uring, what
-	 * has been read meanwhile.
-	 */
-	late.direct = is_direct(fi);
 	if ((fi->flags & O_APPEND) && !fi->writepage &&
 	    session_shares(session, NODE_STATE(node)))
-		late.err = append(session, node, data, size, flags);
+		late.err = append(session, node, data, size, flags, &off);
 	else
 		late.err = fs_write(session->fs, node, off, data, size, flags);
 	if (late.err == 0)
 		late.err = ids_killed(session, node, &ids);
-	/*
-	 * A page of a mapping that is written back is locked meanwhile: its
-	 * answer must wait for nobody who may wait for it.
-	 */
-	if (late.err < 0 || fi->writepage)
-		reply_late(&late);
-	else
-		reply_changed(node, &late);
+	changes = write_changes(req, node, asked, off, size, fi);
+	reply_changed(&changes, &late);
 }
 
 static void synced(void *arg, int err)
@@ -326,18 +350,31 @@ static void synced(void *arg, int err)
 	late_destroy(session, late);
 }
 
+static void sync_run(void *arg)
+{
+	struct late *late = *(struct late **)arg;
+
+	fs_fsync(request_session(late->req)->fs, synced, late);
+}
+
 void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
                   struct fuse_file_info *fi)
 {
 	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
 	struct late *copy;
 
 	late.what = "sync";
 	copy = late_create(&late);
-	if (copy)
-		fs_fsync(request_session(req)->fs, synced, copy);
-	else
-		reply_result(req, "sync", ino, -ENOMEM);
+	if (!copy) {
+		reply_result(req, late.what, ino, -ENOMEM);
+		return;
+	}
+	/* Pages of a mapping that it wrote back may have to be announced yet. */
+	changes.barrier = changes.unlocked = true;
+	changes_attrs(&changes, session_node(changes.session, ino));
+	if (!coherence_announce(&changes, sync_run, &copy, sizeof(copy)))
+		sync_run(&copy);
 }
 
 /*
@@ -363,13 +400,15 @@ void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct changes changes = request_changes(req);
 	struct ids ids = ids_of(req, node);
 
 	late.what = "allocate space in";
 	late.err = fs_fallocate(session->fs, node, mode, off, len);
 	if (late.err == 0)
 		late.err = kill_priv_of_others(req, node, &ids);
-	reply_changed(node, &late);
+	changes_data(&changes, node, (uint64_t)off, (uint64_t)len);
+	reply_changed(&changes, &late);
 }
 
 void handle_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -394,6 +433,7 @@ void handle_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	struct session *session = request_session(req);
 	node_t to = session_node(session, ino_out);
 	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino_out};
+	struct changes changes = request_changes(req);
 	struct ids ids = ids_of(req, to);
 	ssize_t n = fs_copy_range(session->fs, session_node(session, ino_in),
 	                          off_in, to, off_out, len);
@@ -404,5 +444,7 @@ void handle_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 	else
 		late.err = (int)n;
 	late.written = n < 0 ? 0 : (size_t)n;
-	reply_changed(to, &late);
+	changes.unlocked = true;
+	changes_data(&changes, to, (uint64_t)off_out, late.written);
+	reply_changed(&changes, &late);
 }

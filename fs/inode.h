@@ -215,6 +215,7 @@ struct change {
 	uint64_t size;       /* at least 1 */
 	const uint8_t *data; /* CHANGE_WRITE */
 	bool keep_size;      /* the file does not grow */
+	bool within;         /* -ERANGE if it would have to grow */
 	bool kill_ids;       /* suid and sgid go */
 };
 /* All of it in one hold of the lock.  Lock NOT held. */

@@ -14,14 +14,20 @@ struct entry {
 	uint64_t ino;     /* 0: free */
 	uint64_t lookups; /* grows by one a revalidation: 32 bits overflow */
 	uint32_t opens;
-	bool cached;
-	bool held; /* one of the opens */
+	bool attrs;    /* the kernel may have them */
+	uint8_t pages; /* it may have some; calls of known_take() to go */
+	bool held;     /* one of the opens */
 };
+
+/* Invalidate page by page so often before all pages are given up. */
+enum { PAGES_FRESH = 8 };
 
 struct family { /* the nodes of one state */
 	struct family *next;
 	uint64_t state;
 	size_t used;
+	size_t open; /* entries that are */
+	struct family *next_open, **prev_open; /* if there are any */
 	size_t mask; /* places - 1 */
 	struct entry *places;
 };
@@ -33,6 +39,7 @@ struct known {
 	struct family **buckets;
 	size_t buckets_len; /* a power of two; 0: there are none */
 	size_t families;
+	struct family *open; /* those with open nodes */
 };
 
 int known_create(struct known **ret_known)
@@ -210,6 +217,29 @@ static struct entry *entry_look(struct known *known, node_t node)
 	return family ? entry_find(family, NODE_INO(node)) : NULL;
 }
 
+/* Count one more open of the entry. */
+static void entry_open(struct known *known, struct family *family,
+                       struct entry *entry)
+{
+	if (entry->opens++ || family->open++)
+		return;
+	family->next_open = known->open;
+	family->prev_open = &known->open;
+	if (known->open)
+		known->open->prev_open = &family->next_open;
+	known->open = family;
+}
+
+/* Count one less. */
+static void entry_close(struct family *family, struct entry *entry)
+{
+	if (--entry->opens || --family->open)
+		return;
+	*family->prev_open = family->next_open;
+	if (family->next_open)
+		family->next_open->prev_open = family->prev_open;
+}
+
 /* Remove it if nothing speaks for it any more. */
 static void entry_settle(struct known *known, node_t node, struct entry *entry)
 {
@@ -250,32 +280,37 @@ int known_add(struct known *known, node_t node)
 
 	pthread_mutex_lock(&known->lock);
 	err = entry_get(known, node, &entry);
-	if (err == 0)
+	if (err == 0) {
 		entry->lookups++;
+		entry->attrs = true;
+	}
 	pthread_mutex_unlock(&known->lock);
 	return err;
 }
 
 /* Take the hold away. */
-static bool entry_let_go(struct entry *entry)
+static bool entry_let_go(struct family *family, struct entry *entry)
 {
 	bool held = entry->held;
 
 	entry->held = false;
-	entry->opens -= held;
+	if (held)
+		entry_close(family, entry);
 	return held;
 }
 
 bool known_forget(struct known *known, node_t node, uint64_t count)
 {
+	struct family *family;
 	struct entry *entry;
 	bool released = false;
 
 	pthread_mutex_lock(&known->lock);
+	family = *family_find(known, NODE_STATE(node));
 	entry = entry_look(known, node);
 	if (entry) {
 		entry->lookups -= MIN(count, entry->lookups);
-		released = !entry->lookups && entry_let_go(entry);
+		released = !entry->lookups && entry_let_go(family, entry);
 		entry_settle(known, node, entry);
 	}
 	pthread_mutex_unlock(&known->lock);
@@ -284,15 +319,17 @@ bool known_forget(struct known *known, node_t node, uint64_t count)
 
 bool known_hold(struct known *known, node_t node)
 {
+	struct family *family;
 	struct entry *entry;
 	bool fresh;
 
 	pthread_mutex_lock(&known->lock);
+	family = *family_find(known, NODE_STATE(node));
 	entry = entry_look(known, node);
 	fresh = entry && entry->lookups && !entry->held;
 	if (fresh) {
 		entry->held = true;
-		entry->opens++;
+		entry_open(known, family, entry);
 	}
 	pthread_mutex_unlock(&known->lock);
 	return fresh;
@@ -306,54 +343,90 @@ int known_open(struct known *known, node_t node)
 	pthread_mutex_lock(&known->lock);
 	err = entry_get(known, node, &entry);
 	if (err == 0)
-		entry->opens++;
+		entry_open(known, *family_find(known, NODE_STATE(node)),
+		           entry);
 	pthread_mutex_unlock(&known->lock);
 	return err;
 }
 
 bool known_close(struct known *known, node_t node)
 {
+	struct family *family;
 	struct entry *entry;
 	bool was_open = false;
 
 	pthread_mutex_lock(&known->lock);
+	family = *family_find(known, NODE_STATE(node));
 	entry = entry_look(known, node);
 	if (entry && entry->opens) {
 		was_open = true;
-		entry->opens--;
+		entry_close(family, entry);
 		entry_settle(known, node, entry);
 	}
 	pthread_mutex_unlock(&known->lock);
 	return was_open;
 }
 
-void known_mark_cached(struct known *known, node_t node)
+/* ---- What the kernel may have cached ------------------------------------ */
+
+bool known_has(struct known *known, node_t node)
+{
+	bool has;
+
+	pthread_mutex_lock(&known->lock);
+	has = entry_look(known, node) != NULL;
+	pthread_mutex_unlock(&known->lock);
+	return has;
+}
+
+bool known_is_open(struct known *known, node_t node)
+{
+	struct entry *entry;
+	bool open;
+
+	pthread_mutex_lock(&known->lock);
+	entry = entry_look(known, node);
+	open = entry && entry->opens;
+	pthread_mutex_unlock(&known->lock);
+	return open;
+}
+
+void known_mark(struct known *known, node_t node, unsigned what)
 {
 	struct entry *entry;
 
 	pthread_mutex_lock(&known->lock);
 	entry = entry_look(known, node);
-	if (entry)
-		entry->cached = true;
+	if (entry && (what & KNOWN_ATTRS))
+		entry->attrs = true;
+	if (entry && (what & KNOWN_PAGES))
+		entry->pages = PAGES_FRESH;
 	pthread_mutex_unlock(&known->lock);
 }
 
-bool known_take_cached(struct known *known, node_t node)
+unsigned known_take(struct known *known, node_t node, unsigned what)
 {
 	struct entry *entry;
-	bool cached = false;
+	unsigned taken = 0;
 
 	pthread_mutex_lock(&known->lock);
 	entry = entry_look(known, node);
-	if (entry) {
-		cached = entry->cached;
-		entry->cached = false;
+	if (entry && entry->attrs && (what & KNOWN_ATTRS)) {
+		taken |= KNOWN_ATTRS;
+		entry->attrs = false;
+	}
+	if (entry && entry->pages && (what & KNOWN_PAGES)) {
+		taken |= KNOWN_PAGES;
+		if (--entry->pages == 0)
+			taken |= KNOWN_WHOLE;
 	}
 	pthread_mutex_unlock(&known->lock);
-	return cached;
+	return taken;
 }
 
-int known_list(struct known *known, uint64_t state, bool in_use,
+/* ---- Lists -------------------------------------------------------------- */
+
+int known_list(struct known *known, uint64_t state, bool open,
                node_t **ret_nodes, size_t *ret_count)
 {
 	struct family *family;
@@ -363,15 +436,15 @@ int known_list(struct known *known, uint64_t state, bool in_use,
 
 	pthread_mutex_lock(&known->lock);
 	family = *family_find(known, state);
-	if (family) {
-		nodes = malloc(family->used * sizeof(*nodes));
+	if (family && (!open || family->open)) {
+		nodes = malloc((open ? family->open : family->used) *
+		               sizeof(*nodes));
 		if (!nodes)
 			err = -ENOMEM;
 		for (size_t i = 0; !err && i <= family->mask; i++) {
 			const struct entry *entry = &family->places[i];
 
-			if (entry->ino &&
-			    (!in_use || entry->opens || entry->cached))
+			if (entry->ino && (!open || entry->opens))
 				nodes[count++] = NODE(state, entry->ino);
 		}
 	}
@@ -383,36 +456,50 @@ int known_list(struct known *known, uint64_t state, bool in_use,
 	return 0;
 }
 
-int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count)
+/* A growing array of numbers of states. */
+struct states {
+	uint64_t *numbers;
+	size_t count, room;
+};
+
+static int states_add(struct states *states, uint64_t number)
 {
-	_cleanup_free_ uint64_t *states = NULL;
-	size_t count = 0, room = 0;
+	if (states->count == states->room) {
+		size_t more = states->room ? states->room * 2 : 16;
+		uint64_t *grown =
+		        realloc(states->numbers, more * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		states->numbers = grown;
+		states->room = more;
+	}
+	states->numbers[states->count++] = number;
+	return 0;
+}
+
+int known_states(struct known *known, bool open, uint64_t **ret_states,
+                 size_t *ret_count)
+{
+	struct states states = {0};
 	int err = 0;
 
 	pthread_mutex_lock(&known->lock);
-	for (size_t i = 0; i < known->buckets_len && !err; i++) {
+	for (struct family *family = open ? known->open : NULL; family && !err;
+	     family = family->next_open)
+		err = states_add(&states, family->state);
+	for (size_t i = 0; i < known->buckets_len && !open && !err; i++) {
 		for (struct family *family = known->buckets[i]; family && !err;
-		     family = family->next) {
-			if (count == room) {
-				size_t more = room ? room * 2 : 16;
-				uint64_t *grown =
-				        realloc(states, more * sizeof(*states));
-
-				if (!grown) {
-					err = -ENOMEM;
-					break;
-				}
-				states = grown;
-				room = more;
-			}
-			states[count++] = family->state;
-		}
+		     family = family->next)
+			err = states_add(&states, family->state);
 	}
 	pthread_mutex_unlock(&known->lock);
-	if (err < 0)
+	if (err < 0) {
+		free(states.numbers);
 		return err;
-	*ret_states = steal(&states);
-	*ret_count = count;
+	}
+	*ret_states = states.numbers;
+	*ret_count = states.count;
 	return 0;
 }
 
@@ -432,6 +519,7 @@ void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),
 		}
 	}
 	known->families = 0;
+	known->open = NULL;
 	pthread_mutex_unlock(&known->lock);
 
 	while (gone) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The nodes that a mount's kernel knows: how often it looked each one up, how
- * often it has it open, and whether it may hold pages of it.  Kept by state,
+ * often it has it open, and what it may have cached of it.  Kept by state,
  * because it is by state that they are invalidated.
  *
  * Every function takes the set's own lock, which is taken last of all.
@@ -17,7 +17,10 @@ struct known;
 int known_create(struct known **ret_known);
 void known_destroy(struct known *known); /* takes NULL */
 
-/* One more look-up was (or is about to be) answered.  -ENOMEM. */
+/*
+ * One more look-up was (or is about to be) answered, with attributes that the
+ * kernel may keep.  -ENOMEM.
+ */
 int known_add(struct known *known, node_t node);
 /* The kernel forgot `count` look-ups; true: the hold on the node went, too. */
 bool known_forget(struct known *known, node_t node, uint64_t count);
@@ -33,20 +36,39 @@ bool known_close(struct known *known, node_t node);
  */
 bool known_hold(struct known *known, node_t node);
 
-/* The kernel may have pages of the node from now on. */
-void known_mark_cached(struct known *known, node_t node);
-/* Whether it may have some; the mark is taken away. */
-bool known_take_cached(struct known *known, node_t node);
+/* Return true if the kernel has looked up the node or has it open. */
+bool known_has(struct known *known, node_t node);
+/* Return true if it has it open. */
+bool known_is_open(struct known *known, node_t node);
+
+/* What a kernel may have cached of a node. */
+enum {
+	KNOWN_ATTRS = 1, /* attributes and ACLs */
+	KNOWN_PAGES = 2, /* bytes of a file, entries of a directory */
+	KNOWN_WHOLE = 4, /* known_take(): invalidate all of the pages */
+};
+/*
+ * Note what is about to be put into an answer.  To be called before the answer
+ * is computed, so that a later change finds the mark.
+ */
+void known_mark(struct known *known, node_t node, unsigned what);
+/*
+ * Return which of `what` the kernel may have, in order to invalidate it.  The
+ * mark of the attributes is cleared.  That of the pages is cleared when they
+ * have not been read since several calls; KNOWN_WHOLE is returned then.
+ */
+unsigned known_take(struct known *known, node_t node, unsigned what);
 
 /*
- * The known nodes of a state (or only those open or with pages) in an array
- * to be freed.  -ENOMEM.
+ * The known nodes of a state (or only those that are open) in an array to be
+ * freed.  -ENOMEM.
  */
-int known_list(struct known *known, uint64_t state, bool in_use,
+int known_list(struct known *known, uint64_t state, bool open,
                node_t **ret_nodes, size_t *ret_count);
 
-/* The states of which any node is known, likewise. */
-int known_states(struct known *known, uint64_t **ret_states, size_t *ret_count);
+/* The states of which any node is known (or open), likewise. */
+int known_states(struct known *known, bool open, uint64_t **ret_states,
+                 size_t *ret_count);
 
 /* Call fn once for each open of each node, and forget all of them. */
 void known_close_all(struct known *known, void (*fn)(void *arg, node_t node),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A list of names, oldest first. */
+/* Names in a hash table, and in a list from the oldest to the newest. */
 #include "negative.h"
 
 #include <errno.h>
@@ -7,10 +7,14 @@
 
 #include "util.h"
 
+enum { BUCKETS = 4096 }; /* a power of two */
+
 struct negative {
-	struct negative *next;
+	struct negative *newer;
+	struct negative *next; /* in its bucket */
 	node_t parent;
 	int64_t told; /* mono_ns() */
+	bool taken;   /* in no bucket any more */
 	char name[];
 };
 
@@ -19,6 +23,7 @@ struct negatives {
 	struct negative *first;
 	struct negative **last;
 	size_t count;
+	struct negative *buckets[BUCKETS];
 };
 
 int negatives_create(struct negatives **ret_negatives)
@@ -33,11 +38,51 @@ int negatives_create(struct negatives **ret_negatives)
 	return 0;
 }
 
+/* FNV-1a: the names are short. */
+static struct negative **bucket(struct negatives *negatives, node_t parent,
+                                const char *name)
+{
+	uint64_t hash = parent ^ UINT64_C(0xcbf29ce484222325);
+
+	for (; *name; name++)
+		hash = (hash ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
+	return &negatives->buckets[(hash ^ hash >> 32) & (BUCKETS - 1)];
+}
+
+/* Return where the name is linked into its bucket; NULL there: it is not. */
+static struct negative **find(struct negatives *negatives, node_t parent,
+                              const char *name)
+{
+	struct negative **at = bucket(negatives, parent, name);
+
+	while (*at &&
+	       ((*at)->parent != parent || strcmp((*at)->name, name) != 0))
+		at = &(*at)->next;
+	return at;
+}
+
+/* Take it out of its bucket; it stays in the list until it is the oldest. */
+static void unhash(struct negative **at)
+{
+	struct negative *negative = *at;
+
+	*at = negative->next;
+	negative->taken = true;
+}
+
 static void drop_first(struct negatives *negatives)
 {
 	struct negative *negative = negatives->first;
 
-	negatives->first = negative->next;
+	if (!negative->taken) {
+		struct negative **at = bucket(negatives, negative->parent,
+		                              negative->name);
+
+		while (*at != negative)
+			at = &(*at)->next;
+		unhash(at);
+	}
+	negatives->first = negative->newer;
 	if (!negatives->first)
 		negatives->last = &negatives->first;
 	negatives->count--;
@@ -54,12 +99,28 @@ void negatives_destroy(struct negatives *negatives)
 	free(negatives);
 }
 
+/* Lock held. */
+static void insert(struct negatives *negatives, struct negative *negative)
+{
+	struct negative **at =
+	        find(negatives, negative->parent, negative->name);
+
+	if (*at)
+		unhash(at); /* the newer one is forgotten later */
+	at = bucket(negatives, negative->parent, negative->name);
+	negative->next = *at;
+	*at = negative;
+	*negatives->last = negative;
+	negatives->last = &negative->newer;
+	negatives->count++;
+}
+
 bool negatives_add(struct negatives *negatives, node_t parent, const char *name)
 {
 	size_t len = strlen(name) + 1;
 	struct negative *negative = malloc(sizeof(*negative) + len);
 	int64_t now = mono_ns();
-	bool added = false;
+	bool room;
 
 	if (!negative)
 		return false;
@@ -70,44 +131,26 @@ bool negatives_add(struct negatives *negatives, node_t parent, const char *name)
 	       now - negatives->first->told >
 	               NEGATIVE_FORGET * INT64_C(1000000000))
 		drop_first(negatives);
-	if (negatives->count < NEGATIVES_MAX) {
-		*negatives->last = negative;
-		negatives->last = &negative->next;
-		negatives->count++;
-		added = true;
-	}
+	room = negatives->count < NEGATIVES_MAX;
+	if (room)
+		insert(negatives, negative);
 	pthread_mutex_unlock(&negatives->lock);
-	if (!added)
+	if (!room)
 		free(negative);
-	return added;
+	return room;
 }
 
-void negatives_take(struct negatives *negatives, uint64_t state,
-                    void (*fn)(void *arg, node_t parent, const char *name),
-                    void *arg)
+bool negatives_take(struct negatives *negatives, node_t parent,
+                    const char *name)
 {
-	struct negative *taken = NULL, **at;
+	struct negative **at;
+	bool found;
 
 	pthread_mutex_lock(&negatives->lock);
-	for (at = &negatives->first; *at;) {
-		struct negative *negative = *at;
-
-		if (NODE_STATE(negative->parent) != state) {
-			at = &negative->next;
-			continue;
-		}
-		*at = negative->next;
-		negatives->count--;
-		negative->next = taken;
-		taken = negative;
-	}
-	negatives->last = at;
+	at = find(negatives, parent, name);
+	found = *at;
+	if (found)
+		unhash(at);
 	pthread_mutex_unlock(&negatives->lock);
-	while (taken) {
-		struct negative *negative = taken;
-
-		taken = negative->next;
-		fn(arg, negative->parent, negative->name);
-		free(negative);
-	}
+	return found;
 }

@@ -22,9 +22,11 @@ void negatives_destroy(struct negatives *negatives); /* takes NULL */
 /* About to be told.  False: too many are remembered; it must not be kept. */
 bool negatives_add(struct negatives *negatives, node_t parent,
                    const char *name);
-/* Call fn with each that is in the state, and remember it no longer. */
-void negatives_take(struct negatives *negatives, uint64_t state,
-                    void (*fn)(void *arg, node_t parent, const char *name),
-                    void *arg);
+/*
+ * Return true if the kernel may believe that the name does not exist, and
+ * forget that it was told so: the caller invalidates the name.
+ */
+bool negatives_take(struct negatives *negatives, node_t parent,
+                    const char *name);
 
 #endif

@@ -3,23 +3,74 @@
 #include "notifier.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "util.h"
 
 struct notifier {
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t lock; /* guards what follows, up to `ending` */
 	pthread_cond_t posted;
 	struct notifier_job *first;
 	struct notifier_job **last;
 	bool ending;
+	int fd; /* the device, in the other threads' table */
 	pthread_t thread;
 };
+
+enum { OWN_FD = 3 }; /* after the standard streams */
+
+/* Open the device of this mount once more.  Negative: it cannot be done. */
+static int device_clone(int fd)
+{
+	uint32_t from = (uint32_t)fd;
+	char path[32];
+	int own;
+
+	/* /dev may be another one here than where the mount was made. */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	own = open(path, O_RDWR | O_CLOEXEC);
+	if (own >= 0 && ioctl(own, FUSE_DEV_IOC_CLONE, &from) < 0) {
+		close(own);
+		return -1;
+	}
+	return own;
+}
+
+/*
+ * Leave the descriptors of the other threads.  Return the one to write to;
+ * where that cannot be done it is the session's.
+ */
+static int leave_descriptors(int fd)
+{
+	int own;
+
+	if (unshare(CLONE_FILES) < 0)
+		return fd;
+	own = device_clone(fd);
+	if (own < 0)
+		own = fd;
+	if (own != OWN_FD) {
+		if (dup3(own, OWN_FD, O_CLOEXEC) < 0)
+			return own;
+		if (own != fd)
+			close(own);
+	}
+	if (close_range(OWN_FD + 1, ~0U, 0) < 0)
+		close(fd);
+	return OWN_FD;
+}
 
 static void *notifier_main(void *arg)
 {
 	struct notifier *notifier = arg;
+	int fd = leave_descriptors(notifier->fd);
 
 	pthread_setname_np(pthread_self(), "notifier");
 	pthread_mutex_lock(&notifier->lock);
@@ -36,14 +87,14 @@ static void *notifier_main(void *arg)
 		if (!notifier->first)
 			notifier->last = &notifier->first;
 		pthread_mutex_unlock(&notifier->lock);
-		job->run(job);
+		job->run(job, fd);
 		pthread_mutex_lock(&notifier->lock);
 	}
 	pthread_mutex_unlock(&notifier->lock);
 	return NULL;
 }
 
-int notifier_create(struct notifier **ret_notifier)
+int notifier_create(int fd, struct notifier **ret_notifier)
 {
 	struct notifier *notifier = calloc(1, sizeof(*notifier));
 	int err;
@@ -53,6 +104,7 @@ int notifier_create(struct notifier **ret_notifier)
 	pthread_mutex_init(&notifier->lock, NULL);
 	pthread_cond_init(&notifier->posted, NULL);
 	notifier->last = &notifier->first;
+	notifier->fd = fd;
 	err = pthread_create(&notifier->thread, NULL, notifier_main, notifier);
 	if (err) {
 		pthread_cond_destroy(&notifier->posted);

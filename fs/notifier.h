@@ -1,24 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One thread that tells kernels to forget what they cached.  A notification
- * may have to wait for requests that are under way, so that a thread which
- * handles requests must never send one: it posts a job here instead.
+ * A mount's thread that tells its kernel to forget what it cached.
+ *
+ * A notification waits for requests that hold what it wants to invalidate, so a
+ * thread that handles requests must never send one: it posts a job here.
+ *
+ * The thread has a table of descriptors of its own, with nothing in it but its
+ * own opening of the device (a clone) and the standard streams.  If the process
+ * is killed while the thread waits in the kernel, the other threads' device is
+ * closed all the same, the requests that they had taken end, and so does the
+ * wait.
  */
 #ifndef COPPICE_NOTIFIER_H
 #define COPPICE_NOTIFIER_H
 
 struct notifier;
 
-/* Part of a larger struct, which run() frees. */
+/*
+ * Part of a larger struct, which run() frees.  run() is called with the
+ * descriptor to write the notification to; no other descriptor is open, so
+ * that it neither logs nor touches the store.
+ */
 struct notifier_job {
 	struct notifier_job *next;
-	void (*run)(struct notifier_job *job);
+	void (*run)(struct notifier_job *job, int fd);
 };
 
-/* -ENOMEM, -EAGAIN */
-int notifier_create(struct notifier **ret_notifier);
-/* Runs what was posted, then ends the thread.  Takes NULL. */
+/* Start the thread for the mount behind the device `fd`.  -ENOMEM, -EAGAIN. */
+int notifier_create(int fd, struct notifier **ret_notifier);
+/* Run what was posted, then end the thread.  Takes NULL. */
 void notifier_destroy(struct notifier *notifier);
+/* Add the job to the end of the queue. */
 void notifier_post(struct notifier *notifier, struct notifier_job *job);
 
 #endif

@@ -73,7 +73,8 @@ static int remove_locked(struct fs *fs, node_t parent, const char *name,
 	return err ? err : name_lost(&child, ret_finish);
 }
 
-static int remove_run(struct fs *fs, node_t parent, const char *name, bool dir)
+int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
+              node_t *ret_node)
 {
 	bool finish = false;
 	node_t node = 0;
@@ -93,17 +94,23 @@ static int remove_run(struct fs *fs, node_t parent, const char *name, bool dir)
 	 * opened: the orphan item stands. */
 	if (finish)
 		orphan_finish(fs, node);
+	if (!err)
+		*ret_node = node;
 	return err;
 }
 
 int fs_unlink(struct fs *fs, node_t parent, const char *name)
 {
-	return remove_run(fs, parent, name, false);
+	node_t node;
+
+	return fs_remove(fs, parent, name, false, &node);
 }
 
 int fs_rmdir(struct fs *fs, node_t parent, const char *name)
 {
-	return remove_run(fs, parent, name, true);
+	node_t node;
+
+	return fs_remove(fs, parent, name, true, &node);
 }
 
 /* ---- rename ------------------------------------------------------------- */
@@ -313,8 +320,9 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 	return m->flags & RENAME_EXCHANGE ? move_exchange(m) : move_one(m);
 }
 
-int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
-              const char *new_name, unsigned flags, const struct fs_cred *cred)
+int fs_move(struct fs *fs, node_t parent, const char *name, node_t new_parent,
+            const char *new_name, unsigned flags, const struct fs_cred *cred,
+            struct fs_moved *ret_moved)
 {
 	struct move m = {
 	        .fs = fs,
@@ -346,5 +354,21 @@ int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
 	store_unlock(fs->store);
 	if (m.finish)
 		orphan_finish(fs, vnode_node(&m.other));
-	return err;
+	if (err)
+		return err;
+	*ret_moved = (struct fs_moved){0};
+	if (!virtual)
+		ret_moved->moved = vnode_node(&m.child);
+	if (!virtual && m.has_other)
+		ret_moved->replaced = vnode_node(&m.other);
+	return 0;
+}
+
+int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
+              const char *new_name, unsigned flags, const struct fs_cred *cred)
+{
+	struct fs_moved moved;
+
+	return fs_move(fs, parent, name, new_parent, new_name, flags, cred,
+	               &moved);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Sessions, from the descriptor that came with a mount to the end of it. */
 #define FUSE_USE_VERSION 312
-#include "session.h"
+#include "coherence.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	        .ended = ended,
 	        .ended_arg = ended_arg,
 	};
-	err = notifier_create(&mounts->notifier);
+	err = coherence_create(mounts, &mounts->coherence);
 	if (err < 0)
 		return err;
 	/* Requests without end must not keep a new session waiting. */
@@ -51,8 +52,8 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 void mounts_release(struct mounts *mounts)
 {
 	fs_set_keeper(mounts->fs, NULL, NULL);
-	notifier_destroy(mounts->notifier);
-	mounts->notifier = NULL;
+	coherence_destroy(mounts->coherence);
+	mounts->coherence = NULL;
 	free(mounts->mounted);
 	pthread_mutex_destroy(&mounts->append);
 	pthread_rwlock_destroy(&mounts->policy);
@@ -118,8 +119,7 @@ void session_ref(struct session *session)
 void session_unref(struct session *session)
 {
 	pthread_mutex_lock(&session->lock);
-	if (--session->refs == 0)
-		pthread_cond_signal(&session->unused);
+	session->refs--;
 	pthread_mutex_unlock(&session->lock);
 }
 
@@ -161,6 +161,8 @@ static void session_free(struct session *session)
 {
 	if (!session)
 		return;
+	notifier_destroy(session->notifier);
+	notifier_destroy(session->name_notifier);
 	loop_destroy(session->loop);
 	if (session->fuse)
 		fuse_session_destroy(session->fuse); /* closes its end */
@@ -171,7 +173,6 @@ static void session_free(struct session *session)
 	known_destroy(session->known);
 	negatives_destroy(session->negatives);
 	watchdog_release(&session->watchdog);
-	pthread_cond_destroy(&session->unused);
 	pthread_mutex_destroy(&session->lock);
 	free(session->mountpoint);
 	free(session->device);
@@ -255,7 +256,6 @@ static int session_create(struct mounts *mounts,
 	session->snapdir = params->snapdir;
 	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;
 	pthread_mutex_init(&session->lock, NULL);
-	pthread_cond_init(&session->unused, NULL);
 	session->mountpoint = strdup(params->mountpoint);
 	session->device = strdup(params->device);
 	watchdog_init(&session->watchdog, session->mountpoint,
@@ -267,14 +267,62 @@ static int session_create(struct mounts *mounts,
 		err = negatives_create(&session->negatives);
 	if (err == 0)
 		err = loop_create(&session_ops, session, &session->loop);
+	/* The kernel knows the root directory without having looked it up. */
+	if (err == 0)
+		err = known_add(session->known, session_node(session, 1));
 	if (err == 0)
 		err = session_connect(session, params->fd);
+	if (err == 0)
+		err = notifier_create(session->fd, &session->notifier);
+	if (err == 0)
+		err = notifier_create(session->fd, &session->name_notifier);
 	if (err < 0) {
+		session->fd = -1; /* stays the caller's */
 		session_free(session);
 		return err;
 	}
 	*ret_session = session;
 	return 0;
+}
+
+/* Answer a request that nobody will handle any more. */
+static void refuse_request(struct session *session, void *buf, size_t size)
+{
+	const struct fuse_in_header *in = buf;
+	struct fuse_out_header out = {
+	        .len = sizeof(out),
+	        .error = -ECONNABORTED,
+	};
+	ssize_t n = read(session->fd, buf, size);
+
+	if (n < (ssize_t)sizeof(*in))
+		return;
+	out.unique = in->unique;
+	if (write(session->fd, &out, sizeof(out)) < 0)
+		log_debug("cannot refuse a request: %s", strerror(errno));
+}
+
+/*
+ * Wait for those who have a reference.  An invalidation of theirs may wait in
+ * the kernel for a request that is not handled any more.
+ */
+static void wait_unused(struct session *session)
+{
+	_cleanup_free_ void *buf = malloc(LOOP_REQUEST_MAX);
+	struct pollfd p = {session->fd, POLLIN, 0};
+
+	coherence_release(session);
+	pthread_mutex_lock(&session->lock);
+	session->refs--;
+	while (session->refs) {
+		pthread_mutex_unlock(&session->lock);
+		if (poll(&p, 1, 10) > 0 && (p.revents & POLLIN) && buf)
+			refuse_request(session, buf, LOOP_REQUEST_MAX);
+		else if (p.revents & ~POLLIN)
+			usleep(1000);
+		pthread_mutex_lock(&session->lock);
+	}
+	pthread_mutex_unlock(&session->lock);
 }
 
 static void release_node(void *arg, node_t node)
@@ -291,11 +339,7 @@ static void session_end(struct session *session)
 	share_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 
-	pthread_mutex_lock(&session->lock);
-	session->refs--;
-	while (session->refs)
-		pthread_cond_wait(&session->unused, &session->lock);
-	pthread_mutex_unlock(&session->lock);
+	wait_unused(session);
 	/* The kernel does not send the last releases when it lets go. */
 	known_close_all(session->known, release_node, session->fs);
 	session_free(session);
@@ -329,7 +373,6 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 	pthread_rwlock_unlock(&mounts->policy);
 	if (err < 0)
 		goto fail;
-	share_settle(mounts, session);
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -346,4 +389,23 @@ fail:
 	session->fd = -1; /* stays the caller's */
 	session_free(session);
 	return err;
+}
+
+/* ---- Changes over the control socket ------------------------------------ */
+
+void mounts_states_gone(struct mounts *mounts)
+{
+	struct changes changes = {.mounts = mounts, .gone = true};
+
+	coherence_announce_wait(&changes);
+}
+
+void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name)
+{
+	node_t parent = fork ? NODE(fork, INO_SNAPDIR) : NODE_ROOT;
+	struct changes changes = {.mounts = mounts, .links = true};
+
+	/* Who knows the directory may know the state. */
+	changes_name(&changes, parent, name, parent);
+	coherence_announce_wait(&changes);
 }

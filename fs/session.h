@@ -1,17 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mounts being served: one session each, and what they must know of each
- * other so that what is reached through two of them is never stale in one.
+ * Mounts being served: one session each, and what they know of each other.
+ * How their caches are kept coherent is in coherence.h.
  *
- * A state is shared while two or more sessions can reach it and it can change
- * (a snapshot cannot).  What is answered about a shared state is answered for
- * this once: no timeouts, no cached pages.  Else the kernel may cache it for
- * as long as it likes, since each change comes through the same kernel or is
- * announced here.
- *
- * Locks, in the order they are taken: mounts.policy, mounts.append, the
- * store's, known's, session.lock.  Notifications (see notifier.h) are sent
- * with none of them held, and never by a thread that handles requests.
+ * Locks, in the order they are taken: mounts.policy, mounts.append,
+ * coherence.lock, the store's, known's, session.lock, notifier.lock.
  */
 #ifndef COPPICE_SESSION_H
 #define COPPICE_SESSION_H
@@ -32,6 +25,8 @@ struct fuse_session;
 struct fuse_lowlevel_ops;
 struct session;
 struct mounts;
+struct coherence;
+struct inval;
 
 /* What one mount is to be. Strings are the caller's. */
 struct session_params {
@@ -49,7 +44,7 @@ enum { SESSION_STATES_CACHED = 1024 };
 /* All sessions of a daemon. */
 struct mounts {
 	struct fs *fs;
-	struct notifier *notifier;
+	struct coherence *coherence;
 	/*
 	 * Held to read while a request is handled, from before its answer is
 	 * computed until it is sent; to write while a session comes or goes.
@@ -90,8 +85,13 @@ struct session {
 	struct negatives *negatives;
 	struct loop *loop;
 	struct watchdog watchdog;
+	struct notifier *notifier, *name_notifier;
+	_Atomic uint64_t epoch; /* see coherence_epoch() */
+	/* guarded by coherence.lock, as the next two: not done yet */
+	struct inval *invals_oldest, *invals_newest;
+	unsigned deferred_background;
+	bool hang_told;
 	pthread_mutex_t lock; /* guards refs */
-	pthread_cond_t unused;
 	unsigned refs; /* who holds a pointer, requests to answer included */
 };
 
@@ -116,7 +116,7 @@ void session_abort(struct session *session);
 void session_ref(struct session *session);
 void session_unref(struct session *session);
 
-/* Whether what is answered about the state must not be cached. */
+/* Return true if another session reaches the state, and it can change. */
 bool session_shares(struct session *session, uint64_t state);
 
 /*
@@ -144,40 +144,14 @@ static inline uint64_t session_ino(const struct session *session, node_t node)
  */
 bool session_reaches(const struct session *session, node_t node);
 
-/* ---- What changed ------------------------------------------------------- */
+/* ---- Changes over the control socket ------------------------------------ */
 
 /*
- * Threads that handle requests hand what they have to announce to the
- * notifier; when that is done it calls run(arg), which answers the request.
- */
-struct announcement {
-	void (*run)(void *arg);
-	void *arg;
-};
-
-/*
- * The bytes of a file changed through `session`: the other sessions, and with
- * `own` that one, drop the pages they may have of it.  False: none has any, and
- * run will not be called.
- */
-bool announce_data(struct session *session, node_t node, bool own,
-                   const struct announcement *announcement);
-/*
- * States were deleted: what is cached of them is dropped in all sessions; run
- * is called as soon as no open file of theirs has pages any more.
- */
-void announce_gone(struct session *session,
-                   const struct announcement *announcement);
-/* A state has another name: the symlinks to it read differently. */
-void announce_links(struct session *session,
-                    const struct announcement *announcement);
-
-/*
- * By anyone but a thread that handles requests: states were deleted, of which
- * what is in use is forgotten before this returns, the rest soon; a name in the
- * root directory (fork 0) or in a fork's .snap means something else.
+ * Invalidate what all sessions have cached of states that were deleted: what is
+ * open before this returns, the rest soon.
  */
 void mounts_states_gone(struct mounts *mounts);
+/* The same for a name in the root directory (fork 0) or in a fork's .snap. */
 void mounts_name_changed(struct mounts *mounts, uint64_t fork,
                          const char *name);
 
@@ -195,11 +169,9 @@ bool reach_refuse(const struct session *session, const void *request,
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);
 
-/* With policy held to write: the session comes, or goes. */
+/* With policy held to write: the session comes (-ENOMEM), or goes. */
 int share_join(struct mounts *mounts, struct session *session);
 void share_leave(struct mounts *mounts, struct session *session);
-/* With no lock held: drop what others cached before this one came. */
-void share_settle(struct mounts *mounts, struct session *session);
 
 /* References to all sessions but one, in an array to be freed. */
 int mounts_others(struct mounts *mounts, const struct session *but,

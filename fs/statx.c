@@ -99,20 +99,19 @@ bool statx_answer(struct session *session, const void *request, size_t len)
 	struct iovec iov[2] = {{&header, sizeof(header)}, {&out, 0}};
 	struct timestamp birth;
 	struct stat st;
+	node_t node;
 	bool born;
 	int err;
 
 	if (len < sizeof(*in) || in->opcode != OPCODE_STATX)
 		return false;
-	err = load(session->fs, session_node(session, in->nodeid), &st, &birth,
-	           &born);
+	node = session_node(session, in->nodeid);
+	known_mark(session->known, node, KNOWN_ATTRS);
+	err = load(session->fs, node, &st, &birth, &born);
 	if (err == 0) {
-		node_t node = session_node(session, in->nodeid);
-
 		fill(&st, &out);
 		out.ino = session_ino(session, st.st_ino);
-		if (!session_shares(session, NODE_STATE(node)))
-			out.attr_valid = KEEP_FOR_LONG;
+		out.attr_valid = KEEP_FOR_LONG;
 		if (born) {
 			out.mask |= STATX_BTIME;
 			out.btime.sec = birth.sec;

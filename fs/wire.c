@@ -164,15 +164,31 @@ static int notify(int fd, int code, struct iovec *iov, int count)
 	return writev(fd, iov, count) < 0 ? -errno : 0;
 }
 
-int wire_inval_inode(int fd, uint64_t ino, bool pages)
+int wire_inval_inode(int fd, uint64_t ino, int64_t off, int64_t len)
 {
 	struct fuse_notify_inval_inode_out out = {
 	        .ino = ino,
-	        .off = pages ? 0 : -1,
+	        .off = off,
+	        .len = len,
 	};
 	struct iovec iov[2] = {[1] = {&out, sizeof(out)}};
 
 	return notify(fd, FUSE_NOTIFY_INVAL_INODE, iov, 2);
+}
+
+int wire_store_byte(int fd, uint64_t ino, uint64_t off, uint8_t byte)
+{
+	struct fuse_notify_store_out out = {
+	        .nodeid = ino,
+	        .offset = off,
+	        .size = sizeof(byte),
+	};
+	struct iovec iov[3] = {
+	        [1] = {&out, sizeof(out)},
+	        [2] = {&byte, sizeof(byte)},
+	};
+
+	return notify(fd, FUSE_NOTIFY_STORE, iov, 3);
 }
 
 int wire_inval_entry(int fd, uint64_t parent, const char *name, bool expire)

@@ -52,14 +52,21 @@ void wire_patch_init(struct wire *wire, const struct iovec *iov, int count);
 #define WIRE_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
 
 /*
- * Forget the attributes of a node, and its pages too if `pages`.  Waits for
- * reads and writes of those pages that are under way.  -ENOENT: not cached.
+ * Make the kernel forget the attributes and ACLs of a node, and its pages from
+ * `off` on, `len` bytes of them (0: to the end).  Waits for the locks of these
+ * pages; with off -1, for attributes alone, it waits for nothing.
+ * -ENOENT: the kernel has no such inode.
  */
-int wire_inval_inode(int fd, uint64_t ino, bool pages);
+int wire_inval_inode(int fd, uint64_t ino, int64_t off, int64_t len);
 /*
- * Forget what a name stands for: at once, or (expire, since Linux 6.2) by
+ * Tell the kernel that a file has the byte at `off`, which makes it as long as
+ * that if it was shorter there.  Waits for the lock of the page.
+ */
+int wire_store_byte(int fd, uint64_t ino, uint64_t off, uint8_t byte);
+/*
+ * Make the kernel forget what a name stands for: at once, or (expire, since Linux 6.2) by
  * asking at its next use, which leaves what is mounted there alone.
- * Waits for operations in that directory that are under way.
+ * Waits for the directory's lock.
  */
 int wire_inval_entry(int fd, uint64_t parent, const char *name, bool expire);
 

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What kernels cache of a state that several mounts reach: it stays cached, is
+given up when it changes, and nobody hangs over it."""
+import errno
+import mmap
+import os
+import select
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from conftest import SLOWER, mounted, wait_for
+from linux import opened
+
+
+@pytest.fixture
+def both(store, mnt, main):
+    """main seen through the whole store and by a mount of its own."""
+    return main, store.mount("alone", "state=main").path
+
+
+def in_time(call, what, seconds=20):
+    """The result of a call that may hang."""
+    results = []
+    thread = threading.Thread(target=lambda: results.append(call()),
+                              daemon=True)
+    thread.start()
+    thread.join(seconds * SLOWER)
+    assert not thread.is_alive(), f"{what} hangs"
+    assert results, f"{what} failed"
+    return results[0]
+
+
+def test_appends_through_two_mounts(store, mnt, main):
+    """The second was not there when the first opened the file."""
+    flags = os.O_RDWR | os.O_APPEND
+    with opened(main / "file", flags | os.O_CREAT) as a:
+        os.write(a, b"1" * 4096)
+        alone = store.mount("alone", "state=main")
+        with opened(alone / "file", flags) as b:
+            os.write(b, b"B" * 4096)
+            os.write(a, b"A" * 4096)
+            expected = b"1" * 4096 + b"B" * 4096 + b"A" * 4096
+            assert os.pread(a, 20000, 0) == expected
+            assert os.pread(b, 20000, 0) == expected
+            with mmap.mmap(a, 12288) as area:
+                area[0] = ord("1")
+                area.flush()
+            assert (alone / "file").read_bytes() == expected
+            assert (main / "file").read_bytes() == expected
+
+
+def test_longer_through_another_mount(both):
+    """A mapping and copy_file_range() go by the size that the kernel knows."""
+    main, alone = both
+    (main / "file").write_bytes(b"a" * 100)
+    (main / "copy").write_bytes(b"")
+    with opened(main / "file", os.O_RDWR) as fd, \
+            opened(main / "copy", os.O_RDWR) as to:
+        assert os.pread(fd, 100, 0) == b"a" * 100
+        with opened(alone / "file", os.O_WRONLY) as other:
+            os.pwrite(other, b"b" * 10000, 100)
+        assert os.copy_file_range(fd, to, 20000, 0, 0) == 10100
+        with mmap.mmap(fd, 10100) as area:
+            assert area[10000:] == b"b" * 100
+            area[10099] = ord("c")
+            area.flush()
+        assert (alone / "file").read_bytes() == b"a" * 100 + b"b" * 9999 + b"c"
+        # A mapped page is not written back beyond the end.
+        os.truncate(alone / "file", 50)
+        with mmap.mmap(fd, 50) as area:
+            area[49] = ord("d")
+            area.flush()
+        assert (alone / "file").read_bytes() == b"a" * 49 + b"d"
+
+
+def test_caches_are_kept(both, mnt, store):
+    """What is only read through several mounts is not asked for again."""
+    main, alone = both
+    (main / "file").write_bytes(b"x" * 100000)
+    files = [os.open(path / "file", os.O_RDONLY) for path in both]
+
+    def look():
+        for fd in files:
+            assert os.pread(fd, 100000, 0) == b"x" * 100000
+        for path in both:
+            assert os.stat(path / "file").st_size == 100000
+        return True
+
+    look()
+    daemon = mnt.process.pid
+    os.kill(daemon, signal.SIGSTOP)
+    try:
+        assert in_time(look, "a look at what should be cached")
+    finally:
+        os.kill(daemon, signal.SIGCONT)
+        for fd in files:
+            os.close(fd)
+
+
+BUSY = """
+import os, sys
+fd = os.open(sys.argv[1] + "/file", os.O_RDWR)
+print("ready", flush=True)
+try:
+    while True:
+        for page in range(8):
+            os.pread(fd, 4096, page * 4096)
+            os.pwrite(fd, b"x" * 100, page * 4096 + 10)
+        os.close(os.open(sys.argv[1] + "/new", os.O_CREAT | os.O_WRONLY))
+        try:
+            os.unlink(sys.argv[1] + "/new")
+        except FileNotFoundError:
+            pass
+except OSError as error:
+    print(error.errno, flush=True)
+"""
+
+
+@pytest.mark.parametrize("rounds", [5])
+def test_killed_while_two_mounts_change_a_file(make_store, rounds):
+    """A daemon killed while a kernel waits for it leaves nobody waiting."""
+    for i in range(rounds):
+        store = make_store(f"store{i}")
+        whole = store.mount(f"whole{i}")
+        alone = store.mount(f"alone{i}", "state=main")
+        (whole.path / "main" / "file").write_bytes(b"a" * 32768)
+        busy = [subprocess.Popen(["/usr/bin/python3", "-c", BUSY, path],
+                                 stdout=subprocess.PIPE, text=True)
+                for path in (whole.path / "main", alone.path) * 2]
+        for process in busy:
+            assert process.stdout.readline() == "ready\n"
+        select.select([], [], [], 0.05 * (i + 1))
+        whole.kill()
+        for process in busy:
+            process.wait(30 * SLOWER)
+            assert int(process.stdout.read()) in (errno.ENOTCONN,
+                                                  errno.ECONNABORTED,
+                                                  errno.ESTALE)
+        alone.killed = True
+        subprocess.run(["umount", "-l", alone.path], check=True)
+        wait_for(lambda path=alone.path: not mounted(path), "the mount to go")
+
+
+# A page fault that nobody resolves, while the directory is locked.
+HOLD = """
+import ctypes, fcntl, mmap, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+fault = libc.syscall(323, os.O_CLOEXEC)
+if fault < 0:
+    print("no userfaultfd", flush=True)
+    sys.exit()
+fcntl.ioctl(fault, 0xc018aa3f, struct.pack("QQQ", 0xaa, 0, 0))
+area = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+fcntl.ioctl(fault, 0xc020aa00, struct.pack("QQQQ", address, 4096, 1, 0))
+fd = os.open(sys.argv[1], os.O_RDONLY)
+print("holding", flush=True)
+libc.syscall(217, fd, ctypes.c_void_p(address), 4096)
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64",
+                    reason="knows the numbers of x86-64's system calls alone")
+def test_directory_that_a_client_keeps_locked(both):
+    main, alone = both
+    (main / "dir").mkdir()
+    (main / "dir" / "file").write_text("x")
+    assert os.listdir(alone / "dir") == ["file"]
+    assert os.stat(alone / "dir" / "file").st_size == 1
+    process = subprocess.Popen(
+        ["/usr/bin/python3", "-c", HOLD, alone / "dir"],
+        stdout=subprocess.PIPE, text=True)
+    try:
+        line = process.stdout.readline()
+        if line.startswith("no "):
+            pytest.skip(line.strip())
+
+        def waits():
+            with open(f"/proc/{process.pid}/wchan") as wchan:
+                return "userfault" in wchan.read()
+
+        wait_for(waits, "the directory to be locked")
+
+        def change():
+            os.unlink(main / "dir" / "file")
+            (main / "dir" / "new").write_text("y")
+            return True
+
+        in_time(change, "a change of the directory")
+    finally:
+        process.kill()
+        process.wait()
+    assert os.listdir(alone / "dir") == ["new"]
