@@ -188,6 +188,20 @@ static int is_device(void *arg, struct session *session)
 	return strcmp(session->device, arg) == 0;
 }
 
+static json_t *umount_error(struct daemon *daemon, int err, bool closed)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (!closed)
+		return control_error(err,
+		                     "the last changes are not saved yet: %s; "
+		                     "the store is still mounted elsewhere, "
+		                     "and its daemon tries again",
+		                     strerror(-err));
+	text = daemon_loss_text(daemon, err);
+	return control_error(err, "%s", text ? text : strerror(-err));
+}
+
 /* What can be said now; NULL: nothing yet. */
 static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 {
@@ -211,9 +225,7 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 			return NULL;
 	}
 	if (err < 0)
-		return control_error(err,
-		                     "the last changes could not be saved: %s",
-		                     strerror(-err));
+		return umount_error(daemon, err, closed);
 	return json_pack("{s:b, s:b}", "ok", 1, "ended", closed || gone);
 }
 

@@ -335,16 +335,13 @@ static void wait_for_mounts(struct daemon *daemon, int ms)
 /* Asked to end: what is mounted goes, used or not. */
 static void leave(struct daemon *daemon)
 {
-	int err;
-
 	pthread_mutex_lock(&daemon->lock);
 	daemon->ending = true;
 	while (daemon->mounting)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
 	pthread_mutex_unlock(&daemon->lock);
-	err = store_sync(daemon->store);
-	if (err < 0)
-		log_error("cannot save the last changes: %s", strerror(-err));
+	/* If it fails it is tried again, until the store is closed. */
+	store_sync(daemon->store);
 	mounts_each(&daemon->mounts, leave_mount, NULL);
 	wait_for_mounts(daemon, LEAVE_MS);
 	mounts_each(&daemon->mounts, abort_mount, NULL);
@@ -386,8 +383,23 @@ static void wait_for_clients(struct daemon *daemon)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
 }
 
+char *daemon_loss_text(const struct daemon *daemon, int err)
+{
+	const struct store_loss *loss = &daemon->loss;
+	char *text;
+
+	if (asprintf(&text,
+	             "the last changes could not be saved: %s; those of the "
+	             "last %llu seconds (about %llu KiB) are lost",
+	             strerror(-err), (unsigned long long)loss->ms / 1000 + 1,
+	             (unsigned long long)loss->bytes / 1024 + 1) < 0)
+		return NULL;
+	return text;
+}
+
 static int close_all(struct daemon *daemon)
 {
+	struct store_loss loss = {0};
 	int err;
 
 	/* No one begins any more; who is at work comes to an end. */
@@ -402,13 +414,12 @@ static int close_all(struct daemon *daemon)
 	mounts_release(&daemon->mounts);
 	fs_destroy(steal(&daemon->fs));
 	forest_close(steal(&daemon->forest));
-	err = store_close(steal(&daemon->store));
-	if (err < 0)
-		log_error("cannot save the last changes: %s", strerror(-err));
+	err = store_close_loss(steal(&daemon->store), &loss);
 
 	pthread_mutex_lock(&daemon->lock);
 	daemon->closed = true;
 	daemon->close_err = err;
+	daemon->loss = loss;
 	daemon_changed(daemon);
 	while (daemon->connected)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);

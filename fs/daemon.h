@@ -44,6 +44,7 @@ struct daemon {
 	bool ending;  /* nothing new is begun */
 	bool closed;  /* the store is closed */
 	int close_err;
+	struct store_loss loss; /* with close_err */
 	struct client clients[CLIENTS_MAX];
 };
 
@@ -56,8 +57,13 @@ void daemon_block_signals(void);
  */
 int daemon_create(const struct mount_options *options,
                   struct daemon **ret_daemon, char **ret_error);
-/* Serve until the last mount has ended, or a signal; then close the store. */
+/*
+ * Serve until the last mount has ended, or a signal; then close the store.
+ * Returns an error when not everything could be saved.
+ */
 int daemon_run(struct daemon *daemon);
+/* Return a sentence that says what was lost with this error; to be freed. */
+char *daemon_loss_text(const struct daemon *daemon, int err);
 /* End daemon_run() from another thread. */
 void daemon_stop(struct daemon *daemon);
 void daemon_destroy(struct daemon *daemon); /* takes NULL */

@@ -96,6 +96,11 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	if (err < 0)
 		_exit(1);
 	err = daemon_run(daemon);
+	if (err < 0) {
+		free(error);
+		error = daemon_loss_text(daemon, err);
+		log_error("%s", error ? error : strerror(-err));
+	}
 	daemon_destroy(daemon);
 	_exit(err < 0);
 }

@@ -405,9 +405,7 @@ static int mount_foreground(const struct mounting *m, char **ret_error)
 			err = f.err;
 			*ret_error = f.error;
 		} else if (err < 0) {
-			fail(ret_error, err,
-			     "the last changes could not be saved: %s",
-			     strerror(-err));
+			*ret_error = daemon_loss_text(f.daemon, err);
 		}
 	}
 	daemon_destroy(f.daemon);

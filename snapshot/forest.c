@@ -277,12 +277,8 @@ void forest_close(struct forest *forest)
 	store = forest->store;
 	gc_stop(forest);
 	if (!forest->readonly) {
-		int r = store_sync(store);
-
-		if (r < 0)
-			log_error("cannot write the states of '%s': %s",
-			          store_path(store), strerror(-r));
-		/* What could not be committed may still be by store_close(). */
+		/* If this fails, store_close() tries again. */
+		store_sync(store);
 		store_lock(store);
 		forest_on_freeze(forest);
 		store_unlock(store);

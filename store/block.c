@@ -153,19 +153,10 @@ int store_reader(struct store *store, MDB_txn **ret_txn)
 {
 	int r = 0;
 
-	if (!store->reader_active) {
-		if (store->reader)
-			r = disk_error(mdb_txn_renew(store->reader));
-		else
-			r = disk_error(mdb_txn_begin(store->disk.env, NULL,
-			                             MDB_RDONLY,
-			                             &store->reader));
-		if (r < 0)
-			return r;
-		store->reader_active = true;
-	}
+	if (!store->reader)
+		r = disk_read_begin(&store->disk, &store->reader);
 	*ret_txn = store->reader;
-	return 0;
+	return r;
 }
 
 static __thread bool background;
@@ -188,10 +179,8 @@ uint64_t store_holds(const struct store *store)
 
 void store_unlock(struct store *store)
 {
-	if (store->reader_active) {
-		mdb_txn_reset(store->reader);
-		store->reader_active = false;
-	}
+	if (store->reader)
+		disk_read_end(&store->disk, steal(&store->reader));
 	if (store->clean_bytes > store->clean_limit)
 		block_trim(store, TRIM_AT_UNLOCK);
 	pthread_mutex_unlock(&store->lock);

@@ -8,7 +8,12 @@
 #include "codec.h"
 #include "engine.h"
 
-enum { CLEAN_SLICE = 256 };
+enum {
+	CLEAN_SLICE = 256,
+	/* Pauses between tries of a commit that fails, at most. */
+	RETRY_MOST_MS = 30000,
+	RETRY_CLOSING_MS = 1000,
+};
 
 /* ---- Freezing and thawing ----------------------------------------------- */
 
@@ -111,6 +116,74 @@ static void trim_after(struct store *store, size_t bytes)
 	store->freed = 0;
 }
 
+/* ---- Failing ------------------------------------------------------------ */
+
+static int64_t retry_least(const struct store *store)
+{
+	return (int64_t)store->options.retry_ms * 1000000;
+}
+
+/* Note that a try has failed; see commit_due() for the next.  Lock held. */
+static void failure_note(struct store *store, int err)
+{
+	int64_t now = mono_ns(), most = (int64_t)RETRY_MOST_MS * 1000000;
+
+	if (err != store->commit_err)
+		log_error("cannot write to the store '%s': %s; its changes "
+		          "are kept in memory, and this is tried again",
+		          store->path, strerror(-err));
+	if (!store->failures)
+		store->failing_since = now;
+	store->failures++;
+	store->retry_pause = store->commit_err
+	                             ? MIN(store->retry_pause * 2, most)
+	                             : retry_least(store);
+	store->failed_at = now;
+	store->mended_seq = 0;
+	store->commit_err = err;
+}
+
+/*
+ * Note that a set is durable after failures: they are over when that is so of
+ * all that had gathered by then.  Lock held.
+ */
+static void failure_end(struct store *store)
+{
+	if (!store->mended_seq) {
+		store->mended_seq = store->durable_seq;
+		if (!set_is_empty(store->gathering)) {
+			store->mended_seq = store->gathering->seq;
+			store->commit_asked = true;
+		}
+	}
+	if (store->durable_seq < store->mended_seq)
+		return;
+	log_warning("the store '%s' can be written again: its changes are "
+	            "saved (%u tries in %lld s had failed)",
+	            store->path, store->failures,
+	            (long long)(mono_ns() - store->failing_since) / 1000000000);
+	store->failures = 0;
+	store->mended_seq = 0;
+}
+
+/* Return true for an error that may pass by itself. */
+static bool may_pass(int err)
+{
+	return err == -EIO || err == -ENOSPC || err == -ENOMEM ||
+	       err == -EAGAIN || err == -EMFILE || err == -ENFILE;
+}
+
+/* Return the error of writing a set as it is reported. */
+static int commit_error(const struct store *store, int err)
+{
+	/* LMDB makes EIO of a write that a full disk cut short. */
+	if (err == -EDQUOT || (err == -EIO && room_disk_full(store)))
+		return -ENOSPC;
+	return err;
+}
+
+/* ---- One commit --------------------------------------------------------- */
+
 /*
  * Lock held on entry and return; not while it writes.  A set that could not be
  * written stays frozen and is tried again.
@@ -127,13 +200,13 @@ static void commit_run(struct store *store)
 	set = store->frozen;
 	if (r == 0) {
 		store_unlock(store);
-		r = commit_write(store, set);
+		r = commit_error(store, commit_write(store, set));
 		store_lock(store);
 	}
-	if (r < 0 && r != store->commit_err)
-		log_error("cannot commit to '%s': %s", store->path,
-		          strerror(-r));
-	store->commit_err = r;
+	if (r < 0)
+		failure_note(store, r);
+	else
+		store->commit_err = 0;
 	if (set) {
 		waiters_take(set, &waiters);
 		set->job = r < 0 ? NULL : set->job;
@@ -146,6 +219,8 @@ static void commit_run(struct store *store)
 		store->durable_seq = set->seq;
 		store->frozen = NULL;
 		store->commits++;
+		if (store->failures)
+			failure_end(store);
 	}
 	store->tries++;
 	room_measure(store);
@@ -165,13 +240,26 @@ static void commit_run(struct store *store)
 
 /* ---- The thread --------------------------------------------------------- */
 
+/* Nanoseconds between a try that failed and the next. */
+static int64_t retry_pause(const struct store *store)
+{
+	/* A try for those who ask, but not more often than this. */
+	if (store->commit_asked)
+		return retry_least(store);
+	if (store->stopping)
+		return MIN(store->retry_pause,
+		           (int64_t)RETRY_CLOSING_MS * 1000000);
+	return store->retry_pause;
+}
+
 /* Nanoseconds until a commit is due; 0: now; negative: nothing to do. */
 static int64_t commit_due(const struct store *store)
 {
 	int64_t age, limit = (int64_t)store->options.commit_ms * 1000000;
 
-	if (store->frozen)
-		return store->commit_asked || store->stopping ? 0 : 1000000000;
+	if (store->commit_err)
+		return MAX(0,
+		           store->failed_at + retry_pause(store) - mono_ns());
 	if (store->commit_asked)
 		return 0;
 	if (set_is_empty(store->gathering))
@@ -218,13 +306,11 @@ static void *committer_main(void *arg)
 
 		if (due == 0) {
 			commit_run(store);
-			if (store->commit_err && store->stopping)
-				break;
-			if (store->commit_err)
-				committer_wait(store, 100000000);
 			continue;
 		}
-		if (store->stopping)
+		if (store->stopping &&
+		    (due < 0 || !may_pass(store->commit_err) ||
+		     mono_ns() >= store->stop_by))
 			break;
 		committer_wait(store, due);
 	}
@@ -246,6 +332,7 @@ int commit_stop_thread(struct store *store)
 		return 0;
 	store_lock(store);
 	store->stopping = true;
+	store->stop_by = mono_ns() + (int64_t)store->options.close_ms * 1000000;
 	pthread_cond_signal(&store->committer_wake);
 	store_unlock(store);
 	pthread_join(store->committer, NULL);

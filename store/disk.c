@@ -3,18 +3,13 @@
 #include "disk.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "codec.h"
 #include "fault.h"
 #include "page_check.h"
 #include "util.h"
-
-enum { LENGTHEN_MOST = 1 << 30 }; /* more is no mere tail */
 
 int disk_error(int code)
 {
@@ -31,7 +26,6 @@ int disk_error(int code)
 	case MDB_CORRUPTED:
 	case MDB_PAGE_NOTFOUND:
 	case MDB_INVALID:
-	case MDB_PANIC:
 	case MDB_INCOMPATIBLE:
 	case MDB_BAD_VALSIZE:
 	case MDB_CURSOR_FULL:
@@ -42,240 +36,11 @@ int disk_error(int code)
 		return -EPROTONOSUPPORT;
 	case MDB_READERS_FULL:
 		return -EAGAIN;
+	case MDB_PANIC: /* it could not write a meta page */
+		return -EIO;
 	default:
 		return code > 0 ? -code : -EIO;
 	}
-}
-
-struct table_name {
-	const char *name;
-	unsigned flags;
-	MDB_dbi *dbi;
-};
-
-enum { TABLES = 6 };
-
-static int tables_open(struct disk *disk, const struct table_name *tables,
-                       bool create, bool readonly)
-{
-	MDB_txn *txn;
-	int r;
-
-	r = disk_error(mdb_txn_begin(disk->env, NULL, readonly ? MDB_RDONLY : 0,
-	                             &txn));
-	if (r < 0)
-		return r;
-	for (size_t i = 0; i < TABLES; i++) {
-		r = disk_error(mdb_dbi_open(txn, tables[i].name,
-		                            tables[i].flags |
-		                                    (create ? MDB_CREATE : 0),
-		                            tables[i].dbi));
-		if (r < 0) {
-			mdb_txn_abort(txn);
-			return r == -ENOENT ? -EUCLEAN : r;
-		}
-	}
-	return disk_error(mdb_txn_commit(txn));
-}
-
-int disk_open_tables(struct disk *disk, bool create, bool readonly)
-{
-	const struct table_name tables[TABLES] = {
-	        {"blocks", MDB_INTEGERKEY, &disk->blocks},
-	        {"records", 0, &disk->records},
-	        {"lists", 0, &disk->lists},
-	        {"hashes", MDB_INTEGERKEY, &disk->hashes},
-	        {"aliases", MDB_INTEGERKEY, &disk->aliases},
-	        {"counts", MDB_INTEGERKEY, &disk->counts},
-	};
-	MDB_txn *txn;
-	int r = tables_open(disk, tables, create, readonly);
-
-	if (r < 0 || readonly)
-		return r;
-	r = disk_read_begin(disk, &txn);
-	if (r < 0)
-		return r;
-	for (size_t i = 0; r == 0 && i < TABLES; i++)
-		r = disk_error(page_check_name(disk->check, txn, tables[i].name,
-		                               *tables[i].dbi));
-	disk_read_end(disk, txn);
-	return r;
-}
-
-/*
- * Pages that the file should have and has not would be a fault to touch. Those
- * at its end may never have been written, if nothing has used them yet; or they
- * were cut off, which is found when they turn out to be all zeroes, or, where
- * the file cannot be made longer, by the fault.
- */
-static int disk_lengthen(struct disk *disk, bool readonly)
-{
-	MDB_envinfo info;
-	off_t need;
-	struct stat st;
-	int fd;
-
-	mdb_env_get_fd(disk->env, &fd);
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	/* The two pages that tell the rest. */
-	if (st.st_size < 2 * DISK_PAGE)
-		return -EUCLEAN;
-	mdb_env_info(disk->env, &info);
-	if (info.me_last_pgno >= disk->map_size / DISK_PAGE)
-		return -EUCLEAN;
-	need = (off_t)(info.me_last_pgno + 1) * DISK_PAGE;
-	if (st.st_size >= need)
-		return 0;
-	if (need - st.st_size > LENGTHEN_MOST)
-		return -EUCLEAN;
-	if (readonly)
-		return 0;
-	return ftruncate(fd, need) < 0 ? -errno : 0;
-}
-
-/*
- * The two pages that the file begins with tell the size of all pages.  LMDB
- * believes the first about where the second lies, and divides by what it finds.
- */
-static int disk_check_page_size(const char *path)
-{
-	enum { PAGE_SIZE_AT = 40 };
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int fd = -1;
-	uint32_t size;
-
-	if (asprintf(&name, "%s/data.mdb", path) < 0)
-		return name = NULL, -ENOMEM;
-	fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	for (off_t page = 0; page < 2; page++) {
-		ssize_t n = pread(fd, &size, sizeof(size),
-		                  page * DISK_PAGE + PAGE_SIZE_AT);
-
-		if (n < 0)
-			return -errno;
-		/* Empty: it is about to be made. */
-		if (n == 0 && page == 0)
-			return 0;
-		if (n < (ssize_t)sizeof(size) || size != DISK_PAGE)
-			return -EUCLEAN;
-	}
-	return 0;
-}
-
-/*
- * LMDB maps lock.mdb and writes to it: where a page of it has no disk space
- * yet, and there is none, that would be a fault.
- */
-static int disk_grant_locks(const char *path)
-{
-	enum { LOCKS_LEN = 2 * DISK_PAGE }; /* for LMDB's number of readers */
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int fd = -1;
-
-	if (asprintf(&name, "%s/lock.mdb", path) < 0)
-		return name = NULL, -ENOMEM;
-	/* If it cannot be opened, LMDB finds out what that means. */
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
-	    (errno == ENOSPC || errno == EDQUOT))
-		return -ENOSPC;
-	return 0;
-}
-
-static int disk_open_env(struct disk *disk, const char *path, bool readonly)
-{
-	unsigned flags = MDB_NOTLS | (readonly ? MDB_RDONLY : 0);
-	int r = disk_grant_locks(path);
-
-	if (r < 0)
-		return r;
-	return disk_error(mdb_env_open(disk->env, path, flags, 0600));
-}
-
-int disk_open(struct disk *disk, const char *path, uint64_t map_size,
-              bool create, bool readonly)
-{
-	int r;
-
-	*disk = (struct disk){.map_size = map_size};
-	r = disk_check_page_size(path);
-	if (r < 0)
-		return r;
-	pthread_mutex_init(&disk->pool_lock, NULL);
-	r = disk_error(mdb_env_create(&disk->env));
-	if (r < 0)
-		return r;
-	fault_init();
-	mdb_env_set_assert(disk->env, fault_assert);
-	mdb_env_set_maxdbs(disk->env, 8);
-	r = disk_error(mdb_env_set_mapsize(disk->env, map_size));
-	if (r == 0 && !readonly) {
-		disk->check = page_check_create(disk->env);
-		r = disk->check ? 0 : -ENOMEM;
-		mdb_env_set_userctx(disk->env, disk->check);
-	}
-	if (r == 0)
-		r = disk_open_env(disk, path, readonly);
-	if (r == 0)
-		r = disk_lengthen(disk, readonly);
-	if (r == 0 && create)
-		r = disk_open_tables(disk, create, readonly);
-	if (r < 0)
-		disk_close(disk);
-	return r;
-}
-
-void disk_close(struct disk *disk)
-{
-	if (!disk->env)
-		return;
-	for (unsigned i = 0; i < disk->pool_len; i++)
-		mdb_txn_abort(disk->pool[i]);
-	disk->pool_len = 0;
-	mdb_env_close(disk->env);
-	page_check_destroy(disk->check);
-	pthread_mutex_destroy(&disk->pool_lock);
-	disk->env = NULL;
-}
-
-int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
-{
-	MDB_txn *txn = NULL;
-	int r;
-
-	pthread_mutex_lock(&disk->pool_lock);
-	if (disk->pool_len)
-		txn = disk->pool[--disk->pool_len];
-	pthread_mutex_unlock(&disk->pool_lock);
-	if (txn)
-		r = disk_error(mdb_txn_renew(txn));
-	else
-		r = disk_error(
-		        mdb_txn_begin(disk->env, NULL, MDB_RDONLY, &txn));
-	if (r < 0) {
-		if (txn)
-			mdb_txn_abort(txn);
-		return r;
-	}
-	*ret_txn = txn;
-	return 0;
-}
-
-void disk_read_end(struct disk *disk, MDB_txn *txn)
-{
-	mdb_txn_reset(txn);
-	pthread_mutex_lock(&disk->pool_lock);
-	if (disk->pool_len < ARRAY_SIZE(disk->pool)) {
-		disk->pool[disk->pool_len++] = txn;
-		txn = NULL;
-	}
-	pthread_mutex_unlock(&disk->pool_lock);
-	if (txn)
-		mdb_txn_abort(txn);
 }
 
 struct free_count {
@@ -385,7 +150,7 @@ int disk_reusable(struct disk *disk, uint64_t *ret_bytes)
 		return r;
 	/* This reader included, who sees what the last transaction wrote. */
 	oldest = mdb_txn_id(txn);
-	if (mdb_reader_list(disk->env, reader_line, &oldest) < 0)
+	if (mdb_reader_list(mdb_txn_env(txn), reader_line, &oldest) < 0)
 		oldest = 0;
 	r = disk_count_free(txn, oldest, &pages);
 	disk_read_end(disk, txn);
@@ -401,7 +166,7 @@ int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
 	uint64_t pages = 0;
 	int r;
 
-	mdb_env_info(disk->env, &info);
+	disk_info(disk, &info);
 	r = disk_read_begin(disk, &txn);
 	if (r < 0)
 		return r;
@@ -528,38 +293,11 @@ int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
 
 /* ---- Writing to what may be damaged ------------------------------------- */
 
-int disk_write_begin(struct disk *disk, MDB_txn **ret_txn)
-{
-	MDB_txn *txn;
-	int r = disk_error(mdb_txn_begin(disk->env, NULL, 0, &txn));
-
-	if (r < 0)
-		return r;
-	r = page_check_begin(disk->check, txn);
-	if (r < 0) {
-		mdb_txn_abort(txn);
-		return r;
-	}
-	*ret_txn = txn;
-	return 0;
-}
-
-int disk_write_commit(struct disk *disk, MDB_txn *txn)
-{
-	int r = page_check_end(disk->check);
-
-	if (r < 0) {
-		mdb_txn_abort(txn);
-		return r;
-	}
-	return disk_error(mdb_txn_commit(txn));
-}
-
 static int key_check(MDB_txn *txn, MDB_dbi dbi, const MDB_val *key,
                      bool removal)
 {
-	struct page_check *check = mdb_env_get_userctx(mdb_txn_env(txn));
-	int r = page_check_key(check, dbi, key, removal);
+	struct opening *opening = mdb_env_get_userctx(mdb_txn_env(txn));
+	int r = page_check_key(opening->check, dbi, key, removal);
 
 	return r == -EUCLEAN ? MDB_CORRUPTED : -r;
 }

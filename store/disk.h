@@ -27,25 +27,55 @@ enum {
 };
 #define DISK_MAP_SIZE (UINT64_C(1) << 40)
 
+struct meta;
 struct page_check;
 
-struct disk {
+enum { DISK_READERS = 1000 }; /* read transactions at a time */
+
+/*
+ * One opening of the environment.  LMDB refuses all further use of an
+ * environment after it could not write a meta page; the file is then opened
+ * again, and the former opening stays until its last reader has gone.
+ * disk.pool_lock guards all but the first three fields.
+ */
+struct opening {
+	struct disk *disk;
 	MDB_env *env;
 	struct page_check *check; /* of what is written; NULL: read-only */
-	MDB_dbi blocks, records, lists, hashes, aliases, counts;
-	uint64_t map_size;
-	pthread_mutex_t pool_lock; /* guards pool */
-	MDB_txn *pool[64];         /* read transactions that are at rest */
+	struct opening *older;
+	unsigned txns;     /* read transactions there are */
+	unsigned running;  /* of them, not at rest */
+	MDB_txn *pool[64]; /* at rest */
 	unsigned pool_len;
+};
+
+struct disk {
+	/* constant */
+	char *path;
+	int dir; /* the directory */
+	int fd;  /* data.mdb */
+	uint64_t map_size;
+	bool readonly;
+	MDB_dbi blocks, records, lists, hashes, aliases, counts;
+	/* the writer's alone */
+	struct meta *metas; /* as the last commit left them; NULL: read-only */
+	bool dead;          /* the newest opening cannot be used */
+	bool uncertain;     /* which meta page the disk has as its newest */
+
+	pthread_mutex_t pool_lock; /* guards the rest */
+	pthread_cond_t changed;
+	struct opening *opening; /* the newest, and from there to the oldest */
+	bool committing;         /* a transaction, or opening again after it */
+	unsigned waiting;        /* for `changed` */
 };
 
 /* A negative errno for LMDB's code. */
 int disk_error(int code);
 
 /*
- * Open (create: make) the environment in the directory, and then, unless it is
- * made, its tables: between the two nothing but the pages that tell the rest
- * has been read.
+ * disk_env.c: open (create: make) the environment in the directory, and then,
+ * unless it is made, its tables: between the two nothing but the pages that
+ * tell the rest has been read.
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
@@ -53,16 +83,31 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
 void disk_close(struct disk *disk);
 
 /*
- * The write transaction: no more than one at a time.  -EUCLEAN: what tells of
- * the databases is damaged.
+ * disk_write.c: the write transaction, no more than one at a time.  -EUCLEAN: what tells of
+ * the databases is damaged; -EIO: also as long as an environment that had to be
+ * given up is being read.
  */
 int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
-/* mdb_txn_commit(); after an error nothing of the transaction is left. */
+/*
+ * mdb_txn_commit(); after an error nothing of the transaction is left, and
+ * another one may be begun.
+ */
 int disk_write_commit(struct disk *disk, MDB_txn *txn);
 
-/* A read transaction of one's own, for use without the store's lock. */
+/*
+ * A read transaction of one's own.  Waits for one to end if there are too many;
+ * one thread holds no more than a few.
+ */
 int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);
 void disk_read_end(struct disk *disk, MDB_txn *txn);
+/*
+ * Return true if the environment of the read transaction was given up: nothing
+ * can be written as long as it goes on.
+ */
+bool disk_read_outdated(struct disk *disk, MDB_txn *txn);
+
+/* mdb_env_info() of the newest opening. */
+void disk_info(struct disk *disk, MDB_envinfo *ret_info);
 
 /* Bytes of the file in use at most, and of those how many are free again. */
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);

@@ -125,7 +125,6 @@ struct store {
 	uint64_t holds;       /* times that it was taken: store_holds() */
 	uint64_t passed;      /* removed records that walks stepped over */
 	MDB_txn *reader; /* of the lock's holder; begun at its first read */
-	bool reader_active;
 
 	uint64_t tick;
 	uint64_t counters[COUNTER_COUNT];
@@ -139,9 +138,15 @@ struct store {
 	struct set *gathering;
 	struct set *frozen; /* being committed, or NULL */
 	uint64_t durable_seq;
-	int commit_err; /* of the last try */
+	int commit_err;        /* of the last try */
+	unsigned failures;     /* failed tries; 0: all is well */
+	int64_t failing_since; /* mono_ns of the first of them */
+	int64_t failed_at;     /* mono_ns of the last */
+	int64_t retry_pause;   /* ns from the last until the next */
+	uint64_t mended_seq;   /* set that ends the failing; 0: not known yet */
 	bool commit_asked;
 	bool stopping;
+	int64_t stop_by; /* mono_ns when to try no longer */
 	bool committer_runs;
 	uint64_t commits;
 	uint64_t tries; /* commits, failed ones included */
@@ -344,11 +349,14 @@ void set_take_out(struct store *store, struct block *block);
 
 /* commit.c */
 int commit_start_thread(struct store *store);
+/* Commit what is pending, or give up when it fails for too long. */
 int commit_stop_thread(struct store *store);
 /* Until what has been changed is on disk.  Lock held; let go of meanwhile. */
 int commit_wait_all(struct store *store);
 
 /* room.c: lock held or single-threaded */
+/* Return true if the file system has next to no space left. */
+bool room_disk_full(const struct store *store);
 /* After a commit: look again how much could be written. */
 void room_measure(struct store *store);
 /* 0: none but the map's. */

@@ -30,6 +30,14 @@ void image_report(struct image *image, const char *kind, uint64_t block,
 		image->stopped = r;
 }
 
+int image_stopped(struct image *image)
+{
+	if (!image->stopped &&
+	    disk_read_outdated(&image->store->disk, image->txn))
+		image->stopped = -EIO;
+	return image->stopped;
+}
+
 int image_progress(struct image *image, const char *what, uint64_t done,
                    uint64_t all)
 {
@@ -206,6 +214,7 @@ const uint8_t *image_node(struct image *image, uint64_t number,
 	i = image_index(image, number);
 	if (i == NO_INDEX ||
 	    (image->marks[i] & (MARK_NODE | MARK_BAD)) != MARK_NODE ||
+	    image_stopped(image) ||
 	    disk_get(image->txn, image->store->disk.blocks,
 	             number << DISK_FRAGMENT_BITS, &value) ||
 	    node_decode(image->store, image->txn, number, &value, room, &data,

@@ -87,6 +87,11 @@ const uint8_t *image_node(struct image *image, uint64_t number,
 void image_report(struct image *image, const char *kind, uint64_t block,
                   const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));
+/*
+ * Return what the walk ends with, or 0: go on.  -EIO: the store's file had to
+ * be opened again, and cannot be written as long as this goes on.
+ */
+int image_stopped(struct image *image);
 /* Nonzero: stop. */
 int image_progress(struct image *image, const char *what, uint64_t done,
                    uint64_t all);

@@ -167,7 +167,7 @@ int image_scan_blocks(struct image *image)
 		        image->txn, image->store->disk.blocks, &cursor));
 	if (r < 0)
 		return r;
-	while (!image->stopped &&
+	while (!image_stopped(image) &&
 	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (!p.fragments || id >> DISK_FRAGMENT_BITS != p.number) {
@@ -231,7 +231,7 @@ static int pairs_each(struct image *image, MDB_dbi dbi, const char *kind,
 	r = disk_error(disk_cursor_open(image->txn, dbi, &cursor));
 	if (r < 0)
 		return r;
-	while (!image->stopped &&
+	while (!image_stopped(image) &&
 	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&from, key.mv_data, sizeof(from));
 		if (value.mv_size != 8)

@@ -185,7 +185,7 @@ int image_scan_lists(struct image *image)
 	                                &cursor));
 	if (r < 0)
 		return r;
-	while (!image->stopped &&
+	while (!image_stopped(image) &&
 	       (r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0)
 		if (!scan_value(scan, &key, &value))
 			break;
@@ -217,7 +217,7 @@ int image_list_each(struct image *image, uint64_t list,
 	if (r < 0)
 		return r;
 	r = disk_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-	for (; !r && !image->stopped;
+	for (; !r && !image_stopped(image);
 	     r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		if (key.mv_size != LIST_KEY_LEN ||
 		    be64_get(key.mv_data) != list)

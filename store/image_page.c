@@ -147,7 +147,7 @@ static void page_walk(struct pages *p, uint64_t number, unsigned depth,
 	const uint8_t *page = page_get(p, number, type);
 	const char *what;
 
-	if (!page || p->image->stopped)
+	if (!page || image_stopped(p->image))
 		return;
 	what = page_body_fault(page, &db->tree);
 	if (what) {
@@ -273,10 +273,10 @@ static int pages_map(struct pages *p)
 {
 	struct stat st;
 	void *map;
-	int fd;
+	int fd = p->image->store->disk.fd;
 
-	if (mdb_env_get_fd(p->image->store->disk.env, &fd) || fstat(fd, &st))
-		return -EIO;
+	if (fstat(fd, &st) < 0)
+		return -errno;
 	if (st.st_size < 2 * DISK_PAGE)
 		return -EUCLEAN;
 	map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);

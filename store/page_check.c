@@ -46,7 +46,7 @@ struct place {
 };
 
 struct page_check {
-	MDB_env *env;
+	const char *path; /* the caller's */
 	const char *names[TREES_MAX];
 	unsigned flags[TREES_MAX];
 	const uint8_t *map; /* NULL: not known, as long as there are no names */
@@ -69,13 +69,13 @@ struct spot {
 	const struct page_part *low, *high;
 };
 
-struct page_check *page_check_create(MDB_env *env)
+struct page_check *page_check_create(const char *path)
 {
 	struct page_check *check = calloc(1, sizeof(*check));
 
 	if (!check)
 		return NULL;
-	check->env = env;
+	check->path = path;
 	check->flags[FREE] = MDB_INTEGERKEY;
 	return check;
 }
@@ -111,13 +111,10 @@ int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
 
 static int damaged(struct page_check *check, uint64_t page, const char *what)
 {
-	const char *path = "";
-
-	mdb_env_get_path(check->env, &path);
 	if (check->told != page + 1)
 		log_error("page %llu of '%s/data.mdb' %s: nothing more can be "
 		          "written to the store",
-		          (unsigned long long)page, path, what);
+		          (unsigned long long)page, check->path, what);
 	check->told = page + 1;
 	return -EUCLEAN;
 }

@@ -15,8 +15,8 @@
 
 struct page_check;
 
-/* For the one environment; NULL: out of memory. */
-struct page_check *page_check_create(MDB_env *env);
+/* For one environment, that of the store at the path; NULL: out of memory. */
+struct page_check *page_check_create(const char *path);
 void page_check_destroy(struct page_check *check);
 /*
  * The handle of the database of this name, which lives as long; in a read

@@ -78,12 +78,17 @@ static uint64_t step_bytes(const struct store *store)
 static uint64_t disk_room(const struct store *store)
 {
 	struct statvfs vfs;
-	int fd;
 
-	mdb_env_get_fd(store->disk.env, &fd);
-	if (fstatvfs(fd, &vfs) < 0)
+	if (fstatvfs(store->disk.fd, &vfs) < 0)
 		return 0;
 	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+bool room_disk_full(const struct store *store)
+{
+	enum { NEXT_TO_NONE = 1 << 20 };
+
+	return disk_room(store) < NEXT_TO_NONE;
 }
 
 /* Bytes behind the end of what is used that are ours and may be used. */
@@ -99,7 +104,7 @@ void room_measure(struct store *store)
 {
 	MDB_envinfo info;
 
-	mdb_env_info(store->disk.env, &info);
+	disk_info(&store->disk, &info);
 	store->used = (info.me_last_pgno + 1) * DISK_PAGE;
 	store->granted = MAX(store->granted, store->used);
 	store->free_known = false;
@@ -125,10 +130,7 @@ static void room_count_free(struct store *store)
 /* Take disk space from `from` on up to `to`; -ENOSPC. */
 static int grant(struct store *store, uint64_t from, uint64_t to)
 {
-	int fd;
-
-	mdb_env_get_fd(store->disk.env, &fd);
-	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from,
+	if (fallocate(store->disk.fd, FALLOC_FL_KEEP_SIZE, (off_t)from,
 	              (off_t)(to - from)) == 0)
 		return 0;
 	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
@@ -165,9 +167,8 @@ static void give_back(struct store *store, uint64_t ahead)
 {
 	uint64_t keep = store->used + ahead;
 	struct stat st;
-	int fd;
+	int fd = store->disk.fd;
 
-	mdb_env_get_fd(store->disk.env, &fd);
 	if (fstat(fd, &st) < 0)
 		return;
 	/* See disk_lengthen(): whoever may only read cannot. */
@@ -246,19 +247,18 @@ static void wait_for_committer(struct store *store, size_t mark)
 static int throttle(struct store *store, bool grows, size_t mark)
 {
 	uint64_t reserve;
-	int r;
+	int r = 0;
 
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
 	wait_for_committer(store, mark);
 	reserve = reserve_bytes(store);
-	if (store->commit_err)
-		/* Until memory ends, too, what may make room gathers. */
-		r = grows || store->gathering->bytes > store->set_hard
-		            ? store->commit_err
-		            : 0;
-	else
+	/* Memory has a limit; a full disk takes only what may make room. */
+	if (store->commit_err && (store->gathering->bytes > store->set_hard ||
+	                          (store->commit_err == -ENOSPC && grows)))
+		r = store->commit_err;
+	else if (!store->commit_err)
 		r = room_need(store, grows ? reserve : reserve / 2);
 	store_unlock(store);
 	return r;

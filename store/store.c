@@ -13,6 +13,8 @@
 
 enum {
 	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
+	CLOSE_MS_DEFAULT = 5000,
+	RETRY_MS_DEFAULT = 100,
 	LEVEL_DEFAULT = 3,
 	DELTA_DEPTH_DEFAULT = 16,
 	BUCKETS_FIRST = 1 << 12,
@@ -290,7 +292,7 @@ static void store_free(struct store *store)
 	decoder_destroy_all(store);
 	set_destroy(store->gathering);
 	if (store->reader)
-		mdb_txn_abort(store->reader);
+		disk_read_end(&store->disk, store->reader);
 	disk_close(&store->disk);
 	if (store->lock_fd >= 0)
 		close(store->lock_fd);
@@ -316,6 +318,10 @@ static struct store *store_alloc(const char *path,
 		store->options.memory = memory_default;
 	if (!store->options.commit_ms)
 		store->options.commit_ms = COMMIT_MS_DEFAULT;
+	if (!store->options.close_ms)
+		store->options.close_ms = CLOSE_MS_DEFAULT;
+	if (!store->options.retry_ms)
+		store->options.retry_ms = RETRY_MS_DEFAULT;
 	if (!store->options.level)
 		store->options.level = LEVEL_DEFAULT;
 	if (!store->options.delta_depth)
@@ -392,7 +398,31 @@ int store_open(const char *path, const struct store_options *options,
 	return 0;
 }
 
+/* Return what is in memory alone. */
+static struct store_loss pending_loss(const struct store *store)
+{
+	const struct set *sets[] = {store->frozen, store->gathering};
+	struct store_loss loss = {0};
+	int64_t now = mono_ns(), since = now;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		if (!sets[i] || !sets[i]->since)
+			continue;
+		since = MIN(since, sets[i]->since);
+		loss.bytes += sets[i]->bytes;
+	}
+	loss.ms = (uint64_t)(now - since) / 1000000;
+	return loss;
+}
+
 int store_close(struct store *store)
+{
+	struct store_loss loss;
+
+	return store_close_loss(store, &loss);
+}
+
+int store_close_loss(struct store *store, struct store_loss *ret_loss)
 {
 	struct set *frozen;
 	int r;
@@ -400,6 +430,8 @@ int store_close(struct store *store)
 	if (!store)
 		return 0;
 	r = commit_stop_thread(store);
+	if (r < 0)
+		*ret_loss = pending_loss(store);
 	/* What could not be committed goes the way of a crash. */
 	frozen = store->frozen;
 	for (int i = 0; i < 2; i++) {

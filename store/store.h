@@ -46,7 +46,9 @@ struct store_params {
 struct store_options {
 	bool readonly;
 	uint64_t memory;     /* bytes for caches and unsaved changes; 0: default */
-	uint32_t commit_ms;  /* longest age of an unsaved change; 0: 5000 */
+	uint32_t commit_ms;  /* longest age of an unsaved change; 0: 4000 */
+	uint32_t close_ms;   /* how long to try to save at the end; 0: 5000 */
+	uint32_t retry_ms;   /* first pause after a failed commit; 0: 100 */
 	int level;	     /* zstd level; 0: 3; negative: zstd's fast levels */
 	int delta_depth;     /* longest chain of deltas; 0: 16; negative: none */
 };
@@ -80,9 +82,18 @@ int store_open(const char *path, const struct store_options *options,
 
 /*
  * Commit what is pending, stop the committer and release everything.  Takes
- * NULL.  Returns the error of the last commit, if it failed.
+ * NULL.  When the commit fails it is tried again for a while; the last error is
+ * returned then, and what was changed since the last commit is lost.
  */
 int store_close(struct store *store);
+
+/* Changes that could not be saved. */
+struct store_loss {
+	uint64_t bytes; /* of memory that they took */
+	uint64_t ms;    /* since the first of them was made */
+};
+/* The same; the loss is filled in when an error is returned. */
+int store_close_loss(struct store *store, struct store_loss *ret_loss);
 
 void store_lock(struct store *store);
 void store_unlock(struct store *store);
@@ -137,6 +148,10 @@ uint64_t store_hash(const struct store *store, const void *data, size_t len);
  * Commit.  A set of changes is frozen under the lock, written in one
  * transaction with a full sync, and dropped; changes made meanwhile gather in
  * the next set.  All changes made under one hold of the lock are in one set.
+ *
+ * A commit that fails is tried again, after a pause that grows, or when one is
+ * asked for; nothing is forgotten meanwhile.  Those who waited for it get the
+ * error, and so does who wants to change more than memory should hold.
  *
  * store_seq() names the set that gathers changes now (lock held).
  * store_commit_start() asks for a commit soon and does not wait.

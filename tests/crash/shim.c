@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <linux/falloc.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,6 +26,8 @@ static struct {
 	ino_t ino;
 	uint64_t issued, acked;
 	struct recording recording;
+	struct failing failing;
+	uint64_t failed, passed;
 } shim = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *need(void *p)
@@ -60,6 +63,7 @@ void shim_start(const char *path)
 	shim.dev = st.st_dev;
 	shim.ino = st.st_ino;
 	shim.issued = shim.acked = 0;
+	shim.failing = (struct failing){0};
 	shim.on = true;
 	pthread_mutex_unlock(&shim.lock);
 	close(fd);
@@ -94,7 +98,53 @@ void shim_tell(uint64_t issued, uint64_t acked)
 	pthread_mutex_unlock(&shim.lock);
 }
 
-/* Is it our file?  Then the lock is taken, to be let go of by event_add(). */
+/* ---- Failing ------------------------------------------------------------ */
+
+void shim_fail(const struct failing *failing)
+{
+	pthread_mutex_lock(&shim.lock);
+	shim.failing = *failing;
+	shim.failed = shim.passed = 0;
+	pthread_mutex_unlock(&shim.lock);
+}
+
+uint64_t shim_failed(void)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&shim.lock);
+	n = shim.failed;
+	pthread_mutex_unlock(&shim.lock);
+	return n;
+}
+
+uint64_t shim_passed(void)
+{
+	uint64_t n;
+
+	pthread_mutex_lock(&shim.lock);
+	n = shim.passed;
+	pthread_mutex_unlock(&shim.lock);
+	return n;
+}
+
+/* Lock held: must the call fail that is about to be made? */
+static bool must_fail(bool meta)
+{
+	if (shim.failing.meta_only && !meta)
+		return false;
+	if (shim.passed < shim.failing.pass || !shim.failing.count) {
+		shim.passed++;
+		return false;
+	}
+	shim.failing.count--;
+	shim.failed++;
+	return true;
+}
+
+/* ---- Recording ---------------------------------------------------------- */
+
+/* Is it our file?  Then the lock is taken, to be let go of by the caller. */
 static bool is_ours(int fd)
 {
 	struct stat st;
@@ -108,7 +158,7 @@ static bool is_ours(int fd)
 	return ours;
 }
 
-/* The call was made; it failed if result is negative. */
+/* Lock held.  The call was made; it failed if result is negative. */
 static void event_add(ssize_t result, struct event event)
 {
 	struct recording *r = &shim.recording;
@@ -125,7 +175,18 @@ static void event_add(ssize_t result, struct event event)
 	} else {
 		free(event.data);
 	}
+}
+
+/* Note the call, if it was made, and return its result.  Unlocks. */
+static int call_end(int result, bool fail, struct event event)
+{
+	int err = fail ? shim.failing.error : errno;
+
+	if (result >= 0)
+		event_add(result, event);
 	pthread_mutex_unlock(&shim.lock);
+	errno = err;
+	return fail ? -1 : result;
 }
 
 static ssize_t vector_write(int fd, const struct iovec *iov, int count,
@@ -133,9 +194,11 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 {
 	struct event event = {.kind = EVENT_WRITE, .off = off};
 	int flags = fcntl(fd, F_GETFL);
-	ssize_t n;
+	bool synced = flags & (O_DSYNC | O_SYNC), fail = must_fail(synced);
+	enum fail_how how = shim.failing.how;
+	ssize_t n = -1;
 
-	event.synced = flags & (O_DSYNC | O_SYNC);
+	event.synced = synced && !fail;
 	for (int i = 0; i < count; i++)
 		event.len += iov[i].iov_len;
 	event.data = need(malloc(event.len + 1));
@@ -144,11 +207,20 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 		memcpy(event.data + event.len, iov[i].iov_base, iov[i].iov_len);
 		event.len += iov[i].iov_len;
 	}
-	n = syscall(SYS_pwrite64, fd, event.data, event.len, off);
+	if (fail && how == FAIL_SHORT)
+		event.len /= 2;
+	if (!fail || how != FAIL_NOTHING)
+		n = syscall(SYS_pwrite64, fd, event.data, event.len, off);
 	if (n >= 0)
 		event.len = (size_t)n;
 	event_add(n, event);
-	return n;
+	if (fail && synced && n >= 0)
+		event_add(0, (struct event){.kind = EVENT_LOST_SYNC});
+	pthread_mutex_unlock(&shim.lock);
+	if (!fail || how == FAIL_SHORT)
+		return n;
+	errno = shim.failing.error;
+	return -1;
 }
 
 /* ---- The system calls --------------------------------------------------- */
@@ -204,13 +276,14 @@ ssize_t write(int fd, const void *data, size_t len)
 
 int ftruncate(int fd, off_t size)
 {
-	int r;
+	struct event event = {.kind = EVENT_TRUNCATE, .off = size};
+	bool fail;
 
 	if (!is_ours(fd))
 		return (int)syscall(SYS_ftruncate, fd, size);
-	r = (int)syscall(SYS_ftruncate, fd, size);
-	event_add(r, (struct event){.kind = EVENT_TRUNCATE, .off = size});
-	return r;
+	fail = must_fail(false);
+	return call_end(fail ? -1 : (int)syscall(SYS_ftruncate, fd, size), fail,
+	                event);
 }
 
 int ftruncate64(int fd, off_t size)
@@ -218,34 +291,50 @@ int ftruncate64(int fd, off_t size)
 	return ftruncate(fd, size);
 }
 
-/* Nobody does this to the file; if somebody begins to, the test must know. */
+/* What it does to the file cannot be seen in what can be read of it. */
 int fallocate(int fd, int mode, off_t off, off_t len)
 {
-	if (is_ours(fd))
+	bool fail;
+	int r;
+
+	if (!is_ours(fd))
+		return (int)syscall(SYS_fallocate, fd, mode, off, len);
+	if (mode != FALLOC_FL_KEEP_SIZE)
 		abort();
-	return (int)syscall(SYS_fallocate, fd, mode, off, len);
+	fail = must_fail(false);
+	r = fail ? -1 : (int)syscall(SYS_fallocate, fd, mode, off, len);
+	if (fail)
+		errno = shim.failing.error;
+	pthread_mutex_unlock(&shim.lock);
+	return r;
+}
+
+int fallocate64(int fd, int mode, off_t off, off_t len)
+{
+	return fallocate(fd, mode, off, len);
+}
+
+static int sync_call(int fd, long number)
+{
+	struct event event = {.kind = EVENT_SYNC};
+	bool fail;
+
+	if (!is_ours(fd))
+		return (int)syscall(number, fd);
+	fail = must_fail(false);
+	if (fail)
+		event.kind = EVENT_LOST_SYNC;
+	return call_end(fail ? 0 : (int)syscall(number, fd), fail, event);
 }
 
 int fdatasync(int fd)
 {
-	int r;
-
-	if (!is_ours(fd))
-		return (int)syscall(SYS_fdatasync, fd);
-	r = (int)syscall(SYS_fdatasync, fd);
-	event_add(r, (struct event){.kind = EVENT_SYNC});
-	return r;
+	return sync_call(fd, SYS_fdatasync);
 }
 
 int fsync(int fd)
 {
-	int r;
-
-	if (!is_ours(fd))
-		return (int)syscall(SYS_fsync, fd);
-	r = (int)syscall(SYS_fsync, fd);
-	event_add(r, (struct event){.kind = EVENT_SYNC});
-	return r;
+	return sync_call(fd, SYS_fsync);
 }
 
 /* The file is never mapped for writing: a sync of a map says nothing of it. */

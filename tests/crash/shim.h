@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Records every write and sync that is made to one file: the system calls'
- * names are defined in the program itself, so that LMDB's calls end here.
+ * Records every write and sync that is made to one file, and makes some of them
+ * fail: the system calls' names are defined in the program itself, so that
+ * LMDB's calls end here.
  */
 #ifndef COPPICE_SHIM_H
 #define COPPICE_SHIM_H
@@ -11,7 +12,16 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-enum event_kind { EVENT_WRITE, EVENT_TRUNCATE, EVENT_SYNC };
+enum event_kind {
+	EVENT_WRITE,
+	EVENT_TRUNCATE,
+	EVENT_SYNC,
+	/*
+	 * A sync that failed.  Any of what was written before may be on disk;
+	 * the system takes it for written, and no later sync writes it.
+	 */
+	EVENT_LOST_SYNC,
+};
 
 struct event {
 	enum event_kind kind;
@@ -35,6 +45,28 @@ void shim_start(const char *path);
 /* What was recorded; the caller's. */
 struct recording shim_stop(void);
 void recording_release(struct recording *recording);
+
+/*
+ * Make calls to the file fail that write, sync or change its size.  To be used
+ * after shim_start(), and over again.
+ */
+enum fail_how {
+	FAIL_NOTHING, /* is done */
+	FAIL_DONE,    /* a write is done all the same */
+	FAIL_SHORT,   /* half of a write is done, and nothing said but that */
+	FAIL_HOWS,
+};
+struct failing {
+	bool meta_only; /* of the writes through a descriptor that syncs */
+	uint64_t pass;  /* so many are let through first */
+	uint64_t count; /* so many fail then */
+	int error;
+	enum fail_how how;
+};
+void shim_fail(const struct failing *failing);
+/* How many have failed since shim_fail() was called, and were let through. */
+uint64_t shim_failed(void);
+uint64_t shim_passed(void);
 
 /* How many changes were begun, and how many are known to be durable. */
 void shim_tell(uint64_t issued, uint64_t acked);

@@ -5,7 +5,8 @@
  * written up to a moment, or with any of what was not synced by then lost or
  * torn.  Each such file must open, be found sound by the check, and hold what
  * the model held after one change: none before the last that was acknowledged
- * as durable, none after the last that was begun.
+ * as durable, none after the last that was begun.  In every other run writes
+ * and syncs fail now and then, and are tried again.
  *
  * COPPICE_POINTS=N tries N moments instead of some thousands; COPPICE_SEED=S
  * repeats a run.
@@ -21,17 +22,16 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "cut.h"
 #include "scratch.h"
 #include "shim.h"
 #include "util.h"
 #include "work.h"
 
 enum {
-	SECTOR = 512,
 	POINTS_DEFAULT = 4000,
 	POINTS_A_RUN = 250,
 	CHANGES_A_RUN = 250,
-	MARGIN = 1 << 20,
 };
 
 /* One recorded run. */
@@ -45,7 +45,7 @@ struct run {
 static struct {
 	uint64_t points, ordered, torn, reclaimed;
 	uint64_t commits; /* different contents seen, in all runs */
-	uint64_t writes, syncs;
+	uint64_t writes, syncs, failed;
 } tally;
 
 /* ---- The work ----------------------------------------------------------- */
@@ -63,8 +63,11 @@ static void on_synced(void *arg, int err)
 	sem_post(&synced->done);
 }
 
-/* In one of the two ways to ask for it. */
-static void acknowledge(struct work *w, uint64_t done, bool by_fsync)
+/*
+ * In one of the two ways to ask for it.  False: it failed, as it may when calls
+ * are made to.
+ */
+static bool acknowledge(struct work *w, uint64_t done, bool by_fsync)
 {
 	struct synced synced = {.err = -EINPROGRESS};
 
@@ -73,11 +76,31 @@ static void acknowledge(struct work *w, uint64_t done, bool by_fsync)
 		fs_fsync(w->fs, on_synced, &synced);
 		sem_wait(&synced.done);
 		sem_destroy(&synced.done);
-		assert_int_equal(synced.err, 0);
 	} else {
-		assert_int_equal(store_sync(w->store), 0);
+		synced.err = store_sync(w->store);
+	}
+	if (synced.err) {
+		assert_int_equal(synced.err, -EIO);
+		assert_true(tally.failed + shim_failed() > 0);
+		return false;
 	}
 	shim_tell(done, done);
+	return true;
+}
+
+/* One of the next calls fails, or some do. */
+static void fail_some(uint64_t *random)
+{
+	struct failing failing = {
+	        .meta_only = scratch_random(random) % 3 == 0,
+	        .pass = scratch_random(random) % 6,
+	        .count = 1 + scratch_random(random) % 3,
+	        .error = EIO,
+	        .how = scratch_random(random) % FAIL_HOWS,
+	};
+
+	tally.failed += shim_failed();
+	shim_fail(&failing);
 }
 
 static void run_record(struct run *run, const char *path)
@@ -97,170 +120,25 @@ static void run_record(struct run *run, const char *path)
 		run->digests[i] = model_digest(&w.model);
 		switch (scratch_random(&random) % 16) {
 		case 0:
-			acknowledge(&w, i, scratch_random(&random) & 1);
-			acked = i;
+			if (acknowledge(&w, i, scratch_random(&random) & 1))
+				acked = i;
 			break;
 		case 1:
 		case 2:
 			store_commit_start(w.store);
 			usleep((useconds_t)(scratch_random(&random) % 500));
 			break;
+		case 3:
+		case 4:
+			if (run->seed % 2)
+				fail_some(&random);
+			break;
 		}
 	}
+	shim_fail(&(struct failing){0});
 	run->recording = shim_stop();
 	work_close(&w);
 	work_release(&w);
-}
-
-/* ---- Rebuilding --------------------------------------------------------- */
-
-/* The file as it surely is, and what was written since it was last synced. */
-struct disk_state {
-	uint8_t *bytes;
-	size_t len, room;
-	const struct event **pending;
-	size_t pending_len, pending_room;
-};
-
-static void disk_apply_part(struct disk_state *d, const struct event *e,
-                            size_t from, size_t to)
-{
-	size_t end = (size_t)e->off + to;
-
-	if (end > d->room) {
-		d->room = end + MARGIN;
-		d->bytes = realloc(d->bytes, d->room);
-		assert_non_null(d->bytes);
-	}
-	if (end > d->len) {
-		memset(d->bytes + d->len, 0, end - d->len);
-		d->len = end;
-	}
-	memcpy(d->bytes + (size_t)e->off + from, e->data + from, to - from);
-}
-
-static void disk_apply(struct disk_state *d, const struct event *e)
-{
-	if (e->kind == EVENT_WRITE)
-		disk_apply_part(d, e, 0, e->len);
-	else if (e->kind == EVENT_TRUNCATE && (size_t)e->off < d->len)
-		d->len = (size_t)e->off;
-}
-
-static void disk_pend(struct disk_state *d, const struct event *e)
-{
-	if (d->pending_len == d->pending_room) {
-		d->pending_room = d->pending_room ? d->pending_room * 2 : 64;
-		d->pending = realloc(d->pending,
-		                     d->pending_room * sizeof(*d->pending));
-		assert_non_null(d->pending);
-	}
-	d->pending[d->pending_len++] = e;
-}
-
-/* The call has returned.  no_sync: as if no sync did anything. */
-static void disk_advance(struct disk_state *d, const struct event *e,
-                         bool no_sync)
-{
-	if (e->kind == EVENT_SYNC) {
-		for (size_t i = 0; !no_sync && i < d->pending_len; i++)
-			disk_apply(d, d->pending[i]);
-		d->pending_len = no_sync ? d->pending_len : 0;
-	} else if (e->kind == EVENT_WRITE && e->synced && !no_sync) {
-		disk_apply(d, e);
-	} else {
-		disk_pend(d, e);
-	}
-}
-
-static void disk_release(struct disk_state *d)
-{
-	free(d->bytes);
-	free(d->pending);
-}
-
-/* A sector of a write arrives or does not, whatever the others do. */
-static void apply_torn(struct disk_state *d, const struct event *e,
-                       uint64_t *random)
-{
-	size_t at = 0;
-
-	while (at < e->len) {
-		/* To the next boundary of the file, not of the write. */
-		size_t to = ((size_t)e->off + at) / SECTOR * SECTOR + SECTOR -
-		            (size_t)e->off;
-
-		to = MIN(to, e->len);
-		if (scratch_random(random) & 1)
-			disk_apply_part(d, e, at, to);
-		at = to;
-	}
-}
-
-/* In any order: each is drawn from those that are left. */
-static void apply_some(struct disk_state *d, const struct event **pending,
-                       size_t len, uint64_t *random)
-{
-	uint64_t lose = scratch_random(random) % 9,
-	         tear = scratch_random(random) % 5;
-
-	while (len) {
-		size_t i = scratch_random(random) % len;
-		const struct event *e = pending[i];
-
-		pending[i] = pending[--len];
-		if (scratch_random(random) % 8 < lose)
-			continue;
-		if (e->kind == EVENT_WRITE && scratch_random(random) % 8 < tear)
-			apply_torn(d, e, random);
-		else
-			disk_apply(d, e);
-	}
-}
-
-enum fate { FATE_ORDERED, FATE_SOME };
-
-/* The file after a power cut, to be freed. */
-static struct disk_state disk_cut(const struct disk_state *d,
-                                  const struct event *begun, enum fate fate,
-                                  uint64_t *random)
-{
-	struct disk_state cut = {.len = d->len, .room = d->len + MARGIN};
-	const struct event **pending;
-	size_t len = d->pending_len;
-
-	cut.bytes = malloc(cut.room);
-	pending = malloc((len + 1) * sizeof(*pending));
-	assert_true(cut.bytes && pending);
-	memcpy(cut.bytes, d->bytes, d->len);
-	if (len)
-		memcpy(pending, d->pending, len * sizeof(*pending));
-	if (begun && begun->kind != EVENT_SYNC)
-		pending[len++] = begun;
-	if (fate == FATE_SOME)
-		apply_some(&cut, pending, len, random);
-	for (size_t i = 0; fate == FATE_ORDERED && i < len; i++)
-		disk_apply(&cut, pending[i]);
-	free(pending);
-	return cut;
-}
-
-static void disk_write(const struct disk_state *d, const char *path)
-{
-	char file[200];
-	size_t at = 0;
-	int fd;
-
-	snprintf(file, sizeof(file), "%s/data.mdb", path);
-	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	assert_true(fd >= 0);
-	while (at < d->len) {
-		ssize_t n = write(fd, d->bytes + at, d->len - at);
-
-		assert_true(n > 0);
-		at += (size_t)n;
-	}
-	close(fd);
 }
 
 /* ---- Looking at one ----------------------------------------------------- */
@@ -426,14 +304,11 @@ static uint64_t run_replay(const struct run *run, const char *path,
                            size_t count, bool no_sync, bool print)
 {
 	const struct recording *r = &run->recording;
-	struct disk_state d = {.len = r->base_len,
-	                       .room = r->base_len + MARGIN};
+	struct disk_state d = disk_begin(r);
 	size_t *at = calloc(count, sizeof(*at)), next = 0;
 	uint64_t random = run->seed ^ 0xc0ffee, faults = 0, seen = 0;
 
-	d.bytes = malloc(d.room);
-	assert_true(d.bytes && at);
-	memcpy(d.bytes, r->base, r->base_len);
+	assert_non_null(at);
 	points_choose(r, at, count, &random);
 	for (size_t i = 0; i < count; i++) {
 		struct point p = {.run = run, .index = at[i]};
@@ -484,8 +359,8 @@ static struct run *run_make(uint64_t seed, struct scratch *scratch)
 	scratch_init(scratch);
 	run_record(run, scratch->store);
 	for (size_t i = 0; i < run->recording.len; i++) {
-		tally.writes += run->recording.events[i].kind != EVENT_SYNC;
-		tally.syncs += run->recording.events[i].kind == EVENT_SYNC;
+		tally.writes += run->recording.events[i].kind < EVENT_SYNC;
+		tally.syncs += run->recording.events[i].kind >= EVENT_SYNC;
 	}
 	/* The next one is put where this one was. */
 	snprintf(again, sizeof(again), "%s/lock.mdb", scratch->store);
@@ -520,7 +395,7 @@ static void test_power_cuts(void **state)
 	print_message("# %llu power cuts (%llu in order, %llu with writes lost "
 	              "or torn; after %llu the reclaiming went on): %llu "
 	              "faults; %llu writes and %llu syncs recorded, %llu "
-	              "commits seen\n",
+	              "of them made to fail, %llu commits seen\n",
 	              (unsigned long long)tally.points,
 	              (unsigned long long)tally.ordered,
 	              (unsigned long long)tally.torn,
@@ -528,6 +403,7 @@ static void test_power_cuts(void **state)
 	              (unsigned long long)faults,
 	              (unsigned long long)tally.writes,
 	              (unsigned long long)tally.syncs,
+	              (unsigned long long)tally.failed,
 	              (unsigned long long)tally.commits);
 	assert_int_equal(faults, 0);
 }

@@ -23,10 +23,13 @@ static uint64_t below(struct work *w, uint64_t n)
 
 void work_open(struct work *w, const char *path)
 {
-	struct store_options options = {
-	        .memory = 16 << 20, .commit_ms = 20, .level = -5};
+	struct store_options options = w->options;
 	struct fs_options fs_options = {0};
 
+	options.memory = 16 << 20;
+	options.level = -5;
+	if (!options.commit_ms)
+		options.commit_ms = 20;
 	assert_int_equal(store_open(path, &options, &w->store), 0);
 	assert_int_equal(forest_open(w->store, &w->forest), 0);
 	assert_int_equal(fs_create(w->forest, &fs_options, &w->fs), 0);

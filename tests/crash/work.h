@@ -19,6 +19,7 @@ struct work {
 	uint64_t random;
 	uint64_t names; /* given out so far */
 	node_t open;    /* a file that was unlinked while open; 0: none */
+	struct store_options options; /* 0: defaults of the tests */
 };
 
 /* Make a store at the path and open it.  params: NULL for random ones. */

@@ -63,7 +63,7 @@ def mounted(path):
 class Mount:
     """A mount by a foreground process of its own."""
 
-    def __init__(self, store, path, options):
+    def __init__(self, store, path, options, environment):
         self.store = store
         self.path = Path(path)
         self.allowed = []
@@ -76,7 +76,7 @@ class Mount:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [*command, store.path, self.path], stdin=subprocess.DEVNULL,
-                stdout=log, stderr=log)
+                stdout=log, stderr=log, env={**os.environ, **environment})
         wait_for(self._ready, f"the mount on {self.path}")
 
     def _ready(self):
@@ -181,8 +181,9 @@ class Store:
     def names(self):
         return self.verb("list").splitlines()
 
-    def mount(self, name="mnt", options=""):
-        mount = Mount(self, self.dir / name, options)
+    def mount(self, name="mnt", options="", environment=None):
+        """environment: variables that the daemon has besides its own."""
+        mount = Mount(self, self.dir / name, options, environment or {})
         self.mounts.append(mount)
         return mount
 

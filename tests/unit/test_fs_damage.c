@@ -16,7 +16,7 @@ static void chunks_lose(struct world *w)
 	assert_int_equal(
 	        disk_open(&disk, w->scratch.store, 1 << 30, false, false), 0);
 	assert_int_equal(disk_open_tables(&disk, false, false), 0);
-	assert_int_equal(mdb_txn_begin(disk.env, NULL, 0, &txn), 0);
+	assert_int_equal(mdb_txn_begin(disk.opening->env, NULL, 0, &txn), 0);
 	assert_int_equal(mdb_cursor_open(txn, disk.blocks, &cursor), 0);
 	while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		if (block_tag_is_node(&value))

@@ -175,14 +175,14 @@ static void test_little_is_written(void **state)
 	random_fill(data, sizeof(data), false);
 	put(&w, file, 0, data, sizeof(data));
 	assert_int_equal(store_sync(w.store), 0);
-	mdb_env_info(w.store->disk.env, &info);
+	disk_info(&w.store->disk, &info);
 	before = info.me_last_pgno;
 	for (size_t at = 500; at < sizeof(data); at += CHUNK) {
 		data[at]++;
 		put(&w, file, (off_t)at, data + at, 1);
 	}
 	assert_int_equal(store_sync(w.store), 0);
-	mdb_env_info(w.store->disk.env, &info);
+	disk_info(&w.store->disk, &info);
 	/* Two pages each, and what nodes and tables take. */
 	assert_true(info.me_last_pgno - before < 64);
 	world_reopen(&w);

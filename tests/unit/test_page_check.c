@@ -34,7 +34,7 @@ static int setup(void **state)
 	assert_int_equal(disk_open(&w.disk, w.scratch.store, MAP, true, false),
 	                 0);
 	/* Nobody pulls the plug. */
-	assert_int_equal(mdb_env_set_flags(w.disk.env, MDB_NOSYNC, 1), 0);
+	assert_int_equal(mdb_env_set_flags(w.disk.opening->env, MDB_NOSYNC, 1), 0);
 	return 0;
 }
 

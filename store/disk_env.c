@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The environment: opening it, and its read transactions. */
+#include "disk_env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fault.h"
+#include "meta.h"
+#include "page_check.h"
+#include "util.h"
+
+enum {
+	LENGTHEN_MOST = 1 << 30, /* more is no mere tail */
+	DBS_MAX = 8,
+	READER_LEN = 64, /* of lock.mdb, LMDB's */
+};
+
+/* ---- Tables ------------------------------------------------------------- */
+
+struct tables tables_init(const struct disk *disk)
+{
+	return (struct tables){{
+	        {"blocks", MDB_INTEGERKEY, disk->blocks},
+	        {"records", 0, disk->records},
+	        {"lists", 0, disk->lists},
+	        {"hashes", MDB_INTEGERKEY, disk->hashes},
+	        {"aliases", MDB_INTEGERKEY, disk->aliases},
+	        {"counts", MDB_INTEGERKEY, disk->counts},
+	}};
+}
+
+int tables_open(struct tables *tables, MDB_env *env, unsigned flags,
+                bool create)
+{
+	MDB_txn *txn;
+	int r = disk_error(mdb_txn_begin(env, NULL, flags, &txn));
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < TABLES; i++) {
+		r = disk_error(mdb_dbi_open(txn, tables->at[i].name,
+		                            tables->at[i].flags |
+		                                    (create ? MDB_CREATE : 0),
+		                            &tables->at[i].dbi));
+		if (r < 0) {
+			mdb_txn_abort(txn);
+			return r == -ENOENT ? -EUCLEAN : r;
+		}
+	}
+	return disk_error(mdb_txn_commit(txn));
+}
+
+int tables_name(const struct tables *tables, const struct opening *opening)
+{
+	MDB_txn *txn;
+	int r = disk_error(mdb_txn_begin(opening->env, NULL, MDB_RDONLY, &txn));
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < TABLES; i++)
+		r = disk_error(page_check_name(opening->check, txn,
+		                               tables->at[i].name,
+		                               tables->at[i].dbi));
+	mdb_txn_abort(txn);
+	return r;
+}
+
+int disk_open_tables(struct disk *disk, bool create, bool readonly)
+{
+	struct tables tables = tables_init(disk);
+	struct opening *opening = disk->opening;
+	int r = tables_open(&tables, opening->env, readonly ? MDB_RDONLY : 0,
+	                    create);
+
+	if (r == 0 && !readonly)
+		r = tables_name(&tables, opening);
+	if (r < 0)
+		return r;
+	disk->blocks = tables.at[0].dbi;
+	disk->records = tables.at[1].dbi;
+	disk->lists = tables.at[2].dbi;
+	disk->hashes = tables.at[3].dbi;
+	disk->aliases = tables.at[4].dbi;
+	disk->counts = tables.at[5].dbi;
+	return 0;
+}
+
+/* ---- One opening -------------------------------------------------------- */
+
+void opening_destroy(struct opening *opening)
+{
+	if (!opening)
+		return;
+	for (unsigned i = 0; i < opening->pool_len; i++)
+		mdb_txn_abort(opening->pool[i]);
+	mdb_env_close(opening->env);
+	page_check_destroy(opening->check);
+	free(opening);
+}
+
+/*
+ * LMDB maps lock.mdb and writes to it: where a page of it has no disk space
+ * yet, and there is none, that would be a fault.
+ */
+static int disk_grant_locks(const char *path)
+{
+	enum { LOCKS_LEN = (DISK_READERS + 4) * READER_LEN };
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&name, "%s/lock.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	/* If it cannot be opened, LMDB finds out what that means. */
+	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
+	    (errno == ENOSPC || errno == EDQUOT))
+		return -ENOSPC;
+	return 0;
+}
+
+int opening_create(struct disk *disk, const char *path, unsigned flags,
+                   struct opening **ret_opening)
+{
+	struct opening *o = calloc(1, sizeof(*o));
+	int r, fd;
+
+	if (!o)
+		return -ENOMEM;
+	o->disk = disk;
+	r = disk_error(mdb_env_create(&o->env));
+	if (r < 0) {
+		free(o);
+		return r;
+	}
+	mdb_env_set_userctx(o->env, o);
+	mdb_env_set_assert(o->env, fault_assert);
+	mdb_env_set_maxdbs(o->env, DBS_MAX);
+	mdb_env_set_maxreaders(o->env, DISK_READERS);
+	r = disk_error(mdb_env_set_mapsize(o->env, disk->map_size));
+	if (r == 0 && !(flags & MDB_RDONLY)) {
+		o->check = page_check_create(disk->path);
+		r = o->check ? 0 : -ENOMEM;
+	}
+	if (r == 0 && !(flags & MDB_NOLOCK))
+		r = disk_grant_locks(path);
+	if (r == 0)
+		r = disk_error(
+		        mdb_env_open(o->env, path, flags | MDB_NOTLS, 0600));
+	if (r < 0) {
+		opening_destroy(o);
+		return r;
+	}
+	mdb_env_get_fd(o->env, &fd);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	*ret_opening = o;
+	return 0;
+}
+
+/* ---- Opening and closing ------------------------------------------------ */
+
+/*
+ * Pages that the file should have and has not would be a fault to touch. Those
+ * at its end may never have been written, if nothing has used them yet; or they
+ * were cut off, which is found when they turn out to be all zeroes, or, where
+ * the file cannot be made longer, by the fault.
+ */
+static int disk_lengthen(struct disk *disk)
+{
+	MDB_envinfo info;
+	off_t need;
+	struct stat st;
+
+	if (fstat(disk->fd, &st) < 0)
+		return -errno;
+	/* The two pages that tell the rest. */
+	if (st.st_size < 2 * DISK_PAGE)
+		return -EUCLEAN;
+	disk_info(disk, &info);
+	if (info.me_last_pgno >= disk->map_size / DISK_PAGE)
+		return -EUCLEAN;
+	need = (off_t)(info.me_last_pgno + 1) * DISK_PAGE;
+	if (st.st_size >= need)
+		return 0;
+	if (need - st.st_size > LENGTHEN_MOST)
+		return -EUCLEAN;
+	if (disk->readonly)
+		return 0;
+	return ftruncate(disk->fd, need) < 0 ? -errno : 0;
+}
+
+/*
+ * The two pages that the file begins with tell the size of all pages.  LMDB
+ * believes the first about where the second lies, and divides by what it finds.
+ */
+static int disk_check_page_size(const char *path)
+{
+	enum { PAGE_SIZE_AT = 40 };
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+	uint32_t size;
+
+	if (asprintf(&name, "%s/data.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	for (off_t page = 0; page < 2; page++) {
+		ssize_t n = pread(fd, &size, sizeof(size),
+		                  page * DISK_PAGE + PAGE_SIZE_AT);
+
+		if (n < 0)
+			return -errno;
+		/* Empty: it is about to be made. */
+		if (n == 0 && page == 0)
+			return 0;
+		if (n < (ssize_t)sizeof(size) || size != DISK_PAGE)
+			return -EUCLEAN;
+	}
+	return 0;
+}
+
+/* Open the directory and the file, which may be renamed from now on. */
+static int disk_open_fds(struct disk *disk)
+{
+	int how = disk->readonly ? O_RDONLY : O_RDWR;
+
+	disk->dir = open(disk->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (disk->dir < 0)
+		return -errno;
+	disk->fd = openat(disk->dir, "data.mdb", how | O_CLOEXEC);
+	return disk->fd < 0 ? -errno : 0;
+}
+
+int disk_open(struct disk *disk, const char *path, uint64_t map_size,
+              bool create, bool readonly)
+{
+	int r;
+
+	*disk = (struct disk){.map_size = map_size, .readonly = readonly};
+	disk->dir = disk->fd = -1;
+	pthread_mutex_init(&disk->pool_lock, NULL);
+	pthread_cond_init(&disk->changed, NULL);
+	disk->path = strdup(path);
+	r = disk->path ? disk_check_page_size(path) : -ENOMEM;
+	fault_init();
+	if (r == 0)
+		r = opening_create(disk, path, readonly ? MDB_RDONLY : 0,
+		                   &disk->opening);
+	if (r == 0)
+		r = disk_open_fds(disk);
+	if (r == 0)
+		r = disk_lengthen(disk);
+	if (r == 0 && !readonly) {
+		disk->metas = calloc(METAS, sizeof(*disk->metas));
+		r = disk->metas ? 0 : -ENOMEM;
+	}
+	if (r == 0 && create)
+		r = disk_open_tables(disk, create, readonly);
+	if (r < 0)
+		disk_close(disk);
+	return r;
+}
+
+void disk_close(struct disk *disk)
+{
+	if (!disk->path)
+		return;
+	while (disk->opening) {
+		struct opening *older = disk->opening->older;
+
+		opening_destroy(disk->opening);
+		disk->opening = older;
+	}
+	close_fd(&disk->fd);
+	close_fd(&disk->dir);
+	pthread_cond_destroy(&disk->changed);
+	pthread_mutex_destroy(&disk->pool_lock);
+	free(disk->metas);
+	free(disk->path);
+	disk->metas = NULL;
+	disk->path = NULL;
+}
+
+void disk_info(struct disk *disk, MDB_envinfo *ret_info)
+{
+	pthread_mutex_lock(&disk->pool_lock);
+	mdb_env_info(disk->opening->env, ret_info);
+	pthread_mutex_unlock(&disk->pool_lock);
+}
+
+/* ---- Read transactions -------------------------------------------------- */
+
+void disk_changed(struct disk *disk)
+{
+	if (disk->waiting)
+		pthread_cond_broadcast(&disk->changed);
+}
+
+void disk_wait(struct disk *disk)
+{
+	disk->waiting++;
+	pthread_cond_wait(&disk->changed, &disk->pool_lock);
+	disk->waiting--;
+}
+
+struct opening *opening_leave(struct opening *opening, unsigned txns)
+{
+	struct opening **link = &opening->disk->opening;
+
+	opening->txns -= txns;
+	if (opening->txns || *link == opening)
+		return NULL;
+	while (*link != opening)
+		link = &(*link)->older;
+	*link = opening->older;
+	return opening;
+}
+
+static int txn_start(struct opening *opening, MDB_txn **txn)
+{
+	if (*txn)
+		return mdb_txn_renew(*txn);
+	return mdb_txn_begin(opening->env, NULL, MDB_RDONLY, txn);
+}
+
+/*
+ * Wait until a read transaction that could not be started, for this reason, may
+ * be; return true if it is worth another try.  pool_lock held, and released
+ * while waiting.
+ */
+static bool may_read_again(struct disk *disk, const struct opening *opening,
+                           int code)
+{
+	if (code == MDB_READERS_FULL && opening->running) {
+		disk_wait(disk);
+		return true;
+	}
+	if (code != MDB_PANIC)
+		return false;
+	while (disk->opening == opening && disk->committing)
+		disk_wait(disk);
+	return disk->opening != opening;
+}
+
+int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
+{
+	bool again;
+	int code;
+
+	pthread_mutex_lock(&disk->pool_lock);
+	do {
+		struct opening *opening = disk->opening, *left = NULL;
+		MDB_txn *txn = NULL;
+
+		if (opening->pool_len)
+			txn = opening->pool[--opening->pool_len];
+		else
+			opening->txns++;
+		opening->running++;
+		pthread_mutex_unlock(&disk->pool_lock);
+		code = txn_start(opening, &txn);
+		if (code == 0) {
+			*ret_txn = txn;
+			return 0;
+		}
+		if (txn)
+			mdb_txn_abort(txn);
+		pthread_mutex_lock(&disk->pool_lock);
+		opening->running--;
+		disk_changed(disk);
+		again = may_read_again(disk, opening, code);
+		left = opening_leave(opening, 1);
+		if (left) {
+			pthread_mutex_unlock(&disk->pool_lock);
+			opening_destroy(left);
+			pthread_mutex_lock(&disk->pool_lock);
+		}
+	} while (again);
+	pthread_mutex_unlock(&disk->pool_lock);
+	return disk_error(code);
+}
+
+void disk_read_end(struct disk *disk, MDB_txn *txn)
+{
+	struct opening *opening = mdb_env_get_userctx(mdb_txn_env(txn)), *left;
+
+	mdb_txn_reset(txn);
+	pthread_mutex_lock(&disk->pool_lock);
+	opening->running--;
+	disk_changed(disk);
+	if (opening == disk->opening &&
+	    opening->pool_len < ARRAY_SIZE(opening->pool)) {
+		opening->pool[opening->pool_len++] = txn;
+		pthread_mutex_unlock(&disk->pool_lock);
+		return;
+	}
+	pthread_mutex_unlock(&disk->pool_lock);
+	mdb_txn_abort(txn);
+	pthread_mutex_lock(&disk->pool_lock);
+	left = opening_leave(opening, 1);
+	pthread_mutex_unlock(&disk->pool_lock);
+	opening_destroy(left);
+}
+
+bool disk_read_outdated(struct disk *disk, MDB_txn *txn)
+{
+	bool outdated;
+
+	pthread_mutex_lock(&disk->pool_lock);
+	outdated = disk->opening != mdb_env_get_userctx(mdb_txn_env(txn));
+	pthread_mutex_unlock(&disk->pool_lock);
+	return outdated;
+}

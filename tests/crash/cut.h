@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The file as it could be after a power cut, made from a recording: with
+ * everything that was written up to a moment, or with any of what was not
+ * synced by then lost or torn.
+ */
+#ifndef COPPICE_CUT_H
+#define COPPICE_CUT_H
+
+#include "shim.h"
+
+/* A part of a write, or a truncation, that need not be on disk. */
+struct pending {
+	const struct event *event;
+	size_t from, to;
+	bool lost; /* a sync of it failed: no other will do it */
+};
+
+/* The file as it surely is, and what was written since it was last synced. */
+struct disk_state {
+	uint8_t *bytes;
+	size_t len, room;
+	struct pending *pending;
+	size_t pending_len, pending_room;
+};
+
+enum fate { FATE_ORDERED, FATE_SOME };
+
+/* As it was when the recording began. */
+struct disk_state disk_begin(const struct recording *recording);
+/* The call has returned.  no_sync: as if no sync did anything. */
+void disk_advance(struct disk_state *d, const struct event *e, bool no_sync);
+/*
+ * Return the file after a power cut, to be released; begun: a call that had not
+ * returned, or NULL.
+ */
+struct disk_state disk_cut(const struct disk_state *d,
+                           const struct event *begun, enum fate fate,
+                           uint64_t *random);
+/* Write it as the data.mdb of the store at the path. */
+void disk_write(const struct disk_state *d, const char *path);
+void disk_release(struct disk_state *d);
+
+#endif
