@@ -245,6 +245,7 @@ ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
 	c->from_off = (uint64_t)from_off;
 	c->to_off = (uint64_t)to_off;
 	c->left = MIN(len, (uint64_t)(FILE_SIZE_MAX - to_off));
+	c->left = MIN(c->left, COPY_RANGE_MOST);
 	c->copied = 0;
 	err = copy_begin(c);
 	while (!err && c->left) {

@@ -274,6 +274,8 @@ static int read_locked(struct fs *fs, node_t node, uint64_t off, size_t size,
 
 static int read_fetch(struct fs *fs, struct holds *h)
 {
+	unsigned misses = h->misses;
+
 	/* What an earlier round fetched is of no use if it is still missing. */
 	for (size_t i = 0; i < h->fetched_count; i++)
 		chunk_unref(h->fetched[i]);
@@ -281,9 +283,13 @@ static int read_fetch(struct fs *fs, struct holds *h)
 	if (h->missing_count > 1)
 		chunk_prefetch(fs->store, h->missing, h->missing_count);
 	for (size_t i = 0; i < h->missing_count; i++) {
+		/* However many are missing, with their state, it is one round.
+		 */
+		unsigned round = misses;
 		struct chunk *chunk;
-		int err = chunk_fetch(fs, h->missing[i], &h->misses, &chunk);
+		int err = chunk_fetch(fs, h->missing[i], &round, &chunk);
 
+		h->misses = MAX(h->misses, round);
 		if (err == -ENOENT)
 			continue;
 		if (err)

@@ -93,15 +93,22 @@ struct forest *fs_forest(struct fs *fs)
 	return fs->forest;
 }
 
-void fs_fsync(struct fs *fs, void (*done)(void *arg, int err), void *arg)
+void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
+              void *arg)
 {
-	if (store_is_readonly(fs->store)) {
-		done(arg, 0);
-		return;
-	}
+	struct state *state;
+	int err = 0;
+
 	store_lock(fs->store);
-	store_when_durable(fs->store, done, arg);
+	if (NODE_STATE(node))
+		err = state_get(fs->forest, NODE_STATE(node), &state);
+	if (!err && !store_is_readonly(fs->store)) {
+		store_when_durable(fs->store, done, arg);
+		done = NULL;
+	}
 	store_unlock(fs->store);
+	if (done)
+		done(arg, err);
 }
 
 int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)

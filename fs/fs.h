@@ -185,8 +185,11 @@ int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len);
 int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off);
 /*
  * Shares chunks where offsets allow. Between states too. Bytes, or an error.
- * suid and sgid stay: see FS_SET_KILL_PRIV.
+ * suid and sgid stay: see FS_SET_KILL_PRIV.  Fewer bytes than asked for, and at
+ * most COPY_RANGE_MOST, are copied in one call: the answer to the kernel has 32
+ * bits for their number.
  */
+#define COPY_RANGE_MOST (UINT64_C(4095) << 20)
 ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
 		      off_t to_off, size_t len);
 
@@ -217,7 +220,11 @@ int fs_setxattr(struct fs *fs, node_t node, const char *name,
 		const void *value, size_t size, int flags);
 int fs_removexattr(struct fs *fs, node_t node, const char *name);
 
-/* Calls done(arg, err) when all changes made so far are on disk. */
-void fs_fsync(struct fs *fs, void (*done)(void *arg, int err), void *arg);
+/*
+ * Call done(arg, err) when all changes made so far are on disk.  -ESTALE: the
+ * state of the node is gone, with what was written to it.
+ */
+void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
+              void *arg);
 
 #endif

@@ -353,8 +353,9 @@ static void synced(void *arg, int err)
 static void sync_run(void *arg)
 {
 	struct late *late = *(struct late **)arg;
+	struct session *session = request_session(late->req);
 
-	fs_fsync(request_session(late->req)->fs, synced, late);
+	fs_fsync(session->fs, session_node(session, late->ino), synced, late);
 }
 
 void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,

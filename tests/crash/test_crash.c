@@ -73,7 +73,7 @@ static bool acknowledge(struct work *w, uint64_t done, bool by_fsync)
 
 	if (by_fsync) {
 		sem_init(&synced.done, 0, 0);
-		fs_fsync(w->fs, on_synced, &synced);
+		fs_fsync(w->fs, NODE_ROOT, on_synced, &synced);
 		sem_wait(&synced.done);
 		sem_destroy(&synced.done);
 	} else {

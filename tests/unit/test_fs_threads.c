@@ -174,6 +174,82 @@ static void *run_reader(void *arg)
 	return NULL;
 }
 
+/* ---- Reading what is being deleted -------------------------------------- */
+
+enum { DOOMED_CHUNKS = 1024 };
+
+struct doomed {
+	node_t file;
+	pthread_barrier_t start;
+	unsigned reads; /* before the state was gone */
+};
+
+static void *run_doomed_reader(void *arg)
+{
+	struct doomed *d = arg;
+	struct fs_data data;
+	int err;
+
+	pthread_barrier_wait(&d->start);
+	for (;;) {
+		err = fs_read(w.fs, d->file, 0, DOOMED_CHUNKS * CHUNK, &data);
+		if (err)
+			break;
+		must(data.len == DOOMED_CHUNKS * CHUNK);
+		for (int i = 0; i < data.iov_count; i++)
+			must(*(uint8_t *)data.iov[i].iov_base);
+		fs_data_release(&data);
+		d->reads++;
+	}
+	/* The chunks went before the reader knew: no damage. */
+	must(err == -ESTALE);
+	return NULL;
+}
+
+/* A state with a file of its own, which is not in memory. */
+static void make_doomed(struct doomed *d)
+{
+	static uint8_t bytes[DOOMED_CHUNKS * CHUNK];
+	node_t root = make(&w, NODE_ROOT, "main@doomed", S_IFDIR);
+
+	d->file = make(&w, root, "file", S_IFREG | 0644);
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i % 255 + 1);
+	for (size_t i = 0; i < sizeof(bytes); i += CHUNK)
+		memcpy(bytes + i + 1, &i, sizeof(i));
+	put(&w, d->file, 0, bytes, sizeof(bytes));
+	world_reopen(&w);
+}
+
+static void test_state_is_deleted_under_its_readers(void **state)
+{
+	uint64_t times = scratch_ops(20);
+	struct doomed d = {0};
+	pthread_t reader;
+
+	world_init(&w, 12);
+	for (uint64_t i = 0; i < times; i++) {
+		struct state *doomed;
+
+		make_doomed(&d);
+		pthread_barrier_init(&d.start, NULL, 2);
+		assert_int_equal(pthread_create(&reader, NULL,
+		                                run_doomed_reader, &d),
+		                 0);
+		pthread_barrier_wait(&d.start);
+		store_lock(w.store);
+		assert_int_equal(
+		        state_find(w.forest, 0, "main@doomed", &doomed), 0);
+		assert_int_equal(state_delete(w.forest, doomed, true), 0);
+		store_unlock(w.store);
+		assert_int_equal(forest_drain(w.forest), 0);
+		pthread_join(reader, NULL);
+		pthread_barrier_destroy(&d.start);
+	}
+	print_message("%u reads in %u states\n", d.reads, (unsigned)times);
+	world_release(&w);
+}
+
 static void test_threads(void **state)
 {
 	void *(*const others[])(void *) = {run_pairs, run_churn, run_forks,
@@ -205,6 +281,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_threads),
+	        cmocka_unit_test(test_state_is_deleted_under_its_readers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -317,6 +317,93 @@ static void test_attributes_of_snapdir_are_forgotten(void **state)
 	kernel_umount(&k);
 }
 
+/* ---- Copying more than the answer can tell ------------------------------ */
+
+static uint64_t copy_once(uint64_t from, uint64_t to, uint64_t off,
+                          uint64_t len)
+{
+	struct fuse_copy_file_range_in in = {
+	        .off_in = off,
+	        .nodeid_out = to,
+	        .off_out = off,
+	        .len = len,
+	};
+	struct fuse_write_out out;
+
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_COPY_FILE_RANGE, from, &in, sizeof(in)), 0);
+	assert_int_equal(k.len, sizeof(out));
+	memcpy(&out, k.data, sizeof(out));
+	return out.size;
+}
+
+static void test_copy_beyond_four_gigabytes(void **state)
+{
+	const uint64_t size = (UINT64_C(8) << 30) + 5;
+	node_t from = make(&w, w.main, "from", S_IFREG | 0644);
+	node_t to = make(&w, w.main, "to", S_IFREG | 0644);
+	uint64_t off = 0;
+	char byte;
+
+	put_text(&w, from, 0, "first");
+	put_text(&w, from, (off_t)(size / 2), "middle");
+	put_text(&w, from, (off_t)size - 5, "last.");
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	while (off < size) {
+		uint64_t n = copy_once(from, to, off, size - off);
+
+		assert_true(n >= 1 && n <= size - off);
+		off += n;
+		/* It has told of all that it has done. */
+		assert_int_equal(attr(&w, to).st_size, off);
+	}
+	assert_int_equal(copy_once(from, to, size, 1), 0);
+	kernel_umount(&k);
+	assert_int_equal(count_extents(&w, to, 0), count_extents(&w, from, 0));
+	for (int i = 0; i < 3; i++) {
+		off = (uint64_t[]){0, size / 2, size - 5}[i];
+		assert_int_equal(get(&w, to, (off_t)off, &byte, 1), 1);
+		assert_int_equal(byte, "fml"[i]);
+	}
+}
+
+/* ---- Files of states that are gone -------------------------------------- */
+
+static void test_requests_about_a_deleted_state(void **state)
+{
+	node_t root = make(&w, NODE_ROOT, "main@gone", S_IFDIR);
+	node_t file = make(&w, root, "file", S_IFREG | 0644);
+	struct fuse_open_in open = {.flags = O_RDWR};
+	struct fuse_fsync_in sync = {0};
+	struct fuse_read_in read = {.size = 10};
+	struct fuse_release_in release = {0};
+	struct state *gone;
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(kernel_ask(&k, FUSE_OPEN, file, &open, sizeof(open)),
+	                 0);
+	assert_int_equal(kernel_ask(&k, FUSE_FSYNC, file, &sync, sizeof(sync)),
+	                 0);
+	store_lock(w.store);
+	assert_int_equal(state_find(w.forest, 0, "main@gone", &gone), 0);
+	assert_int_equal(state_delete(w.forest, gone, false), 0);
+	store_unlock(w.store);
+	assert_int_equal(kernel_ask(&k, FUSE_FSYNC, file, &sync, sizeof(sync)),
+	                 -ESTALE);
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_FSYNCDIR, root, &sync, sizeof(sync)),
+	        -ESTALE);
+	assert_int_equal(kernel_ask(&k, FUSE_READ, file, &read, sizeof(read)),
+	                 -ESTALE);
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_FSYNCDIR, NODE_ROOT, &sync, sizeof(sync)),
+	        0);
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_RELEASE, file, &release, sizeof(release)),
+	        0);
+	kernel_umount(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -327,6 +414,8 @@ int main(void)
 	        TEST(test_whole_store_without_snapshots),
 	        TEST(test_state_alone_does_not_tell_of_others),
 	        TEST(test_attributes_of_snapdir_are_forgotten),
+	        TEST(test_copy_beyond_four_gigabytes),
+	        TEST(test_requests_about_a_deleted_state),
 #undef TEST
 	};
 
