@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Invalidations, and the replies that wait for them. */
-#include "coherence.h"
+/* Replies that wait for invalidations, and the threads behind that. */
+#include "inval.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,36 +9,6 @@
 
 enum { BACKGROUND_MAX = 16, KEYS_MAX = CHANGES_NODES + 2 * CHANGES_NAMES };
 #define DEFER_MAX_NS INT64_C(1000000000)
-
-enum inval_kind {
-	INVAL_PAGES,
-	INVAL_ATTRS,
-	INVAL_NAME,
-	INVAL_SIZE, /* the file is at least as long as off + 1 */
-	INVAL_BARRIER,
-};
-
-/* One notification to one session. */
-struct inval {
-	struct notifier_job job;
-	struct inval *next;      /* in the list that was collected */
-	struct session *session; /* with a reference */
-	struct deferred *waiter; /* guarded by coherence.lock, as the next */
-	struct inval *older, *newer; /* pending ones of the session */
-	int64_t posted;              /* mono_ns() */
-	enum inval_kind kind;
-	bool names;   /* it goes through that queue */
-	bool expire;  /* INVAL_NAME: look it up anew, and leave mounts alone */
-	node_t node;  /* INVAL_NAME: the parent; 0: nothing it may wait for */
-	uint64_t off, len;
-	uint8_t byte; /* INVAL_SIZE: the one at off */
-	char name[];
-};
-
-/* Those that were found necessary. */
-struct invals {
-	struct inval *first, **last;
-};
 
 /* A reply that waits.  Guarded by coherence.lock. */
 struct deferred {
@@ -55,379 +25,21 @@ struct deferred {
 };
 
 struct coherence {
-	pthread_mutex_t lock; /* guards what follows */
-	pthread_cond_t changed;
+	pthread_mutex_t lock;          /* guards what follows */
+	pthread_cond_t changed;        /* for the replier */
+	pthread_cond_t deleted;        /* for the forgetter */
 	struct deferred *first, *last; /* the oldest first */
 	struct deferred *ready;        /* to be sent, see replier_main() */
+	bool idle;                     /* the replier sleeps without a limit */
 	bool gone;                     /* states were deleted */
 	bool stopping;
 	struct mounts *mounts;
 	pthread_t replier, forgetter;
 };
 
-/* ---- What changed ------------------------------------------------------- */
-
-static struct change_node *add_node(struct changes *changes, node_t node)
-{
-	struct change_node *at = &changes->nodes[changes->node_count];
-
-	if (!node || changes->node_count == CHANGES_NODES)
-		return NULL;
-	changes->node_count++;
-	*at = (struct change_node){.node = node};
-	return at;
-}
-
-void changes_attrs(struct changes *changes, node_t node)
-{
-	add_node(changes, node);
-}
-
-void changes_data(struct changes *changes, node_t node, uint64_t off,
-                  uint64_t len)
-{
-	struct change_node *at = add_node(changes, node);
-
-	if (!at)
-		return;
-	at->data = true;
-	at->off = off;
-	at->len = len;
-}
-
-void changes_name(struct changes *changes, node_t parent, const char *name,
-                  node_t child)
-{
-	if (changes->name_count < CHANGES_NAMES)
-		changes->names[changes->name_count++] =
-		        (struct change_name){parent, child, name};
-}
-
 uint64_t coherence_epoch(struct session *session)
 {
 	return atomic_load(&session->epoch);
-}
-
-/* ---- Collecting --------------------------------------------------------- */
-
-/*
- * Names have a queue of their own, and what must come after them uses it, too:
- * a directory's lock may be held by one who waits for a file's, and that by a
- * write whose reply waits for pages.
- */
-static struct inval *add_inval(struct invals *invals, struct session *session,
-                               enum inval_kind kind, node_t node,
-                               const char *name)
-{
-	size_t len = name ? strlen(name) + 1 : 0;
-	struct inval *inval = calloc(1, sizeof(*inval) + len);
-
-	if (!inval) {
-		log_error("cannot invalidate what a mount has cached: "
-		          "out of memory");
-		return NULL;
-	}
-	session_ref(session);
-	inval->session = session;
-	inval->kind = kind;
-	inval->names = kind == INVAL_NAME;
-	inval->node = node;
-	if (name)
-		memcpy(inval->name, name, len);
-	*invals->last = inval;
-	invals->last = &inval->next;
-	return inval;
-}
-
-/*
- * An answer with this node is under way to the kernel, which does not have the
- * inode yet.  A lookup holds the parent's lock until the inode is there: wait
- * for that by invalidating the names, then invalidate the attributes.
- */
-static void add_settling(struct invals *invals, struct session *session,
-                         node_t node)
-{
-	struct fs_name names[8];
-	size_t count = fs_names(session->fs, node, names, ARRAY_SIZE(names));
-
-	for (size_t i = 0; i < count; i++) {
-		struct inval *inval;
-
-		if (!known_has(session->known, names[i].parent))
-			continue;
-		inval = add_inval(invals, session, INVAL_NAME,
-		                  names[i].parent, names[i].name);
-		if (inval)
-			inval->expire = true;
-	}
-	if (count) {
-		struct inval *inval = add_inval(invals, session, INVAL_ATTRS,
-		                                node, NULL);
-
-		if (inval)
-			inval->names = true;
-	}
-}
-
-/* This waits for nothing, so that threads which handle requests may do it. */
-static void inval_attrs_now(struct invals *invals, struct session *session,
-                            node_t node)
-{
-	if (wire_inval_inode(session->fd, session_ino(session, node), -1, 0) ==
-	    -ENOENT)
-		add_settling(invals, session, node);
-}
-
-/* Wait for other changes' invalidations of the node that are not done yet. */
-static void add_barriers(struct invals *invals, struct session *session,
-                         node_t node)
-{
-	bool pages = false, names = false;
-
-	for (const struct inval *at = session->invals_newest; at;
-	     at = at->older) {
-		pages |= at->node == node && !at->names;
-		names |= at->node == node && at->names;
-	}
-	if (pages)
-		add_inval(invals, session, INVAL_BARRIER, 0, NULL);
-	if (names) {
-		struct inval *inval =
-		        add_inval(invals, session, INVAL_BARRIER, 0, NULL);
-
-		if (inval)
-			inval->names = true;
-	}
-}
-
-static bool reaches(const struct session *session, node_t node)
-{
-	return !session->state || session->state == NODE_STATE(node);
-}
-
-/* Where a file ends. */
-struct tail {
-	uint64_t off; /* of the last byte */
-	uint8_t byte;
-	bool valid;
-};
-
-static bool needs_tail(const struct changes *changes,
-                       const struct session *session, node_t node)
-{
-	return (session != changes->session || changes->own_size) &&
-	       reaches(session, node) && known_is_open(session->known, node);
-}
-
-/*
- * A kernel with the file open learns that it is longer only if it is told, or
- * asked for its attributes; until then it refuses to map or to copy what lies
- * beyond the end that it knows.  Pages are marked before the byte is read: a
- * change after that makes it be forgotten.
- */
-static struct tail load_tail(const struct changes *changes,
-                             const struct change_node *change)
-{
-	struct fs *fs = changes->mounts->fs;
-	struct tail tail = {0};
-	struct fs_data data;
-	bool needed = false;
-	struct stat st;
-
-	for (struct session *s = changes->mounts->first; s; s = s->next) {
-		if (!needs_tail(changes, s, change->node))
-			continue;
-		needed = true;
-		known_mark(s->known, change->node, KNOWN_PAGES);
-	}
-	if (!needed || fs_getattr(fs, change->node, &st) || !st.st_size ||
-	    (change->len && change->off + change->len < (uint64_t)st.st_size))
-		return tail;
-	tail.off = (uint64_t)st.st_size - 1;
-	if (fs_read(fs, change->node, (off_t)tail.off, 1, &data))
-		return tail;
-	if (data.len == 1) {
-		tail.byte = *(uint8_t *)data.iov[0].iov_base;
-		tail.valid = true;
-	}
-	fs_data_release(&data);
-	return tail;
-}
-
-static void add_tail(struct invals *invals, struct session *session,
-                     node_t node, const struct tail *tail)
-{
-	struct inval *inval =
-	        add_inval(invals, session, INVAL_SIZE, node, NULL);
-
-	if (!inval)
-		return;
-	inval->off = tail->off;
-	inval->byte = tail->byte;
-}
-
-static void collect_node(struct invals *invals, struct session *session,
-                         const struct change_node *change)
-{
-	unsigned taken = known_take(
-	        session->known, change->node,
-	        change->data ? KNOWN_ATTRS | KNOWN_PAGES : KNOWN_ATTRS);
-	struct inval *inval;
-
-	if (taken & KNOWN_PAGES) {
-		inval = add_inval(invals, session, INVAL_PAGES, change->node,
-		                  NULL);
-		if (inval && !(taken & KNOWN_WHOLE)) {
-			inval->off = change->off;
-			inval->len = change->len;
-		}
-		return;
-	}
-	if (taken & KNOWN_ATTRS)
-		inval_attrs_now(invals, session, change->node);
-	add_barriers(invals, session, change->node);
-}
-
-/* gently: what is mounted below it stays as long as the name means the same. */
-static void add_name(struct invals *invals, struct session *session,
-                     const struct change_name *change, bool gently)
-{
-	struct inval *inval = add_inval(invals, session, INVAL_NAME,
-	                                change->parent, change->name);
-
-	if (inval)
-		inval->expire = gently;
-}
-
-static void add_listing(struct invals *invals, struct session *session,
-                        node_t dir)
-{
-	struct inval *inval =
-	        add_inval(invals, session, INVAL_PAGES, dir, NULL);
-
-	if (inval)
-		inval->names = true;
-}
-
-/*
- * The invalidation of a name waits for all who read the directory at the
- * moment, so that the one of its pages, after it, finds what they cached.
- */
-static void collect_name(struct invals *invals, struct session *session,
-                         const struct change_name *change, bool gently)
-{
-	bool known_name;
-	unsigned taken;
-
-	if (!known_has(session->known, change->parent))
-		return;
-	known_name = negatives_take(session->negatives, change->parent,
-	                            change->name);
-	if (change->child && known_has(session->known, change->child))
-		known_name = true;
-	taken = known_take(session->known, change->parent,
-	                   KNOWN_ATTRS | KNOWN_PAGES | KNOWN_WHOLE);
-	if (known_name || (taken & KNOWN_PAGES))
-		add_name(invals, session, change, gently);
-	if (taken & KNOWN_PAGES)
-		add_listing(invals, session, change->parent);
-	else if (taken & KNOWN_ATTRS)
-		inval_attrs_now(invals, session, change->parent);
-	if (!known_name && !(taken & KNOWN_PAGES))
-		add_barriers(invals, session, change->parent);
-}
-
-static void collect_in(struct invals *invals, struct session *session,
-                       const struct changes *changes, const struct tail *tails)
-{
-	for (unsigned i = 0; i < changes->name_count; i++) {
-		if (reaches(session, changes->names[i].parent))
-			collect_name(invals, session, &changes->names[i],
-			             !changes->session);
-	}
-	for (unsigned i = 0; i < changes->node_count; i++) {
-		node_t node = changes->nodes[i].node;
-
-		if (!reaches(session, node))
-			continue;
-		if (!changes->barrier)
-			collect_node(invals, session, &changes->nodes[i]);
-		if (tails[i].valid && needs_tail(changes, session, node))
-			add_tail(invals, session, node, &tails[i]);
-		if (changes->barrier)
-			add_barriers(invals, session, node);
-	}
-}
-
-/* coherence.lock and policy held. */
-static void collect(struct invals *invals, const struct changes *changes,
-                    const struct tail *tails)
-{
-	struct mounts *mounts = changes->mounts;
-
-	for (struct session *s = mounts->first; s; s = s->next) {
-		if (s != changes->session && !changes->barrier)
-			atomic_fetch_add(&s->epoch, 1);
-		if (s != changes->session || changes->own)
-			collect_in(invals, s, changes, tails);
-	}
-}
-
-/* ---- States that are gone, and symlinks to states ----------------------- */
-
-static bool is_gone(struct fs *fs, uint64_t number)
-{
-	struct forest *forest = fs_forest(fs);
-	struct state *state;
-	int err;
-
-	if (!number)
-		return false;
-	store_lock(forest_store(forest));
-	err = state_get(forest, number, &state);
-	store_unlock(forest_store(forest));
-	return err == -ESTALE;
-}
-
-/* The session's nodes of the state, with their pages. */
-static void add_state(struct invals *invals, struct session *session,
-                      uint64_t state, bool open)
-{
-	_cleanup_free_ node_t *nodes = NULL;
-	size_t count = 0;
-
-	if (known_list(session->known, state, open, &nodes, &count) < 0) {
-		log_error("cannot make a mount forget a state: out of memory");
-		return;
-	}
-	for (size_t i = 0; i < count; i++)
-		add_inval(invals, session, INVAL_PAGES, nodes[i], NULL);
-}
-
-/* What the session has open of deleted states. */
-static void collect_gone(struct invals *invals, struct session *session)
-{
-	_cleanup_free_ uint64_t *states = NULL;
-	size_t count = 0;
-
-	if (known_states(session->known, true, &states, &count) < 0)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		if (is_gone(session->fs, states[i]))
-			add_state(invals, session, states[i], true);
-	}
-}
-
-/* Policy held. */
-static void collect_states(struct invals *invals, const struct changes *changes)
-{
-	for (struct session *s = changes->mounts->first; s; s = s->next) {
-		if (changes->gone)
-			collect_gone(invals, s);
-		/* The symlinks to snapshots are nodes of state 0. */
-		if (changes->links && !s->state)
-			add_state(invals, s, 0, false);
-	}
 }
 
 /* ---- Deferred replies (coherence.lock held) ----------------------------- */
@@ -446,8 +58,8 @@ static void deferred_list(struct coherence *coherence, struct deferred *d)
 	coherence->last = d;
 	if (d->session && d->background)
 		d->session->deferred_background++;
-	if (coherence->first == d)
-		pthread_cond_broadcast(&coherence->changed);
+	if (coherence->idle)
+		pthread_cond_signal(&coherence->changed);
 }
 
 /* Take it off the list; its runner has the list's reference. */
@@ -565,29 +177,8 @@ static void inval_run(struct notifier_job *job, int fd)
 	struct session *session = inval->session;
 	struct coherence *coherence = session->mounts->coherence;
 	struct deferred *waiter = inval->waiter;
-	uint64_t ino = session_ino(session, inval->node);
 
-	switch (inval->kind) {
-	case INVAL_PAGES:
-		wire_inval_inode(fd, ino, (int64_t)inval->off,
-		                 (int64_t)inval->len);
-		break;
-	case INVAL_ATTRS:
-		wire_inval_inode(fd, ino, -1, 0);
-		break;
-	case INVAL_NAME:
-		/* To expire a name is known since protocol 7.38. */
-		wire_inval_entry(fd, ino, inval->name,
-		                 inval->expire && session->wire.minor >= 38);
-		break;
-	case INVAL_SIZE:
-		wire_store_byte(fd, ino, inval->off, inval->byte);
-		/* It was only a means. */
-		wire_inval_inode(fd, ino, (int64_t)inval->off, 1);
-		break;
-	case INVAL_BARRIER:
-		break;
-	}
+	inval_notify(inval, fd);
 	pthread_mutex_lock(&coherence->lock);
 	inval_unlink(inval);
 	/* The list's reference, and this one's: it was the last. */
@@ -595,7 +186,7 @@ static void inval_run(struct notifier_job *job, int fd)
 		deferred_unlist(coherence, waiter);
 		waiter->next = coherence->ready;
 		coherence->ready = waiter;
-		pthread_cond_broadcast(&coherence->changed);
+		pthread_cond_signal(&coherence->changed);
 	}
 	if (waiter)
 		deferred_unref(waiter);
@@ -605,8 +196,8 @@ static void inval_run(struct notifier_job *job, int fd)
 }
 
 static struct deferred *deferred_create(const struct changes *changes,
-                                        void (*run)(void *arg),
-                                        const void *arg, size_t size)
+                                        void (*run)(void *arg), const void *arg,
+                                        size_t size)
 {
 	struct deferred *d = calloc(1, sizeof(*d) + size);
 
@@ -690,19 +281,19 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 	    !changes->gone && !changes->links)
 		return false;
 	if (changes->gone || changes->links)
-		collect_states(&invals, changes);
+		inval_collect_states(&invals, changes);
 	for (unsigned i = 0; i < changes->node_count; i++) {
 		if (changes->nodes[i].data)
-			tails[i] = load_tail(changes, &changes->nodes[i]);
+			tails[i] = inval_tail(changes, &changes->nodes[i]);
 	}
 	pthread_mutex_lock(&coherence->lock);
-	collect(&invals, changes, tails);
+	inval_collect(&invals, changes, tails);
 	if (invals.first)
 		d = deferred_create(changes, run, arg, size);
 	post(coherence, &invals, d, &released);
 	if (changes->gone) {
 		coherence->gone = true;
-		pthread_cond_broadcast(&coherence->changed);
+		pthread_cond_signal(&coherence->deleted);
 	}
 	pthread_mutex_unlock(&coherence->lock);
 	run_released(coherence, released);
@@ -757,12 +348,30 @@ void coherence_release(struct session *session)
 
 /* ---- The thread that sends replies -------------------------------------- */
 
-/* Lock held, but not while it waits. */
-static void wait_until(struct coherence *coherence, int64_t when)
+/* Lock held, but not while it waits.  Return false if it was not woken. */
+static bool wait_until(struct coherence *coherence, pthread_cond_t *cond,
+                       int64_t when)
 {
 	struct timespec ts = {when / 1000000000, when % 1000000000};
 
-	pthread_cond_timedwait(&coherence->changed, &coherence->lock, &ts);
+	return pthread_cond_timedwait(cond, &coherence->lock, &ts) == 0;
+}
+
+/*
+ * Until a reply is ready or has waited for too long.  Lock held, but not while
+ * it waits.  Only after a while without replies is it woken by each new one.
+ */
+static void wait_ready(struct coherence *coherence)
+{
+	int64_t since = coherence->first ? coherence->first->since : mono_ns();
+
+	if (wait_until(coherence, &coherence->changed, since + DEFER_MAX_NS) ||
+	    coherence->first)
+		return;
+	coherence->idle = true;
+	while (!coherence->first && !coherence->ready && !coherence->stopping)
+		pthread_cond_wait(&coherence->changed, &coherence->lock);
+	coherence->idle = false;
 }
 
 /* The replies that waited long enough; *ret_late: for too long. */
@@ -771,8 +380,8 @@ static struct deferred *take_ready(struct coherence *coherence, bool *ret_late)
 	struct deferred *ready = coherence->ready, *oldest = coherence->first;
 
 	coherence->ready = NULL;
-	*ret_late = !ready && oldest &&
-	            mono_ns() - oldest->since >= DEFER_MAX_NS;
+	*ret_late =
+	        !ready && oldest && mono_ns() - oldest->since >= DEFER_MAX_NS;
 	if (*ret_late) {
 		deferred_unlist(coherence, oldest);
 		oldest->next = NULL;
@@ -797,12 +406,8 @@ static void *replier_main(void *arg)
 				          "mounts have forgotten the old");
 			run_released(coherence, ready);
 			pthread_mutex_lock(&coherence->lock);
-		} else if (coherence->first) {
-			wait_until(coherence,
-			           coherence->first->since + DEFER_MAX_NS);
 		} else {
-			pthread_cond_wait(&coherence->changed,
-			                  &coherence->lock);
+			wait_ready(coherence);
 		}
 	}
 	pthread_mutex_unlock(&coherence->lock);
@@ -810,31 +415,6 @@ static void *replier_main(void *arg)
 }
 
 /* ---- The thread that forgets deleted states ----------------------------- */
-
-/*
- * Attributes alone: a page that is not open is reached through OPEN, which
- * fails.
- */
-static int forget_gone(void *arg, struct session *session)
-{
-	_cleanup_free_ uint64_t *states = NULL;
-	size_t count = 0;
-
-	if (known_states(session->known, false, &states, &count) < 0)
-		return 0;
-	for (size_t i = 0; i < count; i++) {
-		_cleanup_free_ node_t *nodes = NULL;
-		size_t n = 0;
-
-		if (!is_gone(session->fs, states[i]) ||
-		    known_list(session->known, states[i], false, &nodes, &n))
-			continue;
-		for (size_t j = 0; j < n; j++)
-			wire_inval_inode(session->fd,
-			                 session_ino(session, nodes[j]), -1, 0);
-	}
-	return 0;
-}
 
 static void *forgetter_main(void *arg)
 {
@@ -846,17 +426,17 @@ static void *forgetter_main(void *arg)
 		int64_t now = mono_ns();
 
 		if (!coherence->gone) {
-			pthread_cond_wait(&coherence->changed,
+			pthread_cond_wait(&coherence->deleted,
 			                  &coherence->lock);
 			continue;
 		}
 		if (now < next) {
-			wait_until(coherence, next);
+			wait_until(coherence, &coherence->deleted, next);
 			continue;
 		}
 		coherence->gone = false;
 		pthread_mutex_unlock(&coherence->lock);
-		mounts_each(coherence->mounts, forget_gone, NULL);
+		mounts_each(coherence->mounts, inval_forget_gone, NULL);
 		pthread_mutex_lock(&coherence->lock);
 		/* A tenth of one processor, at the most. */
 		next = now + 10 * (mono_ns() - now);
@@ -871,13 +451,15 @@ static void stop(struct coherence *coherence, pthread_t thread)
 {
 	pthread_mutex_lock(&coherence->lock);
 	coherence->stopping = true;
-	pthread_cond_broadcast(&coherence->changed);
+	pthread_cond_signal(&coherence->changed);
+	pthread_cond_signal(&coherence->deleted);
 	pthread_mutex_unlock(&coherence->lock);
 	pthread_join(thread, NULL);
 }
 
 static void coherence_free(struct coherence *coherence)
 {
+	pthread_cond_destroy(&coherence->deleted);
 	pthread_cond_destroy(&coherence->changed);
 	pthread_mutex_destroy(&coherence->lock);
 	free(coherence);
@@ -896,6 +478,7 @@ int coherence_create(struct mounts *mounts, struct coherence **ret_coherence)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&coherence->changed, &attr);
+	pthread_cond_init(&coherence->deleted, &attr);
 	pthread_condattr_destroy(&attr);
 	err = pthread_create(&coherence->replier, NULL, replier_main,
 	                     coherence);

@@ -38,7 +38,7 @@ enum { CHANGES_NODES = 6, CHANGES_NAMES = 2 };
 struct changes {
 	struct mounts *mounts;
 	struct session *session; /* through which; NULL: the control socket */
-	bool own;        /* invalidate in that session, too */
+	bool own;                /* invalidate in that session, too */
 	bool own_size;   /* it does not know where the file ends, either */
 	bool unlocked;   /* its kernel holds no page or directory lock */
 	bool background; /* its kernel counts it as a background request */

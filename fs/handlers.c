@@ -262,10 +262,9 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	late.err = err;
 	late.node = entry.node;
 	if (err == 0)
-		late.param =
-		        entry_param(session, &entry,
-		                    !by_number &&
-		                            coherence_epoch(session) == epoch);
+		late.param = entry_param(
+		        session, &entry,
+		        !by_number && coherence_epoch(session) == epoch);
 	reply_late(&late);
 }
 

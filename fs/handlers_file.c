@@ -371,7 +371,8 @@ void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 		reply_result(req, late.what, ino, -ENOMEM);
 		return;
 	}
-	/* Pages of a mapping that it wrote back may have to be announced yet. */
+	/* Pages of a mapping that it wrote back may have to be announced yet.
+	 */
 	changes.barrier = changes.unlocked = true;
 	changes_attrs(&changes, session_node(changes.session, ino));
 	if (!coherence_announce(&changes, sync_run, &copy, sizeof(copy)))

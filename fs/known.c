@@ -26,9 +26,9 @@ struct family { /* the nodes of one state */
 	struct family *next;
 	uint64_t state;
 	size_t used;
-	size_t open; /* entries that are */
+	size_t open;                           /* entries that are */
 	struct family *next_open, **prev_open; /* if there are any */
-	size_t mask; /* places - 1 */
+	size_t mask;                           /* places - 1 */
 	struct entry *places;
 };
 
@@ -343,8 +343,7 @@ int known_open(struct known *known, node_t node)
 	pthread_mutex_lock(&known->lock);
 	err = entry_get(known, node, &entry);
 	if (err == 0)
-		entry_open(known, *family_find(known, NODE_STATE(node)),
-		           entry);
+		entry_open(known, *family_find(known, NODE_STATE(node)), entry);
 	pthread_mutex_unlock(&known->lock);
 	return err;
 }

@@ -75,8 +75,8 @@ static void drop_first(struct negatives *negatives)
 	struct negative *negative = negatives->first;
 
 	if (!negative->taken) {
-		struct negative **at = bucket(negatives, negative->parent,
-		                              negative->name);
+		struct negative **at =
+		        bucket(negatives, negative->parent, negative->name);
 
 		while (*at != negative)
 			at = &(*at)->next;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What other mounts' kernels have to forget because of a change: found by what
+ * they may have cached.  Part of coherence.h; everything here is called with
+ * mounts.policy held, and what reads a session's pending invalidations with
+ * coherence.lock, too.
+ */
+#ifndef COPPICE_INVAL_H
+#define COPPICE_INVAL_H
+
+#include "coherence.h"
+
+struct deferred;
+
+enum inval_kind {
+	INVAL_PAGES,
+	INVAL_ATTRS,
+	INVAL_NAME,
+	INVAL_SIZE, /* the file is at least as long as off + 1 */
+	INVAL_BARRIER,
+};
+
+/* One notification to one session. */
+struct inval {
+	struct notifier_job job;
+	struct inval *next;      /* in the list that was collected */
+	struct session *session; /* with a reference */
+	struct deferred *waiter; /* guarded by coherence.lock, as the next */
+	struct inval *older, *newer; /* pending ones of the session */
+	int64_t posted;              /* mono_ns() */
+	enum inval_kind kind;
+	bool names;  /* it goes through that queue */
+	bool expire; /* INVAL_NAME: look it up anew, and leave mounts alone */
+	node_t node; /* INVAL_NAME: the parent; 0: nothing it may wait for */
+	uint64_t off, len;
+	uint8_t byte; /* INVAL_SIZE: the one at off */
+	char name[];
+};
+
+/* Those that were found necessary. */
+struct invals {
+	struct inval *first, **last;
+};
+
+/* Where a file ends. */
+struct tail {
+	uint64_t off; /* of the last byte */
+	uint8_t byte;
+	bool valid;
+};
+
+/*
+ * Read where the file of a change ends, if a kernel that has it open may have
+ * to learn that it is longer.  coherence.lock NOT held.
+ */
+struct tail inval_tail(const struct changes *changes,
+                       const struct change_node *change);
+/* Add what the changes make necessary; tails: one of each changed node. */
+void inval_collect(struct invals *invals, const struct changes *changes,
+                   const struct tail *tails);
+/*
+ * Add what is open of deleted states, or the symlinks to states, if the changes
+ * are of that kind.
+ */
+void inval_collect_states(struct invals *invals, const struct changes *changes);
+/* Send the notification. */
+void inval_notify(const struct inval *inval, int fd);
+
+/*
+ * Make the session's kernel forget the attributes of all it has of deleted
+ * states.  No lock held.  Returns 0.
+ */
+int inval_forget_gone(void *arg, struct session *session);
+
+#endif
