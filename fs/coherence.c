@@ -170,26 +170,39 @@ static void inval_unlink(struct inval *inval)
 		session->invals_newest = inval->older;
 }
 
+/* One of the invalidations that it waits for is done, or it does not wait. */
+static void deferred_advance(struct coherence *coherence, struct deferred *d)
+{
+	/* The list's reference, and this one's: it was the last. */
+	if (d->listed && d->refs == 2) {
+		deferred_unlist(coherence, d);
+		d->next = coherence->ready;
+		coherence->ready = d;
+		pthread_cond_signal(&coherence->changed);
+	}
+	deferred_unref(d);
+}
+
 /* In the session's notifier, which cannot send replies: see notifier.h. */
 static void inval_run(struct notifier_job *job, int fd)
 {
 	struct inval *inval = (struct inval *)job;
 	struct session *session = inval->session;
 	struct coherence *coherence = session->mounts->coherence;
-	struct deferred *waiter = inval->waiter;
 
+	pthread_mutex_lock(&coherence->lock);
+	inval->started = true;
+	pthread_mutex_unlock(&coherence->lock);
 	inval_notify(inval, fd);
 	pthread_mutex_lock(&coherence->lock);
 	inval_unlink(inval);
-	/* The list's reference, and this one's: it was the last. */
-	if (waiter && waiter->listed && waiter->refs == 2) {
-		deferred_unlist(coherence, waiter);
-		waiter->next = coherence->ready;
-		coherence->ready = waiter;
-		pthread_cond_signal(&coherence->changed);
+	while (inval->waiters) {
+		struct waiter *waiter = inval->waiters;
+
+		inval->waiters = waiter->next;
+		deferred_advance(coherence, waiter->deferred);
+		free(waiter);
 	}
-	if (waiter)
-		deferred_unref(waiter);
 	pthread_mutex_unlock(&coherence->lock);
 	session_unref(session);
 	free(inval);
@@ -236,26 +249,41 @@ static bool hangs(struct session *session)
 	return true;
 }
 
-/* d: the reply that waits for them; NULL: none does. */
-static void post(struct coherence *coherence, struct invals *invals,
-                 struct deferred *d, struct deferred **released)
+static void post_all(struct coherence *coherence, struct invals *invals,
+                     struct deferred **released)
 {
 	struct inval *next;
 
 	for (struct inval *at = invals->first; at; at = next) {
 		next = at->next;
-		if (at->node)
-			release_keyed(coherence, at->session, at->node,
-			              released);
-		if (d && !hangs(at->session)) {
-			at->waiter = d;
-			d->refs++;
-		}
+		release_keyed(coherence, at->session, at->node, released);
 		at->job.run = inval_run;
 		inval_link(at);
 		notifier_post(at->names ? at->session->name_notifier
 		                        : at->session->notifier,
 		              &at->job);
+	}
+}
+
+/*
+ * Post the invalidations.  d is the reply that waits for them; NULL: none does.
+ */
+static void post(struct coherence *coherence, struct invals *invals,
+                 struct deferred *d, struct deferred **released)
+{
+	post_all(coherence, invals, released);
+	while (invals->waiters) {
+		struct waiter *waiter = invals->waiters;
+
+		invals->waiters = waiter->next;
+		if (!d || hangs(waiter->inval->session)) {
+			free(waiter);
+			continue;
+		}
+		waiter->deferred = d;
+		d->refs++;
+		waiter->next = waiter->inval->waiters;
+		waiter->inval->waiters = waiter;
 	}
 	if (!d)
 		return;
@@ -288,7 +316,7 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 	}
 	pthread_mutex_lock(&coherence->lock);
 	inval_collect(&invals, changes, tails);
-	if (invals.first)
+	if (invals.waiters)
 		d = deferred_create(changes, run, arg, size);
 	post(coherence, &invals, d, &released);
 	if (changes->gone) {

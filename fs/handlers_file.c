@@ -260,8 +260,8 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /*
- * In a shared state the kernel's idea of where the file ends may be old: an
- * append is done at the true end, *off, one at a time.
+ * The kernel's idea of where the file ends may be old, since another mount has
+ * changed it: an append is done at the true end, *off, one at a time.
  */
 static int append(struct session *session, node_t node, const char *data,
                   size_t size, unsigned flags, off_t *off)
@@ -328,8 +328,7 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		flags |= FS_WRITE_WITHIN;
 	late.what = "write";
 	late.written = size;
-	if ((fi->flags & O_APPEND) && !fi->writepage &&
-	    session_shares(session, NODE_STATE(node)))
+	if ((fi->flags & O_APPEND) && !fi->writepage)
 		late.err = append(session, node, data, size, flags, &off);
 	else
 		late.err = fs_write(session->fs, node, off, data, size, flags);

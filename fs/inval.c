@@ -47,6 +47,19 @@ void changes_name(struct changes *changes, node_t parent, const char *name,
 
 /* ---- Collecting --------------------------------------------------------- */
 
+static void add_waiter(struct invals *invals, struct inval *inval)
+{
+	struct waiter *waiter = calloc(1, sizeof(*waiter));
+
+	if (!waiter) {
+		log_error("cannot wait for an invalidation: out of memory");
+		return;
+	}
+	waiter->inval = inval;
+	waiter->next = invals->waiters;
+	invals->waiters = waiter;
+}
+
 /*
  * Names have a queue of their own, and what must come after them uses it, too:
  * a directory's lock may be held by one who waits for a file's, and that by a
@@ -73,7 +86,27 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 		memcpy(inval->name, name, len);
 	*invals->last = inval;
 	invals->last = &inval->next;
+	add_waiter(invals, inval);
 	return inval;
+}
+
+/*
+ * Return one of the kind for the node that has not begun, so that it serves a
+ * further change, too.  Without that the queue of a mount would grow as long as
+ * changes come faster than it gives up what it has cached.
+ */
+static struct inval *find_pending(struct invals *invals,
+                                  struct session *session, enum inval_kind kind,
+                                  node_t node)
+{
+	struct inval *at = session->invals_newest;
+
+	while (at && (at->started || at->names || at->kind != kind ||
+	              at->node != node))
+		at = at->older;
+	if (at)
+		add_waiter(invals, at);
+	return at;
 }
 
 /*
@@ -119,21 +152,9 @@ static void inval_attrs_now(struct invals *invals, struct session *session,
 static void add_barriers(struct invals *invals, struct session *session,
                          node_t node)
 {
-	bool pages = false, names = false;
-
-	for (const struct inval *at = session->invals_newest; at;
-	     at = at->older) {
-		pages |= at->node == node && !at->names;
-		names |= at->node == node && at->names;
-	}
-	if (pages)
-		add_inval(invals, session, INVAL_BARRIER, 0, NULL);
-	if (names) {
-		struct inval *inval =
-		        add_inval(invals, session, INVAL_BARRIER, 0, NULL);
-
-		if (inval)
-			inval->names = true;
+	for (struct inval *at = session->invals_newest; at; at = at->older) {
+		if (at->node == node)
+			add_waiter(invals, at);
 	}
 }
 
@@ -187,13 +208,24 @@ struct tail inval_tail(const struct changes *changes,
 static void add_tail(struct invals *invals, struct session *session,
                      node_t node, const struct tail *tail)
 {
-	struct inval *inval =
-	        add_inval(invals, session, INVAL_SIZE, node, NULL);
+	struct inval *inval = find_pending(invals, session, INVAL_SIZE, node);
 
+	if (!inval)
+		inval = add_inval(invals, session, INVAL_SIZE, node, NULL);
 	if (!inval)
 		return;
 	inval->off = tail->off;
 	inval->byte = tail->byte;
+}
+
+/* len 0 is to the end. */
+static void add_range(struct inval *inval, uint64_t off, uint64_t len)
+{
+	uint64_t end =
+	        inval->len && len ? MAX(inval->off + inval->len, off + len) : 0;
+
+	inval->off = MIN(inval->off, off);
+	inval->len = end ? end - inval->off : 0;
 }
 
 static void collect_node(struct invals *invals, struct session *session,
@@ -202,14 +234,22 @@ static void collect_node(struct invals *invals, struct session *session,
 	unsigned taken = known_take(session->known, change->node,
 	                            change->data ? KNOWN_ATTRS | KNOWN_PAGES
 	                                         : KNOWN_ATTRS);
+	bool whole = taken & KNOWN_WHOLE;
+	uint64_t off = whole ? 0 : change->off, len = whole ? 0 : change->len;
 	struct inval *inval;
 
 	if (taken & KNOWN_PAGES) {
+		inval = find_pending(invals, session, INVAL_PAGES,
+		                     change->node);
+		if (inval) {
+			add_range(inval, off, len);
+			return;
+		}
 		inval = add_inval(invals, session, INVAL_PAGES, change->node,
 		                  NULL);
-		if (inval && !(taken & KNOWN_WHOLE)) {
-			inval->off = change->off;
-			inval->len = change->len;
+		if (inval) {
+			inval->off = off;
+			inval->len = len;
 		}
 		return;
 	}
@@ -409,8 +449,6 @@ void inval_notify(const struct inval *inval, int fd)
 		wire_store_byte(fd, ino, inval->off, inval->byte);
 		/* It was only a means. */
 		wire_inval_inode(fd, ino, (int64_t)inval->off, 1);
-		break;
-	case INVAL_BARRIER:
 		break;
 	}
 }

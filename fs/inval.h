@@ -17,7 +17,6 @@ enum inval_kind {
 	INVAL_ATTRS,
 	INVAL_NAME,
 	INVAL_SIZE, /* the file is at least as long as off + 1 */
-	INVAL_BARRIER,
 };
 
 /* One notification to one session. */
@@ -25,9 +24,11 @@ struct inval {
 	struct notifier_job job;
 	struct inval *next;      /* in the list that was collected */
 	struct session *session; /* with a reference */
-	struct deferred *waiter; /* guarded by coherence.lock, as the next */
+	/* guarded by coherence.lock once it is posted, up to len */
+	struct waiter *waiters;
 	struct inval *older, *newer; /* pending ones of the session */
 	int64_t posted;              /* mono_ns() */
+	bool started;
 	enum inval_kind kind;
 	bool names;  /* it goes through that queue */
 	bool expire; /* INVAL_NAME: look it up anew, and leave mounts alone */
@@ -37,9 +38,20 @@ struct inval {
 	char name[];
 };
 
-/* Those that were found necessary. */
+/* A reply that waits for an invalidation. */
+struct waiter {
+	struct waiter *next;
+	struct inval *inval;
+	struct deferred *deferred; /* with a reference */
+};
+
+/*
+ * What was found necessary: invalidations to be posted, and a waiter for each
+ * of them and for each one that is pending and serves as well.
+ */
 struct invals {
 	struct inval *first, **last;
+	struct waiter *waiters;
 };
 
 /* Where a file ends. */
