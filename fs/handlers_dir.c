@@ -24,10 +24,8 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/* The kernel keeps the entries until they or an announcement change. */
-	if (!lists_states(node)) {
-		fi->cache_readdir = 1;
-		fi->keep_cache = 1;
-	}
+	fi->cache_readdir = 1;
+	fi->keep_cache = 1;
 	if (fuse_reply_open(req, fi) != 0)
 		node_close(session, node);
 }
@@ -120,8 +118,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	reply.data = data;
 	reply.nodes = nodes;
 	/* Before it is read: a change after this makes it be forgotten. */
-	if (!lists_states(reply.dir))
-		known_mark(session->known, reply.dir, KNOWN_PAGES);
+	known_mark(session->known, reply.dir, KNOWN_PAGES);
 	if (data && nodes)
 		err = fs_readdir(session->fs, reply.dir, off, plus,
 		                 session->snapdir,

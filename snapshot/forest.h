@@ -18,6 +18,7 @@ enum {
 	STATE_NUMBER_END = 1 << 27, /* what a node number has room for */
 	STATES_CACHED = 8192,       /* more than these in memory are swept */
 	VERSIONS_CACHED = 16384,
+	EVICTED_TRIM = 1 << 17,     /* after so many, free memory goes back */
 	STATES_DIRTY = 2048, /* so many are written before the next commit */
 	VERSIONS_DIRTY = 512,
 	FULL_NAME_MAX = NAME_LEN_MAX * 2 + 2,
@@ -75,6 +76,7 @@ struct forest {
 	struct cache versions;
 	struct cache states;
 	struct state *graveyard; /* deleted, freed in a later hold */
+	size_t evicted; /* states and versions, since memory was trimmed */
 	struct forest_meta meta;
 	bool meta_dirty;
 	struct inode root; /* the directory that lists the forks */
@@ -168,6 +170,8 @@ void forest_sweep(struct forest *forest);
 /* How many of those it takes to get through everything. */
 size_t forest_sweeps(const struct forest *forest);
 bool forest_crowded(const struct forest *forest);
+/* Have it swept if there are a good many too many. */
+void forest_wake_sweeper(struct forest *forest);
 
 /* ---- delete.c ----------------------------------------------------------- */
 

@@ -299,8 +299,7 @@ static int gc_step(struct forest *forest)
  */
 static void gc_shrink(struct forest *forest)
 {
-	enum { TRIM_SWEEPS = 64 }; /* there were very many states */
-	bool crowded = true;
+	bool crowded = true, trim = false;
 	size_t sweeps = 1;
 
 	for (size_t i = 0; crowded && i < sweeps; i++) {
@@ -310,9 +309,13 @@ static void gc_shrink(struct forest *forest)
 			forest_flush(forest);
 		forest_sweep(forest);
 		crowded = forest_crowded(forest);
+		if (forest->evicted > EVICTED_TRIM) {
+			forest->evicted = 0;
+			trim = true;
+		}
 		store_unlock(forest->store);
 	}
-	if (sweeps > TRIM_SWEEPS)
+	if (trim)
 		memory_trim();
 }
 

@@ -141,8 +141,7 @@ int state_load(struct forest *forest, uint64_t number, struct state **ret_state)
 	state_point(s, v);
 	s->gone = s->flags & STATE_DOOMED;
 	cache_add(&forest->states, &s->cached);
-	if (forest_crowded(forest))
-		gc_wake(forest);
+	forest_wake_sweeper(forest);
 	*ret_state = steal(&s);
 	return 0;
 }
@@ -153,6 +152,14 @@ bool forest_crowded(const struct forest *forest)
 	       forest->versions.count > VERSIONS_CACHED;
 }
 
+void forest_wake_sweeper(struct forest *forest)
+{
+	/* Not for each one that is read: the thread takes all at once. */
+	if (forest->states.count > STATES_CACHED + STATES_CACHED / 4 ||
+	    forest->versions.count > VERSIONS_CACHED + VERSIONS_CACHED / 4)
+		gc_wake(forest);
+}
+
 static bool evict_state(void *arg, struct cached *entry)
 {
 	struct forest *forest = arg;
@@ -161,6 +168,7 @@ static bool evict_state(void *arg, struct cached *entry)
 	cache_remove(&forest->states, entry);
 	state_point(s, NULL);
 	free(s);
+	forest->evicted++;
 	return true;
 }
 
@@ -173,6 +181,7 @@ static bool evict_version(void *arg, struct cached *entry)
 		return false;
 	cache_remove(&forest->versions, entry);
 	free(v);
+	forest->evicted++;
 	return true;
 }
 

@@ -2,6 +2,7 @@
 """Deleting, renaming and telling of states through the mount."""
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -246,3 +247,77 @@ def test_link_counts_of_the_root(mnt, main):
     assert os.stat(mnt.path).st_nlink in (1, 6)
     (main / "dir").mkdir()
     assert os.stat(main).st_nlink in (1, 3)
+
+
+def _listed_with_acls(path):
+    """As ls -l does it; the names."""
+    names = []
+    with os.scandir(path) as entries:
+        for entry in entries:
+            entry.stat(follow_symlinks=False)
+            for acl in ("access", "default"):
+                with raises(errno.ENODATA):
+                    os.getxattr(entry.path, f"system.posix_acl_{acl}")
+            names.append(entry.name)
+    return sorted(names)
+
+
+def _bytes_asked(mnt):
+    """What the daemon has read: requests, most of all."""
+    io = Path(f"/proc/{mnt.process.pid}/io").read_text()
+    return int(io.split()[1])
+
+
+def test_listing_of_states_is_kept(mnt, main):
+    """What the kernel has seen of the forks it does not ask for again."""
+    forks = 200
+    for i in range(forks):
+        (mnt / f"main@{i}").mkdir()
+        (main / ".snap" / f"s{i}").mkdir()
+    for path in (mnt.path, main / ".snap"):
+        for _ in range(5):
+            begin = _bytes_asked(mnt)
+            first = _listed_with_acls(path)
+            middle = _bytes_asked(mnt)
+            assert _listed_with_acls(path) == first
+            asked = _bytes_asked(mnt) - middle
+            # Unless memory was short meanwhile.
+            if asked < forks * 40:
+                break
+        assert asked < forks * 40, (path, middle - begin, asked)
+
+
+def test_listing_follows_what_the_command_does(mnt, main, store):
+    (main / ".snap" / "old").mkdir()
+    for path, name, other, make in (
+            (mnt.path, "main@a", "main@b",
+             lambda: store.verb("fork", "main", "main@a")),
+            (main / ".snap", "a", "b", lambda: store.verb("snap", "main", "a"))):
+        full = name if path == mnt.path else f"main~{name}"
+        full_other = other if path == mnt.path else f"main~{other}"
+        with opened(path, os.O_RDONLY | os.O_DIRECTORY) as held:
+            before = sorted(os.listdir(path))
+            assert sorted(os.listdir(held)) == before
+            make()
+            assert sorted(os.listdir(path)) == sorted([*before, name])
+            assert sorted(os.listdir(held)) == sorted([*before, name])
+            store.verb("rename", full, other)
+            assert sorted(os.listdir(path)) == sorted([*before, other])
+            store.verb("rm", full_other)
+            assert sorted(os.listdir(path)) == before
+            assert sorted(os.listdir(held)) == before
+
+
+def test_listing_follows_another_mount(store, mnt, main):
+    """A mount that comes later makes forks and snapshots, too."""
+    alone = os.listdir(mnt.path), os.listdir(main / ".snap")
+    assert alone == (["main"], [])
+    other = store.mount("other")
+    (other / "main@a").mkdir()
+    (other / "main" / ".snap" / "s").mkdir()
+    assert sorted(os.listdir(mnt.path)) == ["main", "main@a"]
+    assert os.listdir(main / ".snap") == ["s"]
+    (other / "main@a").rmdir()
+    (other / "main" / ".snap" / "s").rmdir()
+    assert os.listdir(mnt.path) == ["main"]
+    assert os.listdir(main / ".snap") == []
