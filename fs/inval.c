@@ -258,23 +258,55 @@ static void collect_node(struct invals *invals, struct session *session,
 	add_barriers(invals, session, change->node);
 }
 
-/* gently: what is mounted below it stays as long as the name means the same. */
-static void add_name(struct invals *invals, struct session *session,
-                     const struct change_name *change, bool gently)
-{
-	struct inval *inval = add_inval(invals, session, INVAL_NAME,
-	                                change->parent, change->name);
+/* One of the name that has not begun, and of the listing behind it. */
+struct pending_name {
+	struct inval *name, *listing;
+};
 
-	if (inval)
-		inval->expire = gently;
+static struct pending_name find_name(struct session *session,
+                                     const struct change_name *change,
+                                     bool gently)
+{
+	struct pending_name found = {0};
+
+	for (struct inval *at = session->invals_newest; at; at = at->older) {
+		if (at->started || !at->names || at->node != change->parent)
+			continue;
+		if (at->kind == INVAL_PAGES && !found.listing)
+			found.listing = at;
+		if (at->kind == INVAL_NAME && at->expire == gently &&
+		    strcmp(at->name, change->name) == 0) {
+			found.name = at;
+			return found;
+		}
+	}
+	return found;
 }
 
-static void add_listing(struct invals *invals, struct session *session,
-                        node_t dir)
+/*
+ * gently: what is mounted below the name stays as long as it means the same.
+ * listing: the directory's pages, too.
+ */
+static void add_name(struct invals *invals, struct session *session,
+                     const struct change_name *change, bool gently,
+                     bool listing)
 {
-	struct inval *inval =
-	        add_inval(invals, session, INVAL_PAGES, dir, NULL);
+	struct pending_name pending = find_name(session, change, gently);
+	struct inval *inval;
 
+	if (pending.name && (pending.listing || !listing)) {
+		add_waiter(invals, pending.name);
+		if (pending.listing)
+			add_waiter(invals, pending.listing);
+		return;
+	}
+	inval = add_inval(invals, session, INVAL_NAME, change->parent,
+	                  change->name);
+	if (inval)
+		inval->expire = gently;
+	if (!listing)
+		return;
+	inval = add_inval(invals, session, INVAL_PAGES, change->parent, NULL);
 	if (inval)
 		inval->names = true;
 }
@@ -286,7 +318,7 @@ static void add_listing(struct invals *invals, struct session *session,
 static void collect_name(struct invals *invals, struct session *session,
                          const struct change_name *change, bool gently)
 {
-	bool known_name;
+	bool known_name, listing;
 	unsigned taken;
 
 	if (!known_has(session->known, change->parent))
@@ -297,14 +329,13 @@ static void collect_name(struct invals *invals, struct session *session,
 		known_name = true;
 	taken = known_take(session->known, change->parent,
 	                   KNOWN_ATTRS | KNOWN_PAGES | KNOWN_WHOLE);
-	if (known_name || (taken & KNOWN_PAGES))
-		add_name(invals, session, change, gently);
-	if (taken & KNOWN_PAGES)
-		add_listing(invals, session, change->parent);
-	else if (taken & KNOWN_ATTRS)
-		inval_attrs_now(invals, session, change->parent);
-	if (!known_name && !(taken & KNOWN_PAGES))
+	listing = taken & KNOWN_PAGES;
+	if (known_name || listing)
+		add_name(invals, session, change, gently, listing);
+	else
 		add_barriers(invals, session, change->parent);
+	if ((taken & KNOWN_ATTRS) && !listing)
+		inval_attrs_now(invals, session, change->parent);
 }
 
 static void collect_in(struct invals *invals, struct session *session,
