@@ -230,8 +230,10 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 }
 
 /*
- * The client unmounts when it gets the row; a mount that has not ended some
- * time after that is held elsewhere (by another name space, or lazily).
+ * The client unmounts when it gets the row, which says whether this daemon has
+ * that mount: in a chroot, the path of a store may lead to another one.  A
+ * mount that has not ended some time after that is held elsewhere (by another
+ * name space, or lazily).
  */
 static int serve_umount(struct client *client, json_t *request)
 {
@@ -242,7 +244,9 @@ static int serve_umount(struct client *client, json_t *request)
 	if (err < 0)
 		return answer(client, control_error(-EINVAL, "the request has "
 		                                             "no \"device\""));
-	err = answer(client, json_pack("{s:{s:b}}", "row", "waiting", 1));
+	err = answer(client, json_pack("{s:{s:b}}", "row", "known",
+	                               mounts_each(&client->daemon->mounts,
+	                                           is_device, device)));
 	while (err == 0) {
 		struct pollfd fds[] = {
 		        {client->wake, POLLIN, 0},

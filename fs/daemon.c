@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -295,7 +296,7 @@ static int leave_mount(void *arg, struct session *session)
 
 	/* It may be in another name space, or moved. */
 	if (mount_entry_find_device(session->device, &entry) == 0)
-		mountpoint_unmount(entry.mountpoint, true, reason,
+		mountpoint_unmount(entry.mountpoint, MNT_DETACH, reason,
 		                   sizeof(reason));
 	return 0;
 }

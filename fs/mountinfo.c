@@ -68,14 +68,15 @@ static bool parse(char *line, struct mount_entry *entry)
 	return true;
 }
 
-static int find(const char *mountpoint, const char *device,
+/* NULL: any.  Returns how many there are; the last one lies on top. */
+static int find(const char *mountpoint, const char *device, const char *source,
                 struct mount_entry *ret_entry)
 {
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
-	bool found = false;
+	int found = 0;
 
 	if (!f)
 		return -errno;
@@ -88,21 +89,32 @@ static int find(const char *mountpoint, const char *device,
 			continue;
 		if (device && strcmp(entry->device, device) != 0)
 			continue;
-		/* The last one lies on top. */
+		if (source &&
+		    (!entry->coppice || strcmp(entry->source, source) != 0))
+			continue;
 		*ret_entry = *entry;
-		found = true;
+		found++;
 	}
-	return found ? 0 : -ENOENT;
+	return found;
 }
 
 int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry)
 {
-	return find(mountpoint, NULL, ret_entry);
+	int found = find(mountpoint, NULL, NULL, ret_entry);
+
+	return found > 0 ? 0 : found < 0 ? found : -ENOENT;
 }
 
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry)
 {
-	return find(NULL, device, ret_entry);
+	int found = find(NULL, device, NULL, ret_entry);
+
+	return found > 0 ? 0 : found < 0 ? found : -ENOENT;
+}
+
+int mount_entry_find_source(const char *source, struct mount_entry *ret_entry)
+{
+	return find(NULL, NULL, source, ret_entry);
 }
 
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])
@@ -144,10 +156,11 @@ int mountpoint_sync(const char *mountpoint)
  * Let the program with the privilege unmount for an ordinary user.  It reports
  * what went wrong in words alone.
  */
-static int fusermount(const char *mountpoint, bool lazy, char *said,
+static int fusermount(const char *mountpoint, int flags, char *said,
                       size_t size)
 {
-	const char *const argv[] = {"fusermount3", lazy ? "-uz" : "-u", "--",
+	const char *const argv[] = {"fusermount3",
+	                            flags & MNT_DETACH ? "-uz" : "-u", "--",
 	                            mountpoint, NULL};
 	int status = program_run(argv, said, size);
 
@@ -161,14 +174,15 @@ static int fusermount(const char *mountpoint, bool lazy, char *said,
 	return strstr(said, strerror(EBUSY)) ? -EBUSY : -EPERM;
 }
 
-int mountpoint_unmount(const char *mountpoint, bool lazy, char *ret_reason,
+int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,
                        size_t size)
 {
-	int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
-	int err = umount2(mountpoint, flags) < 0 ? -errno : 0;
+	int err = 0;
 
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW | flags) < 0)
+		err = -errno;
 	if (err == -EPERM && geteuid() != 0)
-		return fusermount(mountpoint, lazy, ret_reason, size);
+		return fusermount(mountpoint, flags, ret_reason, size);
 	snprintf(ret_reason, size, "%s", strerror(-err));
 	return err;
 }

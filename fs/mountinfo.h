@@ -22,6 +22,9 @@ int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry);
 /* The same by device. */
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 
+/* Find the last mount of the store at this path; returns how many there are. */
+int mount_entry_find_source(const char *source, struct mount_entry *ret_entry);
+
 /*
  * The absolute path of a mount point, without asking what is mounted there,
  * which may have no one left to answer.
@@ -32,11 +35,10 @@ int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
 int mountpoint_sync(const char *mountpoint);
 
 /*
- * Unmount, by umount2(2) or, for an ordinary user, fusermount3.  -EBUSY: it is
- * in use.  Every failure leaves its reason in words.
- * lazy: from the name space now, for good when nothing uses it any more.
+ * Unmount, by umount2(2) with these flags or, for an ordinary user, fusermount3.
+ * -EBUSY: it is in use.  Every failure leaves its reason in words.
  */
-int mountpoint_unmount(const char *mountpoint, bool lazy, char *ret_reason,
+int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,
                        size_t size);
 
 #endif

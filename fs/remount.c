@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 
 #include "mountinfo.h"
 #include "sentence.h"
@@ -37,4 +38,28 @@ int server_remount(const char *mountpoint, unsigned long flags,
 		            "be saved: %s",
 		            mountpoint, strerror(-err));
 	return 0;
+}
+
+int server_remount_readonly(const char *mountpoint, char **ret_error)
+{
+	/* Not in all C libraries. */
+	enum { NOSYMFOLLOW = 0x2000 };
+	static const struct {
+		unsigned long vfs, mount;
+	} flags[] = {
+	        {ST_NODEV, MS_NODEV},          {ST_NOSUID, MS_NOSUID},
+	        {ST_NOEXEC, MS_NOEXEC},        {ST_SYNCHRONOUS, MS_SYNCHRONOUS},
+	        {NOSYMFOLLOW, MS_NOSYMFOLLOW},
+	};
+	unsigned long mount_flags = MS_RDONLY;
+	struct statvfs vfs;
+
+	if (statvfs(mountpoint, &vfs) < 0)
+		return fail(ret_error, -errno, "cannot remount '%s': %s",
+		            mountpoint, strerror(errno));
+	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+		if (vfs.f_flag & flags[i].vfs)
+			mount_flags |= flags[i].mount;
+	}
+	return server_remount(mountpoint, mount_flags, ret_error);
 }

@@ -22,6 +22,7 @@
 #include "mountinfo.h"
 #include "sentence.h"
 #include "detach.h"
+#include "utab.h"
 #include "util.h"
 
 enum {
@@ -330,10 +331,12 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 		           "the mount at '%s' does not answer: %s",
 		           m->options->mountpoint, strerror(errno));
 	if (err < 0) {
-		mountpoint_unmount(m->mountpoint, true, reason, sizeof(reason));
+		mountpoint_unmount(m->mountpoint, MNT_DETACH, reason,
+		                   sizeof(reason));
 		return err;
 	}
 	set_read_ahead(&st);
+	utab_add(m->store, m->mountpoint);
 	return 0;
 }
 

@@ -78,8 +78,15 @@ int server_mount(const struct mount_options *options, char **ret_error);
  */
 int server_remount(const char *mountpoint, unsigned long flags,
                    char **ret_error);
+/* The same, with the flags that it has, and MS_RDONLY. */
+int server_remount_readonly(const char *mountpoint, char **ret_error);
 
-/* `coppice umount`: returns when all is durable and the mount is gone. */
-int server_umount(const char *mountpoint, char **ret_error);
+/*
+ * `coppice umount`: returns when all is durable and the mount is gone.  `path`
+ * is the mount point, or the store if that is mounted at one place.  With
+ * MNT_DETACH in flags the mount may live on for those who use it; with
+ * MNT_FORCE requests under way fail, and nothing is waited for.
+ */
+int server_umount(const char *path, int flags, char **ret_error);
 
 #endif

@@ -4,16 +4,18 @@
  * when all is saved, then the mount is undone here.
  */
 #include <errno.h>
+#include <sys/mount.h>
 
 #include "control.h"
 #include "mountinfo.h"
 #include "sentence.h"
+#include "utab.h"
 #include "util.h"
 
 struct unmounting {
 	const char *given;
-	const char *mountpoint;
 	const struct mount_entry *entry;
+	int flags;
 	char **ret_error;
 	bool done;
 };
@@ -22,7 +24,7 @@ static int unmount(struct unmounting *u)
 {
 	uid_t user = geteuid();
 	char reason[256];
-	int err = mountpoint_unmount(u->mountpoint, false, reason,
+	int err = mountpoint_unmount(u->entry->mountpoint, u->flags, reason,
 	                             sizeof(reason));
 
 	if (err == -EBUSY)
@@ -37,7 +39,16 @@ static int unmount(struct unmounting *u)
 		return fail(u->ret_error, err, "cannot unmount '%s': %s",
 		            u->given, reason);
 	u->done = true;
+	utab_remove(u->entry->mountpoint);
 	return 0;
+}
+
+/* Unmount without the daemon's help, who is dead or out of reach. */
+static int sync_and_unmount(struct unmounting *u)
+{
+	/* A dead daemon has nothing that could still be saved. */
+	mountpoint_sync(u->entry->mountpoint);
+	return unmount(u);
 }
 
 /* The daemon waits for the mount to end: now end it. */
@@ -45,7 +56,11 @@ static int unmount_row(void *arg, json_t *row)
 {
 	struct unmounting *u = arg;
 
-	return u->done ? 0 : unmount(u);
+	if (u->done)
+		return 0;
+	return json_is_false(json_object_get(row, "known"))
+	               ? sync_and_unmount(u)
+	               : unmount(u);
 }
 
 static int unmount_and_wait(struct unmounting *u, int socket,
@@ -80,27 +95,55 @@ static int unmount_and_wait(struct unmounting *u, int socket,
 	return err;
 }
 
-int server_umount(const char *mountpoint, char **ret_error)
+/* Find the mount that is meant by its mount point or its store. */
+static int find_mount(const char *given, struct mount_entry *ret_entry,
+                      char **ret_error)
+{
+	char path[PATH_MAX];
+	int err = mountpoint_resolve(given, path);
+	int count;
+
+	if (err < 0)
+		return fail(ret_error, err, "cannot find '%s': %s", given,
+		            strerror(-err));
+	if (mount_entry_find(path, ret_entry) == 0 && ret_entry->coppice)
+		return 0;
+	count = mount_entry_find_source(path, ret_entry);
+	if (count == 1)
+		return 0;
+	if (count > 1)
+		return fail(
+		        ret_error, -EBUSY,
+		        "the store '%s' is mounted at '%s' and %d other %s: "
+		        "name the mount point",
+		        given, ret_entry->mountpoint, count - 1,
+		        count == 2 ? "place" : "places");
+	return fail(ret_error, -EINVAL, "no store is mounted at '%s'", given);
+}
+
+int server_umount(const char *path, int flags, char **ret_error)
 {
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
-	struct unmounting u = {.given = mountpoint, .ret_error = ret_error};
+	struct unmounting u = {
+	        .given = path,
+	        .entry = entry,
+	        .flags = flags,
+	        .ret_error = ret_error,
+	};
 	_cleanup_close_ int socket = -1;
-	char path[PATH_MAX];
-	int err = mountpoint_resolve(mountpoint, path);
+	int err;
 
 	*ret_error = NULL;
 	if (!entry)
 		return fail(ret_error, -ENOMEM, "out of memory");
+	err = find_mount(path, entry, ret_error);
 	if (err < 0)
-		return fail(ret_error, err, "cannot find '%s': %s", mountpoint,
-		            strerror(-err));
-	if (mount_entry_find(path, entry) < 0 || !entry->coppice)
-		return fail(ret_error, -EINVAL, "no store is mounted at '%s'",
-		            mountpoint);
-	u.mountpoint = path;
-	u.entry = entry;
-	/* Without a daemon nothing is unsaved that could still be saved. */
-	if (control_connect(entry->source, &socket) < 0)
+		return err;
+	/* The daemon may be what hangs. */
+	if (flags & MNT_FORCE)
 		return unmount(&u);
+	/* The end of a mount that is in use may be far. */
+	if ((flags & MNT_DETACH) || control_connect(entry->source, &socket) < 0)
+		return sync_and_unmount(&u);
 	return unmount_and_wait(&u, socket, entry->device);
 }

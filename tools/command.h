@@ -59,8 +59,13 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The mode of a directory that this process makes. */
 mode_t directory_mode(void);
 
-/* mount.fuse.coppice, as mount(8) calls it, with mount(8)'s exit codes. */
+/* mount.coppice, as mount(8) calls it, with mount(8)'s exit codes. */
 int mount_helper(int argc, char **argv);
+/* umount.fuse.coppice, as umount(8) calls it, likewise. */
+int umount_helper(int argc, char **argv);
+
+/* mount(8)'s exit codes, which are a helper's too. */
+enum { MOUNT_USAGE = 1, MOUNT_FAILED = 32 };
 
 /* Standard output is on its way, or the sentence is printed: an exit code. */
 int finish_output(int code);

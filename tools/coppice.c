@@ -140,6 +140,8 @@ int main(int argc, char **argv)
 	if (!strcmp(base, "mount.fuse.coppice") ||
 	    !strcmp(base, "mount.coppice"))
 		return mount_helper(argc, argv);
+	if (!strcmp(base, "umount.fuse.coppice"))
+		return umount_helper(argc, argv);
 
 	while ((c = getopt_long(argc, argv, "+s:h", options, NULL)) != -1) {
 		switch (c) {

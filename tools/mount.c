@@ -12,9 +12,6 @@
 #include "server.h"
 #include "util.h"
 
-/* mount(8)'s exit codes, which are a helper's too. */
-enum { MOUNT_USAGE = 1, MOUNT_FAILED = 32 };
-
 static int mount_store(struct mount_options *options, const char *store,
                        const char *mountpoint)
 {

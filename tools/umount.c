@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice umount. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "server.h"
@@ -21,7 +25,7 @@ static int run(const struct command *self, int argc, char **argv)
 		return command_usage(self, NULL);
 	for (int i = optind; i < argc; i++) {
 		_cleanup_free_ char *error = NULL;
-		int r = server_umount(argv[i], &error);
+		int r = server_umount(argv[i], 0, &error);
 
 		if (!r)
 			continue;
@@ -31,10 +35,68 @@ static int run(const struct command *self, int argc, char **argv)
 	return code;
 }
 
+/* Enter the mount namespace that umount(8) was told to work in. */
+static int enter(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int r = fd < 0 || setns(fd, CLONE_NEWNS) ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	if (r)
+		complain("cannot enter the namespace '%s': %s", path,
+		         strerror(-r));
+	return r;
+}
+
+int umount_helper(int argc, char **argv)
+{
+	_cleanup_free_ char *error = NULL, *again = NULL;
+	bool readonly = false;
+	int c, r, flags = 0;
+
+	while ((c = getopt(argc, argv, "flnrvt:N:")) != -1) {
+		switch (c) {
+		case 'f':
+			flags |= MNT_FORCE;
+			break;
+		case 'l':
+			flags |= MNT_DETACH;
+			break;
+		case 'r':
+			readonly = true;
+			break;
+		case 'N':
+			if (enter(optarg))
+				return MOUNT_FAILED;
+			break;
+		case 'n': /* there is no mtab to leave alone */
+		case 'v':
+		case 't':
+			break;
+		default:
+			return MOUNT_USAGE;
+		}
+	}
+	if (argc - optind != 1) {
+		complain("usage: umount.fuse.coppice MNT [-flnrv]");
+		return MOUNT_USAGE;
+	}
+	r = server_umount(argv[optind], flags, &error);
+	if (r == -EBUSY && readonly &&
+	    server_remount_readonly(argv[optind], &again) == 0)
+		r = 0;
+	if (!r)
+		return 0;
+	complain("%s", error ? error : strerror(-r));
+	return MOUNT_FAILED;
+}
+
 const struct command command_umount = {
         .name = "umount",
         .args = "MNT...",
         .summary = "Unmount; returns when everything is durable",
-        .help = "",
+        .help = "MNT is where a store is mounted, or a store that is mounted "
+                "once.\n",
         .run = run,
 };

@@ -426,12 +426,14 @@ def test_remount_read_only_makes_all_durable(store, tmp, command):
     assert (store.mount("again") / "main" / "dir").exists()
 
 
-def test_remount_of_a_deleted_state(store, mnt, main):
+def test_remount_of_a_deleted_state(store, mnt, tmp):
     (mnt / "main@a").mkdir()
-    alone = store.mount("alone", "state=main@a")
+    (tmp / "alone").mkdir()
+    store.coppice("mount", "-o", "state=main@a", store.path, tmp / "alone")
     store.verb("rm", "main@a")
-    store.coppice("mount", "-o", "remount,ro", store.path, alone.path)
-    assert "ro" in options_of(alone.path)
+    store.coppice("mount", "-o", "remount,ro", store.path, tmp / "alone")
+    assert "ro" in options_of(tmp / "alone")
+    store.coppice("umount", tmp / "alone")
 
 
 def test_remount_complaints(store, mnt, main, tmp):
@@ -552,33 +554,134 @@ def test_mount_helper_flags(store, tmp):
     run(helper, store.path, target, "-o", "remount,ro", code=32)
 
 
-def test_mount_command_and_fstab(store, tmp):
-    """mount -t fuse.coppice, and a line in fstab, in a namespace where
-    mount(8) finds the helper."""
+@pytest.fixture
+def installed(tmp):
+    """Run a shell script where mount(8) and umount(8) find their helpers and
+    have a table of their own; what it prints.  Each call of a helper is noted
+    in the file "calls"."""
     if not can_unshare():
         pytest.skip("cannot make a mount namespace")
     (tmp / "sbin").mkdir()
-    (tmp / "sbin" / "mount.fuse.coppice").symlink_to(COPPICE)
-    (tmp / "mnt").mkdir()
-    (tmp / "fstab").write_text(
-        f"{store.path} {tmp}/mnt fuse.coppice noauto,rw,state=main 0 0\n")
+    (tmp / "bin").mkdir()
+    for name in "mount.coppice", "mount.fuse.coppice", "umount.fuse.coppice":
+        (tmp / "bin" / name).symlink_to(COPPICE)
+        (tmp / "sbin" / name).write_text(
+            f'#!/bin/sh\necho "{name} $*" >>{tmp}/calls\n'
+            f'exec {tmp}/bin/{name} "$@"\n')
+        (tmp / "sbin" / name).chmod(0o755)
     sbin = os.path.realpath("/sbin")
-    overlay = (f"mount -t overlay -o lowerdir={tmp}/sbin:{sbin} none {sbin}")
-    if subprocess.run(["unshare", "-m", "sh", "-c", overlay],
+    overlay = f"mount -t overlay -o lowerdir={tmp}/sbin:{sbin} none {sbin}"
+    if subprocess.run(["unshare", "-m", "sh", "-c", overlay], check=False,
                       stderr=subprocess.DEVNULL).returncode:
         pytest.skip("cannot mount an overlay")
-    script = f"""
-        set -e
-        {overlay}
+    return lambda script: run(
+        "unshare", "-m", "--propagation", "private", "sh", "-ec",
+        f"mount -t tmpfs none /run; {overlay}; cd {tmp}; {script}")
+
+
+def test_mount_command_and_fstab(store, tmp, installed):
+    (tmp / "mnt").mkdir()
+    (tmp / "fstab").write_text(
+        f"{store.path} {tmp}/mnt coppice noauto,rw,state=main,x-foo 0 0\n")
+    out = installed(f"""
         mount -t fuse.coppice {store.path} {tmp}/mnt
         echo text >{tmp}/mnt/main/file
         umount {tmp}/mnt
+        mount -t coppice {store.path} {tmp}/mnt
+        cat {tmp}/mnt/main/file
+        umount {tmp}/mnt
         mount -T {tmp}/fstab {tmp}/mnt
         cat {tmp}/mnt/file
+        mount -o remount,ro {tmp}/mnt
+        ! touch {tmp}/mnt/new 2>/dev/null
+        mount -T {tmp}/fstab -o remount,rw {tmp}/mnt
+        touch {tmp}/mnt/new
         umount {tmp}/mnt
-    """
-    assert run("unshare", "-m", "sh", "-c", script) == "text\n"
+        cat /run/mount/utab
+    """)
+    assert out == "text\ntext\n"
+    calls = (tmp / "calls").read_text().splitlines()
+    assert [line.split()[0] for line in calls] == [
+        "mount.fuse.coppice", "umount.fuse.coppice", "mount.coppice",
+        "umount.fuse.coppice", "mount.coppice", "mount.fuse.coppice",
+        "mount.coppice", "umount.fuse.coppice"]
+    # the helper waits for the daemon
+    assert not daemons(store)
+
+
+@pytest.mark.parametrize("how", [
+    "umount $MNT", "umount -c $MNT", "umount mnt", "umount -l $MNT",
+    "umount -f $MNT", "umount store", "umount -c $STORE", "umount -r $MNT"])
+def test_umount_calls_the_helper(store, tmp, installed, how):
+    """By the mount point or the store, but not by the store's absolute path:
+    for that umount(8) does not look at its table."""
+    (tmp / "mnt").mkdir()
+    installed(f"""
+        MNT={tmp}/mnt STORE={store.path}
+        {COPPICE} mount $STORE $MNT
+        mkdir $MNT/main/dir
+        {how}
+        ! mountpoint -q $MNT
+        ! grep coppice /run/mount/utab
+    """)
+    call, = (tmp / "calls").read_text().splitlines()
+    assert call.startswith(f"umount.fuse.coppice {tmp}/mnt")
     wait_for(lambda: not daemons(store), "the daemon to end")
+    assert (store.mount("again") / "main" / "dir").exists()
+
+
+def test_umount_helper_of_a_busy_mount(store, mnt, main, tmp):
+    helper = tmp / "umount.fuse.coppice"
+    helper.symlink_to(COPPICE)
+    (main / "dir").mkdir()
+    with opened(main):
+        run(helper, mnt.path, code=32)
+        assert mounted(mnt.path)
+        run(helper, mnt.path, "-r")
+        assert mounted(mnt.path)
+        assert {"ro", "nosuid", "nodev"} <= set(options_of(mnt.path))
+        run(helper, mnt.path, "-l", "-n", "-v", "-t", "fuse.coppice")
+        assert not mounted(mnt.path)
+        # it lives on for those who are in it, but all is saved
+        assert daemons(store)
+        mnt.killed = True
+        mnt.process.kill()
+    run(helper, tmp, code=32)
+    run(helper, "--nonsense", code=1)
+    run(helper, code=1)
+    assert (store.mount("again") / "main" / "dir").exists()
+
+
+def test_umount_by_the_store(store, mnt, main, tmp):
+    second = store.mount("second", "state=main")
+    result = store.coppice("umount", store.path, code=1)
+    assert "name the mount point" in result.stderr
+    store.coppice("umount", second.path)
+    os.symlink(store.path, tmp / "link")
+    store.coppice("umount", tmp / "link")
+    assert not mounted(mnt.path)
+    assert mnt.process.wait(60) == 0
+    assert "no store is mounted" in store.coppice("umount", store.path,
+                                                  code=1).stderr
+
+
+def test_umount_where_the_path_leads_to_another_store(make_store, tmp):
+    """The other one's daemon is not to say that all is saved."""
+    store, other = make_store("store"), make_store("other")
+    if not can_unshare():
+        pytest.skip("cannot make a mount namespace")
+    mnt = store.mount()
+    other.mount("other-mnt")
+    (mnt / "main" / "dir").mkdir()
+    mnt.killed = True
+    # The end of the daemon comes before it could save anything by itself.
+    run("unshare", "-m", "--propagation", "private", "sh", "-ec", f"""
+        mount --bind {other.path} {store.path}
+        {COPPICE} umount {mnt.path}
+        kill -9 {mnt.process.pid}
+    """)
+    run("umount", mnt.path)
+    assert (store.mount("again") / "main" / "dir").exists()
 
 
 def test_permissions_of_other_users(mnt, main):
