@@ -118,6 +118,8 @@ static bool must_answer(const struct deferred *d)
 		return false;
 	if (d->background && d->session->deferred_background >= BACKGROUND_MAX)
 		return true;
+	if (d->session->invals_count > INVALS_LONG)
+		return true;
 	for (struct inval *at = d->session->invals_newest; at; at = at->older) {
 		if (has_key(d, at->node))
 			return true;
@@ -154,6 +156,7 @@ static void inval_link(struct inval *inval)
 	else
 		session->invals_oldest = inval;
 	session->invals_newest = inval;
+	session->invals_count++;
 }
 
 static void inval_unlink(struct inval *inval)
@@ -168,6 +171,7 @@ static void inval_unlink(struct inval *inval)
 		inval->newer->older = inval->older;
 	else
 		session->invals_newest = inval->older;
+	session->invals_count--;
 }
 
 /* One of the invalidations that it waits for is done, or it does not wait. */
@@ -239,7 +243,8 @@ static bool hangs(struct session *session)
 {
 	const struct inval *oldest = session->invals_oldest;
 
-	if (!oldest || mono_ns() - oldest->posted <= DEFER_MAX_NS)
+	if (!oldest || (session->invals_count <= INVALS_LONG &&
+	                mono_ns() - oldest->posted <= DEFER_MAX_NS))
 		return false;
 	if (!session->hang_told)
 		log_warning("'%s' does not give up what it has cached: it may "

@@ -34,6 +34,8 @@ enum { NODE_INO_BITS = 36 };
 #define NODE_STATE(node) ((node) >> NODE_INO_BITS)
 #define NODE_INO(node) ((node) & ((UINT64_C(1) << NODE_INO_BITS) - 1))
 #define NODE_ROOT NODE(0, 1)
+/* In state 0: the symlinks that stand for snapshots, by the state's number. */
+#define NODE_LINK_FIRST (UINT64_C(1) << 35)
 
 enum fs_snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_DISABLED };
 

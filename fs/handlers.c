@@ -191,7 +191,9 @@ void reply_made(struct changes *changes, struct late *late, node_t parent,
 		        MIN(late->param.attr_timeout,
 		            unordered_timeout(session, entry->node));
 	}
-	changes_name(changes, parent, name, entry->node);
+	/* An O_TMPFILE has no name. */
+	if (strcmp(name, WIRE_TMPFILE_NAME) != 0)
+		changes_name(changes, parent, name, entry->node);
 	reply_changed(changes, late);
 }
 
@@ -239,6 +241,8 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	node_t parent = session_node(session, ino);
 	uint64_t epoch = coherence_epoch(session);
 	bool by_number = strcmp(name, ".") == 0; /* NFS does that */
+	/* Such a lookup holds no directory's lock, on which others wait. */
+	bool keep = !by_number && strcmp(name, "..") != 0;
 	struct fs_entry entry = {0};
 	int err;
 
@@ -262,9 +266,9 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	late.err = err;
 	late.node = entry.node;
 	if (err == 0)
-		late.param = entry_param(
-		        session, &entry,
-		        !by_number && coherence_epoch(session) == epoch);
+		late.param =
+		        entry_param(session, &entry,
+		                    keep && coherence_epoch(session) == epoch);
 	reply_late(&late);
 }
 
@@ -468,6 +472,8 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
+	/* The kernel keeps ACLs with the attributes. */
+	known_mark(session->known, session_node(session, ino), KNOWN_ATTRS);
 	size = MIN(size, (size_t)XATTR_SIZE_MAX);
 	value = malloc(size + 1);
 	len = value ? fs_getxattr(session->fs, session_node(session, ino), name,

@@ -138,18 +138,15 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	node_t node = session_node(session, ino);
 	struct late late = {.req = req, .kind = LATE_OPEN, .ino = ino};
 	struct changes changes = request_changes(req);
-	int err = node_open(session, node, fi->flags);
 
-	if (err == 0) {
+	late.what = "open";
+	late.err = node_open(session, node, fi->flags);
+	if (late.err == 0) {
 		if ((fi->flags & O_TRUNC) &&
 		    request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
-			err = truncate_kills(req, node);
-		if (err < 0)
+			late.err = truncate_kills(req, node);
+		if (late.err < 0)
 			node_close(session, node);
-	}
-	if (err < 0) {
-		reply_result(req, "open", ino, err);
-		return;
 	}
 	open_flags(session, node, fi);
 	late.fi = *fi;
@@ -157,6 +154,7 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_late(&late);
 		return;
 	}
+	/* After a failure, too: it may be empty by then. */
 	changes_data(&changes, node, 0, 0);
 	reply_changed(&changes, &late);
 }
@@ -217,8 +215,11 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 	}
 	open_flags(session, entry.node, fi);
 	late.fi = *fi;
-	if (found && (fi->flags & O_TRUNC))
+	if (found && (fi->flags & O_TRUNC)) {
+		if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
+			truncate_kills(req, entry.node);
 		changes_data(&changes, entry.node, 0, 0);
+	}
 	reply_made(&changes, &late, parent, name, &entry, epoch);
 }
 

@@ -28,8 +28,7 @@ enum {
 #define FILE_SIZE_MAX (INT64_C(1) << 62)
 #define LINKS_MAX (UINT32_MAX - 1)
 #define SNAPDIR_NAME ".snap"
-/* In state 0: the symlinks that stand for snapshots, by the state's number. */
-#define INO_LINK (UINT64_C(1) << 35)
+#define INO_LINK NODE_LINK_FIRST
 
 /* A node that is open, and how often.  Guarded by the store's lock. */
 struct open_node {

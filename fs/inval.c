@@ -7,6 +7,11 @@
 
 #include "util.h"
 
+enum {
+	SETTLE_NAMES = 32, /* of an inode's, as many are waited for */
+	SCAN_MAX = 64,     /* pending ones that are looked at for merging */
+};
+
 /* ---- What changed ------------------------------------------------------- */
 
 static struct change_node *add_node(struct changes *changes, node_t node)
@@ -70,7 +75,12 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
                                const char *name)
 {
 	size_t len = name ? strlen(name) + 1 : 0;
-	struct inval *inval = calloc(1, sizeof(*inval) + len);
+	struct inval *inval;
+
+	/* It has hung for long, and the log says so. */
+	if (session->invals_count > INVALS_MAX)
+		return NULL;
+	inval = calloc(1, sizeof(*inval) + len);
 
 	if (!inval) {
 		log_error("cannot invalidate what a mount has cached: "
@@ -100,12 +110,17 @@ static struct inval *find_pending(struct invals *invals,
                                   node_t node)
 {
 	struct inval *at = session->invals_newest;
+	unsigned left = SCAN_MAX;
 
-	while (at && (at->started || at->names || at->kind != kind ||
-	              at->node != node))
+	while (at && left &&
+	       (at->started || at->names || at->kind != kind ||
+	        at->node != node)) {
 		at = at->older;
-	if (at)
-		add_waiter(invals, at);
+		left--;
+	}
+	if (!at || !left)
+		return NULL;
+	add_waiter(invals, at);
 	return at;
 }
 
@@ -117,12 +132,11 @@ static struct inval *find_pending(struct invals *invals,
 static void add_settling(struct invals *invals, struct session *session,
                          node_t node)
 {
-	struct fs_name names[8];
+	struct fs_name names[SETTLE_NAMES];
 	size_t count = fs_names(session->fs, node, names, ARRAY_SIZE(names));
+	struct inval *inval;
 
 	for (size_t i = 0; i < count; i++) {
-		struct inval *inval;
-
 		if (!known_has(session->known, names[i].parent))
 			continue;
 		inval = add_inval(invals, session, INVAL_NAME, names[i].parent,
@@ -130,13 +144,10 @@ static void add_settling(struct invals *invals, struct session *session,
 		if (inval)
 			inval->expire = true;
 	}
-	if (count) {
-		struct inval *inval =
-		        add_inval(invals, session, INVAL_ATTRS, node, NULL);
-
-		if (inval)
-			inval->names = true;
-	}
+	/* A name that is being removed is in the queue before this. */
+	inval = add_inval(invals, session, INVAL_ATTRS, node, NULL);
+	if (inval)
+		inval->names = true;
 }
 
 /* This waits for nothing, so that threads which handle requests may do it. */
@@ -152,6 +163,9 @@ static void inval_attrs_now(struct invals *invals, struct session *session,
 static void add_barriers(struct invals *invals, struct session *session,
                          node_t node)
 {
+	/* A longer queue is that of a session that is not waited for. */
+	if (session->invals_count > INVALS_LONG)
+		return;
 	for (struct inval *at = session->invals_newest; at; at = at->older) {
 		if (at->node == node)
 			add_waiter(invals, at);
@@ -210,6 +224,9 @@ static void add_tail(struct invals *invals, struct session *session,
 {
 	struct inval *inval = find_pending(invals, session, INVAL_SIZE, node);
 
+	/* Two may have read the end in the other order. */
+	if (inval && inval->off >= tail->off)
+		return;
 	if (!inval)
 		inval = add_inval(invals, session, INVAL_SIZE, node, NULL);
 	if (!inval)
@@ -238,6 +255,8 @@ static void collect_node(struct invals *invals, struct session *session,
 	uint64_t off = whole ? 0 : change->off, len = whole ? 0 : change->len;
 	struct inval *inval;
 
+	if (taken & KNOWN_ATTRS)
+		inval_attrs_now(invals, session, change->node);
 	if (taken & KNOWN_PAGES) {
 		inval = find_pending(invals, session, INVAL_PAGES,
 		                     change->node);
@@ -253,8 +272,6 @@ static void collect_node(struct invals *invals, struct session *session,
 		}
 		return;
 	}
-	if (taken & KNOWN_ATTRS)
-		inval_attrs_now(invals, session, change->node);
 	add_barriers(invals, session, change->node);
 }
 
@@ -268,8 +285,10 @@ static struct pending_name find_name(struct session *session,
                                      bool gently)
 {
 	struct pending_name found = {0};
+	unsigned left = SCAN_MAX;
 
-	for (struct inval *at = session->invals_newest; at; at = at->older) {
+	for (struct inval *at = session->invals_newest; at && left--;
+	     at = at->older) {
 		if (at->started || !at->names || at->node != change->parent)
 			continue;
 		if (at->kind == INVAL_PAGES && !found.listing)
@@ -334,7 +353,7 @@ static void collect_name(struct invals *invals, struct session *session,
 		add_name(invals, session, change, gently, listing);
 	else
 		add_barriers(invals, session, change->parent);
-	if ((taken & KNOWN_ATTRS) && !listing)
+	if (taken & KNOWN_ATTRS)
 		inval_attrs_now(invals, session, change->parent);
 }
 
@@ -360,6 +379,22 @@ static void collect_in(struct invals *invals, struct session *session,
 	}
 }
 
+/* Whether a lookup through the session may have missed one of the changes. */
+static bool reaches_any(const struct session *session,
+                        const struct changes *changes)
+{
+	for (unsigned i = 0; i < changes->name_count; i++) {
+		if (reaches(session, changes->names[i].parent))
+			return true;
+	}
+	for (unsigned i = 0; i < changes->node_count; i++) {
+		if (!changes->barrier &&
+		    reaches(session, changes->nodes[i].node))
+			return true;
+	}
+	return false;
+}
+
 /* coherence.lock and policy held. */
 void inval_collect(struct invals *invals, const struct changes *changes,
                    const struct tail *tails)
@@ -367,7 +402,7 @@ void inval_collect(struct invals *invals, const struct changes *changes,
 	struct mounts *mounts = changes->mounts;
 
 	for (struct session *s = mounts->first; s; s = s->next) {
-		if (s != changes->session && !changes->barrier)
+		if (s != changes->session && reaches_any(s, changes))
 			atomic_fetch_add(&s->epoch, 1);
 		if (s != changes->session || changes->own)
 			collect_in(invals, s, changes, tails);
@@ -390,9 +425,9 @@ static bool is_gone(struct fs *fs, uint64_t number)
 	return err == -ESTALE;
 }
 
-/* The session's nodes of the state, with their pages. */
+/* The session's nodes of the state from inode `from` on, with their pages. */
 static void add_state(struct invals *invals, struct session *session,
-                      uint64_t state, bool open)
+                      uint64_t state, uint64_t from, bool open)
 {
 	_cleanup_free_ node_t *nodes = NULL;
 	size_t count = 0;
@@ -401,8 +436,10 @@ static void add_state(struct invals *invals, struct session *session,
 		log_error("cannot make a mount forget a state: out of memory");
 		return;
 	}
-	for (size_t i = 0; i < count; i++)
-		add_inval(invals, session, INVAL_PAGES, nodes[i], NULL);
+	for (size_t i = 0; i < count; i++) {
+		if (NODE_INO(nodes[i]) >= from)
+			add_inval(invals, session, INVAL_PAGES, nodes[i], NULL);
+	}
 }
 
 /* What the session has open of deleted states. */
@@ -415,7 +452,7 @@ static void collect_gone(struct invals *invals, struct session *session)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (is_gone(session->fs, states[i]))
-			add_state(invals, session, states[i], true);
+			add_state(invals, session, states[i], 0, true);
 	}
 }
 
@@ -427,7 +464,7 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 			collect_gone(invals, s);
 		/* The symlinks to snapshots are nodes of state 0. */
 		if (changes->links && !s->state)
-			add_state(invals, s, 0, false);
+			add_state(invals, s, 0, NODE_LINK_FIRST, false);
 	}
 }
 

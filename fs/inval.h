@@ -12,6 +12,11 @@
 
 struct deferred;
 
+enum {
+	INVALS_LONG = 1000,  /* pending in a session: it is not waited for */
+	INVALS_MAX = 100000, /* no more are added */
+};
+
 enum inval_kind {
 	INVAL_PAGES,
 	INVAL_ATTRS,

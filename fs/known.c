@@ -416,7 +416,8 @@ unsigned known_take(struct known *known, node_t node, unsigned what)
 	}
 	if (entry && entry->pages && (what & KNOWN_PAGES)) {
 		taken |= KNOWN_PAGES;
-		if (--entry->pages == 0)
+		entry->pages = what & KNOWN_WHOLE ? 0 : entry->pages - 1;
+		if (!entry->pages)
 			taken |= KNOWN_WHOLE;
 	}
 	pthread_mutex_unlock(&known->lock);

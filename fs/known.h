@@ -54,8 +54,9 @@ enum {
 void known_mark(struct known *known, node_t node, unsigned what);
 /*
  * Return which of `what` the kernel may have, in order to invalidate it.  The
- * mark of the attributes is cleared.  That of the pages is cleared when they
- * have not been read since several calls; KNOWN_WHOLE is returned then.
+ * mark of the attributes is cleared.  That of the pages is cleared with
+ * KNOWN_WHOLE in `what`, or by the eighth call after they were read last;
+ * KNOWN_WHOLE is returned then, and all of them are to be invalidated.
  */
 unsigned known_take(struct known *known, node_t node, unsigned what);
 

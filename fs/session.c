@@ -52,6 +52,9 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 void mounts_release(struct mounts *mounts)
 {
 	fs_set_keeper(mounts->fs, NULL, NULL);
+	/* What is left of a session may still come back to it. */
+	if (mounts->left)
+		return;
 	coherence_destroy(mounts->coherence);
 	mounts->coherence = NULL;
 	free(mounts->mounted);
@@ -285,6 +288,9 @@ static int session_create(struct mounts *mounts,
 	return 0;
 }
 
+/* A session that is ending waits so long for its invalidations. */
+#define UNUSED_MAX_NS INT64_C(5000000000)
+
 /* Answer a request that nobody will handle any more. */
 static void refuse_request(struct session *session, void *buf, size_t size)
 {
@@ -304,17 +310,20 @@ static void refuse_request(struct session *session, void *buf, size_t size)
 
 /*
  * Wait for those who have a reference.  An invalidation of theirs may wait in
- * the kernel for a request that is not handled any more.
+ * the kernel for a request that is not handled any more: refuse those.  False:
+ * it waits for something else; the session must not be freed.
  */
-static void wait_unused(struct session *session)
+static bool wait_unused(struct session *session)
 {
 	_cleanup_free_ void *buf = malloc(LOOP_REQUEST_MAX);
 	struct pollfd p = {session->fd, POLLIN, 0};
+	int64_t limit = mono_ns() + UNUSED_MAX_NS;
+	bool unused;
 
 	coherence_release(session);
 	pthread_mutex_lock(&session->lock);
 	session->refs--;
-	while (session->refs) {
+	while (session->refs && mono_ns() < limit) {
 		pthread_mutex_unlock(&session->lock);
 		if (poll(&p, 1, 10) > 0 && (p.revents & POLLIN) && buf)
 			refuse_request(session, buf, LOOP_REQUEST_MAX);
@@ -322,7 +331,9 @@ static void wait_unused(struct session *session)
 			usleep(1000);
 		pthread_mutex_lock(&session->lock);
 	}
+	unused = session->refs == 0;
 	pthread_mutex_unlock(&session->lock);
+	return unused;
 }
 
 static void release_node(void *arg, node_t node)
@@ -339,7 +350,14 @@ static void session_end(struct session *session)
 	share_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 
-	wait_unused(session);
+	if (!wait_unused(session)) {
+		log_warning("'%s' is left as it is: a process keeps its kernel "
+		            "from giving it up",
+		            session->mountpoint);
+		mounts->left = true;
+		mounts->ended(mounts->ended_arg);
+		return;
+	}
 	/* The kernel does not send the last releases when it lets go. */
 	known_close_all(session->known, release_node, session->fs);
 	session_free(session);

@@ -4,7 +4,8 @@
  * How their caches are kept coherent is in coherence.h.
  *
  * Locks, in the order they are taken: mounts.policy, mounts.append,
- * coherence.lock, the store's, known's, session.lock, notifier.lock.
+ * coherence.lock, the store's, and, each last of all, those of known,
+ * negatives, the watchdog, session.lock and notifier.lock.
  */
 #ifndef COPPICE_SESSION_H
 #define COPPICE_SESSION_H
@@ -46,9 +47,8 @@ struct mounts {
 	struct fs *fs;
 	struct coherence *coherence;
 	/*
-	 * Held to read while a request is handled, from before its answer is
-	 * computed until it is sent; to write while a session comes or goes.
-	 * So no answer is based on what was true before.
+	 * Held to read while a request is handled; to write while a session
+	 * comes or goes, so that all see the same sessions.
 	 */
 	pthread_rwlock_t policy;
 	struct session *first; /* guarded by policy, as the next three */
@@ -63,6 +63,7 @@ struct mounts {
 	void *ended_arg;
 	pthread_mutex_t append; /* makes an append to a shared file one step */
 	_Atomic uint64_t next_id;
+	atomic_bool left; /* a session that could not be freed */
 	_Atomic int64_t threads_told; /* see watchdog.h */
 };
 
@@ -87,8 +88,9 @@ struct session {
 	struct watchdog watchdog;
 	struct notifier *notifier, *name_notifier;
 	_Atomic uint64_t epoch; /* see coherence_epoch() */
-	/* guarded by coherence.lock, as the next two: not done yet */
+	/* guarded by coherence.lock, as what follows up to hang_told: not done yet */
 	struct inval *invals_oldest, *invals_newest;
+	size_t invals_count;
 	unsigned deferred_background;
 	bool hang_told;
 	pthread_mutex_t lock; /* guards refs */

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What kernels cache of a state that several mounts reach: it stays cached, is
 given up when it changes, and nobody hangs over it."""
+import contextlib
 import errno
 import mmap
 import os
@@ -11,7 +12,7 @@ import threading
 
 import pytest
 
-from conftest import SLOWER, mounted, wait_for
+from conftest import COPPICE, SLOWER, mounted, wait_for
 from linux import opened
 
 
@@ -162,17 +163,13 @@ libc.syscall(217, fd, ctypes.c_void_p(address), 4096)
 """
 
 
-@pytest.mark.skipif(os.uname().machine != "x86_64",
-                    reason="knows the numbers of x86-64's system calls alone")
-def test_directory_that_a_client_keeps_locked(both):
-    main, alone = both
-    (main / "dir").mkdir()
-    (main / "dir" / "file").write_text("x")
-    assert os.listdir(alone / "dir") == ["file"]
-    assert os.stat(alone / "dir" / "file").st_size == 1
-    process = subprocess.Popen(
-        ["/usr/bin/python3", "-c", HOLD, alone / "dir"],
-        stdout=subprocess.PIPE, text=True)
+@contextlib.contextmanager
+def held(directory):
+    """A process keeps the directory's lock in its kernel."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("knows the numbers of x86-64's system calls alone")
+    process = subprocess.Popen(["/usr/bin/python3", "-c", HOLD, directory],
+                               stdout=subprocess.PIPE, text=True)
     try:
         line = process.stdout.readline()
         if line.startswith("no "):
@@ -183,14 +180,68 @@ def test_directory_that_a_client_keeps_locked(both):
                 return "userfault" in wchan.read()
 
         wait_for(waits, "the directory to be locked")
-
-        def change():
-            os.unlink(main / "dir" / "file")
-            (main / "dir" / "new").write_text("y")
-            return True
-
-        in_time(change, "a change of the directory")
+        yield
     finally:
         process.kill()
         process.wait()
-    assert os.listdir(alone / "dir") == ["new"]
+
+
+@pytest.fixture
+def directory(both):
+    """dir/file, which both mounts have cached."""
+    main, alone = both
+    (main / "dir").mkdir()
+    (main / "dir" / "file").write_text("x")
+    assert os.listdir(alone / "dir") == ["file"]
+    assert os.stat(alone / "dir" / "file").st_size == 1
+    return main / "dir", alone / "dir"
+
+
+def test_directory_that_a_client_keeps_locked(directory):
+    here, there = directory
+    with held(there):
+        def change():
+            os.unlink(here / "file")
+            (here / "new").write_text("y")
+            return True
+
+        in_time(change, "a change of the directory")
+    assert os.listdir(there) == ["new"]
+
+
+def test_end_while_a_client_keeps_a_directory_locked(store, mnt, directory):
+    """The store is free for others although the process cannot end yet."""
+    here, there = directory
+    with held(there):
+        os.unlink(here / "file")
+        mnt.allow("give up|giving it up")
+        mnt.process.send_signal(signal.SIGTERM)
+        wait_for(lambda: subprocess.run(
+            [COPPICE, "check", store.path], check=False,
+            capture_output=True).returncode == 0,
+            "the store to be free", 40)
+
+
+def test_acl_changed_through_another_mount(both):
+    main, alone = both
+    (main / "file").write_text("x")
+    for mode in "rwx", "r--", "rw-", "-w-", "--x":
+        subprocess.run(["setfacl", "-m", f"u:1:{mode}", main / "file"],
+                       check=True)
+        acl = subprocess.run(["getfacl", "-cE", alone / "file"], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout
+        assert f"user:daemon:{mode}" in acl or f"user:1:{mode}" in acl
+
+
+def test_state_renamed_through_another_mount(store, mnt, main):
+    """Answered when the other mount no longer has the old name."""
+    other = store.mount("other")
+    for i in range(100):
+        old, new = (f"main@{i}", f"main@{i + 1}")
+        if not i:
+            os.mkdir(mnt / old)
+        assert os.path.isdir(other / old)
+        assert old in os.listdir(other.path)
+        os.rename(mnt / old, mnt / new)
+        assert not os.path.exists(other / old)
+        assert new in os.listdir(other.path)
