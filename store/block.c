@@ -4,7 +4,7 @@
 
 #include "engine.h"
 
-enum { BUCKETS_FIRST = 1 << 12, TRIM_AT_UNLOCK = 64 };
+enum { BUCKETS_FIRST = 1 << 12 };
 
 static struct block **block_bucket(struct store *store, uint64_t number)
 {
@@ -17,6 +17,7 @@ struct block *block_find(struct store *store, uint64_t number)
 {
 	struct block *block = *block_bucket(store, number);
 
+	count_work(store);
 	while (block && block->number != number)
 		block = block->hash_next;
 	return block;
@@ -157,33 +158,6 @@ int store_reader(struct store *store, MDB_txn **ret_txn)
 		r = disk_read_begin(&store->disk, &store->reader);
 	*ret_txn = store->reader;
 	return r;
-}
-
-static __thread bool background;
-
-void store_background(void)
-{
-	background = true;
-}
-
-void store_lock(struct store *store)
-{
-	pthread_mutex_lock(&store->lock);
-	store->holds += !background;
-}
-
-uint64_t store_holds(const struct store *store)
-{
-	return store->holds;
-}
-
-void store_unlock(struct store *store)
-{
-	if (store->reader)
-		disk_read_end(&store->disk, steal(&store->reader));
-	if (store->clean_bytes > store->clean_limit)
-		block_trim(store, TRIM_AT_UNLOCK);
-	pthread_mutex_unlock(&store->lock);
 }
 
 uint32_t store_node_size(const struct store *store)

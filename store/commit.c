@@ -281,7 +281,7 @@ static void committer_wait(struct store *store, int64_t ns)
 			store_lock(store);
 			return;
 		}
-		pthread_cond_wait(&store->committer_wake, &store->lock);
+		lock_wait(store, &store->committer_wake, NULL);
 		return;
 	}
 	clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -291,7 +291,7 @@ static void committer_wait(struct store *store, int64_t ns)
 		ts.tv_sec++;
 		ts.tv_nsec -= 1000000000;
 	}
-	pthread_cond_timedwait(&store->committer_wake, &store->lock, &ts);
+	lock_wait(store, &store->committer_wake, &ts);
 }
 
 static void *committer_main(void *arg)
@@ -372,7 +372,7 @@ static int seq_wait(struct store *store, uint64_t seq)
 		if (!store->commit_asked &&
 		    (seq >= store->gathering->seq || store->commit_err))
 			commit_ask(store);
-		pthread_cond_wait(&store->committed, &store->lock);
+		lock_wait(store, &store->committed, NULL);
 		if (store->durable_seq < seq && store->commit_err &&
 		    store->tries != tries)
 			return store->commit_err;

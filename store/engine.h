@@ -121,9 +121,18 @@ struct store {
 	uint64_t ops_most;  /* entries of lists that one commit handles */
 	uint64_t ops_most_alone; /* while nobody else uses the store */
 
-	pthread_mutex_t lock; /* guards all below */
-	uint64_t holds;       /* times that it was taken: store_holds() */
-	uint64_t passed;      /* removed records that walks stepped over */
+	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
+	atomic_uint lock_waiters; /* threads that wait for the lock */
+	pthread_mutex_t lock;     /* guards all below */
+#ifndef NDEBUG
+	store_hold_fn *hold_fn; /* see store_on_unlock() */
+	void *hold_arg;
+	int64_t hold_since;
+	uint64_t work; /* blocks and records looked at */
+	uint64_t work_before;
+#endif
+	uint64_t holds;  /* times that it was taken: store_holds() */
+	uint64_t passed; /* removed records that walks stepped over */
 	MDB_txn *reader; /* of the lock's holder; begun at its first read */
 
 	uint64_t tick;
@@ -185,6 +194,21 @@ void block_release_all(struct store *store);
 size_t block_bytes(const struct store *store, const struct block *block);
 /* The lock holder's read transaction, begun at need. */
 int store_reader(struct store *store, MDB_txn **ret_txn);
+
+/* Count a block or record that is looked at: see store_on_unlock(). */
+static inline void count_work(struct store *store)
+{
+#ifndef NDEBUG
+	store->work++;
+#endif
+}
+
+/*
+ * Wait on the condition, with the lock let go of meanwhile; until a time of
+ * CLOCK_MONOTONIC, unless NULL.
+ */
+void lock_wait(struct store *store, pthread_cond_t *cond,
+               const struct timespec *until);
 
 /* chunk_form.c */
 struct chunk_header {

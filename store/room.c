@@ -241,7 +241,7 @@ static void wait_for_committer(struct store *store, size_t mark)
 {
 	while (store->gathering->bytes > mark && store->frozen &&
 	       !store->commit_err)
-		pthread_cond_wait(&store->committed, &store->lock);
+		lock_wait(store, &store->committed, NULL);
 }
 
 static int throttle(struct store *store, bool grows, size_t mark)

@@ -106,6 +106,25 @@ uint64_t store_holds(const struct store *store);
 void store_background(void);
 
 /*
+ * Let those who wait for the lock have it.  To be called between the pieces of
+ * long work, without the lock: who has just released it would mostly get it
+ * again before they do.  Returns soon in any case.  -EINTR: nobody waits for
+ * the result of this thread's work any more, as store_on_yield() says.
+ */
+int store_yield(struct store *store);
+/* Have fn asked by store_yield() whether the calling thread may give up. */
+void store_on_yield(struct store *store, bool (*fn)(void));
+
+/*
+ * For tests: have fn called, under the lock, whenever the lock is released,
+ * with the processor time in nanoseconds that its holder has spent since it took
+ * it, and the number of blocks and records that it has looked at.  fn NULL: no
+ * more.  -EOPNOTSUPP in a release build.  Lock NOT held.
+ */
+typedef void store_hold_fn(void *arg, int64_t ns, uint64_t work);
+int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg);
+
+/*
  * Change the size that the store may grow to; 0: no limit.  Smaller than it is
  * already: it is full until enough is deleted.  Lock NOT held.  -EINVAL: too
  * small for anything.
@@ -439,6 +458,15 @@ int table_seek(struct store *store, enum table table, const void *key,
 /* The first record whose key is after `key`; -ENOENT. */
 int table_next(struct store *store, enum table table, const void *key,
 	       size_t key_len, struct record *ret_record);
+
+/*
+ * table_next() at a bounded cost.  *budget, at least 1, is counted down by the
+ * records looked at, removed ones included.  -EAGAIN: it is used up, and the
+ * key in *ret_record, that of a removed record, is how far the search came.
+ */
+int table_next_within(struct store *store, enum table table, const void *key,
+		      size_t key_len, unsigned *budget,
+		      struct record *ret_record);
 
 /* ---- Kill lists --------------------------------------------------------- */
 

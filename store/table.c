@@ -51,6 +51,7 @@ int table_get(struct store *store, enum table table, const void *key,
 	MDB_txn *txn;
 	int r;
 
+	count_work(store);
 	r = full_key_init(&full, table, key, key_len);
 	if (r < 0)
 		return r;
@@ -83,6 +84,7 @@ static int table_change(struct store *store, enum table table, const void *key,
 	struct full_key full;
 	int r;
 
+	count_work(store);
 	if (len > TABLE_VALUE_MAX)
 		return -EINVAL;
 	r = full_key_init(&full, table, key, key_len);
@@ -214,8 +216,10 @@ static int walk_pass(struct walk *walk, const MDB_val *key, MDB_val *ret_value)
 	return walk->r == -ENOENT ? 0 : walk->r;
 }
 
+/* budget NULL: any number of removed records is passed. */
 static int table_walk(struct store *store, enum table table, const void *key,
-                      size_t key_len, bool after, struct record *ret_record)
+                      size_t key_len, bool after, unsigned *budget,
+                      struct record *ret_record)
 {
 	_cleanup_(walk_release) struct walk walk = {0};
 	struct full_key full;
@@ -226,16 +230,24 @@ static int table_walk(struct store *store, enum table table, const void *key,
 	if (r == 0)
 		r = walk_init(&walk, store, &full, after);
 	while (r == 0) {
+		count_work(store);
 		lowest = walk_lowest(&walk);
 		if (!lowest.mv_data ||
 		    *(const uint8_t *)lowest.mv_data != full.bytes[0])
 			return -ENOENT;
 		r = walk_pass(&walk, &lowest, &value);
+		if (r == 0 && budget)
+			--*budget;
 		if (r == 0 && value.mv_data)
 			return record_set(ret_record, lowest.mv_data,
 			                  lowest.mv_size, value.mv_data,
 			                  value.mv_size);
 		store->passed++;
+		if (r == 0 && budget && !*budget) {
+			r = record_set(ret_record, lowest.mv_data,
+			               lowest.mv_size, "", 0);
+			return r ? r : -EAGAIN;
+		}
 	}
 	return r;
 }
@@ -243,11 +255,18 @@ static int table_walk(struct store *store, enum table table, const void *key,
 int table_seek(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record)
 {
-	return table_walk(store, table, key, key_len, false, ret_record);
+	return table_walk(store, table, key, key_len, false, NULL, ret_record);
 }
 
 int table_next(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record)
 {
-	return table_walk(store, table, key, key_len, true, ret_record);
+	return table_walk(store, table, key, key_len, true, NULL, ret_record);
+}
+
+int table_next_within(struct store *store, enum table table, const void *key,
+                      size_t key_len, unsigned *budget,
+                      struct record *ret_record)
+{
+	return table_walk(store, table, key, key_len, true, budget, ret_record);
 }
