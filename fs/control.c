@@ -366,18 +366,21 @@ static int verb_find(struct control *c)
 {
 	char name[STATE_NAME_MAX], full[NAME_LEN_MAX * 2 + 2];
 	struct state *state, *other;
-	int err = control_argument(c, "name", true, name);
+	int at, err = control_argument(c, "name", true, name);
 	bool unclear = false;
 
 	if (err < 0)
 		return err;
 	store_lock(c->store);
+	/* First, because it may let go of the lock. */
+	at = state_at_position(c->forest, name, &other);
 	err = state_named(c->forest, name, &state);
-	if (err == 0 && asks_position(name))
-		unclear = state_at_position(c->forest, name, &other) < 0 ||
-		          other != state;
-	else if (err == -ENOENT)
-		err = state_at_position(c->forest, name, &state);
+	if (err == 0 && asks_position(name)) {
+		unclear = at < 0 || other != state;
+	} else if (err == -ENOENT) {
+		err = at;
+		state = other;
+	}
 	if (err == 0)
 		state_full_name(c->forest, state, full);
 	store_unlock(c->store);

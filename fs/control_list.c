@@ -67,7 +67,7 @@ static int row_fill(struct control *c, struct state *state, struct row *row)
 	return state_info(c->forest, state, &row->info);
 }
 
-enum { ROWS = 256 }; /* gathered in one hold of the lock */
+enum { ROWS = 64 }; /* gathered in one hold of the lock */
 
 /* Where a list goes on: after this snapshot, if any, of this fork. */
 struct place {
@@ -126,6 +126,7 @@ static int list_from(struct control *c, struct place *place)
 				break;
 		}
 		store_unlock(c->store);
+		store_yield(c->store);
 		for (size_t i = 0; i < count; i++) {
 			int result = send_row(c, &rows[i]);
 

@@ -103,6 +103,10 @@ static int state_erase(struct forest *forest, struct state *s)
 		r = record_del(forest, s);
 	if (r < 0)
 		return r;
+	if (s->fork)
+		positions_del(forest, s);
+	else
+		positions_forget(forest, s->number);
 	state_let_go(s, parent);
 	state_bury(forest, s);
 	forest->meta_dirty = true;
@@ -123,6 +127,7 @@ static int fork_doom(struct forest *forest, struct state *s)
 		r = name_del(forest, s);
 	if (r < 0)
 		return r;
+	positions_forget(forest, s->number);
 	state_let_go(s, parent);
 	s->flags |= STATE_DOOMED;
 	s->gone = true;

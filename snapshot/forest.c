@@ -207,6 +207,7 @@ static void forest_free(struct forest *forest)
 	struct cached *e;
 
 	graveyard_clear(forest);
+	positions_release(forest);
 	while ((e = cache_any(&forest->states))) {
 		cache_remove(&forest->states, e);
 		free(container_of(e, struct state, cached));

@@ -77,6 +77,7 @@ struct forest {
 	struct cache states;
 	struct state *graveyard; /* deleted, freed in a later hold */
 	size_t evicted; /* states and versions, since memory was trimmed */
+	struct positions *positions; /* see position.c; used last is first */
 	struct forest_meta meta;
 	bool meta_dirty;
 	struct inode root; /* the directory that lists the forks */
@@ -139,6 +140,7 @@ enum { TIME_KEY_LEN = 24 };
 size_t name_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, const char *name);
 void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
               uint64_t number);
+int64_t time_of_key(const uint8_t key[TIME_KEY_LEN]);
 
 /* Of that number and nothing else; not yet known to the forest. */
 struct state *state_alloc(struct forest *forest, uint64_t number);
@@ -154,9 +156,6 @@ int state_load(struct forest *forest, uint64_t number,
  * the time.  -ENOENT. */
 int state_newest(struct forest *forest, uint64_t fork, int64_t at,
                  struct state **ret_state);
-/* The next older one of the same fork.  -ENOENT. */
-int state_older(struct forest *forest, const struct state *snapshot,
-                struct state **ret_state);
 /*
  * Return the snapshot that a record of TABLE_TIME is about.  -ENOENT: it is
  * another fork's; -EUCLEAN: it cannot be read.
@@ -172,6 +171,26 @@ size_t forest_sweeps(const struct forest *forest);
 bool forest_crowded(const struct forest *forest);
 /* Have it swept if there are a good many too many. */
 void forest_wake_sweeper(struct forest *forest);
+
+/* ---- position.c --------------------------------------------------------- */
+
+/*
+ * The n-th newest snapshot of a fork, or the newest at or before a time.
+ * -ENOENT; -EAGAIN: more is to be read than one hold of the lock is for, and a
+ * piece of it has been: let go of the lock and call again.
+ */
+int position_nth(struct forest *forest, uint64_t fork, uint64_t n,
+                 struct state **ret_state);
+int position_at(struct forest *forest, uint64_t fork, int64_t time,
+                struct state **ret_state);
+/* A time that no snapshot of the fork is newer than.  -ENOENT: it has none. */
+int position_bound(struct forest *forest, uint64_t fork, int64_t *ret_time);
+/* A snapshot has been made, the newest of its fork; or is about to go. */
+void positions_add(struct forest *forest, const struct state *snapshot);
+void positions_del(struct forest *forest, const struct state *snapshot);
+/* The fork goes. */
+void positions_forget(struct forest *forest, uint64_t fork);
+void positions_release(struct forest *forest); /* all of them */
 
 /* ---- delete.c ----------------------------------------------------------- */
 

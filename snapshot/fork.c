@@ -198,13 +198,13 @@ int state_create(struct forest *forest, const char *name,
 /* Above the time of every snapshot the fork has. */
 static int snapshot_date(struct forest *forest, struct state *s)
 {
-	struct state *newest;
-	int r = state_newest(forest, s->fork, INT64_MAX, &newest);
+	int64_t newest;
+	int r = position_bound(forest, s->fork, &newest);
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (s->created <= newest->created)
-		s->created = newest->created + 1;
+	if (s->created <= newest)
+		s->created = newest + 1;
 	return 0;
 }
 
@@ -244,6 +244,7 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 		return r;
 	}
 	seedling_plant(&seedling, fork, ret_state);
+	positions_add(forest, *ret_state);
 	fork->snapshots++;
 	state_mark(fork);
 	return 0;

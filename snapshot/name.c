@@ -216,22 +216,6 @@ bool name_is_position(const char *name)
 	return !parse_count(name, &n) && n <= POSITION_LIKELY;
 }
 
-static int resolve_count(struct forest *forest, const struct state *fork,
-                         uint64_t n, struct state **ret_state)
-{
-	struct state *s;
-	int r;
-
-	if (!n || n > fork->snapshots)
-		return -ENOENT;
-	r = state_newest(forest, fork->number, INT64_MAX, &s);
-	while (!r && --n)
-		r = state_older(forest, s, &s);
-	if (!r)
-		*ret_state = s;
-	return r;
-}
-
 /* Find a fork's snapshot by N or @TIME. */
 static int resolve_position(struct forest *forest, const struct state *fork,
                             const char *suffix, struct state **ret_state)
@@ -244,10 +228,13 @@ static int resolve_position(struct forest *forest, const struct state *fork,
 		r = name_parse_time(suffix + 1, now_ns(), &at);
 		if (r < 0)
 			return r;
-		return state_newest(forest, fork->number, at, ret_state);
+		return position_at(forest, fork->number, at, ret_state);
 	}
 	if (!parse_count(suffix, &n))
-		return resolve_count(forest, fork, n, ret_state);
+		return !n || n > fork->snapshots
+		               ? -ENOENT
+		               : position_nth(forest, fork->number, n,
+		                              ret_state);
 	return *suffix ? -ENOENT : -EINVAL;
 }
 
@@ -263,8 +250,8 @@ static int resolve_pair(struct forest *forest, const char *name,
 	return state_find(forest, 0, fork, ret_fork);
 }
 
-int state_at_position(struct forest *forest, const char *name,
-                      struct state **ret_state)
+static int position_find(struct forest *forest, const char *name,
+                         struct state **ret_state)
 {
 	const char *cut = strrchr(name, '~');
 	struct state *fork;
@@ -272,6 +259,21 @@ int state_at_position(struct forest *forest, const char *name,
 	            : -EINVAL;
 
 	return r ? r : resolve_position(forest, fork, cut + 1, ret_state);
+}
+
+int state_at_position(struct forest *forest, const char *name,
+                      struct state **ret_state)
+{
+	int r = position_find(forest, name, ret_state);
+
+	while (r == -EAGAIN) {
+		store_unlock(forest->store);
+		r = store_yield(forest->store);
+		store_lock(forest->store);
+		if (!r)
+			r = position_find(forest, name, ret_state);
+	}
+	return r;
 }
 
 int state_named(struct forest *forest, const char *name,

@@ -139,6 +139,9 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
  * as a date would be), `now`.  A name that is there wins over a number or
  * time of the same spelling.
  * -ENOENT; -EINVAL: not a name or not a time.
+ * Finding a position among many snapshots lets go of the lock now and then: no
+ * pointer from before is good for anything afterwards.  The same holds for
+ * state_at_position() and state_source().  -EINTR: see store_yield().
  */
 int state_resolve(struct forest *forest, const char *name,
                   struct state **ret_state);
@@ -170,6 +173,22 @@ void state_full_name(struct forest *forest, const struct state *state,
  * name after `after` (NULL or "": the first of all).  -ENOENT at the end. */
 int state_next(struct forest *forest, uint64_t fork, const char *after,
                struct state **ret_state);
+
+/*
+ * The numbers of a fork's snapshots (fork 0: of the forks), a piece at a time,
+ * without reading the states.  *walk is all zeroes but for the fork at first.
+ * Fill in up to STATE_WALK_PIECE numbers.  0: there are no more; -EAGAIN: go on
+ * with another call, in another hold of the lock.  States that come or go
+ * between the calls may be in it or not.
+ */
+enum { STATE_WALK_PIECE = 256 };
+struct state_walk {
+	uint64_t fork;
+	uint8_t key[TABLE_KEY_MAX]; /* how far it came */
+	size_t key_len;
+};
+int state_walk(struct forest *forest, struct state_walk *walk,
+               uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count);
 
 /* -EEXIST, -EINVAL, -ENAMETOOLONG; constant time. */
 int state_fork(struct forest *forest, struct state *source, const char *name,

@@ -316,6 +316,53 @@ int state_next(struct forest *forest, uint64_t fork, const char *after,
 	return state_of_name(forest, &record, ret_state);
 }
 
+/* Move on to the next record of the walk, and give out its number. */
+static int walk_step(struct forest *forest, struct state_walk *walk,
+                     unsigned *budget, uint64_t *ret_number)
+{
+	struct record record;
+	struct reader reader;
+	uint64_t number;
+	int r = table_next_within(forest->store, TABLE_NAME, walk->key,
+	                          walk->key_len, budget, &record);
+
+	if (r < 0 && r != -EAGAIN)
+		return r;
+	if (record.key_len < 8 || be64_get(record.key) != walk->fork)
+		return -ENOENT;
+	memcpy(walk->key, record.key, record.key_len);
+	walk->key_len = record.key_len;
+	if (r < 0)
+		return r;
+	reader = reader_init(record.value, record.len);
+	number = get_varint(&reader);
+	if (!reader_done(&reader))
+		return -EUCLEAN;
+	*ret_number = number;
+	return 0;
+}
+
+int state_walk(struct forest *forest, struct state_walk *walk,
+               uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count)
+{
+	unsigned budget = STATE_WALK_PIECE;
+	size_t count = 0;
+	int r = fork_check(forest, walk->fork);
+
+	if (!walk->key_len) {
+		be64_put(walk->key, walk->fork);
+		walk->key_len = 8;
+	}
+	while (!r && budget) {
+		r = walk_step(forest, walk, &budget, &ret_numbers[count]);
+		count += !r;
+	}
+	if (r && r != -ENOENT && r != -EAGAIN)
+		return r;
+	*ret_count = count;
+	return r == -ENOENT ? 0 : -EAGAIN;
+}
+
 /* Newer times first: the order of the bytes is that of the times, reversed. */
 static uint64_t time_flip(int64_t time)
 {
@@ -328,6 +375,11 @@ void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
 	be64_put(key, fork);
 	be64_put(key + 8, time_flip(time));
 	be64_put(key + 16, number);
+}
+
+int64_t time_of_key(const uint8_t key[TIME_KEY_LEN])
+{
+	return (int64_t)(~be64_get(key + 8) ^ UINT64_C(1) << 63);
 }
 
 int state_of_time(struct forest *forest, uint64_t fork,
@@ -358,18 +410,5 @@ int state_newest(struct forest *forest, uint64_t fork, int64_t at,
 
 	time_key(key, fork, at, 0);
 	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
-	return r ? r : state_of_time(forest, fork, &record, ret_state);
-}
-
-int state_older(struct forest *forest, const struct state *snapshot,
-                struct state **ret_state)
-{
-	uint64_t fork = snapshot->fork;
-	uint8_t key[TIME_KEY_LEN];
-	struct record record;
-	int r;
-
-	time_key(key, fork, snapshot->created, snapshot->number);
-	r = table_next(forest->store, TABLE_TIME, key, sizeof(key), &record);
 	return r ? r : state_of_time(forest, fork, &record, ret_state);
 }
