@@ -9,9 +9,10 @@
 #include <fcntl.h>
 
 enum {
-	CLONE_ITEMS = 512,        /* chunks shared in one hold of the lock */
+	CLONE_ITEMS = 128,        /* chunks shared in one hold of the lock */
 	COPY_STEP = 1 << 20,      /* bytes copied at a time */
 	COPY_BYTES_MAX = 1 << 26, /* bytes copied in one call */
+	COPY_MAX = 1 << 30,       /* bytes copied or shared in one call */
 };
 
 struct copy {
@@ -248,6 +249,7 @@ ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
 	c->left = MIN(c->left, COPY_RANGE_MOST);
 	c->copied = 0;
 	err = copy_begin(c);
+	c->left = MIN(c->left, (uint64_t)COPY_MAX);
 	while (!err && c->left) {
 		uint64_t bytes = 0;
 
@@ -258,6 +260,7 @@ ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
 		c->to_off += bytes;
 		c->left -= bytes;
 		done += bytes;
+		err = store_yield(fs->store);
 	}
 	return err && !done ? err : (ssize_t)done;
 }

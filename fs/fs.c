@@ -78,12 +78,7 @@ void fs_destroy(struct fs *fs)
 		}
 	}
 	free(fs->opens);
-	while (fs->listings) {
-		struct listing *listing = fs->listings;
-
-		fs->listings = listing->next;
-		free(listing);
-	}
+	listings_release(fs);
 	munmap(fs->zeros, fs->chunk_size);
 	free(fs);
 }

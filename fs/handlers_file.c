@@ -409,6 +409,8 @@ void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 	late.err = fs_fallocate(session->fs, node, mode, off, len);
 	if (late.err == 0)
 		late.err = kill_priv_of_others(req, node, &ids);
+	/* A part may be done: the kernel believes that nothing is. */
+	changes.own = late.err < 0;
 	changes_data(&changes, node, (uint64_t)off, (uint64_t)len);
 	reply_changed(&changes, &late);
 }

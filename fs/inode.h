@@ -40,8 +40,10 @@ struct open_node {
 
 /* The states of one directory in the order of their numbers. */
 struct listing {
-	struct listing *next;
-	uint64_t fork; /* 0: the root directory's */
+	struct listing *next; /* used less recently */
+	uint64_t fork;        /* 0: the root directory's */
+	int64_t used;         /* when, by mono_ns() */
+	unsigned refs;
 	size_t count;
 	uint64_t numbers[];
 };
@@ -70,6 +72,7 @@ struct fs {
 	struct open_node **opens;
 	size_t open_buckets, open_count;
 	struct listing *listings;
+	uint64_t moves[64]; /* see rename.c */
 	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
 	void *keep_arg;
 	struct sweeper sweeper;
@@ -342,8 +345,10 @@ int space_rmdir(struct fs *fs, node_t parent, const char *name);
 /* At least one of the parents is not kept in a tree. */
 int space_rename(struct fs *fs, node_t parent, const char *name,
                  node_t new_parent, const char *new_name, unsigned flags);
-int space_readdir(struct fs *fs, node_t node, off_t off, bool plus,
+/* -EAGAIN: there are more entries, after *off; to be read in another hold. */
+int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                   fs_readdir_fn *fn, void *arg);
+void listings_release(struct fs *fs);
 /* The entry that is a state's root directory. */
 int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry);
 /* A state's virtual xattr `name` (after the prefix); -ENODATA. */

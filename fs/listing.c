@@ -11,42 +11,10 @@
 
 #include <errno.h>
 
-enum {
-	LISTINGS_KEPT = 8,
-	WALK_PIECE = 1024, /* states looked at in one hold of the lock */
-};
-
-struct walk {
-	uint64_t *numbers;
-	size_t count, room;
-	char after[NAME_LEN_MAX + 1];
-};
-
-/* -EAGAIN: there are more. */
-static int walk_piece(struct fs *fs, uint64_t fork, struct walk *w)
-{
-	struct state *state;
-
-	for (int i = 0; i < WALK_PIECE; i++) {
-		int err = state_next(fs->forest, fork, w->after, &state);
-
-		if (err)
-			return err == -ENOENT ? 0 : err;
-		if (w->count == w->room) {
-			size_t room = w->room ? 2 * w->room : 64;
-			uint64_t *numbers =
-			        realloc(w->numbers, room * sizeof(*numbers));
-
-			if (!numbers)
-				return -ENOMEM;
-			w->numbers = numbers;
-			w->room = room;
-		}
-		w->numbers[w->count++] = state->number;
-		memcpy(w->after, state->name, sizeof(w->after));
-	}
-	return -EAGAIN;
-}
+enum { ENTRIES_PIECE = 256 }; /* given out in one hold of the lock */
+/* States in the listings kept, unless more are used within some seconds. */
+static const size_t listed_max = 1 << 20;
+static const int64_t listing_keep_ns = INT64_C(10) * 1000000000;
 
 static int number_compare(const void *a, const void *b)
 {
@@ -55,13 +23,20 @@ static int number_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Take the listing out of those that are kept; with none of `fork`, if
- * `oldest`, the last one. */
-static struct listing *listing_take(struct fs *fs, uint64_t fork, bool oldest)
+/* ---- Those that are kept ------------------------------------------------ */
+
+static void listing_unref(struct listing *listing)
+{
+	if (listing && --listing->refs == 0)
+		free(listing);
+}
+
+/* Take it out of those that are kept; NULL: there is none. */
+static struct listing *listing_take(struct fs *fs, uint64_t fork)
 {
 	struct listing **at = &fs->listings, *found;
 
-	while (*at && (*at)->fork != fork && !(oldest && !(*at)->next))
+	while (*at && (*at)->fork != fork)
 		at = &(*at)->next;
 	found = *at;
 	if (found)
@@ -69,46 +44,107 @@ static struct listing *listing_take(struct fs *fs, uint64_t fork, bool oldest)
 	return found;
 }
 
+/* Put it in front of those that are kept, and let go of some that are not used.
+ */
 static void listing_keep(struct fs *fs, struct listing *listing)
 {
-	size_t count = 0;
+	struct listing **at = &fs->listings, *l;
+	size_t sum = 0;
 
+	listing->used = mono_ns();
 	listing->next = fs->listings;
 	fs->listings = listing;
-	for (struct listing *l = fs->listings; l; l = l->next)
-		count++;
-	if (count > LISTINGS_KEPT)
-		free(listing_take(fs, UINT64_MAX, true));
+	while ((l = *at)) {
+		sum += l->count;
+		if (sum <= listed_max ||
+		    listing->used - l->used < listing_keep_ns) {
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		sum -= l->count;
+		listing_unref(l);
+	}
 }
 
-/* Lets go of the lock meanwhile. */
-static int listing_make(struct fs *fs, uint64_t fork)
+void listings_release(struct fs *fs)
 {
-	struct walk walk = {0};
-	struct listing *listing;
-	size_t bytes;
+	while (fs->listings)
+		listing_unref(listing_take(fs, fs->listings->fork));
+}
+
+/* ---- Making them -------------------------------------------------------- */
+
+/* Add the next numbers to the listing.  -EAGAIN: there are more. */
+static int listing_extend(struct fs *fs, struct state_walk *walk,
+                          struct listing **listing, size_t *room)
+{
+	struct listing *l = *listing;
+	size_t found = 0;
 	int err;
 
-	while ((err = walk_piece(fs, fork, &walk)) == -EAGAIN) {
+	if (*room - l->count < STATE_WALK_PIECE) {
+		size_t more = 2 * *room + STATE_WALK_PIECE;
+
+		l = realloc(l, sizeof(*l) + more * sizeof(*l->numbers));
+		if (!l)
+			return -ENOMEM;
+		*listing = l;
+		*room = more;
+	}
+	err = state_walk(fs->forest, walk, l->numbers + l->count, &found);
+	l->count += found;
+	return err;
+}
+
+/* Lock held, and let go of meanwhile.  The caller owns *ret_listing. */
+static int listing_make(struct fs *fs, uint64_t fork,
+                        struct listing **ret_listing)
+{
+	struct state_walk walk = {.fork = fork};
+	struct listing *l = calloc(1, sizeof(*l));
+	size_t room = 0;
+	int err = l ? -EAGAIN : -ENOMEM;
+
+	while (err == -EAGAIN) {
+		err = listing_extend(fs, &walk, &l, &room);
+		if (err && err != -EAGAIN)
+			break;
 		store_unlock(fs->store);
+		if (!err)
+			qsort(l->numbers, l->count, sizeof(*l->numbers),
+			      number_compare);
+		else if (store_yield(fs->store))
+			err = -EINTR;
 		store_lock(fs->store);
 	}
-	bytes = walk.count * sizeof(*walk.numbers);
-	listing = err ? NULL : malloc(sizeof(*listing) + bytes);
-	if (!err && !listing)
-		err = -ENOMEM;
-	if (!err) {
-		listing->fork = fork;
-		listing->count = walk.count;
-		if (bytes)
-			memcpy(listing->numbers, walk.numbers, bytes);
-		qsort(listing->numbers, listing->count,
-		      sizeof(*listing->numbers), number_compare);
-		free(listing_take(fs, fork, false));
-		listing_keep(fs, listing);
+	if (err) {
+		free(l);
+		return err;
 	}
-	free(walk.numbers);
-	return err;
+	l->fork = fork;
+	l->refs = 1;
+	*ret_listing = l;
+	return 0;
+}
+
+/* The listing of the fork, kept, with a reference for the caller. */
+static int listing_get(struct fs *fs, uint64_t fork, bool fresh,
+                       struct listing **ret_listing)
+{
+	struct listing *listing = fresh ? NULL : listing_take(fs, fork);
+	int err;
+
+	if (!listing) {
+		err = listing_make(fs, fork, &listing);
+		if (err)
+			return err;
+		listing_unref(listing_take(fs, fork));
+	}
+	listing_keep(fs, listing);
+	listing->refs++;
+	*ret_listing = listing;
+	return 0;
 }
 
 static size_t listing_after(const struct listing *listing, uint64_t number)
@@ -164,30 +200,41 @@ static int read_state(struct fs *fs, uint64_t fork, uint64_t number, bool plus,
 	                                                                    : 0;
 }
 
-int space_readdir(struct fs *fs, node_t node, off_t off, bool plus,
+/* Entries from the listing.  -EAGAIN: there are more, after *off. */
+static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
+                       bool plus, fs_readdir_fn *fn, void *arg)
+{
+	uint64_t after =
+	        *off > COOKIE_FIRST ? (uint64_t)*off - COOKIE_FIRST : 0;
+	size_t i = listing_after(listing, after);
+	size_t stop = MIN(listing->count, i + ENTRIES_PIECE);
+	int err = 0;
+
+	for (; !err && i < stop; i++) {
+		*off = (off_t)(COOKIE_FIRST + listing->numbers[i]);
+		err = read_state(fs, listing->fork, listing->numbers[i], plus,
+		                 fn, arg);
+	}
+	return err || stop == listing->count ? err : -EAGAIN;
+}
+
+int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                   fs_readdir_fn *fn, void *arg)
 {
 	bool root = node_kind(node) == NODE_KIND_ROOT;
 	uint64_t fork = root ? 0 : NODE_STATE(node);
-	uint64_t after = off > COOKIE_FIRST ? (uint64_t)off - COOKIE_FIRST : 0;
 	struct listing *listing;
 	int err = 0;
 
 	if (node_kind(node) == NODE_KIND_LINK)
 		return -ENOTDIR;
-	if (off < COOKIE_PARENT)
-		err = read_dots(fs, node, off, fn, arg);
+	if (*off < COOKIE_PARENT)
+		err = read_dots(fs, node, *off, fn, arg);
+	if (!err)
+		err = listing_get(fs, fork, *off < COOKIE_FIRST, &listing);
 	if (err)
 		return err == 1 ? 0 : err;
-	listing = listing_take(fs, fork, false);
-	if (listing)
-		listing_keep(fs, listing);
-	if (!listing || off < COOKIE_FIRST)
-		err = listing_make(fs, fork);
-	/* The newest is in front; the lock has been held since it got there. */
-	listing = fs->listings;
-	for (size_t i = err ? 0 : listing_after(listing, after);
-	     !err && i < listing->count; i++)
-		err = read_state(fs, fork, listing->numbers[i], plus, fn, arg);
+	err = read_states(fs, listing, off, plus, fn, arg);
+	listing_unref(listing);
 	return err == 1 ? 0 : err;
 }

@@ -43,6 +43,8 @@ struct worker {
 	/* Counts the beginnings and ends of requests: odd while busy. */
 	atomic_ulong steps;
 	atomic_bool ended; /* to be joined */
+	/* The numbers of its request and of the one last interrupted. */
+	_Atomic uint64_t number, interrupted;
 	/* The watcher's own. */
 	bool live;
 	unsigned long seen;      /* steps at the last tick */
@@ -70,11 +72,35 @@ struct loop {
 	struct worker workers[LOOP_WORKERS_MAX];
 };
 
-static __thread const void *current_request;
+static __thread struct worker *current;
 
 const void *loop_request(void)
 {
-	return current_request;
+	return current ? current->request : NULL;
+}
+
+void loop_set_number(uint64_t number)
+{
+	if (current)
+		atomic_store_explicit(&current->number, number,
+		                      memory_order_relaxed);
+}
+
+void loop_interrupt(struct loop *loop, uint64_t number)
+{
+	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
+		struct worker *worker = &loop->workers[i];
+
+		/* Whatever that worker does next has another number. */
+		if (atomic_load(&worker->number) == number)
+			atomic_store(&worker->interrupted, number);
+	}
+}
+
+bool loop_interrupted(void)
+{
+	return current && atomic_load(&current->interrupted) ==
+	                          atomic_load(&current->number);
 }
 
 static void kicked(int signal)
@@ -185,7 +211,7 @@ static void *worker_main(void *arg)
 	pthread_setname_np(pthread_self(), "worker");
 	slice_shorten();
 	atomic_store(&worker->id, (int)syscall(SYS_gettid));
-	current_request = worker->request;
+	current = worker;
 	while (!atomic_load(&loop->stopping)) {
 		ssize_t n = receive(worker);
 

@@ -77,5 +77,12 @@ void loop_stop(struct loop *loop);
 
 /* The request that the calling worker handles; NULL in any other thread. */
 const void *loop_request(void);
+/*
+ * A request can be interrupted by the number that handle() has given it with
+ * loop_set_number(); it is up to what handles it to look at loop_interrupted().
+ */
+void loop_set_number(uint64_t number);
+void loop_interrupt(struct loop *loop, uint64_t number);
+bool loop_interrupted(void);
 
 #endif

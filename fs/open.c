@@ -132,7 +132,7 @@ void fs_release(struct fs *fs, node_t node)
 	if (!orphan)
 		return;
 	err = orphan_finish(fs, node);
-	if (err)
+	if (err && err != -EINTR)
 		log_warning("cannot delete inode %llu of state %llu yet: %s",
 		            (unsigned long long)NODE_INO(node),
 		            (unsigned long long)NODE_STATE(node),

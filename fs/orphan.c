@@ -8,7 +8,6 @@
 #include "inode.h"
 
 #include <errno.h>
-#include <sched.h>
 
 static struct key orphan_key(uint64_t ino)
 {
@@ -153,9 +152,10 @@ int orphan_finish(struct fs *fs, node_t node)
 		store_lock(fs->store);
 		err = orphan_piece(fs, node);
 		store_unlock(fs->store);
-		if (err == -EAGAIN)
-			sched_yield();
-	} while (err == -EAGAIN);
+	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
+	/* Nobody waits for it: the rest is done in the background. */
+	if (err == -EINTR)
+		sweeper_push(fs, NODE_STATE(node));
 	/* Gone already, with its state or by another's hand. */
 	return err == -ESTALE ? 0 : err;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Ranges of files: fallocate, and finding data and holes.  What touches more
- * chunks than one hold of the lock should is done in batches from the front.
+ * chunks than one hold of the lock should is done in batches from the front;
+ * holes are stepped over, however large they are.
  */
 #include "inode.h"
 
@@ -27,10 +28,13 @@ static int range_check(int mode, off_t off, off_t len)
 	return off > FILE_SIZE_MAX - len ? -EFBIG : 0;
 }
 
-/* The end of the file's extents, rounded up to a chunk. */
-static int extents_end(struct fs *fs, node_t node, uint64_t *ret_end)
+/*
+ * Set *off to the start of the first extent that reaches beyond it, unless it
+ * lies in one.  -ENOENT: there is none.
+ */
+static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 {
-	struct key key = {.kind = ITEM_EXTENT, .off = UINT64_MAX};
+	struct key key = {.kind = ITEM_EXTENT, .off = *off >> fs->chunk_bits};
 	struct item item;
 	struct vnode v;
 	int err;
@@ -39,14 +43,12 @@ static int extents_end(struct fs *fs, node_t node, uint64_t *ret_end)
 	err = vnode_load_rw(fs, node, &v);
 	if (!err) {
 		key.ino = v.ino;
-		err = tree_seek_back(v.tree, &key, &item);
+		err = tree_seek(v.tree, &key, &item);
 	}
-	if (!err) {
-		bool found =
-		        item.key.ino == v.ino && item.key.kind == ITEM_EXTENT;
-
-		*ret_end = found ? (item.key.off + 1) << fs->chunk_bits : 0;
-	}
+	if (!err && (item.key.ino != v.ino || item.key.kind != ITEM_EXTENT))
+		err = -ENOENT;
+	if (!err)
+		*off = MAX(*off, item.key.off << fs->chunk_bits);
 	store_unlock(fs->store);
 	return err;
 }
@@ -60,22 +62,63 @@ static int range_room(struct fs *fs, off_t len)
 	return (uint64_t)len > stats.avail_bytes ? -ENOSPC : 0;
 }
 
-static int range_batches(struct fs *fs, node_t node, struct change *change,
-                         uint64_t end)
+static uint64_t batch_start(const struct fs *fs, uint64_t off)
+{
+	return off & ~(((uint64_t)PIECE_ITEMS << fs->chunk_bits) - 1);
+}
+
+/* One batch, up to `end` at most. */
+static int range_batch(struct fs *fs, node_t node, struct change *change,
+                       uint64_t end)
 {
 	uint64_t batch = (uint64_t)PIECE_ITEMS << fs->chunk_bits;
-	int err = 0;
+	uint64_t stop = batch_start(fs, change->off) + batch;
+	int err = store_throttle(fs->store, change->kind != CHANGE_PUNCH);
+
+	change->size = MIN(end, stop) - change->off;
+	if (!err)
+		err = file_change(fs, node, change);
+	change->off += change->size;
+	return err;
+}
+
+/*
+ * The size is set by the last batch: a call that fails leaves it.  One that is
+ * given up is answered as if it had not been, and sets it, too: then the kernel
+ * forgets what it had cached of the range.
+ */
+static int range_fill(struct fs *fs, node_t node, struct change *change,
+                      uint64_t end)
+{
+	uint64_t last = batch_start(fs, end - 1);
+	bool keep_size = change->keep_size;
+	int err = range_room(fs, (off_t)(end - change->off));
 
 	while (!err && change->off < end) {
-		uint64_t stop = (change->off / batch + 1) * batch;
-
-		change->size = MIN(end, stop) - change->off;
-		err = store_throttle(fs->store, change->kind != CHANGE_PUNCH);
-		if (!err)
-			err = file_change(fs, node, change);
-		change->off += change->size;
+		change->keep_size = keep_size || change->off < last;
+		err = range_batch(fs, node, change, end);
+		if (!err && store_yield(fs->store))
+			change->off = MAX(change->off, last);
 	}
 	return err;
+}
+
+/* From extent to extent. */
+static int range_punch(struct fs *fs, node_t node, struct change *change,
+                       uint64_t end)
+{
+	/* A batch in any case: for the checks and the times. */
+	int err = range_batch(fs, node, change, end);
+
+	while (!err && change->off < end) {
+		/* Given up: see above. */
+		if (store_yield(fs->store))
+			return 0;
+		err = extent_seek(fs, node, &change->off);
+		if (!err && change->off < end)
+			err = range_batch(fs, node, change, end);
+	}
+	return err == -ENOENT ? 0 : err;
 }
 
 int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len)
@@ -88,23 +131,12 @@ int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len)
 	        .keep_size = mode & FALLOC_FL_KEEP_SIZE,
 	};
 	int err = range_check(mode, off, len);
-	uint64_t end, last;
+	uint64_t end = (uint64_t)off + (uint64_t)len;
 
 	if (err)
 		return err;
-	if (change.kind != CHANGE_PUNCH) {
-		err = range_room(fs, len);
-		return err ? err
-		           : range_batches(fs, node, &change,
-		                           (uint64_t)off + (uint64_t)len);
-	}
-	err = extents_end(fs, node, &last);
-	if (err)
-		return err;
-	/* A hole behind everything is there already: at least one batch all
-	 * the same, for the checks and the times. */
-	end = MIN((uint64_t)off + (uint64_t)len, MAX(last, change.off + 1));
-	return range_batches(fs, node, &change, end);
+	return change.kind == CHANGE_PUNCH ? range_punch(fs, node, &change, end)
+	                                   : range_fill(fs, node, &change, end);
 }
 
 /* ---- Data and holes ----------------------------------------------------- */
@@ -192,7 +224,7 @@ int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off)
 		store_lock(fs->store);
 		err = seek_locked(fs, node, whence, &at);
 		store_unlock(fs->store);
-	} while (err == -EAGAIN);
+	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
 	if (!err)
 		*ret_off = (off_t)at;
 	return err;

@@ -8,6 +8,9 @@
 #include <dirent.h>
 #include <errno.h>
 
+/* Entries given out in one hold of the lock; with attributes they cost more. */
+enum { ENTRIES_PIECE = 512, ENTRIES_PLUS_PIECE = 256 };
+
 struct reading {
 	struct vnode dir;
 	bool plus;
@@ -90,25 +93,43 @@ static int read_entry(struct reading *r, const struct item *item)
 	return r->fn(r->arg, name, &entry, (off_t)item->key.off) ? 1 : 0;
 }
 
-static int read_inode(struct reading *r, off_t off, enum fs_snapdir snapdir)
+/* -EAGAIN: there are more entries, after *off. */
+static int read_inode(struct reading *r, off_t *off, enum fs_snapdir snapdir)
 {
+	unsigned left = r->plus ? ENTRIES_PLUS_PIECE : ENTRIES_PIECE;
 	struct key key = {.ino = r->dir.ino, .kind = ITEM_DIRENT};
 	struct cursor cursor;
 	struct item item;
-	int err = read_dots(r, off, snapdir);
+	int err = read_dots(r, *off, snapdir);
 
 	if (err)
 		return err == 1 ? 0 : err;
-	key.off = off < COOKIE_FIRST ? 0 : (uint64_t)off + 1;
+	key.off = *off < COOKIE_FIRST ? 0 : (uint64_t)*off + 1;
 	for (err = cursor_seek(&cursor, r->dir.tree, &key, &item); !err;
 	     err = cursor_next(&cursor, &item)) {
 		if (item.key.ino != r->dir.ino || item.key.kind != ITEM_DIRENT)
 			return 0;
+		if (!left--)
+			return -EAGAIN;
 		err = read_entry(r, &item);
 		if (err)
 			return err == 1 ? 0 : err;
+		*off = (off_t)item.key.off;
 	}
 	return err == -ENOENT ? 0 : err;
+}
+
+static int read_locked(struct reading *r, struct fs *fs, node_t node,
+                       off_t *off, enum fs_snapdir snapdir)
+{
+	int err;
+
+	if (node_kind(node) != NODE_KIND_INODE)
+		return space_readdir(fs, node, off, r->plus, r->fn, r->arg);
+	err = vnode_load(fs, node, &r->dir);
+	if (!err && !S_ISDIR(r->dir.inode.mode))
+		err = -ENOTDIR;
+	return err ? err : read_inode(r, off, snapdir);
 }
 
 int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
@@ -119,16 +140,10 @@ int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
 
 	if (off < 0)
 		return -EINVAL;
-	store_lock(fs->store);
-	if (node_kind(node) != NODE_KIND_INODE) {
-		err = space_readdir(fs, node, off, plus, fn, arg);
-	} else {
-		err = vnode_load(fs, node, &r.dir);
-		if (!err && !S_ISDIR(r.dir.inode.mode))
-			err = -ENOTDIR;
-		if (!err)
-			err = read_inode(&r, off, snapdir);
-	}
-	store_unlock(fs->store);
+	do {
+		store_lock(fs->store);
+		err = read_locked(&r, fs, node, &off, snapdir);
+		store_unlock(fs->store);
+	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
 	return err;
 }

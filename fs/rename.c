@@ -115,6 +115,16 @@ int fs_rmdir(struct fs *fs, node_t parent, const char *name)
 
 /* ---- rename ------------------------------------------------------------- */
 
+/* The way from a directory up to the root, which must not pass an inode. */
+struct climb {
+	uint64_t dir, avoid;
+	uint64_t at;    /* looked at next; INO_ROOT: it is free */
+	uint64_t steps; /* so far */
+	uint64_t moves; /* fs->moves when it began: what it saw still holds */
+};
+
+enum { CLIMB_PIECE = 512 }; /* directories looked at in one hold of the lock */
+
 struct move {
 	struct fs *fs;
 	const char *name, *new_name;
@@ -127,6 +137,7 @@ struct move {
 	struct vnode other; /* what has the new name */
 	bool has_other;
 	uint64_t new_slot;
+	struct climb climbs[2];
 	bool finish; /* result: `other` is still to be freed */
 };
 
@@ -135,19 +146,34 @@ static struct vnode *move_into(struct move *m)
 	return m->same ? &m->from : &m->into;
 }
 
-/* -EINVAL if `dir` is `ino` or lies below it. */
-static int check_outside(struct vnode *dir, uint64_t ino)
+/* Counts the directories of a state that got another parent. */
+static uint64_t *moves_of(struct fs *fs, const struct state *state)
 {
-	uint64_t at = dir->ino;
+	return &fs->moves[state->number % ARRAY_SIZE(fs->moves)];
+}
+
+/*
+ * -EINVAL if `dir` is `ino` or lies below it.  -EAGAIN: it lies so deep that
+ * the climb is to go on in another hold of the lock; it begins anew if
+ * directories have been moved meanwhile.
+ */
+static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
+{
+	uint64_t moves = *moves_of(dir->fs, dir->state);
 	int err;
 
-	/* No deeper than there are inodes: damage must not make a loop. */
-	for (uint64_t n = dir->state->version->inodes; at != INO_ROOT; n--) {
-		if (at == ino)
+	if (c->dir != dir->ino || c->avoid != ino || c->moves != moves)
+		*c = (struct climb){dir->ino, ino, dir->ino, 0, moves};
+	for (unsigned n = 0; c->at != INO_ROOT; n++) {
+		if (c->at == ino)
 			return -EINVAL;
-		if (!n)
+		if (n == CLIMB_PIECE)
+			return -EAGAIN;
+		/* No deeper than there are inodes: damage must not make a loop.
+		 */
+		if (c->steps++ > dir->state->version->inodes)
 			return -EUCLEAN;
-		err = dir_parent(dir->tree, at, &at);
+		err = dir_parent(dir->tree, c->at, &c->at);
 		if (err)
 			return err == -ENOENT ? -EUCLEAN : err;
 	}
@@ -178,9 +204,9 @@ static int move_check(struct move *m)
 	if (!m->has_other && exchange)
 		return -ENOENT;
 	if (!m->same && S_ISDIR(m->child.inode.mode))
-		err = check_outside(&m->into, m->child.ino);
+		err = check_outside(&m->climbs[0], &m->into, m->child.ino);
 	if (!err && !m->same && exchange && S_ISDIR(m->other.inode.mode))
-		err = check_outside(&m->from, m->other.ino);
+		err = check_outside(&m->climbs[1], &m->from, m->other.ino);
 	return err ? err : move_check_types(m);
 }
 
@@ -314,6 +340,9 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 	if (err)
 		return err;
 	m->into.tree = m->child.tree = m->other.tree = m->from.tree;
+	if (!m->same && (S_ISDIR(m->child.inode.mode) ||
+	                 (m->has_other && S_ISDIR(m->other.inode.mode))))
+		++*moves_of(m->fs, m->from.state);
 	err = move_parents(m);
 	if (err)
 		return err;
@@ -343,15 +372,17 @@ int fs_move(struct fs *fs, node_t parent, const char *name, node_t new_parent,
 	err = store_throttle(fs->store, flags & RENAME_WHITEOUT);
 	if (err)
 		return err;
-	store_lock(fs->store);
-	if (virtual)
-		err = space_rename(fs, parent, name, new_parent, new_name,
-		                   flags);
-	else if (NODE_STATE(parent) != NODE_STATE(new_parent))
-		err = -EXDEV;
-	else
-		err = move_locked(&m, parent, new_parent);
-	store_unlock(fs->store);
+	do {
+		store_lock(fs->store);
+		if (virtual)
+			err = space_rename(fs, parent, name, new_parent,
+			                   new_name, flags);
+		else if (NODE_STATE(parent) != NODE_STATE(new_parent))
+			err = -EXDEV;
+		else
+			err = move_locked(&m, parent, new_parent);
+		store_unlock(fs->store);
+	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
 	if (m.finish)
 		orphan_finish(fs, vnode_node(&m.other));
 	if (err)

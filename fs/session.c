@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cancel.h"
 #include "util.h"
 
 /* Hold a node in each session whose kernel knows it.  Policy is held. */
@@ -46,12 +47,14 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&mounts->append, NULL);
 	fs_set_keeper(fs, keep_node, mounts);
+	store_on_yield(forest_store(fs_forest(fs)), request_cancelled);
 	return 0;
 }
 
 void mounts_release(struct mounts *mounts)
 {
 	fs_set_keeper(mounts->fs, NULL, NULL);
+	store_on_yield(forest_store(fs_forest(mounts->fs)), NULL);
 	/* What is left of a session may still come back to it. */
 	if (mounts->left)
 		return;
@@ -184,11 +187,26 @@ static void session_free(struct session *session)
 
 /* ---- Requests ----------------------------------------------------------- */
 
+static void session_note(struct session *session, const void *request,
+                         size_t len)
+{
+	const struct fuse_in_header *in = request;
+	const struct fuse_interrupt_in *interrupt = (const void *)(in + 1);
+
+	if (len < sizeof(*in))
+		return;
+	loop_set_number(in->unique);
+	if (in->opcode == FUSE_INTERRUPT &&
+	    len >= sizeof(*in) + sizeof(*interrupt))
+		loop_interrupt(session->loop, interrupt->unique);
+}
+
 static bool session_handle(void *arg, void *request, size_t len)
 {
 	struct session *session = arg;
 	struct fuse_buf buf = {.mem = request, .size = len};
 
+	session_note(session, request, len);
 	pthread_rwlock_rdlock(&session->mounts->policy);
 	wire_adapt(&session->wire, buf.mem, &buf.size, len + LOOP_GROWTH);
 	if (!reach_refuse(session, buf.mem, buf.size) &&

@@ -264,7 +264,7 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 	struct cursor cursor;
 	struct xattr_item x;
 	struct item item;
-	size_t len = 0;
+	size_t len = 0, all = 0;
 	int err;
 
 	if (!v->inode.xattrs)
@@ -276,6 +276,10 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 		err = xattr_decode(item.value, item.len, &x);
 		if (err)
 			return err;
+		/* The system call's limit, whoever may see them. */
+		all += x.name_len + 1u;
+		if (all > XATTR_VALUE_MAX)
+			return -E2BIG;
 		if (!trusted && is_trusted(&x))
 			continue;
 		if (size && len + x.name_len + 1u > size)
@@ -286,10 +290,7 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 		}
 		len += x.name_len + 1u;
 	}
-	if (err && err != -ENOENT)
-		return err;
-	/* The system call's limit. */
-	return len > XATTR_VALUE_MAX ? -E2BIG : (ssize_t)len;
+	return err && err != -ENOENT ? err : (ssize_t)len;
 }
 
 /* Of a fork's .snap: the name of its root's ACL, if that has one. */

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
@@ -22,7 +23,7 @@ enum {
 	PATIENCE_MS = 60000, /* after that it hangs */
 };
 
-enum what { ANSWER, GATHER, HOLD };
+enum what { ANSWER, GATHER, HOLD, ENDLESS, INTERRUPT };
 
 struct request {
 	enum what what;
@@ -81,6 +82,11 @@ static bool handle(void *arg, void *data, size_t len)
 		gather(m);
 	if (request->what == HOLD)
 		hold(m);
+	loop_set_number(request->number);
+	while (request->what == ENDLESS && !loop_interrupted())
+		sched_yield();
+	if (request->what == INTERRUPT)
+		loop_interrupt(m->loop, request->number - 1000);
 	return send(m->ends[1], &request->number, sizeof(request->number),
 	            MSG_NOSIGNAL) > 0;
 }
@@ -225,6 +231,26 @@ static void test_one_stays(void **state)
 	mount_release(&m);
 }
 
+/* The one that is named ends, and no other. */
+static void test_interrupt(void **state)
+{
+	struct mount m;
+
+	mount_init(&m);
+	ask(&m, ENDLESS, 5);
+	ask(&m, ENDLESS, 6);
+	ask(&m, INTERRUPT, 1000 + 7);
+	assert_int_equal(answer(&m), 1000 + 7);
+	ask(&m, INTERRUPT, 1000 + 6);
+	assert_int_equal(answer(&m) + answer(&m), 1000 + 6 + 6);
+	/* The number is not the next one's. */
+	ask(&m, ANSWER, 8);
+	assert_int_equal(answer(&m), 8);
+	ask(&m, INTERRUPT, 1000 + 5);
+	assert_int_equal(answer(&m) + answer(&m), 1000 + 5 + 5);
+	mount_release(&m);
+}
+
 static void test_stop(void **state)
 {
 	struct mount m;
@@ -260,6 +286,7 @@ int main(void)
 	        cmocka_unit_test(test_pauses),
 	        cmocka_unit_test(test_growth),
 	        cmocka_unit_test(test_one_stays),
+	        cmocka_unit_test(test_interrupt),
 	        cmocka_unit_test(test_stop),
 	};
 
