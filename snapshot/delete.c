@@ -109,7 +109,7 @@ static int state_erase(struct forest *forest, struct state *s)
 		positions_forget(forest, s->number);
 	state_let_go(s, parent);
 	state_bury(forest, s);
-	forest->meta_dirty = true;
+	meta_mark(forest);
 	watch_deleted(forest, s);
 	return 0;
 }
@@ -134,7 +134,7 @@ static int fork_doom(struct forest *forest, struct state *s)
 	state_mark(s);
 	forest->meta.states -= 1 + s->snapshots;
 	forest->meta.doomed += s->snapshots;
-	forest->meta_dirty = true;
+	meta_mark(forest);
 	watch_deleted(forest, s);
 	return 0;
 }
@@ -206,7 +206,7 @@ static int clear_one(struct forest *forest, struct state *fork,
 	if (!r && fork->snapshots) {
 		fork->snapshots--;
 		forest->meta.doomed--;
-		forest->meta_dirty = true;
+		meta_mark(forest);
 	}
 	return r;
 }
@@ -249,7 +249,7 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 	if (r < 0)
 		return r;
 	forest->meta.doomed -= f->snapshots;
-	forest->meta_dirty = true;
+	meta_mark(forest);
 	state_bury(forest, f);
 	return 0;
 }

@@ -89,6 +89,12 @@ static int state_put(struct forest *forest, const struct state *s)
 	                 state_encode(s, value));
 }
 
+void meta_mark(struct forest *forest)
+{
+	forest->meta_dirty = true;
+	store_changed(forest->store);
+}
+
 static int forest_put(struct forest *forest)
 {
 	struct cached *e;
@@ -314,7 +320,7 @@ int state_set_default(struct forest *forest, struct state *state)
 	if (state && state->gone)
 		return -ESTALE;
 	forest->meta.default_state = state ? state->number : 0;
-	forest->meta_dirty = true;
+	meta_mark(forest);
 	return 0;
 }
 

@@ -225,5 +225,7 @@ void gc_wake(struct forest *forest);
 
 /* Write what is kept in memory only to the tables. */
 void forest_flush(struct forest *forest);
+/* The record of the forest itself must be written.  Lock held. */
+void meta_mark(struct forest *forest);
 
 #endif

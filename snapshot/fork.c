@@ -93,7 +93,7 @@ static void state_add(struct forest *forest, struct state *s)
 	cache_add(&forest->states, &s->cached);
 	state_mark(s);
 	forest->meta.states++;
-	forest->meta_dirty = true;
+	meta_mark(forest);
 }
 
 /* From here on nothing fails. */

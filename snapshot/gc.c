@@ -86,7 +86,7 @@ int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
 	forest->gc.first_task[kind] = MIN(forest->gc.first_task[kind], id);
 	if (exists == -ENOENT && kind != TASK_STUCK) {
 		forest->meta.tasks++;
-		forest->meta_dirty = true;
+		meta_mark(forest);
 	}
 	gc_wake(forest);
 	return 0;
@@ -105,7 +105,7 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	if (r < 0)
 		return r;
 	forest->meta.tasks--;
-	forest->meta_dirty = true;
+	meta_mark(forest);
 	return 0;
 }
 

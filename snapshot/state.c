@@ -93,6 +93,7 @@ void state_mark(struct state *s)
 	struct cache *states = &s->forest->states;
 
 	cache_mark(states, &s->cached);
+	store_changed(s->forest->store);
 	/* Many are made: until they are written they cannot leave memory. */
 	if (states->dirty_count % STATES_DIRTY == 0 &&
 	    forest_crowded(s->forest))

@@ -154,6 +154,7 @@ int version_load(struct forest *forest, uint64_t id,
 void version_mark(struct version *v)
 {
 	cache_mark(&v->forest->versions, &v->cached);
+	store_changed(v->forest->store);
 }
 
 int version_remove(struct version *v)

@@ -475,6 +475,11 @@ int store_resize(struct store *store, uint64_t max_size)
 
 /* ---- Counters and questions --------------------------------------------- */
 
+void store_changed(struct store *store)
+{
+	set_touch(store, 1);
+}
+
 uint64_t store_tick(struct store *store)
 {
 	set_touch(store, 1);

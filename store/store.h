@@ -218,6 +218,12 @@ int store_pace(struct store *store);
  */
 void store_on_freeze(struct store *store, void (*fn)(void *arg), void *arg);
 
+/*
+ * Note that such a record has changed in memory: the set that gathers is
+ * committed in time even if nothing else is in it.  Lock held.
+ */
+void store_changed(struct store *store);
+
 /* ---- Trees -------------------------------------------------------------- */
 
 /*

@@ -154,6 +154,31 @@ def test_sync(store, mnt, main):
     assert (mnt / "main" / "second").read_text() == "y"
 
 
+@pytest.mark.parametrize("verb", [
+    ["default", "b"], ["default", "--none"], ["rename", "b", "c"],
+    ["rename", "main~s", "t"], ["rm", "b"], ["rm", "main~s"], ["snap", "main"],
+    ["fork", "main", "new"]], ids=" ".join)
+def test_sync_of_one_change(store, mnt, verb):
+    """Whatever was changed alone, nothing else being there to be saved."""
+    store.verb("fork", "main", "b")
+    store.verb("snap", "main", "s")
+    store.verb("default", "main")
+    mnt.umount()
+    mnt = store.mount()
+    store.verb("sync")
+    store.verb(*verb)
+
+    def seen():
+        return store.names(), store.coppice(
+            "default", "-s", store.path, code=None).stdout
+
+    after = seen()
+    store.verb("sync")
+    mnt.kill()
+    mnt = store.mount()
+    assert seen() == after
+
+
 def test_names_of_any_bytes(store, mnt):
     """Text has the bytes, JSON has private characters for what is not UTF-8."""
     name = b"main@\xff\xfe-\xc3\xbc"
