@@ -17,11 +17,13 @@ from soak import Soak  # noqa: E402
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_soak():
     seed = int(time.time())
-    soak = Soak(COPPICE, 10 * min(SLOWER, 3), seed, slower=SLOWER)
+    soak = Soak(COPPICE, 10 * min(SLOWER, 3), seed, slower=SLOWER,
+                faults=False, hostile=False)
     try:
         soak.run()
     except Exception as problem:
-        raise AssertionError(f"seed {seed}: {soak.summary()}") from problem
+        raise AssertionError(
+            f"seed {seed}: {problem}; {soak.summary()}") from problem
     finally:
         soak.fail("it is over")
         soak.clean()

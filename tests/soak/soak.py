@@ -1,343 +1,107 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Everything at once, for as long as it is told to, against a model.
 
-Several workers write, read, fork, snapshot and delete in states of their own.
-Now and then the store is unmounted and mounted again, or the daemon is killed:
-then every worker's states must be as they were at one moment, not before its
-last fsync and not more than some seconds ago.  Memory, descriptors, the store's
-file and its kill lists must not grow, since there is never more in the store
-than so much.
+Several workers write, read, fork, snapshot and delete in states of their own,
+through several mounts, in bursts and with pauses.  Meanwhile
+
+* the store is unmounted and mounted again, or the daemon is killed: then every
+  worker's states must be as they were at one moment, not before its last fsync
+  and not more than some seconds ago;
+* mounts come and go, now and then many;
+* a call of the daemon on its disk fails, once or a few times: a step may then
+  fail, wholly or not at all, and after it everything goes on;
+* an ordinary user does what he can to get in the way (hostile.py);
+* several mounts of one state are compared (coherence.c).
+
+Whoever makes no progress hangs: the daemon's stacks are in the report.  Memory,
+descriptors, the store's file and its deadlists must not grow, since there is
+never more in the store than so much.
 """
 import contextlib
 import errno
 import json
 import os
 import random
-import shutil
+import re
+import signal
 import socket
 import subprocess
-import tempfile
+import sys
 import threading
 import time
 import traceback
 from pathlib import Path
 
-PAGE = 4096
-FILES = 25   # in a tree, at most
-STATES = 6   # of a worker, at most
-SNAPS = 4    # of a fork, at most
-LOSS = 6     # seconds that a crash may lose
+from bed import Bed, Broken, helper, stacks_command
+from faults import Faults
+from worker import Worker, Wrong
+
+HANG = 60        # seconds without progress, if nothing else is asked for
+FAULT_END = 20   # seconds until a fault that went must be forgotten
+CROWD = 16       # mounts
+# What the log may say when the disk fails.
+FAULT_WORDS = re.compile(
+    r"^.*(commit|writ|sync|[Nn]o space|full|Input/output error).*\n?", re.M)
 
 
-class Wrong(Exception):
-    pass
+class Companion:
+    """A program that runs beside the workers for a while."""
 
+    def __init__(self, soak, name, command, seconds):
+        self.name = name
+        self.output = soak.bed.dir / f"{name}.out"
+        with open(self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [*map(str, command)], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True)
+        self.end = time.monotonic() + seconds + 2 * soak.hang
 
-def read_tree(root):
-    """Path → bytes of a file, None for a directory, text for a symlink."""
-    tree = {}
+    def poll(self):
+        code = self.process.poll()
+        if code is None and time.monotonic() > self.end:
+            raise Wrong(f"{self.name} does not end: {self.text()}")
+        if code:
+            raise Wrong(f"{self.name} ended with {code}: {self.text()}")
+        return code
 
-    def stop(problem):
-        raise problem
+    def text(self):
+        return self.output.read_text(errors="replace")[-20000:]
 
-    for directory, names, files in os.walk(root, onerror=stop):
-        for name in names + files:
-            path = os.path.join(directory, name)
-            key = os.path.relpath(path, root)
-            if os.path.islink(path):
-                tree[key] = os.readlink(path)
-            elif os.path.isdir(path):
-                tree[key] = None
-            else:
-                with open(path, "rb") as file:
-                    tree[key] = file.read()
-    return tree
-
-
-def difference(found, tree):
-    """A few words on what is not the same."""
-    words = []
-    for key in sorted({**found, **tree}):
-        a, b = found.get(key, "nothing"), tree.get(key, "nothing")
-        if isinstance(a, bytes) and isinstance(b, bytes) and a != b:
-            at = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y),
-                      min(len(a), len(b)))
-            words.append(f"{key} from {at} of {len(a)}, {len(b)} expected")
-        elif a != b:
-            words.append(f"{key} is {str(a)[:20]}, {str(b)[:20]} expected")
-    return "; ".join(words[:5])
-
-
-class Worker(threading.Thread):
-    """Its states are the forks whose names begin with its own.
-
-    A model is {name: tree}; a snapshot's name is FORK/.snap/SNAPSHOT.  Models
-    and trees are never changed, only replaced.  history has all that may be
-    found after a crash: (when it was left behind, model), the newest last.
-    """
-
-    def __init__(self, soak, number, seed):
-        super().__init__(daemon=True)
-        self.soak = soak
-        self.prefix = f"w{number}"
-        self.rng = random.Random(seed)
-        self.model = {}
-        self.history = [[None, {}]]
-        self.count = 0
-        self.serial = 0
-
-    # ---- Steps --------------------------------------------------------------
-
-    def step(self, model, action, between=()):
-        """Do it; a crash may leave what was before, after, or in between."""
-        old = self.history[-1]
-        self.history += [[None, each] for each in [*between, model]]
-        action()
-        for entry in old, *self.history[-1 - len(between):-1]:
-            entry[0] = time.monotonic()
-        self.model = model
-
-    def change(self, name, tree, action):
-        self.step({**self.model, name: tree}, action)
-
-    def path(self, name, *more):
-        return os.path.join(self.soak.mnt, name, *more)
-
-    def forks(self):
-        return [name for name in self.model if "/" not in name]
-
-    def snapshots(self, fork):
-        return [name for name in self.model if name.startswith(f"{fork}/")]
-
-    def new_name(self):
-        self.serial += 1
-        return f"n{self.serial}"
-
-    def begin(self):
-        self.step({self.prefix: {}}, lambda: os.mkdir(self.path(self.prefix)))
-        self.sync()
-
-    # ---- What it does -------------------------------------------------------
-
-    def op_write(self, fork, tree):
-        """A new file, or a part of an old one."""
-        name = f"d{self.rng.randrange(3)}/f{self.rng.randrange(FILES // 2)}"
-        directory = os.path.dirname(name)
-        if directory not in tree:
-            self.change(fork, {**tree, directory: None},
-                        lambda: os.mkdir(self.path(fork, directory)))
-            tree = self.model[fork]
-        flags = os.O_RDWR
-        if name not in tree:
-            flags |= os.O_CREAT | os.O_EXCL
-            tree = {**tree, name: b""}
-            holder = []
-            self.change(fork, tree, lambda: holder.append(
-                os.open(self.path(fork, name), flags, 0o644)))
-            fd = holder[0]
-        else:
-            fd = os.open(self.path(fork, name), flags)
-        try:
-            old = tree[name]
-            at = self.rng.choice([0, len(old), self.rng.randrange(100000)])
-            size = self.rng.choice([10, 1000, 5000, 60000, 100000])
-            part = self.rng.randbytes(size // 2) + b"same" * (size // 8)
-            new = old[:at].ljust(at, b"\0") + part + old[at + len(part):]
-            # The kernel sends a page that is written in part on its own.
-            end = at + len(part)
-            cuts = [cut for cut in (-at // PAGE * -PAGE, end // PAGE * PAGE)
-                    if at < cut < end]
-            self.step({**self.model, fork: {**tree, name: new}},
-                      lambda: os.pwrite(fd, part, at),
-                      [{**self.model, fork: {
-                          **tree, name: new[:cut] + old[cut:]}}
-                       for cut in cuts])
-        finally:
-            os.close(fd)
-
-    def some_file(self, tree):
-        names = [name for name in tree if isinstance(tree[name], bytes)]
-        return self.rng.choice(names) if names else None
-
-    def op_truncate(self, fork, tree):
-        name = self.some_file(tree)
-        if name:
-            size = self.rng.randrange(len(tree[name]) + 1)
-            self.change(fork, {**tree, name: tree[name][:size]},
-                        lambda: os.truncate(self.path(fork, name), size))
-
-    def op_unlink(self, fork, tree):
-        name = self.some_file(tree)
-        if name:
-            rest = {k: v for k, v in tree.items() if k != name}
-            self.change(fork, rest,
-                        lambda: os.unlink(self.path(fork, name)))
-
-    def op_rename(self, fork, tree):
-        name = self.some_file(tree)
-        if name:
-            to = f"r{self.rng.randrange(5)}"
-            new = {k: v for k, v in tree.items() if k != name}
-            new[to] = tree[name]
-            self.change(fork, new, lambda: os.rename(
-                self.path(fork, name), self.path(fork, to)))
-
-    def op_symlink(self, fork, tree):
-        name = f"l{self.rng.randrange(5)}"
-        if name in tree:
-            rest = {k: v for k, v in tree.items() if k != name}
-            self.change(fork, rest,
-                        lambda: os.unlink(self.path(fork, name)))
-        else:
-            self.change(fork, {**tree, name: "x" * (self.serial % 50 + 1)},
-                        lambda: os.symlink("x" * (self.serial % 50 + 1),
-                                           self.path(fork, name)))
-
-    def op_snapshot(self, fork, tree):
-        snapshots = self.snapshots(fork)
-        if len(snapshots) >= SNAPS:
-            name = self.rng.choice(snapshots)
-            rest = {k: v for k, v in self.model.items() if k != name}
-            self.step(rest, lambda: os.rmdir(self.path(name)))
-        else:
-            name = f"{fork}/.snap/{self.new_name()}"
-            self.step({**self.model, name: tree},
-                      lambda: os.mkdir(self.path(name)))
-
-    def op_fork(self, fork, tree):
-        if len(self.forks()) >= STATES:
-            return self.op_delete(fork, tree)
-        source = self.rng.choice([fork, *self.snapshots(fork)])
-        name = f"{source.replace('/.snap/', '~')}@{self.new_name()}"
-        if len(name) > 60:  # a chain of forks that has become long
-            name = f"{self.prefix}@{self.new_name()}"
-            source = self.prefix
-        if source in self.model:
-            self.step({**self.model, name: self.model[source]},
-                      lambda: os.mkdir(self.path(name)))
-        return None
-
-    def op_delete(self, fork, tree):
-        if fork == self.prefix or len(self.forks()) < 3:
-            return
-        rest = {k: v for k, v in self.model.items()
-                if k != fork and not k.startswith(f"{fork}/")}
-        self.step(rest, lambda: self.soak.ask(
-            verb="rm", name=fork, recursive=True))
-
-    def op_read(self, fork, tree):
-        name = self.rng.choice([fork, *self.snapshots(fork)])
-        self.compare(name, self.model[name])
-
-    def sync(self):
-        with contextlib.closing(Descriptor(self.path(self.prefix))) as fd:
-            os.fsync(fd.number)
-        self.history = [[None, self.model]]
-
-    def op_sync(self, fork, tree):
-        if self.rng.random() < 0.1:
-            self.sync()
-
-    OPS = ([op_write] * 14 + [op_truncate] * 2 + [op_unlink] * 3 +
-           [op_rename] * 2 + [op_symlink] + [op_snapshot] * 3 + [op_fork] * 2 +
-           [op_delete] + [op_read] * 2 + [op_sync])
-
-    def run(self):
-        try:
-            while self.soak.park(self):
-                fork = self.rng.choice(self.forks())
-                try:
-                    self.rng.choice(self.OPS)(self, fork, self.model[fork])
-                    self.count += 1
-                except OSError:
-                    # The daemon was killed: what was begun may be there.
-                    if not self.soak.killed.wait(5):
-                        raise
-        except BaseException as problem:  # told by the main thread
-            self.soak.fail(f"{self.prefix}: {problem!r}\n"
-                           f"{traceback.format_exc()}")
-
-    # ---- What must be found -------------------------------------------------
-
-    def compare(self, name, tree):
-        found = read_tree(self.path(name))
-        if found != tree:
-            if self.soak.killed.is_set():
-                raise OSError(errno.ENOTCONN, "killed meanwhile")
-            raise Wrong(f"{name} is not as it was: {difference(found, tree)}")
-
-    def found(self):
-        """Its model, as the mount tells it."""
-        model = {}
-        for fork in os.listdir(self.soak.mnt):
-            if fork.split("@")[0].split("~")[0] != self.prefix:
-                continue
-            model[fork] = read_tree(self.path(fork))
-            for snapshot in os.listdir(self.path(fork, ".snap")):
-                name = f"{fork}/.snap/{snapshot}"
-                model[name] = read_tree(self.path(name))
-        return model
-
-    def verify(self):
-        if self.found() != self.model:
-            raise Wrong(f"{self.prefix}: not as it was")
-
-    def nearest(self, found):
-        """How far what was found is from what is most like it."""
-        def distance(model):
-            return sum(found.get(name) != model.get(name)
-                       for name in {**found, **model})
-        age, model = min(
-            enumerate(model for _, model in reversed(self.history)),
-            key=lambda pair: distance(pair[1]))
-        words = [f"{age} steps of {len(self.history)} before the last"]
-        for name in {**found, **model}:
-            if found.get(name) != model.get(name):
-                words.append(f"{name}: " + (
-                    difference(found[name], model[name])
-                    if name in found and name in model
-                    else "is there" if name in found else "is missing"))
-        return "; ".join(words)
-
-    def recover(self, killed):
-        """After a crash: go on from what is there."""
-        found = self.found()
-        for left, model in reversed(self.history):
-            if model == found:
-                break
-        else:
-            raise Wrong(f"{self.prefix}: what a crash left never was: " +
-                        self.nearest(found))
-        lost = killed - left if left else 0
-        if lost > LOSS * self.soak.slower:
-            raise Wrong(f"{self.prefix}: {lost:.1f} seconds are lost")
-        self.soak.lost = max(self.soak.lost, lost)
-        self.model = model
-        self.history = [[None, model]]
-
-
-class Descriptor:
-    def __init__(self, path):
-        self.number = os.open(path, os.O_RDONLY)
-
-    def close(self):
-        os.close(self.number)
+    def stop(self):
+        """Before a crash takes its mounts away."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(60)
 
 
 class Soak:
     def __init__(self, coppice, seconds, seed, directory=None, slower=1,
-                 kills=True):
-        self.coppice = str(coppice)
+                 kills=True, faults=True, hostile=True, mounts=3, hang=HANG,
+                 only=None):
+        self.build = Path(coppice).resolve().parents[1]
         self.seconds = seconds
         self.rng = random.Random(seed)
         self.slower = slower
-        self.kills = kills
-        self.dir = Path(tempfile.mkdtemp(prefix="coppice-soak-",
-                                         dir=directory or "/var/tmp"))
-        self.store = self.dir / "store"
+        self.hang = hang * slower
+        self.only = only  # names of the events that may be, or None
+        self.since = time.monotonic()  # of what the main thread does
+        self.bed = Bed(coppice, directory, "soak", "memory=48M")
+        self.log = self.bed.log
+        self.dir = self.bed.dir
         self.mnt = self.dir / "mnt"
-        self.log = self.dir / "stderr"
-        self.process = None
+        self.kills = kills
+        self.hostile = hostile
+        self.extra = mounts - 1
+        self.faults = None
+        if faults:
+            self.faults = Faults(helper(self.build, "fault.so"),
+                                 self.dir / "faults")
+            self.bed.environment.update(self.faults.environment)
+        self.gaps = True
+        self.fault_time = -1e9
+        self.roots = {}    # of a state's mounts: name: paths
+        self.companions = []
+        self.serial = 0
         self.workers = []
         self.problem = None
         self.lock = threading.Condition()
@@ -346,8 +110,11 @@ class Soak:
         self.ended = False       # lock
         self.killed = threading.Event()
         self.lost = 0
+        self.last = "the beginning"
         self.samples = []
-        self.counts = {"remounts": 0, "kills": 0, "checks": 0}
+        self.counts = dict.fromkeys(
+            ["remounts", "kills", "checks", "mounts", "crowds", "faults",
+             "hits", "comparisons", "nuisances"], 0)
 
     # ---- For workers --------------------------------------------------------
 
@@ -355,10 +122,12 @@ class Soak:
         """Between two steps; False: it is over."""
         with self.lock:
             if self.holding:
+                worker.doing = "waiting"
                 self.parked += 1
                 self.lock.notify_all()
                 self.lock.wait_for(lambda: not self.holding or self.ended)
                 self.parked -= 1
+                worker.since = time.monotonic()
             return not self.ended
 
     def fail(self, problem):
@@ -366,6 +135,20 @@ class Soak:
             self.problem = self.problem or problem
             self.ended = True
             self.lock.notify_all()
+
+    def faulty(self):
+        """Whether a failure may be the disk's."""
+        return time.monotonic() < self.fault_time + FAULT_END * self.slower
+
+    def reach(self, name, rng):
+        """The path of a state in some mount."""
+        fork, _, rest = name.partition("/")
+        roots = [self.mnt / name]
+        for root in self.roots.get("", []):
+            roots.append(root / name)
+        for root in self.roots.get(fork, []):
+            roots.append(root / rest if rest else root)
+        return rng.choice(roots)
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as client:
@@ -383,93 +166,291 @@ class Soak:
         return answer
 
     def address(self):
-        return os.path.relpath(self.store / "control")
+        return os.path.relpath(self.bed.store / "control")
 
     # ---- The daemon ---------------------------------------------------------
 
+    def mount_more(self):
+        """Another mount: of a worker's state, or of the whole store."""
+        state = self.rng.choice(
+            [worker.prefix for worker in self.workers] + ["main", ""])
+        self.serial += 1
+        path = self.bed.mount(f"m{self.serial}",
+                              f"state={state}" if state else "")
+        self.roots.setdefault(state, []).append(path)
+        self.counts["mounts"] += 1
+
+    def umount_one(self):
+        state = self.rng.choice([s for s in self.roots if self.roots[s]])
+        path = self.roots[state].pop()
+        self.bed.umount(path)
+        path.rmdir()
+
     def mount(self):
         self.killed.clear()
-        with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
-                [self.coppice, "mount", "-f", "-o", "memory=48M", self.store,
-                 self.mnt], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        end = time.monotonic() + 60 * self.slower
-        while not os.path.ismount(self.mnt):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise Wrong(f"cannot mount: {self.log.read_text()}")
-            time.sleep(0.01)
+        self.bed.mount("mnt")
+        self.roots = {}
+        for _ in range(self.extra):
+            self.mount_more()
 
     def umount(self):
-        subprocess.run([self.coppice, "umount", self.mnt], check=True,
-                       timeout=300 * self.slower)
-        if code := self.process.wait(120 * self.slower):
+        for path in reversed(list(self.bed.mounts)):
+            self.bed.umount(path)
+        code = self.bed.process.wait(120 * self.slower)
+        self.bed.process = None
+        if code:
             raise Wrong(f"the daemon ended with {code}")
 
     def kill(self):
-        self.process.kill()
+        self.bed.process.kill()
         when = time.monotonic()
-        self.process.wait()
+        self.bed.process.wait()
         self.killed.set()
         return when
 
     def check(self, *options):
-        result = subprocess.run([self.coppice, "check", *options, self.store],
-                                stdin=subprocess.DEVNULL, capture_output=True,
-                                text=True, timeout=600 * self.slower)
+        result = self.bed.run("check", *options, self.bed.store, check=False,
+                              timeout=600 * self.slower)
         if result.returncode:
             raise Wrong(f"the check found: {result.stdout}{result.stderr}")
         self.counts["checks"] += 1
 
-    # ---- Turns of events ----------------------------------------------------
+    # ---- Hangs --------------------------------------------------------------
+
+    def watch(self):
+        """Called while the main thread waits: the companions are well."""
+        self.since = time.monotonic()
+        for companion in list(self.companions):
+            if companion.poll() is not None:
+                self.companions.remove(companion)
+
+    def hung(self):
+        """Who makes no progress, or ''."""
+        now = time.monotonic()
+        for worker in self.workers:
+            if worker.doing != "waiting" and now - worker.since > self.hang:
+                return f"{worker.prefix} hangs in {worker.doing}"
+        # The main thread compares all of the workers' states at times.
+        if now - self.since > 3 * self.hang:
+            return "the main thread hangs"
+        return ""
+
+    def watch_for_hangs(self):
+        """A thread of its own: whoever hangs cannot tell."""
+        while not self.ended:
+            time.sleep(0.5)
+            if not (what := self.hung()):
+                continue
+            stacks = self.bed.stacks()
+            clients = subprocess.run(
+                stacks_command(os.getpid(), False), shell=True, check=False,
+                stdout=subprocess.PIPE, text=True, errors="replace").stdout
+            self.fail(f"{what}\nthe daemon:\n{stacks}\nits clients:\n"
+                      f"{clients}")
+            self.bed.abort()
 
     def hold(self):
+        """Have all workers wait."""
         with self.lock:
             self.holding = True
-            if not self.lock.wait_for(
-                    lambda: self.ended or self.parked == len(self.workers),
-                    120 * self.slower):
-                raise Wrong("a worker hangs")
+            self.lock.wait_for(
+                lambda: self.ended or self.parked == len(self.workers))
+            self.since = time.monotonic()
 
     def go_on(self):
         with self.lock:
             self.holding = False
             self.lock.notify_all()
 
-    def remount(self):
+    @contextlib.contextmanager
+    def alone(self, companions=True):
+        """The workers wait, and the companions go, if asked for."""
+        if companions:
+            for companion in self.companions:
+                companion.stop()
+            self.companions = []
         self.hold()
-        if self.problem:
-            return
-        self.umount()
-        self.mount()
-        for worker in self.workers:
-            worker.history = [[None, worker.model]]
-            worker.verify()
-        self.counts["remounts"] += 1
+        if not self.problem:
+            yield
         self.go_on()
 
-    def crash(self):
+    # ---- Turns of events ----------------------------------------------------
+
+    def event_remount(self):
+        with self.alone():
+            self.umount()
+            self.mount()
+            for worker in self.workers:
+                worker.history = [[None, worker.model]]
+                worker.verify()
+            self.counts["remounts"] += 1
+
+    def event_crash(self):
+        for companion in self.companions:
+            companion.stop()
+        self.companions = []
         when = self.kill()
-        # Until all have noticed the dead mount stays: nobody is to write into
-        # the directory below.
+        # Until all have noticed the dead mounts stay: nobody is to write into
+        # the directories below.
         self.hold()
         if self.problem:
             return
-        subprocess.run(["umount", "-l", self.mnt], check=True)
+        for path in list(self.bed.mounts):
+            subprocess.run(["umount", "-l", path], check=True)
+            del self.bed.mounts[path]
+        self.bed.process = None
         self.mount()
         for worker in self.workers:
             worker.recover(when)
         self.counts["kills"] += 1
         self.go_on()
 
+    def event_mount(self):
+        self.mount_more()
+
+    def event_umount(self):
+        if any(self.roots.values()) and not self.companions:
+            with self.alone(False):
+                self.umount_one()
+
+    def event_check(self):
+        self.check()
+
+    def event_gaps(self):
+        self.gaps = not self.gaps
+
+    def event_fault(self):
+        """The disk fails, once or a few times; what is compared beside must
+        not meet it."""
+        if not self.faults or self.companions:
+            return
+        kind = self.rng.choice(["sync", "sync", "write", "meta", "allocate"])
+        before = self.faults.hits()
+        self.fault_time = time.monotonic()
+        self.faults.arm(kind, self.rng.choice([errno.EIO, errno.ENOSPC]),
+                        self.rng.choice([1, 1, 1, 2, 5]),
+                        self.rng.choice([0, 0, 1, 3]))
+        end = time.monotonic() + 8
+        while self.faults.armed() and time.monotonic() < end and \
+                not self.problem:
+            time.sleep(0.05)
+            self.watch()
+        self.faults.disarm()
+        self.fault_time = time.monotonic()
+        self.counts["faults"] += 1
+        self.counts["hits"] += self.faults.hits() - before
+        # All is well soon; without help.
+        end = self.fault_time + FAULT_END * self.slower
+        while not self.problem and time.monotonic() < end:
+            if self.works_again():
+                self.fault_time = time.monotonic()
+                return
+            time.sleep(0.1)
+        if not self.problem:
+            raise Wrong(f"{FAULT_END} s after a fault of {kind} ended the "
+                        f"store still refuses: {self.log.read_text()[-2000:]}")
+
+    def works_again(self):
+        path = self.mnt / "main" / "probe"
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError:
+            return False
+        try:
+            os.pwrite(fd, b"probe", 0)
+            os.fsync(fd)
+            os.unlink(path)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+        return True
+
+    def event_compare(self):
+        """Several mounts of main against a model and each other."""
+        if self.companions:
+            return
+        seconds = self.rng.uniform(3, 15)
+        dirs = [self.mnt / "main"] + self.roots.get("main", []) + [
+            root / "main" for root in self.roots.get("", [])]
+        self.serial += 1
+        top = f"compare{self.serial}"
+        (self.mnt / "main" / top).mkdir()
+        self.companions.append(Companion(
+            self, "coherence",
+            [helper(self.build, "coherence"),
+             self.rng.choice(["model", "storm", "partial", "truncate"]),
+             "-s", self.rng.randrange(1 << 30), "-t", seconds,
+             "-w", self.rng.choice([2, 3]), "-H", self.hang,
+             "-x", stacks_command(self.bed.process.pid),
+             *(root / top for root in dirs)], seconds))
+        self.counts["comparisons"] += 1
+
+    def event_crowd(self):
+        """Many mounts, and a client with pauses in each."""
+        if self.companions:
+            return
+        states = ["main"] * (CROWD - 4) + ["", "", "w0", "w0"]
+        paths = []
+        for state in states:
+            self.serial += 1
+            paths.append(self.bed.mount(f"m{self.serial}",
+                                        f"state={state}" if state else ""))
+        seconds = self.rng.uniform(3, 15)
+        dirs = [path if state == "main" else path / "main"
+                for path, state in zip(paths, states) if state != "w0"]
+        crowd = Companion(
+            self, "crowd",
+            [helper(self.build, "coherence"), "gaps",
+             "-s", self.rng.randrange(1 << 30), "-t", seconds,
+             "-w", len(dirs), "-H", self.hang,
+             "-x", stacks_command(self.bed.process.pid), *dirs], seconds)
+        while crowd.poll() is None and not self.problem:
+            time.sleep(0.1)
+            self.watch()
+        crowd.stop()
+        for path in paths:
+            self.bed.umount(path)
+            path.rmdir()
+        self.counts["crowds"] += 1
+
+    def event_nuisance(self):
+        """An ordinary user gets in the way."""
+        if not self.hostile or any(c.name == "hostile"
+                                   for c in self.companions):
+            return
+        place = self.mnt / "main" / "hostile"
+        place.mkdir(exist_ok=True)
+        place.chmod(0o777)
+        seconds = self.rng.uniform(3, 20)
+        self.companions.append(Companion(
+            self, "hostile",
+            [sys.executable, Path(__file__).parent / "hostile.py", place,
+             self.rng.randrange(1 << 30), seconds], seconds))
+        self.counts["nuisances"] += 1
+
+    def events(self):
+        events = ([self.event_remount, self.event_check, self.event_mount,
+                   self.event_umount, self.event_gaps, self.event_crowd] +
+                  [self.event_fault] * 2 + [self.event_compare] * 2 +
+                  [self.event_nuisance] * 2)
+        if self.kills:
+            events += [self.event_crash] * 3
+        if self.only is not None:
+            events = [event for event in events
+                      if event.__name__ in [f"event_{n}" for n in self.only]]
+        return events or [lambda: None]
+
+    # ---- What must not grow -------------------------------------------------
+
     def sample(self):
-        """What must not grow."""
-        pid = self.process.pid
+        pid = self.bed.process.pid
         sample = {"fds": len(os.listdir(f"/proc/{pid}/fd"))}
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             key, value = line.split(":", 1)
             if key in ("RssAnon", "Threads"):
                 sample[key] = int(value.split()[0])
-        sample["file"] = (self.store / "data.mdb").stat().st_blocks // 2
+        sample["file"] = (self.bed.store / "data.mdb").stat().st_blocks // 2
         stat = self.ask(verb="stat")
         sample["lists"] = stat["list_bytes"] // 1024
         sample["backlog"] = stat["backlog"]
@@ -481,8 +462,8 @@ class Soak:
         if third < 20:
             return []
         bad = []
-        slack = {"fds": 30, "RssAnon": 40 << 10, "Threads": 10,
-                 "file": 32 << 10, "lists": 2 << 10, "backlog": 200}
+        slack = {"fds": 200, "RssAnon": 60 << 10, "Threads": 60,
+                 "file": 64 << 10, "lists": 2 << 10, "backlog": 200}
         for key, room in slack.items():
             before = max(s[key] for s in self.samples[third:2 * third])
             after = max(s[key] for s in self.samples[2 * third:])
@@ -492,30 +473,40 @@ class Soak:
 
     # ---- All of it ----------------------------------------------------------
 
-    def run(self, workers=3):
-        subprocess.run([self.coppice, "init", self.store], check=True)
-        self.mnt.mkdir()
-        self.mount()
+    def begin(self, workers):
+        self.bed.init()
+        self.bed.mount("mnt")
         self.workers = [Worker(self, n, self.rng.random())
                         for n in range(workers)]
         for worker in self.workers:
             worker.begin()
+        for _ in range(self.extra):
+            self.mount_more()
+        threading.Thread(target=self.watch_for_hangs, daemon=True).start()
+        for worker in self.workers:
             worker.start()
         self.go_on()
+
+    def turns(self):
         end = time.monotonic() + self.seconds
         turn = time.monotonic() + 2
         while time.monotonic() < end and not self.problem:
             time.sleep(min(0.25, max(0, end - time.monotonic())))
             self.sample()
+            self.watch()
             if time.monotonic() < turn:
                 continue
+            self.since = time.monotonic()
+            event = self.rng.choice(self.events())
+            self.last = getattr(event, "__name__", "")
+            event()
             turn = time.monotonic() + self.rng.uniform(1, 6)
-            events = [self.remount, self.check]
-            if self.kills:
-                events += [self.crash] * 3
-            self.rng.choice(events)()
-        if not self.problem:
-            self.hold()
+
+    def finish(self):
+        while self.companions and not self.problem:
+            time.sleep(0.1)
+            self.watch()
+        self.hold()
         if not self.problem:
             for worker in self.workers:
                 worker.verify()
@@ -528,23 +519,38 @@ class Soak:
         self.check("--data")
         if bad := self.grown():
             raise Wrong("; ".join(bad))
-        if text := self.log.read_text(errors="replace"):
+        text = self.bed.stderr()
+        if self.counts["hits"]:
+            text = FAULT_WORDS.sub("", text)
+        if text:
             raise Wrong(f"the daemon said: {text[:3000]}")
+
+    def run(self, workers=3):
+        self.begin(workers)
+        try:
+            self.turns()
+        except (Wrong, Broken, OSError, subprocess.SubprocessError) as problem:
+            # A worker that fell may be the reason.
+            self.fail(f"{self.last}: " + (
+                str(problem) if isinstance(problem, (Wrong, Broken))
+                else traceback.format_exc()))
+        self.finish()
 
     def summary(self):
         steps = sum(worker.count for worker in self.workers)
+        refused = sum(worker.refused for worker in self.workers)
+        slowest = max((worker.slowest for worker in self.workers),
+                      default=(0, ""))
         most = {key: max(s[key] for s in self.samples)
                 for key in self.samples[0]} if self.samples else {}
-        return (f"{steps} steps, {self.counts['kills']} kills (at most "
-                f"{self.lost:.1f} s lost), "
-                f"{self.counts['remounts']} remounts, "
-                f"{self.counts['checks']} checks; at most " +
-                ", ".join(f"{k} {v}" for k, v in most.items()))
+        return (f"{steps} steps, {refused} refused, the longest "
+                f"{slowest[0]:.1f} s ({slowest[1]}); "
+                f"at most {self.lost:.1f} s lost; " +
+                ", ".join(f"{v} {k}" for k, v in self.counts.items()) +
+                "; at most " + ", ".join(f"{k} {v}" for k, v in most.items()))
 
     def clean(self):
-        if self.process and self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        subprocess.run(["umount", "-l", self.mnt], check=False,
-                       stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.dir, ignore_errors=True)
+        for companion in self.companions:
+            with contextlib.suppress(subprocess.SubprocessError):
+                companion.stop()
+        self.bed.clean()
