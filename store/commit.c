@@ -135,9 +135,9 @@ static void failure_note(struct store *store, int err)
 	if (!store->failures)
 		store->failing_since = now;
 	store->failures++;
-	store->retry_pause = store->commit_err
-	                             ? MIN(store->retry_pause * 2, most)
-	                             : retry_least(store);
+	/* As long again as it has failed: who asks for tries changes nothing. */
+	store->retry_pause = MAX(now - store->failing_since, retry_least(store));
+	store->retry_pause = MIN(store->retry_pause, most);
 	store->failed_at = now;
 	store->mended_seq = 0;
 	store->commit_err = err;

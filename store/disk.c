@@ -45,8 +45,8 @@ int disk_error(int code)
 
 struct free_count {
 	MDB_cursor *cursor;
-	size_t before;
-	uint64_t pages;
+	size_t oldest; /* transaction that is still read */
+	uint64_t before, others; /* pages freed before it, and by it or later */
 };
 
 static int free_count(void *arg)
@@ -61,32 +61,25 @@ static int free_count(void *arg)
 		if (key.mv_size != sizeof(id) || value.mv_size < sizeof(count))
 			return MDB_CORRUPTED;
 		memcpy(&id, key.mv_data, sizeof(id));
-		if (id >= f->before)
-			return 0;
 		memcpy(&count, value.mv_data, sizeof(count));
-		f->pages += count;
+		*(id < f->oldest ? &f->before : &f->others) += count;
 	}
 	return r == MDB_NOTFOUND ? 0 : r;
 }
 
 /*
- * Database 0 is LMDB's own: transaction → count and numbers of freed pages.
- * Counts those freed by transactions before this one.
+ * Count free pages by what freed them.  Database 0 is LMDB's own: transaction →
+ * count and numbers of freed pages.
  */
-static int disk_count_free(MDB_txn *txn, size_t before, uint64_t *ret_pages)
+static int count_free(MDB_txn *txn, struct free_count *f)
 {
-	struct free_count f = {.before = before};
-	int r;
+	int r = disk_error(disk_cursor_open(txn, 0, &f->cursor));
 
-	r = disk_error(disk_cursor_open(txn, 0, &f.cursor));
 	if (r < 0)
 		return r;
-	r = fault_guard(free_count, &f);
-	mdb_cursor_close(f.cursor);
-	if (r)
-		return r == FAULT ? -EUCLEAN : disk_error(r);
-	*ret_pages = f.pages;
-	return 0;
+	r = fault_guard(free_count, f);
+	mdb_cursor_close(f->cursor);
+	return r == FAULT ? -EUCLEAN : disk_error(r);
 }
 
 struct stat_call {
@@ -138,44 +131,49 @@ static int reader_line(const char *line, void *arg)
 	return 0;
 }
 
-int disk_reusable(struct disk *disk, uint64_t *ret_bytes)
+int disk_count_free(struct disk *disk, struct disk_free *ret_free)
 {
-	size_t oldest;
-	uint64_t pages = 0;
+	struct free_count f = {0};
+	struct disk_free free = {0};
 	MDB_txn *txn;
 	int r;
 
 	r = disk_read_begin(disk, &txn);
 	if (r < 0)
 		return r;
-	/* This reader included, who sees what the last transaction wrote. */
-	oldest = mdb_txn_id(txn);
-	if (mdb_reader_list(mdb_txn_env(txn), reader_line, &oldest) < 0)
-		oldest = 0;
-	r = disk_count_free(txn, oldest, &pages);
+	/* This reader sees what the last transaction wrote. */
+	f.oldest = mdb_txn_id(txn);
+	if (mdb_reader_list(mdb_txn_env(txn), reader_line, &f.oldest) < 0)
+		f.oldest = 0;
+	free.pinned = f.oldest < mdb_txn_id(txn);
+	r = count_free(txn, &f);
 	disk_read_end(disk, txn);
-	if (r == 0)
-		*ret_bytes = pages * DISK_PAGE;
-	return r;
+	if (r < 0)
+		return r;
+	free.usable = f.before * DISK_PAGE;
+	if (!free.pinned)
+		free.coming = f.others * DISK_PAGE;
+	*ret_free = free;
+	return 0;
 }
 
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free)
 {
+	struct free_count f = {0};
 	MDB_envinfo info;
 	MDB_txn *txn;
-	uint64_t pages = 0;
 	int r;
 
 	disk_info(disk, &info);
 	r = disk_read_begin(disk, &txn);
 	if (r < 0)
 		return r;
-	r = disk_count_free(txn, SIZE_MAX, &pages);
+	r = count_free(txn, &f);
 	disk_read_end(disk, txn);
 	if (r < 0)
 		return r;
 	*ret_used = (info.me_last_pgno + 1) * DISK_PAGE;
-	*ret_free = pages * DISK_PAGE;
+	*ret_free = f.others * DISK_PAGE;
 	return 0;
 }
 

@@ -116,11 +116,13 @@ int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
 int disk_stat(MDB_txn *txn, MDB_dbi dbi, MDB_stat *ret_stat);
 /* Bytes of the file that a database takes. */
 int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
-/*
- * Bytes of the free pages that the next transaction may use: neither freed by
- * the last one, nor still seen by some reader.
- */
-int disk_reusable(struct disk *disk, uint64_t *ret_bytes);
+struct disk_free {
+	uint64_t usable; /* bytes of free pages that the next transaction may use */
+	uint64_t coming; /* of those freed by the last one: usable after the next */
+	bool pinned;     /* others are free, but still seen by some reader */
+};
+/* Count the free pages.  Takes a time that grows with their lists. */
+int disk_count_free(struct disk *disk, struct disk_free *ret_free);
 
 /*
  * mdb_get() and mdb_cursor_get(), with LMDB's codes, for reading what may be

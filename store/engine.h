@@ -166,7 +166,8 @@ struct store {
 	bool granted_once; /* and from the start, too */
 	bool cannot_grant; /* its file system gives no space ahead */
 	uint64_t avail;    /* bytes that could be written at the last commit */
-	bool free_known;   /* what is free inside of the file is in avail */
+	uint64_t coming;   /* bytes that could be after another commit */
+	bool free_known;   /* what is free inside of the file is in these two */
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;
 	pthread_t committer;

@@ -109,35 +109,51 @@ void room_measure(struct store *store)
 	store->granted = MAX(store->granted, store->used);
 	store->free_known = false;
 	store->avail = room_ahead(store);
+	store->coming = 0;
 }
 
 /* Count what is free inside of the file, too: not for every commit. */
 static void room_count_free(struct store *store)
 {
-	uint64_t bytes, over = 0;
+	struct disk_free free;
+	uint64_t over = 0;
 
 	if (store->free_known)
 		return;
 	store->free_known = true;
-	if (disk_reusable(&store->disk, &bytes) < 0)
+	if (disk_count_free(&store->disk, &free) < 0)
 		return;
+	/* Nobody says when the reader ends. */
+	store->free_known = !free.pinned;
 	if (store->used > store->limit)
 		over = store->used - store->limit;
-	store->avail = room_ahead(store) + bytes;
+	store->avail = room_ahead(store) + free.usable;
+	store->coming = free.coming - MIN(free.coming, over);
+	over -= free.coming - store->coming;
 	store->avail -= MIN(store->avail, over);
 }
 
 /* Take disk space from `from` on up to `to`; -ENOSPC. */
 static int grant(struct store *store, uint64_t from, uint64_t to)
 {
-	if (fallocate(store->disk.fd, FALLOC_FL_KEEP_SIZE, (off_t)from,
-	              (off_t)(to - from)) == 0)
+	int err = 0;
+
+	if (from == to)
 		return 0;
-	if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG)
-		return -ENOSPC;
+	do
+		err = fallocate(store->disk.fd, FALLOC_FL_KEEP_SIZE,
+		                (off_t)from, (off_t)(to - from)) < 0
+		              ? errno
+		              : 0;
+	while (err == EINTR);
+	if (err == EDQUOT || err == EFBIG)
+		err = ENOSPC;
 	/* This file system cannot: look at what is free, and hope. */
-	store->cannot_grant = true;
-	return 0;
+	if (err == EOPNOTSUPP || err == ENOSYS) {
+		store->cannot_grant = true;
+		err = 0;
+	}
+	return -err;
 }
 
 /* At least `bytes` more than there are, and some ahead if that can be. */
@@ -212,28 +228,40 @@ void room_give_back(struct store *store)
 /* ---- Slowing down ------------------------------------------------------- */
 
 /*
- * Lock held; let go of while waiting.  See to it that what is pending and
- * `keep` bytes more have room; waits for commits if need be.
+ * Make room for what is pending and `keep` bytes more.  Waits for commits if
+ * need be.  Lock held, and released while waiting.
  */
 static int room_need(struct store *store, uint64_t keep)
 {
-	uint64_t need = pending_cost(store) + keep;
-	int r;
+	uint64_t pending = pending_cost(store), need = pending + keep;
 
 	if (need <= store->avail)
 		return 0;
-	room_count_free(store);
-	if (need <= store->avail ||
-	    room_extend(store, need - store->avail) == 0)
-		return 0;
-	r = commit_wait_all(store);
-	if (r < 0)
-		return r;
-	room_count_free(store);
-	if (store->avail >= keep ||
-	    room_extend(store, keep - store->avail) == 0)
-		return 0;
-	return -ENOSPC;
+	for (int commits = 0;; commits++) {
+		int r = 0;
+
+		room_count_free(store);
+		if (need > store->avail)
+			r = room_extend(store, need - store->avail);
+		/* Without a grant it need not be there. */
+		if (r == 0 && need > store->avail)
+			r = -ENOSPC;
+		if (r != -ENOSPC)
+			return r;
+		/*
+		 * A commit shows what it really takes; and it makes usable
+		 * what the one before has freed, even if it changes nothing.
+		 */
+		if (commits == 2 || ((commits || !pending) &&
+		                     need > store->avail + store->coming))
+			return r;
+		if (commits || !pending)
+			store_changed(store);
+		r = commit_wait_all(store);
+		if (r < 0)
+			return r;
+		need = keep;
+	}
 }
 
 /* What cannot be kept up with is waited for. */
@@ -337,11 +365,13 @@ void room_set_limit(struct store *store, uint64_t max_size)
 
 uint64_t room_stat(struct store *store)
 {
-	uint64_t beyond = MIN(store->granted, store->limit);
+	uint64_t ahead, beyond;
 
 	room_count_free(store);
-	beyond = store->limit - beyond;
-	if (store->cannot_grant)
-		beyond = 0;
-	return store->avail + MIN(beyond, disk_room(store));
+	/* What lies ahead, of what there is anyway or as much as is granted. */
+	ahead = store->cannot_grant ? room_ahead(store) : 0;
+	beyond = store->cannot_grant ? store->used : store->granted;
+	beyond = store->limit - MIN(beyond, store->limit);
+	return store->avail - MIN(store->avail, ahead) + store->coming +
+	       MIN(beyond, disk_room(store));
 }

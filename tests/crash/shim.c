@@ -129,9 +129,10 @@ uint64_t shim_passed(void)
 }
 
 /* Lock held: must the call fail that is about to be made? */
-static bool must_fail(bool meta)
+static bool must_fail(bool meta, bool grant)
 {
-	if (shim.failing.meta_only && !meta)
+	if ((shim.failing.meta_only && !meta) ||
+	    (shim.failing.grants_only && !grant))
 		return false;
 	if (shim.passed < shim.failing.pass || !shim.failing.count) {
 		shim.passed++;
@@ -194,7 +195,7 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 {
 	struct event event = {.kind = EVENT_WRITE, .off = off};
 	int flags = fcntl(fd, F_GETFL);
-	bool synced = flags & (O_DSYNC | O_SYNC), fail = must_fail(synced);
+	bool synced = flags & (O_DSYNC | O_SYNC), fail = must_fail(synced, false);
 	enum fail_how how = shim.failing.how;
 	ssize_t n = -1;
 
@@ -281,7 +282,7 @@ int ftruncate(int fd, off_t size)
 
 	if (!is_ours(fd))
 		return (int)syscall(SYS_ftruncate, fd, size);
-	fail = must_fail(false);
+	fail = must_fail(false, false);
 	return call_end(fail ? -1 : (int)syscall(SYS_ftruncate, fd, size), fail,
 	                event);
 }
@@ -301,7 +302,7 @@ int fallocate(int fd, int mode, off_t off, off_t len)
 		return (int)syscall(SYS_fallocate, fd, mode, off, len);
 	if (mode != FALLOC_FL_KEEP_SIZE)
 		abort();
-	fail = must_fail(false);
+	fail = must_fail(false, true);
 	r = fail ? -1 : (int)syscall(SYS_fallocate, fd, mode, off, len);
 	if (fail)
 		errno = shim.failing.error;
@@ -321,7 +322,7 @@ static int sync_call(int fd, long number)
 
 	if (!is_ours(fd))
 		return (int)syscall(number, fd);
-	fail = must_fail(false);
+	fail = must_fail(false, false);
 	if (fail)
 		event.kind = EVENT_LOST_SYNC;
 	return call_end(fail ? 0 : (int)syscall(number, fd), fail, event);

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <sys/statvfs.h>
 
 #include "engine.h"
 #include "scratch.h"
@@ -181,24 +182,29 @@ static void test_error_for_a_while(void **state)
 	teardown();
 }
 
+/* The longer it fails the less often it is tried, whatever was asked for. */
 static void test_pause_grows(void **state)
 {
-	unsigned failures = 0;
-	int64_t pause = 0;
+	enum { ASKED = 10, LEAST = 1000000 };
+	int64_t failing = 0;
+	unsigned tries = 0, most = 2;
 
 	setup();
 	shim_fail(&(struct failing){.count = ALWAYS, .error = EIO});
 	steps();
-	assert_int_equal(store_sync(work.store), -EIO);
-	for (int i = 0; failures < 5; i++) {
-		assert_true(i < 60000);
+	for (int i = 0; i < ASKED; i++)
+		assert_int_equal(store_sync(work.store), -EIO);
+	while (failing < 500 * LEAST) {
 		usleep(1000);
 		store_lock(work.store);
-		failures = work.store->failures;
-		pause = work.store->retry_pause;
+		failing = mono_ns() - work.store->failing_since;
+		tries = work.store->failures;
 		store_unlock(work.store);
 	}
-	assert_int_equal(pause, 1000000LL << (failures - 1));
+	for (int64_t pause = LEAST; pause < failing; pause *= 2)
+		most++;
+	/* What works in the background asks, too. */
+	assert_in_range(tries, ASKED, 2 * ASKED + most);
 	teardown();
 }
 
@@ -230,10 +236,60 @@ static void test_loss(void **state)
 	cleanup();
 }
 
+/* ---- Disk space --------------------------------------------------------- */
+
+/* A change that must take more space than was taken ahead. */
+static int change_with_grant(void)
+{
+	store_lock(work.store);
+	work.store->avail = 0;
+	work.store->free_known = true;
+	store_unlock(work.store);
+	return store_throttle_write(work.store, 1 << 20);
+}
+
+/* Space could not be taken ahead, once; that is no reason never to try. */
+static void test_grant_fails_once(void **state)
+{
+	static const int errors[] = {EIO, EINTR, ENOMEM, EDQUOT};
+
+	setup();
+	for (size_t i = 0; i < ARRAY_SIZE(errors); i++) {
+		shim_fail(&(struct failing){
+		        .grants_only = true, .count = 1, .error = errors[i]});
+		change_with_grant();
+		assert_int_equal(shim_failed(), 1);
+		assert_false(work.store->cannot_grant);
+		assert_int_equal(change_with_grant(), 0);
+	}
+	teardown();
+}
+
+/* Some file systems cannot: what they have is what can be written. */
+static void test_no_grants(void **state)
+{
+	struct store_stats stats;
+	struct statvfs vfs;
+
+	setup();
+	shim_fail(&(struct failing){
+	        .grants_only = true, .count = ALWAYS, .error = EOPNOTSUPP});
+	assert_int_equal(change_with_grant(), 0);
+	assert_true(shim_failed() > 0);
+	assert_int_equal(statvfs(scratch.store, &vfs), 0);
+	store_stats(work.store, &stats);
+	/* The map is small here; the disk need not be. */
+	assert_true(stats.avail_bytes >=
+	            MIN((uint64_t)vfs.f_bavail * vfs.f_frsize,
+	                stats.limit_bytes - stats.file_bytes) /
+	                    4 * 3);
+	teardown();
+}
+
 /* ---- Readers ------------------------------------------------------------ */
 
 static struct {
-	pthread_t threads[3];
+	pthread_t threads[2];
 	atomic_bool stop;
 	atomic_uint reads, errors;
 } readers;
@@ -271,7 +327,7 @@ static void test_readers_go_on(void **state)
 		assert_int_equal(pthread_create(&readers.threads[i], NULL,
 		                                reader_main, NULL),
 		                 0);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < 18; i++) {
 		unsigned reads = atomic_load(&readers.reads);
 
 		shim_fail(&(struct failing){.meta_only = true,
@@ -285,14 +341,15 @@ static void test_readers_go_on(void **state)
 		assert_int_equal(store_sync(work.store), -EIO);
 		while (atomic_load(&readers.reads) == reads &&
 		       !atomic_load(&readers.errors))
-			sched_yield();
+			usleep(100);
 	}
 	atomic_store(&readers.stop, true);
 	for (size_t i = 0; i < ARRAY_SIZE(readers.threads); i++)
 		pthread_join(readers.threads[i], NULL);
 	print_message("# %u reads\n", atomic_load(&readers.reads));
 	assert_int_equal(atomic_load(&readers.errors), 0);
-	wait_saved();
+	shim_fail(&(struct failing){0});
+	assert_int_equal(store_sync(work.store), 0);
 	/* None is left over. */
 	o = work.store->disk.opening;
 	assert_non_null(o);
@@ -332,6 +389,8 @@ int main(void)
 	        cmocka_unit_test(test_error_for_a_while),
 	        cmocka_unit_test(test_pause_grows),
 	        cmocka_unit_test(test_loss),
+	        cmocka_unit_test(test_grant_fails_once),
+	        cmocka_unit_test(test_no_grants),
 	        cmocka_unit_test(test_readers_go_on),
 	        cmocka_unit_test(test_long_reader),
 	};

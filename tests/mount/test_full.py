@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from conftest import SLOWER
+from conftest import SLOWER, wait_for
 from linux import opened, raises
 from test_check import damage, fill
 
@@ -122,6 +122,35 @@ def test_full_disk(small, disk):
     mnt.umount()
     mnt = small.mount()
     assert (mnt / "main" / "kept").read_bytes() == kept
+
+
+def avail(path):
+    vfs = os.statvfs(path)
+    return vfs.f_bavail * vfs.f_frsize
+
+
+def test_df_after_deletion(small, disk):
+    """What a deletion gives back shows by itself, on a full disk, too, and
+    goes on to show whatever is synced."""
+    rng = random.Random(4)
+    mnt = small.mount()
+    mnt.allow(FULL)
+    (mnt / "main@big").mkdir()
+    count = 30
+    for i in range(count):
+        (mnt / "main@big" / f"{i}").write_bytes(rng.randbytes(MIB))
+    settle(mnt / "main@big")
+    before = avail(mnt)
+    assert before > avail(disk) - 4 * MIB
+    fill_from_outside(disk)
+    assert avail(mnt) < 20 * MIB
+    small.verb("rm", "main@big")
+    wait_for(lambda: avail(mnt) > (count - 5) * MIB, "the space in df")
+    (disk / "others").unlink()
+    for _ in range(3):
+        wait_for(lambda: avail(mnt) > before + (count - 5) * MIB,
+                 "all of the space in df")
+        small.verb("sync")
 
 
 @pytest.mark.limit(120)

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "scratch.h"
 #include "store.h"
@@ -127,6 +128,7 @@ static void test_full_and_freed(void **state)
 {
 	struct store *store = full_create(LIMIT);
 	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	struct store_stats stats;
 
 	for (int round = 0; round < 5; round++) {
 		unsigned n = fill(&tree, 0);
@@ -137,13 +139,48 @@ static void test_full_and_freed(void **state)
 		/* Small changes are still let through. */
 		assert_int_equal(store_throttle(store, false), 0);
 		reap(&tree);
-		/* What was freed can be used two commits later. */
-		store_lock(store);
-		store_tick(store);
-		store_unlock(store);
-		assert_int_equal(store_sync(store), 0);
+		/* It can be used, and is seen to be free, at once. */
+		store_stats(store, &stats);
+		assert_in_range(stats.avail_bytes, n * CHUNK, LIMIT);
+		store_stats(store, &stats);
+		assert_in_range(stats.avail_bytes, n * CHUNK, LIMIT);
 	}
 	assert_in_range(file_bytes(false), 0, LIMIT);
+	full_release(store);
+}
+
+/* What the disk has left, to those who may not use all of it. */
+static uint64_t disk_avail(void)
+{
+	struct statvfs vfs;
+
+	assert_int_equal(statvfs(scratch.store, &vfs), 0);
+	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+/* After a deletion all that can be written is told, however it was granted. */
+static void test_avail_after_deletion(void **state)
+{
+	struct store *store = full_create(0);
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	struct store_stats stats;
+	uint64_t before;
+
+	for (unsigned i = 0; i < 500; i++)
+		assert_int_equal(put_chunk(&tree, i), 0);
+	assert_int_equal(store_settle(store), 0);
+	store_stats(store, &stats);
+	before = stats.avail_bytes;
+	/* Others use the disk, too. */
+	assert_true(before >= disk_avail() / 4 * 3);
+	reap(&tree);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(store_settle(store), 0);
+		store_stats(store, &stats);
+		assert_true(stats.avail_bytes >= disk_avail() / 4 * 3);
+		assert_true(stats.avail_bytes >= 400 * CHUNK);
+		assert_int_equal(put_chunk(&tree, (unsigned)i), 0);
+	}
 	full_release(store);
 }
 
@@ -200,6 +237,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_full_and_freed),
+	        cmocka_unit_test(test_avail_after_deletion),
 	        cmocka_unit_test(test_resize),
 	        cmocka_unit_test(test_space_is_taken_ahead),
 	};
