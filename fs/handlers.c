@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <sys/xattr.h>
 
+#include "caller.h"
 #include "util.h"
 
 enum { MAX_WRITE = 1 << 20, MAX_BACKGROUND = 64 };
@@ -482,16 +483,30 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	reply_xattr(req, ino, value, size, len);
 }
 
+/* Return true if the caller's list has the names that only root may see. */
+static bool sees_trusted(fuse_req_t req, node_t node)
+{
+	struct fs *fs = request_session(req)->fs;
+	char none[1];
+
+	if (!caller_is_told(req) &&
+	    fs_listxattr(fs, node, true, none, 0) ==
+	            fs_listxattr(fs, node, false, none, 0))
+		return false;
+	return caller_is_root(req);
+}
+
 static void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
 	_cleanup_free_ char *list = NULL;
 	ssize_t len;
 
 	size = MIN(size, (size_t)XATTR_LIST_MAX);
 	list = malloc(size + 1);
-	len = list ? fs_listxattr(session->fs, session_node(session, ino),
-	                          fuse_req_ctx(req)->uid == 0, list, size)
+	len = list ? fs_listxattr(session->fs, node, sees_trusted(req, node),
+	                          list, size)
 	           : -ENOMEM;
 	reply_xattr(req, ino, list, size, len);
 }

@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/xattr.h>
 
+#include "caller.h"
 #include "util.h"
 
 enum { DIRECT = 1 }; /* a file handle: the kernel keeps nothing it writes */
@@ -57,32 +59,10 @@ void node_forget(struct session *session, node_t node, uint64_t count)
 		fs_release(session->fs, node);
 }
 
-/* Whether the caller is a member of the group; no, if that cannot be told. */
-static bool is_member(fuse_req_t req, gid_t gid)
-{
-	_cleanup_free_ gid_t *groups = NULL;
-	int count;
-
-	if (fuse_req_ctx(req)->gid == gid)
-		return true;
-	count = fuse_req_getgroups(req, 0, NULL);
-	if (count <= 0)
-		return false;
-	groups = calloc((size_t)count, sizeof(*groups));
-	if (!groups)
-		return false;
-	count = MIN(count, fuse_req_getgroups(req, count, groups));
-	for (int i = 0; i < count; i++) {
-		if (groups[i] == gid)
-			return true;
-	}
-	return false;
-}
-
 bool request_kills_sgid(fuse_req_t req, const struct stat *st)
 {
 	return (st->st_mode & (S_ISGID | S_IXGRP)) == S_ISGID &&
-	       !is_member(req, st->st_gid);
+	       !caller_is_member(req, st->st_gid);
 }
 
 /* The suid and sgid of a file that is about to be changed. */
@@ -390,7 +370,10 @@ static int kill_priv_of_others(fuse_req_t req, node_t node,
 	struct stat st = {0};
 	int err;
 
-	if (fuse_req_ctx(req)->uid == 0)
+	if (!ids->any &&
+	    fs_getxattr(session->fs, node, XATTR_NAME_CAPS, NULL, 0) < 0)
+		return 0;
+	if (caller_is_root(req))
 		return 0;
 	err = fs_setattr(session->fs, node, FS_SET_KILL_PRIV, &st, &st);
 	return err < 0 ? err : ids_killed(session, node, ids);

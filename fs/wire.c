@@ -22,6 +22,7 @@ enum {
 #define INIT_SETXATTR_EXT (UINT64_C(1) << 29)
 #define INIT_OVER_IO_URING (UINT64_C(1) << 41)
 #define INIT_EXT (UINT64_C(1) << 30)
+#define INIT_ALLOW_IDMAP (UINT64_C(1) << 40) /* since 7.42 */
 
 /*
  * What is asked for over libfuse's head.  PARALLEL_DIROPS is here because
@@ -29,7 +30,7 @@ enum {
  */
 #define INIT_WANTED                                                            \
 	(FUSE_PARALLEL_DIROPS | WIRE_HANDLE_KILLPRIV_V2 | INIT_SETXATTR_EXT |  \
-	 WIRE_DIRECT_IO_ALLOW_MMAP)
+	 WIRE_DIRECT_IO_ALLOW_MMAP | INIT_ALLOW_IDMAP)
 
 static void adapt_init(struct wire *wire, const struct fuse_in_header *in,
                        void *arg, size_t len)

@@ -81,6 +81,48 @@ def utimens(path, atime, mtime):
     _check(libc.utimensat(AT_FDCWD, os.fsencode(path), times, 0))
 
 
+# Numbers that all architectures have in common.
+SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
+CLONE_NEWUSER = 0x10000000
+OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH = 1, 4
+AT_EMPTY_PATH, MOUNT_ATTR_IDMAP = 0x1000, 0x100000
+
+
+def user_namespace(inside, outside, count):
+    """A descriptor of a user namespace with these users and groups."""
+    with subprocess.Popen(["unshare", "--user", "cat"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as child:
+        child.stdin.write(b"x\n")
+        child.stdin.flush()
+        child.stdout.readline()  # it is in its namespace
+        for name in "uid", "gid":
+            with open(f"/proc/{child.pid}/{name}_map", "w") as file:
+                file.write(f"{inside} {outside} {count}")
+        return os.open(f"/proc/{child.pid}/ns/user", os.O_RDONLY)
+
+
+@contextlib.contextmanager
+def idmapped(source, target, first, count):
+    """The tree of a mount mounted a second time, where the owners 0, 1, ... are
+    first, first + 1, ..."""
+    namespace = user_namespace(0, first, count)
+    tree = _check(libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(source),
+                               OPEN_TREE_CLONE))
+    try:
+        attr = struct.pack("QQQQ", MOUNT_ATTR_IDMAP, 0, 0, namespace)
+        _check(libc.syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attr,
+                            len(attr)))
+        _check(libc.syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD,
+                            os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH))
+    finally:
+        os.close(tree)
+        os.close(namespace)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-i", target], check=True)
+
+
 class AsyncWriter:
     """One write at a time by io_submit(2), of whole maps."""
     SETUP, DESTROY, GETEVENTS, SUBMIT = 206, 207, 208, 209  # x86_64

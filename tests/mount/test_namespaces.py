@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The daemon that a mount starts in a mount namespace of its own, or in a
-chroot: which store it opens, and where it lives."""
+chroot: which store it opens, and where it lives.  Mounts whose owners are
+mapped."""
+import errno
 import hashlib
 import os
+import platform
 import socket
 import struct
 import subprocess
@@ -10,7 +13,7 @@ import subprocess
 import pytest
 
 from conftest import COPPICE, daemons, wait_for
-from linux import run
+from linux import as_user, idmapped, run
 
 @pytest.fixture
 def unshare():
@@ -153,3 +156,91 @@ def test_the_daemon_stays_with_a_writable_store(store, unshare, tmp):
     """
     assert unshare(script, COPPICE, tmp / "elsewhere", tmp / "mnt",
                    store.path) == "file\n"
+
+
+FIRST = 100000
+
+
+@pytest.fixture
+def mapped(mnt, tmp):
+    """The store once more, its users 0 to 999 shown from FIRST on."""
+    if tuple(map(int, platform.release().split(".")[:2])) < (6, 12):
+        pytest.skip("this kernel has no idmapped FUSE mounts")
+    path = tmp / "mapped"
+    path.mkdir()
+    with idmapped(mnt.path, path, FIRST, 1000):
+        yield path
+
+
+def as_mapped(function, user=0):
+    return as_user(function, FIRST + user, FIRST + user)
+
+
+def owner(path):
+    st = os.lstat(path)
+    return st.st_uid, st.st_gid
+
+
+def test_idmapped_owners(main, mapped):
+    (main / "file").touch()
+    os.chown(main / "file", 5, 6)
+    assert owner(mapped / "main" / "file") == (FIRST + 5, FIRST + 6)
+    os.chown(mapped / "main" / "file", FIRST + 7, FIRST + 8)
+    assert owner(main / "file") == (7, 8)
+    assert as_mapped((mapped / "main" / "new").touch) == 0
+    assert as_mapped((mapped / "main" / "dir").mkdir) == 0
+    assert as_mapped(lambda: (mapped / "main" / "link").symlink_to("x")) == 0
+    assert as_mapped(lambda: os.mkfifo(mapped / "main" / "fifo")) == 0
+    for name in "new", "dir", "link", "fifo":
+        assert owner(main / name) == (0, 0)
+    # Root has no number there, and nobody's rights of others.
+    with pytest.raises(OSError) as caught:
+        (mapped / "main" / "roots").touch()
+    assert caught.value.errno == errno.EOVERFLOW
+    assert as_mapped((mapped / "main" / "x").touch, 9) == errno.EACCES
+    os.chown(main, 9, 9)
+    assert as_mapped((mapped / "main" / "x").touch, 9) == 0
+    assert owner(main / "x") == (9, 9)
+
+
+def test_idmapped_states(mnt, main, mapped):
+    """Forks and snapshots are made and deleted by whom the map makes root."""
+    for path in mapped / "main@try", mapped / "main" / ".snap" / "a":
+        assert as_mapped(path.mkdir, 1) == errno.EACCES
+        assert as_mapped(path.mkdir) == 0
+        assert owner(path) == (FIRST, FIRST)
+    assert as_mapped((mapped / "main~a@redo").mkdir) == 0
+    assert as_mapped((mapped / "plain").mkdir) == 0
+    assert owner(mnt / "plain") == (0, 0)
+    assert as_mapped(lambda: (mapped / "plain").rename(mapped / "b")) == 0
+    assert as_mapped((mapped / "main" / ".snap" / "a").rmdir, 1) == errno.EACCES
+    assert as_mapped((mapped / "main" / ".snap" / "a").rmdir) == 0
+    assert as_mapped((mapped / "main@try").rmdir) == 0
+    assert sorted(os.listdir(mnt)) == ["b", "main", "main~a@redo"]
+
+
+def test_idmapped_privileges(main, mapped):
+    """The set-user-ID bit goes when another than root allocates; trusted
+    attributes are root's."""
+    for name in "by-user", "by-root":
+        (main / name).touch()
+        os.chown(main / name, 5, 5)
+        os.chmod(main / name, 0o6777)
+
+    def allocate(path):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, 4096)
+
+    assert as_mapped(lambda: allocate(mapped / "main" / "by-user"), 5) == 0
+    assert os.stat(main / "by-user").st_mode & 0o7777 == 0o777
+    allocate(mapped / "main" / "by-root")
+    assert os.stat(main / "by-root").st_mode & 0o7777 == 0o6777
+    os.setxattr(main / "by-user", "trusted.x", b"1")
+    os.setxattr(main / "by-user", "user.y", b"1")
+
+    def sees_nothing_trusted():
+        assert os.listxattr(mapped / "main" / "by-user") == ["user.y"]
+
+    assert as_mapped(sees_nothing_trusted, 5) == 0
+    assert sorted(os.listxattr(mapped / "main" / "by-user")) == [
+        "trusted.x", "user.y"]

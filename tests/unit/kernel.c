@@ -23,8 +23,9 @@ void kernel_send(struct kernel *k, uint32_t opcode, uint64_t nodeid,
 	        .opcode = opcode,
 	        .unique = ++k->unique * 2,
 	        .nodeid = nodeid,
-	        .uid = world_cred.uid,
+	        .uid = k->uid,
 	        .gid = world_cred.gid,
+	        .pid = k->pid,
 	};
 	struct iovec iov[2] = {
 	        {&in, sizeof(in)},
@@ -85,7 +86,7 @@ void kernel_mount(struct kernel *k, struct world *w, uint64_t state,
 	int pair[2];
 	uint64_t id;
 
-	*k = (struct kernel){.fd = -1};
+	*k = (struct kernel){.fd = -1, .uid = world_cred.uid};
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_cond_init(&k->end, NULL);
 	assert_int_equal(

@@ -15,6 +15,7 @@ struct kernel {
 	struct mounts mounts;
 	int fd;
 	uint64_t unique;
+	uint32_t uid, pid; /* whose the requests are */
 	pthread_mutex_t lock; /* guards `ended` */
 	pthread_cond_t end;
 	bool ended;

@@ -317,6 +317,37 @@ static void test_attributes_of_snapdir_are_forgotten(void **state)
 	kernel_umount(&k);
 }
 
+/* ---- Who asks ----------------------------------------------------------- */
+
+static size_t list_xattrs(uint32_t uid, pid_t pid)
+{
+	struct fuse_getxattr_in in = {.size = 100};
+
+	k.uid = uid;
+	k.pid = (uint32_t)pid;
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_LISTXATTR, w.main, &in, sizeof(in)), 0);
+	return k.len;
+}
+
+/* Also where the kernel leaves it to the daemon to find out. */
+static void test_trusted_names_are_listed_for_root(void **state)
+{
+	const size_t all = sizeof("user.a") + sizeof("trusted.b");
+	const uint32_t untold = ~UINT32_C(0);
+
+	assert_int_equal(fs_setxattr(w.fs, w.main, "user.a", "1", 1, 0), 0);
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(list_xattrs(untold, getpid()), sizeof("user.a"));
+	assert_int_equal(fs_setxattr(w.fs, w.main, "trusted.b", "1", 1, 0), 0);
+	assert_int_equal(list_xattrs(0, 0), all);
+	assert_int_equal(list_xattrs(1000, 0), sizeof("user.a"));
+	assert_int_equal(list_xattrs(untold, 0), sizeof("user.a"));
+	assert_int_equal(list_xattrs(untold, getpid()),
+	                 geteuid() == 0 ? all : sizeof("user.a"));
+	kernel_umount(&k);
+}
+
 /* ---- Copying more than the answer can tell ------------------------------ */
 
 static uint64_t copy_once(uint64_t from, uint64_t to, uint64_t off,
@@ -414,6 +445,7 @@ int main(void)
 	        TEST(test_whole_store_without_snapshots),
 	        TEST(test_state_alone_does_not_tell_of_others),
 	        TEST(test_attributes_of_snapdir_are_forgotten),
+	        TEST(test_trusted_names_are_listed_for_root),
 	        TEST(test_copy_beyond_four_gigabytes),
 	        TEST(test_requests_about_a_deleted_state),
 #undef TEST
