@@ -46,7 +46,8 @@ def _git(bench, peer, tags):
 
     def git(test, *arguments):
         _keep(bench, peer, test, machine.timed(
-            "git", "-C", clone, "-c", "advice.detachedHead=false", *arguments))
+            "git", "-C", clone, "-c", "advice.detachedHead=false", "-c",
+            "maintenance.auto=false", *arguments))
 
     git("git checkout, first", "checkout", "-q", tags[0])
     git("git status", "status", "--porcelain")

@@ -197,6 +197,16 @@ def run(*command, cwd=None, env=None, code=0, timeout=300):
     return result.stdout.decode(errors="surrogateescape")
 
 
+def git_env(home):
+    """For git: an author, nobody's configuration, and no maintenance that goes
+    on in the background, where it would keep a mount in use."""
+    return {**os.environ, "HOME": os.fspath(home), "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b",
+            "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
+            "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "maintenance.auto",
+            "GIT_CONFIG_VALUE_0": "false"}
+
+
 def as_user(function, uid=65534, gid=65534, groups=()):
     """Call it in a child with these identities: 0, or the errno it met."""
     child = os.fork()

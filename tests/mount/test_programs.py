@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from linux import raises, run, tree_digest
+from linux import git_env, raises, run, tree_digest
 
 TREES = ["/usr/include", "/usr/share/doc"]
 RSYNC = ["rsync", "-aHAX", "--delete"]
@@ -190,10 +190,8 @@ def test_tar(work, odd, tmp):
 
 
 def git(where, *args):
-    env = {**os.environ, "HOME": str(where), "GIT_AUTHOR_NAME": "a",
-           "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
-           "GIT_COMMITTER_EMAIL": "a@b", "GIT_CONFIG_NOSYSTEM": "1"}
-    return run("git", "-c", "safe.directory=*", *args, cwd=where, env=env)
+    return run("git", "-c", "safe.directory=*", *args, cwd=where,
+               env=git_env(where))
 
 
 @pytest.mark.limit(120)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import COPPICE
-from linux import as_user, raises, run, tree_digest
+from linux import as_user, git_env, raises, run, tree_digest
 
 OLD_STORE = Path(__file__).parents[1] / "fuzz" / "sound.mdb"
 
@@ -220,15 +220,12 @@ def test_rsync(mnt, tree, tmp):
 def test_git_clone(mnt, tmp):
     if not shutil.which("git"):
         pytest.skip("no git")
-    env = {**os.environ, "HOME": str(tmp), "GIT_CONFIG_NOSYSTEM": "1",
-           "GIT_AUTHOR_NAME": "x", "GIT_AUTHOR_EMAIL": "x@x",
-           "GIT_COMMITTER_NAME": "x", "GIT_COMMITTER_EMAIL": "x@x"}
+    env = git_env(tmp)
     source = tmp / "source"
     run("git", "-c", "init.defaultBranch=trunk", "init", "-q", source, env=env)
     (source / "file").write_text("x")
     run("git", "add", "file", cwd=source, env=env)
-    run("git", "-c", "maintenance.auto=false", "commit", "-qm", "one",
-        cwd=source, env=env)
+    run("git", "commit", "-qm", "one", cwd=source, env=env)
     run("git", "clone", "-q", source, mnt / "clone", env=env)
     assert (mnt / "clone" / "file").read_text() == "x"
     assert run("git", "status", "--porcelain", cwd=mnt / "clone",

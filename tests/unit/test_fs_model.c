@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "inode.h"
+#include "range.h"
 
 enum { STATES = 8, FILES = 6, SIZE_MAX_ = 96 * 4096 };
 
@@ -236,7 +237,7 @@ static void op_seek(struct twin_file *f, node_t node)
 	if (at >= f->size)
 		return;
 	assert_int_equal(fs_seek(w.fs, node, (off_t)at, SEEK_HOLE, &data), 0);
-	assert_in_range(data, at + 1, f->size);
+	assert_uint_in_range(data, at + 1, f->size);
 	if ((size_t)data < f->size)
 		assert_int_equal(f->data[data], 0);
 }

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "range.h"
 #include "scratch.h"
 #include "store.h"
 #include "util.h"
@@ -134,8 +135,8 @@ static void test_full_and_freed(void **state)
 		unsigned n = fill(&tree, 0);
 
 		/* An eighth is kept back, and what is reckoned too high. */
-		assert_in_range(n, LIMIT / CHUNK * 7 / 10, LIMIT / CHUNK);
-		assert_in_range(file_bytes(false), 0, LIMIT);
+		assert_uint_in_range(n, LIMIT / CHUNK * 7 / 10, LIMIT / CHUNK);
+		assert_uint_in_range(file_bytes(false), 0, LIMIT);
 		/* Small changes are still let through. */
 		assert_int_equal(store_throttle(store, false), 0);
 		reap(&tree);
@@ -145,7 +146,7 @@ static void test_full_and_freed(void **state)
 		store_stats(store, &stats);
 		assert_in_range(stats.avail_bytes, n * CHUNK, LIMIT);
 	}
-	assert_in_range(file_bytes(false), 0, LIMIT);
+	assert_uint_in_range(file_bytes(false), 0, LIMIT);
 	full_release(store);
 }
 
@@ -228,8 +229,8 @@ static void test_space_is_taken_ahead(void **state)
 			         (unsigned long long)file_bytes(true));
 	}
 	assert_int_equal(store_sync(store), 0);
-	assert_in_range(file_bytes(true) - file_bytes(false), 4 * MIB,
-	                16 * MIB);
+	assert_uint_in_range(file_bytes(true) - file_bytes(false), 4 * MIB,
+	                     16 * MIB);
 	full_release(store);
 }
 

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "item.h"
+#include "range.h"
 #include "scratch.h"
 #include "util.h"
 
@@ -190,7 +191,7 @@ static void test_inode_round_trip(void **state)
 		struct inode in = any_inode(), out;
 		size_t len = inode_encode(&in, bytes);
 
-		assert_in_range(len, 1, INODE_LEN_MAX);
+		assert_uint_in_range(len, 1, INODE_LEN_MAX);
 		assert_int_equal(inode_decode(bytes, len, &out), 0);
 		assert_inode(&in, &out);
 		/* Exactly one inode: no more, no less. */
@@ -219,11 +220,11 @@ static void test_inode_is_small(void **state)
 	};
 
 	(void)state;
-	assert_in_range(inode_encode(&i, bytes), 1, 18);
+	assert_uint_in_range(inode_encode(&i, bytes), 1, 18);
 	i.mtime = i.ctime = written;
-	assert_in_range(inode_encode(&i, bytes), 1, 23);
+	assert_uint_in_range(inode_encode(&i, bytes), 1, 23);
 	i.uid = i.gid = 0;
-	assert_in_range(inode_encode(&i, bytes), 1, 22);
+	assert_uint_in_range(inode_encode(&i, bytes), 1, 22);
 }
 
 static void test_inode_refuses(void **state)

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "range.h"
 #include "sound.h"
 #include "util.h"
 
@@ -173,7 +174,7 @@ static int on_done(void *arg, const struct finding *f)
 		              f->state ? f->state : "-",
 		              f->path ? f->path : "-",
 		              (unsigned long long)f->ino, f->text);
-	assert_in_range(rows.len, 0, ARRAY_SIZE(rows.at) - 1);
+	assert_uint_in_range(rows.len, 0, ARRAY_SIZE(rows.at) - 1);
 	snprintf(rows.at[rows.len].kind, sizeof(rows.at->kind), "%s", f->kind);
 	snprintf(rows.at[rows.len].path, sizeof(rows.at->path), "%s",
 	         f->path ? f->path : "");
@@ -357,7 +358,7 @@ static void test_chunks(void **state)
 				           0x80);
 			plant_end();
 			lost = expect_repaired("a chunk", n == 0);
-			assert_in_range(lost, 1, 30);
+			assert_uint_in_range(lost, 1, 30);
 		}
 	}
 }

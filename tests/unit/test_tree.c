@@ -13,6 +13,7 @@
 
 #include "fake_block.h"
 #include "node.h"
+#include "range.h"
 #include "twin.h"
 #include "util.h"
 
@@ -322,11 +323,11 @@ static void test_diff_reads(void **arg)
 	assert_int_equal(tree_diff(&tree, &fork, &from, 0, count_diff, &differ),
 	                 0);
 	reads = fake_reads(store) - reads;
-	assert_in_range(differ, 22000 + CHANGES / 2, 22000 + CHANGES);
+	assert_uint_in_range(differ, 22000 + CHANGES / 2, 22000 + CHANGES);
 	print_message("# %u differences, %llu reads\n", differ,
 	              (unsigned long long)reads);
 	/* About 140 items a leaf; two leaves and a few inner nodes a change */
-	assert_in_range(reads, 200, 300 + 8 * CHANGES);
+	assert_uint_in_range(reads, 200, 300 + 8 * CHANGES);
 
 	differ = 0;
 	assert_int_equal(tree_diff(&tree, &fork, &from, 0, stop_diff, &differ),
@@ -357,7 +358,7 @@ static void test_reap_reads(void **arg)
 
 		err = tree_reap(&fork, &from, 10, no_chunks, NULL);
 		reads = fake_reads(store) - reads;
-		assert_in_range(reads, 1, 10 + TREE_DEPTH_MAX);
+		assert_uint_in_range(reads, 1, 10 + TREE_DEPTH_MAX);
 		assert_true(fake_blocks(store) < blocks);
 		pieces++;
 	} while (err == -EAGAIN);

@@ -20,7 +20,7 @@ static _Atomic int64_t threads_told;
 static char log_text[64 << 10];
 
 /* What fn(arg) logs, in log_text. */
-static const char *logged(void (*fn)(void *arg), void *arg)
+static char *logged(void (*fn)(void *arg), void *arg)
 {
 	FILE *file = tmpfile();
 	int kept = dup(2);
@@ -219,7 +219,7 @@ static void test_whereabouts(void **state)
 	                    false, false, 0};
 	char *line, *end, start[64];
 	pthread_t thread;
-	const char *text;
+	char *text;
 
 	pthread_create(&thread, NULL, sleeper_main, &s);
 	pthread_mutex_lock(&s.lock);

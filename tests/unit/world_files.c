@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "range.h"
 #include "util.h"
 
 /* ---- Files -------------------------------------------------------------- */
@@ -237,7 +238,7 @@ void world_compare_state(struct world *w, const struct twin *t)
 	while (!(r = cursor_next(&cursor, &item))) {
 		int file = (int)(item.key.ino - INO_FIRST);
 
-		assert_in_range(file, 0, FILES - 1);
+		assert_uint_in_range(file, 0, FILES - 1);
 		assert_true(t->files[file]);
 		compare_item(&item, t->files[file], &chunks[file]);
 		items++;
