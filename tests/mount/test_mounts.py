@@ -154,6 +154,13 @@ def test_whole_store_twice(store, mnt, main):
     assert os.readlink(second / "main~1") == "main/.snap/s"
 
 
+def test_list_before_anything_else_in_a_second_mount(store, mnt):
+    """With attributes, of states that the daemon has not been asked about."""
+    second = store.mount("second")
+    assert run("ls", "-l", second.path).split()[-1] == "main"
+    assert run("ls", "-l", mnt.path).split()[-1] == "main"
+
+
 def test_state_is_deleted_under_its_mount(store, mnt, main):
     (mnt / "main@a").mkdir()
     (mnt / "main@a" / "file").write_text("x")
