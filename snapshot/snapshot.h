@@ -169,8 +169,11 @@ int state_source(struct forest *forest, const char *name,
 void state_full_name(struct forest *forest, const struct state *state,
                      char out[NAME_LEN_MAX * 2 + 2]);
 
-/* Iterate in name order: the first state of the fork (0: of the forks) with a
- * name after `after` (NULL or "": the first of all).  -ENOENT at the end. */
+/*
+ * Iterate in name order: the first state of the fork (0: of the forks) with a
+ * name after `after` (NULL or "": the first of all).  -ENOENT at the end.  Lets
+ * go of the lock now and then where many have just been deleted.
+ */
 int state_next(struct forest *forest, uint64_t fork, const char *after,
                struct state **ret_state);
 

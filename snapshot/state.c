@@ -298,7 +298,6 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
 int state_next(struct forest *forest, uint64_t fork, const char *after,
                struct state **ret_state)
 {
-	uint8_t key[TABLE_KEY_MAX];
 	struct record record;
 	int r;
 
@@ -306,15 +305,25 @@ int state_next(struct forest *forest, uint64_t fork, const char *after,
 		after = "";
 	if (strlen(after) > NAME_LEN_MAX)
 		return -EINVAL;
+	record.key_len = (uint32_t)name_key(record.key, fork, after);
 	r = fork_check(forest, fork);
-	if (!r)
-		r = table_next(forest->store, TABLE_NAME, key,
-		               name_key(key, fork, after), &record);
-	if (r < 0)
-		return r;
-	if (record.key_len < 8 || memcmp(record.key, key, 8))
-		return -ENOENT;
-	return state_of_name(forest, &record, ret_state);
+	while (!r) {
+		unsigned budget = STATE_WALK_PIECE;
+
+		r = table_next_within(forest->store, TABLE_NAME, record.key,
+		                      record.key_len, &budget, &record);
+		if (r && r != -EAGAIN)
+			return r;
+		if (record.key_len < 8 || be64_get(record.key) != fork)
+			return -ENOENT;
+		if (!r)
+			return state_of_name(forest, &record, ret_state);
+		store_unlock(forest->store);
+		store_yield(forest->store);
+		store_lock(forest->store);
+		r = fork_check(forest, fork);
+	}
+	return r;
 }
 
 /* Move on to the next record of the walk, and give out its number. */
