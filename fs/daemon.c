@@ -106,12 +106,12 @@ static int fail_open(char **ret_error, int err, const char *path)
 		            "there is no store at '%s' (coppice init makes "
 		            "one)",
 		            path);
-	case -EUCLEAN:
+	case -EBADMSG:
 		return fail(ret_error, err,
-		            "'%s' is not a store, or is damaged", path);
-	case -EPROTONOSUPPORT:
-		return fail(ret_error, err,
-		            "the store '%s' was made by a newer version", path);
+		            "the store '%s' is damaged: it can only be "
+		            "mounted with -o ro until coppice check --repair "
+		            "has mended it",
+		            path);
 	case -EROFS:
 		return fail(ret_error, err,
 		            "the store '%s' is on a read-only disk: it can "
@@ -119,7 +119,7 @@ static int fail_open(char **ret_error, int err, const char *path)
 		            path);
 	default:
 		return fail(ret_error, err, "cannot open the store '%s': %s",
-		            path, strerror(-err));
+		            path, store_open_reason(err));
 	}
 }
 
@@ -130,7 +130,7 @@ static int open_store(struct daemon *daemon,
 	struct fs_options fs_options = {0}; /* each session has its own */
 	int err = store_open(options->store, &store_options, &daemon->store);
 
-	if (err == -EROFS && options->readonly) {
+	if ((err == -EROFS || err == -EBADMSG) && options->readonly) {
 		store_options.readonly = true;
 		err = store_open(options->store, &store_options,
 		                 &daemon->store);

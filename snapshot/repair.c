@@ -476,7 +476,7 @@ static int repair_run(struct repair *repair, char **ret_kept)
 struct first_look {
 	const struct repair_options *options;
 	struct inos *doubted;
-	uint64_t found;
+	uint64_t found, metas;
 };
 
 static int on_found(void *arg, const struct finding *finding)
@@ -484,6 +484,7 @@ static int on_found(void *arg, const struct finding *finding)
 	struct first_look *look = arg;
 
 	look->found++;
+	look->metas += !strcmp(finding->kind, "meta");
 	if (!strcmp(finding->kind, "count") && finding->block &&
 	    inos_add(look->doubted, finding->block))
 		return -ENOMEM;
@@ -516,7 +517,11 @@ int forest_repair(struct store *store, const struct repair_options *options,
 	struct repair_result result = {0};
 	int r = forest_check(store, &check);
 
-	if (!r && look.found)
+	/* If it is no more than a meta page, that is quickly done. */
+	if (!r && look.found && look.found == look.metas &&
+	    store_meta_damaged(store))
+		r = options->dry_run ? 0 : store_mend_meta(store);
+	else if (!r && look.found)
 		r = repair_run(&repair, &result.kept);
 	if (r)
 		return r;

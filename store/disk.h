@@ -49,11 +49,21 @@ struct opening {
 	unsigned pool_len;
 };
 
+/* Why the file can only be read. */
+enum disk_fault {
+	DISK_SOUND,
+	DISK_META,  /* a meta page is damaged: the other one is used */
+	DISK_OLDER, /* pages of the last transaction are: that before is used */
+	DISK_SHORT, /* pages that are in use are missing at the end */
+};
+
 struct disk {
 	/* constant */
 	char *path;
-	int dir; /* the directory */
-	int fd;  /* data.mdb */
+	enum disk_fault fault;
+	int bad_meta; /* DISK_META: the page */
+	int dir;      /* the directory */
+	int fd;       /* data.mdb */
 	uint64_t map_size;
 	bool readonly;
 	MDB_dbi blocks, records, lists, hashes, aliases, counts;
@@ -78,14 +88,22 @@ int disk_error(int code);
  * tell the rest has been read.
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
+/*
+ * -EMEDIUMTYPE: the file is something else; -EUCLEAN: its meta pages are
+ * damaged; -EBADMSG: one of them is, and it can only be opened to be read.
+ */
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
+/* Open it to be read, as of the last transaction but one.  -EUCLEAN. */
+int disk_open_older(struct disk *disk, const char *path, uint64_t map_size);
+/* Give the file the length that its meta page says. */
+int disk_lengthen(struct disk *disk);
 void disk_close(struct disk *disk);
 
 /*
- * disk_write.c: the write transaction, no more than one at a time.  -EUCLEAN: what tells of
- * the databases is damaged; -EIO: also as long as an environment that had to be
- * given up is being read.
+ * disk_write.c: the write transaction, no more than one at a time.  -EUCLEAN:
+ * what tells of the databases is damaged; -EIO: also as long as an environment
+ * that had to be given up is being read.
  */
 int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
 /*
@@ -117,8 +135,10 @@ int disk_stat(MDB_txn *txn, MDB_dbi dbi, MDB_stat *ret_stat);
 /* Bytes of the file that a database takes. */
 int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
 struct disk_free {
-	uint64_t usable; /* bytes of free pages that the next transaction may use */
-	uint64_t coming; /* of those freed by the last one: usable after the next */
+	uint64_t usable; /* bytes of free pages that the next transaction may
+	                    use */
+	uint64_t coming; /* of those freed by the last one: usable after the
+	                    next */
 	bool pinned;     /* others are free, but still seen by some reader */
 };
 /* Count the free pages.  Takes a time that grows with their lists. */

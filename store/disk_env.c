@@ -13,6 +13,7 @@
 #include "fault.h"
 #include "meta.h"
 #include "page_check.h"
+#include "shadow.h"
 #include "util.h"
 
 enum {
@@ -50,7 +51,7 @@ int tables_open(struct tables *tables, MDB_env *env, unsigned flags,
 		                            &tables->at[i].dbi));
 		if (r < 0) {
 			mdb_txn_abort(txn);
-			return r == -ENOENT ? -EUCLEAN : r;
+			return r;
 		}
 	}
 	return disk_error(mdb_txn_commit(txn));
@@ -165,64 +166,37 @@ int opening_create(struct disk *disk, const char *path, unsigned flags,
 /* ---- Opening and closing ------------------------------------------------ */
 
 /*
- * Pages that the file should have and has not would be a fault to touch. Those
- * at its end may never have been written, if nothing has used them yet; or they
- * were cut off, which is found when they turn out to be all zeroes, or, where
- * the file cannot be made longer, by the fault.
+ * Pages that the file should have and has not would be a fault to touch.  Those
+ * at its end may never have been written, if nothing has used them.
  */
-static int disk_lengthen(struct disk *disk)
+static int disk_check_length(struct disk *disk)
 {
 	MDB_envinfo info;
-	off_t need;
 	struct stat st;
+	uint64_t need;
 
 	if (fstat(disk->fd, &st) < 0)
 		return -errno;
-	/* The two pages that tell the rest. */
-	if (st.st_size < 2 * DISK_PAGE)
-		return -EUCLEAN;
 	disk_info(disk, &info);
 	if (info.me_last_pgno >= disk->map_size / DISK_PAGE)
 		return -EUCLEAN;
+	need = (info.me_last_pgno + 1) * DISK_PAGE;
+	return need > (uint64_t)st.st_size + LENGTHEN_MOST ? -EUCLEAN : 0;
+}
+
+int disk_lengthen(struct disk *disk)
+{
+	MDB_envinfo info;
+	struct stat st;
+	off_t need;
+
+	if (fstat(disk->fd, &st) < 0)
+		return -errno;
+	disk_info(disk, &info);
 	need = (off_t)(info.me_last_pgno + 1) * DISK_PAGE;
 	if (st.st_size >= need)
 		return 0;
-	if (need - st.st_size > LENGTHEN_MOST)
-		return -EUCLEAN;
-	if (disk->readonly)
-		return 0;
 	return ftruncate(disk->fd, need) < 0 ? -errno : 0;
-}
-
-/*
- * The two pages that the file begins with tell the size of all pages.  LMDB
- * believes the first about where the second lies, and divides by what it finds.
- */
-static int disk_check_page_size(const char *path)
-{
-	enum { PAGE_SIZE_AT = 40 };
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int fd = -1;
-	uint32_t size;
-
-	if (asprintf(&name, "%s/data.mdb", path) < 0)
-		return name = NULL, -ENOMEM;
-	fd = open(name, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
-	for (off_t page = 0; page < 2; page++) {
-		ssize_t n = pread(fd, &size, sizeof(size),
-		                  page * DISK_PAGE + PAGE_SIZE_AT);
-
-		if (n < 0)
-			return -errno;
-		/* Empty: it is about to be made. */
-		if (n == 0 && page == 0)
-			return 0;
-		if (n < (ssize_t)sizeof(size) || size != DISK_PAGE)
-			return -EUCLEAN;
-	}
-	return 0;
 }
 
 /* Open the directory and the file, which may be renamed from now on. */
@@ -237,31 +211,106 @@ static int disk_open_fds(struct disk *disk)
 	return disk->fd < 0 ? -errno : 0;
 }
 
-int disk_open(struct disk *disk, const char *path, uint64_t map_size,
-              bool create, bool readonly)
+/*
+ * Choose the meta page to open the file at.  LMDB believes what it finds in
+ * either, so that both must be good if it is to choose by itself: NULL.
+ */
+static int disk_choose(struct disk *disk, bool older,
+                       const struct meta metas[METAS],
+                       const struct meta **ret_meta)
 {
-	int r;
+	const struct meta *newest = metas_newest(metas), *other;
 
+	if (!newest)
+		return metas_foreign(disk->fd, metas) ? -EMEDIUMTYPE : -EUCLEAN;
+	other = &metas[newest == &metas[0]];
+	if (older && (other->fault || other->txn == newest->txn))
+		return -EUCLEAN;
+	*ret_meta = NULL;
+	if (older) {
+		disk->fault = DISK_OLDER;
+		*ret_meta = other;
+	} else if (other->fault) {
+		disk->fault = DISK_META;
+		disk->bad_meta = (int)(other - metas);
+		*ret_meta = newest;
+	}
+	return 0;
+}
+
+static int disk_open_file(struct disk *disk, bool older)
+{
+	struct meta metas[METAS];
+	const struct meta *meta = NULL;
+	int r = disk_open_fds(disk);
+
+	if (r == 0)
+		r = metas_read(disk->fd, metas);
+	if (r == 0)
+		r = disk_choose(disk, older, metas, &meta);
+	if (r < 0)
+		return r;
+	if (meta && !disk->readonly)
+		return -EBADMSG;
+	r = meta ? shadow_open(disk, meta, &disk->opening)
+	         : opening_create(disk, disk->path,
+	                          disk->readonly ? MDB_RDONLY : 0,
+	                          &disk->opening);
+	return r < 0 ? r : disk_check_length(disk);
+}
+
+/* Initialize the rest; what is open is closed by disk_close(). */
+static int disk_init(struct disk *disk, const char *path, uint64_t map_size,
+                     bool readonly)
+{
 	*disk = (struct disk){.map_size = map_size, .readonly = readonly};
 	disk->dir = disk->fd = -1;
 	pthread_mutex_init(&disk->pool_lock, NULL);
 	pthread_cond_init(&disk->changed, NULL);
-	disk->path = strdup(path);
-	r = disk->path ? disk_check_page_size(path) : -ENOMEM;
 	fault_init();
-	if (r == 0)
-		r = opening_create(disk, path, readonly ? MDB_RDONLY : 0,
-		                   &disk->opening);
-	if (r == 0)
-		r = disk_open_fds(disk);
-	if (r == 0)
-		r = disk_lengthen(disk);
-	if (r == 0 && !readonly) {
+	disk->path = strdup(path);
+	if (disk->path && !readonly)
 		disk->metas = calloc(METAS, sizeof(*disk->metas));
-		r = disk->metas ? 0 : -ENOMEM;
-	}
+	return disk->path && (readonly || disk->metas) ? 0 : -ENOMEM;
+}
+
+/*
+ * Make an empty file.  LMDB would give it the system's size of pages; ours are
+ * the same everywhere.
+ */
+static int disk_create(const char *path, uint64_t map_size)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&name, "%s/data.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : metas_create(fd, map_size);
+}
+
+int disk_open(struct disk *disk, const char *path, uint64_t map_size,
+              bool create, bool readonly)
+{
+	int r = disk_init(disk, path, map_size, readonly);
+
+	if (r == 0 && create)
+		r = disk_create(path, map_size);
+	if (r == 0)
+		r = disk_open_file(disk, false);
 	if (r == 0 && create)
 		r = disk_open_tables(disk, create, readonly);
+	if (r < 0)
+		disk_close(disk);
+	return r;
+}
+
+int disk_open_older(struct disk *disk, const char *path, uint64_t map_size)
+{
+	int r = disk_init(disk, path, map_size, true);
+
+	if (r == 0)
+		r = disk_open_file(disk, true);
 	if (r < 0)
 		disk_close(disk);
 	return r;
@@ -271,6 +320,7 @@ void disk_close(struct disk *disk)
 {
 	if (!disk->path)
 		return;
+	disk->fault = DISK_SOUND;
 	while (disk->opening) {
 		struct opening *older = disk->opening->older;
 

@@ -398,6 +398,11 @@ void room_give_back(struct store *store);
  * are damaged, for LMDB would go wherever they send it.
  */
 int image_check_records(struct store *store);
+/*
+ * Likewise, that the file is as long as its last page says, but for pages that
+ * are free: -EBADMSG.
+ */
+int image_check_length(struct store *store);
 
 /* write.c: all of a frozen set, in one transaction; the lock is not held */
 int commit_write(struct store *store, struct set *set);

@@ -311,13 +311,10 @@ static int pages_begin(struct pages *p, uint8_t meta[META_LEN])
 	return -EAGAIN;
 }
 
-static void pages_walk(struct pages *p, const uint8_t *meta)
+static void pages_walk(struct pages *p)
 {
 	uint64_t lost = 0;
 
-	p->free.tree = page_tree_get(meta + META_DBS);
-	p->free.tree.flags = MDB_INTEGERKEY;
-	p->main.tree = page_tree_get(meta + META_DBS + DB_LEN);
 	database_walk(p, &p->main, main_leaf);
 	if (p->only)
 		return;
@@ -331,33 +328,49 @@ static void pages_walk(struct pages *p, const uint8_t *meta)
 		             (ull)lost);
 }
 
-static int scan_pages(struct image *image, const char *only)
+/* Prepare a walk over the pages; to be ended in any case. */
+static int pages_prepare(struct pages *p, struct image *image,
+                         uint8_t meta[META_LEN])
 {
-	struct pages p = {.image = image,
-	                  .only = only,
-	                  .free.name = "free pages",
-	                  .main.name = "names"};
-	uint8_t meta[META_LEN] = {0};
 	int r;
 
-	p.db = &p.main;
-	r = pages_begin(&p, meta);
-	if (r == 0) {
-		p.count = le64_get(meta + META_LAST) + 1;
-		/* Free pages may lie behind the end of the file. */
-		if (p.count > image->store->disk.map_size / DISK_PAGE) {
-			fault(&p, p.count, "the last page cannot be there");
-			p.count = p.len / DISK_PAGE;
-		}
-		p.seen = calloc(1, (size_t)p.count / 8 + 1);
-		if (p.seen)
-			pages_walk(&p, meta);
-		else
-			r = -ENOMEM;
+	*p = (struct pages){.image = image,
+	                    .free.name = "free pages",
+	                    .main.name = "names"};
+	p->db = &p->main;
+	r = pages_begin(p, meta);
+	if (r)
+		return r;
+	p->count = le64_get(meta + META_LAST) + 1;
+	/* Free pages may lie behind the end of the file. */
+	if (p->count > image->store->disk.map_size / DISK_PAGE) {
+		fault(p, p->count, "the last page cannot be there");
+		p->count = p->len / DISK_PAGE;
 	}
-	free(p.seen);
-	if (p.map)
-		munmap((void *)p.map, p.len);
+	p->free.tree = page_tree_get(meta + META_DBS);
+	p->free.tree.flags = MDB_INTEGERKEY;
+	p->main.tree = page_tree_get(meta + META_DBS + DB_LEN);
+	p->seen = calloc(1, (size_t)p->count / 8 + 1);
+	return p->seen ? 0 : -ENOMEM;
+}
+
+static void pages_end(struct pages *p)
+{
+	free(p->seen);
+	if (p->map)
+		munmap((void *)p->map, p->len);
+}
+
+static int scan_pages(struct image *image, const char *only)
+{
+	uint8_t meta[META_LEN] = {0};
+	struct pages p;
+	int r = pages_prepare(&p, image, meta);
+
+	p.only = only;
+	if (r == 0)
+		pages_walk(&p);
+	pages_end(&p);
 	if (r || image->stopped)
 		return r ? r : image->stopped;
 	return p.unsafe ? -EUCLEAN : 0;
@@ -365,6 +378,17 @@ static int scan_pages(struct image *image, const char *only)
 
 int image_scan_pages(struct image *image)
 {
+	const struct disk *disk = &image->store->disk;
+
+	if (disk->fault == DISK_META)
+		image_report(image, "meta", 0, NULL,
+		             "page %d of data.mdb (meta) is damaged: what was "
+		             "changed last may be missing",
+		             disk->bad_meta);
+	else if (disk->fault == DISK_OLDER)
+		image_report(image, "meta", 0, NULL,
+		             "pages of the last commit are damaged: the one "
+		             "before is looked at");
 	return scan_pages(image, NULL);
 }
 
@@ -393,4 +417,29 @@ int image_check_records(struct store *store)
 	if (image.txn)
 		disk_read_end(&store->disk, image.txn);
 	return r ? r : count ? -EUCLEAN : 0;
+}
+
+int image_check_length(struct store *store)
+{
+	uint64_t count = 0;
+	struct image image = {
+	        .store = store,
+	        .options = {.found = found_at_opening, .arg = &count},
+	};
+	uint8_t meta[META_LEN] = {0};
+	struct pages p = {0};
+	int r = disk_read_begin(&store->disk, &image.txn);
+
+	if (r < 0)
+		return r;
+	r = pages_prepare(&p, &image, meta);
+	if (r == 0 && p.len / DISK_PAGE < p.count) {
+		database_walk(&p, &p.free, free_leaf);
+		for (uint64_t i = p.len / DISK_PAGE; i < p.count; i++)
+			count += !(p.seen[i / 8] >> i % 8 & 1);
+	}
+	pages_end(&p);
+	if (image.txn)
+		disk_read_end(&store->disk, image.txn);
+	return r < 0 ? r : count ? -EBADMSG : 0;
 }

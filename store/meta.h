@@ -18,6 +18,7 @@ enum { METAS = 2, META_HEAD = PAGE_HEADER + META_LEN };
 
 struct meta {
 	const char *fault; /* NULL, or why it cannot be used */
+	bool foreign;      /* it may be good for others, but not for us */
 	uint64_t txn;      /* its transaction */
 	uint64_t last;     /* number of the last page in use */
 	uint8_t bytes[META_HEAD];
@@ -29,8 +30,23 @@ struct meta {
  */
 int metas_read(int fd, struct meta ret_metas[METAS]);
 
+/* Write both into an empty file, for an environment without pages. */
+int metas_create(int fd, uint64_t map_size);
+
 /* Return the good one with the highest transaction; NULL: both are bad. */
 const struct meta *metas_newest(const struct meta metas[METAS]);
+
+/*
+ * Return true if the file, whose meta pages are both bad, has nothing of a
+ * database like ours.
+ */
+bool metas_foreign(int fd, const struct meta metas[METAS]);
+
+/*
+ * Put the content of the good meta page in the place of the bad one, as that
+ * of an older transaction.  Durable on return.
+ */
+int metas_mend(int fd);
 
 /*
  * Write back the older one of what was read before, so that the newer one is

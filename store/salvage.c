@@ -203,7 +203,7 @@ static int file_sync(const char *path)
 	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-int store_remove(const char *path)
+int store_remove_files(const char *path)
 {
 	static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
 
@@ -217,6 +217,15 @@ int store_remove(const char *path)
 		if (unlink(name) < 0 && errno != ENOENT && errno != ENOTDIR)
 			return -errno;
 	}
+	return 0;
+}
+
+int store_remove(const char *path)
+{
+	int r = store_remove_files(path);
+
+	if (r < 0)
+		return r;
 	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "codec.h"
 #include "engine.h"
+#include "meta.h"
 
 enum {
 	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
@@ -72,7 +73,7 @@ static int geometry_decode(const void *data, size_t len, bool readonly,
 	uint32_t version;
 
 	if (!bytes || memcmp(bytes, magic, sizeof(magic)))
-		return -EUCLEAN;
+		return -EMEDIUMTYPE;
 	version = get_u32(&r);
 	get_u64(&r);
 	read_features = get_u64(&r);
@@ -99,13 +100,14 @@ static int geometry_decode(const void *data, size_t len, bool readonly,
 
 /* ---- Making ------------------------------------------------------------- */
 
-static int directory_prepare(const char *path)
+static int directory_prepare(const char *path, bool *ret_made)
 {
 	struct dirent *entry;
 	DIR *dir;
 	int r = 0;
 
-	if (mkdir(path, 0700) == 0)
+	*ret_made = mkdir(path, 0700) == 0;
+	if (*ret_made)
 		return 0;
 	if (errno != EEXIST)
 		return -errno;
@@ -160,14 +162,14 @@ static int store_make(const char *path, const struct geometry *g,
 {
 	struct disk disk;
 	MDB_txn *txn;
-	int r = directory_prepare(path);
+	bool made;
+	int r = directory_prepare(path, &made);
 
 	if (r < 0)
 		return r;
 	r = disk_open(&disk, path, map_size(), true, false);
-	if (r < 0)
-		return r;
-	r = disk_write_begin(&disk, &txn);
+	if (r == 0)
+		r = disk_write_begin(&disk, &txn);
 	if (r == 0) {
 		r = records_create(txn, &disk, g, counters);
 		if (r == 0)
@@ -176,6 +178,10 @@ static int store_make(const char *path, const struct geometry *g,
 			mdb_txn_abort(txn);
 	}
 	disk_close(&disk);
+	if (r < 0 && r != -EEXIST)
+		store_remove_files(path);
+	if (r < 0 && made)
+		rmdir(path);
 	return r;
 }
 
@@ -257,7 +263,7 @@ static int data_exists(const char *path)
 	}
 	if (stat(name, &st) < 0)
 		return errno == ENOTDIR ? -ENOENT : -errno;
-	return S_ISREG(st.st_mode) ? 0 : -EUCLEAN;
+	return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
 }
 
 static int records_load(struct store *store)
@@ -268,7 +274,7 @@ static int records_load(struct store *store)
 
 	err = table_get(store, TABLE_META, "store", 5, &record);
 	if (err < 0)
-		return err == -ENOENT ? -EUCLEAN : err;
+		return err == -ENOENT ? -EMEDIUMTYPE : err;
 	err = geometry_decode(record.value, record.len, store->options.readonly,
 	                      &store->geometry);
 	if (err < 0)
@@ -283,6 +289,45 @@ static int records_load(struct store *store)
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		store->counters[i] = get_u64(&r);
 	return reader_done(&r) ? 0 : -EUCLEAN;
+}
+
+const char *store_open_reason(int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return "there is no store";
+	case -EBUSY:
+		return "another process has it open";
+	case -EPROTONOSUPPORT:
+		return "its format is newer than this program";
+	case -EMEDIUMTYPE:
+		return "it is no store: its data.mdb is something else";
+	case -EUCLEAN:
+		return "it is damaged too much to be opened";
+	case -EBADMSG:
+		return "it is damaged, and can only be read until coppice "
+		       "check --repair has mended it";
+	case -EROFS:
+		return "it is on a read-only disk";
+	default:
+		return strerror(-err);
+	}
+}
+
+bool store_meta_damaged(const struct store *store)
+{
+	return store->disk.fault == DISK_META;
+}
+
+int store_mend_meta(struct store *store)
+{
+	_cleanup_free_ char *name = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (asprintf(&name, "%s/data.mdb", store->path) < 0)
+		return name = NULL, -ENOMEM;
+	fd = open(name, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : metas_mend(fd);
 }
 
 static void store_free(struct store *store)
@@ -353,20 +398,83 @@ static struct store *store_alloc(const char *path,
 	return store;
 }
 
+/*
+ * Open the file, and check the pages that LMDB reads to find a record.  -EBADMSG
+ * only if it is to be written: perhaps it can be read.
+ */
+static int open_checked(struct store *store, bool readonly)
+{
+	struct disk *disk = &store->disk;
+	int r = disk_open(disk, store->path, map_size(), false, readonly);
+
+	if (r < 0)
+		return r;
+	r = image_check_records(store);
+	/* The pages of the commit before are not those of the last. */
+	if (r == -EUCLEAN && !readonly)
+		return -EBADMSG;
+	if (r == -EUCLEAN && disk->fault == DISK_SOUND) {
+		disk_close(disk);
+		r = disk_open_older(disk, store->path, map_size());
+		if (r == 0)
+			r = image_check_records(store);
+	}
+	if (r == 0)
+		r = image_check_length(store);
+	if (r != -EBADMSG || !readonly)
+		return r;
+	if (disk->fault == DISK_SOUND)
+		disk->fault = DISK_SHORT;
+	return 0;
+}
+
+static int store_open_file(struct store *store)
+{
+	bool readonly = store->options.readonly;
+	int r = open_checked(store, readonly);
+
+	if (r == -EBADMSG) {
+		disk_close(&store->disk);
+		r = open_checked(store, true);
+		return r < 0 ? r : -EBADMSG;
+	}
+	return r < 0 || readonly ? r : disk_lengthen(&store->disk);
+}
+
+static void tell_fault(const struct store *store)
+{
+	static const char *const what[] = {
+	        [DISK_META] = "one of the two pages that it begins with is "
+	                      "damaged: the store is opened by the other one",
+	        [DISK_OLDER] = "pages of its last commit are damaged: the "
+	                       "store is opened as of the one before",
+	        [DISK_SHORT] = "its end is missing",
+	};
+
+	if (store->disk.fault)
+		log_warning("'%s/data.mdb': %s, and can only be read; coppice "
+		            "check --repair mends what can be mended",
+		            store->path, what[store->disk.fault]);
+}
+
 static int store_open_disk(struct store *store)
 {
 	bool readonly = store->options.readonly;
-	int r;
+	int r = store_open_file(store);
 
-	r = disk_open(&store->disk, store->path, map_size(), false, readonly);
-	if (r == 0)
-		r = image_check_records(store);
 	if (r == 0)
 		r = disk_open_tables(&store->disk, false, readonly);
+	/* A sound database, but not ours. */
+	if (r == -ENOENT)
+		r = -EMEDIUMTYPE;
 	if (r == 0)
 		r = records_load(store);
-	if (r == 0)
+	if (r == -EMEDIUMTYPE && store->disk.fault)
+		r = -EUCLEAN;
+	if (r == 0) {
 		room_set_limit(store, store->geometry.max_size);
+		tell_fault(store);
+	}
 	return r;
 }
 

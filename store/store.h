@@ -74,11 +74,15 @@ int store_create(const char *path, const struct store_params *params);
 /*
  * Open the store at `path` and take its lock file.  -EBUSY: another process
  * has it open; -ENOENT: no store there; -EPROTONOSUPPORT: a newer format or
- * unknown incompatible features; -EUCLEAN: not a store, or damaged.
+ * unknown incompatible features; -EMEDIUMTYPE: not a store; -EUCLEAN: damaged;
+ * -EBADMSG: damaged, but it can be opened read-only.
  * The result is owned by the caller and released by store_close().
  */
 int store_open(const char *path, const struct store_options *options,
 	       struct store **ret_store);
+
+/* Return in words, to go behind a colon, why store_open() failed. */
+const char *store_open_reason(int err);
 
 /*
  * Commit what is pending, stop the committer and release everything.  Takes
@@ -671,8 +675,16 @@ uint64_t image_content(struct image *image, uint64_t number);
 int store_create_like(const char *path, const struct store *store,
 		      uint64_t tick, const uint64_t counters[COUNTER_COUNT]);
 uint64_t store_max_size(const struct store *store); /* 0: no limit */
+/*
+ * Return true if one of the two meta pages of the store, which is open to be
+ * read, is damaged.  Put the content of the other in its place.
+ */
+bool store_meta_damaged(const struct store *store);
+int store_mend_meta(struct store *store);
 /* Delete the store at the path, of which nobody has anything open. */
 int store_remove(const char *path);
+/* The same, but the directory stays. */
+int store_remove_files(const char *path);
 /*
  * The data of the closed store at the path, in the same file system, take the
  * place of this one's in one step, durably.  The old file stays under the name

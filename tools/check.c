@@ -132,18 +132,12 @@ static int on_repair_progress(void *arg, const char *what, uint64_t done,
 
 static int repair_complain(const char *path, int err)
 {
-	const char *reason = strerror(-err);
+	const char *reason = store_open_reason(err);
 	int code = EXIT_FAILED;
 
 	switch (err) {
-	case -ENOENT:
-		reason = "there is no store";
-		break;
 	case -EBUSY:
 		reason = "it is mounted, or another process has it open";
-		break;
-	case -EPROTONOSUPPORT:
-		reason = "its format is newer than this program";
 		break;
 	case -ENOSPC:
 		reason = "there is no room for a second copy of it; nothing "
@@ -172,6 +166,8 @@ static void repair_tell(const struct output *out, bool dry_run,
 		puts("no damage found");
 	else if (dry_run)
 		puts("the store can be repaired; nothing was changed");
+	else if (!result->kept)
+		puts("repaired");
 	else
 		printf("repaired; the damaged data are in '%s'\n",
 		       result->kept);
@@ -252,24 +248,8 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 
 static int check_complain(const char *path, int err)
 {
-	const char *reason = strerror(-err);
-
-	switch (err) {
-	case -ENOENT:
-		reason = "there is no store";
-		break;
-	case -EBUSY:
-		reason = "another process has it open";
-		break;
-	case -EPROTONOSUPPORT:
-		reason = "its format is newer than this program";
-		break;
-	case -EUCLEAN:
-		reason = "it is damaged too much to be opened, or no store";
-		break;
-	}
-	complain("cannot check store '%s': %s", path, reason);
-	return err == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	complain("cannot check store '%s': %s", path, store_open_reason(err));
+	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
 static int check_store(const char *path, bool data, struct output *out)

@@ -12,24 +12,8 @@
 
 static int store_complain(const char *path, int err)
 {
-	const char *reason = strerror(-err);
-
-	switch (err) {
-	case -ENOENT:
-		reason = "there is no store";
-		break;
-	case -EBUSY:
-		reason = "another process has it open";
-		break;
-	case -EPROTONOSUPPORT:
-		reason = "its format is newer than this program";
-		break;
-	case -EUCLEAN:
-		reason = "it is damaged, or no store";
-		break;
-	}
-	complain("cannot open store '%s': %s", path, reason);
-	return err == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	complain("cannot open store '%s': %s", path, store_open_reason(err));
+	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
 static int store_open_here(struct client *client, bool reads)
@@ -38,7 +22,7 @@ static int store_open_here(struct client *client, bool reads)
 	struct store_options options = {0};
 	int r = store_open(client->path, &options, &client->store);
 
-	if (reads && (r == -EROFS || r == -EACCES)) {
+	if (reads && (r == -EROFS || r == -EACCES || r == -EBADMSG)) {
 		options.readonly = true;
 		r = store_open(client->path, &options, &client->store);
 	}

@@ -37,7 +37,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	if (!r)
 		return EXIT_DONE;
 	complain("%s", error ? error : strerror(-r));
-	return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	return r == -EUCLEAN || r == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
 /* Change the mount that is there; the kernel keeps what it is about. */

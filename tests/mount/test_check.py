@@ -251,3 +251,63 @@ def test_damage_under_a_mount(store):
     assert len(lines) == len(set(lines)), "a block is told twice"
     mnt.umount()
     check(store, "--data")
+
+
+@pytest.mark.parametrize("page", [0, 1])
+@pytest.mark.parametrize("at, size", [(16, 8), (0, 4096), (40, 4)])
+def test_damaged_meta_page(store, tmp, page, at, size):
+    """The other one serves for reading, and to mend it."""
+    mnt = store.mount()
+    for i in range(2):
+        (mnt / "main" / f"{i}").write_bytes(b"x" * 10000)
+        store.verb("sync")
+    mnt.umount()
+    data = store.path / "data.mdb"
+    with opened(data, os.O_RDWR) as fd:
+        os.pwrite(fd, b"\xa5" * size, page * 4096 + at)
+    before = data.read_bytes()
+    said = "one of the two pages that it begins with is damaged"
+    assert said in store.coppice("list", "-s", store.path).stderr
+    result = store.coppice("mount", store.path, tmp / "mnt", code=3)
+    assert "can only be mounted with -o ro" in result.stderr
+    assert "can only be read" in store.coppice(
+        "snap", "-s", store.path, "main", code=3).stderr
+    mnt = store.mount("ro", options="ro")
+    mnt.allow(f".*{said}.*\n")
+    assert (mnt / "main" / "0").read_bytes() == b"x" * 10000
+    mnt.umount()
+    assert f"page {page} of data.mdb (meta) is damaged" in store.coppice(
+        "check", store.path, code=3).stdout
+    assert data.read_bytes() == before
+    store.coppice("check", "--repair", "--dry-run", store.path, code=3)
+    assert data.read_bytes() == before
+    assert "repaired" in store.coppice("check", "--repair", store.path).stdout
+    store.check()
+    mnt = store.mount("again")
+    assert (mnt / "main" / "0").read_bytes() == b"x" * 10000
+    (mnt / "main" / "new").write_bytes(b"new")
+
+
+def test_cut_off_is_read(store):
+    """What the end held is lost: nothing is written, the rest is read."""
+    mnt = store.mount()
+    (mnt / "main" / "first").write_bytes(b"x" * 1000)
+    store.verb("sync")
+    (mnt / "main" / "last").write_bytes(os.urandom(3000000))
+    store.verb("sync")
+    mnt.umount()
+    data = store.path / "data.mdb"
+    sound = data.read_bytes()
+    store.damaged = True
+    tried = 0
+    for missing in range(4096, 2000000, 300000):
+        os.truncate(data, len(sound) - missing)
+        result = store.coppice("list", "-s", store.path, code=None)
+        if result.returncode:
+            assert "damaged" in result.stderr
+            continue
+        assert result.stdout == "main\n"
+        tried += "its end is missing" in result.stderr
+        store.coppice("snap", "-s", store.path, "main", code=3)
+        assert data.stat().st_size == len(sound) - missing
+    print(f"{tried} of 7 could be read")

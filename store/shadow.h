@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Opening data.mdb, to be read, at one of its two meta pages, whatever the
+ * other is like.  LMDB reads both and decides by itself.  It is given a file in
+ * memory that begins like data.mdb, with meta pages that leave no choice; what
+ * follows them is then mapped from data.mdb itself.  Inside store/ only.
+ */
+#ifndef COPPICE_SHADOW_H
+#define COPPICE_SHADOW_H
+
+#include "disk.h"
+#include "meta.h"
+
+/* Open disk.fd at this meta page.  Nothing is written. */
+int shadow_open(struct disk *disk, const struct meta *meta,
+                struct opening **ret_opening);
+
+#endif
