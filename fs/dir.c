@@ -402,6 +402,9 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	int err;
 
 	if (node_kind(parent) != NODE_KIND_INODE) {
+		if (S_ISLNK(mode) && target)
+			return space_symlink(fs, parent, name, target, cred,
+			                     ret_entry);
 		if (!S_ISDIR(mode))
 			return -EPERM;
 		return space_mkdir(fs, parent, name, mode, cred, ret_entry);

@@ -104,7 +104,8 @@ int fs_readlink(struct fs *fs, node_t node, char *ret_target);
 /*
  * A new inode with a name: mode says of what type; rdev for devices, target
  * for symlinks, else NULL.  In the root directory a directory is a fork, in
- * .snap a snapshot; nothing else can be made there (-EPERM).
+ * .snap a snapshot; a symlink can be made in the root directory, too, and
+ * nothing else (-EPERM).
  */
 int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	    dev_t rdev, const char *target, const struct fs_cred *cred,

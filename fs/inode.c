@@ -16,7 +16,9 @@ enum node_kind node_kind(node_t node)
 		return ino == INO_SNAPDIR ? NODE_KIND_SNAPDIR : NODE_KIND_INODE;
 	if (node == NODE_ROOT)
 		return NODE_KIND_ROOT;
-	return ino & INO_LINK ? NODE_KIND_LINK : NODE_KIND_INODE;
+	if (ino & INO_LINK)
+		return NODE_KIND_LINK;
+	return ino >= INO_FIRST ? NODE_KIND_SYMLINK : NODE_KIND_INODE;
 }
 
 struct timestamp time_now(void)

@@ -29,6 +29,7 @@ enum {
 #define LINKS_MAX (UINT32_MAX - 1)
 #define SNAPDIR_NAME ".snap"
 #define INO_LINK NODE_LINK_FIRST
+_Static_assert(SYMLINK_INO_END == INO_LINK, "those that are made are below");
 
 /* A node that is open, and how often.  Guarded by the store's lock. */
 struct open_node {
@@ -86,8 +87,14 @@ enum node_kind {
 	NODE_KIND_ROOT,    /* the directory of all forks */
 	NODE_KIND_SNAPDIR, /* a fork's .snap */
 	NODE_KIND_LINK,    /* a symlink to a snapshot */
+	NODE_KIND_SYMLINK, /* a symlink in the root, made by somebody */
 };
 enum node_kind node_kind(node_t node);
+static inline bool node_is_link(node_t node)
+{
+	return node_kind(node) == NODE_KIND_LINK ||
+	       node_kind(node) == NODE_KIND_SYMLINK;
+}
 
 /* An inode of a state, as read; changes of it reach the tree by a store. */
 struct vnode {
@@ -340,6 +347,10 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
 /* Lock NOT held. */
 int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
                 const struct fs_cred *cred, struct fs_entry *ret_entry);
+/* Lock NOT held. */
+int space_symlink(struct fs *fs, node_t parent, const char *name,
+                  const char *target, const struct fs_cred *cred,
+                  struct fs_entry *ret_entry);
 int space_unlink(struct fs *fs, node_t parent, const char *name);
 int space_rmdir(struct fs *fs, node_t parent, const char *name);
 /* At least one of the parents is not kept in a tree. */
@@ -349,6 +360,21 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                   fs_readdir_fn *fn, void *arg);
 void listings_release(struct fs *fs);
+/* An entry of the root directory (fork 0) came, went or changed its name. */
+void root_touch(struct fs *fs, uint64_t fork);
+
+/* ---- Symlinks in the root directory: space_symlink.c -------------------- */
+
+struct fs_entry symlink_entry(const struct fs *fs, const struct symlink *link);
+int symlink_getattr(struct fs *fs, node_t node, struct stat *ret_st);
+int symlink_setattr(struct fs *fs, node_t node, unsigned set,
+                    const struct stat *to);
+/* As rename(2) within the root directory. */
+int symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
+                 unsigned flags);
+/* Return true if an entry of a directory in a state is a symlink. */
+bool symlink_comes_from(struct fs *fs, node_t parent, const char *name);
+
 /* The entry that is a state's root directory. */
 int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry);
 /* A state's virtual xattr `name` (after the prefix); -ENODATA. */

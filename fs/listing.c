@@ -15,6 +15,8 @@ enum { ENTRIES_PIECE = 256 }; /* given out in one hold of the lock */
 /* States in the listings kept, unless more are used within some seconds. */
 static const size_t listed_max = 1 << 20;
 static const int64_t listing_keep_ns = INT64_C(10) * 1000000000;
+/* Marks the inode number of a symlink among the numbers of states. */
+#define NUMBER_SYMLINK (UINT64_C(1) << 40)
 
 static int number_compare(const void *a, const void *b)
 {
@@ -75,8 +77,43 @@ void listings_release(struct fs *fs)
 
 /* ---- Making them -------------------------------------------------------- */
 
+/* How far the numbers were collected. */
+struct walk {
+	struct state_walk states;
+	bool symlinks; /* all states were; these come next */
+	uint64_t symlink;
+};
+
+static int walk_symlinks(struct fs *fs, struct walk *walk,
+                         uint64_t ret_numbers[STATE_WALK_PIECE],
+                         size_t *ret_count)
+{
+	int err = 0;
+	size_t n;
+
+	for (n = 0; !err && n < STATE_WALK_PIECE; n++) {
+		err = symlink_next(fs->forest, walk->symlink, &walk->symlink);
+		if (!err)
+			ret_numbers[n] = NUMBER_SYMLINK | walk->symlink;
+	}
+	*ret_count = err ? n - 1 : n;
+	return err == -ENOENT ? 0 : err ? err : -EAGAIN;
+}
+
+static int walk_on(struct fs *fs, struct walk *walk,
+                   uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count)
+{
+	int err;
+
+	if (walk->symlinks)
+		return walk_symlinks(fs, walk, ret_numbers, ret_count);
+	err = state_walk(fs->forest, &walk->states, ret_numbers, ret_count);
+	walk->symlinks = !err && !walk->states.fork;
+	return walk->symlinks ? -EAGAIN : err;
+}
+
 /* Add the next numbers to the listing.  -EAGAIN: there are more. */
-static int listing_extend(struct fs *fs, struct state_walk *walk,
+static int listing_extend(struct fs *fs, struct walk *walk,
                           struct listing **listing, size_t *room)
 {
 	struct listing *l = *listing;
@@ -92,7 +129,7 @@ static int listing_extend(struct fs *fs, struct state_walk *walk,
 		*listing = l;
 		*room = more;
 	}
-	err = state_walk(fs->forest, walk, l->numbers + l->count, &found);
+	err = walk_on(fs, walk, l->numbers + l->count, &found);
 	l->count += found;
 	return err;
 }
@@ -101,7 +138,7 @@ static int listing_extend(struct fs *fs, struct state_walk *walk,
 static int listing_make(struct fs *fs, uint64_t fork,
                         struct listing **ret_listing)
 {
-	struct state_walk walk = {.fork = fork};
+	struct walk walk = {.states = {.fork = fork}};
 	struct listing *l = calloc(1, sizeof(*l));
 	size_t room = 0;
 	int err = l ? -EAGAIN : -ENOMEM;
@@ -200,6 +237,21 @@ static int read_state(struct fs *fs, uint64_t fork, uint64_t number, bool plus,
 	                                                                    : 0;
 }
 
+static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
+                        void *arg)
+{
+	struct fs_entry entry;
+	struct symlink link;
+	int err = symlink_get(fs->forest, number & ~NUMBER_SYMLINK, &link);
+
+	/* One that is damaged was logged, and hides none of the others. */
+	if (err)
+		return err == -ESTALE || err == -EUCLEAN ? 0 : err;
+	entry = symlink_entry(fs, &link);
+	return fn(arg, link.name, &entry, (off_t)(COOKIE_FIRST + number)) ? 1
+	                                                                  : 0;
+}
+
 /* Entries from the listing.  -EAGAIN: there are more, after *off. */
 static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
                        bool plus, fs_readdir_fn *fn, void *arg)
@@ -211,9 +263,13 @@ static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
 	int err = 0;
 
 	for (; !err && i < stop; i++) {
-		*off = (off_t)(COOKIE_FIRST + listing->numbers[i]);
-		err = read_state(fs, listing->fork, listing->numbers[i], plus,
-		                 fn, arg);
+		uint64_t number = listing->numbers[i];
+
+		*off = (off_t)(COOKIE_FIRST + number);
+		err = number & NUMBER_SYMLINK
+		              ? read_symlink(fs, number, fn, arg)
+		              : read_state(fs, listing->fork, number, plus, fn,
+		                           arg);
 	}
 	return err || stop == listing->count ? err : -EAGAIN;
 }
@@ -226,7 +282,7 @@ int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
 	struct listing *listing;
 	int err = 0;
 
-	if (node_kind(node) == NODE_KIND_LINK)
+	if (node_is_link(node))
 		return -ENOTDIR;
 	if (*off < COOKIE_PARENT)
 		err = read_dots(fs, node, *off, fn, arg);

@@ -145,6 +145,8 @@ int space_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 		return snapdir_getattr(fs, node, ret_st);
 	case NODE_KIND_LINK:
 		return link_getattr(fs, node, ret_st);
+	case NODE_KIND_SYMLINK:
+		return symlink_getattr(fs, node, ret_st);
 	case NODE_KIND_INODE:
 		break;
 	}
@@ -157,6 +159,8 @@ int space_setattr(struct fs *fs, node_t node, unsigned set,
 	struct inode inode;
 	int err;
 
+	if (node_kind(node) == NODE_KIND_SYMLINK)
+		return symlink_setattr(fs, node, set, to);
 	if (node_kind(node) != NODE_KIND_ROOT)
 		return -EPERM;
 	if (set & FS_SET_SIZE)
@@ -170,15 +174,23 @@ int space_setattr(struct fs *fs, node_t node, unsigned set,
 
 int space_readlink(struct fs *fs, node_t node, char *ret_target)
 {
+	struct symlink link;
 	struct state *state;
+	int err;
 
+	if (node_kind(node) == NODE_KIND_SYMLINK) {
+		err = symlink_get(fs->forest, NODE_INO(node), &link);
+		if (!err)
+			strcpy(ret_target, link.target);
+		return err;
+	}
 	if (node_kind(node) != NODE_KIND_LINK)
 		return -EINVAL;
 	return link_target(fs, node, &state, ret_target);
 }
 
 /* An entry of the root directory came, went or changed its name. */
-static void root_touch(struct fs *fs, uint64_t fork)
+void root_touch(struct fs *fs, uint64_t fork)
 {
 	struct inode inode;
 
@@ -230,10 +242,11 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
                  struct fs_entry *ret_entry)
 {
 	bool root = node_kind(parent) == NODE_KIND_ROOT;
+	struct symlink link;
 	struct state *state;
 	int err;
 
-	if (node_kind(parent) == NODE_KIND_LINK)
+	if (node_is_link(parent))
 		return -ENOTDIR;
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
 		return lookup_dots(fs, parent, name, ret_entry);
@@ -245,8 +258,13 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
 	err = state_find(fs->forest, space_fork(parent), name, &state);
 	if (!err)
 		return space_entry(fs, state, ret_entry);
-	if (err == -ENOENT && root && strchr(name, '~'))
-		return lookup_link(fs, name, ret_entry);
+	if (err != -ENOENT || !root)
+		return err;
+	err = symlink_find(fs->forest, name, &link);
+	if (!err)
+		*ret_entry = symlink_entry(fs, &link);
+	if (err == -ENOENT && strchr(name, '~'))
+		err = lookup_link(fs, name, ret_entry);
 	return err;
 }
 
@@ -304,7 +322,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 	struct state *source, *state;
 	int err;
 
-	if (node_kind(parent) == NODE_KIND_LINK)
+	if (node_is_link(parent))
 		return -ENOTDIR;
 	if (node_kind(parent) == NODE_KIND_SNAPDIR) {
 		err = snapdir_fork(fs, parent, &source);
@@ -362,10 +380,21 @@ static int space_find(struct fs *fs, node_t parent, const char *name,
 
 int space_unlink(struct fs *fs, node_t parent, const char *name)
 {
+	struct symlink link;
 	struct state *state;
-	int err = space_find(fs, parent, name, -EPERM, &state);
+	int err = -ENOENT;
 
-	return err ? err : -EISDIR;
+	if (node_kind(parent) == NODE_KIND_ROOT)
+		err = symlink_find(fs->forest, name, &link);
+	if (err == -ENOENT) {
+		err = space_find(fs, parent, name, -EPERM, &state);
+		return err ? err : -EISDIR;
+	}
+	if (!err)
+		err = symlink_delete(fs->forest, &link);
+	if (!err)
+		root_touch(fs, 0);
+	return err;
 }
 
 /* Whether rmdir may delete it: see DESIGN, the name space. */
@@ -430,28 +459,20 @@ static bool makes_new_tree(struct fs *fs, const char *name)
 	       !state_source(fs->forest, name, &source) && !source;
 }
 
-int space_rename(struct fs *fs, node_t parent, const char *name,
-                 node_t new_parent, const char *new_name, unsigned flags)
+/* A state gets another name in its directory. */
+static int state_move(struct fs *fs, struct state *state, const char *new_name,
+                      unsigned flags)
 {
-	struct state *state, *other;
-	uint64_t fork = space_fork(parent);
-	int err;
+	struct symlink link;
+	struct state *other;
+	int err = state_find(fs->forest, state->fork, new_name, &other);
 
-	/*
-	 * On EXDEV mv(1) copies.  It must not copy states, nor a directory on
-	 * top of what a fork has already.
-	 */
-	if (node_kind(parent) == NODE_KIND_INODE && new_parent == NODE_ROOT &&
-	    makes_new_tree(fs, new_name))
-		return -EXDEV;
-	if (parent != new_parent)
-		return -EPERM;
-	err = space_find(fs, parent, name, -EPERM, &state);
-	if (err)
-		return err;
-	err = state_find(fs->forest, fork, new_name, &other);
 	if (err && err != -ENOENT)
 		return err;
+	if (err && !state->fork && !symlink_find(fs->forest, new_name, &link))
+		return flags & RENAME_NOREPLACE  ? -EEXIST
+		       : flags & RENAME_EXCHANGE ? -EINVAL
+		                                 : -ENOTDIR;
 	if (err && (flags & RENAME_EXCHANGE))
 		return -ENOENT;
 	if (!err) {
@@ -461,7 +482,8 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 			return 0;
 		if (flags & RENAME_EXCHANGE)
 			return states_exchange(fs, state, other);
-		err = fork ? -ENOTEMPTY : fork_check_removable(fs, other);
+		err = state->fork ? -ENOTEMPTY
+		                  : fork_check_removable(fs, other);
 		if (!err)
 			err = state_delete(fs->forest, other, false);
 		if (err)
@@ -469,8 +491,37 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 	}
 	err = state_rename(fs->forest, state, new_name);
 	if (!err)
-		root_touch(fs, fork);
+		root_touch(fs, state->fork);
 	return err;
+}
+
+int space_rename(struct fs *fs, node_t parent, const char *name,
+                 node_t new_parent, const char *new_name, unsigned flags)
+{
+	struct symlink link;
+	struct state *state;
+	int err;
+
+	/*
+	 * On EXDEV mv(1) copies.  It must not copy states, nor a directory on
+	 * top of what a fork has already.
+	 */
+	if (node_kind(parent) == NODE_KIND_INODE && new_parent == NODE_ROOT &&
+	    (makes_new_tree(fs, new_name) ||
+	     symlink_comes_from(fs, parent, name)))
+		return -EXDEV;
+	if (parent == NODE_ROOT) {
+		err = symlink_find(fs->forest, name, &link);
+		if (!err && parent != new_parent)
+			return -EXDEV;
+		if (err != -ENOENT)
+			return err ? err
+			           : symlink_move(fs, &link, new_name, flags);
+	}
+	if (parent != new_parent)
+		return -EPERM;
+	err = space_find(fs, parent, name, -EPERM, &state);
+	return err ? err : state_move(fs, state, new_name, flags);
 }
 
 /* ---- Virtual xattrs ----------------------------------------------------- */
@@ -538,7 +589,7 @@ int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
 	struct state *state;
 	int err;
 
-	if (node_kind(node) == NODE_KIND_LINK)
+	if (node_is_link(node))
 		return -ENODATA;
 	if (!strcmp(name, "store") && (root || NODE_INO(node) == INO_ROOT)) {
 		snprintf(out, size, "%s", store_path(fs->store));

@@ -63,8 +63,15 @@ int check_tell(struct check *check, const char *kind, const struct about *about,
                const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* check_record.c: states, names, times, versions, tasks */
+/* Call fn for each record of a table, in order, until it returns nonzero. */
+int check_records_each(struct check *check, enum table table,
+                       int (*fn)(struct check *check,
+                                 const struct record *record));
 int check_load(struct check *check);
 int check_lineage(struct check *check);
+
+/* check_symlink.c */
+int check_symlinks(struct check *check);
 
 /* check_item.c: the items of one version's tree */
 int check_items(struct check *check, struct check_version *v,

@@ -21,10 +21,9 @@ static void *row_add(void **rows, size_t size, size_t *len, size_t *capacity)
 	return memset((char *)*rows + size * (*len)++, 0, size);
 }
 
-/* Calls fn for each record of a table, in order. */
-static int records_each(struct check *check, enum table table,
-                        int (*fn)(struct check *check,
-                                  const struct record *record))
+int check_records_each(struct check *check, enum table table,
+                       int (*fn)(struct check *check,
+                                 const struct record *record))
 {
 	_cleanup_free_ struct record *record = malloc(sizeof(*record));
 	uint8_t key[TABLE_KEY_MAX];
@@ -205,12 +204,12 @@ static int task_know_lists(struct check *check, const struct record *record)
 
 int check_load(struct check *check)
 {
-	int r = records_each(check, TABLE_VERSION, version_load_one);
+	int r = check_records_each(check, TABLE_VERSION, version_load_one);
 
 	if (!r)
-		r = records_each(check, TABLE_STATE, state_load_one);
+		r = check_records_each(check, TABLE_STATE, state_load_one);
 	if (!r)
-		r = records_each(check, TABLE_TASK, task_load_one);
+		r = check_records_each(check, TABLE_TASK, task_load_one);
 	if (!r)
 		r = image_counters(check->image, &check->tick, check->counters);
 	if (r != -EUCLEAN)
@@ -416,9 +415,11 @@ static int states_check(struct check *check)
 	int r = forks_check(check);
 
 	if (!r)
-		r = records_each(check, TABLE_NAME, name_check_one);
+		r = check_records_each(check, TABLE_NAME, name_check_one);
 	if (!r)
-		r = records_each(check, TABLE_TIME, time_check_one);
+		r = check_records_each(check, TABLE_TIME, time_check_one);
+	if (!r)
+		r = check_symlinks(check);
 	for (size_t i = 0; !r && i < check->states_len; i++)
 		r = state_check_one(check, &check->states[i]);
 	for (size_t i = 0; !r && i < check->states_len; i++) {
@@ -514,7 +515,7 @@ static int version_check_one(struct check *check, struct check_version *v)
 
 int check_lineage(struct check *check)
 {
-	int r = records_each(check, TABLE_TASK, task_know_lists);
+	int r = check_records_each(check, TABLE_TASK, task_know_lists);
 
 	if (!r)
 		r = states_check(check);

@@ -136,6 +136,9 @@ size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX]);
 int state_decode(const void *data, size_t len, struct state *s,
                  uint64_t *ret_version);
 
+/* A string of len bytes, of which there may be max, and no NUL among them. */
+void get_string(struct reader *r, uint64_t len, size_t max, char *out);
+
 enum { TIME_KEY_LEN = 24 };
 size_t name_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, const char *name);
 void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
@@ -199,6 +202,20 @@ void positions_release(struct forest *forest); /* all of them */
  * none is left.  -EAGAIN: there are more.
  */
 int fork_clear(struct forest *forest, uint64_t fork, uint32_t most);
+
+/* ---- symlink.c ---------------------------------------------------------- */
+
+enum {
+	SYMLINK_LEN_MAX = 1440,
+	SYMLINK_BY_INO = 1, /* first bytes of keys */
+	SYMLINK_BY_NAME = 2,
+	SYMLINK_KEY_LEN = 9,
+};
+size_t symlink_encode(const struct symlink *link, uint8_t out[SYMLINK_LEN_MAX]);
+/* All but ino.  -EUCLEAN. */
+int symlink_decode(const void *data, size_t len, struct symlink *link);
+void symlink_key(uint8_t key[SYMLINK_KEY_LEN], uint64_t ino);
+size_t symlink_name_key(uint8_t key[TABLE_KEY_MAX], const char *name);
 
 /* ---- name.c ------------------------------------------------------------- */
 

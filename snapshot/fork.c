@@ -128,9 +128,12 @@ static void seedling_plant(struct seedling *seedling, struct state *source,
 static int state_check_free(struct forest *forest, uint64_t fork,
                             const char *name)
 {
+	struct symlink link;
 	struct state *other;
 	int r = state_find(forest, fork, name, &other);
 
+	if (r == -ENOENT && !fork)
+		r = symlink_find(forest, name, &link);
 	return r == -ENOENT ? 0 : r ? r : -EEXIST;
 }
 

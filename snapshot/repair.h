@@ -113,6 +113,9 @@ void repair_full_name(struct repair *repair, size_t state,
 int repair_plan(struct repair *repair);
 int repair_records(struct repair *repair);
 
+/* repair_symlink.c: those in the root, when the states have their names */
+int repair_symlinks(struct repair *repair);
+
 /* repair_tree.c: the items of the new tree */
 int repair_breathe(struct repair *repair);
 int repair_put(struct repair *repair, const struct key *key, const void *value,

@@ -52,4 +52,7 @@ int plan_recover_forks(struct plan *p);
 /* Tell what stays lost. */
 int plan_tell_lost(struct plan *p);
 
+/* repair_symlink.c: note which inode numbers they have */
+int plan_symlinks(struct plan *p);
+
 #endif

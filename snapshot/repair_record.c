@@ -312,7 +312,9 @@ int repair_plan(struct repair *repair)
 			p.inner[parent] = true;
 	}
 	forks_read(&p);
-	r = counters_plan(&p);
+	r = plan_symlinks(&p);
+	if (!r)
+		r = counters_plan(&p);
 	if (!r)
 		r = plan_states(&p);
 	if (!r)
@@ -450,5 +452,5 @@ int repair_records(struct repair *repair)
 		if (!r)
 			r = repair_breathe(repair);
 	}
-	return r;
+	return r ? r : repair_symlinks(repair);
 }

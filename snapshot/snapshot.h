@@ -193,7 +193,8 @@ struct state_walk {
 int state_walk(struct forest *forest, struct state_walk *walk,
                uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count);
 
-/* -EEXIST, -EINVAL, -ENAMETOOLONG; constant time. */
+/* -EEXIST (also: a symlink has the name), -EINVAL, -ENAMETOOLONG; constant
+ * time. */
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state);
 /*
@@ -241,6 +242,43 @@ int state_edit(struct state *state, struct tree **ret_tree);
 /* The mode, owner and times of the directory that lists all forks. */
 int forest_root_inode(struct forest *forest, struct inode *ret_inode);
 int forest_set_root_inode(struct forest *forest, const struct inode *inode);
+
+/* ---- Symlinks ----------------------------------------------------------- */
+
+enum { SYMLINK_TARGET_MAX = 1023 };
+/* All of their inode numbers, from the counter of inodes, are below this. */
+#define SYMLINK_INO_END (UINT64_C(1) << 35)
+
+/* A symlink in the directory that lists the forks. */
+struct symlink {
+	uint64_t ino;
+	struct inode inode; /* its size is the target's length */
+	char name[NAME_LEN_MAX + 1];
+	char target[SYMLINK_TARGET_MAX + 1];
+};
+
+/* By its inode number.  -ESTALE. */
+int symlink_get(struct forest *forest, uint64_t ino, struct symlink *ret);
+/* By its name.  -ENOENT. */
+int symlink_find(struct forest *forest, const char *name, struct symlink *ret);
+/* The number of the first with a higher one.  -ENOENT. */
+int symlink_next(struct forest *forest, uint64_t after, uint64_t *ret_ino);
+/*
+ * Make one of an inode, a name and a target; numbers it.  -EEXIST: a fork or a
+ * symlink has the name; -EINVAL, -ENAMETOOLONG: no fork could have it; -ENOSPC.
+ */
+int symlink_create(struct forest *forest, struct symlink *link);
+/* The inode was changed. */
+int symlink_save(struct forest *forest, const struct symlink *link);
+int symlink_delete(struct forest *forest, const struct symlink *link);
+/* In the place of another that has the name.  -EEXIST: a fork has it. */
+int symlink_rename(struct forest *forest, struct symlink *link,
+                   const char *name);
+/* Their names change places. */
+int symlink_exchange(struct forest *forest, struct symlink *a,
+                     struct symlink *b);
+
+/* ---- Watching ----------------------------------------------------------- */
 
 /*
  * Called with the lock held after a state was deleted or renamed, by whatever

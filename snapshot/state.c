@@ -39,7 +39,7 @@ size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
 	return writer_len(&w);
 }
 
-static void get_string(struct reader *r, uint64_t len, size_t max, char *out)
+void get_string(struct reader *r, uint64_t len, size_t max, char *out)
 {
 	const uint8_t *p = len <= max ? reader_take(r, len) : NULL;
 

@@ -442,6 +442,7 @@ enum table {
 	TABLE_TASK,	/* background work to resume */
 	TABLE_HOLD,	/* joins that hold a version */
 	TABLE_ORPHAN,	/* states with unlinked inodes to clean up */
+	TABLE_SYMLINK,	/* in the root, by inode number and by name */
 	TABLE_COUNT,
 };
 enum { TABLE_KEY_MAX = 320, TABLE_VALUE_MAX = 1500 };

@@ -94,6 +94,22 @@ void state_make(struct work *w, const char *name, bool snapshot)
 	store_unlock(w->store);
 }
 
+static void symlinks_make(struct work *w)
+{
+	char target[SYMLINK_TARGET_MAX + 1], name[NAME_LEN_MAX + 1];
+	struct fs_entry e;
+
+	memset(target, 't', SYMLINK_TARGET_MAX);
+	memset(name, 'n', NAME_LEN_MAX);
+	target[SYMLINK_TARGET_MAX] = name[NAME_LEN_MAX] = 0;
+	assert_int_equal(fs_make(w->fs, NODE_ROOT, "current", S_IFLNK | 0777, 0,
+	                         "main", &cred, &e),
+	                 0);
+	assert_int_equal(fs_make(w->fs, NODE_ROOT, name, S_IFLNK | 0777, 0,
+	                         target, &cred, &e),
+	                 0);
+}
+
 static void sound_fill(struct work *w)
 {
 	char name[32], value[300];
@@ -127,6 +143,7 @@ static void sound_fill(struct work *w)
 	assert_int_equal(
 	        fs_unlink(w->fs, NODE(sound.main, sound.dir), "file-7"), 0);
 	state_make(w, "fork", false);
+	symlinks_make(w);
 	file_write(w, sound.copy, 1000, 9, 100);
 }
 

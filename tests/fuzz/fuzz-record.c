@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The records of versions and states; the first byte says which. */
+/* The records of versions, states and symlinks; the first byte says which. */
 #include "fuzz.h"
 #include "forest.h"
 
@@ -34,11 +34,27 @@ static void fuzz_state(const uint8_t *data, size_t len)
 	fuzz_assert(id == again_id && !strcmp(s.name, again.name));
 }
 
+static void fuzz_symlink(const uint8_t *data, size_t len)
+{
+	static struct symlink link, again;
+	uint8_t out[SYMLINK_LEN_MAX];
+
+	if (symlink_decode(data, len, &link))
+		return;
+	fuzz_assert(!name_check_fork(link.name));
+	fuzz_assert(!symlink_decode(out, symlink_encode(&link, out), &again));
+	fuzz_assert(!strcmp(link.name, again.name) &&
+	            !strcmp(link.target, again.target) &&
+	            link.inode.uid == again.inode.uid);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	if (!len || len > TABLE_VALUE_MAX)
 		return 0;
-	if (*data)
+	if (*data == 2)
+		fuzz_symlink(data + 1, len - 1);
+	else if (*data)
 		fuzz_state(data + 1, len - 1);
 	else
 		fuzz_version(data + 1, len - 1);

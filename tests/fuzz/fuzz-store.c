@@ -34,6 +34,7 @@ static void fill(void)
 	struct state *main, *made;
 	static uint8_t data[40000];
 	node_t dir, file = 0;
+	struct fs_entry e;
 
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * i >> 7);
@@ -50,6 +51,8 @@ static void fill(void)
 	fuzz_assert(!state_snapshot(world.forest, main, "monday", &made));
 	fuzz_assert(!state_fork(world.forest, main, "main@a", &made));
 	store_unlock(world.store);
+	fuzz_assert(!fs_make(world.fs, NODE_ROOT, "current", S_IFLNK | 0777, 0,
+	                     "main", &world_cred, &e));
 	put(&world, file, 1000, data, 100);
 	fuzz_assert(!fs_unlink(world.fs, dir, "7"));
 	fuzz_assert(!store_sync(world.store));

@@ -2,11 +2,12 @@
 """Deleting, renaming and telling of states through the mount."""
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from linux import opened, raises, run
+from linux import as_user, opened, raises, run
 
 
 @pytest.fixture
@@ -321,3 +322,88 @@ def test_listing_follows_another_mount(store, mnt, main):
     (other / "main" / ".snap" / "s").rmdir()
     assert os.listdir(mnt.path) == ["main"]
     assert os.listdir(main / ".snap") == []
+
+
+def test_symlink_to_a_fork(store, mnt, main):
+    """A name that leads to one fork after the other."""
+    for fork in "a", "b":
+        (mnt / f"main@{fork}").mkdir()
+        (mnt / f"main@{fork}" / "file").write_text(fork)
+    current = mnt / "current"
+    os.symlink("main@a", current)
+    assert (current / "file").read_text() == "a"
+    assert sorted(os.listdir(mnt)) == ["current", "main", "main@a", "main@b"]
+    run("ln", "-sfn", "main@b", current)
+    assert os.readlink(current) == "main@b"
+    assert (current / "file").read_text() == "b"
+    os.chown(current, 1, 2, follow_symlinks=False)
+    os.utime(current, ns=(1, 2), follow_symlinks=False)
+    st = os.lstat(current)
+    assert stat.S_ISLNK(st.st_mode)
+    assert (st.st_uid, st.st_gid, st.st_mtime_ns) == (1, 2, 2)
+    # It is no state, and no state has its name.
+    assert store.names() == ["main", "main@a", "main@b"]
+    with raises(errno.EEXIST):
+        os.mkdir(current)
+    store.verb("fork", "main", "current", code=1)
+    store.verb("rename", "main@a", "current", code=1)
+    with raises(errno.ENOTDIR):
+        os.rename(mnt / "main@a", current)
+    with raises(errno.EISDIR, errno.EEXIST):
+        os.rename(current, mnt / "main@a")
+    with raises(errno.EISDIR):
+        os.unlink(mnt / "main@a")
+    store.coppice("snap", f"{current}/", "monday")
+    assert (mnt / "main@b~monday" / "file").read_text() == "b"
+    # Other mounts see it come and go; a state alone has nothing beside it.
+    other = store.mount("other")
+    alone = store.mount("alone", "state=main")
+    assert os.readlink(other / "current") == "main@b"
+    run("ln", "-sfn", "main@a", current)
+    assert os.readlink(other / "current") == "main@a"
+    assert (other / "current" / "file").read_text() == "a"
+    assert os.listdir(alone) == []
+    run("mv", current, mnt / "newest")
+    assert not os.path.lexists(other / "current")
+    assert os.readlink(other / "newest") == "main@a"
+    run("mv", other / "newest", other / "main" / "moved")
+    assert not os.path.lexists(mnt / "newest")
+    assert os.readlink(main / "moved") == "main@a"
+    run("mv", alone / "moved", mnt / "back")
+    assert os.readlink(other / "back") == "main@a"
+    os.unlink(mnt / "back")
+    assert sorted(os.listdir(other)) == ["main", "main@a", "main@b"]
+
+
+def test_symlinks_in_the_root_last(store, mnt, main):
+    os.symlink("main", mnt / "current")
+    os.symlink("/elsewhere", mnt / "dangling")
+    mnt.umount()
+    again = store.mount()
+    assert os.readlink(again / "current") == "main"
+    assert os.readlink(again / "dangling") == "/elsewhere"
+    store.verb("sync")
+    again.kill()
+    again = store.mount("again")
+    assert os.readlink(again / "current") == "main"
+
+
+def test_what_else_cannot_be_in_the_root(mnt, main):
+    with raises(errno.EPERM):
+        (mnt / "file").touch()
+    with raises(errno.EPERM):
+        os.mkfifo(mnt / "fifo")
+    os.symlink("main", mnt / "link")
+    with raises(errno.EPERM):
+        os.link(mnt / "link", mnt / "second", follow_symlinks=False)
+    for name in ".hidden", "main~x":
+        with raises(errno.EINVAL):
+            os.symlink("main", mnt / name)
+    with raises(errno.EPERM):
+        os.symlink("main", mnt / ".snap")
+    os.symlink("t" * 1023, mnt / "long")
+    assert os.readlink(mnt / "long") == "t" * 1023
+    with raises(errno.ENAMETOOLONG):
+        os.symlink("t" * 1024, mnt / "longer")
+    assert as_user(lambda: os.symlink("main", mnt / "other")) == errno.EACCES
+    assert as_user(lambda: os.unlink(mnt / "link")) == errno.EACCES

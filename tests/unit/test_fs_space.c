@@ -429,6 +429,189 @@ static void test_list_states(void **state)
 	                 2);
 }
 
+/* ---- Symlinks in the root directory ------------------------------------- */
+
+static int point(const char *name, const char *target, node_t *ret_node)
+{
+	struct fs_entry e = {0};
+	int err = fs_make(w.fs, NODE_ROOT, name, S_IFLNK | 0777, 0, target,
+	                  &world_cred, &e);
+
+	*ret_node = e.node;
+	return err;
+}
+
+#define NOTHING ((node_t)0)
+static void expect_target(const char *name, node_t node, const char *target)
+{
+	char buffer[PATH_MAX];
+
+	assert_int_equal(look(&w, NODE_ROOT, name), node);
+	if (!node)
+		return;
+	assert_int_equal(fs_readlink(w.fs, node, buffer), 0);
+	assert_string_equal(buffer, target);
+}
+
+static void test_symlinks(void **state)
+{
+	char long_target[SYMLINK_TARGET_MAX + 2], buffer[PATH_MAX];
+	struct fs_entry e;
+	struct stat st;
+	node_t a, b;
+
+	make(&w, NODE_ROOT, "fork", S_IFDIR);
+	assert_int_equal(point("current", "fork", &a), 0);
+	expect_target("current", a, "fork");
+	st = attr(&w, a);
+	assert_int_equal(st.st_mode, S_IFLNK | 0777);
+	assert_int_equal(st.st_uid, world_cred.uid);
+	assert_int_equal(st.st_size, 4);
+	/* A name is one thing's. */
+	assert_int_equal(point("current", "x", &b), -EEXIST);
+	assert_int_equal(point("fork", "x", &b), -EEXIST);
+	assert_int_equal(try_make(&w, NODE_ROOT, "current", S_IFDIR), -EEXIST);
+	assert_int_equal(try_make(&w, NODE_ROOT, "x", S_IFREG), -EPERM);
+	assert_int_equal(fs_link(w.fs, a, NODE_ROOT, "x", &e), -EPERM);
+	assert_int_equal(try_make(&w, a, "x", S_IFDIR), -ENOTDIR);
+	assert_int_equal(look_error(&w, a, "x"), -ENOTDIR);
+	/* Names that no fork can have. */
+	assert_int_equal(point(".snap", "x", &b), -EPERM);
+	assert_int_equal(point(".x", "x", &b), -EINVAL);
+	assert_int_equal(point("main~1", "x", &b), -EINVAL);
+	assert_int_equal(point("x", "", &b), -ENOENT);
+	memset(long_target, 't', sizeof(long_target));
+	long_target[SYMLINK_TARGET_MAX + 1] = 0;
+	assert_int_equal(point("x", long_target, &b), -ENAMETOOLONG);
+	long_target[SYMLINK_TARGET_MAX] = 0;
+	assert_int_equal(point("x", long_target, &b), 0);
+	assert_int_equal(fs_make(w.fs, snapdir(w.main), "x", S_IFLNK | 0777, 0,
+	                         "x", &world_cred, &e),
+	                 -EPERM);
+	world_reopen(&w);
+	expect_target("x", b, long_target);
+	expect_target("current", a, "fork");
+	/* Its attributes, and its end. */
+	st = (struct stat){.st_uid = 7, .st_gid = 8, .st_mtim = {9, 10}};
+	assert_int_equal(fs_setattr(w.fs, a,
+	                            FS_SET_UID | FS_SET_GID | FS_SET_MTIME, &st,
+	                            &st),
+	                 0);
+	assert_int_equal(fs_setattr(w.fs, a, FS_SET_SIZE, &st, &st), -EINVAL);
+	assert_int_equal(fs_setxattr(w.fs, a, "trusted.x", "", 0, 0),
+	                 -EOPNOTSUPP);
+	world_crash(&w);
+	assert_int_equal(attr(&w, a).st_uid, 7);
+	assert_int_equal(attr(&w, a).st_gid, 8);
+	assert_int_equal(attr(&w, a).st_mtim.tv_nsec, 10);
+	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "current"), -ENOTDIR);
+	assert_int_equal(fs_unlink(w.fs, NODE_ROOT, "current"), 0);
+	expect_target("current", NOTHING, "");
+	assert_int_equal(fs_readlink(w.fs, a, buffer), -ESTALE);
+	assert_int_equal(fs_unlink(w.fs, NODE_ROOT, "current"), -ENOENT);
+	make(&w, NODE_ROOT, "current", S_IFDIR);
+	assert_int_equal(point("current", "x", &b), -EEXIST);
+}
+
+static void test_rename_of_symlinks(void **state)
+{
+	struct state *fork;
+	node_t a, b;
+
+	make(&w, NODE_ROOT, "fork", S_IFDIR);
+	assert_int_equal(point("a", "to-a", &a), 0);
+	assert_int_equal(point("b", "to-b", &b), 0);
+	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b", RENAME_NOREPLACE),
+	                 -EEXIST);
+	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "b", RENAME_EXCHANGE),
+	                 0);
+	expect_target("a", b, "to-b");
+	expect_target("b", a, "to-a");
+	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "a", 0), 0);
+	assert_int_equal(move(NODE_ROOT, "a", NODE_ROOT, "c", RENAME_NOREPLACE),
+	                 0);
+	assert_int_equal(move(NODE_ROOT, "c", NODE_ROOT, "d", RENAME_EXCHANGE),
+	                 -ENOENT);
+	/* As ln -sfn does it: one leads elsewhere from one moment on. */
+	assert_int_equal(move(NODE_ROOT, "c", NODE_ROOT, "b", 0), 0);
+	expect_target("b", b, "to-b");
+	expect_target("c", NOTHING, "");
+	expect_target("a", NOTHING, "");
+	assert_int_equal(fs_getattr(w.fs, a, &(struct stat){0}), -ESTALE);
+	/* Neither takes the place of the other. */
+	assert_int_equal(move(NODE_ROOT, "b", NODE_ROOT, "fork", 0), -EISDIR);
+	assert_int_equal(
+	        move(NODE_ROOT, "b", NODE_ROOT, "fork", RENAME_NOREPLACE),
+	        -EEXIST);
+	assert_int_equal(
+	        move(NODE_ROOT, "b", NODE_ROOT, "fork", RENAME_EXCHANGE),
+	        -EINVAL);
+	assert_int_equal(move(NODE_ROOT, "fork", NODE_ROOT, "b", 0), -ENOTDIR);
+	assert_int_equal(
+	        move(NODE_ROOT, "fork", NODE_ROOT, "b", RENAME_NOREPLACE),
+	        -EEXIST);
+	assert_int_equal(
+	        move(NODE_ROOT, "fork", NODE_ROOT, "b", RENAME_EXCHANGE),
+	        -EINVAL);
+	store_lock(w.store);
+	assert_int_equal(state_find(w.forest, 0, "fork", &fork), 0);
+	assert_int_equal(state_rename(w.forest, fork, "b"), -EEXIST);
+	store_unlock(w.store);
+	/* mv copies it, there and back. */
+	assert_int_equal(move(NODE_ROOT, "b", w.main, "b", 0), -EXDEV);
+	assert_int_equal(move(NODE_ROOT, "b", NODE_ROOT, ".b", 0), -EINVAL);
+	assert_int_equal(move(NODE_ROOT, "b", NODE_ROOT, "main~x", 0), -EINVAL);
+	assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777, 0, "x",
+	                         &world_cred, &(struct fs_entry){0}),
+	                 0);
+	assert_int_equal(move(w.main, "link", NODE_ROOT, "link", 0), -EXDEV);
+	world_reopen(&w);
+	expect_target("b", b, "to-b");
+}
+
+static void test_list_symlinks(void **state)
+{
+	enum { LINKS = 2500 };
+	static struct listed all[LINKS + 10], part[7];
+	unsigned seen = 0, forks = 0;
+	size_t n;
+	off_t at = 0;
+
+	for (int i = 0; i < LINKS; i++) {
+		char name[32];
+		node_t node;
+
+		snprintf(name, sizeof(name), "l%d", i);
+		assert_int_equal(point(name, "main", &node), 0);
+	}
+	make(&w, NODE_ROOT, "fork", S_IFDIR);
+	for (int plus = 0; plus < 2; plus++) {
+		n = list_dir(NODE_ROOT, 0, plus, SNAPDIR_HIDDEN, all,
+		             LINKS + 10);
+		assert_int_equal(n, LINKS + 4);
+		for (size_t i = 2; i < n; i++) {
+			assert_int_equal(all[i].type, all[i].name[0] == 'l'
+			                                      ? DT_LNK
+			                                      : DT_DIR);
+			assert_int_equal(look(&w, NODE_ROOT, all[i].name),
+			                 all[i].node);
+		}
+	}
+	while ((n = list_dir(NODE_ROOT, at, false, SNAPDIR_HIDDEN, part, 7))) {
+		for (size_t i = 0; i < n; i++) {
+			forks += part[i].type == DT_DIR;
+			if (part[i].type != DT_LNK)
+				continue;
+			assert_int_equal(
+			        fs_unlink(w.fs, NODE_ROOT, part[i].name), 0);
+			seen++;
+		}
+		at = part[n - 1].cookie;
+	}
+	assert_int_equal(seen, LINKS);
+	assert_int_equal(forks, 4);
+}
+
 static void test_snapdir_disabled(void **state)
 {
 	struct fs_entry e;
@@ -473,12 +656,20 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-	        T(test_forks),           T(test_new_trees),
-	        T(test_snapshots),       T(test_tilde),
-	        T(test_rmdir_of_forks),  T(test_rename_of_states),
-	        T(test_root_attributes), T(test_readdir),
-	        T(test_list_states),     T(test_snapdir_disabled),
+	        T(test_forks),
+	        T(test_new_trees),
+	        T(test_snapshots),
+	        T(test_tilde),
+	        T(test_rmdir_of_forks),
+	        T(test_rename_of_states),
+	        T(test_root_attributes),
+	        T(test_readdir),
+	        T(test_list_states),
+	        T(test_snapdir_disabled),
 	        T(test_statfs),
+	        T(test_symlinks),
+	        T(test_rename_of_symlinks),
+	        T(test_list_symlinks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
