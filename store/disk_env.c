@@ -230,7 +230,9 @@ static int disk_choose(struct disk *disk, bool older,
 	if (older) {
 		disk->fault = DISK_OLDER;
 		*ret_meta = other;
-	} else if (other->fault) {
+	} else if (other->fault &&
+	           !(other->readable && other->txn < newest->txn)) {
+		/* An older one may be half written: LMDB does not use it. */
 		disk->fault = DISK_META;
 		disk->bad_meta = (int)(other - metas);
 		*ret_meta = newest;

@@ -67,6 +67,7 @@ static int meta_read(int fd, int place, struct meta *meta)
 	meta->last = le64_get(meta->bytes + PAGE_HEADER + META_LAST);
 	meta->fault = meta_fault(meta);
 	meta->foreign = is_meta(meta) && is_foreign(meta);
+	meta->readable = is_meta(meta) && !is_foreign(meta);
 	return 0;
 }
 

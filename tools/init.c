@@ -24,6 +24,7 @@ mode_t directory_mode(void)
 static int store_make(const char *path, const struct store_params *params)
 {
 	struct store_options options = {0};
+	bool there = access(path, F_OK) == 0;
 	struct store *store;
 	int r, closed;
 
@@ -31,11 +32,17 @@ static int store_make(const char *path, const struct store_params *params)
 	if (r)
 		return r;
 	r = store_open(path, &options, &store);
-	if (r)
-		return r;
-	r = forest_create(store, getuid(), getgid(), directory_mode());
-	closed = store_close(store);
-	return r ? r : closed;
+	if (!r) {
+		r = forest_create(store, getuid(), getgid(), directory_mode());
+		closed = store_close(store);
+		r = r ? r : closed;
+	}
+	/* What is half made is in the way of another try. */
+	if (r && there)
+		store_remove_files(path);
+	else if (r)
+		store_remove(path);
+	return r;
 }
 
 static const char *reason(int err)
