@@ -2,7 +2,7 @@
 /*
  * Several mounts of one state, compared with a model and with each other.
  *
- *   coherence MODE [-s SEED] [-t SECONDS] [-n STEPS] [-w WORKERS] [-S] [-G]
+ *   coherence MODE [-s SEED] [-t SECONDS] [-n STEPS] [-w WORKERS] [-S]
  *             [-H SECONDS] [-x COMMAND] [-r COMMAND] DIR...
  *
  * MODE
@@ -16,7 +16,6 @@
  *   gaps      each worker through a mount of its own, with pauses
  *
  * -n  steps of a worker        -S  DIRs are states: make snapshots, too
- * -G  a map shows at once that another mount made the file longer
  * -H  a worker without progress for so long hangs: the report has the stacks
  *     of its processes and what COMMAND (-x) prints; then the connections of
  *     the DIRs are aborted.
@@ -403,10 +402,9 @@ static int run(const struct mode *mode, struct options *options)
 
 static int usage(void)
 {
-	fprintf(stderr,
-	        "usage: coherence model|storm|partial|truncate|gaps "
-	        "[-s SEED] [-t SECONDS] [-n STEPS] [-w WORKERS] [-S] [-G] "
-	        "[-H SECONDS] [-x COMMAND] [-r COMMAND] DIR...\n");
+	fprintf(stderr, "usage: coherence model|storm|partial|truncate|gaps "
+	                "[-s SEED] [-t SECONDS] [-n STEPS] [-w WORKERS] [-S] "
+	                "[-H SECONDS] [-x COMMAND] [-r COMMAND] DIR...\n");
 	return 2;
 }
 
@@ -425,7 +423,7 @@ static bool options_read(struct options *options, int argc, char **argv)
 	int c;
 
 	optind = 2;
-	while ((c = getopt(argc, argv, "s:t:n:w:SGH:x:r:")) != -1) {
+	while ((c = getopt(argc, argv, "s:t:n:w:SH:x:r:")) != -1) {
 		if (c == 's')
 			options->seed = strtoull(optarg, NULL, 0);
 		else if (c == 't')
@@ -436,8 +434,6 @@ static bool options_read(struct options *options, int argc, char **argv)
 			options->workers = (unsigned)strtoul(optarg, NULL, 0);
 		else if (c == 'S')
 			options->snapshots = true;
-		else if (c == 'G')
-			options->strict = true;
 		else if (c == 'H')
 			options->hang = strtod(optarg, NULL);
 		else if (c == 'x')

@@ -59,7 +59,6 @@ struct options {
 	const char *remount; /* called with "mount" or "umount" and a folder */
 	unsigned workers;
 	bool snapshots;
-	bool strict;
 	unsigned mounts;
 	char *dirs[MOUNTS_MAX];
 };

@@ -77,7 +77,6 @@ void handle_close(struct model *model, struct handle *handle)
 void map_close(struct model *model, struct map *map)
 {
 	worker_need(model->worker, munmap(map->at, FILE_MAX) == 0, "munmap");
-	close(map->fd);
 	map->at = NULL;
 	model->inodes[map->inode].holds--;
 	inode_drop(model, map->inode);
@@ -86,18 +85,12 @@ void map_close(struct model *model, struct map *map)
 void map_access(struct model *model, struct map *map, void (*fn)(void *arg),
                 void *arg)
 {
-	struct stat st;
-
-	if (without_sigbus(fn, arg))
-		return;
-	if (!model->worker->options->strict && fstat(map->fd, &st) == 0) {
-		model->stale++;
-		if (without_sigbus(fn, arg))
-			return;
-	}
-	worker_fail(model->worker,
-	            "file i%d through mount %u: SIGBUS in a map, size %zu",
-	            map->inode, map->mount, model->inodes[map->inode].size);
+	if (!without_sigbus(fn, arg))
+		worker_fail(model->worker,
+		            "file i%d through mount %u: SIGBUS in a map, size "
+		            "%zu",
+		            map->inode, map->mount,
+		            model->inodes[map->inode].size);
 }
 
 /* ---- Mounts that come and go -------------------------------------------- */

@@ -55,7 +55,6 @@ struct handle {
 
 struct map {
 	uint8_t *at; /* FILE_MAX bytes; NULL: unused */
-	int fd;      /* what it is a map of */
 	unsigned mount;
 	int inode;
 };
@@ -70,7 +69,6 @@ struct model {
 	uint8_t *buffer;   /* FILE_MAX bytes, aligned for O_DIRECT */
 	uint8_t byte;      /* the one that this step writes */
 	unsigned unmapped; /* maps that were refused */
-	unsigned stale;    /* SIGBUS where fstat(2) helped */
 };
 
 /* A file's name, or none. */
@@ -86,11 +84,7 @@ char *path_of(const struct model *model, unsigned mount, struct place place,
               char *ret_path);
 
 unsigned some_mount(struct model *model);
-/*
- * Access the bytes of a map.  A kernel notices that another mount made the file
- * longer only when it is asked for the size: with the option strict, SIGBUS
- * before that is a failure, too.
- */
+/* Access the bytes of a map, which must all be there. */
 void map_access(struct model *model, struct map *map, void (*fn)(void *arg),
                 void *arg);
 void inode_hold(struct model *model, int inode);

@@ -338,8 +338,6 @@ static struct map *some_map(struct model *model)
 		model->unmapped++;
 		return NULL;
 	}
-	map->fd = dup(handle->fd);
-	need(model, map->fd >= 0, "dup");
 	map->mount = handle->mount;
 	map->inode = handle->inode;
 	inode_hold(model, map->inode);

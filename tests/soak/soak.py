@@ -142,13 +142,16 @@ class Soak:
 
     def reach(self, name, rng):
         """The path of a state in some mount."""
+        return rng.choice(self.paths(name))
+
+    def paths(self, name):
         fork, _, rest = name.partition("/")
         roots = [self.mnt / name]
         for root in self.roots.get("", []):
             roots.append(root / name)
         for root in self.roots.get(fork, []):
             roots.append(root / rest if rest else root)
-        return rng.choice(roots)
+        return roots
 
     def ask(self, **request):
         with socket.socket(socket.AF_UNIX) as client:
@@ -366,11 +369,15 @@ class Soak:
             os.close(fd)
         return True
 
+    def spell(self):
+        """How long a companion works: not much of a short soak."""
+        return min(self.rng.uniform(2, 20), max(2, self.seconds / 4))
+
     def event_compare(self):
         """Several mounts of main against a model and each other."""
         if self.companions:
             return
-        seconds = self.rng.uniform(3, 15)
+        seconds = self.spell()
         dirs = [self.mnt / "main"] + self.roots.get("main", []) + [
             root / "main" for root in self.roots.get("", [])]
         self.serial += 1
@@ -396,7 +403,7 @@ class Soak:
             self.serial += 1
             paths.append(self.bed.mount(f"m{self.serial}",
                                         f"state={state}" if state else ""))
-        seconds = self.rng.uniform(3, 15)
+        seconds = self.spell()
         dirs = [path if state == "main" else path / "main"
                 for path, state in zip(paths, states) if state != "w0"]
         crowd = Companion(
@@ -422,7 +429,7 @@ class Soak:
         place = self.mnt / "main" / "hostile"
         place.mkdir(exist_ok=True)
         place.chmod(0o777)
-        seconds = self.rng.uniform(3, 20)
+        seconds = self.spell()
         self.companions.append(Companion(
             self, "hostile",
             [sys.executable, Path(__file__).parent / "hostile.py", place,
@@ -489,7 +496,8 @@ class Soak:
 
     def turns(self):
         end = time.monotonic() + self.seconds
-        turn = time.monotonic() + 2
+        turn = time.monotonic() + min(2, self.seconds / 10)
+        deck = []
         while time.monotonic() < end and not self.problem:
             time.sleep(min(0.25, max(0, end - time.monotonic())))
             self.sample()
@@ -497,10 +505,13 @@ class Soak:
             if time.monotonic() < turn:
                 continue
             self.since = time.monotonic()
-            event = self.rng.choice(self.events())
+            # Each of them once before any comes again.
+            deck = deck or self.rng.sample(self.events(), len(self.events()))
+            event = deck.pop()
             self.last = getattr(event, "__name__", "")
             event()
-            turn = time.monotonic() + self.rng.uniform(1, 6)
+            turn = time.monotonic() + self.rng.uniform(
+                0.2, max(0.4, min(6, self.seconds / 20)))
 
     def finish(self):
         while self.companions and not self.problem:

@@ -217,7 +217,13 @@ class Worker(threading.Thread):
             return
         with area:
             area[at:at + len(part)] = part
-            area.flush()
+            try:
+                area.flush()
+            except OSError:
+                # The kernel keeps what it could not write.
+                area.close()
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+                raise
 
     def op_append(self, fork, tree):
         name = self.some_file(tree)
@@ -412,12 +418,25 @@ class Worker(threading.Thread):
 
     # ---- What must be found -------------------------------------------------
 
+    def witnesses(self, name, tree):
+        """What each mount now shows of a state that one showed wrong."""
+        words = []
+        for path in self.soak.paths(name):
+            try:
+                found = read_tree(path)
+            except OSError as problem:
+                words.append(f"{path}: {problem}")
+                continue
+            words.append(f"{path}: " + (difference(found, tree) or "right"))
+        return "; now " + "; ".join(words)
+
     def compare(self, name, tree):
         found = read_tree(self.path(name))
         if found != tree:
             if self.soak.killed.is_set():
                 raise OSError(errno.ENOTCONN, "killed meanwhile")
-            raise Wrong(f"{name} is not as it was: {difference(found, tree)}")
+            raise Wrong(f"{name} is not as it was: {difference(found, tree)}" +
+                        self.witnesses(name, tree))
 
     def found(self):
         """Its model, as the mount tells it."""
@@ -446,12 +465,16 @@ class Worker(threading.Thread):
             enumerate(model for _, model in reversed(self.history)),
             key=lambda pair: distance(pair[1]))
         words = [f"{age} steps of {len(self.history)} before the last"]
+        if not distance(model):
+            # It was so, but not when it was looked at.
+            model = self.history[-1][1]
         for name in {**found, **model}:
             if found.get(name) != model.get(name):
                 words.append(f"{name}: " + (
                     difference(found[name], model[name])
                     if name in found and name in model
                     else "is there" if name in found else "is missing"))
+                words.append(self.witnesses(name, model.get(name, {})))
         return "; ".join(words)
 
     def recover(self, killed):
