@@ -172,6 +172,12 @@ static int listen_at(struct daemon *daemon, const char *store)
 	mask = umask(0177);
 	err = bind(fd, (struct sockaddr *)&address, len) < 0 ? -errno : 0;
 	umask(mask);
+	/* The owner may ask, too, when root mounts. */
+	if (err == 0 && !readonly && !geteuid() && st.st_uid &&
+	    fchownat(dir, "control", st.st_uid, (gid_t)-1,
+	             AT_SYMLINK_NOFOLLOW) < 0)
+		log_warning("cannot give the socket of '%s' to its owner: %s",
+		            store, strerror(errno));
 	if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
 		err = -errno;
 	if (err == 0)
@@ -351,13 +357,15 @@ static void leave(struct daemon *daemon)
 
 static void stop_listening(struct daemon *daemon)
 {
-	char path[PATH_MAX];
+	char path[PATH_MAX], dir[PATH_MAX - sizeof("/control")];
 
 	close_fd(&daemon->listen);
 	daemon->listen = -1;
 	if (store_is_readonly(daemon->store))
 		return;
-	snprintf(path, sizeof(path), "%s/control", store_path(daemon->store));
+	/* Where it was opened there may be another store by now. */
+	store_where(daemon->store, dir, sizeof(dir));
+	snprintf(path, sizeof(path), "%s/control", dir);
 	if (unlink(path) < 0)
 		log_warning("cannot remove '%s': %s", path, strerror(errno));
 }

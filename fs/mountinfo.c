@@ -68,53 +68,69 @@ static bool parse(char *line, struct mount_entry *entry)
 	return true;
 }
 
-/* NULL: any.  Returns how many there are; the last one lies on top. */
-static int find(const char *mountpoint, const char *device, const char *source,
-                struct mount_entry *ret_entry)
+int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
+                     void *arg)
 {
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
 	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
-	int found = 0;
+	int r = 0;
 
 	if (!f)
 		return -errno;
 	if (!entry)
 		return -ENOMEM;
-	while (getline(&line, &size, f) >= 0) {
-		if (!parse(line, entry))
-			continue;
-		if (mountpoint && strcmp(entry->mountpoint, mountpoint) != 0)
-			continue;
-		if (device && strcmp(entry->device, device) != 0)
-			continue;
-		if (source &&
-		    (!entry->coppice || strcmp(entry->source, source) != 0))
-			continue;
-		*ret_entry = *entry;
-		found++;
+	while (!r && getline(&line, &size, f) >= 0) {
+		if (parse(line, entry))
+			r = fn(arg, entry);
 	}
-	return found;
+	return r;
+}
+
+struct search {
+	const char *mountpoint, *device, *source; /* NULL: any */
+	struct mount_entry *found;
+	int count;
+};
+
+static int search_entry(void *arg, const struct mount_entry *entry)
+{
+	struct search *s = arg;
+
+	if ((s->mountpoint && strcmp(entry->mountpoint, s->mountpoint) != 0) ||
+	    (s->device && strcmp(entry->device, s->device) != 0) ||
+	    (s->source &&
+	     (!entry->coppice || strcmp(entry->source, s->source) != 0)))
+		return 0;
+	/* The last one lies on top. */
+	*s->found = *entry;
+	s->count++;
+	return 0;
 }
 
 int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry)
 {
-	int found = find(mountpoint, NULL, NULL, ret_entry);
+	struct search s = {.mountpoint = mountpoint, .found = ret_entry};
+	int r = mount_entry_each(search_entry, &s);
 
-	return found > 0 ? 0 : found < 0 ? found : -ENOENT;
+	return r ? r : s.count ? 0 : -ENOENT;
 }
 
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry)
 {
-	int found = find(NULL, device, NULL, ret_entry);
+	struct search s = {.device = device, .found = ret_entry};
+	int r = mount_entry_each(search_entry, &s);
 
-	return found > 0 ? 0 : found < 0 ? found : -ENOENT;
+	return r ? r : s.count ? 0 : -ENOENT;
 }
 
 int mount_entry_find_source(const char *source, struct mount_entry *ret_entry)
 {
-	return find(NULL, NULL, source, ret_entry);
+	struct search s = {.source = source, .found = ret_entry};
+	int r = mount_entry_each(search_entry, &s);
+
+	return r ? r : s.count;
 }
 
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX])

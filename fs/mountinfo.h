@@ -26,6 +26,13 @@ int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 int mount_entry_find_source(const char *source, struct mount_entry *ret_entry);
 
 /*
+ * Call fn for each mount, of whatever type, until it returns nonzero, and
+ * return that.
+ */
+int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
+                     void *arg);
+
+/*
  * The absolute path of a mount point, without asking what is mounted there,
  * which may have no one left to answer.
  */

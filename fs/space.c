@@ -591,8 +591,8 @@ int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
 
 	if (node_is_link(node))
 		return -ENODATA;
-	if (!strcmp(name, "store") && (root || NODE_INO(node) == INO_ROOT)) {
-		snprintf(out, size, "%s", store_path(fs->store));
+	if (!strcmp(name, "store")) {
+		store_where(fs->store, out, size);
 		return 0;
 	}
 	if (root)

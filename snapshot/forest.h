@@ -219,7 +219,10 @@ size_t symlink_name_key(uint8_t key[TABLE_KEY_MAX], const char *name);
 
 /* ---- name.c ------------------------------------------------------------- */
 
-/* A time as it stands behind "~@".  -EINVAL. */
+/*
+ * Parse a time as it stands behind "~@".  One that is not exact counts to its
+ * end: a day, a minute, a second to the last moment of it.  -EINVAL.
+ */
 int name_parse_time(const char *text, int64_t now, int64_t *ret_time);
 
 /* ---- gc.c --------------------------------------------------------------- */

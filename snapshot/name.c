@@ -59,13 +59,14 @@ int name_check_snapshot(const char *name)
 
 static const int64_t second_ns = 1000000000;
 
-static int64_t time_from_sec(int64_t sec)
+/* The last moment before this second. */
+static int64_t time_before(int64_t sec)
 {
 	if (sec > INT64_MAX / second_ns)
 		return INT64_MAX;
-	if (sec < INT64_MIN / second_ns)
+	if (sec <= INT64_MIN / second_ns)
 		return INT64_MIN;
-	return sec * second_ns;
+	return sec * second_ns - 1;
 }
 
 /* -N with a unit: so long ago. */
@@ -99,7 +100,7 @@ static int parse_ago(const char *text, int64_t now, int64_t *ret_time)
 	return -EINVAL;
 }
 
-/* The first moment of the local day so many days after today. */
+/* The end of the local day so many days after today. */
 static int parse_day(int64_t now, int days, int64_t *ret_time)
 {
 	time_t sec = (time_t)(now / second_ns);
@@ -107,10 +108,10 @@ static int parse_day(int64_t now, int days, int64_t *ret_time)
 
 	if (!localtime_r(&sec, &tm))
 		return -EINVAL;
-	tm.tm_mday += days;
+	tm.tm_mday += days + 1;
 	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
 	tm.tm_isdst = -1;
-	*ret_time = time_from_sec(mktime(&tm));
+	*ret_time = time_before(mktime(&tm));
 	return 0;
 }
 
@@ -136,36 +137,68 @@ static bool parse_char(const char **text, char c)
 	return true;
 }
 
-static int parse_iso(const char *text, int64_t *ret_time)
+/* YYYY-MM-DD; a day that the calendar has. */
+static bool parse_date(const char **text, struct tm *tm)
 {
-	struct tm tm = {.tm_isdst = -1}, is;
-	bool utc;
-	time_t sec;
+	struct tm is = {.tm_hour = 12};
 
-	if (!parse_digits(&text, 4, &tm.tm_year) || !parse_char(&text, '-') ||
-	    !parse_digits(&text, 2, &tm.tm_mon) || !parse_char(&text, '-') ||
-	    !parse_digits(&text, 2, &tm.tm_mday))
+	if (!parse_digits(text, 4, &tm->tm_year) || !parse_char(text, '-') ||
+	    !parse_digits(text, 2, &tm->tm_mon) || !parse_char(text, '-') ||
+	    !parse_digits(text, 2, &tm->tm_mday))
+		return false;
+	is.tm_year = tm->tm_year -= 1900;
+	is.tm_mon = tm->tm_mon -= 1;
+	is.tm_mday = tm->tm_mday;
+	/* Changes a day that is not there to one of the next month. */
+	timegm(&is);
+	return is.tm_mon == tm->tm_mon && is.tm_mday == tm->tm_mday;
+}
+
+/* HH:MM or HH:MM:SS. *ret_span: the seconds that it stands for. */
+static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
+{
+	bool seconds;
+
+	if (!parse_digits(text, 2, &tm->tm_hour) || !parse_char(text, ':') ||
+	    !parse_digits(text, 2, &tm->tm_min))
+		return false;
+	seconds = parse_char(text, ':');
+	if (seconds && !parse_digits(text, 2, &tm->tm_sec))
+		return false;
+	*ret_span = seconds ? 1 : 60;
+	return tm->tm_hour < 24 && tm->tm_min < 60 && tm->tm_sec <= 60;
+}
+
+/* The end of the day, minute or second that is written as in ISO 8601. */
+static int parse_iso(const char *text, int64_t now, int64_t *ret_time)
+{
+	struct tm tm = {0};
+	time_t sec = (time_t)(now / second_ns);
+	bool dated = strlen(text) > 2 && text[2] != ':', clock, utc;
+	int span = 0;
+
+	if (dated && !parse_date(&text, &tm))
 		return -EINVAL;
-	if ((parse_char(&text, 'T') || parse_char(&text, ' ')) &&
-	    (!parse_digits(&text, 2, &tm.tm_hour) || !parse_char(&text, ':') ||
-	     !parse_digits(&text, 2, &tm.tm_min) ||
-	     (parse_char(&text, ':') && !parse_digits(&text, 2, &tm.tm_sec))))
+	clock = !dated || parse_char(&text, 'T') || parse_char(&text, ' ');
+	if (clock && !parse_clock(&text, &tm, &span))
 		return -EINVAL;
 	utc = parse_char(&text, 'Z');
-	if (*text || tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 60)
+	if (*text)
 		return -EINVAL;
-	tm.tm_year -= 1900;
-	tm.tm_mon -= 1;
-	/* A day that is not there would be taken for one of the next month. */
-	is = (struct tm){.tm_year = tm.tm_year,
-	                 .tm_mon = tm.tm_mon,
-	                 .tm_mday = tm.tm_mday,
-	                 .tm_hour = 12};
-	timegm(&is);
-	if (is.tm_mon != tm.tm_mon || is.tm_mday != tm.tm_mday)
-		return -EINVAL;
+	if (!dated) {
+		struct tm today;
+
+		if (!(utc ? gmtime_r(&sec, &today) : localtime_r(&sec, &today)))
+			return -EINVAL;
+		tm.tm_year = today.tm_year;
+		tm.tm_mon = today.tm_mon;
+		tm.tm_mday = today.tm_mday;
+	}
+	if (!clock)
+		tm.tm_mday++;
+	tm.tm_isdst = -1;
 	sec = utc ? timegm(&tm) : mktime(&tm);
-	*ret_time = time_from_sec(sec);
+	*ret_time = time_before(sec + span);
 	return 0;
 }
 
@@ -181,7 +214,7 @@ int name_parse_time(const char *text, int64_t now, int64_t *ret_time)
 		return parse_day(now, -1, ret_time);
 	if (text[0] == '-')
 		return parse_ago(text, now, ret_time);
-	return parse_iso(text, ret_time);
+	return parse_iso(text, now, ret_time);
 }
 
 /* ---- Resolving ---------------------------------------------------------- */

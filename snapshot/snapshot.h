@@ -133,10 +133,10 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
 /*
  * By anything that names a state: a fork's name; FORK~SNAPSHOT;
  * FORK/.snap/SNAPSHOT; FORK~N, the N-th newest snapshot (1 is the newest);
- * FORK~@TIME, the newest at or before the time, which is ISO 8601 (a date, or
- * date and time to the minute or second, local unless it ends in Z), or
- * -N with a unit s, m, h, d, w, or `yesterday`, `today` (their first moment,
- * as a date would be), `now`.  A name that is there wins over a number or
+ * FORK~@TIME, the newest at or before the end of the time, which is ISO 8601 (a
+ * date, or date and time to the minute or second, or the time alone, of today;
+ * local unless it ends in Z), or `today`, `yesterday`; or -N with a unit s, m, h,
+ * d, w, or `now`, which are moments.  A name that is there wins over a number or
  * time of the same spelling.
  * -ENOENT; -EINVAL: not a name or not a time.
  * Finding a position among many snapshots lets go of the lock now and then: no

@@ -623,6 +623,19 @@ const char *store_path(const struct store *store)
 	return store->path;
 }
 
+void store_where(const struct store *store, char *ret_path, size_t size)
+{
+	char link[40];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", store->disk.dir);
+	len = readlink(link, ret_path, size);
+	if (len > 0 && (size_t)len < size && ret_path[0] == '/')
+		ret_path[len] = 0;
+	else
+		snprintf(ret_path, size, "%s", store->path);
+}
+
 bool store_is_readonly(const struct store *store)
 {
 	return store->options.readonly;

@@ -149,7 +149,9 @@ uint64_t store_count(struct store *store, enum store_counter counter,
 uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);
 const uint8_t *store_uuid(const struct store *store); /* 16 bytes */
-const char *store_path(const struct store *store);
+const char *store_path(const struct store *store); /* as it was opened */
+/* Where the store's directory is now: it may have been moved. */
+void store_where(const struct store *store, char *ret_path, size_t size);
 bool store_is_readonly(const struct store *store); /* it was opened so */
 void store_stats(struct store *store, struct store_stats *ret_stats);
 

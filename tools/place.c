@@ -11,13 +11,13 @@
 #include <sys/xattr.h>
 
 #include "command.h"
-#include "mountinfo.h"
 #include "fs.h"
+#include "mount_store.h"
 #include "util.h"
 
 /* What a path inside a mount tells. */
 struct spot {
-	char *store;
+	char *store; /* NULL: not where it was mounted from any more */
 	char *state; /* NULL: the mount's root, above all states */
 	bool own;    /* it is the state's own directory */
 };
@@ -33,7 +33,7 @@ static int spot_find(const char *path, struct spot *ret_spot)
 {
 	_cleanup_(spot_release) struct spot spot = {0};
 	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
-	char name[NAME_LEN_MAX * 2 + 2], device[32];
+	char name[NAME_LEN_MAX * 2 + 2], device[32], store[PATH_MAX];
 	struct stat st;
 	ssize_t len;
 	int r;
@@ -52,18 +52,29 @@ static int spot_find(const char *path, struct spot *ret_spot)
 		return -errno;
 	if (len > 0)
 		spot.state = strndup(name, (size_t)len);
-	spot.store = strdup(mount->source);
+	if (!mount_store_find(path, mount, store))
+		spot.store = strdup(store);
 	spot.own = NODE_INO(st.st_ino) == INO_ROOT;
-	if (!spot.store || (len > 0 && !spot.state))
+	if (len > 0 && !spot.state)
 		return -ENOMEM;
 	*ret_spot = spot;
 	spot = (struct spot){0};
 	return 0;
 }
 
+static bool is_store(const char *path)
+{
+	char data[PATH_MAX];
+
+	return (size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) <
+	               sizeof(data) &&
+	       access(data, F_OK) == 0;
+}
+
 /*
  * A path rather than the name of a state?  As long as nothing else tells the
- * store, what is a path in a mount is meant as that.
+ * store, what is a path in a mount is meant as that; and a store's own path is
+ * a mistake to be told.
  */
 static bool is_path(const struct place *place, const char *arg)
 {
@@ -71,7 +82,7 @@ static bool is_path(const struct place *place, const char *arg)
 
 	return *arg == '/' || *arg == '.' ||
 	       ((!place->store || place->by_path) &&
-	        spot_find(arg, &spot) == 0);
+	        (spot_find(arg, &spot) == 0 || is_store(arg)));
 }
 
 int place_canonical(const char *store, char **ret_path)
@@ -106,6 +117,12 @@ void place_release(struct place *place)
 /* The path's store is the one that this is about, or becomes it. */
 static int place_join(struct place *place, const char *arg, struct spot *spot)
 {
+	if (!spot->store) {
+		complain("'%s' is in a store that was moved after it was "
+		         "mounted: name the state, and the store with -s",
+		         arg);
+		return EXIT_FAILED;
+	}
 	if (!place->store) {
 		place->store = steal(&spot->store);
 		place->by_path = true;
@@ -120,7 +137,11 @@ static int place_join(struct place *place, const char *arg, struct spot *spot)
 
 static int path_complain(const char *path, int err)
 {
-	if (err == -ENODEV)
+	if (err == -ENODEV && is_store(path))
+		complain("'%s' is a store, not a path in one that is mounted: "
+		         "say -s '%s'",
+		         path, path);
+	else if (err == -ENODEV)
 		complain("'%s' is not inside a mounted store", path);
 	else
 		complain("cannot open '%s': %s", path, strerror(-err));
@@ -269,21 +290,54 @@ int place_here(struct place *place, char **ret_name)
 
 	*ret_name = NULL;
 	if (spot_find(".", &spot) == 0 && spot.state &&
-	    (!place->store || !strcmp(place->store, spot.store)))
+	    (!place->store ||
+	     (spot.store && !strcmp(place->store, spot.store))))
 		*ret_name = steal(&spot.state);
 	return EXIT_DONE;
+}
+
+/* The stores of this user that are mounted, as far as telling one from many. */
+struct only {
+	unsigned count;
+	char store[PATH_MAX]; /* the first */
+};
+
+static int only_add(void *arg, const struct mount_entry *entry)
+{
+	struct only *only = arg;
+	char store[PATH_MAX];
+	struct stat st;
+
+	if (!entry->coppice)
+		return 0;
+	if (mount_store_find(entry->mountpoint, entry, store))
+		snprintf(store, sizeof(store), "%s", entry->source);
+	if (stat(store, &st) || (geteuid() && st.st_uid != geteuid()) ||
+	    (only->count && !strcmp(only->store, store)))
+		return 0;
+	memcpy(only->store, store, sizeof(store));
+	return ++only->count > 1;
 }
 
 int place_store(struct place *place)
 {
 	_cleanup_(spot_release) struct spot spot = {0};
+	struct only only = {0};
 
 	if (place->store)
 		return EXIT_DONE;
-	if (spot_find(".", &spot) == 0) {
-		place->store = steal(&spot.store);
+	if (spot_find(".", &spot) == 0)
+		return place_join(place, ".", &spot);
+	mount_entry_each(only_add, &only);
+	if (only.count == 1 && !place->careful) {
+		place->store = strdup(only.store);
 		return EXIT_DONE;
 	}
-	complain("which store? Use -s STORE, or set COPPICE_STORE");
+	if (only.count == 1)
+		complain("which store? Only '%s' is mounted: say -s '%s' if it "
+		         "is that",
+		         only.store, only.store);
+	else
+		complain("which store? Use -s STORE, or set COPPICE_STORE");
 	return EXIT_USAGE;
 }

@@ -7,6 +7,9 @@
  * fork's name does); also, when neither -s nor COPPICE_STORE says which store,
  * the relative path of a state's own directory.
  *
+ * If nothing tells the store, it is the only one that is mounted; not for verbs
+ * that delete or rename, which must not depend on what else is mounted.
+ *
  * The functions complain themselves and return an exit code.
  */
 #ifndef COPPICE_PLACE_H
@@ -18,6 +21,7 @@
 struct place {
 	char *store;  /* NULL: not known yet */
 	bool by_path; /* a path told which */
+	bool careful; /* the store must be told: to be set after place_init() */
 };
 
 /* `store`: the verb's own -s, or NULL. */

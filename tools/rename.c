@@ -54,6 +54,7 @@ static int run(const struct command *self, int argc, char **argv)
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
 	r = place_init(&place, store);
+	place.careful = true;
 	if (!r)
 		r = place_state(&place, argv[optind], true, &state);
 	if (!r)

@@ -106,6 +106,7 @@ static int run(const struct command *self, int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	r = place_init(&place, store);
+	place.careful = true;
 	for (int i = 0; !r && i < argc; i++)
 		r = place_state(&place, argv[i], true, &states[i]);
 	if (!r)

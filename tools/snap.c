@@ -9,13 +9,18 @@
 #include "util.h"
 
 /*
- * FORK~NAME and FORK/.snap/NAME: the name, cut off the argument; NULL if it is
- * a fork alone.  In 'main~monday@redo' the '~' belongs to a fork's name.
+ * FORK~NAME, FORK/.snap/NAME and .snap/NAME: the name, cut off the argument;
+ * NULL if it is a fork alone.  In 'main~monday@redo' the '~' belongs to a
+ * fork's name.
  */
 static char *cut_name(char *arg)
 {
 	char *at = strstr(arg, "/.snap/");
 
+	if (!strncmp(arg, ".snap/", 6)) {
+		arg[1] = '\0';
+		return arg + 6;
+	}
 	if (at) {
 		*at = '\0';
 		return at + 7;

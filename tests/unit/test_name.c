@@ -111,17 +111,24 @@ static void test_times(void **state)
 		        INT64_C(1795132800) * second - z * 7200 * second;
 
 		zone(zones[z]);
-		assert_true(parse("2026-11-20") == midnight);
-		assert_true(parse("today") == midnight);
-		assert_true(parse("yesterday") == midnight - 86400 * second);
+		/* Each counts to its end. */
+		assert_true(parse("2026-11-20") ==
+		            midnight + 86400 * second - 1);
+		assert_true(parse("today") == parse("2026-11-20"));
+		assert_true(parse("yesterday") == midnight - 1);
+		assert_true(parse("yesterday") == parse("2026-11-19"));
 		assert_true(parse("2026-11-20T12:00") ==
-		            midnight + 43200 * second);
+		            midnight + 43260 * second - 1);
 		assert_true(parse("2026-11-20 12:00:01") ==
-		            midnight + 43201 * second);
+		            midnight + 43202 * second - 1);
 		assert_true(parse("2026-11-20T00:00Z") ==
-		            INT64_C(1795132800) * second);
+		            INT64_C(1795132860) * second - 1);
 		assert_true(parse("2026-11-20T00:00:07Z") ==
-		            INT64_C(1795132807) * second);
+		            INT64_C(1795132808) * second - 1);
+		assert_true(parse("12:00") == parse("2026-11-20T12:00"));
+		assert_true(parse("12:00:01") == parse("2026-11-20T12:00:01"));
+		assert_true(parse("12:00:01Z") ==
+		            parse("2026-11-20T12:00:01Z"));
 		assert_true(parse("now") == now);
 		assert_true(parse("-0s") == now);
 		assert_true(parse("-90s") == now - 90 * second);
@@ -131,8 +138,16 @@ static void test_times(void **state)
 		assert_true(parse("-1w") == now - 7 * 86400 * second);
 	}
 	zone("UTC0");
-	assert_true(parse("1969-12-31T23:59:59Z") == -second);
-	assert_true(parse("2024-02-29") == INT64_C(1709164800) * second);
+	assert_true(parse("1969-12-31T23:59:58Z") == -second - 1);
+	assert_true(parse("2024-02-29") == INT64_C(1709251200) * second - 1);
+	assert_true(parse("2024-12-31") == INT64_C(1735689600) * second - 1);
+	/* A day of 25 hours and one of 23. */
+	zone("CET-1CEST,M3.5.0,M10.5.0/3");
+	assert_true(parse("2026-10-25") - parse("2026-10-24") ==
+	            25 * 3600 * second);
+	assert_true(parse("2026-03-29") - parse("2026-03-28") ==
+	            23 * 3600 * second);
+	zone("UTC0");
 	assert_true(parse("9999-12-31") == INT64_MAX);
 	assert_true(parse("0001-01-01") == INT64_MIN);
 	assert_true(parse("-99999999999w") == INT64_MIN);
@@ -168,6 +183,16 @@ static void test_bad_times(void **state)
 	        "-99999999999999999999h",
 	        "now ",
 	        "20261120",
+	        "12",
+	        "12:",
+	        "1:00",
+	        "24:00",
+	        "12:60",
+	        "12:00:61",
+	        "12:00:0",
+	        "12:00x",
+	        "T12:00",
+	        "2026-11-20Z12:00",
 	};
 	int64_t t;
 

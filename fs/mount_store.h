@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From a mount to its store.  The mount's source tells where that was when it
+ * was mounted; its directory may have been moved since, and another store be
+ * there now.
+ */
+#ifndef COPPICE_MOUNT_STORE_H
+#define COPPICE_MOUNT_STORE_H
+
+#include "mountinfo.h"
+
+/*
+ * Find the directory of the store that `path`, in that mount, belongs to.
+ * -ESTALE: it was moved and the mount does not tell where to, as a mount of one
+ * state; or the mount's daemon has died.
+ */
+int mount_store_find(const char *path, const struct mount_entry *mount,
+                     char ret_store[PATH_MAX]);
+
+#endif
