@@ -217,6 +217,17 @@ static char *link_name(const char *path)
 	return NULL;
 }
 
+/*
+ * Whether the path is a symlink, by its last component; not if a slash behind
+ * it asks for what it leads to.
+ */
+static bool is_symlink(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 int place_state(struct place *place, const char *arg, bool own, char **ret_name)
 {
 	_cleanup_(spot_release) struct spot spot = {0};
@@ -240,6 +251,11 @@ int place_state(struct place *place, const char *arg, bool own, char **ret_name)
 	}
 	/* A position is for the store to refuse, not for the link to hide. */
 	*ret_name = own ? link_name(arg) : NULL;
+	if (!*ret_name && own && is_symlink(arg)) {
+		complain("'%s' is a symlink; name the state itself, '%s'", arg,
+		         spot.state);
+		return EXIT_FAILED;
+	}
 	if (!*ret_name)
 		*ret_name = steal(&spot.state);
 	return EXIT_DONE;

@@ -333,6 +333,10 @@ def test_symlink_to_a_fork(store, mnt, main):
     os.symlink("main@a", current)
     assert (current / "file").read_text() == "a"
     assert sorted(os.listdir(mnt)) == ["current", "main", "main@a", "main@b"]
+    for verb in (["rm", "-r", current], ["rename", current, "other"]):
+        result = store.coppice(*verb, code=1)
+        assert "is a symlink" in result.stderr
+    assert sorted(os.listdir(mnt)) == ["current", "main", "main@a", "main@b"]
     run("ln", "-sfn", "main@b", current)
     assert os.readlink(current) == "main@b"
     assert (current / "file").read_text() == "b"
