@@ -7,7 +7,7 @@
 #include <sys/mount.h>
 
 #include "control.h"
-#include "mountinfo.h"
+#include "mount_store.h"
 #include "sentence.h"
 #include "utab.h"
 #include "util.h"
@@ -131,6 +131,7 @@ int server_umount(const char *path, int flags, char **ret_error)
 	        .ret_error = ret_error,
 	};
 	_cleanup_close_ int socket = -1;
+	char store[PATH_MAX];
 	int err;
 
 	*ret_error = NULL;
@@ -143,7 +144,9 @@ int server_umount(const char *path, int flags, char **ret_error)
 	if (flags & MNT_FORCE)
 		return unmount(&u);
 	/* The end of a mount that is in use may be far. */
-	if ((flags & MNT_DETACH) || control_connect(entry->source, &socket) < 0)
+	if ((flags & MNT_DETACH) ||
+	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
+	    control_connect(store, &socket) < 0)
 		return sync_and_unmount(&u);
 	return unmount_and_wait(&u, socket, entry->device);
 }
