@@ -173,7 +173,8 @@ static ssize_t receive(struct worker *worker)
 	/* ENOENT: the asker of one that was about to be read has gone. */
 	if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
 		return -EINTR;
-	if (errno != ENODEV)
+	/* Unmounted, or the connection was aborted: its end, too. */
+	if (errno != ENODEV && errno != ECONNABORTED)
 		log_error("cannot read requests: %s", strerror(errno));
 	return 0;
 }
