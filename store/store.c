@@ -551,6 +551,7 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 			block_clean(store, &set->chunks[j]->block);
 	}
 	set_destroy(frozen);
+	store->frozen = NULL;
 	if (!store->options.readonly)
 		room_give_back(store);
 	store_free(store);
