@@ -263,6 +263,16 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	return r;
 }
 
+/* With nothing else to do, repack what deletions have left behind. */
+static int gc_repack(struct forest *forest)
+{
+	int r = store_repack(forest->store);
+
+	if (!r && !forest->gc.alone)
+		gc_sleep(pause_max_ns);
+	return r;
+}
+
 /* One piece of work.  -ENOENT: there is none. */
 static int gc_step(struct forest *forest)
 {
@@ -281,6 +291,8 @@ static int gc_step(struct forest *forest)
 		store_commit_start(store);
 	if (r == -EAGAIN)
 		r = store_wait(store, seq);
+	else if (r == -ENOENT)
+		r = gc_repack(forest);
 	else if (!r && task.kind == TASK_TIDY)
 		r = tidy_run(forest, &task);
 	else if (!r && task.kind == TASK_DROP)

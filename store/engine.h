@@ -84,11 +84,36 @@ struct set {
 	size_t removals;     /* of records, which readers have to step over */
 	struct list_op *ops; /* in the order in which they are to be done */
 	size_t ops_len, ops_capacity;
-	uint64_t ops_entries; /* entries of lists that they handle, about */
+	uint64_t ops_entries;   /* entries of lists that they handle, about */
+	struct repack *repacks; /* done at last */
+	size_t repacks_len;
+	uint64_t repack_pages; /* that they write, at most */
 	struct list_job *job;
 	struct waiter *waiters;
 	uint64_t tick; /* counters as they were when it was frozen */
 	uint64_t counters[COUNTER_COUNT];
+};
+
+/* Adjacent leaves of the table `blocks` that fit into fewer: see repack.c. */
+struct repack {
+	uint64_t first, last; /* keys */
+	uint32_t leaves;
+	uint32_t entries;
+	uint32_t large; /* entries whose values lie in pages of their own */
+	uint32_t bytes; /* that the entries take in the leaves */
+};
+
+enum { SPARSE_REGIONS = 4096 };
+
+/* Bytes freed in leaves of `blocks`, by region of block numbers. */
+struct sparse {
+	pthread_mutex_t lock; /* guards all but the last two */
+	unsigned shift;       /* log2 of the numbers of a region */
+	uint64_t freed[SPARSE_REGIONS];
+	uint64_t total;
+	uint64_t least;    /* that make a pass worth it */
+	size_t next;       /* region to go on with; 0: no pass has begun */
+	uint64_t at, last; /* keys yet to be read; store_repack()'s own */
 };
 
 /* Damaged blocks that the log knows of already. */
@@ -181,6 +206,7 @@ struct store {
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
 
 	struct damage_told told;
+	struct sparse sparse;
 };
 
 /* block.c */
@@ -333,6 +359,10 @@ int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
 int64_t pending_entries(const struct set *set, uint64_t list);
 void pending_move(struct set *set, uint64_t from, uint64_t to, int64_t entries);
 
+/* repack.c */
+/* An entry of `blocks` was removed that belongs to this number. */
+void sparse_add(struct sparse *sparse, uint64_t number, size_t len);
+
 /* list_op.c */
 int list_commit_ops(struct store *store, MDB_txn *txn, const struct set *set,
                     struct ledger *ledger);
@@ -384,6 +414,8 @@ int commit_wait_all(struct store *store);
 bool room_disk_full(const struct store *store);
 /* After a commit: look again how much could be written. */
 void room_measure(struct store *store);
+/* Have room for so many pages besides what is pending.  -ENOSPC. */
+int room_for_pages(struct store *store, uint64_t pages);
 /* 0: none but the map's. */
 void room_set_limit(struct store *store, uint64_t max_size);
 /* What may be written, for those who want to know it exactly. */

@@ -30,6 +30,7 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (id >> DISK_FRAGMENT_BITS != number)
 			break;
+		sparse_add(&store->sparse, number, value.mv_size);
 		r = disk_cursor_del(cursor, &key);
 		/* After a removal "next" is what took its place. */
 		if (r == 0)
@@ -52,17 +53,23 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 	return disk_del_u64(txn, store->disk.counts, target);
 }
 
-/* Of a chunk or a node: its base, and for a chunk the rest; zeroes at worst. */
+/*
+ * Read the header of a chunk, or of a node its base: zeroes at worst.
+ * *ret_node: the length of a node, else 0.
+ */
 static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
-                          struct chunk_header *ret_header, uint64_t *ret_bytes)
+                          struct chunk_header *ret_header, size_t *ret_node,
+                          uint64_t *ret_bytes)
 {
 	struct chunk_header h = {0};
 	MDB_val value;
 
+	*ret_node = 0;
 	if (disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	             &value) == 0) {
 		if (block_tag_is_node(&value)) {
 			h.base = node_stored_base(&value);
+			*ret_node = value.mv_size;
 			*ret_bytes += value.mv_size;
 		} else if (!chunk_header_decode(value.mv_data, value.mv_size,
 		                                &h)) {
@@ -72,15 +79,25 @@ static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
 	*ret_header = h;
 }
 
+/* A node has one fragment, which need not be looked for. */
+static int node_delete(struct store *store, MDB_txn *txn, uint64_t number,
+                       size_t len)
+{
+	sparse_add(&store->sparse, number, len);
+	return disk_del_u64(txn, store->disk.blocks,
+	                    number << DISK_FRAGMENT_BITS);
+}
+
 int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t *ret_bytes)
 {
 	struct chunk_header h;
 	uint64_t shared, hash64;
+	size_t node;
 	int r;
 
 	while ((r = count_down(store, txn, number)) > 0) {
-		stored_header(store, txn, number, &h, ret_bytes);
+		stored_header(store, txn, number, &h, &node, ret_bytes);
 		hash64 = be64_get(h.hash);
 		if (h.len >= SHARE_MIN &&
 		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
@@ -89,7 +106,8 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
 			if (r < 0)
 				return r;
 		}
-		r = fragments_delete(store, txn, number);
+		r = node ? node_delete(store, txn, number, node)
+		         : fragments_delete(store, txn, number);
 		if (r < 0 || !h.base)
 			return r;
 		number = h.base;

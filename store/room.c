@@ -47,6 +47,7 @@ static uint64_t set_cost(const struct set *set)
 	pages += set->frees_len * FREE_PAGES + set->lists_len * LIST_PAGES;
 	pages += set->records.count * RECORD_PAGES;
 	pages += set->ops_len * LIST_PAGES + set->ops_entries * FREE_PAGES;
+	pages += set->repack_pages;
 	return set->bytes + pages * DISK_PAGE;
 }
 
@@ -332,21 +333,28 @@ int store_pace(struct store *store)
 	return r;
 }
 
+int room_for_pages(struct store *store, uint64_t pages)
+{
+	uint64_t need =
+	        pending_cost(store) + reserve_bytes(store) + pages * DISK_PAGE;
+
+	if (need > store->avail)
+		room_count_free(store);
+	if (need <= store->avail)
+		return 0;
+	return room_extend(store, need - store->avail);
+}
+
 int list_room(struct store *store, uint64_t entries, bool alone)
 {
-	uint64_t done = store->gathering->ops_entries, need;
+	uint64_t done = store->gathering->ops_entries;
 	uint64_t most = alone ? store->ops_most_alone : store->ops_most;
 
 	if (entries > store->ops_most)
 		return -E2BIG;
 	if (done && done + entries > most)
 		return -EAGAIN;
-	need = pending_cost(store) + reserve_bytes(store) +
-	       entries * FREE_PAGES * DISK_PAGE;
-	if (need > store->avail)
-		room_count_free(store);
-	if (need <= store->avail ||
-	    room_extend(store, need - store->avail) == 0)
+	if (room_for_pages(store, entries * FREE_PAGES) == 0)
 		return 0;
 	if (done)
 		return -EAGAIN;

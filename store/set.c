@@ -32,6 +32,7 @@ void set_destroy(struct set *set)
 	free(set->lists);
 	free(set->list_index);
 	free(set->ops);
+	free(set->repacks);
 	free(set->nodes);
 	free(set->chunks);
 	free(set->frees);

@@ -28,6 +28,7 @@ enum {
 	 */
 	OPS_MOST = 8192,
 	OPS_MOST_ALONE = 65536,
+	SPARSE_LEAST = 256 << 10,
 };
 static const uint64_t memory_default = UINT64_C(256) << 20;
 static const char magic[8] = "coppice";
@@ -343,6 +344,7 @@ static void store_free(struct store *store)
 		close(store->lock_fd);
 	pthread_cond_destroy(&store->committer_wake);
 	pthread_cond_destroy(&store->committed);
+	pthread_mutex_destroy(&store->sparse.lock);
 	pthread_mutex_destroy(&store->told.lock);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);
@@ -379,9 +381,12 @@ static struct store *store_alloc(const char *path,
 	store->ops_most = OPS_MOST;
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
+	store->sparse.at = UINT64_MAX;
+	store->sparse.least = SPARSE_LEAST;
 	store->clean.newer = store->clean.older = &store->clean;
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->told.lock, NULL);
+	pthread_mutex_init(&store->sparse.lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
 	pthread_cond_init(&store->committer_wake, &monotonic);

@@ -566,6 +566,15 @@ struct list_absorb {
 };
 void list_absorb(struct store *store, const struct list_absorb *absorb);
 
+/* ---- Space -------------------------------------------------------------- */
+
+/*
+ * Where much was freed, put what is left into fewer pages: one piece of that,
+ * committed.  -ENOENT: nothing is worth doing.  One thread calls it.  Lock NOT
+ * held.
+ */
+int store_repack(struct store *store);
+
 /* ---- Checking ----------------------------------------------------------- */
 
 /*

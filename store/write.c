@@ -9,6 +9,7 @@
  *   4. additions to kill lists: after 1, for the sizes
  *   5. what is done to whole lists, the list job, the accounts
  *   6. records, counters
+ *   7. what is repacked, in the pages that all this has left
  *
  * Nothing in memory changes on the way but what the next try sets anew, so a
  * failed one can be repeated.
@@ -33,9 +34,7 @@ static void tail_follow(struct writing *w, size_t len)
 {
 	size_t leaves = leaves_count(w), item;
 
-	/* What is large lies elsewhere, and a page's number stands for it. */
-	item = ITEM_HEAD +
-	       (len > DISK_LEAF_MAX ? sizeof(size_t) : len + len % 2);
+	item = item_size(len);
 	if (leaves != w->leaves)
 		w->tail = DISK_PAGE - PAGE_HEADER - item;
 	else
@@ -283,6 +282,8 @@ static int set_write(void *arg)
 		r = lists_write(w);
 	if (r == 0)
 		r = records_write(w);
+	if (r == 0)
+		r = repacks_write(w);
 	if (r < 0) {
 		mdb_txn_abort(w->txn);
 		return r;

@@ -22,8 +22,27 @@ struct writing {
 /* What LMDB needs for an item besides its value: a node's head, key, offset. */
 enum { ITEM_HEAD = 8 + 8 + 2 };
 
+/* Bytes of a leaf that an item takes: what is large lies elsewhere, and a page's
+ * number stands for it. */
+static inline size_t item_size(size_t len)
+{
+	return ITEM_HEAD +
+	       (len > DISK_LEAF_MAX ? sizeof(uint64_t) : len + len % 2);
+}
+
+/* The key of an item of a table of numbers. */
+static inline uint64_t key_number(const MDB_val *key)
+{
+	uint64_t number;
+
+	memcpy(&number, key->mv_data, sizeof(number));
+	return number;
+}
+
 /* Under the key of a fragment. */
 int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
+/* refill.c: repack what the set says */
+int repacks_write(struct writing *w);
 /* NULL: it is not freed by this set. */
 struct freed *writing_freed(const struct writing *w, uint64_t number);
 /*

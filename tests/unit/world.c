@@ -27,6 +27,7 @@ void world_open(struct world *w)
 	if (below(w, 2))
 		w->store->ops_most = w->store->ops_most_alone =
 		        1 + below(w, 60);
+	w->store->sparse.least = 1;
 	assert_int_equal(forest_open(w->store, &w->forest), 0);
 }
 

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Repacking leaf pages of the table `blocks`.
+ *
+ * LMDB merges a leaf with the one beside it when both are less than a quarter
+ * full, and never fills one up from another.  Where most blocks of a region
+ * were freed, the leaves stay a third full.  So the bytes freed are counted by
+ * region of block numbers; when they are many, the leaves of the region are
+ * read, and runs of adjacent ones that fit into fewer are noted.  The next
+ * commit removes the entries of a run and puts them back, which fills the
+ * pages.
+ */
+#include <errno.h>
+
+#include "engine.h"
+#include "page.h"
+#include "write.h"
+
+enum {
+	LEAF_ROOM = DISK_PAGE - PAGE_HEADER,
+	LEAF_FULL = LEAF_ROOM - LEAF_ROOM / 10, /* not worth repacking */
+	RUN_LEAVES = 128,
+	RUNS_A_COMMIT = 128,
+	LEAVES_A_STEP = 512, /* that are read for one commit */
+	/* One in so many bytes freed: worth reading the leaves. */
+	SPARSE_SHARE = 16,
+	BLOCK_BYTES = 256, /* that a block frees, about */
+	/* One in so many pages saved: worth writing them. */
+	SAVED_SHARE = 6,
+};
+
+/* ---- Regions ------------------------------------------------------------ */
+
+static size_t region_of(const struct sparse *sparse, uint64_t number)
+{
+	return MIN((size_t)(number >> sparse->shift),
+	           (size_t)SPARSE_REGIONS - 1);
+}
+
+/* Make regions twice as large, until the number lies in one of them. */
+static void sparse_stretch(struct sparse *sparse, uint64_t number)
+{
+	while (number >> sparse->shift >= SPARSE_REGIONS) {
+		for (size_t i = 0; i < SPARSE_REGIONS / 2; i++)
+			sparse->freed[i] =
+			        sparse->freed[2 * i] + sparse->freed[2 * i + 1];
+		memset(sparse->freed + SPARSE_REGIONS / 2, 0,
+		       sizeof(sparse->freed) / 2);
+		sparse->shift++;
+		sparse->next /= 2;
+	}
+}
+
+void sparse_add(struct sparse *sparse, uint64_t number, size_t len)
+{
+	pthread_mutex_lock(&sparse->lock);
+	sparse_stretch(sparse, number);
+	sparse->freed[region_of(sparse, number)] += item_size(len);
+	sparse->total += item_size(len);
+	pthread_mutex_unlock(&sparse->lock);
+}
+
+/* Return true if the region is worth reading, and take it off the count. */
+static bool region_take(struct sparse *sparse, size_t region, uint64_t least)
+{
+	uint64_t freed = sparse->freed[region];
+
+	if (!freed || freed < least)
+		return false;
+	sparse->freed[region] = 0;
+	sparse->total -= MIN(sparse->total, freed);
+	return true;
+}
+
+/*
+ * Find the next regions that are worth reading, all adjacent: numbers from
+ * *ret_first to *ret_last.  False: there are none.
+ */
+static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t tick,
+                        uint64_t *ret_first, uint64_t *ret_last)
+{
+	size_t begin, used, i, end;
+
+	pthread_mutex_lock(&sparse->lock);
+	begin = sparse->next;
+	used = region_of(sparse, tick) + 1;
+	/* A pass that has begun goes on to its end. */
+	i = begin || sparse->total >= least ? begin : used;
+	while (i < used && !region_take(sparse, i, least / used))
+		i++;
+	for (end = i + 1; end < used; end++)
+		if (!region_take(sparse, end, least / used))
+			break;
+	sparse->next = i < used ? end : 0;
+	if (i < used) {
+		*ret_first = (uint64_t)i << sparse->shift;
+		*ret_last = ((uint64_t)end << sparse->shift) - 1;
+	}
+	if (i == used && !begin && sparse->total >= least) {
+		/* Spread so thin that no region is worth it. */
+		sparse->total = 0;
+		memset(sparse->freed, 0, sizeof(sparse->freed));
+	}
+	pthread_mutex_unlock(&sparse->lock);
+	return i < used;
+}
+
+/* ---- Planning ----------------------------------------------------------- */
+
+/* Leaves that are read, and the run that they make. */
+struct plan {
+	MDB_cursor *cursor;
+	uint64_t last; /* key at which to stop */
+	uint64_t at;   /* key to go on from; UINT64_MAX: there is no more */
+	uint64_t read; /* key behind the last that was read */
+	unsigned leaves;
+	struct repack run;
+	struct repack found[RUNS_A_COMMIT + 1];
+	unsigned found_len;
+};
+
+static unsigned pages_for(size_t bytes)
+{
+	/* Entries do not fit the pages' ends. */
+	size_t room = LEAF_ROOM - LEAF_ROOM / 32;
+
+	return (unsigned)((bytes + room - 1) / room);
+}
+
+/* The run has ended: is it worth repacking? */
+static void plan_close(struct plan *plan)
+{
+	const struct repack *run = &plan->run;
+	unsigned pages = pages_for(run->bytes);
+
+	if (run->leaves > pages &&
+	    (run->leaves - pages) * SAVED_SHARE >= run->leaves &&
+	    run->large <= run->leaves - pages)
+		plan->found[plan->found_len++] = *run;
+	plan->run = (struct repack){0};
+}
+
+static void plan_leaf(struct plan *plan, const struct repack *leaf)
+{
+	struct repack *run = &plan->run;
+
+	plan->leaves++;
+	if (leaf->bytes > LEAF_FULL) {
+		plan_close(plan);
+		return;
+	}
+	if (!run->leaves)
+		run->first = leaf->first;
+	run->last = leaf->last;
+	run->leaves++;
+	run->entries += leaf->entries;
+	run->large += leaf->large;
+	run->bytes += leaf->bytes;
+	if (run->leaves == RUN_LEAVES)
+		plan_close(plan);
+}
+
+/* Read leaves until there is enough for a commit, or the region ends. */
+static int plan_read(struct plan *plan)
+{
+	uintptr_t page = 0;
+	struct repack leaf = {0};
+	MDB_val key = {sizeof(plan->at), &plan->at}, value;
+	int r = disk_cursor_where(plan->cursor, &key, &value, MDB_SET_RANGE);
+
+	while (r == 0) {
+		uintptr_t here = (uintptr_t)key.mv_data / DISK_PAGE;
+
+		if (here != page && page) {
+			plan_leaf(plan, &leaf);
+			if (leaf.last >= plan->last ||
+			    plan->found_len == RUNS_A_COMMIT ||
+			    plan->leaves >= LEAVES_A_STEP)
+				break;
+		}
+		if (here != page)
+			leaf = (struct repack){.first = key_number(&key)};
+		page = here;
+		leaf.last = key_number(&key);
+		leaf.entries++;
+		leaf.large += value.mv_size > DISK_LEAF_MAX;
+		leaf.bytes += item_size(value.mv_size);
+		r = disk_cursor_where(plan->cursor, &key, &value, MDB_NEXT);
+	}
+	/* The last leaf of all is where the next commit appends. */
+	plan_close(plan);
+	plan->read = leaf.last + 1;
+	plan->at =
+	        r == 0 && leaf.last < plan->last ? leaf.last + 1 : UINT64_MAX;
+	return r == MDB_NOTFOUND ? 0 : disk_error(r);
+}
+
+static int plan_make(struct store *store, struct plan *plan)
+{
+	MDB_txn *txn;
+	int r = disk_read_begin(&store->disk, &txn);
+
+	if (r < 0)
+		return r;
+	r = disk_error(
+	        disk_cursor_open(txn, store->disk.blocks, &plan->cursor));
+	if (r == 0) {
+		r = plan_read(plan);
+		mdb_cursor_close(plan->cursor);
+	}
+	disk_read_end(&store->disk, txn);
+	return r;
+}
+
+/* Return how many bytes must have been freed for a pass to be worth it. */
+static int least_get(struct store *store, uint64_t *ret_bytes)
+{
+	MDB_txn *txn;
+	MDB_stat stat;
+	int r = disk_read_begin(&store->disk, &txn);
+
+	if (r < 0)
+		return r;
+	r = disk_error(disk_stat(txn, store->disk.blocks, &stat));
+	disk_read_end(&store->disk, txn);
+	if (r < 0)
+		return r;
+	*ret_bytes = (uint64_t)stat.ms_leaf_pages * LEAF_ROOM / SPARSE_SHARE;
+	*ret_bytes = MAX(*ret_bytes, store->sparse.least);
+	return 0;
+}
+
+/* Hand what was planned to the next commit.  -ENOSPC: there is no room. */
+static int plan_hand_over(struct store *store, const struct plan *plan,
+                          uint64_t *ret_seq)
+{
+	struct set *set;
+	uint64_t pages = 0;
+	int r;
+
+	for (unsigned i = 0; i < plan->found_len; i++)
+		pages += 2 * plan->found[i].leaves;
+	store_lock(store);
+	set = store->gathering;
+	r = set->repacks ? -EBUSY : room_for_pages(store, pages);
+	if (r == 0) {
+		set->repacks = malloc(sizeof(plan->found));
+		r = set->repacks ? 0 : -ENOMEM;
+	}
+	if (r == 0) {
+		memcpy(set->repacks, plan->found, sizeof(plan->found));
+		set->repacks_len = plan->found_len;
+		set->repack_pages = pages;
+		set_touch(store, 1);
+	}
+	*ret_seq = set->seq;
+	store_unlock(store);
+	return r;
+}
+
+/*
+ * Wait for the next commit if it frees enough.  -ENOENT: it does not; -EAGAIN:
+ * it has been done.
+ */
+static int sparse_wait(struct store *store, uint64_t least)
+{
+	uint64_t blocks, bytes, seq;
+	int r;
+
+	store_lock(store);
+	blocks = store_freeing(store);
+	seq = blocks ? store->gathering->seq : store->gathering->seq - 1;
+	if (store->frozen)
+		blocks += store->frozen->frees_len + store->frozen->ops_entries;
+	store_unlock(store);
+	bytes = blocks * BLOCK_BYTES;
+	pthread_mutex_lock(&store->sparse.lock);
+	r = bytes && bytes + store->sparse.total >= least ? 0 : -ENOENT;
+	pthread_mutex_unlock(&store->sparse.lock);
+	if (r == 0)
+		r = store_wait(store, seq);
+	return r ? r : -EAGAIN;
+}
+
+/* Go on to the next regions.  -ENOENT: none is worth it. */
+static int plan_next(struct store *store, struct plan *plan)
+{
+	uint64_t least = 0, tick;
+	int r;
+
+	do {
+		r = least_get(store, &least);
+		if (r < 0)
+			return r;
+		store_lock(store);
+		tick = store->tick;
+		store_unlock(store);
+		if (!sparse_take(&store->sparse, least, tick, &plan->at,
+		                 &plan->last))
+			r = sparse_wait(store, least);
+	} while (r == -EAGAIN);
+	if (r < 0)
+		return r;
+	plan->at <<= DISK_FRAGMENT_BITS;
+	plan->last = (plan->last << DISK_FRAGMENT_BITS) | (DISK_FRAGMENTS - 1);
+	/* The leaf that the region before ended in has been read. */
+	plan->at = MAX(plan->at, plan->read);
+	if (plan->at > plan->last)
+		plan->at = UINT64_MAX;
+	return 0;
+}
+
+int store_repack(struct store *store)
+{
+	struct sparse *sparse = &store->sparse;
+	struct plan plan = {.at = sparse->at, .last = sparse->last};
+	uint64_t seq;
+	int r = 0;
+
+	if (store->options.readonly)
+		return -ENOENT;
+	while (r == 0 && plan.leaves < LEAVES_A_STEP &&
+	       plan.found_len < RUNS_A_COMMIT) {
+		if (plan.at == UINT64_MAX)
+			r = plan_next(store, &plan);
+		if (r == 0 && plan.at != UINT64_MAX)
+			r = plan_make(store, &plan);
+	}
+	sparse->at = plan.at;
+	sparse->last = plan.last;
+	if (!plan.found_len || (r < 0 && r != -ENOENT))
+		return r;
+	r = plan_hand_over(store, &plan, &seq);
+	if (r == 0)
+		r = store_wait(store, seq);
+	return r == -ENOSPC ? -ENOENT : r;
+}
