@@ -489,6 +489,9 @@ void daemon_destroy(struct daemon *daemon)
 	close_fd(&daemon->listen);
 	close_fd(&daemon->signals);
 	close_fd(&daemon->wake);
+	/* A thread of such a session still waits in the kernel. */
+	if (daemon->mounts.left)
+		return;
 	pthread_cond_destroy(&daemon->idle);
 	pthread_mutex_destroy(&daemon->lock);
 	free(daemon);

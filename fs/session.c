@@ -372,7 +372,10 @@ static void session_end(struct session *session)
 		log_warning("'%s' is left as it is: a process keeps its kernel "
 		            "from giving it up",
 		            session->mountpoint);
-		mounts->left = true;
+		pthread_rwlock_wrlock(&mounts->policy);
+		session->next = mounts->left;
+		mounts->left = session;
+		pthread_rwlock_unlock(&mounts->policy);
 		mounts->ended(mounts->ended_arg);
 		return;
 	}

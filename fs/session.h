@@ -63,7 +63,8 @@ struct mounts {
 	void *ended_arg;
 	pthread_mutex_t append; /* makes an append to a shared file one step */
 	_Atomic uint64_t next_id;
-	atomic_bool left; /* a session that could not be freed */
+	/* Sessions that could not be freed; guarded by policy. */
+	struct session *left;
 	_Atomic int64_t threads_told; /* see watchdog.h */
 };
 
