@@ -34,7 +34,7 @@
 
 enum { CHANGES_NODES = 6, CHANGES_NAMES = 2 };
 
-/* What a request changed.  Names are the caller's. */
+/* The changes that one request made.  Names are the caller's. */
 struct changes {
 	struct mounts *mounts;
 	struct session *session; /* through which; NULL: the control socket */

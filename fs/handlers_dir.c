@@ -213,7 +213,7 @@ void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
 static void name_changed(struct changes *changes, node_t parent,
                          const char *name, node_t child)
 {
-	/* Who knows the directory of a state may know the state. */
+	/* A kernel that knows the directory may know the state, too. */
 	changes_name(changes, parent, name,
 	             lists_states(parent) ? parent : child);
 	changes_attrs(changes, child);

@@ -261,7 +261,7 @@ static int append(struct session *session, node_t node, const char *data,
 	return err;
 }
 
-/* What a write that was done at `off`, where `asked` was asked for, changed. */
+/* List the changes of a write that was asked for at `asked`, done at `off`. */
 static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
                                     off_t off, size_t size,
                                     const struct fuse_file_info *fi)

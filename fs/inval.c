@@ -442,7 +442,7 @@ static void add_state(struct invals *invals, struct session *session,
 	}
 }
 
-/* What the session has open of deleted states. */
+/* Add the nodes of deleted states that the session has open. */
 static void collect_gone(struct invals *invals, struct session *session)
 {
 	_cleanup_free_ uint64_t *states = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What other mounts' kernels have to forget because of a change: found by what
- * they may have cached.  Part of coherence.h; everything here is called with
+ * Invalidations of what other mounts' kernels may have cached of something that
+ * changed.  Part of coherence.h; everything here is called with
  * mounts.policy held, and what reads a session's pending invalidations with
  * coherence.lock, too.
  */
@@ -51,8 +51,8 @@ struct waiter {
 };
 
 /*
- * What was found necessary: invalidations to be posted, and a waiter for each
- * of them and for each one that is pending and serves as well.
+ * Invalidations to be posted, and a waiter for each of them and for each pending
+ * one that serves as well.
  */
 struct invals {
 	struct inval *first, **last;
