@@ -136,6 +136,8 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 	        .snapdir = snapdir_of(snapdir),
 	        .rmdir_always =
 	                json_is_true(json_object_get(request, "rmdir_always")),
+	        .no_export =
+	                json_is_true(json_object_get(request, "no_export")),
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};

@@ -234,6 +234,15 @@ static bool keep_negative(struct session *session, node_t parent,
 	       coherence_epoch(session) == epoch;
 }
 
+/*
+ * Return true for a lookup that gives the node's number, not a name in it: by a
+ * file handle (NFS), or by a dentry without a name, which was made for one.
+ */
+static bool is_by_number(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "/") == 0;
+}
+
 static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
@@ -241,7 +250,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct fuse_entry_param none = {.entry_timeout = NEGATIVE_KEEP};
 	node_t parent = session_node(session, ino);
 	uint64_t epoch = coherence_epoch(session);
-	bool by_number = strcmp(name, ".") == 0; /* NFS does that */
+	bool by_number = is_by_number(name);
 	/* Such a lookup holds no directory's lock, on which others wait. */
 	bool keep = !by_number && strcmp(name, "..") != 0;
 	struct fs_entry entry = {0};

@@ -56,6 +56,7 @@ struct mount_options {
 	enum fs_snapdir snapdir;
 	bool snapdir_set;
 	bool rmdir_always;
+	bool no_export; /* refuse file handles */
 	bool readonly;
 	bool nonempty; /* hide what the mount point has in it */
 	bool foreground;
@@ -73,8 +74,8 @@ struct mount_options {
 int server_mount(const struct mount_options *options, char **ret_error);
 
 /*
- * `coppice mount -o remount`: give the mount these flags (MS_RDONLY, MS_NODEV …)
- * and no others, and return when everything written so far is durable.
+ * `coppice mount -o remount`: give the mount these flags (MS_RDONLY, MS_NODEV
+ * …) and no others, and return when everything written so far is durable.
  */
 int server_remount(const char *mountpoint, unsigned long flags,
                    char **ret_error);

@@ -36,6 +36,7 @@ struct session_params {
 	bool state_readonly;
 	enum fs_snapdir snapdir;
 	bool rmdir_always;
+	bool no_export;         /* refuse file handles */
 	const char *mountpoint; /* as the client called it, to be told */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
@@ -89,7 +90,7 @@ struct session {
 	struct watchdog watchdog;
 	struct notifier *notifier, *name_notifier;
 	_Atomic uint64_t epoch; /* see coherence_epoch() */
-	/* guarded by coherence.lock, as what follows up to hang_told: not done yet */
+	/* guarded by coherence.lock, as what follows up to hang_told */
 	struct inval *invals_oldest, *invals_newest;
 	size_t invals_count;
 	unsigned deferred_background;

@@ -23,6 +23,7 @@ enum {
 #define INIT_OVER_IO_URING (UINT64_C(1) << 41)
 #define INIT_EXT (UINT64_C(1) << 30)
 #define INIT_ALLOW_IDMAP (UINT64_C(1) << 40) /* since 7.42 */
+#define INIT_NO_EXPORT (UINT64_C(1) << 38)   /* since 7.40 */
 
 /*
  * What is asked for over libfuse's head.  PARALLEL_DIROPS is here because
@@ -146,6 +147,10 @@ void wire_patch_init(struct wire *wire, const struct iovec *iov, int count)
 		flags &= ~(uint64_t)FUSE_HANDLE_KILLPRIV;
 	else
 		flags |= wire->offered & FUSE_HANDLE_KILLPRIV;
+	if (wire->no_export) {
+		flags &= ~(uint64_t)FUSE_EXPORT_SUPPORT;
+		flags |= wire->offered & INIT_NO_EXPORT;
+	}
 	if (wire->offered & INIT_EXT)
 		flags |= INIT_EXT;
 	out->flags = (uint32_t)flags;

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 struct wire {
+	bool no_export;       /* refuse file handles */
 	uint64_t init_unique; /* of the INIT request; 0: not seen, or done */
 	uint64_t offered;     /* INIT flags the kernel has */
 	uint64_t agreed;      /* those of them that were answered */
@@ -64,9 +65,9 @@ int wire_inval_inode(int fd, uint64_t ino, int64_t off, int64_t len);
  */
 int wire_store_byte(int fd, uint64_t ino, uint64_t off, uint8_t byte);
 /*
- * Make the kernel forget what a name stands for: at once, or (expire, since Linux 6.2) by
- * asking at its next use, which leaves what is mounted there alone.
- * Waits for the directory's lock.
+ * Make the kernel forget what a name stands for: at once, or (expire, since
+ * Linux 6.2) by asking at its next use, which leaves what is mounted there
+ * alone. Waits for the directory's lock.
  */
 int wire_inval_entry(int fd, uint64_t parent, const char *name, bool expire);
 

@@ -173,6 +173,7 @@ const struct command command_mount = {
                 "                     (visible), or not there (disabled)\n"
                 "      rmdir=always   rmdir of a fork deletes it whatever is "
                 "in it\n"
+                "      nfs_export=off no file handles\n"
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"

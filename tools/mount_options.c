@@ -88,6 +88,12 @@ static int snapdir_parse(struct mount_text *text, const char *value)
 	return -EINVAL;
 }
 
+static int export_parse(struct mount_text *text, const char *value)
+{
+	text->no_export = strcmp(value, "off") == 0;
+	return text->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
+}
+
 /* 0; -EINVAL: the value is bad; -ENOENT: no such option. */
 static int option_parse(struct mount_text *text, const char *option)
 {
@@ -114,6 +120,8 @@ static int option_parse(struct mount_text *text, const char *option)
 		text->rmdir_always = true;
 		return strcmp(value, "always") ? -EINVAL : 0;
 	}
+	if (!strncmp(option, "nfs_export", len) && len == 10)
+		return export_parse(text, value);
 	return -ENOENT;
 }
 
@@ -174,6 +182,7 @@ void mount_text_apply(struct mount_text *text, struct mount_options *options)
 	options->snapdir = text->snapdir;
 	options->snapdir_set = text->snapdir_set;
 	options->rmdir_always = text->rmdir_always;
+	options->no_export = text->no_export;
 	options->readonly = text->readonly;
 	options->nonempty = text->nonempty;
 	options->nosymfollow = text->nosymfollow;

@@ -10,7 +10,7 @@
 /* What was parsed; strings are its own. */
 struct mount_text {
 	bool sloppy; /* unknown options are not an error */
-	bool readonly, allow_other, rmdir_always;
+	bool readonly, allow_other, rmdir_always, no_export;
 	bool nonempty;
 	bool remount; /* only the flags of what is mounted change */
 	bool dev, suid, noexec, nosymfollow, sync;

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from linux import libc, renameat2, run, RENAME_EXCHANGE
+from linux import handle_of, libc, raises, renameat2, run, RENAME_EXCHANGE
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 IDS_FIRST, IDS = 100000, 65536
@@ -131,6 +131,33 @@ def test_fork_as_upper_directory(overlay, layers):
     assert (overlay / "dir").read_text() == "lower and upper"
     assert sorted(os.listdir(lower)) == ["dir", "file"]
     assert (lower / "file").read_text() == "lower"
+
+
+@pytest.mark.parametrize("options", [[], ["redirect_dir=on", "index=on"]])
+def test_layers_in_one_mount_without_handles(store, tmp, options):
+    """overlayfs finds a lower file by the handle that it noted in the upper
+    one, once the kernel has dropped it; Linux 6.16 answers ESTALE then."""
+    mnt = store.mount(options="nfs_export=off")
+    main = mnt / "main"
+    with raises(errno.EOPNOTSUPP):
+        handle_of(main)
+    for name in "lower", "upper", "work":
+        (main / name).mkdir()
+    (main / "lower" / "file").write_text("lower")
+    overlay = Overlay(tmp / "overlay")
+    args = [main / "lower"], main / "upper", main / "work"
+    try:
+        overlay.mount(*args, *options)
+        with open(overlay / "file", "a") as file:
+            file.write(" and upper")
+        overlay.umount()
+        overlay.mount(*args, *options)
+        Path("/proc/sys/vm/drop_caches").write_text("2")
+        for _ in range(3):
+            assert (overlay / "file").read_text() == "lower and upper"
+            assert os.listdir(overlay.path) == ["file"]
+    finally:
+        overlay.umount()
 
 
 def test_upper_directory_is_forked(overlay, mnt, layers):

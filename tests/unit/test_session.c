@@ -218,6 +218,20 @@ static void test_whole_store_without_snapshots(void **state)
 	kernel_umount(&k);
 }
 
+/* overlayfs has such dentries checked, of the files that it finds by handle. */
+static void test_lookup_of_a_dentry_without_a_name(void **state)
+{
+	struct forks f = make_forks();
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(look_up(NODE(f.jail, f.file), "/"), 0);
+	assert_int_equal(looked_up(), NODE(f.jail, f.file));
+	assert_int_equal(look_up(NODE(f.jail, f.file), "."), 0);
+	assert_int_equal(looked_up(), NODE(f.jail, f.file));
+	assert_int_equal(look_up(NODE(f.jail, f.file), "a"), -ENOTDIR);
+	kernel_umount(&k);
+}
+
 static int get_xattr(uint64_t node, const char *name)
 {
 	char arg[sizeof(struct fuse_getxattr_in) + XATTR_NAME_MAX + 1] = "";
@@ -443,6 +457,7 @@ int main(void)
 	        TEST(test_state_alone_reaches_snapshots_it_shows),
 	        TEST(test_snapshot_alone_reaches_itself),
 	        TEST(test_whole_store_without_snapshots),
+	        TEST(test_lookup_of_a_dentry_without_a_name),
 	        TEST(test_state_alone_does_not_tell_of_others),
 	        TEST(test_attributes_of_snapdir_are_forgotten),
 	        TEST(test_trusted_names_are_listed_for_root),
