@@ -328,11 +328,12 @@ static int birth_locked(const struct birth *b, struct want *want,
 	child.inode = birth_inode(b, &dir);
 	err = heritage_take(&dir, &child.inode, b->cred->umask, want, &h);
 	if (!err)
+		err = ino_new(b->fs->store, INO_END, &child.ino);
+	if (!err)
 		err = vnode_begin(&dir);
 	if (err)
 		return err;
 	child.tree = dir.tree;
-	child.ino = store_count(b->fs->store, COUNTER_INO, INO_FIRST);
 	/* Room for it, before anything is changed. */
 	if (!b->name)
 		err = open_add(b->fs, vnode_node(&child), true);
@@ -430,14 +431,14 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
 }
 
 int whiteout_make(struct vnode *dir, const char *name,
-                  const struct fs_cred *cred, struct vnode *ret)
+                  const struct fs_cred *cred, uint64_t ino, struct vnode *ret)
 {
 	struct birth b = {dir->fs, .name = name, .mode = S_IFCHR, .cred = cred};
 	struct vnode v = *dir;
 	int err;
 
 	v.inode = birth_inode(&b, dir);
-	v.ino = store_count(dir->fs->store, COUNTER_INO, INO_FIRST);
+	v.ino = ino;
 	err = vnode_store(&v);
 	if (!err)
 		err = backref_put(&v, dir->ino, name);

@@ -30,6 +30,7 @@ struct fs;
 typedef uint64_t node_t;
 
 enum { NODE_INO_BITS = 36 };
+_Static_assert(INO_END == UINT64_C(1) << NODE_INO_BITS, "a node has room");
 #define NODE(state, ino) ((node_t)(state) << NODE_INO_BITS | (node_t)(ino))
 #define NODE_STATE(node) ((node) >> NODE_INO_BITS)
 #define NODE_INO(node) ((node) & ((UINT64_C(1) << NODE_INO_BITS) - 1))

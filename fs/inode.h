@@ -73,7 +73,7 @@ struct fs {
 	struct open_node **opens;
 	size_t open_buckets, open_count;
 	struct listing *listings;
-	uint64_t moves[64]; /* see rename.c */
+	uint64_t moves[64];                       /* see rename.c */
 	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
 	void *keep_arg;
 	struct sweeper sweeper;
@@ -136,8 +136,8 @@ int inode_store(struct tree *tree, uint64_t ino, const struct inode *inode);
 
 /*
  * chunk_load(), for one who looks again when the chunk has been freed
- * meanwhile: -ENOENT.  What is missing time and again is damage; *misses counts.
- * Lock NOT held.
+ * meanwhile: -ENOENT.  What is missing time and again is damage; *misses
+ * counts. Lock NOT held.
  */
 int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
                 struct chunk **ret_chunk);
@@ -330,11 +330,11 @@ int backref_del(struct vnode *child, uint64_t parent, const char *name);
 int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent);
 
 /*
- * Make the inode of a whiteout that is to be called `name` in the directory,
- * whose change has begun; the caller puts the entry.
+ * Make the inode of a whiteout, with the number `ino`, that is to be called
+ * `name` in the directory, whose change has begun; the caller puts the entry.
  */
 int whiteout_make(struct vnode *dir, const char *name,
-                  const struct fs_cred *cred, struct vnode *ret);
+                  const struct fs_cred *cred, uint64_t ino, struct vnode *ret);
 
 /* ---- Directories whose entries are states ------------------------------- */
 

@@ -136,6 +136,7 @@ struct move {
 	uint64_t slot;
 	struct vnode other; /* what has the new name */
 	bool has_other;
+	uint64_t whiteout_ino; /* of the whiteout to be made */
 	uint64_t new_slot;
 	struct climb climbs[2];
 	bool finish; /* result: `other` is still to be freed */
@@ -302,7 +303,8 @@ static int move_one(struct move *m)
 	int err = 0;
 
 	if (wants)
-		err = whiteout_make(&m->from, m->name, m->cred, &whiteout);
+		err = whiteout_make(&m->from, m->name, m->cred, m->whiteout_ino,
+		                    &whiteout);
 	if (!err)
 		err = dirent_put(into, m->new_slot, m->new_name, &m->child);
 	if (!err)
@@ -335,6 +337,9 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 		return 0;
 	if (!err)
 		err = move_check(m);
+	/* Before anything is changed: all may have been given out. */
+	if (!err && (m->flags & RENAME_WHITEOUT))
+		err = ino_new(m->fs->store, INO_END, &m->whiteout_ino);
 	if (!err)
 		err = vnode_begin(&m->from);
 	if (err)

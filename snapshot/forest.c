@@ -164,11 +164,12 @@ static int main_put(struct forest *forest, const struct inode *root)
 	uint8_t value[INODE_LEN_MAX], name[TABLE_KEY_MAX], number[10];
 	struct writer w = writer_init(number, sizeof(number));
 	struct version v = {.id = store_tick(store), .refs = 1, .inodes = 1};
-	struct state s = {.number = store_count(store, COUNTER_STATE, 1),
-	                  .name = "main",
-	                  .version = &v};
-	int r;
+	struct state s = {.name = "main", .version = &v};
+	int r = store_count(store, COUNTER_STATE, 1, STATE_NUMBER_END,
+	                    &s.number);
 
+	if (r < 0)
+		return r;
 	v.created = s.created = now_ns();
 	v.tree = (struct tree){.store = store, .list = v.id, .owner = v.id};
 	r = tree_put(&v.tree, &key, value, inode_encode(root, value));

@@ -26,10 +26,12 @@ static void seedling_release(struct seedling *seedling)
 
 static int seedling_number(struct seedling *seedling, struct forest *forest)
 {
-	uint64_t number = store_count(forest->store, COUNTER_STATE, 1);
+	uint64_t number;
+	int r = store_count(forest->store, COUNTER_STATE, 1, STATE_NUMBER_END,
+	                    &number);
 
-	if (number >= STATE_NUMBER_END)
-		return -ENOSPC;
+	if (r < 0)
+		return r;
 	seedling->state = state_alloc(forest, number);
 	return seedling->state ? 0 : -ENOMEM;
 }

@@ -43,7 +43,6 @@ enum { NSEC_END = 1000000000, CHUNK_LEN_MAX = 1 << 17 };
 
 /* Block numbers leave six bits of a 64-bit key for the fragment. */
 static const uint64_t block_end = UINT64_C(1) << 58;
-static const uint64_t ino_end = UINT64_C(1) << 36;
 
 static uint64_t blocks_implied(const struct inode *inode)
 {
@@ -210,7 +209,7 @@ size_t dirent_encode(const struct dirent_item *d, uint8_t out[TREE_VALUE_MAX])
 {
 	struct writer w = writer_init(out, TREE_VALUE_MAX);
 
-	if (!d->ino || d->ino >= ino_end || d->type > 15 || !d->name_len)
+	if (!d->ino || d->ino >= INO_END || d->type > 15 || !d->name_len)
 		return 0;
 	put_varint(&w, d->ino << 4 | d->type);
 	put_bytes(&w, d->name, d->name_len);
@@ -224,7 +223,7 @@ int dirent_decode(const void *data, size_t len, struct dirent_item *ret)
 	struct dirent_item d = {.ino = v >> 4, .type = v & 15};
 
 	d.name = get_name(&r, true, &d.name_len);
-	if (!reader_done(&r) || !d.ino || d.ino >= ino_end)
+	if (!reader_done(&r) || !d.ino || d.ino >= INO_END)
 		return -EUCLEAN;
 	*ret = d;
 	return 0;
@@ -235,7 +234,7 @@ size_t backref_encode(const struct backref_item *b, uint8_t out[TREE_VALUE_MAX])
 {
 	struct writer w = writer_init(out, TREE_VALUE_MAX);
 
-	if (!b->parent || b->parent >= ino_end || !b->name_len)
+	if (!b->parent || b->parent >= INO_END || !b->name_len)
 		return 0;
 	put_varint(&w, b->parent);
 	put_bytes(&w, b->name, b->name_len);
@@ -248,7 +247,7 @@ int backref_decode(const void *data, size_t len, struct backref_item *ret)
 	struct backref_item b = {.parent = get_varint(&r)};
 
 	b.name = get_name(&r, true, &b.name_len);
-	if (!reader_done(&r) || !b.parent || b.parent >= ino_end)
+	if (!reader_done(&r) || !b.parent || b.parent >= INO_END)
 		return -EUCLEAN;
 	*ret = b;
 	return 0;

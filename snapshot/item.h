@@ -41,6 +41,18 @@ enum {
 	SLOT_PROBES = 16,
 };
 
+/* Inode numbers are below this: what a key of a tree has room for. */
+#define INO_END (UINT64_C(1) << 36)
+
+/*
+ * Return a new inode number below `end`, which is at most INO_END.  -ENOSPC:
+ * all of them were given out.  Lock held.
+ */
+static inline int ino_new(struct store *store, uint64_t end, uint64_t *ret_ino)
+{
+	return store_count(store, COUNTER_INO, INO_FIRST, end, ret_ino);
+}
+
 struct timestamp {
 	int64_t sec;
 	uint32_t nsec;

@@ -329,12 +329,15 @@ static int versions_build(struct repair *repair)
 
 static int store_build(struct repair *repair)
 {
-	int r;
+	uint64_t ino;
+	int r = 0;
 
 	store_lock(repair->store);
 	if (repair->ino_max >= repair->counters[COUNTER_INO])
-		store_count(repair->store, COUNTER_INO, repair->ino_max);
-	r = versions_build(repair);
+		r = store_count(repair->store, COUNTER_INO, repair->ino_max,
+		                INO_END, &ino);
+	if (!r)
+		r = versions_build(repair);
 	if (!r)
 		r = repair_records(repair);
 	store_unlock(repair->store);

@@ -166,11 +166,16 @@ static int found_make(struct repair *repair, const char *name, size_t len)
 {
 	uint64_t ino;
 	struct inode inode;
-	int r;
+	int r = 0;
 
 	if (!repair->found_ino)
-		repair->found_ino = store_count(repair->store, COUNTER_INO,
-		                                repair->ino_max + 1);
+		r = store_count(repair->store, COUNTER_INO, repair->ino_max + 1,
+		                INO_END, &repair->found_ino);
+	/* All were given out: one that no tree has any more will do. */
+	if (r == -ENOSPC && repair->ino_max + 1 < INO_END)
+		repair->found_ino = repair->ino_max + 1;
+	else if (r < 0)
+		return r;
 	ino = repair->found_ino;
 	if (fix_inode_get(repair, ino, &inode)) {
 		inode = fix_inode_new(repair, S_IFDIR | 0700);

@@ -223,7 +223,7 @@ static int on_survey(void *arg, const struct item *old, const struct item *new)
 static int counters_plan(struct plan *p)
 {
 	static const uint64_t ends[] = {
-	        [COUNTER_INO] = UINT64_C(1) << 36,
+	        [COUNTER_INO] = INO_END,
 	        [COUNTER_STATE] = STATE_NUMBER_END,
 	};
 	struct repair *repair = p->repair;
@@ -254,7 +254,7 @@ static int counters_plan(struct plan *p)
 		uint64_t now = check->counters[i];
 
 		repair->counters[i] =
-		        now > least[i] && now < ends[i] ? now : least[i];
+		        now > least[i] && now <= ends[i] ? now : least[i];
 	}
 	return 0;
 }

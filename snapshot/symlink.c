@@ -189,9 +189,9 @@ int symlink_create(struct forest *forest, struct symlink *link)
 	r = name_check_free(forest, link->name);
 	if (r < 0)
 		return r;
-	link->ino = store_count(forest->store, COUNTER_INO, INO_FIRST);
-	if (link->ino >= SYMLINK_INO_END)
-		return -ENOSPC;
+	r = ino_new(forest->store, SYMLINK_INO_END, &link->ino);
+	if (r < 0)
+		return r;
 	r = name_put(forest, link);
 	if (!r)
 		r = symlink_put(forest, link);

@@ -404,7 +404,7 @@ static struct store *store_alloc(const char *path,
 }
 
 /*
- * Open the file, and check the pages that LMDB reads to find a record.  -EBADMSG
+ * Open the file, and check the pages that LMDB reads to find a record. -EBADMSG
  * only if it is to be written: perhaps it can be read.
  */
 static int open_checked(struct store *store, bool readonly)
@@ -600,13 +600,17 @@ uint64_t store_tick(struct store *store)
 	return ++store->tick;
 }
 
-uint64_t store_count(struct store *store, enum store_counter counter,
-                     uint64_t first)
+int store_count(struct store *store, enum store_counter counter, uint64_t first,
+                uint64_t end, uint64_t *ret_number)
 {
+	uint64_t next = MAX(store->counters[counter], first);
+
+	if (next >= end)
+		return -ENOSPC;
 	set_touch(store, 1);
-	if (store->counters[counter] < first)
-		store->counters[counter] = first;
-	return store->counters[counter]++;
+	store->counters[counter] = next + 1;
+	*ret_number = next;
+	return 0;
 }
 
 uint32_t store_chunk_size(const struct store *store)

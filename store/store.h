@@ -139,12 +139,13 @@ int store_resize(struct store *store, uint64_t max_size);
 uint64_t store_tick(struct store *store);
 
 /*
- * The next of the store's other counters (inode numbers, state numbers), from
- * `first` upwards; never repeats, survives a crash.  Lock held.
+ * Return the next number of one of the store's other counters, from `first`
+ * upwards and below `end`; never repeats, survives a crash.  -ENOSPC: all of
+ * them were given out.  Lock held.
  */
 enum store_counter { COUNTER_INO, COUNTER_STATE, COUNTER_COUNT };
-uint64_t store_count(struct store *store, enum store_counter counter,
-		     uint64_t first);
+int store_count(struct store *store, enum store_counter counter,
+		uint64_t first, uint64_t end, uint64_t *ret_number);
 
 uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);

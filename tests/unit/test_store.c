@@ -97,14 +97,20 @@ static void test_counters_survive(void **state)
 	store_lock(store);
 	for (int i = 0; i < 100; i++)
 		tick = store_tick(store);
-	ino = store_count(store, COUNTER_INO, 16);
+	assert_int_equal(store_count(store, COUNTER_INO, 16, 18, &ino), 0);
 	store_unlock(store);
 	assert_int_equal(ino, 16);
 	assert_int_equal(store_close(store), 0);
 	store = open_store(scratch.store);
 	store_lock(store);
 	assert_true(store_tick(store) > tick);
-	assert_int_equal(store_count(store, COUNTER_INO, 16), 17);
+	assert_int_equal(store_count(store, COUNTER_INO, 16, 18, &ino), 0);
+	assert_int_equal(ino, 17);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(store_count(store, COUNTER_INO, 16, 18, &ino),
+		                 -ENOSPC);
+	assert_int_equal(store_count(store, COUNTER_INO, 16, 19, &ino), 0);
+	assert_int_equal(ino, 18);
 	store_unlock(store);
 	assert_int_equal(store_close(store), 0);
 	scratch_release(&scratch);
