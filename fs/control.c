@@ -299,8 +299,10 @@ static int verb_rename(struct control *c)
 	fork = state->fork;
 	number = state->number;
 	err = state_rename(c->forest, state, to);
-	if (err == 0)
+	if (err == 0) {
+		fs_list_touched(c->fs, fork);
 		full = full_name(c, state);
+	}
 	store_unlock(c->store);
 	if (err < 0)
 		return control_fail_state(c, "rename to", to, err);
@@ -329,6 +331,8 @@ static int verb_rm(struct control *c)
 		full = full_name(c, state);
 		err = state_delete(c->forest, state,
 		                   control_flag(c, "recursive"));
+		if (err == 0)
+			fs_list_touched(c->fs, fork);
 	}
 	store_unlock(c->store);
 	if (err < 0)

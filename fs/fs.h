@@ -122,6 +122,12 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
  */
 int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
 	    const struct fs_cred *cred, struct state **ret_state);
+/*
+ * Set the root directory's mtime, if fork is 0.  To be called with the lock held
+ * after a state of that fork (0: a fork) was deleted or renamed in another way
+ * than by the functions below.
+ */
+void fs_list_touched(struct fs *fs, uint64_t fork);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
 	    struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);

@@ -245,6 +245,8 @@ static int delete_fork(struct session *session, const char *name)
 	err = state_find(forest, 0, name, &fork);
 	if (err == 0)
 		err = state_delete(forest, fork, false);
+	if (err == 0)
+		fs_list_touched(session->fs, 0);
 	store_unlock(forest_store(forest));
 	return err;
 }

@@ -360,8 +360,6 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                   fs_readdir_fn *fn, void *arg);
 void listings_release(struct fs *fs);
-/* An entry of the root directory (fork 0) came, went or changed its name. */
-void root_touch(struct fs *fs, uint64_t fork);
 
 /* ---- Symlinks in the root directory: space_symlink.c -------------------- */
 

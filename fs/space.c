@@ -189,8 +189,7 @@ int space_readlink(struct fs *fs, node_t node, char *ret_target)
 	return link_target(fs, node, &state, ret_target);
 }
 
-/* An entry of the root directory came, went or changed its name. */
-void root_touch(struct fs *fs, uint64_t fork)
+void fs_list_touched(struct fs *fs, uint64_t fork)
 {
 	struct inode inode;
 
@@ -311,7 +310,7 @@ int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
 	if (err)
 		return err;
 	fs_adopt(fs, *ret_state);
-	root_touch(fs, 0);
+	fs_list_touched(fs, 0);
 	return 0;
 }
 
@@ -393,7 +392,7 @@ int space_unlink(struct fs *fs, node_t parent, const char *name)
 	if (!err)
 		err = symlink_delete(fs->forest, &link);
 	if (!err)
-		root_touch(fs, 0);
+		fs_list_touched(fs, 0);
 	return err;
 }
 
@@ -421,7 +420,7 @@ int space_rmdir(struct fs *fs, node_t parent, const char *name)
 	if (!err)
 		err = state_delete(fs->forest, state, false);
 	if (!err)
-		root_touch(fs, fork);
+		fs_list_touched(fs, fork);
 	return err;
 }
 
@@ -446,8 +445,10 @@ static int states_exchange(struct fs *fs, struct state *a, struct state *b)
 	if (err) {
 		state_rename(fs->forest, b, b_name);
 		state_rename(fs->forest, a, a_name);
+		return err;
 	}
-	return err;
+	fs_list_touched(fs, a->fork);
+	return 0;
 }
 
 /* Return true if mkdir of this name in the root makes a tree to copy into. */
@@ -491,7 +492,7 @@ static int state_move(struct fs *fs, struct state *state, const char *new_name,
 	}
 	err = state_rename(fs->forest, state, new_name);
 	if (!err)
-		root_touch(fs, state->fork);
+		fs_list_touched(fs, state->fork);
 	return err;
 }
 

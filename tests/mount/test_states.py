@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from linux import as_user, opened, raises, run
+from linux import as_user, opened, raises, renameat2, run, RENAME_EXCHANGE
 
 
 @pytest.fixture
@@ -199,6 +199,59 @@ def test_deleted_with_open_files(mnt, store, fork):
     os.close(directory)
     fork.mkdir()
     assert (fork / "file").read_text() == "main"
+
+
+@pytest.mark.parametrize("way", ["rmdir", "rename", "rm"])
+def test_what_is_open_in_a_fork_that_goes(mnt, store, main, fork, way):
+    """The same, in whatever way it goes."""
+    (mnt / "main@same").mkdir()
+    file = os.open(mnt / "main@same" / "file", os.O_RDWR)
+    root = os.open(mnt / "main@same", os.O_RDONLY)
+    assert os.pread(file, 10, 0) == b"main"
+    if way == "rmdir":
+        os.rmdir(mnt / "main@same")
+    elif way == "rename":
+        os.rename(fork, mnt / "main@same")
+    else:
+        store.verb("rm", "main@same")
+    for call in (lambda: os.pread(file, 10, 0), lambda: os.fstat(file),
+                 lambda: os.pwrite(file, b"x", 0), lambda: os.fsync(file),
+                 lambda: os.ftruncate(file, 0), lambda: os.fchmod(file, 0),
+                 lambda: os.listdir(root), lambda: os.fstat(root)):
+        with raises(errno.ESTALE):
+            call()
+    os.close(file)
+    os.close(root)
+
+
+def test_time_of_the_root_directory(store, mnt):
+    """What changes its entries changes it, through this mount or another or
+    by the command."""
+    other = store.mount("other", "rmdir=always")
+
+    def touches(call, path=mnt.path):
+        before = [os.stat(path).st_mtime_ns, os.stat(path).st_ctime_ns]
+        call()
+        after = [os.stat(path).st_mtime_ns, os.stat(path).st_ctime_ns]
+        return all(new > old for new, old in zip(after, before))
+
+    for top in mnt, other:
+        a, b = top / "main@a", top / "main@b"
+        assert touches(a.mkdir)
+        assert touches(b.mkdir)
+        assert touches(lambda: os.rename(a, top / "main@c"))
+        assert touches(lambda: renameat2(b, top / "main@c", RENAME_EXCHANGE))
+        assert touches(lambda: os.rename(b, top / "main@c"))
+        assert touches(lambda: os.rmdir(top / "main@c"))
+        assert touches(lambda: os.symlink("main", a))
+        assert touches(lambda: os.unlink(a))
+    (mnt / "main@full").mkdir()
+    (mnt / "main@full" / "file").write_text("work")
+    assert touches(lambda: os.rmdir(other / "main@full"))
+    assert touches(lambda: store.verb("fork", "main", "main@a"))
+    assert touches(lambda: store.verb("rename", "main@a", "main@b"))
+    assert touches(lambda: store.verb("rm", "main@b"))
+    assert not touches(lambda: store.verb("snap", "main", "s"))
 
 
 def test_virtual_xattrs(mnt, main, fork):
