@@ -53,13 +53,21 @@ static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 	return err;
 }
 
-/* Is there a chance that so much can be written? */
-static int range_room(struct fs *fs, off_t len)
+/*
+ * Fail with -ENOSPC if the file cannot come to have so many bytes more than it
+ * has now.  Any of those that it has may lie in the range.
+ */
+static int range_room(struct fs *fs, node_t node, uint64_t len)
 {
 	struct store_stats stats;
+	struct stat st;
+	int err = fs_getattr(fs, node, &st);
 
+	if (err)
+		return err;
+	len -= MIN(len, (uint64_t)st.st_blocks * 512);
 	store_stats(fs->store, &stats);
-	return (uint64_t)len > stats.avail_bytes ? -ENOSPC : 0;
+	return len > stats.avail_bytes ? -ENOSPC : 0;
 }
 
 static uint64_t batch_start(const struct fs *fs, uint64_t off)
@@ -92,7 +100,7 @@ static int range_fill(struct fs *fs, node_t node, struct change *change,
 {
 	uint64_t last = batch_start(fs, end - 1);
 	bool keep_size = change->keep_size;
-	int err = range_room(fs, (off_t)(end - change->off));
+	int err = range_room(fs, node, end - change->off);
 
 	while (!err && change->off < end) {
 		change->keep_size = keep_size || change->off < last;

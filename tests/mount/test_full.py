@@ -13,7 +13,8 @@ import time
 import pytest
 
 from conftest import SLOWER, wait_for
-from linux import opened, raises
+from linux import (FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE, fallocate, opened,
+                   raises)
 from test_check import damage, fill
 
 MIB = 1 << 20
@@ -234,6 +235,26 @@ def test_full_store(make_store, monkeypatch, what):
     mnt.umount()
     mnt = store.mount()
     assert (mnt / "main" / "kept").read_bytes() == kept
+
+
+@pytest.mark.parametrize("mode", [0, FALLOC_KEEP_SIZE, FALLOC_ZERO_RANGE])
+def test_preallocate_what_is_not_there(make_store, mode):
+    """More than there is room for fails and changes nothing; what the file has
+    already needs no room."""
+    store = make_store(options=["--max-size=64M"])
+    main = store.mount() / "main"
+    size = 36 * MIB
+    (main / "full").write_bytes(os.urandom(size))
+    settle(main / "full")
+    assert avail(main) < size
+    with opened(main / "full", os.O_RDWR) as fd:
+        fallocate(fd, mode, 0, size)
+        assert os.fstat(fd).st_size == size
+    with opened(main / "new", os.O_RDWR | os.O_CREAT) as fd:
+        with raises(errno.ENOSPC):
+            fallocate(fd, mode, 0, size)
+        assert os.fstat(fd).st_size == os.fstat(fd).st_blocks == 0
+        fallocate(fd, mode, 0, avail(main) // 2)
 
 
 def test_resize(make_store):
