@@ -209,6 +209,14 @@ struct store {
 	struct sparse sparse;
 };
 
+/* lock_file.c */
+/* Take the lock of the store at the path: -EBUSY. */
+int lock_file_take(const char *path, bool readonly, int *ret_fd);
+/* Note that data.mdb may be written to from now on; log if it is a copy. */
+void lock_file_mark(struct store *store);
+/* Note that data.mdb is whole. */
+void lock_file_clear(struct store *store);
+
 /* block.c */
 struct block *block_find(struct store *store, uint64_t number);
 void block_insert(struct store *store, struct block *block);

@@ -186,6 +186,27 @@ int metas_mend(int fd)
 	return r == 0 && fdatasync(fd) < 0 ? -errno : r;
 }
 
+int metas_copy(int fd, const struct meta *meta)
+{
+	uint8_t page[DISK_PAGE] = {0};
+	int r = 0;
+
+	memcpy(page, meta->bytes, META_HEAD);
+	for (uint64_t i = 0; r == 0 && i < METAS; i++) {
+		bool older = meta->txn && i != (meta->txn & 1);
+		ssize_t n;
+
+		le_put(page, i, 8);
+		le_put(page + PAGE_HEADER + META_TXN, meta->txn - older, 8);
+		do
+			n = pwrite(fd, page, DISK_PAGE, (off_t)i * DISK_PAGE);
+		while (n < 0 && errno == EINTR);
+		if (n != DISK_PAGE)
+			r = n < 0 ? -errno : -ENOSPC;
+	}
+	return r;
+}
+
 int metas_restore(int fd, const struct meta metas[METAS])
 {
 	int older = metas_newest(metas) == &metas[0];

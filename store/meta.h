@@ -50,6 +50,12 @@ bool metas_foreign(int fd, const struct meta metas[METAS]);
 int metas_mend(int fd);
 
 /*
+ * Write both into another file, so that it opens as of the transaction of this
+ * meta page, and as of no other.  Not durable before the file is synced.
+ */
+int metas_copy(int fd, const struct meta *meta);
+
+/*
  * Write back the older one of what was read before, so that the newer one is
  * the newest again.  Not durable before the file is synced.
  */

@@ -281,6 +281,8 @@ int store_replace(struct store *store, const char *path, char **ret_kept)
 		r = directory_sync(store->path);
 	if (r < 0)
 		return r;
+	/* It had the inode number of the damaged file. */
+	lock_file_clear(store);
 	*ret_kept = steal(&kept);
 	return 0;
 }

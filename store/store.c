@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <xxhash.h>
@@ -186,6 +185,15 @@ static int store_make(const char *path, const struct geometry *g,
 	return r;
 }
 
+static bool uuid_make(uint8_t ret_uuid[16])
+{
+	if (getrandom(ret_uuid, 16, 0) != 16)
+		return false;
+	ret_uuid[6] = (uint8_t)((ret_uuid[6] & 0x0f) | 0x40); /* RFC 4122 */
+	ret_uuid[8] = (uint8_t)((ret_uuid[8] & 0x3f) | 0x80);
+	return true;
+}
+
 int store_create(const char *path, const struct store_params *params)
 {
 	struct store_params p = params ? *params : (struct store_params){0};
@@ -200,11 +208,9 @@ int store_create(const char *path, const struct store_params *params)
 
 	if (!geometry_valid(&g) || (g.max_size && g.max_size < SIZE_LEAST))
 		return -EINVAL;
-	if (getrandom(g.uuid, sizeof(g.uuid), 0) != sizeof(g.uuid) ||
+	if (!uuid_make(g.uuid) ||
 	    getrandom(&g.seed, sizeof(g.seed), 0) != sizeof(g.seed))
 		return -EIO;
-	g.uuid[6] = (uint8_t)((g.uuid[6] & 0x0f) | 0x40); /* RFC 4122 */
-	g.uuid[8] = (uint8_t)((g.uuid[8] & 0x3f) | 0x80);
 	return store_make(path, &g, NULL);
 }
 
@@ -226,32 +232,6 @@ uint64_t store_max_size(const struct store *store)
 }
 
 /* ---- Opening ------------------------------------------------------------ */
-
-static int lock_take(const char *path, bool readonly, int *ret_fd)
-{
-	_cleanup_free_ char *name = NULL;
-	_cleanup_close_ int fd = -1;
-	int how = LOCK_EX;
-
-	if (asprintf(&name, "%s/lock", path) < 0) {
-		name = NULL;
-		return -ENOMEM;
-	}
-	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 && errno == EROFS && readonly) {
-		/* Others may read, too; from elsewhere it may be writable. */
-		how = LOCK_SH;
-		fd = open(name, O_RDONLY | O_CLOEXEC);
-		if (fd < 0 && errno == ENOENT)
-			return 0;
-	}
-	if (fd < 0)
-		return -errno;
-	if (flock(fd, how | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	*ret_fd = steal_fd(&fd);
-	return 0;
-}
 
 static int data_exists(const char *path)
 {
@@ -495,13 +475,15 @@ int store_open(const char *path, const struct store_options *options,
 	store = store_alloc(path, options);
 	if (!store)
 		return -ENOMEM;
-	r = lock_take(path, store->options.readonly, &store->lock_fd);
+	r = lock_file_take(path, store->options.readonly, &store->lock_fd);
 	if (r == 0)
 		r = store_open_disk(store);
 	if (r == 0) {
 		room_measure(store);
-		if (!store->options.readonly)
+		if (!store->options.readonly) {
+			lock_file_mark(store);
 			r = commit_start_thread(store);
+		}
 	}
 	if (r < 0) {
 		store_free(store);
@@ -559,14 +541,27 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	store->frozen = NULL;
 	if (!store->options.readonly)
 		room_give_back(store);
+	if (r == 0 && !store->options.readonly)
+		lock_file_clear(store);
 	store_free(store);
+	return r;
+}
+
+/* Write the store's own record, and keep it if that worked.  Lock held. */
+static int geometry_put(struct store *store, const struct geometry *g)
+{
+	uint8_t value[128];
+	int r = table_put(store, TABLE_META, "store", 5, value,
+	                  geometry_encode(g, value, sizeof(value)));
+
+	if (r == 0)
+		store->geometry = *g;
 	return r;
 }
 
 int store_resize(struct store *store, uint64_t max_size)
 {
 	struct geometry g;
-	uint8_t value[128];
 	int r;
 
 	if (store->options.readonly)
@@ -576,13 +571,26 @@ int store_resize(struct store *store, uint64_t max_size)
 	store_lock(store);
 	g = store->geometry;
 	g.max_size = max_size;
-	r = table_put(store, TABLE_META, "store", 5, value,
-	              geometry_encode(&g, value, sizeof(value)));
+	r = geometry_put(store, &g);
 	if (r == 0) {
-		store->geometry.max_size = max_size;
 		room_set_limit(store, max_size);
 		room_measure(store);
 	}
+	store_unlock(store);
+	return r == 0 ? store_sync(store) : r;
+}
+
+int store_renew_identity(struct store *store)
+{
+	struct geometry g;
+	int r = -EIO;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	g = store->geometry;
+	if (uuid_make(g.uuid))
+		r = geometry_put(store, &g);
 	store_unlock(store);
 	return r == 0 ? store_sync(store) : r;
 }

@@ -85,6 +85,13 @@ int store_open(const char *path, const struct store_options *options,
 const char *store_open_reason(int err);
 
 /*
+ * Return what else is to be said of an error of store_open(): "", or that the
+ * files at the path look like a copy made while the store was open, or had not
+ * been closed.  The next writable opening that succeeds forgets that.
+ */
+const char *store_copy_reason(const char *path, int err);
+
+/*
  * Commit what is pending, stop the committer and release everything.  Takes
  * NULL.  When the commit fails it is tried again for a while; the last error is
  * returned then, and what was changed since the last commit is lost.
@@ -134,6 +141,25 @@ int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg);
  * small for anything.
  */
 int store_resize(struct store *store, uint64_t max_size);
+
+/* Give the store a new uuid.  Lock NOT held.  Durable on return. */
+int store_renew_identity(struct store *store);
+
+/*
+ * Write a copy of the store's file, as of its last commit, to an empty regular
+ * file, while the store is used by others; *ret_bytes: its length.  Space that
+ * is freed meanwhile is not used again before the copy has ended.  progress is
+ * called with the bytes done and all of them, and ends the copy, with its
+ * result, if that is not 0.  The caller syncs the file.  Lock NOT held.  -EIO:
+ * also if the store could not be written to meanwhile.  After an error what was
+ * written is no store.
+ */
+struct copy_options {
+	int (*progress)(void *arg, uint64_t done, uint64_t all);
+	void *arg;
+};
+int store_copy(struct store *store, int fd, const struct copy_options *options,
+	       uint64_t *ret_bytes);
 
 /* The next number of the store's counter; never repeats.  Lock held. */
 uint64_t store_tick(struct store *store);
