@@ -93,6 +93,12 @@ int control_connect(const char *store_path, int *ret_fd)
 	               : -errno;
 }
 
+bool control_is_ending(const json_t *answer)
+{
+	return json_object_get(answer, "error") &&
+	       json_integer_value(json_object_get(answer, "errno")) == EAGAIN;
+}
+
 int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
                  void *arg, json_t **ret_answer)
 {
@@ -102,6 +108,9 @@ int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
 	if (err < 0)
 		return err;
 	err = line_write(socket, request, fd, SEND_TIMEOUT_MS);
+	/* A request that did not arrive as a whole was not done. */
+	if (err == -EPIPE)
+		err = -EAGAIN;
 	while (err == 0) {
 		json_t *object, *row;
 		size_t len;

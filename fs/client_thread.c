@@ -62,6 +62,11 @@ static void set_serving(struct client *client, bool serving)
 	pthread_mutex_unlock(&client->daemon->lock);
 }
 
+json_t *client_refusal(void)
+{
+	return control_error(-EAGAIN, "the store is being closed");
+}
+
 static int serve_verb(struct client *client, json_t *request)
 {
 	struct daemon *daemon = client->daemon;
@@ -70,13 +75,29 @@ static int serve_verb(struct client *client, json_t *request)
 	int err = daemon_begin(daemon, false);
 
 	if (err < 0)
-		return answer(client, control_error(err, "the store is being "
-		                                         "closed"));
+		return answer(client, client_refusal());
 	set_serving(client, true);
 	err = peer_cred(client->socket, &cred)
 	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
 	                              request, send_row, client, &object)
 	              : -EACCES;
+	set_serving(client, false);
+	daemon_end(daemon, false);
+	return err < 0 ? err : answer(client, object);
+}
+
+/* ---- copy --------------------------------------------------------------- */
+
+static int serve_copy(struct client *client, int fd)
+{
+	struct daemon *daemon = client->daemon;
+	json_t *object = NULL;
+	int err = daemon_begin(daemon, false);
+
+	if (err < 0)
+		return answer(client, client_refusal());
+	set_serving(client, true);
+	err = control_copy(daemon->store, fd, send_row, client, &object);
 	set_serving(client, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : answer(client, object);
@@ -176,8 +197,7 @@ static int serve_mount(struct client *client, json_t *request, int *fd)
 	int err = daemon_begin(daemon, true);
 
 	if (err < 0)
-		return answer(client, control_error(err, "the store is being "
-		                                         "closed"));
+		return answer(client, client_refusal());
 	object = mount_begin(daemon, request, fd);
 	daemon_end(daemon, true);
 	return answer(client, object);
@@ -296,6 +316,8 @@ static int serve(struct client *client, struct line_reader *reader)
 	verb = json_string_value(json_object_get(request, "verb"));
 	if (verb && strcmp(verb, "mount") == 0)
 		err = serve_mount(client, request, &reader->fd);
+	else if (verb && strcmp(verb, "copy") == 0)
+		err = serve_copy(client, reader->fd);
 	else if (verb && strcmp(verb, "umount-wait") == 0)
 		err = serve_umount(client, request);
 	else

@@ -110,16 +110,17 @@ static int fail_open(char **ret_error, int err, const char *path)
 		return fail(ret_error, err,
 		            "the store '%s' is damaged: it can only be "
 		            "mounted with -o ro until coppice check --repair "
-		            "has mended it",
-		            path);
+		            "has mended it%s",
+		            path, store_copy_reason(path, err));
 	case -EROFS:
 		return fail(ret_error, err,
 		            "the store '%s' is on a read-only disk: it can "
 		            "only be mounted with -o ro",
 		            path);
 	default:
-		return fail(ret_error, err, "cannot open the store '%s': %s",
-		            path, store_open_reason(err));
+		return fail(ret_error, err, "cannot open the store '%s': %s%s",
+		            path, store_open_reason(err),
+		            store_copy_reason(path, err));
 	}
 }
 
@@ -355,10 +356,31 @@ static void leave(struct daemon *daemon)
 	wait_for_mounts(daemon, -1);
 }
 
+/*
+ * Refuse those who are connected and were not accepted yet, so that they know
+ * that nothing of what they have asked is done.
+ */
+static void refuse_waiting(struct daemon *daemon)
+{
+	int fd;
+
+	/* Nobody can connect any more from here on. */
+	shutdown(daemon->listen, SHUT_RDWR);
+	while ((fd = accept4(daemon->listen, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
+		json_t *error = client_refusal();
+
+		if (error)
+			line_write(fd, error, -1, 0);
+		json_decref(error);
+		close(fd);
+	}
+}
+
 static void stop_listening(struct daemon *daemon)
 {
 	char path[PATH_MAX], dir[PATH_MAX - sizeof("/control")];
 
+	refuse_waiting(daemon);
 	close_fd(&daemon->listen);
 	daemon->listen = -1;
 	if (store_is_readonly(daemon->store))

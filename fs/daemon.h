@@ -77,6 +77,8 @@ int daemon_begin(struct daemon *daemon, bool mounting);
 void daemon_end(struct daemon *daemon, bool mounting);
 /* A session is about to begin (1) or did not (-1). */
 void daemon_count(struct daemon *daemon, int sessions);
+/* Return the answer of a daemon that is ending: see control_is_ending(). */
+json_t *client_refusal(void);
 /* Answer the requests of one client; the thread's function. */
 void *client_main(void *arg);
 

@@ -281,10 +281,11 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	              : -ENOMEM;
 	json_decref(request);
 	if (err < 0)
-		return err == -EPIPE ? -EAGAIN
-		                     : fail(ret_error, err,
-		                            "cannot ask the daemon of '%s': %s",
-		                            m->store, strerror(-err));
+		return err == -EPIPE || err == -EAGAIN
+		               ? -EAGAIN
+		               : fail(ret_error, err,
+		                      "cannot ask the daemon of '%s': %s",
+		                      m->store, strerror(-err));
 	error = json_object_get(answer, "error");
 	if (error) {
 		err = -(int)json_integer_value(

@@ -23,6 +23,12 @@
 json_t *control_text(const char *name);
 int control_untext(const json_t *text, char *ret_name, size_t size);
 
+/*
+ * Return true if the answer is the error that a daemon gives that has begun to
+ * end: nothing was done, and may be asked of its successor.
+ */
+bool control_is_ending(const json_t *answer);
+
 /* Called with each row of an answer; a nonzero result ends the request. */
 typedef int control_row_fn(void *arg, json_t *row);
 
@@ -42,9 +48,22 @@ int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
 int control_check(struct store *store, json_t *request, control_row_fn *fn,
                   void *arg, json_t *answer);
 
+/*
+ * What the verb "copy" does: make everything durable, and write a copy of the
+ * store's file to an empty one, which comes with the request.  Rows of progress
+ * go to fn; "bytes" and "identity", the store's uuid, are in the answer.
+ * As control_run().  The caller syncs the file.
+ */
+int control_copy(struct store *store, int fd, control_row_fn *fn, void *arg,
+                 json_t **ret_answer);
+
 /* A connection to the daemon that has the store open; -ENOENT: none has. */
 int control_connect(const char *store_path, int *ret_fd);
-/* Send the request (with a descriptor, if fd >= 0) and read the answer. */
+/*
+ * Send the request (with a descriptor, if fd >= 0) and read the answer.
+ * -EAGAIN: the daemon ended before it had the request; -EPIPE: it ended, and it
+ * is not known whether the request was done.
+ */
 int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
                  void *arg, json_t **ret_answer);
 

@@ -75,6 +75,10 @@ static int unmount_and_wait(struct unmounting *u, int socket,
 	                  : -ENOMEM;
 
 	json_decref(request);
+	if (err == 0 && !u->done && control_is_ending(answer)) {
+		json_decref(answer);
+		err = -EAGAIN;
+	}
 	if (err < 0 && !u->done)
 		return *u->ret_error ? err : unmount(u);
 	if (err < 0)

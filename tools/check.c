@@ -224,6 +224,7 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 	struct store_options options = {.readonly = true};
 	struct store *store;
 	int socket, r = -EBUSY;
+	bool again;
 
 	for (int tries = 0; r == -EBUSY && tries < 50; tries++) {
 		if (tries)
@@ -233,7 +234,14 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 			r = control_call(socket, request, -1, on_row, out,
 			                 ret_answer);
 			close(socket);
-			return r;
+			again = !out->shown && !out->printer.printed &&
+			        (r == -EAGAIN || r == -EPIPE ||
+			         (!r && control_is_ending(*ret_answer)));
+			if (!again)
+				return r;
+			json_decref(steal(ret_answer));
+			r = -EBUSY; /* the daemon is ending */
+			continue;
 		}
 		if (r != -ENOENT)
 			break;
@@ -248,7 +256,8 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 
 static int check_complain(const char *path, int err)
 {
-	complain("cannot check store '%s': %s", path, store_open_reason(err));
+	complain("cannot check store '%s': %s%s", path, store_open_reason(err),
+	         store_copy_reason(path, err));
 	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 

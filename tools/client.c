@@ -10,9 +10,17 @@
 #include "command.h"
 #include "util.h"
 
+enum {
+	AGAIN_MS = 100,    /* between two tries */
+	BUSY_TRIES = 50,   /* to open a store that another has open */
+	ENDING_MS = 15000, /* for a daemon that ends to have ended */
+	COPY_TRIES = 100,  /* of a copy that is cut short by that */
+};
+
 static int store_complain(const char *path, int err)
 {
-	complain("cannot open store '%s': %s", path, store_open_reason(err));
+	complain("cannot open store '%s': %s%s", path, store_open_reason(err),
+	         store_copy_reason(path, err));
 	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
@@ -38,14 +46,14 @@ int client_open(struct client *client, const char *path, bool reads)
 {
 	int r = -EBUSY;
 
-	*client = (struct client){.path = path, .socket = -1};
+	*client = (struct client){.path = path, .reads = reads, .socket = -1};
 	/*
 	 * A daemon that is starting or ending has the store open without
 	 * answering: that takes moments, unless the disk is very slow.
 	 */
-	for (int tries = 0; r == -EBUSY && tries < 50; tries++) {
+	for (int tries = 0; r == -EBUSY && tries < BUSY_TRIES; tries++) {
 		if (tries)
-			poll(NULL, 0, 100);
+			poll(NULL, 0, AGAIN_MS);
 		r = control_connect(path, &client->socket);
 		if (!r)
 			return EXIT_DONE;
@@ -114,41 +122,131 @@ static void answer_complain(const char *before, const json_t *text)
 		complain("%s%s", before, sentence);
 }
 
+/* Complain of what went wrong; the exit code. */
+static int call_result(const struct client *client, int r, json_t **answer,
+                       json_t **ret_answer)
+{
+	const json_t *error, *warning;
+
+	if (r) {
+		complain("no answer from the store '%s': %s", client->path,
+		         strerror(-r));
+		return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	}
+	error = json_object_get(*answer, "error");
+	if (error) {
+		answer_complain("", error);
+		r = (int)json_integer_value(json_object_get(*answer, "errno"));
+		return abs(r) == EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	}
+	warning = json_object_get(*answer, "warning");
+	if (warning)
+		answer_complain("warning: ", warning);
+	if (ret_answer)
+		*ret_answer = steal(answer);
+	return EXIT_DONE;
+}
+
+struct counted {
+	control_row_fn *fn;
+	void *arg;
+	bool any;
+};
+
+static int count_row(void *arg, json_t *row)
+{
+	struct counted *rows = arg;
+
+	rows->any = true;
+	return rows->fn(rows->arg, row);
+}
+
+/* Do the request once; *ret_again: the daemon ended, and it may be repeated. */
+static int call_once(struct client *client, json_t *request,
+                     struct counted *rows, json_t **ret_answer, bool *ret_again)
+{
+	int r;
+
+	*ret_again = false;
+	if (client->socket < 0)
+		return control_run(client->fs, request, count_row, rows,
+		                   ret_answer);
+	r = control_call(client->socket, request, -1, count_row, rows,
+	                 ret_answer);
+	*ret_again = !rows->any &&
+	             (r ? r == -EAGAIN || (r == -EPIPE && client->reads)
+	                : control_is_ending(*ret_answer));
+	return r;
+}
+
 int client_call(struct client *client, json_t *request, control_row_fn *fn,
                 void *arg, json_t **ret_answer)
 {
+	struct counted rows = {.fn = fn ? fn : no_row, .arg = arg};
+	int64_t end = mono_ns() + ENDING_MS * INT64_C(1000000);
 	json_auto_t *owned = request;
 	json_auto_t *answer = NULL;
-	const json_t *error, *warning;
+	bool again;
 	int r;
 
 	if (!request) {
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	if (!fn)
-		fn = no_row;
-	if (client->socket >= 0)
-		r = control_call(client->socket, owned, -1, fn, arg, &answer);
-	else
-		r = control_run(client->fs, owned, fn, arg, &answer);
-	if (r) {
-		complain("no answer from the store '%s': %s", client->path,
-		         strerror(-r));
-		return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	r = call_once(client, owned, &rows, &answer, &again);
+	while (again && mono_ns() < end) {
+		json_decref(steal(&answer));
+		close(client->socket);
+		poll(NULL, 0, AGAIN_MS);
+		r = client_open(client, client->path, client->reads);
+		if (r)
+			return r;
+		r = call_once(client, owned, &rows, &answer, &again);
 	}
-	error = json_object_get(answer, "error");
-	if (error) {
-		answer_complain("", error);
-		r = (int)json_integer_value(json_object_get(answer, "errno"));
-		return abs(r) == EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+	return call_result(client, r, &answer, ret_answer);
+}
+
+static int copy_once(struct client *client, int fd, struct counted *rows,
+                     json_t **ret_answer)
+{
+	json_auto_t *request = request_new("copy", NULL);
+
+	if (!request)
+		return -ENOMEM;
+	return client->socket < 0
+	               ? control_copy(client->store, fd, rows->fn, rows->arg,
+	                              ret_answer)
+	               : control_call(client->socket, request, fd, rows->fn,
+	                              rows->arg, ret_answer);
+}
+
+int client_copy(struct client *client, int fd, control_row_fn *fn, void *arg,
+                json_t **ret_answer)
+{
+	struct counted rows = {.fn = fn, .arg = arg};
+	json_auto_t *answer = NULL;
+	bool ending;
+	int r;
+
+	for (int tries = 0;; tries++) {
+		r = copy_once(client, fd, &rows, &answer);
+		ending = client->socket >= 0 &&
+		         (r == -EPIPE || r == -EAGAIN ||
+		          (!r && control_is_ending(answer)));
+		if (!ending || tries == COPY_TRIES)
+			break;
+		json_decref(steal(&answer));
+		if (ftruncate(fd, 0) < 0) {
+			r = -errno;
+			break;
+		}
+		close(client->socket);
+		poll(NULL, 0, AGAIN_MS);
+		r = client_open(client, client->path, client->reads);
+		if (r)
+			return r;
 	}
-	warning = json_object_get(answer, "warning");
-	if (warning)
-		answer_complain("warning: ", warning);
-	if (ret_answer)
-		*ret_answer = steal(&answer);
-	return EXIT_DONE;
+	return call_result(client, r, &answer, ret_answer);
 }
 
 int client_locate(struct client *client, char **name)

@@ -14,6 +14,7 @@
 
 struct client {
 	const char *path; /* of the store; the caller's */
+	bool reads;       /* as client_open() was told */
 	int socket;       /* to the daemon; -1: the store is open here */
 	struct store *store;
 	struct forest *forest;
@@ -30,10 +31,18 @@ json_t *request_new(const char *verb, ...) __attribute__((sentinel));
 int client_open(struct client *client, const char *path, bool reads);
 /*
  * Do the request, which is released.  Rows go to fn (NULL: there are none).
- * ret_answer may be NULL.
+ * ret_answer may be NULL.  A daemon that ends meanwhile is waited for, some
+ * seconds, and the request done by its successor or here, unless it may have
+ * been done already and changes something.
  */
 int client_call(struct client *client, json_t *request, control_row_fn *fn,
                 void *arg, json_t **ret_answer);
+/*
+ * The same for the verb "copy", whose result is written to the empty file fd.
+ * It is begun anew, in the emptied file, if the daemon ends meanwhile.
+ */
+int client_copy(struct client *client, int fd, control_row_fn *fn, void *arg,
+                json_t **ret_answer);
 /*
  * Replace the name of a state, which may be a position, by the state's full
  * name, which is none: for what is changed by position.

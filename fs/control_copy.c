@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb `copy`: the store's file into one that the caller has opened. */
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "control_verb.h"
+#include "util.h"
+
+enum { PROGRESS_NS = 200000000 }; /* between two rows of progress */
+
+struct copying {
+	control_row_fn *fn;
+	void *arg;
+	int64_t told; /* when progress was reported last */
+	int ended;    /* what fn ended it with */
+};
+
+/* A row also finds out whether there still is somebody who waits. */
+static int on_progress(void *arg, uint64_t done, uint64_t all)
+{
+	struct copying *c = arg;
+	int64_t now = mono_ns();
+	json_t *row;
+
+	if (now - c->told < PROGRESS_NS)
+		return 0;
+	c->told = now;
+	row = json_pack("{s:s, s:I, s:I}", "progress", "copying", "done",
+	                (json_int_t)done, "all", (json_int_t)all);
+	if (!row)
+		return -ENOMEM;
+	c->ended = c->fn(c->arg, row);
+	json_decref(row);
+	if (c->ended > 0)
+		c->ended = -ECANCELED;
+	return c->ended;
+}
+
+/* Return true if it can be written to, at any offset, and nothing is lost. */
+static bool is_empty_file(int fd)
+{
+	struct stat st;
+	int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_ACCMODE) != O_RDONLY &&
+	       !(flags & (O_APPEND | O_PATH)) && fstat(fd, &st) == 0 &&
+	       S_ISREG(st.st_mode) && st.st_size == 0;
+}
+
+static json_t *done(const struct store *store, uint64_t bytes)
+{
+	const uint8_t *uuid = store_uuid(store);
+	char hex[33];
+
+	for (int i = 0; i < 16; i++)
+		snprintf(hex + 2 * i, 3, "%02x", uuid[i]);
+	return json_pack("{s:b, s:I, s:s}", "ok", 1, "bytes", (json_int_t)bytes,
+	                 "identity", hex);
+}
+
+int control_copy(struct store *store, int fd, control_row_fn *fn, void *arg,
+                 json_t **ret_answer)
+{
+	struct copying c = {.fn = fn, .arg = arg, .told = mono_ns()};
+	const struct copy_options options = {on_progress, &c};
+	uint64_t bytes;
+	int err;
+
+	if (!is_empty_file(fd)) {
+		*ret_answer = control_error(-EINVAL, "no empty file came with "
+		                                     "the request");
+		return *ret_answer ? 0 : -ENOMEM;
+	}
+	err = store_is_readonly(store) ? 0 : store_sync(store);
+	if (err < 0) {
+		*ret_answer = control_error(err,
+		                            "cannot save the last changes to "
+		                            "the store: %s",
+		                            control_reason(err));
+		return *ret_answer ? 0 : -ENOMEM;
+	}
+	err = store_copy(store, fd, &options, &bytes);
+	if (c.ended)
+		return c.ended;
+	if (err == 0)
+		*ret_answer = done(store, bytes);
+	else
+		*ret_answer =
+		        control_error(err, "cannot copy: %s",
+		                      err == -ENOSPC ? strerror(ENOSPC)
+		                                     : control_reason(err));
+	return *ret_answer ? 0 : -ENOMEM;
+}
