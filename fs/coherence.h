@@ -45,6 +45,7 @@ struct changes {
 	bool barrier;    /* nothing changed: wait for what is pending */
 	bool gone;       /* states were deleted */
 	bool links;      /* the symlinks to states read differently */
+	bool fresh;      /* nothing had the names before: see inval.h, expire */
 	unsigned node_count, name_count;
 	struct change_node {
 		node_t node;

@@ -162,10 +162,11 @@ static int warn_of_position(struct control *c, const char *name)
 
 /* ---- Verbs -------------------------------------------------------------- */
 
-static void announce(struct control *c, uint64_t fork, const char *name)
+static void announce(struct control *c, uint64_t fork, const char *name,
+                     bool fresh)
 {
 	if (c->mounts)
-		mounts_name_changed(c->mounts, fork, name);
+		mounts_name_changed(c->mounts, fork, name, fresh);
 }
 
 static int verb_fork(struct control *c)
@@ -210,7 +211,7 @@ static int verb_fork(struct control *c)
 		            name);
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
-	announce(c, 0, name);
+	announce(c, 0, name, true);
 	return tell_state(c, full, number);
 }
 
@@ -271,7 +272,7 @@ static int verb_snap(struct control *c)
 		            fork_name);
 	if (err < 0)
 		return control_fail_state(c, "make snapshot", name, err);
-	announce(c, of, name);
+	announce(c, of, name, true);
 	err = warn_of_position(c, name);
 	return err < 0 ? err : tell_state(c, full, number);
 }
@@ -306,8 +307,10 @@ static int verb_rename(struct control *c)
 	store_unlock(c->store);
 	if (err < 0)
 		return control_fail_state(c, "rename to", to, err);
-	announce(c, fork, old);
-	announce(c, fork, to);
+	if (strcmp(old, to) != 0) {
+		announce(c, fork, old, false);
+		announce(c, fork, to, true);
+	}
 	err = fork ? warn_of_position(c, to) : 0;
 	return err < 0 ? err : tell_state(c, full, number);
 }
@@ -347,7 +350,7 @@ static int verb_rm(struct control *c)
 		            name);
 	if (err < 0)
 		return control_fail_state(c, "delete", name, err);
-	announce(c, fork, own);
+	announce(c, fork, own, false);
 	if (c->mounts)
 		mounts_states_gone(c->mounts);
 	return tell_state(c, full, number);

@@ -363,7 +363,7 @@ static void collect_in(struct invals *invals, struct session *session,
 	for (unsigned i = 0; i < changes->name_count; i++) {
 		if (reaches(session, changes->names[i].parent))
 			collect_name(invals, session, &changes->names[i],
-			             !changes->session);
+			             changes->fresh);
 	}
 	for (unsigned i = 0; i < changes->node_count; i++) {
 		node_t node = changes->nodes[i].node;

@@ -35,8 +35,14 @@ struct inval {
 	int64_t posted;              /* mono_ns() */
 	bool started;
 	enum inval_kind kind;
-	bool names;  /* it goes through that queue */
-	bool expire; /* INVAL_NAME: look it up anew, and leave mounts alone */
+	bool names; /* it goes through that queue */
+	/*
+	 * INVAL_NAME: look the name up anew, and leave alone what is mounted
+	 * below it.  A name that went is removed from the kernel's cache
+	 * instead: the answer to a lookup that renews the entry, sent before
+	 * the change, would undo an expiry after it.
+	 */
+	bool expire;
 	node_t node; /* INVAL_NAME: the parent; 0: nothing it may wait for */
 	uint64_t off, len;
 	uint8_t byte; /* INVAL_SIZE: the one at off */
@@ -51,8 +57,8 @@ struct waiter {
 };
 
 /*
- * Invalidations to be posted, and a waiter for each of them and for each pending
- * one that serves as well.
+ * Invalidations to be posted, and a waiter for each of them and for each
+ * pending one that serves as well.
  */
 struct invals {
 	struct inval *first, **last;

@@ -440,10 +440,15 @@ void mounts_states_gone(struct mounts *mounts)
 	coherence_announce_wait(&changes);
 }
 
-void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name)
+void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
+                         bool fresh)
 {
 	node_t parent = fork ? NODE(fork, INO_SNAPDIR) : NODE_ROOT;
-	struct changes changes = {.mounts = mounts, .links = true};
+	struct changes changes = {
+	        .mounts = mounts,
+	        .links = true,
+	        .fresh = fresh,
+	};
 
 	/* Who knows the directory may know the state. */
 	changes_name(&changes, parent, name, parent);

@@ -155,9 +155,12 @@ bool session_reaches(const struct session *session, node_t node);
  * open before this returns, the rest soon.
  */
 void mounts_states_gone(struct mounts *mounts);
-/* The same for a name in the root directory (fork 0) or in a fork's .snap. */
-void mounts_name_changed(struct mounts *mounts, uint64_t fork,
-                         const char *name);
+/*
+ * The same for a name that came (fresh) or went in the root directory (fork 0)
+ * or in a fork's .snap.
+ */
+void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
+                         bool fresh);
 
 /* ---- Between session.c, share.c, and others ---------------------- */
 

@@ -3,6 +3,9 @@
 #include "kernel.h"
 
 #include <linux/limits.h>
+#include <sys/socket.h>
+
+#include "control.h"
 
 static struct world w;
 static struct kernel k;
@@ -331,6 +334,69 @@ static void test_attributes_of_snapdir_are_forgotten(void **state)
 	kernel_umount(&k);
 }
 
+/* ---- Names of states that come and go over the socket ------------------- */
+
+static void run_verb(const char *request)
+{
+	const struct fs_cred cred = {0};
+	json_t *json = json_loads(request, 0, NULL), *answer = NULL;
+
+	assert_int_equal(control_serve(w.fs, &k.mounts, &cred, json, NULL, NULL,
+	                               &answer),
+	                 0);
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(json);
+	json_decref(answer);
+}
+
+/* How the kernel was told last of the name: -1: not at all. */
+static int flags_of_notice(uint64_t parent, const char *name)
+{
+	struct {
+		struct fuse_out_header header;
+		uint64_t parent;
+		uint32_t len, flags;
+		char name[256];
+	} notice;
+	int flags = -1;
+
+	while (recv(k.fd, &notice, sizeof(notice), MSG_DONTWAIT) > 0) {
+		if (notice.header.error == FUSE_NOTIFY_INVAL_ENTRY &&
+		    notice.parent == parent && strcmp(notice.name, name) == 0)
+			flags = (int)notice.flags;
+	}
+	return flags;
+}
+
+/*
+ * One that went is dropped, not only to be looked up anew: the kernel may be
+ * about to be given it for long by an answer from before.
+ */
+static void test_names_of_states_over_the_socket(void **state)
+{
+	enum { DROPPED, EXPIRED };
+	uint64_t snapdir = NODE(NODE_STATE(w.main), INO_SNAPDIR);
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	assert_int_equal(look_up(w.main, ".snap"), 0);
+	run_verb("{\"verb\": \"fork\", \"name\": \"main@a\"}");
+	assert_int_equal(flags_of_notice(NODE_ROOT, "main@a"), EXPIRED);
+	run_verb("{\"verb\": \"rename\", \"name\": \"main@a\","
+	         " \"to\": \"main@a\"}");
+	assert_int_equal(flags_of_notice(NODE_ROOT, "main@a"), -1);
+	run_verb("{\"verb\": \"rename\", \"name\": \"main@a\","
+	         " \"to\": \"main@b\"}");
+	assert_int_equal(flags_of_notice(NODE_ROOT, "main@a"), DROPPED);
+	run_verb("{\"verb\": \"rm\", \"name\": \"main@b\"}");
+	assert_int_equal(flags_of_notice(NODE_ROOT, "main@b"), DROPPED);
+	run_verb("{\"verb\": \"snap\", \"fork\": \"main\","
+	         " \"name\": \"s\"}");
+	assert_int_equal(flags_of_notice(snapdir, "s"), EXPIRED);
+	run_verb("{\"verb\": \"rm\", \"name\": \"main~s\"}");
+	assert_int_equal(flags_of_notice(snapdir, "s"), DROPPED);
+	kernel_umount(&k);
+}
+
 /* ---- Who asks ----------------------------------------------------------- */
 
 static size_t list_xattrs(uint32_t uid, pid_t pid)
@@ -460,6 +526,7 @@ int main(void)
 	        TEST(test_lookup_of_a_dentry_without_a_name),
 	        TEST(test_state_alone_does_not_tell_of_others),
 	        TEST(test_attributes_of_snapdir_are_forgotten),
+	        TEST(test_names_of_states_over_the_socket),
 	        TEST(test_trusted_names_are_listed_for_root),
 	        TEST(test_copy_beyond_four_gigabytes),
 	        TEST(test_requests_about_a_deleted_state),
