@@ -137,6 +137,7 @@ static int mount_state(struct daemon *daemon, json_t *request,
 		err = state_resolve(daemon->forest, name, &state);
 		if (err == 0) {
 			params->state = state->number;
+			params->generation = state_generation(state);
 			params->state_readonly = state->flags & STATE_READONLY;
 		}
 		store_unlock(daemon->store);

@@ -253,17 +253,19 @@ static int verb_snap(struct control *c)
 		return control_fail_state(c, "snapshot", fork_name, err);
 	}
 	readonly = fork->flags & STATE_READONLY;
-	for (unsigned again = 0;; again++) {
+	for (unsigned again = 0; err == 0; again++) {
 		if (have < 0)
 			name_of_now(again, name);
 		err = state_snapshot(c->forest, fork, name, &snapshot);
 		if (err != -EEXIST || have == 0)
 			break;
+		/* The lock may have been let go of. */
+		err = state_resolve(c->forest, fork_name, &fork);
 	}
 	if (err == 0) {
 		full = full_name(c, snapshot);
 		number = snapshot->number;
-		of = fork->number;
+		of = snapshot->fork;
 	}
 	store_unlock(c->store);
 	if (err == -EROFS && readonly)

@@ -155,8 +155,10 @@ static int lookup_parent(struct fs *fs, struct vnode *dir,
 		if (!err)
 			entry.st = vnode_stat(&v);
 	}
-	if (!err)
+	if (!err) {
+		entry_stamp(fs, &entry);
 		*ret_entry = entry;
+	}
 	return err;
 }
 
@@ -184,6 +186,7 @@ static int lookup_inode(struct fs *fs, node_t parent, const char *name,
 
 		if (snapdir == SNAPDIR_DISABLED || dir.state->fork)
 			return -ENOENT;
+		entry_stamp(fs, &entry);
 		err = space_getattr(fs, entry.node, &entry.st);
 		if (!err)
 			*ret_entry = entry;

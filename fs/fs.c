@@ -31,6 +31,14 @@ static int leftovers_find(struct fs *fs)
 	return err == -ENOENT ? 0 : err;
 }
 
+static bool keeps_number(void *arg, uint64_t number)
+{
+	struct fs *fs = arg;
+
+	return open_any(fs, number) ||
+	       (fs->knows && fs->knows(fs->knows_arg, number));
+}
+
 int fs_create(struct forest *forest, const struct fs_options *options,
               struct fs **ret_fs)
 {
@@ -53,6 +61,9 @@ int fs_create(struct forest *forest, const struct fs_options *options,
 		return -ENOMEM;
 	}
 	fs->zeros = zeros;
+	store_lock(fs->store);
+	forest_set_keeper(forest, keeps_number, fs);
+	store_unlock(fs->store);
 	err = sweeper_start(fs);
 	if (!err)
 		err = leftovers_find(fs);
@@ -69,6 +80,9 @@ void fs_destroy(struct fs *fs)
 	if (!fs)
 		return;
 	sweeper_stop(fs);
+	store_lock(fs->store);
+	forest_set_keeper(fs->forest, NULL, NULL);
+	store_unlock(fs->store);
 	for (size_t i = 0; i < fs->open_buckets; i++) {
 		while (fs->opens[i]) {
 			struct open_node *o = fs->opens[i];

@@ -59,6 +59,12 @@ struct forest *fs_forest(struct fs *fs);
 void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
 		   void *arg);
 /*
+ * `knows` is called with the lock held before the number of a deleted state is
+ * given out again: see forest_set_keeper().
+ */
+void fs_set_knower(struct fs *fs, bool (*knows)(void *arg, uint64_t state),
+		   void *arg);
+/*
  * To be called with the lock held after a fork was made, or its tree replaced,
  * in another way than by fs_make(): unlinked files that it inherited are
  * deleted in the background.
@@ -76,10 +82,23 @@ struct fs_entry {
 	node_t node;
 	struct stat st;
 	bool fleeting; /* what the name means changes by itself: not to cache */
+	/*
+	 * Differs between two states that had the same number one after the
+	 * other; 0: the node is of no state.
+	 */
+	uint32_t generation;
 };
 
 int fs_lookup(struct fs *fs, node_t parent, const char *name,
 	      enum fs_snapdir snapdir, struct fs_entry *ret_entry);
+/* The entry of a node that is known by its number alone.  -ESTALE. */
+int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry);
+/*
+ * Return -ESTALE if the number of the entry's state has become another state's
+ * since the entry was made: to be called after its node has become known, when
+ * no other node of the state was.
+ */
+int fs_confirm(struct fs *fs, const struct fs_entry *entry);
 int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st);
 /* When the inode was made.  -ENODATA: it is not kept in a tree. */
 int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time);

@@ -59,6 +59,10 @@ struct fuse_entry_param entry_param(struct session *session,
 	        .attr = attr_param(session, &entry->st),
 	};
 
+	/* The kernel's root directory has none. */
+	if (param.ino != FUSE_ROOT_ID)
+		param.generation = entry->generation;
+
 	if (entry->fleeting || !keep)
 		return param;
 	/*
@@ -69,6 +73,25 @@ struct fuse_entry_param entry_param(struct session *session,
 		param.attr_timeout = KEEP_FOR_LONG;
 	param.entry_timeout = KEEP_FOR_LONG;
 	return param;
+}
+
+/*
+ * Count the look-up of an entry of this directory.  Another state may get the
+ * number of the entry's before that, if that is not the directory's own.
+ */
+static int entry_know(struct session *session, node_t dir,
+                      const struct fs_entry *entry)
+{
+	int err = known_add(session->known, entry->node);
+
+	if (err == 0 && NODE_STATE(dir) &&
+	    NODE_STATE(dir) == NODE_STATE(entry->node))
+		return 0;
+	if (err == 0)
+		err = fs_confirm(session->fs, entry);
+	if (err < 0 && err != -ENOMEM)
+		node_forget(session, entry->node, 1);
+	return err;
 }
 
 static void reply_open(const struct late *late)
@@ -181,7 +204,7 @@ void reply_made(struct changes *changes, struct late *late, node_t parent,
 {
 	struct session *session = changes->session;
 
-	late->err = known_add(session->known, entry->node);
+	late->err = entry_know(session, parent, entry);
 	if (late->err < 0 && late->kind == LATE_CREATE)
 		node_close(session, entry->node);
 	if (late->err == 0) {
@@ -257,8 +280,7 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	int err;
 
 	if (by_number) {
-		err = fs_getattr(session->fs, parent, &entry.st);
-		entry.node = parent;
+		err = fs_entry_of(session->fs, parent, &entry);
 	} else {
 		err = fs_lookup(session->fs, parent, name, session->snapdir,
 		                &entry);
@@ -267,7 +289,8 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (err == 0 && !session_reaches(session, entry.node))
 		err = -ESTALE;
 	if (err == 0)
-		err = known_add(session->known, entry.node);
+		err = entry_know(session, by_number ? NODE_ROOT : parent,
+		                 &entry);
 	if (err == -ENOENT && keep_negative(session, parent, name, epoch)) {
 		fuse_reply_entry(req, &none);
 		return;

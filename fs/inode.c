@@ -21,6 +21,23 @@ enum node_kind node_kind(node_t node)
 	return ino >= INO_FIRST ? NODE_KIND_SYMLINK : NODE_KIND_INODE;
 }
 
+uint64_t node_number(node_t node)
+{
+	return node_kind(node) == NODE_KIND_LINK
+	               ? NODE_INO(node) & (INO_LINK - 1)
+	               : NODE_STATE(node);
+}
+
+void entry_stamp(struct fs *fs, struct fs_entry *entry)
+{
+	uint64_t number = node_number(entry->node);
+	struct state *state;
+
+	entry->generation = 0;
+	if (number && !state_get(fs->forest, number, &state))
+		entry->generation = state_generation(state);
+}
+
 struct timestamp time_now(void)
 {
 	struct timespec ts;
@@ -131,6 +148,7 @@ struct fs_entry vnode_entry(const struct vnode *v)
 	return (struct fs_entry){
 	        .node = vnode_node(v),
 	        .st = vnode_stat(v),
+	        .generation = state_generation(v->state),
 	};
 }
 
@@ -205,21 +223,58 @@ void want_release(struct want *want)
 
 /* ---- Attributes --------------------------------------------------------- */
 
-int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+static int getattr_locked(struct fs *fs, node_t node, struct stat *ret_st)
 {
 	struct vnode v;
 	int err;
 
+	if (node_kind(node) != NODE_KIND_INODE)
+		return space_getattr(fs, node, ret_st);
+	err = vnode_load(fs, node, &v);
+	if (!err)
+		*ret_st = vnode_stat(&v);
+	return err;
+}
+
+int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+{
+	int err;
+
 	store_lock(fs->store);
-	if (node_kind(node) != NODE_KIND_INODE) {
-		err = space_getattr(fs, node, ret_st);
-	} else {
-		err = vnode_load(fs, node, &v);
-		if (!err)
-			*ret_st = vnode_stat(&v);
-	}
+	err = getattr_locked(fs, node, ret_st);
 	store_unlock(fs->store);
 	return err;
+}
+
+int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry)
+{
+	struct fs_entry entry = {.node = node};
+	int err;
+
+	store_lock(fs->store);
+	err = getattr_locked(fs, node, &entry.st);
+	if (!err)
+		entry_stamp(fs, &entry);
+	store_unlock(fs->store);
+	if (!err)
+		*ret_entry = entry;
+	return err;
+}
+
+int fs_confirm(struct fs *fs, const struct fs_entry *entry)
+{
+	struct fs_entry now = *entry;
+
+	/*
+	 * The node is known by now.  Who gives out its number sets this first,
+	 * and then asks what is known: one of the two sees the other.
+	 */
+	if (!forest_reuses_numbers(fs->forest))
+		return 0;
+	store_lock(fs->store);
+	entry_stamp(fs, &now);
+	store_unlock(fs->store);
+	return now.generation == entry->generation ? 0 : -ESTALE;
 }
 
 int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time)

@@ -76,6 +76,8 @@ struct fs {
 	uint64_t moves[64];                       /* see rename.c */
 	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
 	void *keep_arg;
+	bool (*knows)(void *arg, uint64_t state); /* see fs_set_knower() */
+	void *knows_arg;
 	struct sweeper sweeper;
 	bool position_told; /* a snapshot's name reads as a position */
 };
@@ -95,6 +97,11 @@ static inline bool node_is_link(node_t node)
 	return node_kind(node) == NODE_KIND_LINK ||
 	       node_kind(node) == NODE_KIND_SYMLINK;
 }
+
+/* The number of the state that the node belongs to or stands for; 0: none. */
+uint64_t node_number(node_t node);
+/* Fill in the entry's generation. */
+void entry_stamp(struct fs *fs, struct fs_entry *entry);
 
 /* An inode of a state, as read; changes of it reach the tree by a store. */
 struct vnode {
@@ -244,6 +251,8 @@ int file_clear_tail(struct vnode *v, uint64_t off);
 
 struct open_node *open_find(struct fs *fs, node_t node);
 int open_add(struct fs *fs, node_t node, bool orphan);
+/* Return true if a node of the state is open. */
+bool open_any(struct fs *fs, uint64_t state);
 /* Open it for each who uses it without having opened it.  -ENOMEM. */
 int open_keep(struct fs *fs, node_t node);
 

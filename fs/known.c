@@ -368,6 +368,16 @@ bool known_close(struct known *known, node_t node)
 
 /* ---- What the kernel may have cached ------------------------------------ */
 
+bool known_any(struct known *known, uint64_t state)
+{
+	bool any;
+
+	pthread_mutex_lock(&known->lock);
+	any = *family_find(known, state) != NULL;
+	pthread_mutex_unlock(&known->lock);
+	return any;
+}
+
 bool known_has(struct known *known, node_t node)
 {
 	bool has;

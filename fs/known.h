@@ -36,6 +36,8 @@ bool known_close(struct known *known, node_t node);
  */
 bool known_hold(struct known *known, node_t node);
 
+/* Return true if any node of the state is known. */
+bool known_any(struct known *known, uint64_t state);
 /* Return true if the kernel has looked up the node or has it open. */
 bool known_has(struct known *known, node_t node);
 /* Return true if it has it open. */

@@ -2,10 +2,11 @@
 /*
  * Reading the directories whose entries are states.
  *
- * A state's cookie is its number, which stays when its name changes and is
- * never used again.  As the states are kept in the order of their names, a
- * reading from the start collects the numbers first; what goes on from a
- * cookie uses that list, or one that another reading has made since.
+ * A state's cookie is its number, which stays when its name changes; another
+ * state has it at the earliest when this one is deleted.  As the states are
+ * kept in the order of their names, a reading from the start collects the
+ * numbers first; what goes on from a cookie uses that list, or one that another
+ * reading has made since.
  */
 #include "inode.h"
 

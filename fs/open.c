@@ -28,6 +28,15 @@ struct open_node *open_find(struct fs *fs, node_t node)
 	return NULL;
 }
 
+bool open_any(struct fs *fs, uint64_t state)
+{
+	for (size_t i = 0; i < fs->open_buckets; i++)
+		for (struct open_node *o = fs->opens[i]; o; o = o->next)
+			if (NODE_STATE(o->node) == state)
+				return true;
+	return false;
+}
+
 static int open_grow(struct fs *fs)
 {
 	size_t old_count = fs->open_buckets;
@@ -108,6 +117,15 @@ int open_keep(struct fs *fs, node_t node)
 	open_find(fs, node)->count += fs->keep(fs->keep_arg, node);
 	open_drop(fs, node);
 	return 0;
+}
+
+void fs_set_knower(struct fs *fs, bool (*knows)(void *arg, uint64_t state),
+                   void *arg)
+{
+	store_lock(fs->store);
+	fs->knows = knows;
+	fs->knows_arg = arg;
+	store_unlock(fs->store);
 }
 
 void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),

@@ -63,6 +63,7 @@ static int read_dots(struct reading *r, off_t off, enum fs_snapdir snapdir)
 		return 0;
 	entry = entry_plain(snap, S_IFDIR);
 	if (r->plus) {
+		entry_stamp(r->dir.fs, &entry);
 		err = space_getattr(r->dir.fs, snap, &entry.st);
 		if (err)
 			return err;

@@ -47,6 +47,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&mounts->append, NULL);
 	fs_set_keeper(fs, keep_node, mounts);
+	fs_set_knower(fs, share_knows, mounts);
 	store_on_yield(forest_store(fs_forest(fs)), request_cancelled);
 	return 0;
 }
@@ -54,6 +55,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 void mounts_release(struct mounts *mounts)
 {
 	fs_set_keeper(mounts->fs, NULL, NULL);
+	fs_set_knower(mounts->fs, NULL, NULL);
 	store_on_yield(forest_store(fs_forest(mounts->fs)), NULL);
 	/* What is left of a session may still come back to it. */
 	if (mounts->left)
@@ -395,6 +397,18 @@ static void *session_main(void *arg)
 	return NULL;
 }
 
+/* Return -ESTALE if the state was deleted before the session was known. */
+static int check_state(struct mounts *mounts,
+                       const struct session_params *params)
+{
+	struct fs_entry entry = {
+	        .node = NODE(params->state, INO_ROOT),
+	        .generation = params->generation,
+	};
+
+	return params->state ? fs_confirm(mounts->fs, &entry) : 0;
+}
+
 int session_start(struct mounts *mounts, const struct session_params *params,
                   uint64_t *ret_id)
 {
@@ -416,7 +430,9 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	err = -pthread_create(&thread, &attr, session_main, session);
+	err = check_state(mounts, params);
+	if (err == 0)
+		err = -pthread_create(&thread, &attr, session_main, session);
 	pthread_attr_destroy(&attr);
 	if (err == 0) {
 		*ret_id = id;

@@ -33,6 +33,7 @@ struct inval;
 struct session_params {
 	int fd;         /* /dev/fuse, mounted; taken over on success */
 	uint64_t state; /* the state that is its root; 0: the whole store */
+	uint32_t generation; /* of that state */
 	bool state_readonly;
 	enum fs_snapdir snapdir;
 	bool rmdir_always;
@@ -52,7 +53,11 @@ struct mounts {
 	 * comes or goes, so that all see the same sessions.
 	 */
 	pthread_rwlock_t policy;
-	struct session *first; /* guarded by policy, as the next three */
+	/*
+	 * Guarded by policy, as the next three; changed with the store's lock
+	 * held, too.
+	 */
+	struct session *first;
 	unsigned count;
 	unsigned whole;    /* of them, mounts of the whole store */
 	uint64_t *mounted; /* states that are shared, sorted */
@@ -175,6 +180,12 @@ bool reach_refuse(const struct session *session, const void *request,
 
 /* Answer the request if it is one that statx.c is for. */
 bool statx_answer(struct session *session, const void *request, size_t len);
+
+/*
+ * Return true if a session's kernel may mean a state that was deleted by the
+ * number; else forget what is remembered of it.  Store's lock held.
+ */
+bool share_knows(void *arg, uint64_t number);
 
 /* With policy held to write: the session comes (-ENOMEM), or goes. */
 int share_join(struct mounts *mounts, struct session *session);

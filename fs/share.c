@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which states are shared by sessions.  Everything here with policy held. */
+/*
+ * Which states are shared by sessions, or known to them.  Everything here with
+ * policy held, but for share_knows().
+ */
 #include "session.h"
 
 #include <errno.h>
@@ -45,8 +48,10 @@ int share_join(struct mounts *mounts, struct session *session)
 	if (!grown)
 		return -ENOMEM;
 	mounts->mounted = grown;
+	store_lock(forest_store(fs_forest(mounts->fs)));
 	session->next = mounts->first;
 	mounts->first = session;
+	store_unlock(forest_store(fs_forest(mounts->fs)));
 	mounts->count++;
 	mounts->whole += session->state == 0;
 	recount(mounts);
@@ -59,10 +64,30 @@ void share_leave(struct mounts *mounts, struct session *session)
 
 	while (*at != session)
 		at = &(*at)->next;
+	store_lock(forest_store(fs_forest(mounts->fs)));
 	*at = session->next;
+	store_unlock(forest_store(fs_forest(mounts->fs)));
 	mounts->count--;
 	mounts->whole -= session->state == 0;
 	recount(mounts);
+}
+
+bool share_knows(void *arg, uint64_t number)
+{
+	struct mounts *mounts = arg;
+	_Atomic uint64_t *cached =
+	        &mounts->states[number % SESSION_STATES_CACHED];
+
+	for (struct session *s = mounts->first; s; s = s->next) {
+		/* The state that it mounts is known as long as it lives. */
+		if (known_any(s->known, number) ||
+		    known_has(s->known, NODE(0, NODE_LINK_FIRST + number)))
+			return true;
+	}
+	/* Changed with the store's lock held only. */
+	if (atomic_load(cached) >> 1 == number)
+		atomic_store(cached, 0);
+	return false;
 }
 
 /* A snapshot never changes, nor does what it is: remembered by number. */

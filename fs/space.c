@@ -212,6 +212,7 @@ static int lookup_dots(struct fs *fs, node_t parent, const char *name,
 		err = snapdir_fork(fs, parent, &state);
 		return err ? err : space_entry(fs, state, ret_entry);
 	}
+	entry_stamp(fs, &entry);
 	err = space_getattr(fs, entry.node, &entry.st);
 	if (!err)
 		*ret_entry = entry;
@@ -231,6 +232,7 @@ static int lookup_link(struct fs *fs, const char *name,
 	if (!state->fork)
 		return -ENOENT;
 	entry.node = NODE(0, INO_LINK + state->number);
+	entry_stamp(fs, &entry);
 	err = space_getattr(fs, entry.node, &entry.st);
 	if (!err)
 		*ret_entry = entry;

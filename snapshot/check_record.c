@@ -315,7 +315,8 @@ static int state_check_one(struct check *check, struct check_state *s)
 		return check_tell(check, "record", &about,
 		                  "the record of state %llu is damaged",
 		                  (ull)s->number);
-	if (s->number >= check->counters[COUNTER_STATE])
+	if (s->number >= check->counters[COUNTER_STATE] ||
+	    s->number >= STATE_NUMBER_END)
 		r = check_tell(check, "state", &about,
 		               "its number %llu was not given out yet",
 		               (ull)s->number);

@@ -236,6 +236,8 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
+	if (!(f->flags & STATE_DOOMED))
+		return 0; /* another one that has the number */
 	clear_resume(&forest->gc, fork, &at);
 	state_mark(f);
 	while (!r && most--) {
@@ -248,6 +250,7 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 	r = record_del(forest, f);
 	if (r < 0)
 		return r;
+	forest->gc.cleared_len = 0; /* another fork may get the number */
 	forest->meta.doomed -= f->snapshots;
 	meta_mark(forest);
 	state_bury(forest, f);

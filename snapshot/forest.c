@@ -254,6 +254,7 @@ int forest_open(struct store *store, struct forest **ret_forest)
 	if (!forest)
 		return -ENOMEM;
 	forest->store = store;
+	forest->number_end = STATE_NUMBER_END;
 	forest->readonly = store_throttle(store, false) == -EROFS;
 	pthread_mutex_init(&forest->gc.lock, NULL);
 	pthread_cond_init(&forest->gc.wake, NULL);

@@ -10,6 +10,7 @@
 #define COPPICE_FOREST_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "cache.h"
 #include "snapshot.h"
@@ -18,8 +19,8 @@ enum {
 	STATE_NUMBER_END = 1 << 27, /* what a node number has room for */
 	STATES_CACHED = 8192,       /* more than these in memory are swept */
 	VERSIONS_CACHED = 16384,
-	EVICTED_TRIM = 1 << 17,     /* after so many, free memory goes back */
-	STATES_DIRTY = 2048, /* so many are written before the next commit */
+	EVICTED_TRIM = 1 << 17, /* after so many, free memory goes back */
+	STATES_DIRTY = 2048,    /* so many are written before the next commit */
 	VERSIONS_DIRTY = 512,
 	FULL_NAME_MAX = NAME_LEN_MAX * 2 + 2,
 	TASK_KEY_LEN = 9,
@@ -82,6 +83,10 @@ struct forest {
 	bool meta_dirty;
 	struct inode root; /* the directory that lists the forks */
 	struct forest_watch watch;
+	uint64_t number_end; /* numbers of states are below this */
+	_Atomic bool reuses; /* numbers of deleted states are given out */
+	bool (*keeps)(void *arg, uint64_t number); /* forest_set_keeper() */
+	void *keeps_arg;
 	struct gc gc;
 };
 
@@ -216,6 +221,17 @@ size_t symlink_encode(const struct symlink *link, uint8_t out[SYMLINK_LEN_MAX]);
 int symlink_decode(const void *data, size_t len, struct symlink *link);
 void symlink_key(uint8_t key[SYMLINK_KEY_LEN], uint64_t ino);
 size_t symlink_name_key(uint8_t key[TABLE_KEY_MAX], const char *name);
+
+/* ---- number.c ----------------------------------------------------------- */
+
+/*
+ * Return a number for a new state.  -ENOSPC: there is none.  1: one was found,
+ * and the lock was let go of meanwhile: no pointer from before is good for
+ * anything.  -EINTR: see store_yield().
+ */
+int number_draw(struct forest *forest, uint64_t *ret_number);
+/* Lower STATE_NUMBER_END, for tests: before the first number is drawn. */
+void forest_limit_numbers(struct forest *forest, uint64_t end);
 
 /* ---- name.c ------------------------------------------------------------- */
 

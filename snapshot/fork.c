@@ -24,12 +24,55 @@ static void seedling_release(struct seedling *seedling)
 	free(seedling->successor);
 }
 
-static int seedling_number(struct seedling *seedling, struct forest *forest)
+static int state_check_free(struct forest *forest, uint64_t fork,
+                            const char *name)
 {
-	uint64_t number;
-	int r = store_count(forest->store, COUNTER_STATE, 1, STATE_NUMBER_END,
-	                    &number);
+	struct symlink link;
+	struct state *other;
+	int r = state_find(forest, fork, name, &other);
 
+	if (r == -ENOENT && !fork)
+		r = symlink_find(forest, name, &link);
+	return r == -ENOENT ? 0 : r ? r : -EEXIST;
+}
+
+/* The same state in another hold of the lock.  -ESTALE: it has gone. */
+static int state_again(struct forest *forest, uint64_t number, int64_t created,
+                       struct state **ret_state)
+{
+	struct state *s;
+	int r = state_get(forest, number, &s);
+
+	if (r < 0)
+		return r;
+	/* The number may be another's by now. */
+	if (s->created != created)
+		return -ESTALE;
+	*ret_state = s;
+	return 0;
+}
+
+/*
+ * Begin a state of this name in `fork` (0: a fork), whose number is drawn, made
+ * of *source (NULL: of nothing), which is looked up anew if the lock is let go
+ * of meanwhile.
+ */
+static int seedling_begin(struct seedling *seedling, struct forest *forest,
+                          uint64_t fork, const char *name,
+                          struct state **source)
+{
+	uint64_t origin = source ? (*source)->number : 0, number;
+	int64_t created = source ? (*source)->created : 0;
+	int r = state_check_free(forest, fork, name);
+
+	if (r < 0)
+		return r;
+	r = number_draw(forest, &number);
+	if (r > 0) {
+		r = state_check_free(forest, fork, name);
+		if (!r && source)
+			r = state_again(forest, origin, created, source);
+	}
 	if (r < 0)
 		return r;
 	seedling->state = state_alloc(forest, number);
@@ -54,9 +97,6 @@ static int seedling_init(struct seedling *seedling, struct state *source,
 	if (r < 0)
 		return r;
 	seedling->stem = unchanged ? parent : v;
-	r = seedling_number(seedling, forest);
-	if (r < 0)
-		return r;
 	if (!seedling->stem->freeze) {
 		/* Every number from here on is above the freeze's. */
 		seedling->tick = store_tick(forest->store);
@@ -127,18 +167,6 @@ static void seedling_plant(struct seedling *seedling, struct state *source,
 	*ret_state = s;
 }
 
-static int state_check_free(struct forest *forest, uint64_t fork,
-                            const char *name)
-{
-	struct symlink link;
-	struct state *other;
-	int r = state_find(forest, fork, name, &other);
-
-	if (r == -ENOENT && !fork)
-		r = symlink_find(forest, name, &link);
-	return r == -ENOENT ? 0 : r ? r : -EEXIST;
-}
-
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state)
 {
@@ -151,7 +179,7 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 		return -ESTALE;
 	r = name_check_fork(name);
 	if (!r)
-		r = state_check_free(forest, 0, name);
+		r = seedling_begin(&seedling, forest, 0, name, &source);
 	if (!r)
 		r = seedling_init(&seedling, source, false);
 	if (r < 0)
@@ -176,9 +204,7 @@ int state_create(struct forest *forest, const char *name,
 		return -EROFS;
 	r = name_check_fork(name);
 	if (!r)
-		r = state_check_free(forest, 0, name);
-	if (!r)
-		r = seedling_number(&seedling, forest);
+		r = seedling_begin(&seedling, forest, 0, name, NULL);
 	if (r < 0)
 		return r;
 	s = seedling.state;
@@ -227,7 +253,8 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 		return -ESTALE;
 	r = name_check_snapshot(name);
 	if (!r)
-		r = state_check_free(forest, fork->number, name);
+		r = seedling_begin(&seedling, forest, fork->number, name,
+		                   &fork);
 	if (!r)
 		r = seedling_init(&seedling, fork, true);
 	if (r < 0)

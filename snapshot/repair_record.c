@@ -224,7 +224,8 @@ static int counters_plan(struct plan *p)
 {
 	static const uint64_t ends[] = {
 	        [COUNTER_INO] = INO_END,
-	        [COUNTER_STATE] = STATE_NUMBER_END,
+	        /* Behind the end it is where a search goes on: number.c. */
+	        [COUNTER_STATE] = 2 * STATE_NUMBER_END,
 	};
 	struct repair *repair = p->repair;
 	struct check *check = p->check;

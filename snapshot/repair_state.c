@@ -175,6 +175,35 @@ static bool version_orphaned(struct plan *p, size_t i, bool head)
 	return refs < v->refs;
 }
 
+/* Return true if there is something that the number may belong to. */
+static bool number_is_named(struct plan *p, uint64_t number)
+{
+	struct repair *repair = p->repair;
+
+	if (check_state(p->check, number))
+		return true;
+	for (size_t i = 0; i < p->lost_len; i++)
+		if (p->lost[i].number == number || p->lost[i].fork == number)
+			return true;
+	for (size_t i = 0; i < repair->states_len; i++)
+		if (repair->states[i].state.number == number ||
+		    repair->states[i].state.fork == number)
+			return true;
+	return false;
+}
+
+/* Return a number for a new state.  0: all are in use. */
+static uint64_t number_new(struct plan *p)
+{
+	uint64_t *next = &p->repair->counters[COUNTER_STATE], number = 1;
+
+	if (*next < STATE_NUMBER_END)
+		return (*next)++;
+	while (number < STATE_NUMBER_END && number_is_named(p, number))
+		number++;
+	return number < STATE_NUMBER_END ? number : 0;
+}
+
 static struct lost *lost_only(struct plan *p, bool fork)
 {
 	struct lost *only = NULL;
@@ -208,7 +237,9 @@ static int state_recover(struct plan *p, size_t version, struct lost *lost,
 		memcpy(s.name, lost->name, sizeof(s.name));
 		apart = apart && !s.fork;
 	} else {
-		s.number = repair->counters[COUNTER_STATE]++;
+		s.number = number_new(p);
+		if (!s.number)
+			return -ENOSPC;
 		snprintf(s.name, sizeof(s.name), "recovered-%llu",
 		         (ull)p->check->versions[version].id);
 	}

@@ -125,7 +125,10 @@ int name_check_snapshot(const char *name);
  */
 bool name_is_position(const char *name);
 
-/* By its number. -ESTALE: there is no such state any more. */
+/*
+ * By its number. -ESTALE: there is no such state any more.  When all numbers
+ * have been given out, those of deleted states are given out again.
+ */
 int state_get(struct forest *forest, uint64_t number, struct state **ret_state);
 /* By its own name in its fork (0: a fork by its name). -ENOENT. */
 int state_find(struct forest *forest, uint64_t fork, const char *name,
@@ -193,8 +196,13 @@ struct state_walk {
 int state_walk(struct forest *forest, struct state_walk *walk,
                uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count);
 
-/* -EEXIST (also: a symlink has the name), -EINVAL, -ENAMETOOLONG; constant
- * time. */
+/*
+ * -EEXIST (also: a symlink has the name), -EINVAL, -ENAMETOOLONG; constant
+ * time. When all numbers have been given out, making a state lets go of the
+ * lock now and then, to search for one that is free: no pointer from before is
+ * good for anything afterwards.  -ENOSPC: there is none; -ESTALE: the source
+ * has gone; -EINTR: see store_yield().
+ */
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state);
 /*
@@ -293,6 +301,26 @@ struct forest_watch {
 	void *arg;
 };
 void forest_set_watch(struct forest *forest, const struct forest_watch *watch);
+
+/* ---- Numbers ------------------------------------------------------------ */
+
+/*
+ * `keeps` is called with the lock held before the number of a deleted state is
+ * given out again.  It returns true if somebody may still mean the deleted one
+ * by the number; else it forgets what it remembers under it.
+ */
+void forest_set_keeper(struct forest *forest,
+                       bool (*keeps)(void *arg, uint64_t number), void *arg);
+/*
+ * Return true if the numbers of deleted states are given out again, or are
+ * about to be.  Lock not needed.
+ */
+bool forest_reuses_numbers(const struct forest *forest);
+/*
+ * Return a number, never 0, that differs (but for one chance in 2^30) between
+ * two states that had the same number one after the other.
+ */
+uint32_t state_generation(const struct state *state);
 
 /* ---- Space -------------------------------------------------------------- */
 

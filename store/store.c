@@ -621,6 +621,18 @@ int store_count(struct store *store, enum store_counter counter, uint64_t first,
 	return 0;
 }
 
+uint64_t store_counter(const struct store *store, enum store_counter counter)
+{
+	return store->counters[counter];
+}
+
+void store_set_counter(struct store *store, enum store_counter counter,
+                       uint64_t next)
+{
+	set_touch(store, 1);
+	store->counters[counter] = next;
+}
+
 uint32_t store_chunk_size(const struct store *store)
 {
 	return 1u << store->geometry.chunk_bits;

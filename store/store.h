@@ -172,6 +172,10 @@ uint64_t store_tick(struct store *store);
 enum store_counter { COUNTER_INO, COUNTER_STATE, COUNTER_COUNT };
 int store_count(struct store *store, enum store_counter counter,
 		uint64_t first, uint64_t end, uint64_t *ret_number);
+/* What a counter would give out next, unless it is at an end; and set it. */
+uint64_t store_counter(const struct store *store, enum store_counter counter);
+void store_set_counter(struct store *store, enum store_counter counter,
+		       uint64_t next);
 
 uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);

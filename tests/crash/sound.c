@@ -195,6 +195,11 @@ struct plant plant;
 void plant_begin(const char *name, unsigned flags)
 {
 	sound_restore();
+	plant_reopen(name, flags);
+}
+
+void plant_reopen(const char *name, unsigned flags)
+{
 	assert_int_equal(mdb_env_create(&plant.env), 0);
 	mdb_env_set_maxdbs(plant.env, 8);
 	mdb_env_set_mapsize(plant.env, 1 << 28);

@@ -58,6 +58,8 @@ extern struct plant plant;
 
 /* A sound store again, with the cursor on the first entry of a database. */
 void plant_begin(const char *name, unsigned flags);
+/* The same without restoring the store first. */
+void plant_reopen(const char *name, unsigned flags);
 void plant_end(void);
 bool plant_next(void);
 /* The key of a database of numbers. */

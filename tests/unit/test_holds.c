@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <sys/xattr.h>
 
+#include "forest.h"
 #include "inode.h"
 #include "server.h"
 
@@ -276,6 +277,15 @@ static void test_states(void **state)
 		expect("delete a fork",
 		       fs_rmdir(w.fs, NODE_ROOT, numbered("main@", i)), 0);
 	expect("list forks after deletions", list_all(NODE_ROOT, false), 0);
+	/* All numbers have been given out, and half of them are in use. */
+	store_lock(w.store);
+	forest_limit_numbers(w.forest, store_counter(w.store, COUNTER_STATE));
+	store_unlock(w.store);
+	for (int i = 0; i < 10; i++)
+		expect("fork when a number is searched for",
+		       try_make(&w, NODE_ROOT, numbered("main@again", i),
+		                S_IFDIR | 0755),
+		       0);
 }
 
 /* ---- Verbs -------------------------------------------------------------- */

@@ -455,6 +455,55 @@ static void test_records(void **state)
 	}
 }
 
+/* Of a fork nothing but its version is left, and all numbers were given out. */
+static void test_numbers_used_up(void **state)
+{
+	static const char counters[] = "\1counters", name[] = "fork";
+	const uint64_t next = UINT64_C(1) << 27;
+	const size_t name_len = sizeof(name) - 1;
+	uint8_t value[24], number = 0;
+	unsigned changed = 0;
+	MDB_val k = {sizeof(counters) - 1, (void *)counters}, v;
+
+	plant_begin("records", 0);
+	assert_int_equal(mdb_get(plant.txn, plant.dbi, &k, &v), 0);
+	assert_int_equal(v.mv_size, sizeof(value));
+	memcpy(value, v.mv_data, sizeof(value));
+	be64_put(value + 16, next + 5);
+	v.mv_data = value;
+	assert_int_equal(mdb_put(plant.txn, plant.dbi, &k, &v, 0), 0);
+	for (uint8_t table = TABLE_NAME; table >= TABLE_STATE; table--) {
+		k = (MDB_val){1, &table};
+		plant.key = k;
+		assert_int_equal(mdb_cursor_get(plant.cursor, &plant.key,
+		                                &plant.value, MDB_SET_RANGE),
+		                 0);
+		do {
+			const uint8_t *key = plant.key.mv_data;
+
+			if (table == TABLE_NAME &&
+			    (plant.key.mv_size != 9 + name_len ||
+			     memcmp(key + 9, name, name_len) != 0))
+				continue;
+			if (table == TABLE_STATE && key[8] != number)
+				continue;
+			if (table == TABLE_NAME)
+				number = *(uint8_t *)plant.value.mv_data;
+			assert_int_equal(mdb_cursor_del(plant.cursor, 0), 0);
+			changed++;
+			break;
+		} while (plant_next());
+	}
+	plant_end();
+	assert_int_equal(changed, 2);
+	expect_repaired("used up", false);
+	plant_reopen("records", 0);
+	k = (MDB_val){sizeof(counters) - 1, (void *)counters};
+	assert_int_equal(mdb_get(plant.txn, plant.dbi, &k, &v), 0);
+	assert_true(be64_get((uint8_t *)v.mv_data + 16) >= next);
+	plant_end();
+}
+
 /* ---- In the trees ------------------------------------------------------- */
 
 static struct inode inode_get(struct tree *tree, uint64_t ino)
@@ -692,10 +741,15 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_nothing), cmocka_unit_test(test_nodes),
-	        cmocka_unit_test(test_chunks),  cmocka_unit_test(test_others),
-	        cmocka_unit_test(test_lists),   cmocka_unit_test(test_records),
-	        cmocka_unit_test(test_items),   cmocka_unit_test(test_many),
+	        cmocka_unit_test(test_nothing),
+	        cmocka_unit_test(test_nodes),
+	        cmocka_unit_test(test_chunks),
+	        cmocka_unit_test(test_others),
+	        cmocka_unit_test(test_lists),
+	        cmocka_unit_test(test_records),
+	        cmocka_unit_test(test_numbers_used_up),
+	        cmocka_unit_test(test_items),
+	        cmocka_unit_test(test_many),
 	        cmocka_unit_test(test_worked),
 	};
 

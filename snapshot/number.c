@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The numbers of states.
+ *
+ * A counter gives out each number below the end once.  From then on the counter
+ * minus the end is the place of a search, which gives out the numbers of
+ * deleted states again: it goes round, so that each rests as long as can be.
+ * The counter is part of every commit, so that the search goes on where it was
+ * after a restart, and goes back with the states after a crash.
+ *
+ * A number is free when nothing in the store names it, nor does anything in
+ * memory: the folders above say what a kernel knows.
+ */
+#include "gc.h"
+#include "util.h"
+
+#include <errno.h>
+
+enum {
+	SEARCH_PIECE = 256, /* looked at in one hold of the lock */
+	FREE_COST = 8,      /* looks that a number without a state takes */
+	BUDGET_REMOVED = 16,
+};
+
+void forest_limit_numbers(struct forest *forest, uint64_t end)
+{
+	forest->number_end = end;
+}
+
+void forest_set_keeper(struct forest *forest,
+                       bool (*keeps)(void *arg, uint64_t number), void *arg)
+{
+	forest->keeps = keeps;
+	forest->keeps_arg = arg;
+}
+
+bool forest_reuses_numbers(const struct forest *forest)
+{
+	return atomic_load(&forest->reuses);
+}
+
+uint32_t state_generation(const struct state *state)
+{
+	uint64_t mixed =
+	        (uint64_t)state->created * UINT64_C(0x9e3779b97f4a7c15);
+
+	/* The kernel has it as a signed number; 0 is for nodes of no state. */
+	return (uint32_t)(mixed >> 33) | 1;
+}
+
+/* Return true if there is (or may be) a state of this number. */
+static bool is_state(struct forest *forest, uint64_t number)
+{
+	struct record record;
+	uint8_t key[8];
+
+	if (cache_find(&forest->states, number))
+		return true;
+	be64_put(key, number);
+	return table_get(forest->store, TABLE_STATE, key, sizeof(key),
+	                 &record) != -ENOENT;
+}
+
+/* Return true if a key of the table begins (or may begin) with the number. */
+static bool is_prefix(struct forest *forest, enum table table, uint64_t number)
+{
+	unsigned budget = BUDGET_REMOVED;
+	struct record record;
+	uint8_t key[8];
+	int r;
+
+	be64_put(key, number);
+	r = table_next_within(forest->store, table, key, sizeof(key), &budget,
+	                      &record);
+	if (r == -ENOENT)
+		return false;
+	if (r && r != -EAGAIN)
+		return true;
+	return record.key_len >= 8 && be64_get(record.key) == number;
+}
+
+/* Of a number that no state has: return true if nothing else names it. */
+static bool number_is_free(struct forest *forest, uint64_t number)
+{
+	struct record record;
+	uint8_t key[8];
+
+	be64_put(key, number);
+	return number != forest->meta.default_state &&
+	       !is_prefix(forest, TABLE_NAME, number) &&
+	       !is_prefix(forest, TABLE_TIME, number) &&
+	       table_get(forest->store, TABLE_ORPHAN, key, sizeof(key),
+	                 &record) == -ENOENT &&
+	       task_get(forest, TASK_CLEAR, number, &record) == -ENOENT &&
+	       !(forest->keeps && forest->keeps(forest->keeps_arg, number));
+}
+
+/* Move the search on and return the number it was at. */
+static uint64_t search_step(struct forest *forest)
+{
+	uint64_t end = forest->number_end;
+	uint64_t at = store_counter(forest->store, COUNTER_STATE) - end;
+
+	if (!at || at >= end)
+		at = 1;
+	store_set_counter(forest->store, COUNTER_STATE, end + at + 1);
+	return at;
+}
+
+/*
+ * Search for one hold of the lock among at most *left numbers.  -EAGAIN: there
+ * are more; -ENOSPC: there are not.
+ */
+static int search_piece(struct forest *forest, uint64_t *left,
+                        uint64_t *ret_number)
+{
+	for (int budget = SEARCH_PIECE; *left && budget > 0; budget--) {
+		uint64_t number = search_step(forest);
+
+		--*left;
+		if (is_state(forest, number))
+			continue;
+		if (number_is_free(forest, number)) {
+			*ret_number = number;
+			return 0;
+		}
+		budget -= FREE_COST;
+	}
+	return *left ? -EAGAIN : -ENOSPC;
+}
+
+static int number_search(struct forest *forest, uint64_t *ret_number)
+{
+	uint64_t left = forest->number_end - 1;
+	bool released = false;
+	int r;
+
+	/* Before anything is asked for: see fs_confirm(). */
+	atomic_store(&forest->reuses, true);
+	while ((r = search_piece(forest, &left, ret_number)) == -EAGAIN) {
+		store_unlock(forest->store);
+		r = store_yield(forest->store);
+		store_lock(forest->store);
+		released = true;
+		if (r < 0)
+			return r;
+	}
+	return r ? r : released;
+}
+
+int number_draw(struct forest *forest, uint64_t *ret_number)
+{
+	int r = store_count(forest->store, COUNTER_STATE, 1, forest->number_end,
+	                    ret_number);
+
+	return r == -ENOSPC ? number_search(forest, ret_number) : r;
+}
