@@ -316,6 +316,9 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	if (late.err == 0)
 		late.err = ids_killed(session, node, &ids);
 	changes = write_changes(req, node, asked, off, size, fi);
+	/* The kernel keeps the page as if it had been written. */
+	if (late.err < 0 && fi->writepage)
+		changes.own = true;
 	reply_changed(&changes, &late);
 }
 

@@ -3,6 +3,7 @@
 worse; deleting states works and gives the space back.  Memory stays bounded."""
 import errno
 import json
+import mmap
 import os
 import random
 import re
@@ -255,6 +256,36 @@ def test_preallocate_what_is_not_there(make_store, mode):
             fallocate(fd, mode, 0, size)
         assert os.fstat(fd).st_size == os.fstat(fd).st_blocks == 0
         fallocate(fd, mode, 0, avail(main) // 2)
+
+
+@pytest.mark.parametrize("mounts", [1, 2])
+def test_pages_that_cannot_be_written_back(make_store, mounts):
+    """The writer gets the error, and then reads what is in the file."""
+    store = make_store(options=["--max-size=32M"])
+    mnt = store.mount()
+    mnt.allow(FULL)
+    size = 8 * MIB
+    path = mnt / "main" / "mapped"
+    path.write_bytes(b"old" * (size // 3 + 1))
+    if mounts == 2:
+        other = store.mount("other", "state=main")
+        assert (other / "mapped").read_bytes()[:6] == b"oldold"
+    until_full(lambda i: (mnt / "main" / f"{i}").write_bytes(
+        os.urandom(MIB)), 100)
+    with opened(path, os.O_RDWR) as fd, mmap.mmap(fd, size) as area:
+        until_full(lambda i: (area.write(os.urandom(MIB)), area.flush()), 9)
+        # It takes a moment.
+        wait_for(lambda: os.pread(fd, size, 0) == area[:] == fresh(path),
+                 "the pages to be what the file has")
+        assert b"oldold" in area[:]
+
+
+def fresh(path):
+    """The file as it is, past the kernel's pages."""
+    with opened(path, os.O_RDONLY | os.O_DIRECT) as fd:
+        with mmap.mmap(-1, 16 * MIB) as area:
+            length = os.readv(fd, [area])
+            return area[:length][:8 * MIB]
 
 
 def test_resize(make_store):
