@@ -260,7 +260,9 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
  */
 static int serve_umount(struct client *client, json_t *request)
 {
-	int64_t end = mono_ns() + UMOUNT_MS * INT64_C(1000000);
+	json_int_t ms = json_integer_value(json_object_get(request, "ms"));
+	int64_t end = mono_ns() + (ms > 0 && ms < UMOUNT_MS ? ms : UMOUNT_MS) *
+	                                  INT64_C(1000000);
 	char device[32];
 	int err = control_bytes(request, "device", device, sizeof(device));
 

@@ -56,6 +56,8 @@ static bool parse(char *line, struct mount_entry *entry)
 	source = strsep(&rest, " \n");
 	if (!type || !source)
 		return false;
+	entry->id = strtoull(fields[0], NULL, 10);
+	entry->parent = strtoull(fields[1], NULL, 10);
 	copy(entry->device, sizeof(entry->device), fields[2]);
 	decode(fields[4]);
 	copy(entry->mountpoint, sizeof(entry->mountpoint), fields[4]);
@@ -71,8 +73,15 @@ static bool parse(char *line, struct mount_entry *entry)
 int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
                      void *arg)
 {
+	return mount_entry_each_in("/proc/self/mountinfo", fn, arg);
+}
+
+int mount_entry_each_in(const char *path,
+                        int (*fn)(void *arg, const struct mount_entry *entry),
+                        void *arg)
+{
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
-	_cleanup_fclose_ FILE *f = fopen("/proc/self/mountinfo", "re");
+	_cleanup_fclose_ FILE *f = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t size = 0;
 	int r = 0;

@@ -6,14 +6,16 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct mount_entry {
 	char device[32];           /* MAJOR:MINOR */
 	char mountpoint[PATH_MAX]; /* as the kernel tells it, decoded */
 	char source[PATH_MAX];
-	bool coppice; /* of our type */
-	uid_t user;   /* who mounted it: he may unmount it, as root may */
+	uint64_t id, parent; /* mount IDs: its own, that it lies in */
+	bool coppice;        /* of our type */
+	uid_t user; /* who mounted it: he may unmount it, as root may */
 };
 
 /* The topmost mount at exactly this path. -ENOENT: nothing is mounted there. */
@@ -31,6 +33,10 @@ int mount_entry_find_source(const char *source, struct mount_entry *ret_entry);
  */
 int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
                      void *arg);
+/* The same for the mounts that a file like /proc/self/mountinfo lists. */
+int mount_entry_each_in(const char *path,
+                        int (*fn)(void *arg, const struct mount_entry *entry),
+                        void *arg);
 
 /*
  * The absolute path of a mount point, without asking what is mounted there,
@@ -38,12 +44,13 @@ int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
  */
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
 
-/* Make everything durable that was written so far, to any mount of the store. */
+/* Make everything durable that was written so far to any mount of the store. */
 int mountpoint_sync(const char *mountpoint);
 
 /*
- * Unmount, by umount2(2) with these flags or, for an ordinary user, fusermount3.
- * -EBUSY: it is in use.  Every failure leaves its reason in words.
+ * Unmount, by umount2(2) with these flags or, for an ordinary user, by
+ * fusermount3.  -EBUSY: it is in use.  Every failure leaves its reason in
+ * words.
  */
 int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,
                        size_t size);

@@ -7,10 +7,16 @@
 #include <sys/mount.h>
 
 #include "control.h"
+#include "holders.h"
 #include "mount_store.h"
 #include "sentence.h"
 #include "utab.h"
 #include "util.h"
+
+enum {
+	SHORT_MS = 300,  /* for a mount to end that nobody else has */
+	LONG_MS = 10000, /* when nothing is found that keeps it */
+};
 
 struct unmounting {
 	const char *given;
@@ -20,6 +26,16 @@ struct unmounting {
 	bool done;
 };
 
+static int fail_busy(struct unmounting *u)
+{
+	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+	bool found = who && holders_busy(u->entry, who);
+
+	return fail(u->ret_error, -EBUSY,
+	            "cannot unmount '%s': it is in use%s%s", u->given,
+	            found ? " by " : "", found ? who : "");
+}
+
 static int unmount(struct unmounting *u)
 {
 	uid_t user = geteuid();
@@ -28,8 +44,7 @@ static int unmount(struct unmounting *u)
 	                             sizeof(reason));
 
 	if (err == -EBUSY)
-		return fail(u->ret_error, err,
-		            "cannot unmount '%s': it is in use", u->given);
+		return fail_busy(u);
 	if (err == -EPERM && user != 0 && user != u->entry->user)
 		return fail(u->ret_error, err,
 		            "cannot unmount '%s': only root and the user who "
@@ -63,24 +78,59 @@ static int unmount_row(void *arg, json_t *row)
 	               : unmount(u);
 }
 
-static int unmount_and_wait(struct unmounting *u, int socket,
-                            const char *device)
+/* Ask the daemon to report when the mount has ended, up to so long. */
+static int ask_to_wait(struct unmounting *u, int socket, int ms,
+                       json_t **ret_answer)
 {
-	json_t *request = json_pack("{s:s, s:s}", "verb", "umount-wait",
-	                            "device", device);
-	json_t *answer = NULL;
-	const json_t *error;
-	int err = request ? control_call(socket, request, -1, unmount_row, u,
-	                                 &answer)
-	                  : -ENOMEM;
+	json_auto_t *request =
+	        json_pack("{s:s, s:s, s:i}", "verb", "umount-wait", "device",
+	                  u->entry->device, "ms", ms);
 
-	json_decref(request);
-	if (err == 0 && !u->done && control_is_ending(answer)) {
-		json_decref(answer);
-		err = -EAGAIN;
+	return request ? control_call(socket, request, -1, unmount_row, u,
+	                              ret_answer)
+	               : -ENOMEM;
+}
+
+static bool has_not_ended(const json_t *answer)
+{
+	return json_is_false(json_object_get(answer, "ended"));
+}
+
+/*
+ * The mount is gone here, and all is saved, but the daemon still serves it.
+ * Report why if that can be found out, else wait for longer.
+ */
+static int wait_longer(struct unmounting *u, int socket, json_t **answer)
+{
+	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+	bool found = who && holders_elsewhere(u->entry->device, who);
+	int err = 0;
+
+	if (!found) {
+		json_decref(steal(answer));
+		err = ask_to_wait(u, socket, LONG_MS, answer);
+		if (err < 0 || !has_not_ended(*answer))
+			return err;
+		found = who && holders_elsewhere(u->entry->device, who);
 	}
+	log_warning("'%s' is unmounted and all is saved, but the mount is "
+	            "still in use elsewhere%s%s",
+	            u->given, found ? ": " : "", found ? who : "");
+	return 0;
+}
+
+static int unmount_and_wait(struct unmounting *u, int socket)
+{
+	json_auto_t *answer = NULL;
+	const json_t *error;
+	int err = ask_to_wait(u, socket, SHORT_MS, &answer);
+
+	if (err == 0 && !u->done && control_is_ending(answer))
+		err = -EAGAIN;
 	if (err < 0 && !u->done)
 		return *u->ret_error ? err : unmount(u);
+	if (err == 0 && has_not_ended(answer))
+		err = wait_longer(u, socket, &answer);
 	if (err < 0)
 		return fail(u->ret_error, err,
 		            "'%s' is unmounted, but the daemon ended before "
@@ -88,15 +138,8 @@ static int unmount_and_wait(struct unmounting *u, int socket,
 		            u->given);
 	error = json_object_get(answer, "error");
 	if (error)
-		err = fail(u->ret_error, -EIO, "%s", json_string_value(error));
-	else if (json_is_false(json_object_get(answer, "ended")))
-		log_warning("'%s' is unmounted and all is saved, but the "
-		            "mount is still in use elsewhere",
-		            u->given);
-	json_decref(answer);
-	if (err == 0 && !u->done)
-		err = unmount(u);
-	return err;
+		return fail(u->ret_error, -EIO, "%s", json_string_value(error));
+	return u->done ? 0 : unmount(u);
 }
 
 /* Find the mount that is meant by its mount point or its store. */
@@ -152,5 +195,5 @@ int server_umount(const char *path, int flags, char **ret_error)
 	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
 	    control_connect(store, &socket) < 0)
 		return sync_and_unmount(&u);
-	return unmount_and_wait(&u, socket, entry->device);
+	return unmount_and_wait(&u, socket);
 }
