@@ -235,16 +235,18 @@ uint64_t store_max_size(const struct store *store)
 
 static int data_exists(const char *path)
 {
-	_cleanup_free_ char *name = NULL;
+	_cleanup_free_ char *name = NULL, *part = NULL;
 	struct stat st;
 
-	if (asprintf(&name, "%s/data.mdb", path) < 0) {
-		name = NULL;
-		return -ENOMEM;
-	}
-	if (stat(name, &st) < 0)
-		return errno == ENOTDIR ? -ENOENT : -errno;
-	return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
+	if (asprintf(&name, "%s/data.mdb", path) < 0)
+		return name = NULL, -ENOMEM;
+	if (asprintf(&part, "%s/" STORE_UNFINISHED, path) < 0)
+		return part = NULL, -ENOMEM;
+	if (stat(name, &st) == 0)
+		return S_ISREG(st.st_mode) ? 0 : -EMEDIUMTYPE;
+	if (errno != ENOENT && errno != ENOTDIR)
+		return -errno;
+	return access(part, F_OK) == 0 ? -ENOMEDIUM : -ENOENT;
 }
 
 static int records_load(struct store *store)
@@ -277,6 +279,8 @@ const char *store_open_reason(int err)
 	switch (err) {
 	case -ENOENT:
 		return "there is no store";
+	case -ENOMEDIUM:
+		return "it is not finished: coppice init makes it anew";
 	case -EBUSY:
 		return "another process has it open";
 	case -EPROTONOSUPPORT:

@@ -73,7 +73,8 @@ int store_create(const char *path, const struct store_params *params);
 
 /*
  * Open the store at `path` and take its lock file.  -EBUSY: another process
- * has it open; -ENOENT: no store there; -EPROTONOSUPPORT: a newer format or
+ * has it open; -ENOENT: no store there; -ENOMEDIUM: one that was begun and is
+ * not finished (STORE_UNFINISHED); -EPROTONOSUPPORT: a newer format or
  * unknown incompatible features; -EMEDIUMTYPE: not a store; -EUCLEAN: damaged;
  * -EBADMSG: damaged, but it can be opened read-only.
  * The result is owned by the caller and released by store_close().
@@ -724,6 +725,11 @@ uint64_t store_max_size(const struct store *store); /* 0: no limit */
  */
 bool store_meta_damaged(const struct store *store);
 int store_mend_meta(struct store *store);
+/*
+ * The directory in a store's in which it is made, until it is complete.  Not
+ * read by store_open(), but for telling that it is there.
+ */
+#define STORE_UNFINISHED "unfinished"
 /* Delete the store at the path, of which nobody has anything open. */
 int store_remove(const char *path);
 /* The same, but the directory stays. */

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice init: a new store with its first fork, main. */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "command.h"
@@ -21,27 +24,107 @@ mode_t directory_mode(void)
 	return 0777 & ~mask;
 }
 
-static int store_make(const char *path, const struct store_params *params)
+/*
+ * A store in the making.  It lies in a directory inside of the one that it is
+ * for, until its file is complete and gets its name in one step: killed at any
+ * moment, this leaves a store or something that the next one puts away.
+ */
+struct making {
+	const char *path;
+	char *part; /* the directory inside */
+	int dir;    /* locked as long as this goes on */
+	bool made;  /* the directory was not there before */
+};
+
+/* Check that nothing is in the directory but what an earlier try left. */
+static int check_empty(const char *path)
+{
+	static const char *const harmless[] = {".", "..", "lost+found",
+	                                       STORE_UNFINISHED};
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int r = 0;
+
+	if (!dir)
+		return -errno;
+	while (r != -EEXIST && (entry = readdir(dir))) {
+		size_t i = 0;
+
+		while (i < ARRAY_SIZE(harmless) &&
+		       strcmp(entry->d_name, harmless[i]) != 0)
+			i++;
+		if (!strcmp(entry->d_name, "data.mdb"))
+			r = -EEXIST;
+		else if (i == ARRAY_SIZE(harmless))
+			r = -ENOTEMPTY;
+	}
+	closedir(dir);
+	return r;
+}
+
+static int making_begin(struct making *making)
+{
+	int r;
+
+	if (asprintf(&making->part, "%s/" STORE_UNFINISHED, making->path) < 0)
+		return making->part = NULL, -ENOMEM;
+	making->made = mkdir(making->path, 0700) == 0;
+	if (!making->made && errno != EEXIST)
+		return -errno;
+	making->dir = open(making->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (making->dir < 0)
+		return -errno;
+	if (flock(making->dir, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	r = check_empty(making->path);
+	return r ? r : store_remove(making->part);
+}
+
+static int making_fill(const struct making *making,
+                       const struct store_params *params)
 {
 	struct store_options options = {0};
-	bool there = access(path, F_OK) == 0;
 	struct store *store;
-	int r, closed;
+	int closed, r = store_create(making->part, params);
 
-	r = store_create(path, params);
+	if (!r)
+		r = store_open(making->part, &options, &store);
 	if (r)
 		return r;
-	r = store_open(path, &options, &store);
-	if (!r) {
-		r = forest_create(store, getuid(), getgid(), directory_mode());
-		closed = store_close(store);
-		r = r ? r : closed;
-	}
-	/* What is half made is in the way of another try. */
-	if (r && there)
-		store_remove_files(path);
-	else if (r)
-		store_remove(path);
+	r = forest_create(store, getuid(), getgid(), directory_mode());
+	closed = store_close(store);
+	return r ? r : closed;
+}
+
+/* Give the file, which is complete and on the disk, its place. */
+static int making_finish(const struct making *making)
+{
+	if (renameat(making->dir, STORE_UNFINISHED "/data.mdb", making->dir,
+	             "data.mdb") < 0)
+		return -errno;
+	if (fsync(making->dir) == 0)
+		return 0;
+	unlinkat(making->dir, "data.mdb", 0);
+	return -errno;
+}
+
+static int store_make(const char *path, const struct store_params *params)
+{
+	struct making making = {.path = path, .dir = -1};
+	bool begun;
+	int r = making_begin(&making);
+
+	begun = !r;
+	if (!r)
+		r = making_fill(&making, params);
+	if (!r)
+		r = making_finish(&making);
+	if (begun)
+		store_remove(making.part);
+	if (r && making.made)
+		rmdir(path);
+	close_fd(&making.dir);
+	free(making.part);
 	return r;
 }
 
@@ -52,6 +135,8 @@ static const char *reason(int err)
 		return "there is a store already";
 	case -ENOTEMPTY:
 		return "the directory is not empty";
+	case -EBUSY:
+		return "another process is making one there";
 	default:
 		return strerror(-err);
 	}
