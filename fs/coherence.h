@@ -26,6 +26,19 @@
  * A reply that is sent early (2, 3, 4) is one to a change that was made at the
  * same time as another one of the same node through another mount; what the
  * others have cached is invalidated a moment after it.
+ *
+ * Known weaknesses:
+ *
+ * - Until a call that removes or moves a name has returned, other mounts may
+ *   still reach the inode by that name.
+ * - The kernel applies the size in an answer to SETATTR or LINK after it has
+ *   let go of the answer, and without a look at what it was told meanwhile.  If
+ *   the file was made longer through another mount in between, INVAL_SIZE comes
+ *   first and the older size replaces it.  Such answers are not to be kept
+ *   (unordered_timeout() in handlers.c), so that the next stat(2), or read beyond that
+ *   size, asks for the attributes and mends it; a mapping does not ask.  No
+ *   notification waits for the inode's lock in all kernels, which would order
+ *   the two.
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H
