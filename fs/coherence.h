@@ -34,11 +34,11 @@
  * - The kernel applies the size in an answer to SETATTR or LINK after it has
  *   let go of the answer, and without a look at what it was told meanwhile.  If
  *   the file was made longer through another mount in between, INVAL_SIZE comes
- *   first and the older size replaces it.  Such answers are not to be kept
- *   (unordered_timeout() in handlers.c), so that the next stat(2), or read beyond that
- *   size, asks for the attributes and mends it; a mapping does not ask.  No
- *   notification waits for the inode's lock in all kernels, which would order
- *   the two.
+ *   first and the older size replaces it.  Such attributes are not kept
+ *   (unordered_timeout() in handlers.c): the next stat(2), or read beyond that
+ *   size, asks for new ones, but the use of a mapping does not.  To wait for
+ *   the inode's lock would order the two; no notification does that in all
+ *   kernels.
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* States as rows of an answer: the verbs list and show. */
+/* What is told of states and of the store: the verbs list, show and stat. */
 #include <errno.h>
 
 #include "control_verb.h"
@@ -190,4 +190,44 @@ int control_show(struct control *c)
 	store_unlock(c->store);
 	return err < 0 ? control_fail_state(c, "show", name, err)
 	               : send_row(c, row);
+}
+
+static int add_session(void *arg, struct session *session)
+{
+	json_t *mountpoint = control_text(session->mountpoint);
+	json_t *row = json_pack(
+	        "{s:I, s:o?, s:s, s:o}", "id", (json_int_t)session->id,
+	        "mountpoint", mountpoint, "device", session->device, "state",
+	        session->state ? json_integer((json_int_t)session->state)
+	                       : json_null());
+
+	return json_array_append_new(arg, row);
+}
+
+int control_stat(struct control *c)
+{
+	json_t *sessions = json_array();
+	struct store_stats s;
+	uint64_t states, backlog;
+
+	if (c->mounts && sessions)
+		mounts_each(c->mounts, add_session, sessions);
+	store_stats(c->store, &s);
+	store_lock(c->store);
+	states = forest_count(c->forest);
+	backlog = forest_backlog(c->forest);
+	store_unlock(c->store);
+	json_decref(c->answer);
+	c->answer = json_pack(
+	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	        "list_bytes", (json_int_t)s.list_bytes, "file_bytes",
+	        (json_int_t)s.file_bytes, "free_bytes",
+	        (json_int_t)s.free_bytes, "limit_bytes",
+	        (json_int_t)s.limit_bytes, "avail_bytes",
+	        (json_int_t)s.avail_bytes, "pending_bytes",
+	        (json_int_t)s.pending_bytes, "memory_bytes",
+	        (json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
+	        "tick", (json_int_t)s.tick, "states", (json_int_t)states,
+	        "backlog", (json_int_t)backlog, "sessions", sessions);
+	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");
 }

@@ -44,5 +44,6 @@ bool control_flag(struct control *c, const char *key);
 /* The verbs of control_list.c. */
 int control_list(struct control *c);
 int control_show(struct control *c);
+int control_stat(struct control *c);
 
 #endif

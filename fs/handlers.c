@@ -257,10 +257,7 @@ static bool keep_negative(struct session *session, node_t parent,
 	       coherence_epoch(session) == epoch;
 }
 
-/*
- * Return true for a lookup that gives the node's number, not a name in it: by a
- * file handle (NFS), or by a dentry without a name, which was made for one.
- */
+/* Return true for a lookup by number: of a file handle, or of its dentry. */
 static bool is_by_number(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "/") == 0;

@@ -38,6 +38,17 @@ void entry_stamp(struct fs *fs, struct fs_entry *entry)
 		entry->generation = state_generation(state);
 }
 
+struct timestamp timestamp_of(int64_t ns)
+{
+	int64_t sec = ns / 1000000000, nsec = ns % 1000000000;
+
+	if (nsec < 0) {
+		nsec += 1000000000;
+		sec--;
+	}
+	return (struct timestamp){sec, (uint32_t)nsec};
+}
+
 struct timestamp time_now(void)
 {
 	struct timespec ts;

@@ -132,6 +132,8 @@ void vnode_touch(struct vnode *v);
 int vnode_kill_priv(struct vnode *v, bool ids);
 
 struct timestamp time_now(void);
+/* ns: since the epoch. */
+struct timestamp timestamp_of(int64_t ns);
 struct stat inode_stat(const struct fs *fs, node_t node,
                        const struct inode *inode);
 /* What setattr asks for, but for the size; ctime is now. */

@@ -40,17 +40,6 @@ int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry)
 
 /* ---- Attributes --------------------------------------------------------- */
 
-static struct timestamp stamp_ns(int64_t ns)
-{
-	int64_t sec = ns / 1000000000, nsec = ns % 1000000000;
-
-	if (nsec < 0) {
-		nsec += 1000000000;
-		sec--;
-	}
-	return (struct timestamp){sec, (uint32_t)nsec};
-}
-
 static int root_getattr(struct fs *fs, struct stat *ret_st)
 {
 	struct inode inode;
@@ -85,7 +74,7 @@ static int snapdir_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 	        .size = state->snapshots,
 	};
 	inode.atime = inode.mtime = inode.ctime =
-	        stamp_ns(state->version->created);
+	        timestamp_of(state->version->created);
 	*ret_st = inode_stat(fs, node, &inode);
 	return 0;
 }
@@ -131,7 +120,7 @@ static int link_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 	        .gid = v.inode.gid,
 	        .size = strlen(target),
 	};
-	inode.atime = inode.mtime = inode.ctime = stamp_ns(state->created);
+	inode.atime = inode.mtime = inode.ctime = timestamp_of(state->created);
 	*ret_st = inode_stat(fs, node, &inode);
 	return 0;
 }
@@ -525,90 +514,4 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 		return -EPERM;
 	err = space_find(fs, parent, name, -EPERM, &state);
 	return err ? err : state_move(fs, state, new_name, flags);
-}
-
-/* ---- Virtual xattrs ----------------------------------------------------- */
-
-static void time_text(int64_t ns, char *out, size_t size)
-{
-	struct timestamp t = stamp_ns(ns);
-	time_t sec = t.sec;
-	struct tm tm;
-	char date[40];
-
-	gmtime_r(&sec, &tm);
-	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(out, size, "%s.%09uZ", date, (unsigned)t.nsec);
-}
-
-static int state_xattr(struct fs *fs, struct state *state, const char *name,
-                       char *out, size_t size)
-{
-	const struct {
-		const char *name;
-		uint64_t value;
-	} numbers[] = {
-	        {"number", state->number},
-	        {"readonly", !!(state->flags & STATE_READONLY)},
-	        {"version", state->version->id},
-	        {"parent", state->version->parent},
-	        {"snapshots", state->snapshots},
-	        {"inodes", state->version->inodes},
-	        {"bytes", state->version->blocks << BLOCK_SHIFT},
-	};
-	struct state *fork = state;
-	int err;
-
-	if (!strcmp(name, "fork")) {
-		err = state->fork ? state_get(fs->forest, state->fork, &fork)
-		                  : 0;
-		if (!err)
-			snprintf(out, size, "%s", fork->name);
-		return err;
-	}
-	if (!strcmp(name, "origin")) {
-		snprintf(out, size, "%s", state->origin_name);
-		return state->origin_name[0] ? 0 : -ENODATA;
-	}
-	if (!strcmp(name, "created")) {
-		time_text(state->created, out, size);
-		return 0;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
-		if (strcmp(name, numbers[i].name))
-			continue;
-		snprintf(out, size, "%llu",
-		         (unsigned long long)numbers[i].value);
-		return 0;
-	}
-	return -ENODATA;
-}
-
-int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
-                size_t size)
-{
-	char full[2 * NAME_LEN_MAX + 2];
-	bool root = node_kind(node) == NODE_KIND_ROOT;
-	struct state *state;
-	int err;
-
-	if (node_is_link(node))
-		return -ENODATA;
-	if (!strcmp(name, "store")) {
-		store_where(fs->store, out, size);
-		return 0;
-	}
-	if (root)
-		return -ENODATA;
-	err = state_get(fs->forest, NODE_STATE(node), &state);
-	if (err)
-		return err;
-	if (!strcmp(name, "state")) {
-		state_full_name(fs->forest, state, full);
-		snprintf(out, size, "%s", full);
-		return 0;
-	}
-	if (NODE_INO(node) != INO_ROOT)
-		return -ENODATA;
-	return state_xattr(fs, state, name, out, size);
 }

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The xattrs that say of which state a file is, and what that state is. */
+#include "inode.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+static void time_text(int64_t ns, char *out, size_t size)
+{
+	struct timestamp t = timestamp_of(ns);
+	time_t sec = t.sec;
+	struct tm tm;
+	char date[40];
+
+	gmtime_r(&sec, &tm);
+	strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out, size, "%s.%09uZ", date, (unsigned)t.nsec);
+}
+
+static int state_xattr(struct fs *fs, struct state *state, const char *name,
+                       char *out, size_t size)
+{
+	const struct {
+		const char *name;
+		uint64_t value;
+	} numbers[] = {
+	        {"number", state->number},
+	        {"readonly", !!(state->flags & STATE_READONLY)},
+	        {"version", state->version->id},
+	        {"parent", state->version->parent},
+	        {"snapshots", state->snapshots},
+	        {"inodes", state->version->inodes},
+	        {"bytes", state->version->blocks << BLOCK_SHIFT},
+	};
+	struct state *fork = state;
+	int err;
+
+	if (!strcmp(name, "fork")) {
+		err = state->fork ? state_get(fs->forest, state->fork, &fork)
+		                  : 0;
+		if (!err)
+			snprintf(out, size, "%s", fork->name);
+		return err;
+	}
+	if (!strcmp(name, "origin")) {
+		snprintf(out, size, "%s", state->origin_name);
+		return state->origin_name[0] ? 0 : -ENODATA;
+	}
+	if (!strcmp(name, "created")) {
+		time_text(state->created, out, size);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++) {
+		if (strcmp(name, numbers[i].name))
+			continue;
+		snprintf(out, size, "%llu",
+		         (unsigned long long)numbers[i].value);
+		return 0;
+	}
+	return -ENODATA;
+}
+
+int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
+                size_t size)
+{
+	char full[2 * NAME_LEN_MAX + 2];
+	bool root = node_kind(node) == NODE_KIND_ROOT;
+	struct state *state;
+	int err;
+
+	if (node_is_link(node))
+		return -ENODATA;
+	if (!strcmp(name, "store")) {
+		store_where(fs->store, out, size);
+		return 0;
+	}
+	if (root)
+		return -ENODATA;
+	err = state_get(fs->forest, NODE_STATE(node), &state);
+	if (err)
+		return err;
+	if (!strcmp(name, "state")) {
+		state_full_name(fs->forest, state, full);
+		snprintf(out, size, "%s", full);
+		return 0;
+	}
+	if (NODE_INO(node) != INO_ROOT)
+		return -ENODATA;
+	return state_xattr(fs, state, name, out, size);
+}
