@@ -158,6 +158,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 	        .snapdir = snapdir_of(snapdir),
 	        .rmdir_always =
 	                json_is_true(json_object_get(request, "rmdir_always")),
+	        .sync = json_is_true(json_object_get(request, "sync")),
 	        .no_export =
 	                json_is_true(json_object_get(request, "no_export")),
 	        .mountpoint = mountpoint,
@@ -202,6 +203,39 @@ static int serve_mount(struct client *client, json_t *request, int *fd)
 	object = mount_begin(daemon, request, fd);
 	daemon_end(daemon, true);
 	return answer(client, object);
+}
+
+/* ---- remount ------------------------------------------------------------ */
+
+struct remounting {
+	const char *device;
+	bool sync;
+};
+
+static int remount_session(void *arg, struct session *session)
+{
+	const struct remounting *r = arg;
+
+	if (strcmp(session->device, r->device) != 0)
+		return 0;
+	session->sync = r->sync;
+	return 1;
+}
+
+/* The flags that the daemon has a part in: the kernel tells it nothing. */
+static int serve_remount(struct client *client, json_t *request)
+{
+	char device[32];
+	struct remounting r = {device,
+	                       json_is_true(json_object_get(request, "sync"))};
+
+	if (control_bytes(request, "device", device, sizeof(device)) < 0)
+		return answer(client, control_error(-EINVAL, "the request has "
+		                                             "no \"device\""));
+	if (!mounts_each(&client->daemon->mounts, remount_session, &r))
+		return answer(client,
+		              control_error(-ENOENT, "there is no such mount"));
+	return answer(client, json_pack("{s:b}", "ok", 1));
 }
 
 /* ---- umount-wait -------------------------------------------------------- */
@@ -321,6 +355,8 @@ static int serve(struct client *client, struct line_reader *reader)
 		err = serve_mount(client, request, &reader->fd);
 	else if (verb && strcmp(verb, "copy") == 0)
 		err = serve_copy(client, reader->fd);
+	else if (verb && strcmp(verb, "remount") == 0)
+		err = serve_remount(client, request);
 	else if (verb && strcmp(verb, "umount-wait") == 0)
 		err = serve_umount(client, request);
 	else

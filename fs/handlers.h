@@ -63,6 +63,7 @@ struct late {
 	const char *what;
 	fuse_ino_t ino;
 	int err;
+	bool lazy; /* need not be durable on a mount with -o sync */
 	size_t written;
 	struct stat st;
 	double timeout; /* of LATE_ATTR */
@@ -76,7 +77,8 @@ struct changes request_changes(fuse_req_t req);
 
 /*
  * Answer when the other sessions' kernels have dropped what they cached of what
- * changed; at once if there is nothing to drop, or nothing was done.
+ * changed; at once if there is nothing to drop, or nothing was done.  On a
+ * mount with -o sync the change is made durable before that.
  */
 void reply_changed(const struct changes *changes, const struct late *late);
 

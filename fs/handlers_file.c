@@ -309,6 +309,8 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		flags |= FS_WRITE_WITHIN;
 	late.what = "write";
 	late.written = size;
+	/* With -o sync the kernel sends an fsync after the last part. */
+	late.lazy = true;
 	if ((fi->flags & O_APPEND) && !fi->writepage)
 		late.err = append(session, node, data, size, flags, &off);
 	else

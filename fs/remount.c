@@ -5,10 +5,32 @@
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 
+#include "mount_store.h"
 #include "mountinfo.h"
 #include "sentence.h"
 #include "server.h"
 #include "util.h"
+
+/* Tell the daemon of the flags that it has a part in. */
+static int tell_daemon(const char *path, const struct mount_entry *entry,
+                       bool sync)
+{
+	json_auto_t *request = NULL, *answer = NULL;
+	_cleanup_close_ int socket = -1;
+	char store[PATH_MAX];
+	int err = mount_store_find(path, entry, store);
+
+	if (err == 0)
+		err = control_connect(store, &socket);
+	if (err < 0)
+		return err;
+	request = json_pack("{s:s, s:s, s:b}", "verb", "remount", "device",
+	                    entry->device, "sync", sync);
+	if (!request)
+		return -ENOMEM;
+	err = control_call(socket, request, -1, NULL, NULL, &answer);
+	return err == 0 && json_object_get(answer, "error") ? -ENOENT : err;
+}
 
 int server_remount(const char *mountpoint, unsigned long flags,
                    char **ret_error)
@@ -31,6 +53,13 @@ int server_remount(const char *mountpoint, unsigned long flags,
 		            errno == EBUSY ? "a file is open for writing"
 		                           : strerror(errno));
 	/* The kernel tells the daemon nothing of it. */
+	err = tell_daemon(path, entry, flags & MS_SYNCHRONOUS);
+	/* What is lost by that is sync, and of a dead daemon nothing. */
+	if (err < 0 && flags & MS_SYNCHRONOUS)
+		return fail(ret_error, err,
+		            "'%s' is remounted, but its daemon cannot be told "
+		            "of sync: %s",
+		            mountpoint, strerror(-err));
 	err = mountpoint_sync(path);
 	if (err < 0)
 		return fail(ret_error, err,

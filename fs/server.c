@@ -275,8 +275,8 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	        "mountpoint", control_text(m->mountpoint), "state",
 	        o->state ? control_text(o->state) : json_null(), "device",
 	        entry.device, "snapdir", snapdirs[o->snapdir], "rmdir_always",
-	        o->rmdir_always, "no_export", o->no_export, "readonly",
-	        o->readonly);
+	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
+	        "readonly", o->readonly);
 	err = request ? control_call(socket, request, fd, NULL, NULL, &answer)
 	              : -ENOMEM;
 	json_decref(request);

@@ -75,6 +75,7 @@ struct mount_options {
 	enum fs_snapdir snapdir;
 	bool snapdir_set;
 	bool rmdir_always;
+	bool sync; /* in `extra`, too: the kernel and the daemon have a part */
 	bool no_export; /* refuse file handles */
 	bool readonly;
 	bool nonempty; /* hide what the mount point has in it */

@@ -276,6 +276,7 @@ static int session_create(struct mounts *mounts,
 	session->state = params->state;
 	session->state_readonly = params->state_readonly;
 	session->rmdir_always = params->rmdir_always;
+	session->sync = params->sync;
 	session->wire.no_export = params->no_export;
 	session->snapdir = params->snapdir;
 	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;

@@ -37,6 +37,7 @@ struct session_params {
 	bool state_readonly;
 	enum fs_snapdir snapdir;
 	bool rmdir_always;
+	bool sync;              /* changes are durable when they are answered */
 	bool no_export;         /* refuse file handles */
 	const char *mountpoint; /* as the client called it, to be told */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
@@ -86,6 +87,7 @@ struct session {
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;
+	_Atomic bool sync; /* changes are durable when they are answered */
 	enum fs_snapdir snapdir;
 	char *mountpoint;
 	char *device;

@@ -182,6 +182,7 @@ void mount_text_apply(struct mount_text *text, struct mount_options *options)
 	options->snapdir = text->snapdir;
 	options->snapdir_set = text->snapdir_set;
 	options->rmdir_always = text->rmdir_always;
+	options->sync = text->sync;
 	options->no_export = text->no_export;
 	options->readonly = text->readonly;
 	options->nonempty = text->nonempty;

@@ -20,13 +20,13 @@ ALWAYS = 1000000
 class Disk:
     """Under a mount: fails when it is told to."""
 
-    def __init__(self, store):
+    def __init__(self, store, options=""):
         library = BUILD / "tests" / "mount" / "libfailing.so"
         if not library.exists():
             pytest.skip(f"there is no {library}")
         self.order = store.dir / "fail"
         sanitizer = os.environ.get("ASAN_OPTIONS", "")
-        self.mount = store.mount(environment={
+        self.mount = store.mount(options=options, environment={
             "LD_PRELOAD": str(library), "COPPICE_FAIL": str(self.order),
             "ASAN_OPTIONS": f"{sanitizer}:verify_asan_link_order=0"})
         self.mount.allow(FIRST)
@@ -138,3 +138,25 @@ def test_loss_is_told(store, disk):
     disk.mount.allow(f"coppice: .*{said}\n")
     disk.mount.killed = True  # and not the test's fault
     assert os.listdir(store.mount("again") / "main") == ["saved"]
+
+
+@pytest.mark.parametrize("what", ["write", "sync"])
+def test_a_change_that_should_be_durable(store, what):
+    """With -o sync it fails, and leaves nothing open or looked up behind."""
+    disk = Disk(store, "sync")
+    main = disk.mount / "main"
+    (main / "file").write_bytes(b"file")
+    (main / "empty").touch()
+    for change in (lambda: os.open(main / "new", os.O_CREAT | os.O_RDWR),
+                   lambda: os.open(main / "file", os.O_TRUNC | os.O_RDWR),
+                   (main / "directory").mkdir, (main / "empty").unlink,
+                   lambda: (main / "file").chmod(0o600)):
+        disk.fail(what, errno.EIO, 1)
+        with raises(errno.EIO):
+            change()
+        (main / "after").touch()  # which is saved with all before
+        (main / "after").unlink()
+    assert sorted(os.listdir(main)) == ["directory", "file", "new"]
+    disk.mount.umount()
+    main = store.mount("again") / "main"
+    assert sorted(os.listdir(main)) == ["directory", "file", "new"]
