@@ -63,7 +63,8 @@ struct late {
 	const char *what;
 	fuse_ino_t ino;
 	int err;
-	bool lazy; /* need not be durable on a mount with -o sync */
+	bool lazy;    /* need not be durable on a mount with -o sync */
+	bool durable; /* must be on any mount */
 	size_t written;
 	struct stat st;
 	double timeout; /* of LATE_ATTR */

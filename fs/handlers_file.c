@@ -309,8 +309,12 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		flags |= FS_WRITE_WITHIN;
 	late.what = "write";
 	late.written = size;
-	/* With -o sync the kernel sends an fsync after the last part. */
-	late.lazy = true;
+	/*
+	 * After the last part the kernel sends an fsync, if one is asked for,
+	 * but of a file that was opened with direct_io.
+	 */
+	late.lazy = fi->fh != DIRECT;
+	late.durable = fi->fh == DIRECT && (fi->flags & O_DSYNC);
 	if ((fi->flags & O_APPEND) && !fi->writepage)
 		late.err = append(session, node, data, size, flags, &off);
 	else

@@ -151,7 +151,9 @@ static void reply_durable(const struct changes *changes,
 
 void reply_changed(const struct changes *changes, const struct late *late)
 {
-	if (late->err == 0 && !late->lazy && changes->session->sync)
+	bool durable = late->durable || (!late->lazy && changes->session->sync);
+
+	if (late->err == 0 && durable)
 		reply_durable(changes, late);
 	else if (!coherence_announce(changes, late_run, late, sizeof(*late)))
 		reply_late(late);

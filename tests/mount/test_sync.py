@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """-o sync: whatever a call has changed is there after a crash."""
+import contextlib
 import mmap
 import os
 
@@ -96,6 +97,25 @@ def test_a_change(store, name):
     assert is_there(mnt / "main")
     mnt.kill()
     assert is_there(store.mount("again") / "main")
+
+
+@pytest.mark.parametrize("name, flags", [
+    ("O_SYNC", os.O_SYNC), ("O_DSYNC", os.O_DSYNC),
+    ("append", os.O_SYNC | os.O_APPEND), ("direct", os.O_DSYNC | os.O_DIRECT),
+    ("direct append", os.O_DSYNC | os.O_APPEND | os.O_DIRECT)])
+def test_a_write_to_a_file_opened_so(store, name, flags):
+    """On any mount; whatever the kernel makes of it."""
+    mnt = store.mount()
+    fd = os.open(mnt / "main" / "file", flags | os.O_CREAT | os.O_WRONLY)
+    for i in b"abc":
+        area = mmap.mmap(-1, 4096)
+        area.write(bytes([i]) * 4096)
+        assert os.write(fd, area) == 4096
+    mnt.kill()
+    with contextlib.suppress(OSError):  # nobody answers
+        os.close(fd)
+    data = (store.mount("again") / "main" / "file").read_bytes()
+    assert data == b"a" * 4096 + b"b" * 4096 + b"c" * 4096
 
 
 def test_remount(store):
