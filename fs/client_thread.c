@@ -15,6 +15,7 @@ enum {
 	REQUEST_MS = 5000, /* for a request to arrive: places are few */
 	ANSWER_MS = 30000, /* for a line of an answer to be taken */
 	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
+	LATE_MS = 300,     /* before it is said that it takes long */
 	FUSE_MAJOR = 10,
 	FUSE_MINOR = 229,
 };
@@ -286,17 +287,48 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 	return json_pack("{s:b, s:b}", "ok", 1, "ended", closed || gone);
 }
 
+/* Send a row if the mount has not ended, but all of it is saved. */
+static int tell_late(const struct client *client, char *device)
+{
+	struct daemon *daemon = client->daemon;
+	bool late;
+
+	if (daemon_begin(daemon, false) < 0)
+		return 0;
+	late = mounts_each(&daemon->mounts, is_device, device) &&
+	       store_sync(daemon->store) == 0;
+	daemon_end(daemon, false);
+	return late ? answer(client, json_pack("{s:{s:b}}", "row", "late", 1))
+	            : 0;
+}
+
+/* Wait for something of the daemon to change; -EPIPE: the client has gone. */
+static int wait_for_change(const struct client *client, int ms)
+{
+	struct pollfd fds[] = {
+	        {client->wake, POLLIN, 0},
+	        {client->socket, 0, 0},
+	};
+	eventfd_t count;
+
+	if (poll(fds, 2, ms) <= 0)
+		return 0;
+	if (fds[0].revents)
+		eventfd_read(client->wake, &count);
+	return fds[1].revents & (POLLHUP | POLLERR) ? -EPIPE : 0;
+}
+
 /*
  * The client unmounts when it gets the row, which says whether this daemon has
  * that mount: in a chroot, the path of a store may lead to another one.  A
  * mount that has not ended some time after that is held elsewhere (by another
- * name space, or lazily).
+ * name space, or lazily); a second row says so early, for the client to look.
  */
 static int serve_umount(struct client *client, json_t *request)
 {
-	json_int_t ms = json_integer_value(json_object_get(request, "ms"));
-	int64_t end = mono_ns() + (ms > 0 && ms < UMOUNT_MS ? ms : UMOUNT_MS) *
-	                                  INT64_C(1000000);
+	int64_t now = mono_ns();
+	int64_t end = now + UMOUNT_MS * INT64_C(1000000);
+	int64_t soon = now + LATE_MS * INT64_C(1000000);
 	char device[32];
 	int err = control_bytes(request, "device", device, sizeof(device));
 
@@ -307,22 +339,18 @@ static int serve_umount(struct client *client, json_t *request)
 	                               mounts_each(&client->daemon->mounts,
 	                                           is_device, device)));
 	while (err == 0) {
-		struct pollfd fds[] = {
-		        {client->wake, POLLIN, 0},
-		        {client->socket, 0, 0},
-		};
-		int64_t left = (end - mono_ns()) / 1000000;
-		json_t *object =
-		        umount_answer(client->daemon, device, left <= 0);
-		eventfd_t count;
+		int64_t left = ((soon ? soon : end) - mono_ns()) / 1000000;
+		json_t *object = umount_answer(client->daemon, device,
+		                               !soon && left <= 0);
 
 		if (object)
 			return answer(client, object);
-		if (poll(fds, 2, left <= 0 ? -1 : (int)left) > 0) {
-			if (fds[1].revents & (POLLHUP | POLLERR))
-				err = -EPIPE;
-			if (fds[0].revents)
-				eventfd_read(client->wake, &count);
+		if (soon && left <= 0) {
+			soon = 0;
+			err = tell_late(client, device);
+		} else {
+			err = wait_for_change(client,
+			                      left <= 0 ? -1 : (int)left);
 		}
 	}
 	return err;

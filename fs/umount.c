@@ -13,17 +13,13 @@
 #include "utab.h"
 #include "util.h"
 
-enum {
-	SHORT_MS = 300,  /* for a mount to end that nobody else has */
-	LONG_MS = 10000, /* when nothing is found that keeps it */
-};
-
 struct unmounting {
 	const char *given;
 	const struct mount_entry *entry;
 	int flags;
 	char **ret_error;
 	bool done;
+	bool told; /* why it lives on */
 };
 
 static int fail_busy(struct unmounting *u)
@@ -66,71 +62,53 @@ static int sync_and_unmount(struct unmounting *u)
 	return unmount(u);
 }
 
+/* The mount is gone here, and all is saved, but it lives on. */
+static void warn_elsewhere(const struct unmounting *u, const char *who)
+{
+	log_warning("'%s' is unmounted and all is saved, but the mount is "
+	            "still in use elsewhere%s%s",
+	            u->given, who ? ": " : "", who ? who : "");
+}
+
+/* It takes long: end the request, with 1, if the reason can be found. */
+static int late_row(struct unmounting *u)
+{
+	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+
+	u->told = who && holders_elsewhere(u->entry->device, who);
+	if (u->told)
+		warn_elsewhere(u, who);
+	return u->told;
+}
+
 /* The daemon waits for the mount to end: now end it. */
 static int unmount_row(void *arg, json_t *row)
 {
 	struct unmounting *u = arg;
 
 	if (u->done)
-		return 0;
+		return json_object_get(row, "late") ? late_row(u) : 0;
 	return json_is_false(json_object_get(row, "known"))
 	               ? sync_and_unmount(u)
 	               : unmount(u);
 }
 
-/* Ask the daemon to report when the mount has ended, up to so long. */
-static int ask_to_wait(struct unmounting *u, int socket, int ms,
-                       json_t **ret_answer)
-{
-	json_auto_t *request =
-	        json_pack("{s:s, s:s, s:i}", "verb", "umount-wait", "device",
-	                  u->entry->device, "ms", ms);
-
-	return request ? control_call(socket, request, -1, unmount_row, u,
-	                              ret_answer)
-	               : -ENOMEM;
-}
-
-static bool has_not_ended(const json_t *answer)
-{
-	return json_is_false(json_object_get(answer, "ended"));
-}
-
-/*
- * The mount is gone here, and all is saved, but the daemon still serves it.
- * Report why if that can be found out, else wait for longer.
- */
-static int wait_longer(struct unmounting *u, int socket, json_t **answer)
-{
-	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
-	bool found = who && holders_elsewhere(u->entry->device, who);
-	int err = 0;
-
-	if (!found) {
-		json_decref(steal(answer));
-		err = ask_to_wait(u, socket, LONG_MS, answer);
-		if (err < 0 || !has_not_ended(*answer))
-			return err;
-		found = who && holders_elsewhere(u->entry->device, who);
-	}
-	log_warning("'%s' is unmounted and all is saved, but the mount is "
-	            "still in use elsewhere%s%s",
-	            u->given, found ? ": " : "", found ? who : "");
-	return 0;
-}
-
 static int unmount_and_wait(struct unmounting *u, int socket)
 {
+	json_auto_t *request = json_pack("{s:s, s:s}", "verb", "umount-wait",
+	                                 "device", u->entry->device);
 	json_auto_t *answer = NULL;
 	const json_t *error;
-	int err = ask_to_wait(u, socket, SHORT_MS, &answer);
+	int err = request ? control_call(socket, request, -1, unmount_row, u,
+	                                 &answer)
+	                  : -ENOMEM;
 
+	if (u->told)
+		return 0;
 	if (err == 0 && !u->done && control_is_ending(answer))
 		err = -EAGAIN;
 	if (err < 0 && !u->done)
 		return *u->ret_error ? err : unmount(u);
-	if (err == 0 && has_not_ended(answer))
-		err = wait_longer(u, socket, &answer);
 	if (err < 0)
 		return fail(u->ret_error, err,
 		            "'%s' is unmounted, but the daemon ended before "
@@ -139,6 +117,8 @@ static int unmount_and_wait(struct unmounting *u, int socket)
 	error = json_object_get(answer, "error");
 	if (error)
 		return fail(u->ret_error, -EIO, "%s", json_string_value(error));
+	if (json_is_false(json_object_get(answer, "ended")))
+		warn_elsewhere(u, NULL);
 	return u->done ? 0 : unmount(u);
 }
 
