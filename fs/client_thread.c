@@ -89,7 +89,7 @@ static int serve_verb(struct client *client, json_t *request)
 
 /* ---- copy --------------------------------------------------------------- */
 
-static int serve_copy(struct client *client, int fd)
+static int serve_copy(struct client *client, int *fd)
 {
 	struct daemon *daemon = client->daemon;
 	json_t *object = NULL;
@@ -98,7 +98,11 @@ static int serve_copy(struct client *client, int fd)
 	if (err < 0)
 		return answer(client, client_refusal());
 	set_serving(client, true);
-	err = control_copy(daemon->store, fd, send_row, client, &object);
+	err = control_copy(daemon->store, *fd, send_row, client, &object);
+	/* The space is free again when a client has the answer, and has gone.
+	 */
+	close_fd(fd);
+	*fd = -1;
 	set_serving(client, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : answer(client, object);
@@ -382,7 +386,7 @@ static int serve(struct client *client, struct line_reader *reader)
 	if (verb && strcmp(verb, "mount") == 0)
 		err = serve_mount(client, request, &reader->fd);
 	else if (verb && strcmp(verb, "copy") == 0)
-		err = serve_copy(client, reader->fd);
+		err = serve_copy(client, &reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
 		err = serve_remount(client, request);
 	else if (verb && strcmp(verb, "umount-wait") == 0)
