@@ -2,6 +2,7 @@
 /* Chunks in memory: counted buffers, found by number or read from the map. */
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "engine.h"
 
@@ -236,9 +237,12 @@ struct run {
 
 static void run_read(const struct run *run)
 {
+	/* The system's pages may be larger than the file's. */
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t start = run->start & ~(page - 1);
+
 	if (run->end > run->start)
-		madvise((void *)run->start, run->end - run->start,
-		        MADV_WILLNEED);
+		madvise((void *)start, run->end - start, MADV_WILLNEED);
 }
 
 static void run_add(struct run *run, const MDB_val *value)

@@ -15,6 +15,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,27 @@ OPEN(open, (const char *path, int flags, ...), path)
 OPEN(open64, (const char *path, int flags, ...), path)
 OPEN(openat, (int dir, const char *path, int flags, ...), dir, path)
 OPEN(openat64, (int dir, const char *path, int flags, ...), dir, path)
+
+/* As on a machine with such pages, and said aloud. */
+static bool is_misaligned(uint64_t at, const char *name)
+{
+	const char *pages = getenv("COPPICE_PAGES");
+
+	if (!pages || at % (uint64_t)atol(pages) == 0)
+		return false;
+	dprintf(STDERR_FILENO, "error: %s of a part of a page\n", name);
+	errno = EINVAL;
+	return true;
+}
+
+int madvise(void *at, size_t len, int advice);
+int madvise(void *at, size_t len, int advice)
+{
+	int (*real)(void *, size_t, int) = dlsym(RTLD_NEXT, "madvise");
+
+	return is_misaligned((uintptr_t)at, "madvise") ? -1
+	                                               : real(at, len, advice);
+}
 
 long sysconf(int name)
 {

@@ -158,8 +158,20 @@ def test_larger_pages(make_store, tmp, size):
     (tmp / "made" / "data.mdb").rename(store.path / "data.mdb")
     for i, environment in enumerate(({}, told, {}, told)):
         mnt = store.mount(environment=environment)
+        if i:
+            assert (mnt / "main" / "large").read_bytes() == (
+                f"text{i - 1}".encode() * 300000)
         use(mnt, f"text{i}")
         mnt.umount()
         assert coppice("check", "--data", store.path,
                        environment=told).returncode == 0
     store.check()
+    # One of the two pages that tell of the rest is damaged: read by the other.
+    with open(store.path / "data.mdb", "r+b") as file:
+        file.seek(16)
+        file.write(b"\xa5" * 8)
+    mnt = store.mount("ro", options="ro", environment=told)
+    mnt.allow(".*one of the two pages that it begins with is damaged.*\n")
+    assert (mnt / "main" / "file").read_text() == "text3"
+    mnt.umount()
+    assert "repaired" in store.coppice("check", "--repair", store.path).stdout
