@@ -271,8 +271,8 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 
 	mount_entry_find(m->mountpoint, &entry);
 	request = json_pack(
-	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b}", "verb", "mount",
-	        "mountpoint", control_text(m->mountpoint), "state",
+	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b}", "verb",
+	        "mount", "mountpoint", control_text(m->mountpoint), "state",
 	        o->state ? control_text(o->state) : json_null(), "device",
 	        entry.device, "snapdir", snapdirs[o->snapdir], "rmdir_always",
 	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
