@@ -18,9 +18,9 @@ def preload(**variables):
     library = BUILD / "tests" / "mount" / "libcalls.so"
     if not library.exists():
         pytest.skip(f"there is no {library}")
-    sanitizer = os.environ.get("ASAN_OPTIONS", "")
+    if b"__asan_init" in COPPICE.read_bytes():
+        pytest.skip("the sanitizer makes these calls before it can be asked")
     return {"LD_PRELOAD": str(library),
-            "ASAN_OPTIONS": f"{sanitizer}:verify_asan_link_order=0",
             **{name: str(value) for name, value in variables.items()}}
 
 
