@@ -14,14 +14,33 @@
 
 #include "scratch.h"
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(WITH_ASAN)
+#include <sanitizer/common_interface_defs.h>
+#else
+#define __sanitizer_start_switch_fiber(save, bottom, size) ((void)(save))
+#define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)(save))
+#endif
+
 enum {
 	THREADS = 16,
 	STACK = 256 << 10,
 	STEPS_MAX = 1 << 20, /* a run that takes more does not end */
 };
 
-struct thread {
+/* A stack that can be switched to. */
+struct fiber {
 	ucontext_t context;
+	const void *bottom;
+	size_t size;
+};
+
+struct thread {
+	struct fiber fiber;
 	void *stack;
 	void *(*fn)(void *);
 	void *arg;
@@ -41,7 +60,7 @@ static struct {
 	struct thread threads[THREADS];
 	int count, self;
 	int64_t now, from;
-	ucontext_t scheduler;
+	struct fiber scheduler;
 	struct choice *choices;
 	size_t choices_len, choices_room, replay;
 	unsigned steps, delays, spent;
@@ -69,13 +88,33 @@ void explore_fail(const char *what)
 
 /* ---- Threads ------------------------------------------------------------ */
 
+/*
+ * Switch stacks, and return when something switches back.  AddressSanitizer is
+ * informed; it knows less of swapcontext(), and warns of it.
+ */
+static void fiber_switch(struct fiber *from, struct fiber *to)
+{
+	volatile bool back = false;
+	void *fake = NULL;
+
+	getcontext(&from->context);
+	if (!back) {
+		back = true;
+		__sanitizer_start_switch_fiber(&fake, to->bottom, to->size);
+		setcontext(&to->context);
+	}
+	__sanitizer_finish_switch_fiber(fake, NULL, NULL);
+}
+
 static void thread_begin(void)
 {
 	struct thread *t = &x.threads[x.self];
 
+	__sanitizer_finish_switch_fiber(NULL, &x.scheduler.bottom,
+	                                &x.scheduler.size);
 	t->fn(t->arg);
 	t->ended = true;
-	swapcontext(&t->context, &x.scheduler);
+	fiber_switch(&t->fiber, &x.scheduler);
 }
 
 int explore_spawn(void *(*fn)(void *), void *arg)
@@ -91,10 +130,12 @@ int explore_spawn(void *(*fn)(void *), void *arg)
 	t->ready = NULL;
 	t->until = -1;
 	t->ended = false;
-	getcontext(&t->context);
-	t->context.uc_stack.ss_sp = t->stack;
-	t->context.uc_stack.ss_size = STACK;
-	makecontext(&t->context, thread_begin, 0);
+	t->fiber.bottom = t->stack;
+	t->fiber.size = STACK;
+	getcontext(&t->fiber.context);
+	t->fiber.context.uc_stack.ss_sp = t->stack;
+	t->fiber.context.uc_stack.ss_size = STACK;
+	makecontext(&t->fiber.context, thread_begin, 0);
 	return x.count++;
 }
 
@@ -115,7 +156,7 @@ int64_t explore_now(void)
 
 void explore_point(void)
 {
-	swapcontext(&x.threads[x.self].context, &x.scheduler);
+	fiber_switch(&x.threads[x.self].fiber, &x.scheduler);
 }
 
 static bool never(void *arg)
@@ -131,7 +172,7 @@ bool explore_wait(bool (*ready)(void *arg), void *arg, int64_t until_ns)
 	t->ready_arg = arg;
 	t->until = until_ns;
 	t->timed_out = false;
-	swapcontext(&t->context, &x.scheduler);
+	fiber_switch(&t->fiber, &x.scheduler);
 	return !t->timed_out;
 }
 
@@ -202,7 +243,7 @@ static void thread_run(int id)
 		t->ready = NULL;
 		t->until = -1;
 	}
-	swapcontext(&x.scheduler, &t->context);
+	fiber_switch(&x.scheduler, &t->fiber);
 }
 
 static void run_once(void (*main_fn)(void))
