@@ -195,8 +195,10 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 {
 	struct event event = {.kind = EVENT_WRITE, .off = off};
 	int flags = fcntl(fd, F_GETFL);
-	bool synced = flags & (O_DSYNC | O_SYNC), fail = must_fail(synced, false);
+	bool synced = flags & (O_DSYNC | O_SYNC),
+	     fail = must_fail(synced, false);
 	enum fail_how how = shim.failing.how;
+	int error = shim.failing.error;
 	ssize_t n = -1;
 
 	event.synced = synced && !fail;
@@ -220,7 +222,7 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 	pthread_mutex_unlock(&shim.lock);
 	if (!fail || how == FAIL_SHORT)
 		return n;
-	errno = shim.failing.error;
+	errno = error;
 	return -1;
 }
 

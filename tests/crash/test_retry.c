@@ -73,7 +73,9 @@ static void teardown(void)
 {
 	shim_fail(&(struct failing){0});
 	work_compare(&work);
-	assert_int_equal(store_sync(work.store), 0);
+	/* A commit that is under way may have met the last failure. */
+	if (store_sync(work.store) < 0)
+		assert_int_equal(store_sync(work.store), 0);
 	check();
 	work_close(&work);
 	work_open(&work, scratch.store);
@@ -329,16 +331,21 @@ static void test_readers_go_on(void **state)
 		                 0);
 	for (int i = 0; i < 18; i++) {
 		unsigned reads = atomic_load(&readers.reads);
+		int r;
 
 		shim_fail(&(struct failing){.meta_only = true,
 		                            .count = 1 + i % 3,
 		                            .error = EIO,
 		                            .how = (unsigned)i % FAIL_HOWS});
-		work_step(&work);
-		store_lock(work.store);
-		store_tick(work.store);
-		store_unlock(work.store);
-		assert_int_equal(store_sync(work.store), -EIO);
+		/* A commit for the work in the background may meet it. */
+		do {
+			work_step(&work);
+			store_lock(work.store);
+			store_tick(work.store);
+			store_unlock(work.store);
+			r = store_sync(work.store);
+			assert_true(r == -EIO || r == 0);
+		} while (!shim_failed());
 		while (atomic_load(&readers.reads) == reads &&
 		       !atomic_load(&readers.errors))
 			usleep(100);
