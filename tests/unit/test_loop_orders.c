@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The threads of fs/loop.c, run in every order up to a bound: its own code,
+ * The threads of fs/fuse/loop.c, run in every order up to a bound: its own code,
  * over a device, a clock and threads that explore.c simulates.
  */
 #include <setjmp.h>
@@ -185,7 +185,7 @@ static int64_t sim_mono_ns(void)
 #define eager_wait(eager, fd) explore_point()
 #define eager_look_around(eager, count) ((void)(count))
 
-#include "../../fs/loop.c"
+#include "../../fs/fuse/loop.c"
 
 static struct loop *the_loop;
 

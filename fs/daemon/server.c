@@ -4,16 +4,13 @@
  * process's mount namespace, and its descriptor handed to the daemon, which is
  * started first if there is none.
  */
-#define FUSE_USE_VERSION 312
 #include "server.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse_lowlevel.h>
 #include <limits.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
@@ -22,6 +19,7 @@
 #include "mountinfo.h"
 #include "sentence.h"
 #include "detach.h"
+#include "fuse_mount.h"
 #include "utab.h"
 #include "util.h"
 
@@ -168,22 +166,6 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 
 /* ---- Mounting ----------------------------------------------------------- */
 
-/* What libfuse says, in pieces, when it cannot mount: it tells no other way. */
-static __thread char fuse_said[512];
-
-static void fuse_log_keep(enum fuse_log_level level, const char *format,
-                          va_list ap)
-{
-	size_t len = strlen(fuse_said);
-
-	vsnprintf(fuse_said + len, sizeof(fuse_said) - len, format, ap);
-	if (strncmp(fuse_said, "fuse: ", 6) == 0)
-		memmove(fuse_said, fuse_said + 6, strlen(fuse_said + 6) + 1);
-	len = strlen(fuse_said);
-	while (len && fuse_said[len - 1] == '\n')
-		fuse_said[--len] = 0;
-}
-
 /* -o for libfuse; to be freed. */
 static char *fuse_options(const struct mounting *m)
 {
@@ -225,33 +207,20 @@ static int set_nosymfollow(const struct mounting *m, char **ret_error)
 }
 
 /* Mount, and give out the descriptor that the requests come from. */
-static int fuse_mount_make(const struct mounting *m, int *ret_fd,
-                           char **ret_error)
+static int mount_make(const struct mounting *m, int *ret_fd, char **ret_error)
 {
-	static const struct fuse_lowlevel_ops none = {0};
 	_cleanup_free_ char *options = fuse_options(m);
-	char name[] = "coppice", o[] = "-o";
-	char *argv[] = {name, o, options, NULL};
-	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
-	struct fuse_session *fuse;
-	int fd = -1;
+	char reason[512] = "";
+	int err = options ? fuse_mount_open(m->mountpoint, options, ret_fd,
+	                                    reason, sizeof(reason))
+	                  : -ENOMEM;
 
-	if (!options)
-		return fail(ret_error, -ENOMEM, "out of memory");
-	fuse_said[0] = 0;
-	fuse_set_log_func(fuse_log_keep);
-	fuse = fuse_session_new(&args, &none, sizeof(none), NULL);
-	if (fuse && fuse_session_mount(fuse, m->mountpoint) == 0)
-		fd = fcntl(fuse_session_fd(fuse), F_DUPFD_CLOEXEC, 3);
-	if (fuse)
-		fuse_session_destroy(fuse); /* does not unmount */
-	fuse_opt_free_args(&args);
-	daemon_log_fuse();
-	if (fd < 0)
-		return fail(ret_error, -EIO, "cannot mount at '%s'%s%s",
-		            m->options->mountpoint, *fuse_said ? ": " : "",
-		            fuse_said);
-	*ret_fd = fd;
+	if (err == -ENOMEM)
+		return fail(ret_error, err, "out of memory");
+	if (err < 0)
+		return fail(ret_error, err, "cannot mount at '%s'%s%s",
+		            m->options->mountpoint, *reason ? ": " : "",
+		            reason);
 	return 0;
 }
 
@@ -318,7 +287,7 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 	_cleanup_close_ int fd = -1;
 	char reason[256];
 	struct stat st;
-	int err = fuse_mount_make(m, &fd, ret_error);
+	int err = mount_make(m, &fd, ret_error);
 
 	if (err < 0)
 		return err;

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The daemon as a process of its own, apart from who started it. */
-#define FUSE_USE_VERSION 312
 #include "detach.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse_lowlevel.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "daemon.h"
+#include "fuse_mount.h"
 #include "namespace.h"
 #include "sentence.h"
 #include "util.h"
@@ -28,22 +27,6 @@ static void detach(int keep)
 	if (keep != 3)
 		dup2(keep, 3);
 	close_range(4, ~0u, 0);
-}
-
-static void fuse_log_line(enum fuse_log_level level, const char *format,
-                          va_list ap)
-{
-	char text[512];
-
-	vsnprintf(text, sizeof(text), format, ap);
-	text[strcspn(text, "\n")] = 0;
-	log_line(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR : LOG_LEVEL_DEBUG,
-	         "%s", text);
-}
-
-void daemon_log_fuse(void)
-{
-	fuse_set_log_func(fuse_log_line);
 }
 
 /*
@@ -83,7 +66,7 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	pipe = 3;
 	fcntl(pipe, F_SETFD, FD_CLOEXEC);
 	log_to_syslog("coppice");
-	daemon_log_fuse();
+	fuse_mount_log();
 	daemon_block_signals();
 	if (err == 0)
 		err = daemon_create(options, &daemon, &error);

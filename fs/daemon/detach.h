@@ -15,7 +15,4 @@ int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
 /* Wait for a daemon that this process started to end, but not for longer. */
 void daemon_wait(pid_t pid, int ms);
 
-/* What libfuse has to say goes to the log. */
-void daemon_log_fuse(void);
-
 #endif

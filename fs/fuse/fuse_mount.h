@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mounting by libfuse, and the messages that libfuse logs. */
+#ifndef COPPICE_FUSE_MOUNT_H
+#define COPPICE_FUSE_MOUNT_H
+
+#include <stddef.h>
+
+/*
+ * Mount a FUSE file system and return the descriptor its requests come from, to
+ * be closed; the mount ends when all copies of it are closed.  options: as of
+ * mount(8)'s -o.  -EIO: libfuse could not; its message, which may be empty, is
+ * in ret_reason.
+ */
+int fuse_mount_open(const char *mountpoint, const char *options, int *ret_fd,
+                    char *ret_reason, size_t size);
+
+/* Send libfuse's messages to the log. */
+void fuse_mount_log(void);
+
+#endif
