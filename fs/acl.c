@@ -111,17 +111,17 @@ void acl_chmod(uint8_t *acl, size_t len, uint32_t mode)
 
 /* ---- What a new inode gets from its directory --------------------------- */
 
-void heritage_release(struct heritage *h)
+void inherited_acl_release(struct inherited_acl *h)
 {
 	free(h->access);
 	free(h->dflt);
-	*h = (struct heritage){0};
+	*h = (struct inherited_acl){0};
 }
 
-int heritage_take(struct vnode *dir, struct inode *inode, mode_t umask,
-                  struct want *want, struct heritage *ret)
+int inherited_acl_take(struct vnode *dir, struct inode *inode, mode_t umask,
+                       struct want *want, struct inherited_acl *ret)
 {
-	struct heritage h = {0};
+	struct inherited_acl h = {0};
 	uint32_t granted;
 	bool plain;
 	int err;
@@ -136,7 +136,7 @@ int heritage_take(struct vnode *dir, struct inode *inode, mode_t umask,
 	if (err)
 		return err;
 	if (acl_check(h.dflt, h.dflt_len, &granted, &plain)) {
-		heritage_release(&h);
+		inherited_acl_release(&h);
 		return -EUCLEAN;
 	}
 	/* What was asked for takes away from the default ACL, and it from
@@ -146,7 +146,7 @@ int heritage_take(struct vnode *dir, struct inode *inode, mode_t umask,
 		h.access_len = h.dflt_len;
 		h.access = malloc(h.access_len);
 		if (!h.access) {
-			heritage_release(&h);
+			inherited_acl_release(&h);
 			return -ENOMEM;
 		}
 		memcpy(h.access, h.dflt, h.dflt_len);
@@ -160,7 +160,7 @@ int heritage_take(struct vnode *dir, struct inode *inode, mode_t umask,
 	return 0;
 }
 
-int heritage_give(struct vnode *v, const struct heritage *h)
+int inherited_acl_give(struct vnode *v, const struct inherited_acl *h)
 {
 	int err = 0;
 

@@ -221,7 +221,7 @@ int fs_lookup(struct fs *fs, node_t parent, const char *name,
 
 /* ---- Making ------------------------------------------------------------- */
 
-struct birth {
+struct creation {
 	struct fs *fs;
 	node_t parent;
 	const char *name; /* NULL: none */
@@ -233,7 +233,8 @@ struct birth {
 };
 
 /* The inode as POSIX wants it in this directory, but for the umask. */
-static struct inode birth_inode(const struct birth *b, const struct vnode *dir)
+static struct inode create_inode(const struct creation *b,
+                                 const struct vnode *dir)
 {
 	struct timestamp now = time_now();
 	struct inode inode = {
@@ -262,7 +263,7 @@ static struct inode birth_inode(const struct birth *b, const struct vnode *dir)
 	return inode;
 }
 
-static int birth_target(const struct birth *b, struct vnode *child)
+static int create_target(const struct creation *b, struct vnode *child)
 {
 	const struct ext hole = {0};
 	struct ext e = {.kind = EXTENT_INLINE};
@@ -276,7 +277,7 @@ static int birth_target(const struct birth *b, struct vnode *child)
 }
 
 /* Take back what there is of an inode that could not be made. */
-static void birth_undo(struct vnode *child)
+static void create_undo(struct vnode *child)
 {
 	struct key key = {.ino = child->ino};
 	struct item item;
@@ -294,13 +295,13 @@ static void birth_undo(struct vnode *child)
 	child->state->version->blocks -= child->inode.blocks;
 }
 
-static int birth_items(const struct birth *b, const struct heritage *h,
-                       struct vnode *dir, uint64_t slot, struct vnode *child)
+static int create_items(const struct creation *b, const struct inherited_acl *h,
+                        struct vnode *dir, uint64_t slot, struct vnode *child)
 {
-	int err = birth_target(b, child);
+	int err = create_target(b, child);
 
 	if (!err)
-		err = heritage_give(child, h);
+		err = inherited_acl_give(child, h);
 	if (!err)
 		err = vnode_store(child);
 	if (!err && !b->name)
@@ -312,10 +313,10 @@ static int birth_items(const struct birth *b, const struct heritage *h,
 	return err;
 }
 
-static int birth_locked(const struct birth *b, struct want *want,
-                        struct fs_entry *ret_entry)
+static int create_locked(const struct creation *b, struct want *want,
+                         struct fs_entry *ret_entry)
 {
-	_cleanup_(heritage_release) struct heritage h = {0};
+	_cleanup_(inherited_acl_release) struct inherited_acl h = {0};
 	struct vnode dir, child;
 	uint64_t slot = 0;
 	int err = dir_load_rw(b->fs, b->parent, &dir);
@@ -328,8 +329,8 @@ static int birth_locked(const struct birth *b, struct want *want,
 	if (err)
 		return err;
 	child = dir;
-	child.inode = birth_inode(b, &dir);
-	err = heritage_take(&dir, &child.inode, b->cred->umask, want, &h);
+	child.inode = create_inode(b, &dir);
+	err = inherited_acl_take(&dir, &child.inode, b->cred->umask, want, &h);
 	if (!err)
 		err = ino_new(b->fs->store, INO_END, &child.ino);
 	if (!err)
@@ -341,9 +342,9 @@ static int birth_locked(const struct birth *b, struct want *want,
 	if (!b->name)
 		err = open_add(b->fs, vnode_node(&child), true);
 	if (!err)
-		err = birth_items(b, &h, &dir, slot, &child);
+		err = create_items(b, &h, &dir, slot, &child);
 	if (err) {
-		birth_undo(&child);
+		create_undo(&child);
 		return err;
 	}
 	dir.state->version->inodes++;
@@ -356,7 +357,7 @@ static int birth_locked(const struct birth *b, struct want *want,
 	return vnode_store(&dir);
 }
 
-static int birth_run(const struct birth *b, struct fs_entry *ret_entry)
+static int create_run(const struct creation *b, struct fs_entry *ret_entry)
 {
 	_cleanup_want_ struct want want = {0};
 	struct fs *fs = b->fs;
@@ -366,7 +367,7 @@ static int birth_run(const struct birth *b, struct fs_entry *ret_entry)
 		return err;
 	do {
 		store_lock(fs->store);
-		err = birth_locked(b, &want, ret_entry);
+		err = create_locked(b, &want, ret_entry);
 		store_unlock(fs->store);
 	} while (err == -EAGAIN && !(err = want_fetch(fs, &want)));
 	return err;
@@ -402,7 +403,7 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
             struct fs_entry *ret_entry)
 {
 	_cleanup_chunk_ struct chunk *chunk = NULL;
-	struct birth b = {fs, parent, name, mode, rdev, target, NULL, cred};
+	struct creation b = {fs, parent, name, mode, rdev, target, NULL, cred};
 	int err;
 
 	if (node_kind(parent) != NODE_KIND_INODE) {
@@ -421,32 +422,33 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 			return err;
 		b.target_chunk = chunk;
 	}
-	return birth_run(&b, ret_entry);
+	return create_run(&b, ret_entry);
 }
 
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
                const struct fs_cred *cred, struct fs_entry *ret_entry)
 {
-	struct birth b = {.fs = fs, .parent = parent, .cred = cred};
+	struct creation b = {.fs = fs, .parent = parent, .cred = cred};
 
 	b.mode = S_IFREG | (mode & 07777);
-	return birth_run(&b, ret_entry);
+	return create_run(&b, ret_entry);
 }
 
 int whiteout_make(struct vnode *dir, const char *name,
                   const struct fs_cred *cred, uint64_t ino, struct vnode *ret)
 {
-	struct birth b = {dir->fs, .name = name, .mode = S_IFCHR, .cred = cred};
+	struct creation b = {dir->fs, .name = name, .mode = S_IFCHR,
+	                     .cred = cred};
 	struct vnode v = *dir;
 	int err;
 
-	v.inode = birth_inode(&b, dir);
+	v.inode = create_inode(&b, dir);
 	v.ino = ino;
 	err = vnode_store(&v);
 	if (!err)
 		err = backref_put(&v, dir->ino, name);
 	if (err) {
-		birth_undo(&v);
+		create_undo(&v);
 		return err;
 	}
 	dir->state->version->inodes++;

@@ -23,7 +23,7 @@ static int leftovers_find(struct fs *fs)
 		if (err)
 			break;
 		if (record.key_len == 8)
-			err = sweeper_push(fs, be64_get(record.key));
+			err = orphan_cleanup_push(fs, be64_get(record.key));
 		if (err)
 			break;
 	}
@@ -64,7 +64,7 @@ int fs_create(struct forest *forest, const struct fs_options *options,
 	store_lock(fs->store);
 	forest_set_keeper(forest, keeps_number, fs);
 	store_unlock(fs->store);
-	err = sweeper_start(fs);
+	err = orphan_cleanup_start(fs);
 	if (!err)
 		err = leftovers_find(fs);
 	if (err) {
@@ -79,7 +79,7 @@ void fs_destroy(struct fs *fs)
 {
 	if (!fs)
 		return;
-	sweeper_stop(fs);
+	orphan_cleanup_stop(fs);
 	store_lock(fs->store);
 	forest_set_keeper(fs->forest, NULL, NULL);
 	store_unlock(fs->store);

@@ -46,24 +46,24 @@ struct fs_options {
 
 /* The forest stays the caller's. Cleans up orphans a crash left behind. */
 int fs_create(struct forest *forest, const struct fs_options *options,
-	      struct fs **ret_fs);
+              struct fs **ret_fs);
 void fs_destroy(struct fs *fs); /* takes NULL */
 struct forest *fs_forest(struct fs *fs);
 /*
- * `keep` is called with the lock held, by the thread that unlinks, when an inode
- * that is not a regular file loses its last name: no open of it may have been
- * announced, and yet somebody can use it (through a FIFO's descriptor, as
+ * `keep` is called with the lock held, by the thread that unlinks, when an
+ * inode that is not a regular file loses its last name: no open of it may have
+ * been announced, and yet somebody can use it (through a FIFO's descriptor, as
  * working directory, by O_PATH).  It returns the number of those who do; the
  * inode stays until each of them has called fs_release().
  */
 void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
-		   void *arg);
+                   void *arg);
 /*
  * `knows` is called with the lock held before the number of a deleted state is
  * given out again: see forest_set_keeper().
  */
 void fs_set_knower(struct fs *fs, bool (*knows)(void *arg, uint64_t state),
-		   void *arg);
+                   void *arg);
 /*
  * To be called with the lock held after a fork was made, or its tree replaced,
  * in another way than by fs_make(): unlinked files that it inherited are
@@ -81,7 +81,8 @@ struct fs_cred {
 struct fs_entry {
 	node_t node;
 	struct stat st;
-	bool fleeting; /* what the name means changes by itself: not to cache */
+	bool uncacheable; /* what the name means changes by itself: not to cache
+	                   */
 	/*
 	 * Differs between two states that had the same number one after the
 	 * other; 0: the node is of no state.
@@ -90,7 +91,7 @@ struct fs_entry {
 };
 
 int fs_lookup(struct fs *fs, node_t parent, const char *name,
-	      enum fs_snapdir snapdir, struct fs_entry *ret_entry);
+              enum fs_snapdir snapdir, struct fs_entry *ret_entry);
 /* The entry of a node that is known by its number alone.  -ESTALE. */
 int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry);
 /*
@@ -116,7 +117,7 @@ enum {
 	FS_SET_KILL_SGID = 512, /* sgid though the group may not execute */
 };
 int fs_setattr(struct fs *fs, node_t node, unsigned set, const struct stat *to,
-	       struct stat *ret_st);
+               struct stat *ret_st);
 
 /* The target, terminated, in a buffer of PATH_MAX bytes. */
 int fs_readlink(struct fs *fs, node_t node, char *ret_target);
@@ -128,11 +129,11 @@ int fs_readlink(struct fs *fs, node_t node, char *ret_target);
  * nothing else (-EPERM).
  */
 int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
-	    dev_t rdev, const char *target, const struct fs_cred *cred,
-	    struct fs_entry *ret_entry);
+            dev_t rdev, const char *target, const struct fs_cred *cred,
+            struct fs_entry *ret_entry);
 /* A new file without a name, open once: see fs_open. */
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
-	       const struct fs_cred *cred, struct fs_entry *ret_entry);
+               const struct fs_cred *cred, struct fs_entry *ret_entry);
 /*
  * Make the fork that a name in the root directory asks for.  source NULL: of
  * the state that the name tells, or if it tells none a new tree, whose root
@@ -140,15 +141,15 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
  * Lock held.
  */
 int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
-	    const struct fs_cred *cred, struct state **ret_state);
+            const struct fs_cred *cred, struct state **ret_state);
 /*
- * Set the root directory's mtime, if fork is 0.  To be called with the lock held
- * after a state of that fork (0: a fork) was deleted or renamed in another way
- * than by the functions below.
+ * Set the root directory's mtime, if fork is 0.  To be called with the lock
+ * held after a state of that fork (0: a fork) was deleted or renamed in another
+ * way than by the functions below.
  */
 void fs_list_touched(struct fs *fs, uint64_t fork);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
-	    struct fs_entry *ret_entry);
+            struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);
 int fs_rmdir(struct fs *fs, node_t parent, const char *name);
 /*
@@ -167,10 +168,10 @@ struct fs_moved {
 	node_t replaced; /* or exchanged */
 };
 int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
-	      node_t *ret_node);
+              node_t *ret_node);
 int fs_move(struct fs *fs, node_t parent, const char *name, node_t new_parent,
-	    const char *new_name, unsigned flags, const struct fs_cred *cred,
-	    struct fs_moved *ret_moved);
+            const char *new_name, unsigned flags, const struct fs_cred *cred,
+            struct fs_moved *ret_moved);
 
 /* A name of an inode. */
 struct fs_name {
@@ -198,7 +199,7 @@ struct fs_data {
 	void *holds; /* what the pieces lie in */
 };
 int fs_read(struct fs *fs, node_t node, off_t off, size_t size,
-	    struct fs_data *ret_data);
+            struct fs_data *ret_data);
 void fs_data_release(struct fs_data *data);
 
 enum {
@@ -207,7 +208,7 @@ enum {
 };
 /* All or nothing. */
 int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
-	     size_t size, unsigned flags);
+             size_t size, unsigned flags);
 /* mode as fallocate(2)'s. suid and sgid stay: see FS_SET_KILL_PRIV. */
 int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len);
 /* whence SEEK_DATA or SEEK_HOLE; -ENXIO */
@@ -220,7 +221,7 @@ int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off);
  */
 #define COPY_RANGE_MOST (UINT64_C(4095) << 20)
 ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
-		      off_t to_off, size_t len);
+                      off_t to_off, size_t len);
 
 /*
  * Entries after the cookie `off` (0: from the start), in order, until fn says
@@ -229,24 +230,24 @@ ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
  * fn is called with the lock held and must not call back.
  */
 typedef int fs_readdir_fn(void *arg, const char *name,
-			  const struct fs_entry *entry, off_t cookie);
+                          const struct fs_entry *entry, off_t cookie);
 int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
-	       enum fs_snapdir snapdir, fs_readdir_fn *fn, void *arg);
+               enum fs_snapdir snapdir, fs_readdir_fn *fn, void *arg);
 
 /* state 0: of the whole store */
 int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs);
 
 /* As the system calls: size 0 asks for the length.  Bytes, or an error. */
 ssize_t fs_getxattr(struct fs *fs, node_t node, const char *name, void *value,
-		    size_t size);
+                    size_t size);
 /* trusted: for one who may know of trusted.* names. */
 ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
-		     size_t size);
+                     size_t size);
 /* May be added to flags: an access ACL is set by one who is not in the file's
  * group, so that sgid goes. */
 enum { FS_XATTR_KILL_SGID = 1 << 16 };
-int fs_setxattr(struct fs *fs, node_t node, const char *name,
-		const void *value, size_t size, int flags);
+int fs_setxattr(struct fs *fs, node_t node, const char *name, const void *value,
+                size_t size, int flags);
 int fs_removexattr(struct fs *fs, node_t node, const char *name);
 
 /*

@@ -50,7 +50,7 @@ struct listing {
 };
 
 /* States whose leftover orphans are to be removed in the background. */
-struct sweeper {
+struct orphan_cleanup {
 	pthread_t thread;
 	bool started;
 	pthread_mutex_t lock; /* guards what follows */
@@ -58,7 +58,7 @@ struct sweeper {
 	pthread_cond_t idle;
 	uint64_t *states;
 	size_t count, room;
-	uint64_t asked, done; /* rounds, for sweeper_drain() */
+	uint64_t asked, done; /* rounds, for orphan_cleanup_drain() */
 	bool stop;
 };
 
@@ -78,7 +78,7 @@ struct fs {
 	void *keep_arg;
 	bool (*knows)(void *arg, uint64_t state); /* see fs_set_knower() */
 	void *knows_arg;
-	struct sweeper sweeper;
+	struct orphan_cleanup orphan_cleanup;
 	bool position_told; /* a snapshot's name reads as a position */
 };
 
@@ -278,11 +278,11 @@ int vnode_unlinked(struct vnode *v);
  */
 int orphan_finish(struct fs *fs, node_t node);
 
-int sweeper_start(struct fs *fs);
-void sweeper_stop(struct fs *fs); /* lock NOT held */
-int sweeper_push(struct fs *fs, uint64_t state);
+int orphan_cleanup_start(struct fs *fs);
+void orphan_cleanup_stop(struct fs *fs); /* lock NOT held */
+int orphan_cleanup_push(struct fs *fs, uint64_t state);
 /* Return when all that was pushed has been looked at.  Lock NOT held. */
-void sweeper_drain(struct fs *fs);
+void orphan_cleanup_drain(struct fs *fs);
 
 /* ---- Xattrs and ACLs ---------------------------------------------------- */
 
@@ -311,15 +311,15 @@ int acl_check(const uint8_t *acl, size_t len, uint32_t *ret_mode,
 /* Change it to what chmod makes of it. */
 void acl_chmod(uint8_t *acl, size_t len, uint32_t mode);
 /* What a new inode gets from its directory. */
-struct heritage {
+struct inherited_acl {
 	uint8_t *access, *dflt; /* NULL: none */
 	size_t access_len, dflt_len;
 };
 /* Settles inode->mode; `dir` is the directory.  -EAGAIN: see above. */
-int heritage_take(struct vnode *dir, struct inode *inode, mode_t umask,
-                  struct want *want, struct heritage *ret);
-int heritage_give(struct vnode *v, const struct heritage *h);
-void heritage_release(struct heritage *h);
+int inherited_acl_take(struct vnode *dir, struct inode *inode, mode_t umask,
+                       struct want *want, struct inherited_acl *ret);
+int inherited_acl_give(struct vnode *v, const struct inherited_acl *h);
+void inherited_acl_release(struct inherited_acl *h);
 
 /* ---- Directories -------------------------------------------------------- */
 

@@ -155,7 +155,7 @@ int orphan_finish(struct fs *fs, node_t node)
 	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
 	/* Nobody waits for it: the rest is done in the background. */
 	if (err == -EINTR)
-		sweeper_push(fs, NODE_STATE(node));
+		orphan_cleanup_push(fs, NODE_STATE(node));
 	/* Gone already, with its state or by another's hand. */
 	return err == -ESTALE ? 0 : err;
 }
@@ -168,6 +168,6 @@ void fs_adopt(struct fs *fs, struct state *state)
 	    !orphan_first(&state->version->tree, 0, &ino))
 		return;
 	if (orphan_record(fs, state->number, true) ||
-	    sweeper_push(fs, state->number))
+	    orphan_cleanup_push(fs, state->number))
 		log_warning("state %s keeps unlinked files", state->name);
 }

@@ -212,7 +212,7 @@ static int lookup_dots(struct fs *fs, node_t parent, const char *name,
 static int lookup_link(struct fs *fs, const char *name,
                        struct fs_entry *ret_entry)
 {
-	struct fs_entry entry = {.fleeting = true};
+	struct fs_entry entry = {.uncacheable = true};
 	struct state *state;
 	int err = state_resolve(fs->forest, name, &state);
 
@@ -426,7 +426,7 @@ static int states_exchange(struct fs *fs, struct state *a, struct state *b)
 	strcpy(a_name, a->name);
 	strcpy(b_name, b->name);
 	snprintf(free_name, sizeof(free_name), "exchange@%llu",
-	         (unsigned long long)store_tick(fs->store));
+	         (unsigned long long)store_next_seq(fs->store));
 	err = state_rename(fs->forest, a, free_name);
 	if (err)
 		return err;

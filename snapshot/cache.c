@@ -130,7 +130,7 @@ void cache_unmark(struct cache *cache, struct cached *entry)
 	entry->dirty_next = NULL;
 }
 
-void cache_sweep(struct cache *cache, size_t buckets,
+void cache_evict(struct cache *cache, size_t buckets,
                  bool (*evict)(void *arg, struct cached *entry), void *arg)
 {
 	size_t size = (size_t)1 << cache->bits;

@@ -41,7 +41,7 @@ void cache_unmark(struct cache *cache, struct cached *entry);
  * evict(), which takes them out and returns true, or keeps them; looks at the
  * next `buckets` buckets.
  */
-void cache_sweep(struct cache *cache, size_t buckets,
+void cache_evict(struct cache *cache, size_t buckets,
                  bool (*evict)(void *arg, struct cached *entry), void *arg);
 
 #endif

@@ -5,9 +5,9 @@
  * crash finds either the state or the tasks.
  *
  * A fork that is deleted with its snapshots may have any number of them.  It
- * loses its name and its head, and stays as a doomed record without a
- * version: that alone makes its snapshots unreachable, by number and by name.
- * The background thread then deletes them one by one.
+ * loses its name and its head, and stays as a record of a fork being deleted
+ * without a version: that alone makes its snapshots unreachable, by number and
+ * by name. The background thread then deletes them one by one.
  */
 #include "forest.h"
 #include "util.h"
@@ -29,13 +29,12 @@ static void state_let_go(struct state *s, struct version *parent)
 }
 
 /* Out of memory's tables; the struct stays for those who still look at it. */
-static void state_bury(struct forest *forest, struct state *s)
+static void state_free_later(struct forest *forest, struct state *s)
 {
 	s->gone = true;
 	cache_remove(&forest->states, &s->cached);
-	s->cached.hash_next =
-	        forest->graveyard ? &forest->graveyard->cached : NULL;
-	forest->graveyard = s;
+	s->cached.hash_next = forest->deleted ? &forest->deleted->cached : NULL;
+	forest->deleted = s;
 }
 
 static void watch_deleted(struct forest *forest, const struct state *s)
@@ -108,7 +107,7 @@ static int state_erase(struct forest *forest, struct state *s)
 	else
 		positions_forget(forest, s->number);
 	state_let_go(s, parent);
-	state_bury(forest, s);
+	state_free_later(forest, s);
 	meta_mark(forest);
 	watch_deleted(forest, s);
 	return 0;
@@ -133,7 +132,7 @@ static int fork_doom(struct forest *forest, struct state *s)
 	s->gone = true;
 	state_mark(s);
 	forest->meta.states -= 1 + s->snapshots;
-	forest->meta.doomed += s->snapshots;
+	forest->meta.deleting += s->snapshots;
 	meta_mark(forest);
 	watch_deleted(forest, s);
 	return 0;
@@ -186,10 +185,10 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 }
 
 /*
- * Delete the snapshot of a doomed fork whose record in TABLE_TIME is the first
- * after *at, and set *at to that record.  A snapshot that cannot be read loses
- * its time and keeps its space until the store is checked.  -ENOENT: none is
- * left.
+ * Delete the snapshot of a fork being deleted whose record in TABLE_TIME is the
+ * first after *at, and set *at to that record.  A snapshot that cannot be read
+ * loses its time and keeps its space until the store is checked.  -ENOENT: none
+ * is left.
  */
 static int clear_one(struct forest *forest, struct state *fork,
                      struct record *at)
@@ -205,7 +204,7 @@ static int clear_one(struct forest *forest, struct state *fork,
 		r = state_erase(forest, s);
 	if (!r && fork->snapshots) {
 		fork->snapshots--;
-		forest->meta.doomed--;
+		forest->meta.deleting--;
 		meta_mark(forest);
 	}
 	return r;
@@ -251,8 +250,8 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 	if (r < 0)
 		return r;
 	forest->gc.cleared_len = 0; /* another fork may get the number */
-	forest->meta.doomed -= f->snapshots;
+	forest->meta.deleting -= f->snapshots;
 	meta_mark(forest);
-	state_bury(forest, f);
+	state_free_later(forest, f);
 	return 0;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * All states of one open store: made, opened, closed, and written to the
- * tables whenever a set of changes is frozen.
+ * tables whenever a group of changes is closed.
  *
- *   TABLE_META  "forest"  varint states, tasks, doomed, default state or 0
+ *   TABLE_META  "forest"  varint states, tasks, deleting, default state or 0
  *   TABLE_META  "forks"   inode of the directory that lists the forks
  */
 #include "forest.h"
@@ -24,7 +24,7 @@ static int meta_put(struct store *store, const struct forest_meta *meta)
 
 	put_varint(&w, meta->states);
 	put_varint(&w, meta->tasks);
-	put_varint(&w, meta->doomed);
+	put_varint(&w, meta->deleting);
 	put_varint(&w, meta->default_state);
 	return table_put(store, TABLE_META, meta_key, sizeof(meta_key) - 1,
 	                 value, writer_len(&w));
@@ -43,7 +43,7 @@ static int meta_get(struct store *store, struct forest_meta *ret_meta)
 	r = reader_init(record.value, record.len);
 	meta.states = get_varint(&r);
 	meta.tasks = get_varint(&r);
-	meta.doomed = get_varint(&r);
+	meta.deleting = get_varint(&r);
 	meta.default_state = get_varint(&r);
 	if (!reader_done(&r))
 		return -EUCLEAN;
@@ -163,7 +163,8 @@ static int main_put(struct forest *forest, const struct inode *root)
 	struct store *store = forest->store;
 	uint8_t value[INODE_LEN_MAX], name[TABLE_KEY_MAX], number[10];
 	struct writer w = writer_init(number, sizeof(number));
-	struct version v = {.id = store_tick(store), .refs = 1, .inodes = 1};
+	struct version v = {
+	        .id = store_next_seq(store), .refs = 1, .inodes = 1};
 	struct state s = {.name = "main", .version = &v};
 	int r = store_count(store, COUNTER_STATE, 1, STATE_NUMBER_END,
 	                    &s.number);
@@ -213,7 +214,7 @@ static void forest_free(struct forest *forest)
 {
 	struct cached *e;
 
-	graveyard_clear(forest);
+	deleted_free(forest);
 	positions_release(forest);
 	while ((e = cache_any(&forest->states))) {
 		cache_remove(&forest->states, e);

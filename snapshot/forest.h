@@ -29,7 +29,7 @@ enum {
 /* Work of the background thread: see gc.c. */
 enum task_kind {
 	TASK_TIDY = 1, /* the lists of a merge; by the version that went */
-	TASK_CLEAR,    /* snapshots of a doomed fork; by its number */
+	TASK_CLEAR,    /* snapshots of a fork being deleted; by its number */
 	TASK_REAP,     /* a leaf; by version */
 	TASK_MERGE,    /* an inner version; by version */
 	TASK_DROP,     /* a list nobody has any more; by list */
@@ -39,9 +39,9 @@ enum task_kind {
 
 /* One record for what is counted over all states. */
 struct forest_meta {
-	uint64_t states; /* snapshots included, doomed ones not */
+	uint64_t states; /* snapshots included, deleting ones not */
 	uint64_t tasks;
-	uint64_t doomed; /* snapshots still to be deleted with their fork */
+	uint64_t deleting; /* snapshots still to be deleted with their fork */
 	uint64_t default_state; /* number; 0: none */
 };
 
@@ -76,7 +76,7 @@ struct forest {
 	bool readonly;
 	struct cache versions;
 	struct cache states;
-	struct state *graveyard; /* deleted, freed in a later hold */
+	struct state *deleted; /* deleted, freed in a later hold */
 	size_t evicted; /* states and versions, since memory was trimmed */
 	struct positions *positions; /* see position.c; used last is first */
 	struct forest_meta meta;
@@ -105,23 +105,23 @@ int version_load(struct forest *forest, uint64_t id,
                  struct version **ret_version);
 /*
  * A head that goes on from `from`'s tree, with a new id, list and account; not
- * yet known to the forest: version_graft() or free() is next.
+ * yet known to the forest: version_attach() or free() is next.
  */
-int version_sprout(struct forest *forest, const struct version *from,
-                   struct version **ret_version);
+int version_new_head(struct forest *forest, const struct version *from,
+                     struct version **ret_version);
 /*
  * A head with no parent and a tree of this root directory alone; otherwise as
- * version_sprout(), but for version_graft(), which it does not need.
+ * version_new_head(), but for version_attach(), which it does not need.
  */
-int version_seed(struct forest *forest, const struct inode *root,
-                 struct version **ret_version);
+int version_new_root(struct forest *forest, const struct inode *root,
+                     struct version **ret_version);
 /* The new head becomes a child of the frozen version. Cannot fail. */
-void version_graft(struct version *head, struct version *parent);
+void version_attach(struct version *head, struct version *parent);
 /*
- * Freeze the head at this tick.  No block is added to its tree after the tick
+ * Freeze the head at this seq.  No block is added to its tree after the seq
  * was taken: the caller holds the lock all the while.
  */
-void version_freeze(struct version *head, uint64_t tick);
+void version_freeze(struct version *head, uint64_t seq);
 /* Its record must be written. */
 void version_mark(struct version *v);
 /* Take it out of the tables and of memory; detached from its kin before. */
@@ -157,10 +157,10 @@ void state_mark(struct state *s);
 /* The state names this version, or none, in memory: refs are not touched. */
 void state_point(struct state *s, struct version *version);
 
-/* By its number, a doomed fork or a snapshot of one too.  -ENOENT. */
+/* By its number, a fork being deleted or a snapshot of one too.  -ENOENT. */
 int state_load(struct forest *forest, uint64_t number,
                struct state **ret_state);
-/* Of a fork (doomed or not): its newest snapshot, or the newest at or before
+/* Of a fork (deleting or not): its newest snapshot, or the newest at or before
  * the time.  -ENOENT. */
 int state_newest(struct forest *forest, uint64_t fork, int64_t at,
                  struct state **ret_state);
@@ -171,14 +171,14 @@ int state_newest(struct forest *forest, uint64_t fork, int64_t at,
 int state_of_time(struct forest *forest, uint64_t fork,
                   const struct record *record, struct state **ret_state);
 /* Free what was deleted in an earlier hold of the lock. */
-void graveyard_clear(struct forest *forest);
+void deleted_free(struct forest *forest);
 /* Take memory back to its limits; for a fresh hold of the lock. */
-void forest_sweep(struct forest *forest);
+void forest_evict(struct forest *forest);
 /* How many of those it takes to get through everything. */
-size_t forest_sweeps(const struct forest *forest);
+size_t forest_evictions(const struct forest *forest);
 bool forest_crowded(const struct forest *forest);
 /* Have it swept if there are a good many too many. */
-void forest_wake_sweeper(struct forest *forest);
+void forest_wake_evictor(struct forest *forest);
 
 /* ---- position.c --------------------------------------------------------- */
 
@@ -203,8 +203,8 @@ void positions_release(struct forest *forest); /* all of them */
 /* ---- delete.c ----------------------------------------------------------- */
 
 /*
- * Delete up to `most` snapshots of a doomed fork, and the fork's record when
- * none is left.  -EAGAIN: there are more.
+ * Delete up to `most` snapshots of a fork being deleted, and the fork's record
+ * when none is left.  -EAGAIN: there are more.
  */
 int fork_clear(struct forest *forest, uint64_t fork, uint32_t most);
 

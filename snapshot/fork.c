@@ -9,19 +9,19 @@
 #include <errno.h>
 
 /* What a new state is made of, complete before anything is changed. */
-struct seedling {
-	struct state *state;       /* the new one */
-	struct version *head;      /* its head, if it is a fork */
-	struct version *successor; /* the source's next head, if it freezes */
-	struct version *stem;      /* the frozen version they share */
-	uint64_t tick;             /* of the freeze */
+struct fork_plan {
+	struct state *state;        /* the new one */
+	struct version *head;       /* its head, if it is a fork */
+	struct version *successor;  /* the source's next head, if it freezes */
+	struct version *fork_point; /* the frozen version they share */
+	uint64_t seq;               /* of the freeze */
 };
 
-static void seedling_release(struct seedling *seedling)
+static void fork_plan_release(struct fork_plan *plan)
 {
-	free(seedling->state);
-	free(seedling->head);
-	free(seedling->successor);
+	free(plan->state);
+	free(plan->head);
+	free(plan->successor);
 }
 
 static int state_check_free(struct forest *forest, uint64_t fork,
@@ -57,9 +57,9 @@ static int state_again(struct forest *forest, uint64_t number, int64_t created,
  * of *source (NULL: of nothing), which is looked up anew if the lock is let go
  * of meanwhile.
  */
-static int seedling_begin(struct seedling *seedling, struct forest *forest,
-                          uint64_t fork, const char *name,
-                          struct state **source)
+static int fork_plan_begin(struct fork_plan *plan, struct forest *forest,
+                           uint64_t fork, const char *name,
+                           struct state **source)
 {
 	uint64_t origin = source ? (*source)->number : 0, number;
 	int64_t created = source ? (*source)->created : 0;
@@ -75,17 +75,17 @@ static int seedling_begin(struct seedling *seedling, struct forest *forest,
 	}
 	if (r < 0)
 		return r;
-	seedling->state = state_alloc(forest, number);
-	return seedling->state ? 0 : -ENOMEM;
+	plan->state = state_alloc(forest, number);
+	return plan->state ? 0 : -ENOMEM;
 }
 
 /*
- * The stem is the frozen version that has the source's present tree.  A
+ * The fork point is the frozen version that has the source's present tree.  A
  * snapshot's is its own; a head that was not changed since it was forked has
  * its parent's; any other head becomes it.
  */
-static int seedling_init(struct seedling *seedling, struct state *source,
-                         bool snapshot)
+static int fork_plan_init(struct fork_plan *plan, struct state *source,
+                          bool snapshot)
 {
 	struct forest *forest = source->forest;
 	struct version *v = source->version;
@@ -96,21 +96,21 @@ static int seedling_init(struct seedling *seedling, struct state *source,
 	r = version_unchanged(v, &unchanged, &parent);
 	if (r < 0)
 		return r;
-	seedling->stem = unchanged ? parent : v;
-	if (!seedling->stem->freeze) {
+	plan->fork_point = unchanged ? parent : v;
+	if (!plan->fork_point->freeze) {
 		/* Every number from here on is above the freeze's. */
-		seedling->tick = store_tick(forest->store);
-		r = version_sprout(forest, v, &seedling->successor);
+		plan->seq = store_next_seq(forest->store);
+		r = version_new_head(forest, v, &plan->successor);
 	}
 	if (!r && !snapshot)
-		r = version_sprout(forest, v, &seedling->head);
+		r = version_new_head(forest, v, &plan->head);
 	return r;
 }
 
-static void seedling_describe(struct seedling *seedling,
-                              const struct state *source, const char *name)
+static void fork_plan_describe(struct fork_plan *plan,
+                               const struct state *source, const char *name)
 {
-	struct state *s = seedling->state;
+	struct state *s = plan->state;
 
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->origin = source->number;
@@ -139,25 +139,25 @@ static void state_add(struct forest *forest, struct state *s)
 }
 
 /* From here on nothing fails. */
-static void seedling_plant(struct seedling *seedling, struct state *source,
-                           struct state **ret_state)
+static void fork_plan_plant(struct fork_plan *plan, struct state *source,
+                            struct state **ret_state)
 {
 	struct forest *forest = source->forest;
-	struct version *stem = seedling->stem;
-	struct version *head = seedling->head;
-	struct state *s = steal(&seedling->state);
+	struct version *stem = plan->fork_point;
+	struct version *head = plan->head;
+	struct state *s = steal(&plan->state);
 
-	if (seedling->successor) {
-		struct version *successor = steal(&seedling->successor);
+	if (plan->successor) {
+		struct version *successor = steal(&plan->successor);
 
-		version_freeze(stem, seedling->tick);
-		version_graft(successor, stem);
+		version_freeze(stem, plan->seq);
+		version_attach(successor, stem);
 		state_point(source, successor);
 		state_mark(source);
 	}
 	if (head) {
-		version_graft(head, stem);
-		seedling->head = NULL;
+		version_attach(head, stem);
+		plan->head = NULL;
 	} else {
 		stem->refs++;
 		version_mark(stem);
@@ -170,7 +170,7 @@ static void seedling_plant(struct seedling *seedling, struct state *source,
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state)
 {
-	_cleanup_(seedling_release) struct seedling seedling = {0};
+	_cleanup_(fork_plan_release) struct fork_plan plan = {0};
 	int r;
 
 	if (forest->readonly)
@@ -179,23 +179,23 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 		return -ESTALE;
 	r = name_check_fork(name);
 	if (!r)
-		r = seedling_begin(&seedling, forest, 0, name, &source);
+		r = fork_plan_begin(&plan, forest, 0, name, &source);
 	if (!r)
-		r = seedling_init(&seedling, source, false);
+		r = fork_plan_init(&plan, source, false);
 	if (r < 0)
 		return r;
-	seedling_describe(&seedling, source, name);
-	r = name_put(forest, seedling.state);
+	fork_plan_describe(&plan, source, name);
+	r = name_put(forest, plan.state);
 	if (r < 0)
 		return r;
-	seedling_plant(&seedling, source, ret_state);
+	fork_plan_plant(&plan, source, ret_state);
 	return 0;
 }
 
 int state_create(struct forest *forest, const char *name,
                  const struct inode *root, struct state **ret_state)
 {
-	_cleanup_(seedling_release) struct seedling seedling = {0};
+	_cleanup_(fork_plan_release) struct fork_plan plan = {0};
 	uint8_t key[TABLE_KEY_MAX];
 	struct state *s;
 	int r;
@@ -204,24 +204,24 @@ int state_create(struct forest *forest, const char *name,
 		return -EROFS;
 	r = name_check_fork(name);
 	if (!r)
-		r = seedling_begin(&seedling, forest, 0, name, NULL);
+		r = fork_plan_begin(&plan, forest, 0, name, NULL);
 	if (r < 0)
 		return r;
-	s = seedling.state;
+	s = plan.state;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->created = now_ns();
 	r = name_put(forest, s);
 	if (!r)
-		r = version_seed(forest, root, &seedling.head);
+		r = version_new_root(forest, root, &plan.head);
 	if (r < 0) {
 		table_del(forest->store, TABLE_NAME, key,
 		          name_key(key, 0, name));
 		return r;
 	}
-	cache_add(&forest->versions, &seedling.head->cached);
-	version_mark(seedling.head);
-	state_point(s, steal(&seedling.head));
-	state_add(forest, steal(&seedling.state));
+	cache_add(&forest->versions, &plan.head->cached);
+	version_mark(plan.head);
+	state_point(s, steal(&plan.head));
+	state_add(forest, steal(&plan.state));
 	*ret_state = s;
 	return 0;
 }
@@ -242,7 +242,7 @@ static int snapshot_date(struct forest *forest, struct state *s)
 int state_snapshot(struct forest *forest, struct state *fork, const char *name,
                    struct state **ret_state)
 {
-	_cleanup_(seedling_release) struct seedling seedling = {0};
+	_cleanup_(fork_plan_release) struct fork_plan plan = {0};
 	uint8_t key[TIME_KEY_LEN];
 	struct state *s;
 	int r;
@@ -253,16 +253,15 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 		return -ESTALE;
 	r = name_check_snapshot(name);
 	if (!r)
-		r = seedling_begin(&seedling, forest, fork->number, name,
-		                   &fork);
+		r = fork_plan_begin(&plan, forest, fork->number, name, &fork);
 	if (!r)
-		r = seedling_init(&seedling, fork, true);
+		r = fork_plan_init(&plan, fork, true);
 	if (r < 0)
 		return r;
-	s = seedling.state;
+	s = plan.state;
 	s->fork = fork->number;
 	s->flags = STATE_READONLY;
-	seedling_describe(&seedling, fork, name);
+	fork_plan_describe(&plan, fork, name);
 	r = snapshot_date(forest, s);
 	if (r < 0)
 		return r;
@@ -275,7 +274,7 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 		table_del(forest->store, TABLE_TIME, key, sizeof(key));
 		return r;
 	}
-	seedling_plant(&seedling, fork, ret_state);
+	fork_plan_plant(&plan, fork, ret_state);
 	positions_add(forest, *ret_state);
 	fork->snapshots++;
 	state_mark(fork);

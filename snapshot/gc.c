@@ -231,10 +231,10 @@ static bool task_waits(const struct task *task)
  * Work on tasks for one hold of the lock.  *ret_task is the last one, which may
  * be one that waits for commits and was not begun.  *ret_full: the next commit
  * frees much, and should start.  -ENOENT: there is no task; -EAGAIN: the task
- * can go on after the commit *ret_seq.
+ * can go on after the commit *ret_txg.
  */
 static int gc_hold(struct forest *forest, struct task *ret_task,
-                   uint64_t *ret_seq, bool *ret_full)
+                   uint64_t *ret_txg, bool *ret_full)
 {
 	struct store *store = forest->store;
 	struct gc *gc = &forest->gc;
@@ -244,7 +244,7 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	store_lock(store);
 	began = mono_ns();
 	gc->alone = store_holds(store) == gc->holds;
-	forest_sweep(forest);
+	forest_evict(forest);
 	if (forest->versions.dirty_count >= VERSIONS_DIRTY)
 		forest_flush(forest);
 	do {
@@ -254,7 +254,7 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 		r = task_step(forest, ret_task);
 		held = mono_ns() - began;
 	} while (!r && !gc->tight && held < hold_ns);
-	*ret_seq = store_seq(store);
+	*ret_txg = store_txg(store);
 	*ret_full = store_freeing(store) >= COMMIT_BLOCKS;
 	gc->holds = store_holds(store);
 	store_unlock(store);
@@ -278,7 +278,7 @@ static int gc_step(struct forest *forest)
 {
 	struct store *store = forest->store;
 	struct task task = {0};
-	uint64_t seq;
+	uint64_t txg;
 	bool full;
 	int r = store_pace(store);
 
@@ -286,11 +286,11 @@ static int gc_step(struct forest *forest)
 		return r;
 	forest->gc.tight = r > 0;
 	forest->gc.limit = r > 0 ? PIECE_NODES_TIGHT : PIECE_NODES;
-	r = gc_hold(forest, &task, &seq, &full);
+	r = gc_hold(forest, &task, &txg, &full);
 	if (full)
 		store_commit_start(store);
 	if (r == -EAGAIN)
-		r = store_wait(store, seq);
+		r = store_wait(store, txg);
 	else if (r == -ENOENT)
 		r = gc_repack(forest);
 	else if (!r && task.kind == TASK_TIDY)
@@ -316,10 +316,10 @@ static void gc_shrink(struct forest *forest)
 
 	for (size_t i = 0; crowded && i < sweeps; i++) {
 		store_lock(forest->store);
-		sweeps = 2 * forest_sweeps(forest) + 1;
+		sweeps = 2 * forest_evictions(forest) + 1;
 		if (forest->states.dirty_count >= STATES_DIRTY)
 			forest_flush(forest);
-		forest_sweep(forest);
+		forest_evict(forest);
 		crowded = forest_crowded(forest);
 		if (forest->evicted > EVICTED_TRIM) {
 			forest->evicted = 0;
@@ -445,5 +445,5 @@ int forest_drain(struct forest *forest)
 
 uint64_t forest_backlog(struct forest *forest)
 {
-	return forest->meta.tasks + forest->meta.doomed;
+	return forest->meta.tasks + forest->meta.deleting;
 }

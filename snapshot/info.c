@@ -26,7 +26,7 @@ bool state_has_twin(struct forest *forest, struct state *state)
 	 * Snapshots that are being deleted with their fork still count as
 	 * refs, and keep nothing: while there are any, no ref is relied on.
 	 */
-	bool refs_keep = !forest->meta.doomed;
+	bool refs_keep = !forest->meta.deleting;
 	struct version *parent;
 	bool unchanged;
 

@@ -5,7 +5,7 @@
  * A frozen version V without refs and with one child C goes by C
  * taking up its base, parent, account and list.  This is done at once, in one
  * hold of the lock.  Short lists are put together by the commit that has the
- * change (list_absorb()), those of many merges in one commit, in the order of
+ * change (list_merge()), those of many merges in one commit, in the order of
  * the merges: a chain of versions goes in any number of steps.  Longer ones are
  * tidied up behind it, one merge at a time:
  *
@@ -74,8 +74,7 @@ static int tidy_get(const struct task *task, struct tidy *ret_tidy)
 
 /* The shorter list is the one to be moved. */
 static int merge_plan(struct forest *forest, const struct version *v,
-                      const struct version *child,
-                      struct list_absorb *ret_absorb)
+                      const struct version *child, struct list_merge *ret_merge)
 {
 	uint64_t mine, theirs;
 	bool keep_mine;
@@ -86,7 +85,7 @@ static int merge_plan(struct forest *forest, const struct version *v,
 	if (r < 0)
 		return r;
 	keep_mine = mine > theirs;
-	*ret_absorb = (struct list_absorb){
+	*ret_merge = (struct list_merge){
 	        .from_owner = v->tree.owner,
 	        .owner = child->tree.owner,
 	        .old_list = child->tree.list,
@@ -101,36 +100,36 @@ static int merge_plan(struct forest *forest, const struct version *v,
 
 /*
  * Decide how the lists are put together: by the next commit, or, if they are
- * long, by a TIDY task, for which *absorb is reduced to the account.  -EAGAIN:
+ * long, by a TIDY task, for which *merge is reduced to the account.  -EAGAIN:
  * try again after the next commit.
  */
 static int merge_lists(struct forest *forest, const struct version *v,
-                       struct list_absorb *absorb)
+                       struct list_merge *merge)
 {
 	struct tidy tidy = {
-	        .old_list = absorb->old_list,
-	        .above = absorb->above,
-	        .owner = absorb->owner,
-	        .from = absorb->from,
-	        .to = absorb->to,
+	        .old_list = merge->old_list,
+	        .above = merge->above,
+	        .owner = merge->owner,
+	        .from = merge->from,
+	        .to = merge->to,
 	};
-	int r = list_room(forest->store, absorb->entries, forest->gc.alone);
+	int r = list_room(forest->store, merge->entries, forest->gc.alone);
 
 	if (r != -E2BIG)
 		return r;
-	absorb->old_list = 0;
-	absorb->entries = 0;
+	merge->old_list = 0;
+	merge->entries = 0;
 	return tidy_put(forest, v->id, &tidy);
 }
 
 /* The only child takes up the version.  From the first line nothing fails. */
 static void merge_switch(struct forest *forest, struct version *v,
                          struct version *child, struct version *parent,
-                         const struct list_absorb *absorb)
+                         const struct list_merge *merge)
 {
-	list_absorb(forest->store, absorb);
+	list_merge(forest->store, merge);
 	child->tree.base = v->tree.base;
-	child->tree.list = absorb->to;
+	child->tree.list = merge->to;
 	child->parent = v->parent;
 	version_mark(child);
 	if (parent) {
@@ -168,7 +167,7 @@ static int merge_child(struct forest *forest, const struct version *v,
 int merge_step(struct forest *forest, const struct task *task)
 {
 	struct version *v, *child = NULL, *parent = NULL;
-	struct list_absorb absorb;
+	struct list_merge merge;
 	int r = version_find(forest, task->id, &v);
 
 	if (r == -ENOENT || (!r && (v->refs || v->kids != 1)))
@@ -180,14 +179,14 @@ int merge_step(struct forest *forest, const struct task *task)
 	if (!r && v->parent)
 		r = version_load(forest, v->parent, &parent);
 	if (!r)
-		r = merge_plan(forest, v, child, &absorb);
+		r = merge_plan(forest, v, child, &merge);
 	if (!r)
-		r = merge_lists(forest, v, &absorb);
+		r = merge_lists(forest, v, &merge);
 	if (!r)
 		r = task_del(forest, TASK_MERGE, task->id);
 	if (r < 0)
 		return r;
-	merge_switch(forest, v, child, parent, &absorb);
+	merge_switch(forest, v, child, parent, &merge);
 	return version_remove(v);
 }
 

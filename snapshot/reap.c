@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Giving back the blocks of leaf versions, and their kill lists.
+ * Giving back the blocks of leaf versions, and their deadlists.
  *
  * A version without refs and kids can be reached by nobody, and
  * nothing changes that: a child needs a state that names the version, or a

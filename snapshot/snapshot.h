@@ -29,10 +29,10 @@ struct cached {
  * a frozen version never changes again.  See DESIGN: the sharing rule.
  */
 struct version {
-	struct tree tree;  /* root, base, kill list, account */
-	uint64_t id;       /* its account and its first kill list, too */
+	struct tree tree;  /* root, base, deadlist, account */
+	uint64_t id;       /* its account and its first deadlist, too */
 	uint64_t parent;   /* version id; 0: none */
-	uint64_t freeze;   /* tick at which it froze; 0: a head */
+	uint64_t freeze;   /* seq at which it froze; 0: a head */
 	uint64_t kids;     /* versions whose parent this is */
 	uint64_t kids_xor; /* their ids, xored: names the only one */
 	uint64_t same;     /* kids that are heads and still have this root */
@@ -138,13 +138,12 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
  * FORK/.snap/SNAPSHOT; FORK~N, the N-th newest snapshot (1 is the newest);
  * FORK~@TIME, the newest at or before the end of the time, which is ISO 8601 (a
  * date, or date and time to the minute or second, or the time alone, of today;
- * local unless it ends in Z), or `today`, `yesterday`; or -N with a unit s, m, h,
- * d, w, or `now`, which are moments.  A name that is there wins over a number or
- * time of the same spelling.
- * -ENOENT; -EINVAL: not a name or not a time.
- * Finding a position among many snapshots lets go of the lock now and then: no
- * pointer from before is good for anything afterwards.  The same holds for
- * state_at_position() and state_source().  -EINTR: see store_yield().
+ * local unless it ends in Z), or `today`, `yesterday`; or -N with a unit s, m,
+ * h, d, w, or `now`, which are moments.  A name that is there wins over a
+ * number or time of the same spelling. -ENOENT; -EINVAL: not a name or not a
+ * time. Finding a position among many snapshots lets go of the lock now and
+ * then: no pointer from before is good for anything afterwards.  The same holds
+ * for state_at_position() and state_source().  -EINTR: see store_yield().
  */
 int state_resolve(struct forest *forest, const char *name,
                   struct state **ret_state);

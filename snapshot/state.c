@@ -142,7 +142,7 @@ int state_load(struct forest *forest, uint64_t number, struct state **ret_state)
 	state_point(s, v);
 	s->gone = s->flags & STATE_DOOMED;
 	cache_add(&forest->states, &s->cached);
-	forest_wake_sweeper(forest);
+	forest_wake_evictor(forest);
 	*ret_state = steal(&s);
 	return 0;
 }
@@ -153,7 +153,7 @@ bool forest_crowded(const struct forest *forest)
 	       forest->versions.count > VERSIONS_CACHED;
 }
 
-void forest_wake_sweeper(struct forest *forest)
+void forest_wake_evictor(struct forest *forest)
 {
 	/* Not for each one that is read: the thread takes all at once. */
 	if (forest->states.count > STATES_CACHED + STATES_CACHED / 4 ||
@@ -188,7 +188,7 @@ static bool evict_version(void *arg, struct cached *entry)
 
 enum { BUCKETS_A_SWEEP = 1024 };
 
-size_t forest_sweeps(const struct forest *forest)
+size_t forest_evictions(const struct forest *forest)
 {
 	unsigned bits = MAX(forest->states.bits, forest->versions.bits);
 
@@ -199,26 +199,26 @@ size_t forest_sweeps(const struct forest *forest)
  * To be called where nobody holds a pointer: first thing under the lock, by
  * the background thread.  A part of the tables at a time.
  */
-void forest_sweep(struct forest *forest)
+void forest_evict(struct forest *forest)
 {
-	graveyard_clear(forest);
+	deleted_free(forest);
 	if (forest->states.count > STATES_CACHED)
-		cache_sweep(&forest->states, BUCKETS_A_SWEEP, evict_state,
+		cache_evict(&forest->states, BUCKETS_A_SWEEP, evict_state,
 		            forest);
 	if (forest->versions.count > VERSIONS_CACHED)
-		cache_sweep(&forest->versions, BUCKETS_A_SWEEP, evict_version,
+		cache_evict(&forest->versions, BUCKETS_A_SWEEP, evict_version,
 		            forest);
 }
 
-void graveyard_clear(struct forest *forest)
+void deleted_free(struct forest *forest)
 {
-	while (forest->graveyard) {
-		struct state *s = forest->graveyard;
+	while (forest->deleted) {
+		struct state *s = forest->deleted;
 
-		forest->graveyard = s->cached.hash_next
-		                            ? container_of(s->cached.hash_next,
-		                                           struct state, cached)
-		                            : NULL;
+		forest->deleted = s->cached.hash_next
+		                          ? container_of(s->cached.hash_next,
+		                                         struct state, cached)
+		                          : NULL;
 		free(s);
 	}
 }

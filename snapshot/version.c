@@ -173,10 +173,11 @@ int version_remove(struct version *v)
 
 /* ---- Lineage ------------------------------------------------------------ */
 
-int version_sprout(struct forest *forest, const struct version *from,
-                   struct version **ret_version)
+int version_new_head(struct forest *forest, const struct version *from,
+                     struct version **ret_version)
 {
-	struct version *v = version_alloc(forest, store_tick(forest->store));
+	struct version *v =
+	        version_alloc(forest, store_next_seq(forest->store));
 
 	if (!v)
 		return -ENOMEM;
@@ -189,11 +190,12 @@ int version_sprout(struct forest *forest, const struct version *from,
 	return 0;
 }
 
-int version_seed(struct forest *forest, const struct inode *root,
-                 struct version **ret_version)
+int version_new_root(struct forest *forest, const struct inode *root,
+                     struct version **ret_version)
 {
 	static const struct key key = {INO_ROOT, ITEM_INODE, 0};
-	struct version *v = version_alloc(forest, store_tick(forest->store));
+	struct version *v =
+	        version_alloc(forest, store_next_seq(forest->store));
 	uint8_t value[INODE_LEN_MAX];
 	int r;
 
@@ -211,7 +213,7 @@ int version_seed(struct forest *forest, const struct inode *root,
 	return 0;
 }
 
-void version_graft(struct version *head, struct version *parent)
+void version_attach(struct version *head, struct version *parent)
 {
 	head->parent = parent->id;
 	head->tree.base = parent->freeze;
@@ -224,9 +226,9 @@ void version_graft(struct version *head, struct version *parent)
 	version_mark(parent);
 }
 
-void version_freeze(struct version *head, uint64_t tick)
+void version_freeze(struct version *head, uint64_t seq)
 {
-	head->freeze = tick;
+	head->freeze = seq;
 	head->created = now_ns();
 	head->refs--; /* its state goes on with another head */
 	version_mark(head);

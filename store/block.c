@@ -114,7 +114,7 @@ void block_unhash(struct store *store, struct block *block)
 
 void block_clean(struct store *store, struct block *block)
 {
-	if (!block->hashed || block->kind == BLOCK_ALIAS) {
+	if (!block->hashed || block->kind == BLOCK_DEDUP) {
 		if (block->hashed)
 			block_unhash(store, block);
 		block_free(block);
@@ -234,14 +234,14 @@ int node_read(struct store *store, uint64_t number, struct node **ret_node)
 int node_new(struct tree *tree, struct node **ret_node)
 {
 	struct store *store = tree->store;
-	struct node *node = node_alloc(store, store->tick + 1, tree->owner);
+	struct node *node = node_alloc(store, store->seq + 1, tree->owner);
 
 	if (!node)
 		return -ENOMEM;
-	store->tick++;
+	store->seq++;
 	node->data[0] = BLOCK_TAG_NODE;
 	block_insert(store, &node->block);
-	set_add_node(store, node);
+	txg_add_node(store, node);
 	*ret_node = node;
 	return 0;
 }
@@ -264,7 +264,7 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 		/* The map keeps the old bytes; these may change. */
 		block_leave_clean(store, &old->block);
 		old->block.owner = tree->owner;
-		set_add_node(store, old);
+		txg_add_node(store, old);
 		*ret_node = old;
 		return 0;
 	}
@@ -287,14 +287,14 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 	memcpy(new->data, old->data, store->geometry.node_size);
 	block_unhash(store, &old->block);
 	block_insert(store, &new->block);
-	set_add_node(store, new);
+	txg_add_node(store, new);
 	*ret_node = new;
 	return 0;
 }
 
 /*
- * A private block goes.  What the map (or the frozen set on its way there)
- * has of it is freed with the gathering set; what was never stored is undone.
+ * A private block goes.  What the map (or the syncing group on its way there)
+ * has of it is freed with the open group; what was never stored is undone.
  */
 static void block_drop(struct tree *tree, uint64_t number)
 {
@@ -310,14 +310,14 @@ static void block_drop(struct tree *tree, uint64_t number)
 		else
 			stored = chunk->cloned;
 		if (block->kind == BLOCK_NODE || !chunk->cloned) {
-			set_take_out(store, block);
+			txg_take_out(store, block);
 			block_unhash(store, block);
 			block_free(block);
 		}
 	} else if (block) {
 		bool frozen = block->state == BLOCK_FROZEN;
 
-		/* The frozen set owns its blocks; clones may still look for
+		/* The syncing group owns its blocks; clones may still look for
 		 * one that is not in the map yet. */
 		if (!frozen || block->kind == BLOCK_NODE ||
 		    !((struct chunk *)block)->cloned)
@@ -326,7 +326,7 @@ static void block_drop(struct tree *tree, uint64_t number)
 			block_free(block);
 	}
 	if (stored)
-		set_add_free(store, number, tree->owner);
+		txg_add_free(store, number, tree->owner);
 }
 
 void tree_drop(struct tree *tree, uint64_t number)

@@ -18,18 +18,18 @@ enum block_state {
 /* What nodes and chunks in memory have in common. */
 struct block {
 	struct block *hash_next; /* in the bucket of the number */
-	struct block *older;	 /* clean ones: towards the next to go */
+	struct block *older;     /* clean ones: towards the next to go */
 	struct block *newer;
 	uint64_t number;
-	uint64_t owner;	/* account the block is booked on */
-	uint32_t place;	/* index in its set's array */
-	uint8_t kind;	/* enum block_kind */
-	uint8_t state;	/* enum block_state */
-	bool hashed;	/* still the newest of its number */
-	bool used;	/* clean ones: looked at since the clock hand passed */
+	uint64_t owner; /* account the block is booked on */
+	uint32_t place; /* index in its group's array */
+	uint8_t kind;   /* enum block_kind */
+	uint8_t state;  /* enum block_state */
+	bool hashed;    /* still the newest of its number */
+	bool used;      /* clean ones: looked at since the clock hand passed */
 };
 
-enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_ALIAS };
+enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP };
 
 /*
  * A tree node: `data` has room for store_node_size() bytes and is in the
@@ -38,7 +38,7 @@ enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_ALIAS };
  */
 struct node {
 	struct block block;
-	bool stored; /* the map or the frozen set has this number already */
+	bool stored; /* the map or the syncing group has this number already */
 	uint64_t copied; /* number of the node it is a copy of, or was; or 0 */
 	uint8_t data[];
 };
@@ -49,11 +49,12 @@ struct node {
  */
 enum block_tag {
 	BLOCK_TAG_NODE = 0x4e,
-	BLOCK_TAG_PACKED = 0x4f, /* a node compressed: see node_form.c */
-	BLOCK_TAG_RAW = 0x10,  /* a chunk as it is */
-	BLOCK_TAG_ZSTD = 0x11, /* a chunk compressed */
+	BLOCK_TAG_NODE_DELTA = 0x4f, /* a node compressed: see node_codec.c */
+	BLOCK_TAG_RAW = 0x10,        /* a chunk as it is */
+	BLOCK_TAG_ZSTD = 0x11,       /* a chunk compressed */
 	BLOCK_TAG_DELTA = 0x12, /* a chunk compressed with another as prefix */
-	BLOCK_TAG_PATCH = 0x13, /* what of a chunk differs from another */
+	BLOCK_TAG_SPARSE_DELTA =
+	        0x13, /* what of a chunk differs from another */
 };
 
 uint32_t store_node_size(const struct store *store);
@@ -69,7 +70,7 @@ int node_read(struct store *store, uint64_t number, struct node **ret_node);
 /*
  * The node to change, on behalf of the tree.  If the number is private it is
  * the same number; else it is a copy under a new one, and the old one has gone
- * on the tree's kill list: the caller then changes the parent's pointer.
+ * on the tree's deadlist: the caller then changes the parent's pointer.
  */
 int node_edit(struct tree *tree, uint64_t number, struct node **ret_node);
 
@@ -83,7 +84,7 @@ int node_new(struct tree *tree, struct node **ret_node);
  * checks it, and that every offset and length in the node is in bounds.
  */
 uint32_t node_seal(const struct store *store, uint64_t number, uint8_t *data);
-int node_verify(const struct store *store, uint64_t number,
-		const uint8_t *data, size_t len);
+int node_verify(const struct store *store, uint64_t number, const uint8_t *data,
+                size_t len);
 
 #endif

@@ -60,7 +60,7 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 			return -ENOMEM;
 		chunk->data = data;
 		if (chunk->block.hashed)
-			set_touch(chunk->store, capacity - chunk->capacity);
+			txg_touch(chunk->store, capacity - chunk->capacity);
 		chunk->capacity = capacity;
 	}
 	if (len > chunk->len) {
@@ -105,11 +105,11 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 {
 	struct store *store = tree->store;
 
-	chunk->block.number = ++store->tick;
+	chunk->block.number = ++store->seq;
 	chunk->block.owner = tree->owner;
 	chunk->replaces = replaces;
 	block_insert(store, &chunk_ref(chunk)->block);
-	set_add_chunk(store, chunk);
+	txg_add_chunk(store, chunk);
 	return chunk->block.number;
 }
 
@@ -127,33 +127,34 @@ int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)
 {
 	struct store *store = tree->store;
 	struct block *block = block_find(store, number);
-	struct chunk *alias;
+	struct chunk *ref;
 
 	/*
-	 * What a frozen alias names may be gone when this one is written (if
-	 * it became an alias itself and was freed); the alias will be there.
+	 * What a frozen dedup reference names may be gone when this one is
+	 * written (if it became a dedup reference itself and was freed); the
+	 * dedup reference will be there.
 	 */
-	while (block && block->kind == BLOCK_ALIAS &&
+	while (block && block->kind == BLOCK_DEDUP &&
 	       block->state == BLOCK_NEW) {
-		number = ((struct chunk *)block)->alias_of;
+		number = ((struct chunk *)block)->dedup_of;
 		block = block_find(store, number);
 	}
 	if (block && block->kind == BLOCK_NODE)
 		return -EUCLEAN;
-	alias = calloc(1, sizeof(*alias));
-	if (!alias)
+	ref = calloc(1, sizeof(*ref));
+	if (!ref)
 		return -ENOMEM;
 	if (block)
 		((struct chunk *)block)->cloned = true;
-	alias->store = store;
-	alias->alias_of = number;
-	atomic_init(&alias->refs, 1);
-	alias->block.kind = BLOCK_ALIAS;
-	alias->block.number = ++store->tick;
-	alias->block.owner = tree->owner;
-	block_insert(store, &alias->block);
-	set_add_chunk(store, alias);
-	*ret_number = alias->block.number;
+	ref->store = store;
+	ref->dedup_of = number;
+	atomic_init(&ref->refs, 1);
+	ref->block.kind = BLOCK_DEDUP;
+	ref->block.number = ++store->seq;
+	ref->block.owner = tree->owner;
+	block_insert(store, &ref->block);
+	txg_add_chunk(store, ref);
+	*ret_number = ref->block.number;
 	return 0;
 }
 
@@ -163,8 +164,8 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 	struct block *block = block_find(store, number);
 	struct chunk *chunk;
 
-	while (block && block->kind == BLOCK_ALIAS)
-		block = block_find(store, ((struct chunk *)block)->alias_of);
+	while (block && block->kind == BLOCK_DEDUP)
+		block = block_find(store, ((struct chunk *)block)->dedup_of);
 	if (!block || block->kind != BLOCK_CHUNK)
 		return NULL;
 	chunk = (struct chunk *)block;
@@ -174,8 +175,8 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 		                block->state == BLOCK_NEW && !chunk->cloned;
 	return chunk_ref(chunk);
 }
-/* The number under which the content lies, if `number` is an alias in memory;
- * or the chunk itself, if it has appeared. */
+/* The number under which the content lies, if `number` is a dedup reference in
+ * memory; or the chunk itself, if it has appeared. */
 static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 {
 	struct chunk *chunk;
@@ -184,8 +185,8 @@ static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 	store_lock(store);
 	chunk = chunk_find(store, *number, NULL);
 	block = block_find(store, *number);
-	while (block && block->kind == BLOCK_ALIAS) {
-		*number = ((struct chunk *)block)->alias_of;
+	while (block && block->kind == BLOCK_DEDUP) {
+		*number = ((struct chunk *)block)->dedup_of;
 		block = block_find(store, *number);
 	}
 	store_unlock(store);
@@ -194,7 +195,7 @@ static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 
 int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 {
-	uint64_t target = number, alias;
+	uint64_t target = number, ref;
 	struct chunk *chunk;
 	MDB_txn *txn;
 	int r;
@@ -209,8 +210,8 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 		return r;
 	r = chunk_decode(store, txn, target, &chunk);
 	if (r == -ENOENT &&
-	    !disk_get_u64(txn, store->disk.aliases, target, &alias)) {
-		r = chunk_decode(store, txn, alias, &chunk);
+	    !disk_get_u64(txn, store->disk.dedup_refs, target, &ref)) {
+		r = chunk_decode(store, txn, ref, &chunk);
 		if (r == -ENOENT)
 			r = -EUCLEAN;
 	}
@@ -286,7 +287,8 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count)
 		for (size_t i = 0; i < count; i++) {
 			uint64_t number = numbers[i];
 
-			disk_get_u64(txn, store->disk.aliases, number, &number);
+			disk_get_u64(txn, store->disk.dedup_refs, number,
+			             &number);
 			prefetch_one(cursor, number, &run);
 		}
 		run_read(&run);

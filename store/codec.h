@@ -70,7 +70,7 @@ static inline struct writer writer_init(void *buffer, size_t size)
 {
 	uint8_t *p = buffer;
 
-	return (struct writer){ p, p, p + size, false };
+	return (struct writer){p, p, p + size, false};
 }
 
 static inline size_t writer_len(const struct writer *w)
@@ -82,7 +82,7 @@ static inline struct reader reader_init(const void *buffer, size_t size)
 {
 	const uint8_t *p = buffer;
 
-	return (struct reader){ p, p + size, false };
+	return (struct reader){p, p + size, false};
 }
 
 static inline size_t reader_left(const struct reader *r)
@@ -206,7 +206,8 @@ static inline uint64_t get_varint(struct reader *r)
 
 		v |= (uint64_t)(b & 0x7f) << shift;
 		if (b < 0x80) {
-			/* One way to write a number: no padding, no overflow. */
+			/* One way to write a number: no padding, no overflow.
+			 */
 			if ((shift && !b) || (shift == 63 && b > 1))
 				r->bad = true;
 			return r->bad ? 0 : v;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Group commit: when a set is frozen, the thread that writes it, and those who
- * wait for it.
+ * Group commit: when a group is closed, the thread that writes it, and those
+ * who wait for it.
  */
 #include <errno.h>
 
@@ -17,9 +17,9 @@ enum {
 
 /* ---- Freezing and thawing ----------------------------------------------- */
 
-static bool set_is_empty(const struct set *set)
+static bool txg_is_empty(const struct txg *txg)
 {
-	return !set->since && !set->job && !set->waiters;
+	return !txg->since && !txg->job && !txg->waiters;
 }
 
 static int counters_put(struct store *store)
@@ -27,49 +27,49 @@ static int counters_put(struct store *store)
 	uint8_t value[8 * (1 + COUNTER_COUNT)];
 	struct writer w = writer_init(value, sizeof(value));
 
-	put_u64(&w, store->tick);
+	put_u64(&w, store->seq);
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		put_u64(&w, store->counters[i]);
 	return table_put(store, TABLE_META, "counters", 8, value,
 	                 writer_len(&w));
 }
 
-/* Lock held.  The set that gathered changes is frozen; a new one gathers. */
-static int set_freeze(struct store *store)
+/* Lock held.  The open group becomes the syncing one; a new one opens. */
+static int txg_freeze(struct store *store)
 {
-	struct set *set = store->gathering, *next;
+	struct txg *txg = store->open_txg, *next;
 	int r;
 
-	next = set_create(set->seq + 1);
+	next = txg_create(txg->number + 1);
 	if (!next)
 		return -ENOMEM;
 	if (store->freeze_fn)
 		store->freeze_fn(store->freeze_arg);
 	r = counters_put(store);
 	if (r < 0) {
-		set_destroy(next);
+		txg_destroy(next);
 		return r;
 	}
-	for (size_t i = 0; i < set->nodes_len; i++)
-		set->nodes[i]->block.state = BLOCK_FROZEN;
-	for (size_t i = 0; i < set->chunks_len; i++)
-		set->chunks[i]->block.state = BLOCK_FROZEN;
-	store->frozen = set;
-	store->gathering = next;
+	for (size_t i = 0; i < txg->nodes_len; i++)
+		txg->nodes[i]->block.state = BLOCK_FROZEN;
+	for (size_t i = 0; i < txg->chunks_len; i++)
+		txg->chunks[i]->block.state = BLOCK_FROZEN;
+	store->syncing_txg = txg;
+	store->open_txg = next;
 	store->commit_asked = false;
 	return 0;
 }
 
 /* Lock held, and let go of between slices: others need not wait for it all. */
-static void set_thaw(struct store *store, struct set *set)
+static void txg_thaw(struct store *store, struct txg *txg)
 {
 	size_t slice = 0;
 
-	for (size_t i = 0; i < set->nodes_len + set->chunks_len; i++) {
+	for (size_t i = 0; i < txg->nodes_len + txg->chunks_len; i++) {
 		struct block *block =
-		        i < set->nodes_len
-		                ? &set->nodes[i]->block
-		                : &set->chunks[i - set->nodes_len]->block;
+		        i < txg->nodes_len
+		                ? &txg->nodes[i]->block
+		                : &txg->chunks[i - txg->nodes_len]->block;
 
 		/* When it is changed or dropped again, there is this to free.
 		 */
@@ -85,15 +85,16 @@ static void set_thaw(struct store *store, struct set *set)
 	}
 }
 
-/* Lock held.  Adds those who wait for the set, which are the caller's then. */
-static void waiters_take(struct set *set, struct waiter **waiters)
+/* Lock held.  Adds those who wait for the group, which are the caller's then.
+ */
+static void waiters_take(struct txg *txg, struct waiter **waiters)
 {
-	struct waiter **end = &set->waiters;
+	struct waiter **end = &txg->waiters;
 
 	while (*end)
 		end = &(*end)->next;
 	*end = *waiters;
-	*waiters = steal(&set->waiters);
+	*waiters = steal(&txg->waiters);
 }
 
 static void waiters_call(struct waiter *waiter, int err)
@@ -135,35 +136,37 @@ static void failure_note(struct store *store, int err)
 	if (!store->failures)
 		store->failing_since = now;
 	store->failures++;
-	/* As long again as it has failed: who asks for tries changes nothing. */
-	store->retry_pause = MAX(now - store->failing_since, retry_least(store));
+	/* As long again as it has failed: who asks for tries changes nothing.
+	 */
+	store->retry_pause =
+	        MAX(now - store->failing_since, retry_least(store));
 	store->retry_pause = MIN(store->retry_pause, most);
 	store->failed_at = now;
-	store->mended_seq = 0;
+	store->mended_txg = 0;
 	store->commit_err = err;
 }
 
 /*
- * Note that a set is durable after failures: they are over when that is so of
+ * Note that a group is durable after failures: they are over when that is so of
  * all that had gathered by then.  Lock held.
  */
 static void failure_end(struct store *store)
 {
-	if (!store->mended_seq) {
-		store->mended_seq = store->durable_seq;
-		if (!set_is_empty(store->gathering)) {
-			store->mended_seq = store->gathering->seq;
+	if (!store->mended_txg) {
+		store->mended_txg = store->durable_txg;
+		if (!txg_is_empty(store->open_txg)) {
+			store->mended_txg = store->open_txg->number;
 			store->commit_asked = true;
 		}
 	}
-	if (store->durable_seq < store->mended_seq)
+	if (store->durable_txg < store->mended_txg)
 		return;
 	log_warning("the store '%s' can be written again: its changes are "
 	            "saved (%u tries in %lld s had failed)",
 	            store->path, store->failures,
 	            (long long)(mono_ns() - store->failing_since) / 1000000000);
 	store->failures = 0;
-	store->mended_seq = 0;
+	store->mended_txg = 0;
 }
 
 /* Return true for an error that may pass by itself. */
@@ -173,11 +176,11 @@ static bool may_pass(int err)
 	       err == -EAGAIN || err == -EMFILE || err == -ENFILE;
 }
 
-/* Return the error of writing a set as it is reported. */
+/* Return the error of writing a group as it is reported. */
 static int commit_error(const struct store *store, int err)
 {
 	/* LMDB makes EIO of a write that a full disk cut short. */
-	if (err == -EDQUOT || (err == -EIO && room_disk_full(store)))
+	if (err == -EDQUOT || (err == -EIO && reservation_disk_full(store)))
 		return -ENOSPC;
 	return err;
 }
@@ -185,52 +188,52 @@ static int commit_error(const struct store *store, int err)
 /* ---- One commit --------------------------------------------------------- */
 
 /*
- * Lock held on entry and return; not while it writes.  A set that could not be
- * written stays frozen and is tried again.
+ * Lock held on entry and return; not while it writes.  A group that could not
+ * be written stays frozen and is tried again.
  */
 static void commit_run(struct store *store)
 {
 	struct waiter *waiters = NULL;
-	struct set *set;
+	struct txg *txg;
 	int r = 0;
 
-	if (!store->frozen)
-		r = set_freeze(store);
+	if (!store->syncing_txg)
+		r = txg_freeze(store);
 	store->commit_asked = false;
-	set = store->frozen;
+	txg = store->syncing_txg;
 	if (r == 0) {
 		store_unlock(store);
-		r = commit_error(store, commit_write(store, set));
+		r = commit_error(store, commit_write(store, txg));
 		store_lock(store);
 	}
 	if (r < 0)
 		failure_note(store, r);
 	else
 		store->commit_err = 0;
-	if (set) {
-		waiters_take(set, &waiters);
-		set->job = r < 0 ? NULL : set->job;
+	if (txg) {
+		waiters_take(txg, &waiters);
+		txg->job = r < 0 ? NULL : txg->job;
 	}
 	/* What gathers cannot be on disk before what could not be written. */
 	if (r < 0)
-		waiters_take(store->gathering, &waiters);
+		waiters_take(store->open_txg, &waiters);
 	if (r == 0) {
-		set_thaw(store, set);
-		store->durable_seq = set->seq;
-		store->frozen = NULL;
+		txg_thaw(store, txg);
+		store->durable_txg = txg->number;
+		store->syncing_txg = NULL;
 		store->commits++;
 		if (store->failures)
 			failure_end(store);
 	}
 	store->tries++;
-	room_measure(store);
-	if (r == 0 && set_is_empty(store->gathering))
-		room_relax(store);
+	reservation_measure(store);
+	if (r == 0 && txg_is_empty(store->open_txg))
+		reservation_relax(store);
 	pthread_cond_broadcast(&store->committed);
 	store_unlock(store);
 	if (r == 0) {
-		store->freed += set->bytes;
-		set_destroy(set);
+		store->freed += txg->bytes;
+		txg_destroy(txg);
 	}
 	waiters_call(waiters, r);
 	/* Not often: what is given back is soon asked for again. */
@@ -262,11 +265,11 @@ static int64_t commit_due(const struct store *store)
 		           store->failed_at + retry_pause(store) - mono_ns());
 	if (store->commit_asked)
 		return 0;
-	if (set_is_empty(store->gathering))
+	if (txg_is_empty(store->open_txg))
 		return -1;
 	if (store->stopping)
 		return 0;
-	age = mono_ns() - store->gathering->since;
+	age = mono_ns() - store->open_txg->since;
 	return age >= limit ? 0 : limit - age;
 }
 
@@ -275,9 +278,9 @@ static void committer_wait(struct store *store, int64_t ns)
 	struct timespec ts;
 
 	if (ns < 0) {
-		if (store->freed > store->set_soft) {
+		if (store->freed > store->txg_soft) {
 			store_unlock(store);
-			trim_after(store, store->set_soft);
+			trim_after(store, store->txg_soft);
 			store_lock(store);
 			return;
 		}
@@ -342,9 +345,9 @@ int commit_stop_thread(struct store *store)
 
 /* ---- Asking and waiting ------------------------------------------------- */
 
-uint64_t store_seq(struct store *store)
+uint64_t store_txg(struct store *store)
 {
-	return store->gathering->seq;
+	return store->open_txg->number;
 }
 
 static void commit_ask(struct store *store)
@@ -356,24 +359,24 @@ static void commit_ask(struct store *store)
 void store_commit_start(struct store *store)
 {
 	store_lock(store);
-	if (!set_is_empty(store->gathering))
+	if (!txg_is_empty(store->open_txg))
 		commit_ask(store);
 	store_unlock(store);
 }
 
 /* Lock held; let go of while waiting. */
-static int seq_wait(struct store *store, uint64_t seq)
+static int txg_wait(struct store *store, uint64_t txg)
 {
 	uint64_t tries = store->tries;
 
-	while (store->durable_seq < seq) {
-		/* A set that gathers is only committed if it is asked for,
+	while (store->durable_txg < txg) {
+		/* A group that gathers is only committed if it is asked for,
 		 * and again so once the one in front of it is done. */
 		if (!store->commit_asked &&
-		    (seq >= store->gathering->seq || store->commit_err))
+		    (txg >= store->open_txg->number || store->commit_err))
 			commit_ask(store);
 		lock_wait(store, &store->committed, NULL);
-		if (store->durable_seq < seq && store->commit_err &&
+		if (store->durable_txg < txg && store->commit_err &&
 		    store->tries != tries)
 			return store->commit_err;
 	}
@@ -382,16 +385,16 @@ static int seq_wait(struct store *store, uint64_t seq)
 
 int commit_wait_all(struct store *store)
 {
-	return seq_wait(store,
-	                store->gathering->seq - set_is_empty(store->gathering));
+	return txg_wait(store, store->open_txg->number -
+	                               txg_is_empty(store->open_txg));
 }
 
-int store_wait(struct store *store, uint64_t seq)
+int store_wait(struct store *store, uint64_t txg)
 {
 	int r;
 
 	store_lock(store);
-	r = seq_wait(store, seq);
+	r = txg_wait(store, txg);
 	store_unlock(store);
 	return r;
 }
@@ -412,8 +415,8 @@ int store_settle(struct store *store)
 
 	store_lock(store);
 	r = commit_wait_all(store);
-	if (r == 0 && !store->frozen)
-		room_give_back(store);
+	if (r == 0 && !store->syncing_txg)
+		reservation_give_back(store);
 	store_unlock(store);
 	return r;
 }
@@ -424,29 +427,29 @@ void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
 	struct waiter *waiter = malloc(sizeof(*waiter));
 
 	if (!waiter)
-		set_out_of_memory();
-	*waiter = (struct waiter){store->gathering->waiters, fn, arg};
-	store->gathering->waiters = waiter;
+		txg_out_of_memory();
+	*waiter = (struct waiter){store->open_txg->waiters, fn, arg};
+	store->open_txg->waiters = waiter;
 	commit_ask(store);
 }
 
 int list_job_run(struct store *store, struct list_job *job)
 {
-	uint64_t seq;
+	uint64_t txg;
 	int r = 0;
 
 	store_lock(store);
-	while (store->gathering->job) {
-		r = seq_wait(store, store->gathering->seq);
+	while (store->open_txg->job) {
+		r = txg_wait(store, store->open_txg->number);
 		if (r < 0)
 			break;
 	}
 	if (r == 0) {
-		store->gathering->job = job;
-		seq = store->gathering->seq;
-		r = seq_wait(store, seq);
-		if (r < 0 && store->gathering->job == job)
-			store->gathering->job = NULL;
+		store->open_txg->job = job;
+		txg = store->open_txg->number;
+		r = txg_wait(store, txg);
+		if (r < 0 && store->open_txg->job == job)
+			store->open_txg->job = NULL;
 	}
 	store_unlock(store);
 	return r;

@@ -45,7 +45,7 @@ int disk_error(int code)
 
 struct free_count {
 	MDB_cursor *cursor;
-	size_t oldest; /* transaction that is still read */
+	size_t oldest;           /* transaction that is still read */
 	uint64_t before, others; /* pages freed before it, and by it or later */
 };
 

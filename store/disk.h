@@ -5,9 +5,9 @@
  *
  *   blocks   number << 6 | fragment  (MDB_INTEGERKEY)  at most 4,080 bytes
  *   records  table, key              value
- *   lists    list, first number      a run of kill list entries; list.c
+ *   lists    list, first number      a run of deadlist entries; list.c
  *   hashes   64 bits of content hash (MDB_INTEGERKEY)  chunk number
- *   aliases  number                  (MDB_INTEGERKEY)  number with the content
+ *   aliases  number               (MDB_INTEGERKEY)  number with the content
  *   counts   number                  (MDB_INTEGERKEY)  names it has, 2 and more
  */
 #ifndef COPPICE_DISK_H
@@ -66,7 +66,7 @@ struct disk {
 	int fd;       /* data.mdb */
 	uint64_t map_size;
 	bool readonly;
-	MDB_dbi blocks, records, lists, hashes, aliases, counts;
+	MDB_dbi blocks, records, lists, hashes, dedup_refs, refcounts;
 	/* the writer's alone */
 	struct meta *metas; /* as the last commit left them; NULL: read-only */
 	bool dead;          /* the newest opening cannot be used */

@@ -31,8 +31,8 @@ struct tables tables_init(const struct disk *disk)
 	        {"records", 0, disk->records},
 	        {"lists", 0, disk->lists},
 	        {"hashes", MDB_INTEGERKEY, disk->hashes},
-	        {"aliases", MDB_INTEGERKEY, disk->aliases},
-	        {"counts", MDB_INTEGERKEY, disk->counts},
+	        {"aliases", MDB_INTEGERKEY, disk->dedup_refs},
+	        {"counts", MDB_INTEGERKEY, disk->refcounts},
 	}};
 }
 
@@ -87,8 +87,8 @@ int disk_open_tables(struct disk *disk, bool create, bool readonly)
 	disk->records = tables.at[1].dbi;
 	disk->lists = tables.at[2].dbi;
 	disk->hashes = tables.at[3].dbi;
-	disk->aliases = tables.at[4].dbi;
-	disk->counts = tables.at[5].dbi;
+	disk->dedup_refs = tables.at[4].dbi;
+	disk->refcounts = tables.at[5].dbi;
 	return 0;
 }
 

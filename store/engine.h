@@ -14,14 +14,15 @@
 
 #include "block.h"
 #include "disk.h"
-#include "overlay.h"
+#include "memtable.h"
 #include "util.h"
 
 struct chunk {
 	struct block block;
 	struct store *store;
 	atomic_uint refs;
-	bool cloned; /* an alias names it: not to be changed or undone */
+	bool cloned; /* a dedup reference names it: not to be changed or undone
+	              */
 	uint32_t len;
 	uint32_t capacity;
 	uint64_t replaces; /* BLOCK_CHUNK: hint for a delta */
@@ -30,7 +31,7 @@ struct chunk {
 	 * in `replaces`; the lowest bit is the first.  0: nothing is known.
 	 */
 	uint64_t same;
-	uint64_t alias_of; /* BLOCK_ALIAS: number with the content */
+	uint64_t dedup_of; /* BLOCK_DEDUP: number with the content */
 	uint8_t *data;
 };
 
@@ -44,7 +45,7 @@ struct freed {
 	bool passed;
 };
 
-/* Numbers to be put on one kill list. */
+/* Numbers to be put on one deadlist. */
 struct pending_list {
 	uint64_t list;
 	uint64_t *numbers;
@@ -52,10 +53,10 @@ struct pending_list {
 	int64_t moved; /* entries that come from other lists, about */
 };
 
-/* A change of a whole list: see list_absorb() and list_drop(). */
+/* A change of a whole list: see list_merge() and list_drop(). */
 struct list_op {
-	bool is_absorb;
-	struct list_absorb absorb;
+	bool is_merge;
+	struct list_merge merge;
 	uint64_t list; /* to be dropped */
 };
 
@@ -66,13 +67,13 @@ struct waiter {
 };
 
 /* Changes that become durable together.  Store's lock, or frozen. */
-struct set {
-	uint64_t seq;
-	int64_t since; /* mono_ns of the first change; 0: none yet */
-	size_t bytes;  /* memory it holds, about */
+struct txg {
+	uint64_t number; /* of the group */
+	int64_t since;   /* mono_ns of the first change; 0: none yet */
+	size_t bytes;    /* memory it holds, about */
 	struct node **nodes;
 	size_t nodes_len, nodes_capacity;
-	struct chunk **chunks; /* and aliases */
+	struct chunk **chunks; /* and dedup references */
 	size_t chunks_len, chunks_capacity;
 	struct freed *frees;
 	size_t frees_len, frees_capacity;
@@ -80,7 +81,7 @@ struct set {
 	size_t lists_len, lists_capacity;
 	uint32_t *list_index; /* open addressing: place in lists + 1 */
 	size_t list_index_size;
-	struct overlay records;
+	struct memtable records;
 	size_t removals;     /* of records, which readers have to step over */
 	struct list_op *ops; /* in the order in which they are to be done */
 	size_t ops_len, ops_capacity;
@@ -90,7 +91,7 @@ struct set {
 	uint64_t repack_pages; /* that they write, at most */
 	struct list_job *job;
 	struct waiter *waiters;
-	uint64_t tick; /* counters as they were when it was frozen */
+	uint64_t seq; /* counters as they were when it was frozen */
 	uint64_t counters[COUNTER_COUNT];
 };
 
@@ -141,14 +142,14 @@ struct store {
 	struct disk disk;
 	int lock_fd;
 	size_t clean_limit; /* bytes of clean blocks to keep */
-	size_t set_soft;    /* bytes at which a set is committed */
-	size_t set_hard;    /* bytes at which writers wait for the committer */
+	size_t txg_soft;    /* bytes at which a group is committed */
+	size_t txg_hard;    /* bytes at which writers wait for the committer */
 	uint64_t ops_most;  /* entries of lists that one commit handles */
 	uint64_t ops_most_alone; /* while nobody else uses the store */
 
 	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
-	atomic_uint lock_waiters; /* threads that wait for the lock */
-	pthread_mutex_t lock;     /* guards all below */
+	atomic_uint lock_waiters;        /* threads that wait for the lock */
+	pthread_mutex_t lock;            /* guards all below */
 #ifndef NDEBUG
 	store_hold_fn *hold_fn; /* see store_on_unlock() */
 	void *hold_arg;
@@ -160,7 +161,7 @@ struct store {
 	uint64_t passed; /* removed records that walks stepped over */
 	MDB_txn *reader; /* of the lock's holder; begun at its first read */
 
-	uint64_t tick;
+	uint64_t seq;
 	uint64_t counters[COUNTER_COUNT];
 
 	struct block **buckets;
@@ -169,22 +170,22 @@ struct store {
 	struct block clean; /* ring: clean.newer is the oldest */
 	size_t clean_bytes;
 
-	struct set *gathering;
-	struct set *frozen; /* being committed, or NULL */
-	uint64_t durable_seq;
+	struct txg *open_txg;
+	struct txg *syncing_txg; /* being committed, or NULL */
+	uint64_t durable_txg;
 	int commit_err;        /* of the last try */
 	unsigned failures;     /* failed tries; 0: all is well */
 	int64_t failing_since; /* mono_ns of the first of them */
 	int64_t failed_at;     /* mono_ns of the last */
 	int64_t retry_pause;   /* ns from the last until the next */
-	uint64_t mended_seq;   /* set that ends the failing; 0: not known yet */
+	uint64_t mended_txg;   /* set that ends the failing; 0: not known yet */
 	bool commit_asked;
 	bool stopping;
 	int64_t stop_by; /* mono_ns when to try no longer */
 	bool committer_runs;
 	uint64_t commits;
 	uint64_t tries; /* commits, failed ones included */
-	/* about the file: see room.c */
+	/* about the file: see reservation.c */
 	uint64_t limit;    /* bytes it may grow to */
 	uint64_t used;     /* where its last page ends, as of the last commit */
 	uint64_t granted;  /* up to here it has its disk space */
@@ -245,12 +246,13 @@ static inline void count_work(struct store *store)
 void lock_wait(struct store *store, pthread_cond_t *cond,
                const struct timespec *until);
 
-/* chunk_form.c */
+/* chunk_codec.c */
 struct chunk_header {
 	enum block_tag tag;
 	uint32_t len;     /* of the content */
 	uint32_t stored;  /* bytes of payload behind the header */
-	uint64_t base;    /* of a delta or a patch: number of the other chunk */
+	uint64_t base;    /* of a delta or a sparse delta: number of the other
+	                     chunk */
 	uint8_t depth;    /* of those: chunks to read before this one */
 	uint8_t hash[16]; /* XXH3-128 of the content */
 	uint32_t header_len;
@@ -285,15 +287,15 @@ int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
                       uint64_t base_number, unsigned depth, size_t plain_len,
                       const uint8_t **ret_data, size_t *ret_len);
 /* Is so little of the chunk unlike what it replaces that that will do? */
-bool chunk_is_patch(const struct chunk *chunk);
+bool chunk_is_sparse_delta(const struct chunk *chunk);
 /*
  * The stored form of a chunk for which this is so, at `depth`; what it replaces
  * is stored as base_number.
  */
-void encoder_run_patch(struct encoder *encoder, const struct chunk *chunk,
-                       const uint8_t hash[16], uint64_t base_number,
-                       unsigned depth, const uint8_t **ret_data,
-                       size_t *ret_len);
+void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
+                        const uint8_t hash[16], uint64_t base_number,
+                        unsigned depth, const uint8_t **ret_data,
+                        size_t *ret_len);
 /* The header of what is stored under the number; -ENOENT; -EUCLEAN. */
 int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct chunk_header *ret_header);
@@ -301,24 +303,24 @@ void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
 
 /*
  * What the map has of a block: its stored bytes; for a chunk the head of its
- * hash.  An alias counts as 0 bytes.  -ENOENT.
+ * hash.  A dedup reference counts as 0 bytes.  -ENOENT.
  */
 struct stored_block {
 	uint64_t bytes;
 	bool is_chunk;
-	bool is_alias;
-	uint64_t target; /* of an alias, else the number itself */
+	bool is_dedup_ref;
+	uint64_t target; /* of a dedup reference, else the number itself */
 	uint64_t hash64;
 };
 int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct stored_block *ret_block);
 
-/* node_form.c */
+/* node_codec.c */
 static inline bool block_tag_is_node(const MDB_val *value)
 {
 	uint8_t tag = value->mv_size ? *(const uint8_t *)value->mv_data : 0;
 
-	return tag == BLOCK_TAG_NODE || tag == BLOCK_TAG_PACKED;
+	return tag == BLOCK_TAG_NODE || tag == BLOCK_TAG_NODE_DELTA;
 }
 /* The node that a stored one is packed with; 0: none. */
 uint64_t node_stored_base(const MDB_val *value);
@@ -330,17 +332,18 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
                 const MDB_val *value, uint8_t *room, const uint8_t **ret_data,
                 uint32_t *ret_len);
 
-struct packer;
-int packer_create(struct packer **ret_packer);
-void packer_destroy(struct packer *packer);
+struct node_encoder;
+int node_encoder_create(struct node_encoder **ret_node_encoder);
+void node_encoder_destroy(struct node_encoder *node_encoder);
 /*
  * The form in which to store a sealed node, which is much like the one that is
  * stored as `copied` (0: none); valid until the next call.  The result is the
  * number of the node that it then needs, which may be another; 0: none.
  */
-uint64_t packer_run(struct packer *packer, struct store *store, MDB_txn *txn,
-                    uint64_t copied, const uint8_t *data, size_t len,
-                    const uint8_t **ret_data, size_t *ret_len);
+uint64_t node_encoder_run(struct node_encoder *node_encoder,
+                          struct store *store, MDB_txn *txn, uint64_t copied,
+                          const uint8_t *data, size_t len,
+                          const uint8_t **ret_data, size_t *ret_len);
 
 /* list.c: what the committer does to lists; see commit.c for the order */
 struct account {
@@ -356,29 +359,29 @@ struct ledger { /* changes of accounts within one transaction */
 struct account *ledger_account(struct ledger *ledger, uint64_t list);
 void ledger_release(struct ledger *ledger);
 int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger);
-int list_commit(struct store *store, MDB_txn *txn, struct set *set,
+int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
                 struct ledger *ledger);
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
                     struct ledger *ledger);
 /* The bytes booked on one account are booked on another. */
 int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
                 uint64_t from, uint64_t to);
-/* Additions to the list that the set has, with what it moves there. */
-int64_t pending_entries(const struct set *set, uint64_t list);
-void pending_move(struct set *set, uint64_t from, uint64_t to, int64_t entries);
+/* Additions to the list that the group has, with what it moves there. */
+int64_t pending_entries(const struct txg *txg, uint64_t list);
+void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries);
 
 /* repack.c */
 /* An entry of `blocks` was removed that belongs to this number. */
 void sparse_add(struct sparse *sparse, uint64_t number, size_t len);
 
 /* list_op.c */
-int list_commit_ops(struct store *store, MDB_txn *txn, const struct set *set,
+int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
                     struct ledger *ledger);
 
 /* free.c */
 enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
 /* One need more for what is stored under the number. */
-int count_up(struct store *store, MDB_txn *txn, uint64_t number);
+int refcount_up(struct store *store, MDB_txn *txn, uint64_t number);
 /*
  * One need less.  If that was the last it is deleted, and *ret_bytes is raised;
  * so then for what it is a delta of, which may have been kept for it alone.
@@ -387,7 +390,7 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t *ret_bytes);
 /*
  * The number goes, booked on owner: not yet what is stored under it, or what it
- * is an alias of, *ret_target.  -ENOENT: there is none.
+ * is a dedup reference of, *ret_target.  -ENOENT: there is none.
  */
 int name_free(struct store *store, MDB_txn *txn, uint64_t number,
               uint64_t owner, struct ledger *ledger, uint64_t *ret_target);
@@ -395,20 +398,20 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes);
 
-/* set.c */
+/* txg.c */
 /*
  * A change is half done and there is no memory to note the rest of it: stop.
  * The store on disk is whole; going on would make it otherwise.
  */
-void set_out_of_memory(void) __attribute__((noreturn));
-struct set *set_create(uint64_t seq);
-void set_destroy(struct set *set);
-/* Note that the gathering set has a change of about `bytes` more. */
-void set_touch(struct store *store, size_t bytes);
-void set_add_node(struct store *store, struct node *node);
-void set_add_chunk(struct store *store, struct chunk *chunk);
-void set_add_free(struct store *store, uint64_t number, uint64_t owner);
-void set_take_out(struct store *store, struct block *block);
+void txg_out_of_memory(void) __attribute__((noreturn));
+struct txg *txg_create(uint64_t number);
+void txg_destroy(struct txg *txg);
+/* Note that the open group has a change of about `bytes` more. */
+void txg_touch(struct store *store, size_t bytes);
+void txg_add_node(struct store *store, struct node *node);
+void txg_add_chunk(struct store *store, struct chunk *chunk);
+void txg_add_free(struct store *store, uint64_t number, uint64_t owner);
+void txg_take_out(struct store *store, struct block *block);
 
 /* commit.c */
 int commit_start_thread(struct store *store);
@@ -417,34 +420,34 @@ int commit_stop_thread(struct store *store);
 /* Until what has been changed is on disk.  Lock held; let go of meanwhile. */
 int commit_wait_all(struct store *store);
 
-/* room.c: lock held or single-threaded */
+/* reservation.c: lock held or single-threaded */
 /* Return true if the file system has next to no space left. */
-bool room_disk_full(const struct store *store);
+bool reservation_disk_full(const struct store *store);
 /* After a commit: look again how much could be written. */
-void room_measure(struct store *store);
+void reservation_measure(struct store *store);
 /* Have room for so many pages besides what is pending.  -ENOSPC. */
-int room_for_pages(struct store *store, uint64_t pages);
+int reservation_for_pages(struct store *store, uint64_t pages);
 /* 0: none but the map's. */
-void room_set_limit(struct store *store, uint64_t max_size);
+void reservation_set_limit(struct store *store, uint64_t max_size);
 /* What may be written, for those who want to know it exactly. */
-uint64_t room_stat(struct store *store);
+uint64_t reservation_stat(struct store *store);
 /* When there is nothing to write: most of the disk space taken ahead goes. */
-void room_relax(struct store *store);
+void reservation_relax(struct store *store);
 /* Of disk space taken ahead, all but what is promised goes. */
-void room_give_back(struct store *store);
+void reservation_give_back(struct store *store);
 
 /*
- * image_page.c: the pages that LMDB reads to find a record: -EUCLEAN if they
+ * view_page.c: the pages that LMDB reads to find a record: -EUCLEAN if they
  * are damaged, for LMDB would go wherever they send it.
  */
-int image_check_records(struct store *store);
+int view_check_records(struct store *store);
 /*
  * Likewise, that the file is as long as its last page says, but for pages that
  * are free: -EBADMSG.
  */
-int image_check_length(struct store *store);
+int view_check_length(struct store *store);
 
-/* write.c: all of a frozen set, in one transaction; the lock is not held */
-int commit_write(struct store *store, struct set *set);
+/* write.c: all of a syncing group, in one transaction; the lock is not held */
+int commit_write(struct store *store, struct txg *txg);
 
 #endif

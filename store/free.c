@@ -5,14 +5,14 @@
 #include "codec.h"
 #include "engine.h"
 
-int count_up(struct store *store, MDB_txn *txn, uint64_t number)
+int refcount_up(struct store *store, MDB_txn *txn, uint64_t number)
 {
 	uint64_t count = 1;
-	int r = disk_get_u64(txn, store->disk.counts, number, &count);
+	int r = disk_get_u64(txn, store->disk.refcounts, number, &count);
 
 	if (r < 0 && r != -ENOENT)
 		return r;
-	return disk_put_u64(txn, store->disk.counts, number, count + 1);
+	return disk_put_u64(txn, store->disk.refcounts, number, count + 1);
 }
 
 static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
@@ -44,13 +44,14 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 {
 	uint64_t count;
-	int r = disk_get_u64(txn, store->disk.counts, target, &count);
+	int r = disk_get_u64(txn, store->disk.refcounts, target, &count);
 
 	if (r < 0)
 		return r == -ENOENT ? 1 : r;
 	if (count > 2)
-		return disk_put_u64(txn, store->disk.counts, target, count - 1);
-	return disk_del_u64(txn, store->disk.counts, target);
+		return disk_put_u64(txn, store->disk.refcounts, target,
+		                    count - 1);
+	return disk_del_u64(txn, store->disk.refcounts, target);
 }
 
 /*
@@ -130,7 +131,9 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 		return r;
 	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
 	*ret_target = b.target;
-	return b.is_alias ? disk_del_u64(txn, store->disk.aliases, number) : 0;
+	return b.is_dedup_ref
+	               ? disk_del_u64(txn, store->disk.dedup_refs, number)
+	               : 0;
 }
 
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Kill lists.  In the map a list is a row of runs: key (list, first number),
+ * Deadlists.  In the map a list is a row of runs: key (list, first number),
  * value a count, the sum of the sizes, and for each entry, in ascending order,
  * the distance of its number from the one before and its stored size, as
  * varints.  Key (list, 0) holds the list's account: entries, bytes, own bytes.
@@ -43,7 +43,7 @@ static uint32_t *slot_of(uint32_t *index, size_t size, uint64_t list,
 
 static uint64_t pending_at(void *arg, uint32_t i)
 {
-	return ((struct set *)arg)->lists[i].list;
+	return ((struct txg *)arg)->lists[i].list;
 }
 
 static uint64_t account_at(void *arg, uint32_t i)
@@ -79,33 +79,33 @@ static int index_grow(void **array, size_t item, size_t len, size_t *capacity,
 	return 0;
 }
 
-static struct pending_list *pending_find(struct set *set, uint64_t list,
+static struct pending_list *pending_find(struct txg *txg, uint64_t list,
                                          bool create)
 {
 	uint32_t *slot;
 
 	if (create &&
-	    index_grow((void **)&set->lists, sizeof(*set->lists),
-	               set->lists_len, &set->lists_capacity, &set->list_index,
-	               &set->list_index_size, pending_at, set))
-		set_out_of_memory();
-	if (!set->list_index)
+	    index_grow((void **)&txg->lists, sizeof(*txg->lists),
+	               txg->lists_len, &txg->lists_capacity, &txg->list_index,
+	               &txg->list_index_size, pending_at, txg))
+		txg_out_of_memory();
+	if (!txg->list_index)
 		return NULL;
-	slot = slot_of(set->list_index, set->list_index_size, list, pending_at,
-	               set);
+	slot = slot_of(txg->list_index, txg->list_index_size, list, pending_at,
+	               txg);
 	if (!*slot) {
 		if (!create)
 			return NULL;
-		set->lists[set->lists_len] =
+		txg->lists[txg->lists_len] =
 		        (struct pending_list){.list = list};
-		*slot = (uint32_t)++set->lists_len;
+		*slot = (uint32_t)++txg->lists_len;
 	}
-	return &set->lists[*slot - 1];
+	return &txg->lists[*slot - 1];
 }
 
 void list_add(struct store *store, uint64_t list, uint64_t number)
 {
-	struct pending_list *p = pending_find(store->gathering, list, true);
+	struct pending_list *p = pending_find(store->open_txg, list, true);
 
 	if (p->len == p->capacity) {
 		uint32_t capacity = p->capacity ? p->capacity * 2 : 16;
@@ -113,26 +113,26 @@ void list_add(struct store *store, uint64_t list, uint64_t number)
 		        realloc(p->numbers, capacity * sizeof(*numbers));
 
 		if (!numbers)
-			set_out_of_memory();
+			txg_out_of_memory();
 		p->numbers = numbers;
 		p->capacity = capacity;
 	}
 	p->numbers[p->len++] = number;
-	set_touch(store, sizeof(number));
+	txg_touch(store, sizeof(number));
 }
 
-int64_t pending_entries(const struct set *set, uint64_t list)
+int64_t pending_entries(const struct txg *txg, uint64_t list)
 {
 	const struct pending_list *p =
-	        pending_find((struct set *)set, list, false);
+	        pending_find((struct txg *)txg, list, false);
 
 	return p ? p->len + p->moved : 0;
 }
 
-void pending_move(struct set *set, uint64_t from, uint64_t to, int64_t entries)
+void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries)
 {
-	pending_find(set, from, true)->moved -= entries;
-	pending_find(set, to, true)->moved += entries;
+	pending_find(txg, from, true)->moved -= entries;
+	pending_find(txg, to, true)->moved += entries;
 }
 
 /* ---- Accounts ----------------------------------------------------------- */
@@ -144,7 +144,7 @@ struct account *ledger_account(struct ledger *ledger, uint64_t list)
 	if (index_grow((void **)&ledger->accounts, sizeof(*ledger->accounts),
 	               ledger->len, &ledger->capacity, &ledger->index,
 	               &ledger->index_size, account_at, ledger))
-		set_out_of_memory();
+		txg_out_of_memory();
 	slot = slot_of(ledger->index, ledger->index_size, list, account_at,
 	               ledger);
 	if (!*slot) {
@@ -381,8 +381,8 @@ static size_t entries_merge(const struct entry *a, size_t a_len,
 }
 
 /* Merge entries, ascending, into the list's runs. */
-static int list_merge(struct store *store, MDB_txn *txn, uint64_t list,
-                      const struct entry *entries, size_t count)
+static int list_insert(struct store *store, MDB_txn *txn, uint64_t list,
+                       const struct entry *entries, size_t count)
 {
 	_cleanup_free_ struct entry *merged =
 	        malloc((RUN_ENTRIES_MAX + count) * sizeof(*merged));
@@ -455,7 +455,7 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 		entries[i].bytes = (uint32_t)b.bytes;
 		bytes += b.bytes;
 	}
-	r = list_merge(store, txn, p->list, entries, p->len);
+	r = list_insert(store, txn, p->list, entries, p->len);
 	if (r < 0)
 		return r;
 	account = ledger_account(ledger, p->list);
@@ -464,15 +464,15 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 	return 0;
 }
 
-int list_commit(struct store *store, MDB_txn *txn, struct set *set,
+int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
                 struct ledger *ledger)
 {
-	for (size_t i = 0; i < set->lists_len; i++) {
+	for (size_t i = 0; i < txg->lists_len; i++) {
 		int r;
 
-		if (!set->lists[i].len)
+		if (!txg->lists[i].len)
 			continue;
-		r = pending_commit(store, txn, &set->lists[i], ledger);
+		r = pending_commit(store, txn, &txg->lists[i], ledger);
 		if (r < 0)
 			return r;
 	}
@@ -550,8 +550,8 @@ static int job_take_run(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
 	account->bytes -= (int64_t)run->bytes;
 	r = run_delete(store, txn, job->list, run->entries[0].number);
 	if (r == 0 && job->kind == LIST_MOVE) {
-		r = list_merge(store, txn, job->other, run->entries,
-		               run->count);
+		r = list_insert(store, txn, job->other, run->entries,
+		                run->count);
 		account = ledger_account(ledger, job->other);
 		account->entries += run->count;
 		account->bytes += (int64_t)run->bytes;

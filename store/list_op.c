@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Changes of whole kill lists that are made by one commit.  No record of their
+ * Changes of whole deadlists that are made by one commit.  No record of their
  * progress is needed: a commit makes all of a change or nothing.
  */
 #include <errno.h>
@@ -10,22 +10,22 @@
 static void op_add(struct store *store, const struct list_op *op,
                    uint64_t entries)
 {
-	struct set *set = store->gathering;
+	struct txg *txg = store->open_txg;
 
-	if (set->ops_len == set->ops_capacity) {
+	if (txg->ops_len == txg->ops_capacity) {
 		size_t capacity =
-		        set->ops_capacity ? 2 * set->ops_capacity : 16;
+		        txg->ops_capacity ? 2 * txg->ops_capacity : 16;
 		struct list_op *ops =
-		        realloc(set->ops, capacity * sizeof(*ops));
+		        realloc(txg->ops, capacity * sizeof(*ops));
 
 		if (!ops)
-			set_out_of_memory();
-		set->ops = ops;
-		set->ops_capacity = capacity;
+			txg_out_of_memory();
+		txg->ops = ops;
+		txg->ops_capacity = capacity;
 	}
-	set->ops[set->ops_len++] = *op;
-	set->ops_entries += entries;
-	set_touch(store, sizeof(*op));
+	txg->ops[txg->ops_len++] = *op;
+	txg->ops_entries += entries;
+	txg_touch(store, sizeof(*op));
 }
 
 int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries)
@@ -37,9 +37,9 @@ int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries)
 	if (r < 0)
 		return r;
 	entries = (int64_t)info.entries;
-	entries += pending_entries(store->gathering, list);
-	if (store->frozen)
-		entries += pending_entries(store->frozen, list);
+	entries += pending_entries(store->open_txg, list);
+	if (store->syncing_txg)
+		entries += pending_entries(store->syncing_txg, list);
 	*ret_entries = (uint64_t)MAX(entries, 0);
 	return 0;
 }
@@ -51,14 +51,14 @@ void list_drop(struct store *store, uint64_t list, uint64_t entries)
 	op_add(store, &op, entries);
 }
 
-void list_absorb(struct store *store, const struct list_absorb *absorb)
+void list_merge(struct store *store, const struct list_merge *merge)
 {
-	const struct list_op op = {.is_absorb = true, .absorb = *absorb};
+	const struct list_op op = {.is_merge = true, .merge = *merge};
 
-	if (absorb->old_list)
-		pending_move(store->gathering, absorb->from, absorb->to,
-		             (int64_t)absorb->moved);
-	op_add(store, &op, absorb->entries);
+	if (merge->old_list)
+		pending_move(store->open_txg, merge->from, merge->to,
+		             (int64_t)merge->moved);
+	op_add(store, &op, merge->entries);
 }
 
 /* Do all of a job, however long. */
@@ -69,39 +69,38 @@ static int job_commit(struct store *store, MDB_txn *txn, struct list_job job,
 	return list_commit_job(store, txn, &job, ledger);
 }
 
-static int absorb_commit(struct store *store, MDB_txn *txn,
-                         const struct list_absorb *absorb,
-                         struct ledger *ledger)
+static int merge_commit(struct store *store, MDB_txn *txn,
+                        const struct list_merge *merge, struct ledger *ledger)
 {
-	int r = ledger_pass(store, txn, ledger, absorb->from_owner,
-	                    absorb->owner);
+	int r = ledger_pass(store, txn, ledger, merge->from_owner,
+	                    merge->owner);
 
-	if (r < 0 || !absorb->old_list)
+	if (r < 0 || !merge->old_list)
 		return r;
 	r = job_commit(store, txn,
 	               (struct list_job){.kind = LIST_FREE_ABOVE,
-	                                 .list = absorb->old_list,
-	                                 .other = absorb->owner,
-	                                 .above = absorb->above},
+	                                 .list = merge->old_list,
+	                                 .other = merge->owner,
+	                                 .above = merge->above},
 	               ledger);
 	if (r == 0)
 		r = job_commit(store, txn,
 		               (struct list_job){.kind = LIST_MOVE,
-		                                 .list = absorb->from,
-		                                 .other = absorb->to},
+		                                 .list = merge->from,
+		                                 .other = merge->to},
 		               ledger);
 	return r;
 }
 
-int list_commit_ops(struct store *store, MDB_txn *txn, const struct set *set,
+int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
                     struct ledger *ledger)
 {
-	for (size_t i = 0; i < set->ops_len; i++) {
-		const struct list_op *op = &set->ops[i];
+	for (size_t i = 0; i < txg->ops_len; i++) {
+		const struct list_op *op = &txg->ops[i];
 		int r;
 
-		if (op->is_absorb)
-			r = absorb_commit(store, txn, &op->absorb, ledger);
+		if (op->is_merge)
+			r = merge_commit(store, txn, &op->merge, ledger);
 		else
 			r = job_commit(store, txn,
 			               (struct list_job){.kind = LIST_DROP,
@@ -110,10 +109,10 @@ int list_commit_ops(struct store *store, MDB_txn *txn, const struct set *set,
 		/* A damaged list must not keep the rest from the disk. */
 		if (r == -EUCLEAN)
 			log_error(
-			        "kill list %llu is damaged: what it holds "
+			        "deadlist %llu is damaged: what it holds "
 			        "stays in use",
-			        (unsigned long long)(op->is_absorb
-			                                     ? op->absorb
+			        (unsigned long long)(op->is_merge
+			                                     ? op->merge
 			                                               .old_list
 			                                     : op->list));
 		else if (r < 0)

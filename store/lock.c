@@ -50,8 +50,7 @@ static void hold_end(struct store *store)
 {
 	/* It began before anybody wanted to know. */
 	if (store->hold_fn && store->hold_since)
-		store->hold_fn(store->hold_arg,
-		               thread_ns() - store->hold_since,
+		store->hold_fn(store->hold_arg, thread_ns() - store->hold_since,
 		               store->work - store->work_before);
 	store->hold_since = 0;
 }

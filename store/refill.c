@@ -230,17 +230,17 @@ static int refill_run(struct refill *f, const struct repack *run)
 
 int repacks_write(struct writing *w)
 {
-	const struct set *set = w->set;
+	const struct txg *txg = w->txg;
 	struct refill f = {.w = w};
 	_cleanup_free_ struct entry *entries = NULL;
 	_cleanup_free_ uint8_t *data = NULL;
 	size_t most = 0, bytes = 0;
 	int r = 0;
 
-	if (!set->repacks_len)
+	if (!txg->repacks_len)
 		return 0;
-	for (size_t i = 0; i < set->repacks_len; i++) {
-		const struct repack *run = &set->repacks[i];
+	for (size_t i = 0; i < txg->repacks_len; i++) {
+		const struct repack *run = &txg->repacks[i];
 
 		most = MAX(most, run->entries);
 		bytes = MAX(bytes, run->bytes + (size_t)DISK_PAGE * run->large);
@@ -252,8 +252,8 @@ int repacks_write(struct writing *w)
 	r = disk_error(disk_cursor_open(w->txn, w->disk->blocks, &f.cursor));
 	if (r < 0)
 		return r;
-	for (size_t i = 0; r == 0 && i < set->repacks_len; i++)
-		r = refill_run(&f, &set->repacks[i]);
+	for (size_t i = 0; r == 0 && i < txg->repacks_len; i++)
+		r = refill_run(&f, &txg->repacks[i]);
 	mdb_cursor_close(f.cursor);
 	return r;
 }

@@ -76,14 +76,14 @@ static bool region_take(struct sparse *sparse, size_t region, uint64_t least)
  * Find the next regions that are worth reading, all adjacent: numbers from
  * *ret_first to *ret_last.  False: there are none.
  */
-static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t tick,
+static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
                         uint64_t *ret_first, uint64_t *ret_last)
 {
 	size_t begin, used, i, end;
 
 	pthread_mutex_lock(&sparse->lock);
 	begin = sparse->next;
-	used = region_of(sparse, tick) + 1;
+	used = region_of(sparse, seq) + 1;
 	/* A pass that has begun goes on to its end. */
 	i = begin || sparse->total >= least ? begin : used;
 	while (i < used && !region_take(sparse, i, least / used))
@@ -232,28 +232,28 @@ static int least_get(struct store *store, uint64_t *ret_bytes)
 
 /* Hand what was planned to the next commit.  -ENOSPC: there is no room. */
 static int plan_hand_over(struct store *store, const struct plan *plan,
-                          uint64_t *ret_seq)
+                          uint64_t *ret_txg)
 {
-	struct set *set;
+	struct txg *txg;
 	uint64_t pages = 0;
 	int r;
 
 	for (unsigned i = 0; i < plan->found_len; i++)
 		pages += 2 * plan->found[i].leaves;
 	store_lock(store);
-	set = store->gathering;
-	r = set->repacks ? -EBUSY : room_for_pages(store, pages);
+	txg = store->open_txg;
+	r = txg->repacks ? -EBUSY : reservation_for_pages(store, pages);
 	if (r == 0) {
-		set->repacks = malloc(sizeof(plan->found));
-		r = set->repacks ? 0 : -ENOMEM;
+		txg->repacks = malloc(sizeof(plan->found));
+		r = txg->repacks ? 0 : -ENOMEM;
 	}
 	if (r == 0) {
-		memcpy(set->repacks, plan->found, sizeof(plan->found));
-		set->repacks_len = plan->found_len;
-		set->repack_pages = pages;
-		set_touch(store, 1);
+		memcpy(txg->repacks, plan->found, sizeof(plan->found));
+		txg->repacks_len = plan->found_len;
+		txg->repack_pages = pages;
+		txg_touch(store, 1);
 	}
-	*ret_seq = set->seq;
+	*ret_txg = txg->number;
 	store_unlock(store);
 	return r;
 }
@@ -264,28 +264,29 @@ static int plan_hand_over(struct store *store, const struct plan *plan,
  */
 static int sparse_wait(struct store *store, uint64_t least)
 {
-	uint64_t blocks, bytes, seq;
+	uint64_t blocks, bytes, txg;
 	int r;
 
 	store_lock(store);
 	blocks = store_freeing(store);
-	seq = blocks ? store->gathering->seq : store->gathering->seq - 1;
-	if (store->frozen)
-		blocks += store->frozen->frees_len + store->frozen->ops_entries;
+	txg = blocks ? store->open_txg->number : store->open_txg->number - 1;
+	if (store->syncing_txg)
+		blocks += store->syncing_txg->frees_len +
+		          store->syncing_txg->ops_entries;
 	store_unlock(store);
 	bytes = blocks * BLOCK_BYTES;
 	pthread_mutex_lock(&store->sparse.lock);
 	r = bytes && bytes + store->sparse.total >= least ? 0 : -ENOENT;
 	pthread_mutex_unlock(&store->sparse.lock);
 	if (r == 0)
-		r = store_wait(store, seq);
+		r = store_wait(store, txg);
 	return r ? r : -EAGAIN;
 }
 
 /* Go on to the next regions.  -ENOENT: none is worth it. */
 static int plan_next(struct store *store, struct plan *plan)
 {
-	uint64_t least = 0, tick;
+	uint64_t least = 0, seq;
 	int r;
 
 	do {
@@ -293,9 +294,9 @@ static int plan_next(struct store *store, struct plan *plan)
 		if (r < 0)
 			return r;
 		store_lock(store);
-		tick = store->tick;
+		seq = store->seq;
 		store_unlock(store);
-		if (!sparse_take(&store->sparse, least, tick, &plan->at,
+		if (!sparse_take(&store->sparse, least, seq, &plan->at,
 		                 &plan->last))
 			r = sparse_wait(store, least);
 	} while (r == -EAGAIN);
@@ -314,7 +315,7 @@ int store_repack(struct store *store)
 {
 	struct sparse *sparse = &store->sparse;
 	struct plan plan = {.at = sparse->at, .last = sparse->last};
-	uint64_t seq;
+	uint64_t txg;
 	int r = 0;
 
 	if (store->options.readonly)
@@ -330,8 +331,8 @@ int store_repack(struct store *store)
 	sparse->last = plan.last;
 	if (!plan.found_len || (r < 0 && r != -ENOENT))
 		return r;
-	r = plan_hand_over(store, &plan, &seq);
+	r = plan_hand_over(store, &plan, &txg);
 	if (r == 0)
-		r = store_wait(store, seq);
+		r = store_wait(store, txg);
 	return r == -ENOSPC ? -ENOENT : r;
 }

@@ -214,11 +214,11 @@ int store_create(const char *path, const struct store_params *params)
 	return store_make(path, &g, NULL);
 }
 
-int store_create_like(const char *path, const struct store *store,
-                      uint64_t tick, const uint64_t counters[COUNTER_COUNT])
+int store_create_like(const char *path, const struct store *store, uint64_t seq,
+                      const uint64_t counters[COUNTER_COUNT])
 {
 	struct geometry g = store->geometry;
-	uint64_t all[1 + COUNTER_COUNT] = {tick};
+	uint64_t all[1 + COUNTER_COUNT] = {seq};
 
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		all[1 + i] = counters[i];
@@ -268,7 +268,7 @@ static int records_load(struct store *store)
 	if (err < 0)
 		return err;
 	r = reader_init(record.value, record.len);
-	store->tick = get_u64(&r);
+	store->seq = get_u64(&r);
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		store->counters[i] = get_u64(&r);
 	return reader_done(&r) ? 0 : -EUCLEAN;
@@ -320,7 +320,7 @@ static void store_free(struct store *store)
 	if (store->buckets)
 		block_release_all(store);
 	decoder_destroy_all(store);
-	set_destroy(store->gathering);
+	txg_destroy(store->open_txg);
 	if (store->reader)
 		disk_read_end(&store->disk, store->reader);
 	disk_close(&store->disk);
@@ -360,8 +360,8 @@ static struct store *store_alloc(const char *path,
 	store->options.delta_depth =
 	        MIN(store->options.delta_depth, (int)CHUNK_DEPTH_MAX);
 	store->clean_limit = store->options.memory / 2;
-	store->set_soft = store->options.memory / 8;
-	store->set_hard = store->options.memory / 4;
+	store->txg_soft = store->options.memory / 8;
+	store->txg_hard = store->options.memory / 4;
 	store->ops_most = OPS_MOST;
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
@@ -379,8 +379,8 @@ static struct store *store_alloc(const char *path,
 	store->path = realpath(path, NULL);
 	store->buckets_len = BUCKETS_FIRST;
 	store->buckets = calloc(BUCKETS_FIRST, sizeof(*store->buckets));
-	store->gathering = set_create(1);
-	if (!store->path || !store->buckets || !store->gathering) {
+	store->open_txg = txg_create(1);
+	if (!store->path || !store->buckets || !store->open_txg) {
 		store_free(store);
 		return NULL;
 	}
@@ -398,7 +398,7 @@ static int open_checked(struct store *store, bool readonly)
 
 	if (r < 0)
 		return r;
-	r = image_check_records(store);
+	r = view_check_records(store);
 	/* The pages of the commit before are not those of the last. */
 	if (r == -EUCLEAN && !readonly)
 		return -EBADMSG;
@@ -406,10 +406,10 @@ static int open_checked(struct store *store, bool readonly)
 		disk_close(disk);
 		r = disk_open_older(disk, store->path, map_size());
 		if (r == 0)
-			r = image_check_records(store);
+			r = view_check_records(store);
 	}
 	if (r == 0)
-		r = image_check_length(store);
+		r = view_check_length(store);
 	if (r != -EBADMSG || !readonly)
 		return r;
 	if (disk->fault == DISK_SOUND)
@@ -461,7 +461,7 @@ static int store_open_disk(struct store *store)
 	if (r == -EMEDIUMTYPE && store->disk.fault)
 		r = -EUCLEAN;
 	if (r == 0) {
-		room_set_limit(store, store->geometry.max_size);
+		reservation_set_limit(store, store->geometry.max_size);
 		tell_fault(store);
 	}
 	return r;
@@ -483,7 +483,7 @@ int store_open(const char *path, const struct store_options *options,
 	if (r == 0)
 		r = store_open_disk(store);
 	if (r == 0) {
-		room_measure(store);
+		reservation_measure(store);
 		if (!store->options.readonly) {
 			lock_file_mark(store);
 			r = commit_start_thread(store);
@@ -500,7 +500,7 @@ int store_open(const char *path, const struct store_options *options,
 /* Return what is in memory alone. */
 static struct store_loss pending_loss(const struct store *store)
 {
-	const struct set *sets[] = {store->frozen, store->gathering};
+	const struct txg *sets[] = {store->syncing_txg, store->open_txg};
 	struct store_loss loss = {0};
 	int64_t now = mono_ns(), since = now;
 
@@ -523,7 +523,7 @@ int store_close(struct store *store)
 
 int store_close_loss(struct store *store, struct store_loss *ret_loss)
 {
-	struct set *frozen;
+	struct txg *frozen;
 	int r;
 
 	if (!store)
@@ -532,19 +532,19 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	if (r < 0)
 		*ret_loss = pending_loss(store);
 	/* What could not be committed goes the way of a crash. */
-	frozen = store->frozen;
+	frozen = store->syncing_txg;
 	for (int i = 0; i < 2; i++) {
-		struct set *set = i ? store->gathering : frozen;
+		struct txg *txg = i ? store->open_txg : frozen;
 
-		for (size_t j = 0; set && j < set->nodes_len; j++)
-			block_clean(store, &set->nodes[j]->block);
-		for (size_t j = 0; set && j < set->chunks_len; j++)
-			block_clean(store, &set->chunks[j]->block);
+		for (size_t j = 0; txg && j < txg->nodes_len; j++)
+			block_clean(store, &txg->nodes[j]->block);
+		for (size_t j = 0; txg && j < txg->chunks_len; j++)
+			block_clean(store, &txg->chunks[j]->block);
 	}
-	set_destroy(frozen);
-	store->frozen = NULL;
+	txg_destroy(frozen);
+	store->syncing_txg = NULL;
 	if (!store->options.readonly)
-		room_give_back(store);
+		reservation_give_back(store);
 	if (r == 0 && !store->options.readonly)
 		lock_file_clear(store);
 	store_free(store);
@@ -577,8 +577,8 @@ int store_resize(struct store *store, uint64_t max_size)
 	g.max_size = max_size;
 	r = geometry_put(store, &g);
 	if (r == 0) {
-		room_set_limit(store, max_size);
-		room_measure(store);
+		reservation_set_limit(store, max_size);
+		reservation_measure(store);
 	}
 	store_unlock(store);
 	return r == 0 ? store_sync(store) : r;
@@ -603,13 +603,13 @@ int store_renew_identity(struct store *store)
 
 void store_changed(struct store *store)
 {
-	set_touch(store, 1);
+	txg_touch(store, 1);
 }
 
-uint64_t store_tick(struct store *store)
+uint64_t store_next_seq(struct store *store)
 {
-	set_touch(store, 1);
-	return ++store->tick;
+	txg_touch(store, 1);
+	return ++store->seq;
 }
 
 int store_count(struct store *store, enum store_counter counter, uint64_t first,
@@ -619,7 +619,7 @@ int store_count(struct store *store, enum store_counter counter, uint64_t first,
 
 	if (next >= end)
 		return -ENOSPC;
-	set_touch(store, 1);
+	txg_touch(store, 1);
 	store->counters[counter] = next + 1;
 	*ret_number = next;
 	return 0;
@@ -633,7 +633,7 @@ uint64_t store_counter(const struct store *store, enum store_counter counter)
 void store_set_counter(struct store *store, enum store_counter counter,
                        uint64_t next)
 {
-	set_touch(store, 1);
+	txg_touch(store, 1);
 	store->counters[counter] = next;
 }
 
@@ -698,12 +698,12 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 	disk_table_bytes(&store->disk, store->disk.lists, &s.list_bytes);
 	store_lock(store);
 	s.limit_bytes = store->limit;
-	s.avail_bytes = room_stat(store);
-	s.pending_bytes = store->gathering->bytes +
-	                  (store->frozen ? store->frozen->bytes : 0);
+	s.avail_bytes = reservation_stat(store);
+	s.pending_bytes = store->open_txg->bytes +
+	                  (store->syncing_txg ? store->syncing_txg->bytes : 0);
 	s.memory_bytes = s.pending_bytes + store->clean_bytes;
 	s.commits = store->commits;
-	s.tick = store->tick;
+	s.seq = store->seq;
 	store_unlock(store);
 	*ret_stats = s;
 }

@@ -32,8 +32,9 @@ struct chunk;
 
 enum {
 	STORE_FORMAT_VERSION = 1,
-	STORE_CHUNK_BITS_DEFAULT = 16,	/* 64 KiB */
-	STORE_NODE_SIZE_DEFAULT = 2016, /* the largest that fits two to a page */
+	STORE_CHUNK_BITS_DEFAULT = 16, /* 64 KiB */
+	STORE_NODE_SIZE_DEFAULT =
+	        2016, /* the largest that fits two to a page */
 };
 
 /* What is fixed when a store is made. Zeroes mean the defaults. */
@@ -45,24 +46,24 @@ struct store_params {
 
 struct store_options {
 	bool readonly;
-	uint64_t memory;     /* bytes for caches and unsaved changes; 0: default */
-	uint32_t commit_ms;  /* longest age of an unsaved change; 0: 4000 */
-	uint32_t close_ms;   /* how long to try to save at the end; 0: 5000 */
-	uint32_t retry_ms;   /* first pause after a failed commit; 0: 100 */
-	int level;	     /* zstd level; 0: 3; negative: zstd's fast levels */
-	int delta_depth;     /* longest chain of deltas; 0: 16; negative: none */
+	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
+	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
+	uint32_t close_ms;  /* how long to try to save at the end; 0: 5000 */
+	uint32_t retry_ms;  /* first pause after a failed commit; 0: 100 */
+	int level;          /* zstd level; 0: 3; negative: zstd's fast levels */
+	int delta_depth;    /* longest chain of deltas; 0: 16; negative: none */
 };
 
 struct store_stats {
-	uint64_t file_bytes;	 /* size of data.mdb */
-	uint64_t free_bytes;	 /* of it, free for new blocks */
-	uint64_t limit_bytes;	 /* what it may grow to (map or max_size) */
-	uint64_t avail_bytes;	 /* what may still be written: limit and disk */
-	uint64_t pending_bytes;	 /* changed in memory and not yet committed */
-	uint64_t memory_bytes;	 /* held in caches, pending included */
-	uint64_t list_bytes;	 /* of the file, taken by kill lists */
-	uint64_t commits;	 /* since the store was opened */
-	uint64_t tick;
+	uint64_t file_bytes;    /* size of data.mdb */
+	uint64_t free_bytes;    /* of it, free for new blocks */
+	uint64_t limit_bytes;   /* what it may grow to (map or max_size) */
+	uint64_t avail_bytes;   /* what may still be written: limit and disk */
+	uint64_t pending_bytes; /* changed in memory and not yet committed */
+	uint64_t memory_bytes;  /* held in caches, pending included */
+	uint64_t list_bytes;    /* of the file, taken by deadlists */
+	uint64_t commits;       /* since the store was opened */
+	uint64_t seq;
 };
 
 /*
@@ -80,7 +81,7 @@ int store_create(const char *path, const struct store_params *params);
  * The result is owned by the caller and released by store_close().
  */
 int store_open(const char *path, const struct store_options *options,
-	       struct store **ret_store);
+               struct store **ret_store);
 
 /* Return in words, to go behind a colon, why store_open() failed. */
 const char *store_open_reason(int err);
@@ -129,9 +130,9 @@ void store_on_yield(struct store *store, bool (*fn)(void));
 
 /*
  * For tests: have fn called, under the lock, whenever the lock is released,
- * with the processor time in nanoseconds that its holder has spent since it took
- * it, and the number of blocks and records that it has looked at.  fn NULL: no
- * more.  -EOPNOTSUPP in a release build.  Lock NOT held.
+ * with the processor time in nanoseconds that its holder has spent since it
+ * took it, and the number of blocks and records that it has looked at.  fn
+ * NULL: no more.  -EOPNOTSUPP in a release build.  Lock NOT held.
  */
 typedef void store_hold_fn(void *arg, int64_t ns, uint64_t work);
 int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg);
@@ -160,10 +161,10 @@ struct copy_options {
 	void *arg;
 };
 int store_copy(struct store *store, int fd, const struct copy_options *options,
-	       uint64_t *ret_bytes);
+               uint64_t *ret_bytes);
 
 /* The next number of the store's counter; never repeats.  Lock held. */
-uint64_t store_tick(struct store *store);
+uint64_t store_next_seq(struct store *store);
 
 /*
  * Return the next number of one of the store's other counters, from `first`
@@ -171,17 +172,17 @@ uint64_t store_tick(struct store *store);
  * them were given out.  Lock held.
  */
 enum store_counter { COUNTER_INO, COUNTER_STATE, COUNTER_COUNT };
-int store_count(struct store *store, enum store_counter counter,
-		uint64_t first, uint64_t end, uint64_t *ret_number);
+int store_count(struct store *store, enum store_counter counter, uint64_t first,
+                uint64_t end, uint64_t *ret_number);
 /* What a counter would give out next, unless it is at an end; and set it. */
 uint64_t store_counter(const struct store *store, enum store_counter counter);
 void store_set_counter(struct store *store, enum store_counter counter,
-		       uint64_t next);
+                       uint64_t next);
 
 uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);
 const uint8_t *store_uuid(const struct store *store); /* 16 bytes */
-const char *store_path(const struct store *store); /* as it was opened */
+const char *store_path(const struct store *store);    /* as it was opened */
 /* Where the store's directory is now: it may have been moved. */
 void store_where(const struct store *store, char *ret_path, size_t size);
 bool store_is_readonly(const struct store *store); /* it was opened so */
@@ -202,22 +203,22 @@ bool store_damage_said(void);
 uint64_t store_hash(const struct store *store, const void *data, size_t len);
 
 /*
- * Commit.  A set of changes is frozen under the lock, written in one
+ * Commit.  A group of changes is closed under the lock, written in one
  * transaction with a full sync, and dropped; changes made meanwhile gather in
- * the next set.  All changes made under one hold of the lock are in one set.
+ * the next group.  All changes made under one hold of the lock are in one set.
  *
  * A commit that fails is tried again, after a pause that grows, or when one is
  * asked for; nothing is forgotten meanwhile.  Those who waited for it get the
  * error, and so does who wants to change more than memory should hold.
  *
- * store_seq() names the set that gathers changes now (lock held).
+ * store_txg() names the open group (lock held).
  * store_commit_start() asks for a commit soon and does not wait.
  * store_sync() returns when everything changed before the call is on disk.
- * store_wait() returns when the set `seq` is on disk.  Lock not held.
- * store_when_durable() calls fn(arg, err) from the committer when the set that
- * gathers changes now is on disk, and starts the commit (lock held).
+ * store_wait() returns when the group `txg` is on disk.  Lock not held.
+ * store_when_durable() calls fn(arg, err) from the committer when the group
+ * that gathers changes now is on disk, and starts the commit (lock held).
  */
-uint64_t store_seq(struct store *store);
+uint64_t store_txg(struct store *store);
 void store_commit_start(struct store *store);
 int store_sync(struct store *store);
 /*
@@ -225,9 +226,9 @@ int store_sync(struct store *store);
  * ahead no more is kept than has been promised.
  */
 int store_settle(struct store *store);
-int store_wait(struct store *store, uint64_t seq);
+int store_wait(struct store *store, uint64_t txg);
 void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
-			void *arg);
+                        void *arg);
 
 /*
  * Called by whoever is about to change something, before taking the lock:
@@ -251,13 +252,13 @@ int store_throttle_write(struct store *store, size_t bytes);
 int store_pace(struct store *store);
 
 /*
- * The hook that the layer above has called under the lock whenever a set is
+ * The hook that the layer above has called under the lock whenever a group is
  * about to be frozen, to write the records it kept in memory (table_put).
  */
 void store_on_freeze(struct store *store, void (*fn)(void *arg), void *arg);
 
 /*
- * Note that such a record has changed in memory: the set that gathers is
+ * Note that such a record has changed in memory: the open group is
  * committed in time even if nothing else is in it.  Lock held.
  */
 void store_changed(struct store *store);
@@ -267,15 +268,15 @@ void store_changed(struct store *store);
 /*
  * One copy-on-write B+tree.  A block numbered above `base` is private to this
  * tree and changed in place; any other is copied under a new number first, and
- * the old number goes on the kill list `list`.
+ * the old number goes on the deadlist `list`.
  * The struct belongs to the caller, who keeps it as a record of its own;
  * on_root is called when the root's number changes (it may be NULL).
  */
 struct tree {
 	struct store *store;
-	uint64_t root;	/* block number of the root node; 0: an empty tree */
+	uint64_t root; /* block number of the root node; 0: an empty tree */
 	uint64_t base;
-	uint64_t list;	/* kill list for shared blocks that are dropped */
+	uint64_t list;  /* deadlist for shared blocks that are dropped */
 	uint64_t owner; /* account that new blocks are booked on */
 	void (*on_root)(struct tree *tree, uint64_t old_root);
 };
@@ -306,10 +307,10 @@ int tree_get(struct tree *tree, const struct key *key, struct item *ret_item);
 int tree_seek(struct tree *tree, const struct key *key, struct item *ret_item);
 /* The last item at or before key; -ENOENT when there is none. */
 int tree_seek_back(struct tree *tree, const struct key *key,
-		   struct item *ret_item);
+                   struct item *ret_item);
 /* Insert the item or replace its value; len up to TREE_VALUE_MAX (-E2BIG). */
 int tree_put(struct tree *tree, const struct key *key, const void *value,
-	     size_t len);
+             size_t len);
 /* Remove the item; -ENOENT. */
 int tree_del(struct tree *tree, const struct key *key);
 
@@ -327,8 +328,8 @@ struct cursor {
 	} path[TREE_DEPTH_MAX];
 };
 /* To the first item at or after key. 0, or -ENOENT: past the last item. */
-int cursor_seek(struct cursor *cursor, struct tree *tree,
-		const struct key *key, struct item *ret_item);
+int cursor_seek(struct cursor *cursor, struct tree *tree, const struct key *key,
+                struct item *ret_item);
 /* The next item; -ENOENT past the last. */
 int cursor_next(struct cursor *cursor, struct item *ret_item);
 
@@ -341,8 +342,8 @@ int cursor_next(struct cursor *cursor, struct item *ret_item);
  * returns -EAGAIN.  limit 0: no limit.
  */
 int tree_diff(struct tree *a, struct tree *b, struct key *from, uint32_t limit,
-	      int (*fn)(void *arg, const struct item *a, const struct item *b),
-	      void *arg);
+              int (*fn)(void *arg, const struct item *a, const struct item *b),
+              void *arg);
 
 /*
  * Free what only this tree holds: its blocks numbered above base, walked in
@@ -354,7 +355,7 @@ int tree_diff(struct tree *a, struct tree *b, struct key *from, uint32_t limit,
  * passed over and stays allocated, with what is below it.
  */
 int tree_reap(struct tree *tree, struct key *from, uint32_t limit,
-	      void (*fn)(void *arg, const struct item *item), void *arg);
+              void (*fn)(void *arg, const struct item *item), void *arg);
 
 /*
  * Prove the tree sound: every node readable and well-formed, on its level, with
@@ -371,8 +372,7 @@ struct tree_checker {
 	/* Each item of each leaf; number is the leaf's.  May be NULL. */
 	void (*item)(void *arg, uint64_t number, const struct item *item);
 	/* `what` says in a few words what is wrong with the node. */
-	void (*damage)(void *arg, uint64_t number, int level,
-		       const char *what);
+	void (*damage)(void *arg, uint64_t number, int level, const char *what);
 	void *arg;
 };
 /*
@@ -380,11 +380,11 @@ struct tree_checker {
  * tree_diff: -EAGAIN says where to go on.
  */
 int tree_check(struct tree *tree, struct key *from, uint32_t limit,
-	       const struct tree_checker *checker);
+               const struct tree_checker *checker);
 
 /*
  * The tree lets go of a block (a chunk its items named): freed if private,
- * else put on the kill list.
+ * else put on the deadlist.
  */
 void tree_drop(struct tree *tree, uint64_t number);
 
@@ -392,9 +392,9 @@ void tree_drop(struct tree *tree, uint64_t number);
 
 /*
  * A chunk is a piece of a file: up to store_chunk_size() bytes under a block
- * number.  Its bytes never change once its set is frozen; a chunk of the set
- * that gathers changes now may be changed in place (chunk_writable).
- * A struct chunk is a counted reference to the content in memory.
+ * number.  Its bytes never change once its group is frozen; a chunk of the
+ * group that gathers changes now may be changed in place (chunk_writable). A
+ * struct chunk is a counted reference to the content in memory.
  */
 
 /* A buffer of `capacity` bytes, len 0, one reference, no number. Any thread. */
@@ -432,7 +432,7 @@ void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces);
  * [from, to): such a chunk is stored by what has changed.
  */
 void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
-		   uint32_t to);
+                   uint32_t to);
 /* Say that the bytes [from, to) of a chunk have been changed in place. */
 void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
 
@@ -447,7 +447,7 @@ int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);
  * without the lock for as long as the reference lives.
  */
 struct chunk *chunk_find(struct store *store, uint64_t number,
-			 bool *ret_writable);
+                         bool *ret_writable);
 
 /*
  * Have the disk begin to read these chunks, all at once, before they are loaded
@@ -469,14 +469,14 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
  */
 enum table {
 	TABLE_META = 1,
-	TABLE_STATE,	/* by state number */
-	TABLE_NAME,	/* by fork number and name */
-	TABLE_TIME,	/* by fork number and time */
-	TABLE_VERSION,	/* by version */
-	TABLE_TASK,	/* background work to resume */
-	TABLE_HOLD,	/* joins that hold a version */
-	TABLE_ORPHAN,	/* states with unlinked inodes to clean up */
-	TABLE_SYMLINK,	/* in the root, by inode number and by name */
+	TABLE_STATE,   /* by state number */
+	TABLE_NAME,    /* by fork number and name */
+	TABLE_TIME,    /* by fork number and time */
+	TABLE_VERSION, /* by version */
+	TABLE_TASK,    /* background work to resume */
+	TABLE_HOLD,    /* joins that hold a version */
+	TABLE_ORPHAN,  /* states with unlinked inodes to clean up */
+	TABLE_SYMLINK, /* in the root, by inode number and by name */
 	TABLE_COUNT,
 };
 enum { TABLE_KEY_MAX = 320, TABLE_VALUE_MAX = 1500 };
@@ -491,18 +491,18 @@ struct record {
 /* All of these: lock held. */
 /* The record, copied to *ret_record; -ENOENT. */
 int table_get(struct store *store, enum table table, const void *key,
-	      size_t key_len, struct record *ret_record);
+              size_t key_len, struct record *ret_record);
 int table_put(struct store *store, enum table table, const void *key,
-	      size_t key_len, const void *value, size_t len);
+              size_t key_len, const void *value, size_t len);
 /* Removing what is not there is not an error. */
 int table_del(struct store *store, enum table table, const void *key,
-	      size_t key_len);
+              size_t key_len);
 /* The first record whose key is at or after `key`; -ENOENT. */
 int table_seek(struct store *store, enum table table, const void *key,
-	       size_t key_len, struct record *ret_record);
+               size_t key_len, struct record *ret_record);
 /* The first record whose key is after `key`; -ENOENT. */
 int table_next(struct store *store, enum table table, const void *key,
-	       size_t key_len, struct record *ret_record);
+               size_t key_len, struct record *ret_record);
 
 /*
  * table_next() at a bounded cost.  *budget, at least 1, is counted down by the
@@ -510,15 +510,15 @@ int table_next(struct store *store, enum table table, const void *key,
  * key in *ret_record, that of a removed record, is how far the search came.
  */
 int table_next_within(struct store *store, enum table table, const void *key,
-		      size_t key_len, unsigned *budget,
-		      struct record *ret_record);
+                      size_t key_len, unsigned *budget,
+                      struct record *ret_record);
 
-/* ---- Kill lists --------------------------------------------------------- */
+/* ---- Deadlists --------------------------------------------------------- */
 
 /*
  * A list is a set of block numbers with the stored size of each, and the
  * account of the bytes of the blocks its version made.  Lists live in the
- * store; additions gather in the set; long work on them is done by the
+ * store; additions gather in the group; long work on them is done by the
  * committer, a bounded piece in each commit, as one job at a time.
  */
 
@@ -530,17 +530,18 @@ void list_add(struct store *store, uint64_t list, uint64_t number);
 
 struct list_info {
 	uint64_t entries;
-	uint64_t bytes;	    /* stored size of the blocks listed */
+	uint64_t bytes;     /* stored size of the blocks listed */
 	uint64_t own_bytes; /* stored size of the blocks booked on `list` */
 };
 /* As of the last commit.  A list never written is empty.  Lock held. */
 int list_info(struct store *store, uint64_t list, struct list_info *ret_info);
 /* Stored size of the entries numbered above `above`.  Lock held. */
 int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
-		     uint64_t *ret_bytes);
+                     uint64_t *ret_bytes);
 
 enum list_job_kind {
-	/* Free the blocks on `list` numbered above `above`; booked on `other`. */
+	/* Free the blocks on `list` numbered above `above`; booked on `other`.
+	 */
 	LIST_FREE_ABOVE,
 	/* Move all entries of `list` to `other`. */
 	LIST_MOVE,
@@ -553,7 +554,7 @@ struct list_job {
 	uint64_t other;
 	uint64_t above;
 	uint32_t budget;       /* entries to handle in one commit */
-	bool done;	       /* result: nothing of it is left */
+	bool done;             /* result: nothing of it is left */
 	uint64_t freed_blocks; /* result */
 	uint64_t freed_bytes;  /* result */
 	struct list_job *next; /* to be done in the same commits; or NULL */
@@ -566,18 +567,18 @@ struct list_job {
 int list_job_run(struct store *store, struct list_job *job);
 
 /*
- * Changes of whole lists.  The next commit makes them in the order of the calls,
- * after all additions to lists.  list_room() bounds what one commit does; longer
- * lists are left to list_job_run().  All of these: lock held.
+ * Changes of whole lists.  The next commit makes them in the order of the
+ * calls, after all additions to lists.  list_room() bounds what one commit
+ * does; longer lists are left to list_job_run().  All of these: lock held.
  */
 
 /* Return about how many entries the list will have after the next commit. */
 int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries);
 /*
  * Return 0 if the next commit can handle so many entries more.  `alone`: nobody
- * else uses the store, and the commit may take longer.  -EAGAIN: ask again after
- * the next commit; -E2BIG: no commit can, because the entries are too many or
- * there is too little room to write what they change.
+ * else uses the store, and the commit may take longer.  -EAGAIN: ask again
+ * after the next commit; -E2BIG: no commit can, because the entries are too
+ * many or there is too little room to write what they change.
  */
 int list_room(struct store *store, uint64_t entries, bool alone);
 /* LIST_DROP.  `entries` is what list_estimate() returned. */
@@ -588,7 +589,7 @@ void list_drop(struct store *store, uint64_t list, uint64_t entries);
  * old_list is 0, free the blocks on old_list numbered above `above`, booked on
  * owner, and move list `from` to list `to`.
  */
-struct list_absorb {
+struct list_merge {
 	uint64_t from_owner, owner;
 	uint64_t old_list; /* the child's until now */
 	uint64_t above;
@@ -596,7 +597,7 @@ struct list_absorb {
 	uint64_t moved;   /* entries of `from`, about */
 	uint64_t entries; /* to be freed and moved, about */
 };
-void list_absorb(struct store *store, const struct list_absorb *absorb);
+void list_merge(struct store *store, const struct list_merge *merge);
 
 /* ---- Space -------------------------------------------------------------- */
 
@@ -610,91 +611,91 @@ int store_repack(struct store *store);
 /* ---- Checking ----------------------------------------------------------- */
 
 /*
- * An image is the store as of the last commit, seen through one read
+ * A view is the store as of the last commit, seen through one read
  * transaction, whatever is changed meanwhile: for proving that everything in
  * it is as it should be.  Nothing of it is cached, and the store's lock is not
- * taken; one thread uses an image.  It takes 13 bytes of memory a block.
+ * taken; one thread uses a view.  It takes 13 bytes of memory a block.
  *
  * Damage is not an error: it is reported, and what depends on it passed over.
  */
-struct image;
+struct view;
 
 struct damage {
 	const char *kind;      /* one word: see coppice-check(1) */
-	uint64_t block;	       /* the number it is about; 0: none */
+	uint64_t block;        /* the number it is about; 0: none */
 	uint64_t version;      /* whose tree or list it is in; 0: none's */
 	const struct key *key; /* whereabouts in the tree, or NULL */
 	const char *text;      /* what is wrong */
 };
 
 /* A nonzero result of a callback ends the work, which then returns it. */
-struct image_options {
+struct view_options {
 	bool data; /* read all chunks and compare them with their hashes */
 	int (*found)(void *arg, const struct damage *damage);
 	/* Now and then; `what` is one word.  May be NULL. */
 	int (*progress)(void *arg, const char *what, uint64_t done,
-			uint64_t all);
+	                uint64_t all);
 	void *arg;
 };
 
 /* -EUCLEAN: so damaged (reported) that nothing more can be said. */
-int image_open(struct store *store, const struct image_options *options,
-	       struct image **ret_image);
-void image_close(struct image *image); /* takes NULL */
+int view_open(struct store *store, const struct view_options *options,
+              struct view **ret_view);
+void view_close(struct view *view); /* takes NULL */
 
 /* The first record at or after the key (after: behind it). -ENOENT. */
-int image_record(struct image *image, enum table table, const void *key,
-		 size_t key_len, bool after, struct record *ret_record);
-/* The counters as the image has them.  -EUCLEAN. */
-int image_counters(struct image *image, uint64_t *ret_tick,
-		   uint64_t ret_counters[COUNTER_COUNT]);
+int view_record(struct view *view, enum table table, const void *key,
+                size_t key_len, bool after, struct record *ret_record);
+/* The counters as the view has them.  -EUCLEAN. */
+int view_counters(struct view *view, uint64_t *ret_seq,
+                  uint64_t ret_counters[COUNTER_COUNT]);
 
-/* Look at every block, alias and list by itself: to be done first. */
-int image_scan(struct image *image);
+/* Look at every block, dedup reference and list by itself: to be done first. */
+int view_scan(struct view *view);
 
 /* One version's tree, and what of it belongs to whom. */
-struct image_tree {
+struct view_tree {
 	uint64_t version;
 	uint64_t root;
 	uint64_t base;
-	uint64_t top;	      /* no block of it has a higher number */
+	uint64_t top;         /* no block of it has a higher number */
 	uint64_t parent_root; /* of the version it was forked from, or 0 */
-	uint64_t lists[2];    /* together its kill list; 0: none */
-	bool alone;	      /* not to be compared with its parent's */
-	bool reaping;	      /* alone, and what was before `from` is gone */
+	uint64_t lists[2];    /* together its deadlist; 0: none */
+	bool alone;           /* not to be compared with its parent's */
+	bool reaping;         /* alone, and what was before `from` is gone */
 	struct key from;
 	uint64_t (*chunk)(const struct item *item); /* that an item names */
 };
 /*
  * Prove the part of the tree that is its own; that what it has beside is its
- * parent's; and that what else its parent has is on its kill list.  Each tree
+ * parent's; and that what else its parent has is on its deadlist.  Each tree
  * of the store must be shown once.  Then, if `item` is not NULL, it is called
  * for each item that is not the same in the parent's tree, in key order (`old`
  * NULL: the parent has none with this key, and so on).
  */
-int image_tree(struct image *image, const struct image_tree *tree,
-	       int (*item)(void *arg, const struct item *old,
-			   const struct item *new),
-	       void *arg);
+int view_tree(struct view *view, const struct view_tree *tree,
+              int (*item)(void *arg, const struct item *old,
+                          const struct item *new),
+              void *arg);
 /*
- * Within image_tree(), and after it until the next: damage keeps items of this
+ * Within view_tree(), and after it until the next: damage keeps items of this
  * inode (of some inode) from being told.
  */
-bool image_uncertain(const struct image *image, uint64_t ino);
-bool image_incomplete(const struct image *image);
+bool view_uncertain(const struct view *view, uint64_t ino);
+bool view_incomplete(const struct view *view);
 /* There is a tree that cannot be shown: what it has will look like a leak. */
-void image_lost_tree(struct image *image);
+void view_lost_tree(struct view *view);
 
 /* As tree_get() and tree_seek(); -EUCLEAN: damage in the way. */
-int image_get(struct image *image, uint64_t root, const struct key *key,
-	      struct item *ret_item);
-int image_seek(struct image *image, uint64_t root, const struct key *key,
-	       struct item *ret_item);
+int view_get(struct view *view, uint64_t root, const struct key *key,
+             struct item *ret_item);
+int view_seek(struct view *view, uint64_t root, const struct key *key,
+              struct item *ret_item);
 
 /* The list and the account of this number are somebody's. */
-void image_list_known(struct image *image, uint64_t list);
+void view_list_known(struct view *view, uint64_t list);
 /* When all trees were shown: what nobody has, and the counts of names. */
-int image_finish(struct image *image);
+int view_finish(struct view *view);
 
 /* ---- Repairing ---------------------------------------------------------- */
 
@@ -702,22 +703,22 @@ int image_finish(struct image *image);
  * The items in which two trees differ, as tree_diff() tells them, of what can
  * be read: a node that is damaged or missing is passed over like an empty one;
  * for one of the new tree, lost (which may be NULL) is told the lowest key that
- * it can have had.  A root of 0 is an empty tree.  Only after image_scan().
+ * it can have had.  A root of 0 is an empty tree.  Only after view_scan().
  */
-int image_compare(struct image *image, uint64_t old_root, uint64_t new_root,
-		  int (*fn)(void *arg, const struct item *old,
-			    const struct item *new),
-		  void (*lost)(void *arg, const struct key *low), void *arg);
+int view_compare(struct view *view, uint64_t old_root, uint64_t new_root,
+                 int (*fn)(void *arg, const struct item *old,
+                           const struct item *new),
+                 void (*lost)(void *arg, const struct key *low), void *arg);
 
 /* The number under which a chunk's content is stored; 0: cannot be told. */
-uint64_t image_content(struct image *image, uint64_t number);
+uint64_t view_content(struct view *view, uint64_t number);
 
 /*
  * Make an empty store like this one (the same identity, seed and sizes, but no
  * limit), whose counters go on from these.  Errors as store_create().
  */
-int store_create_like(const char *path, const struct store *store,
-		      uint64_t tick, const uint64_t counters[COUNTER_COUNT]);
+int store_create_like(const char *path, const struct store *store, uint64_t seq,
+                      const uint64_t counters[COUNTER_COUNT]);
 uint64_t store_max_size(const struct store *store); /* 0: no limit */
 /*
  * Return true if one of the two meta pages of the store, which is open to be

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Tables: records in the map, overlaid with those that the frozen set changed,
- * overlaid with those that the gathering set changed.
+ * Tables: records in the map, overlaid with those that the syncing group
+ * changed, overlaid with those that the open group changed.
  */
 #include <errno.h>
 
@@ -36,11 +36,11 @@ static int record_set(struct record *record, const void *full_key,
 	return 0;
 }
 
-static struct overlay *table_overlays(struct store *store, int i)
+static struct memtable *table_memtables(struct store *store, int i)
 {
 	if (i == 0)
-		return &store->gathering->records;
-	return store->frozen ? &store->frozen->records : NULL;
+		return &store->open_txg->records;
+	return store->syncing_txg ? &store->syncing_txg->records : NULL;
 }
 
 int table_get(struct store *store, enum table table, const void *key,
@@ -56,11 +56,11 @@ int table_get(struct store *store, enum table table, const void *key,
 	if (r < 0)
 		return r;
 	for (int i = 0; i < 2; i++) {
-		struct overlay *overlay = table_overlays(store, i);
-		struct overlay_entry *entry = NULL;
+		struct memtable *memtable = table_memtables(store, i);
+		struct memtable_entry *entry = NULL;
 
-		if (overlay)
-			entry = overlay_get(overlay, full.bytes, full.len);
+		if (memtable)
+			entry = memtable_get(memtable, full.bytes, full.len);
 		if (entry && !entry->value)
 			return -ENOENT;
 		if (entry)
@@ -90,12 +90,12 @@ static int table_change(struct store *store, enum table table, const void *key,
 	r = full_key_init(&full, table, key, key_len);
 	if (r < 0)
 		return r;
-	r = overlay_put(&store->gathering->records, full.bytes, full.len, value,
-	                len);
+	r = memtable_put(&store->open_txg->records, full.bytes, full.len, value,
+	                 len);
 	if (r < 0)
 		return r;
-	store->gathering->removals += !value;
-	set_touch(store, full.len + len + 64);
+	store->open_txg->removals += !value;
+	txg_touch(store, full.len + len + 64);
 	return 0;
 }
 
@@ -117,7 +117,7 @@ int table_del(struct store *store, enum table table, const void *key,
  * key decides about it.
  */
 struct walk {
-	struct overlay_entry *entries[2]; /* of the overlays, newest first */
+	struct memtable_entry *entries[2]; /* of the memtable, newest first */
 	MDB_cursor *cursor;
 	MDB_val key, value; /* of the map, where `r` is 0 */
 	int r;
@@ -138,11 +138,11 @@ static int walk_init(struct walk *walk, struct store *store,
 
 	*walk = (struct walk){.key = {full->len, (void *)full->bytes}};
 	for (int i = 0; i < 2; i++) {
-		struct overlay *overlay = table_overlays(store, i);
+		struct memtable *memtable = table_memtables(store, i);
 
-		if (overlay)
-			walk->entries[i] = overlay_seek(overlay, full->bytes,
-			                                full->len, after);
+		if (memtable)
+			walk->entries[i] = memtable_seek(memtable, full->bytes,
+			                                 full->len, after);
 	}
 	r = store_reader(store, &txn);
 	if (r == 0)
@@ -167,21 +167,21 @@ static MDB_val walk_lowest(const struct walk *walk)
 	MDB_val lowest = walk->r ? (MDB_val){0} : walk->key;
 
 	for (int i = 0; i < 2; i++) {
-		const struct overlay_entry *entry = walk->entries[i];
+		const struct memtable_entry *entry = walk->entries[i];
 
 		if (entry &&
 		    (!lowest.mv_data ||
-		     bytes_compare(overlay_key(entry), entry->key_len,
+		     bytes_compare(memtable_key(entry), entry->key_len,
 		                   lowest.mv_data, lowest.mv_size) < 0))
 			lowest = (MDB_val){entry->key_len,
-			                   (void *)overlay_key(entry)};
+			                   (void *)memtable_key(entry)};
 	}
 	return lowest;
 }
 
-static bool entry_is(const struct overlay_entry *entry, const MDB_val *key)
+static bool entry_is(const struct memtable_entry *entry, const MDB_val *key)
 {
-	return entry && !bytes_compare(overlay_key(entry), entry->key_len,
+	return entry && !bytes_compare(memtable_key(entry), entry->key_len,
 	                               key->mv_data, key->mv_size);
 }
 
@@ -194,7 +194,7 @@ static int walk_pass(struct walk *walk, const MDB_val *key, MDB_val *ret_value)
 	bool found = false;
 
 	for (int i = 0; i < 2; i++) {
-		struct overlay_entry *entry = walk->entries[i];
+		struct memtable_entry *entry = walk->entries[i];
 
 		if (!entry_is(entry, key))
 			continue;

@@ -42,11 +42,11 @@ static inline void close_file(FILE **f)
 #define _cleanup_fclose_ _cleanup_(close_file)
 
 /* Hand over what a cleanup attribute would release. */
-#define steal(p)                        \
-	__extension__({                 \
-		__auto_type _s = *(p);  \
-		*(p) = NULL;            \
-		_s;                     \
+#define steal(p)                                                               \
+	__extension__({                                                        \
+		__auto_type _s = *(p);                                         \
+		*(p) = NULL;                                                   \
+		_s;                                                            \
 	})
 
 static inline int steal_fd(int *fd)
@@ -86,15 +86,19 @@ static inline int64_t mono_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO,
-		 LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG
+};
 
 /* The one mutable global: what is below it is not written. */
 extern enum log_level log_level;
 
 /* One line on standard error, or to syslog once log_to_syslog() was called. */
 void log_line(enum log_level level, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+        __attribute__((format(printf, 2, 3)));
 void log_to_syslog(const char *ident);
 
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a frozen set: the order matters.
+ * Writing a syncing group: the order matters.
  *
  *   1. nodes and chunks, in the order of their numbers, so that the new ones
- *      are appended; a chunk whose content is there already becomes an alias
- *   2. aliases that copies made
+ *      are appended; a chunk whose content is there already becomes a dedup
+ * reference
+ *   2. dedup references that copies made
  *   3. frees: after 1 and 2, so that what a copy shares is counted first
- *   4. additions to kill lists: after 1, for the sizes
+ *   4. additions to deadlists: after 1, for the sizes
  *   5. what is done to whole lists, the list job, the accounts
  *   6. records, counters
  *   7. what is repacked, in the pages that all this has left
@@ -94,8 +95,8 @@ struct freed *writing_freed(const struct writing *w, uint64_t number)
 {
 	struct freed key = {.number = number};
 
-	return w->set->frees_len
-	               ? bsearch(&key, w->set->frees, w->set->frees_len,
+	return w->txg->frees_len
+	               ? bsearch(&key, w->txg->frees, w->txg->frees_len,
 	                         sizeof(key), compare_frees)
 	               : NULL;
 }
@@ -109,7 +110,7 @@ static int node_rebase(struct writing *w, uint64_t old, uint64_t base)
 	if (old == base)
 		return 0;
 	if (base)
-		r = count_up(w->store, w->txn, base);
+		r = refcount_up(w->store, w->txn, base);
 	if (r == 0 && old)
 		r = stored_free(w->store, w->txn, old, &bytes);
 	w->leaves = leaves_count(w);
@@ -137,8 +138,8 @@ static int node_write(struct writing *w, struct node *node)
 	/* What goes now is not to stay for this. */
 	if (writing_freed(w, copied))
 		copied = old_base;
-	base = packer_run(w->packer, w->store, w->txn, copied, data, len,
-	                  &packed, &len);
+	base = node_encoder_run(w->node_encoder, w->store, w->txn, copied, data,
+	                        len, &packed, &len);
 	r = writing_put(w, key, packed, len);
 	if (r == 0)
 		r = node_rebase(w, old_base, base);
@@ -151,7 +152,7 @@ static int node_write(struct writing *w, struct node *node)
 
 static int blocks_write(struct writing *w)
 {
-	struct set *set = w->set;
+	struct txg *txg = w->txg;
 	size_t i = 0, j = 0;
 	MDB_val key, value;
 	int r;
@@ -162,17 +163,17 @@ static int blocks_write(struct writing *w)
 	else if (r != MDB_NOTFOUND)
 		return disk_error(r);
 	w->leaves = leaves_count(w);
-	while (i < set->nodes_len || j < set->chunks_len) {
-		if (j == set->chunks_len ||
-		    (i < set->nodes_len &&
-		     set->nodes[i]->block.number <
-		             set->chunks[j]->block.number)) {
-			r = node_write(w, set->nodes[i++]);
-		} else if (set->chunks[j]->block.kind == BLOCK_ALIAS) {
+	while (i < txg->nodes_len || j < txg->chunks_len) {
+		if (j == txg->chunks_len ||
+		    (i < txg->nodes_len &&
+		     txg->nodes[i]->block.number <
+		             txg->chunks[j]->block.number)) {
+			r = node_write(w, txg->nodes[i++]);
+		} else if (txg->chunks[j]->block.kind == BLOCK_DEDUP) {
 			r = 0;
 			j++;
 		} else {
-			r = writing_chunk(w, set->chunks[j++]);
+			r = writing_chunk(w, txg->chunks[j++]);
 		}
 		if (r < 0)
 			return r;
@@ -180,22 +181,22 @@ static int blocks_write(struct writing *w)
 	return 0;
 }
 
-static int aliases_write(struct writing *w)
+static int dedup_refs_write(struct writing *w)
 {
-	for (size_t i = 0; i < w->set->chunks_len; i++) {
-		struct chunk *alias = w->set->chunks[i];
-		uint64_t target = alias->alias_of;
+	for (size_t i = 0; i < w->txg->chunks_len; i++) {
+		struct chunk *ref = w->txg->chunks[i];
+		uint64_t target = ref->dedup_of;
 		int r;
 
-		if (alias->block.kind != BLOCK_ALIAS)
+		if (ref->block.kind != BLOCK_DEDUP)
 			continue;
-		r = disk_get_u64(w->txn, w->disk->aliases, target, &target);
+		r = disk_get_u64(w->txn, w->disk->dedup_refs, target, &target);
 		if (r < 0 && r != -ENOENT)
 			return r;
-		r = disk_put_u64(w->txn, w->disk->aliases, alias->block.number,
+		r = disk_put_u64(w->txn, w->disk->dedup_refs, ref->block.number,
 		                 target);
 		if (r == 0)
-			r = count_up(w->store, w->txn, target);
+			r = refcount_up(w->store, w->txn, target);
 		if (r < 0)
 			return r;
 	}
@@ -204,11 +205,11 @@ static int aliases_write(struct writing *w)
 
 static int frees_write(struct writing *w)
 {
-	struct set *set = w->set;
+	struct txg *txg = w->txg;
 	uint64_t bytes = 0;
 
-	for (size_t i = 0; i < set->frees_len; i++) {
-		const struct freed *freed = &set->frees[i];
+	for (size_t i = 0; i < txg->frees_len; i++) {
+		const struct freed *freed = &txg->frees[i];
 		uint64_t target;
 		int r = name_free(w->store, w->txn, freed->number, freed->owner,
 		                  &w->ledger, &target);
@@ -223,10 +224,10 @@ static int frees_write(struct writing *w)
 
 static int records_write(struct writing *w)
 {
-	struct overlay_entry *entry = w->set->records.head[0];
+	struct memtable_entry *entry = w->txg->records.head[0];
 
 	for (; entry; entry = entry->next[0]) {
-		MDB_val k = {entry->key_len, (void *)overlay_key(entry)};
+		MDB_val k = {entry->key_len, (void *)memtable_key(entry)};
 		MDB_val v = {entry->len, entry->value};
 		int r;
 
@@ -243,13 +244,13 @@ static int records_write(struct writing *w)
 
 static int lists_write(struct writing *w)
 {
-	struct set *set = w->set;
+	struct txg *txg = w->txg;
 	int r;
 
-	r = list_commit(w->store, w->txn, set, &w->ledger);
+	r = list_commit(w->store, w->txn, txg, &w->ledger);
 	if (r == 0)
-		r = list_commit_ops(w->store, w->txn, set, &w->ledger);
-	for (struct list_job *job = set->job; r == 0 && job; job = job->next)
+		r = list_commit_ops(w->store, w->txn, txg, &w->ledger);
+	for (struct list_job *job = txg->job; r == 0 && job; job = job->next)
 		r = list_commit_job(w->store, w->txn, job, &w->ledger);
 	return r ? r : ledger_apply(w->store, w->txn, &w->ledger);
 }
@@ -257,15 +258,15 @@ static int lists_write(struct writing *w)
 static int set_write(void *arg)
 {
 	struct writing *w = arg;
-	struct set *set = w->set;
+	struct txg *txg = w->txg;
 	int r;
 
-	sort(set->nodes, set->nodes_len, sizeof(*set->nodes), compare_nodes);
-	sort(set->chunks, set->chunks_len, sizeof(*set->chunks),
+	sort(txg->nodes, txg->nodes_len, sizeof(*txg->nodes), compare_nodes);
+	sort(txg->chunks, txg->chunks_len, sizeof(*txg->chunks),
 	     compare_chunks);
-	sort(set->frees, set->frees_len, sizeof(*set->frees), compare_frees);
-	for (size_t i = 0; i < set->frees_len; i++)
-		set->frees[i].passed = false;
+	sort(txg->frees, txg->frees_len, sizeof(*txg->frees), compare_frees);
+	for (size_t i = 0; i < txg->frees_len; i++)
+		txg->frees[i].passed = false;
 	r = disk_write_begin(w->disk, &w->txn);
 	if (r < 0)
 		return r;
@@ -275,7 +276,7 @@ static int set_write(void *arg)
 		mdb_cursor_close(w->blocks);
 	}
 	if (r == 0)
-		r = aliases_write(w);
+		r = dedup_refs_write(w);
 	if (r == 0)
 		r = frees_write(w);
 	if (r == 0)
@@ -291,14 +292,14 @@ static int set_write(void *arg)
 	return disk_write_commit(w->disk, w->txn);
 }
 
-int commit_write(struct store *store, struct set *set)
+int commit_write(struct store *store, struct txg *txg)
 {
-	struct writing w = {.store = store, .disk = &store->disk, .set = set};
+	struct writing w = {.store = store, .disk = &store->disk, .txg = txg};
 	int r;
 
 	r = encoder_create(store, &w.encoder);
 	if (r == 0)
-		r = packer_create(&w.packer);
+		r = node_encoder_create(&w.node_encoder);
 	if (r == 0)
 		r = fault_guard(set_write, &w);
 	/* Its transaction never was, but what is in memory may be anything. */
@@ -308,7 +309,7 @@ int commit_write(struct store *store, struct set *set)
 		          store->path);
 		abort();
 	}
-	packer_destroy(w.packer);
+	node_encoder_destroy(w.node_encoder);
 	encoder_destroy(w.encoder);
 	ledger_release(&w.ledger);
 	return r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A set that is being written: what write.c and write_chunk.c share. */
+/* A group that is being written: what write.c and write_chunk.c share. */
 #ifndef COPPICE_WRITE_H
 #define COPPICE_WRITE_H
 
@@ -10,9 +10,9 @@ struct writing {
 	struct disk *disk;
 	MDB_txn *txn;
 	MDB_cursor *blocks;
-	struct set *set;
+	struct txg *txg;
 	struct encoder *encoder;
-	struct packer *packer;
+	struct node_encoder *node_encoder;
 	struct ledger ledger;
 	uint64_t last_key; /* highest in blocks */
 	size_t leaves;     /* pages with items that blocks has */
@@ -22,8 +22,8 @@ struct writing {
 /* What LMDB needs for an item besides its value: a node's head, key, offset. */
 enum { ITEM_HEAD = 8 + 8 + 2 };
 
-/* Bytes of a leaf that an item takes: what is large lies elsewhere, and a page's
- * number stands for it. */
+/* Bytes of a leaf that an item takes: what is large lies elsewhere, and a
+ * page's number stands for it. */
 static inline size_t item_size(size_t len)
 {
 	return ITEM_HEAD +
@@ -41,13 +41,13 @@ static inline uint64_t key_number(const MDB_val *key)
 
 /* Under the key of a fragment. */
 int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
-/* refill.c: repack what the set says */
+/* refill.c: repack what the group says */
 int repacks_write(struct writing *w);
-/* NULL: it is not freed by this set. */
+/* NULL: it is not freed by this group. */
 struct freed *writing_freed(const struct writing *w, uint64_t number);
 /*
- * Writes the chunk, in whatever form is the smallest, or makes it an alias of
- * what has its content already.
+ * Writes the chunk, in whatever form is the smallest, or makes it a dedup
+ * reference of what has its content already.
  */
 int writing_chunk(struct writing *w, struct chunk *chunk);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a chunk: as an alias of what has its content, as a patch or a delta
- * of what it replaces, or as it is.
+ * Writing a chunk: as a dedup reference of what has its content, as a sparse
+ * delta or a delta of what it replaces, or as it is.
  */
 #include <errno.h>
 
@@ -19,14 +19,14 @@ static bool chunk_same(const struct chunk *a, const struct chunk *b)
 }
 
 /* The chunk has the content of the stored one: 1, or an error. */
-static int chunk_alias(struct writing *w, const struct chunk *chunk,
+static int chunk_dedup(struct writing *w, const struct chunk *chunk,
                        uint64_t target)
 {
-	int r = disk_put_u64(w->txn, w->disk->aliases, chunk->block.number,
+	int r = disk_put_u64(w->txn, w->disk->dedup_refs, chunk->block.number,
 	                     target);
 
 	if (r == 0)
-		r = count_up(w->store, w->txn, target);
+		r = refcount_up(w->store, w->txn, target);
 	return r < 0 ? r : 1;
 }
 
@@ -45,7 +45,7 @@ static int replaced_get(struct writing *w, const struct chunk *chunk,
 	*ret = (struct replaced){0};
 	if (!number || w->store->options.delta_depth <= 0)
 		return 0;
-	r = disk_get_u64(w->txn, w->disk->aliases, number, &number);
+	r = disk_get_u64(w->txn, w->disk->dedup_refs, number, &number);
 	if (r == 0 || r == -ENOENT)
 		r = chunk_header_get(w->store, w->txn, number, &ret->header);
 	if (r == 0)
@@ -56,7 +56,7 @@ static int replaced_get(struct writing *w, const struct chunk *chunk,
 /*
  * Is the same content stored already, as what the chunk replaces or elsewhere?
  * A hash finds a candidate, its bytes decide.  1: yes, and the chunk has become
- * an alias of it.
+ * a dedup reference of it.
  */
 static int chunk_share(struct writing *w, const struct chunk *chunk,
                        const struct replaced *replaced, const uint8_t hash[16])
@@ -79,7 +79,7 @@ static int chunk_share(struct writing *w, const struct chunk *chunk,
 		return r == -ENOMEM ? r : 0;
 	same = chunk_same(other, chunk);
 	chunk_unref(other);
-	return same ? chunk_alias(w, chunk, target) : 0;
+	return same ? chunk_dedup(w, chunk, target) : 0;
 }
 
 /*
@@ -91,7 +91,7 @@ static int count_pass(struct writing *w, uint64_t name, uint64_t number)
 	struct freed *freed = writing_freed(w, name);
 
 	if (!freed || freed->passed)
-		return count_up(w->store, w->txn, number);
+		return refcount_up(w->store, w->txn, number);
 	freed->passed = true;
 	return 0;
 }
@@ -101,17 +101,18 @@ static int count_pass(struct writing *w, uint64_t name, uint64_t number)
  * *ret_len are the form that says what; the other one stays for its sake, even
  * if nothing else keeps it: to write the rest of it again would cost as much.
  */
-static int chunk_patch(struct writing *w, const struct chunk *chunk,
-                       const struct replaced *replaced, const uint8_t hash[16],
-                       const uint8_t **ret_data, size_t *ret_len)
+static int chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
+                              const struct replaced *replaced,
+                              const uint8_t hash[16], const uint8_t **ret_data,
+                              size_t *ret_len)
 {
 	int r;
 
-	if (!chunk_is_patch(chunk) || !replaced->number ||
+	if (!chunk_is_sparse_delta(chunk) || !replaced->number ||
 	    replaced->header.depth >= w->store->options.delta_depth)
 		return 0;
-	encoder_run_patch(w->encoder, chunk, hash, replaced->number,
-	                  replaced->header.depth + 1u, ret_data, ret_len);
+	encoder_run_sparse(w->encoder, chunk, hash, replaced->number,
+	                   replaced->header.depth + 1u, ret_data, ret_len);
 	r = count_pass(w, chunk->replaces, replaced->number);
 	return r < 0 ? r : 1;
 }
@@ -121,7 +122,7 @@ static bool is_counted(const struct writing *w, uint64_t number)
 {
 	uint64_t count;
 
-	return !disk_get_u64(w->txn, w->disk->counts, number, &count);
+	return !disk_get_u64(w->txn, w->disk->refcounts, number, &count);
 }
 
 /*
@@ -179,7 +180,7 @@ enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
 /*
  * Can the chunk be kept as a delta of what it replaces?  *ret_data and
  * *ret_len are its plain form, and the delta if one is made, and its base
- * counted; if the content is the same, the chunk has become an alias.
+ * counted; if the content is the same, the chunk has become a dedup reference.
  */
 static int chunk_delta(struct writing *w, struct chunk *chunk,
                        const struct replaced *replaced, const uint8_t hash[16],
@@ -195,7 +196,7 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 	if (r < 0)
 		return r == -ENOENT || r == -EUCLEAN ? DELTA_NONE : r;
 	if (chunk_same(base, chunk)) {
-		r = chunk_alias(w, chunk, number);
+		r = chunk_dedup(w, chunk, number);
 		r = r < 0 ? r : DELTA_SAME;
 	} else if (*ret_len > chunk->len && !chunk_resembles(base, chunk)) {
 		r = DELTA_NONE;
@@ -203,7 +204,7 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 	                             depth, *ret_len, ret_data, ret_len)) {
 		r = number == replaced->number
 		            ? count_pass(w, chunk->replaces, number)
-		            : count_up(w->store, w->txn, number);
+		            : refcount_up(w->store, w->txn, number);
 		r = r < 0 ? r : DELTA_MADE;
 	}
 	chunk_unref(base);
@@ -260,7 +261,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 		r = chunk_share(w, chunk, &replaced, hash);
 	if (r)
 		return r < 0 ? r : 0;
-	r = chunk_patch(w, chunk, &replaced, hash, &data, &len);
+	r = chunk_sparse_delta(w, chunk, &replaced, hash, &data, &len);
 	patch = r > 0;
 	if (r == 0)
 		r = encoder_run(w->encoder, chunk, hash, &data, &len);
@@ -270,7 +271,8 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 		return 0;
 	if (r >= 0)
 		r = fragments_put(w, chunk->block.number, data, len);
-	/* A patch is small, and soon patched again: not worth two entries. */
+	/* A sparse delta is small, and soon patched again: not worth two
+	 * entries. */
 	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
 		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);

@@ -6,7 +6,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "row.h"
 #include "util.h"
 
@@ -34,7 +34,7 @@ static void print_name(const json_t *text)
 {
 	char name[8192];
 
-	if (control_untext(text, name, sizeof(name)))
+	if (name_unescape(text, name, sizeof(name)))
 		return;
 	for (const char *p = name; *p; p++)
 		putchar((unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
@@ -104,7 +104,7 @@ static int on_row(void *arg, json_t *row)
 
 static json_t *text_or_null(const char *text)
 {
-	return text ? control_text(text) : json_null();
+	return text ? name_escape(text) : json_null();
 }
 
 static int on_finding(void *arg, const struct finding *f)
@@ -113,7 +113,7 @@ static int on_finding(void *arg, const struct finding *f)
 	        "{s:s, s:o?, s:o?, s:I, s:I, s:I, s:o}", "kind", f->kind,
 	        "state", text_or_null(f->state), "path", text_or_null(f->path),
 	        "inode", (json_int_t)f->ino, "version", (json_int_t)f->version,
-	        "block", (json_int_t)f->block, "text", control_text(f->text));
+	        "block", (json_int_t)f->block, "text", name_escape(f->text));
 
 	return row ? on_row(arg, row) : -ENOMEM;
 }
@@ -310,7 +310,7 @@ static int run(const struct command *self, int argc, char **argv)
 	};
 	struct output out = {.printer.fields = fields,
 	                     .terminal = isatty(STDERR_FILENO)};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	const char *store = NULL;
 	bool data = false, repair = false, dry_run = false;
 	int c, r;
@@ -342,13 +342,13 @@ static int run(const struct command *self, int argc, char **argv)
 		return command_usage(self, "--dry-run goes with --repair");
 	if (optind < argc)
 		store = argv[optind];
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (r)
 		return r;
-	return finish_output(repair ? repair_store(place.store, dry_run, &out)
-	                            : check_store(place.store, data, &out));
+	return finish_output(repair ? repair_store(target.store, dry_run, &out)
+	                            : check_store(target.store, data, &out));
 }
 
 const struct command command_check = {

@@ -101,7 +101,7 @@ json_t *request_new(const char *verb, ...)
 
 		if (name)
 			r = json_object_set_new(request, key,
-			                        control_text(name));
+			                        name_escape(name));
 	}
 	va_end(ap);
 	return r ? NULL : steal(&request);
@@ -116,7 +116,7 @@ static void answer_complain(const char *before, const json_t *text)
 {
 	char sentence[4096];
 
-	if (control_untext(text, sentence, sizeof(sentence)))
+	if (name_unescape(text, sentence, sizeof(sentence)))
 		complain("the answer cannot be read");
 	else
 		complain("%s%s", before, sentence);
@@ -284,8 +284,7 @@ int client_do(const char *path, bool reads, json_t *request, control_row_fn *fn,
 int answer_name(const json_t *answer, const char *key, char **ret_name)
 {
 	char name[NAME_LEN_MAX * 2 + 2];
-	int r = control_untext(json_object_get(answer, key), name,
-	                       sizeof(name));
+	int r = name_unescape(json_object_get(answer, key), name, sizeof(name));
 
 	if (!r && !(*ret_name = strdup(name)))
 		r = -ENOMEM;

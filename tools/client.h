@@ -9,8 +9,7 @@
 #define COPPICE_CLIENT_H
 
 #include <stdbool.h>
-
-#include "server.h"
+#include "daemon_client.h"
 
 struct client {
 	const char *path; /* of the store; the caller's */

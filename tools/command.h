@@ -31,7 +31,7 @@ extern const struct command command_init, command_mount, command_umount,
         command_rm, command_default, command_sync, command_resize,
         command_check, command_copy;
 
-/* The `-s STORE` in front of the verb, or NULL. Read by place.c alone. */
+/* The `-s STORE` in front of the verb, or NULL. Read by target.c alone. */
 extern const char *command_store;
 
 /* Of the verbs' option tables. */

@@ -18,7 +18,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "row.h"
 #include "util.h"
 
@@ -296,7 +296,7 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 	if (r && stopped)
 		raise(stopped);
 	if (!r && json) {
-		json_object_set_new(answer, "path", control_text(path));
+		json_object_set_new(answer, "path", name_escape(path));
 		printer_object(&printer, answer);
 	}
 	return r;
@@ -312,7 +312,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	bool identity = false, json = false;
 	const char *store = NULL;
 	int c, r;
@@ -338,11 +338,11 @@ static int run(const struct command *self, int argc, char **argv)
 		return command_usage(self, NULL);
 	if (argc == 2)
 		store = argv[0];
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (!r)
-		r = copy_store(place.store, argv[argc - 1], identity, json);
+		r = copy_store(target.store, argv[argc - 1], identity, json);
 	return r ? r : finish_output(EXIT_DONE);
 }
 

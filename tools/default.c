@@ -5,7 +5,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "row.h"
 #include "util.h"
 
@@ -52,7 +52,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = fields};
 	json_auto_t *answer = NULL;
@@ -77,13 +77,13 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind > !none)
 		return command_usage(self, NULL);
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r && optind < argc)
-		r = place_state(&place, argv[optind], true, &state);
+		r = target_state(&target, argv[optind], true, &state);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (!r)
-		r = client_do(place.store, !state && !none,
+		r = client_do(target.store, !state && !none,
 		              default_request(state, none), NULL, NULL,
 		              &answer);
 	return r || state || none ? r : print_default(&printer, answer);

@@ -2,7 +2,7 @@
 /* coppice fork: a new fork of a state. */
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "util.h"
 
 /* Without a source it may be a new tree, with a root like any new directory. */
@@ -24,7 +24,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *source = NULL, *name = NULL;
 	const char *store = NULL;
 	int c, r;
@@ -38,16 +38,16 @@ static int run(const struct command *self, int argc, char **argv)
 	argv += optind;
 	if (argc < 1 || argc > 2)
 		return command_usage(self, NULL);
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r && argc == 2)
-		r = place_state(&place, argv[0], false, &source);
+		r = target_state(&target, argv[0], false, &source);
 	if (!r)
-		r = place_new_fork(&place, argv[argc - 1], &name);
+		r = target_new_fork(&target, argv[argc - 1], &name);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (r)
 		return r;
-	return client_do(place.store, false, fork_request(source, name), NULL,
+	return client_do(target.store, false, fork_request(source, name), NULL,
 	                 NULL, NULL);
 }
 

@@ -96,7 +96,7 @@ static int making_fill(const struct making *making,
 	return r ? r : closed;
 }
 
-/* Give the file, which is complete and on the disk, its place. */
+/* Give the file, which is complete and on the disk, its target. */
 static int making_finish(const struct making *making)
 {
 	if (renameat(making->dir, STORE_UNFINISHED "/data.mdb", making->dir,

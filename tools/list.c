@@ -5,7 +5,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "row.h"
 #include "state_row.h"
 #include "util.h"
@@ -34,16 +34,16 @@ static int print_row(void *arg, json_t *row)
 
 static int list(const char *store, const char *arg, struct printer *printer)
 {
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *fork = NULL;
 	json_t *request;
 	int r;
 
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r && arg)
-		r = place_list(&place, arg, &fork);
+		r = target_list(&target, arg, &fork);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (r)
 		return r;
 	request = request_new("list", "fork", fork, NULL);
@@ -51,7 +51,7 @@ static int list(const char *store, const char *arg, struct printer *printer)
 	if (request && !fork)
 		json_object_set_new(request, "all", json_true());
 	printer_begin(printer);
-	r = client_do(place.store, true, request, print_row, printer, NULL);
+	r = client_do(target.store, true, request, print_row, printer, NULL);
 	printer_end(printer);
 	return finish_output(r);
 }

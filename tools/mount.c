@@ -8,8 +8,8 @@
 
 #include "command.h"
 #include "mount_options.h"
-#include "place.h"
-#include "server.h"
+#include "target.h"
+#include "daemon_client.h"
 #include "util.h"
 
 static int mount_store(struct mount_options *options, const char *store,
@@ -20,7 +20,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	int r;
 
 	/* The mount's source says for ever where the store is. */
-	r = place_canonical(store, &store_path);
+	r = target_canonical(store, &store_path);
 	if (r)
 		return r;
 	mount_path = realpath(mountpoint, NULL);
@@ -33,7 +33,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	}
 	options->store = store_path;
 	options->mountpoint = mount_path;
-	r = server_mount(options, &error);
+	r = client_mount(options, &error);
 	if (!r)
 		return EXIT_DONE;
 	complain("%s", error ? error : strerror(-r));
@@ -53,7 +53,7 @@ static int remount(const struct mount_text *text, const char *mountpoint)
 	flags |= text->noexec ? MS_NOEXEC : 0;
 	flags |= text->nosymfollow ? MS_NOSYMFOLLOW : 0;
 	flags |= text->sync ? MS_SYNCHRONOUS : 0;
-	r = server_remount(mountpoint, flags, &error);
+	r = client_remount(mountpoint, flags, &error);
 	if (!r)
 		return EXIT_DONE;
 	complain("%s", error ? error : strerror(-r));

@@ -5,7 +5,7 @@
 #ifndef COPPICE_MOUNT_OPTIONS_H
 #define COPPICE_MOUNT_OPTIONS_H
 
-#include "server.h"
+#include "daemon_client.h"
 
 /* What was parsed; strings are its own. */
 struct mount_text {

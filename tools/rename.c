@@ -2,7 +2,7 @@
 /* coppice rename: another name for a state. */
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "util.h"
 
 static int rename_state(const char *store, char **state, const char *to,
@@ -33,7 +33,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	bool positional = false;
@@ -53,14 +53,14 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
-	r = place_init(&place, store);
-	place.careful = true;
+	r = target_init(&target, store);
+	target.careful = true;
 	if (!r)
-		r = place_state(&place, argv[optind], true, &state);
+		r = target_state(&target, argv[optind], true, &state);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	return r ? r
-	         : rename_state(place.store, &state, argv[optind + 1],
+	         : rename_state(target.store, &state, argv[optind + 1],
 	                        positional);
 }
 

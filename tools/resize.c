@@ -5,7 +5,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "size.h"
 #include "util.h"
 
@@ -16,7 +16,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	const char *store = NULL;
 	uint64_t size = 0;
 	int c, r;
@@ -35,11 +35,11 @@ static int run(const struct command *self, int argc, char **argv)
 	if (strcmp(argv[optind], "max") &&
 	    (size_parse(argv[optind], &size) || !size || size > INT64_MAX))
 		return command_usage(self, "'%s' is not a size", argv[optind]);
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (!r)
-		r = client_do(place.store, false,
+		r = client_do(target.store, false,
 		              json_pack("{s:s, s:I}", "verb", "resize", "size",
 		                        (json_int_t)size),
 		              NULL, NULL, NULL);

@@ -4,7 +4,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "util.h"
 
 struct rm {
@@ -75,7 +75,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_(free_strings) char **states = NULL;
 	const char *store = NULL;
 	struct rm rm = {0};
@@ -105,13 +105,13 @@ static int run(const struct command *self, int argc, char **argv)
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	r = place_init(&place, store);
-	place.careful = true;
+	r = target_init(&target, store);
+	target.careful = true;
 	for (int i = 0; !r && i < argc; i++)
-		r = place_state(&place, argv[i], true, &states[i]);
+		r = target_state(&target, argv[i], true, &states[i]);
 	if (!r)
-		r = place_store(&place);
-	return r ? r : rm_states(&rm, place.store, states);
+		r = target_store(&target);
+	return r ? r : rm_states(&rm, target.store, states);
 }
 
 const struct command command_rm = {

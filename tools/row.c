@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "server.h"
+#include "daemon_client.h"
 #include "size.h"
 #include "util.h"
 
@@ -20,7 +20,7 @@ static const char *value_text(const struct field *field, json_t *value,
 		return none;
 	switch (field->format) {
 	case FIELD_NAME:
-		if (control_untext(value, buffer, VALUE_MAX) || !*buffer)
+		if (name_unescape(value, buffer, VALUE_MAX) || !*buffer)
 			return none;
 		return buffer;
 	case FIELD_TIME:

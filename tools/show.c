@@ -2,7 +2,7 @@
 /* coppice show: all about one state. */
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "state_row.h"
 #include "util.h"
 
@@ -39,7 +39,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = state_fields};
 	const char *store = NULL;
@@ -59,14 +59,14 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 1)
 		return command_usage(self, NULL);
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	if (!r)
-		r = place_state(&place, argv[optind], false, &state);
+		r = target_state(&target, argv[optind], false, &state);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (r)
 		return r;
-	r = client_do(place.store, true,
+	r = client_do(target.store, true,
 	              request_new("show", "name", state, NULL), print_row,
 	              &printer, NULL);
 	return finish_output(r);

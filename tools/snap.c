@@ -5,7 +5,7 @@
 
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "util.h"
 
 /*
@@ -36,17 +36,17 @@ static char *cut_name(char *arg)
  * With the store known, the name of a fork that was not told: the default
  * state, else that which the current directory is in, else the only one.
  */
-static int default_fork(struct place *place, char **ret_name)
+static int default_fork(struct target *target, char **ret_name)
 {
 	json_auto_t *answer = NULL;
-	int r = client_do(place->store, true, request_new("default", NULL),
+	int r = client_do(target->store, true, request_new("default", NULL),
 	                  NULL, NULL, &answer);
 
 	if (r)
 		return r;
 	if (!json_is_null(json_object_get(answer, "name")))
 		return answer_name(answer, "name", ret_name);
-	r = place_here(place, ret_name);
+	r = target_here(target, ret_name);
 	if (r || *ret_name)
 		return r;
 	if (json_object_get(answer, "only"))
@@ -57,21 +57,21 @@ static int default_fork(struct place *place, char **ret_name)
 
 static int snap(const char *store_option, char *arg, const char *name)
 {
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *fork = NULL, *made = NULL;
 	json_auto_t *answer = NULL;
 	int r;
 
-	r = place_init(&place, store_option);
+	r = target_init(&target, store_option);
 	if (!r && arg)
-		r = place_state(&place, arg, false, &fork);
+		r = target_state(&target, arg, false, &fork);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (!r && !arg)
-		r = default_fork(&place, &fork);
+		r = default_fork(&target, &fork);
 	if (!r)
 		r = client_do(
-		        place.store, false,
+		        target.store, false,
 		        request_new("snap", "fork", fork, "name", name, NULL),
 		        NULL, NULL, &answer);
 	if (r || name)

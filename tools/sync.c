@@ -2,7 +2,7 @@
 /* coppice sync: everything to the disk. */
 #include "client.h"
 #include "command.h"
-#include "place.h"
+#include "target.h"
 #include "util.h"
 
 static int run(const struct command *self, int argc, char **argv)
@@ -12,7 +12,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(place_release) struct place place = {0};
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	int c, r;
@@ -24,15 +24,15 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind > 1)
 		return command_usage(self, NULL);
-	r = place_init(&place, store);
+	r = target_init(&target, store);
 	/* Which state the path is in does not matter: it is the store. */
 	if (!r && optind < argc)
-		r = place_list(&place, argv[optind], &state);
+		r = target_list(&target, argv[optind], &state);
 	if (!r)
-		r = place_store(&place);
+		r = target_store(&target);
 	if (r)
 		return r;
-	return client_do(place.store, false, request_new("sync", NULL), NULL,
+	return client_do(target.store, false, request_new("sync", NULL), NULL,
 	                 NULL, NULL);
 }
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "server.h"
+#include "daemon_client.h"
 #include "util.h"
 
 static int run(const struct command *self, int argc, char **argv)
@@ -25,7 +25,7 @@ static int run(const struct command *self, int argc, char **argv)
 		return command_usage(self, NULL);
 	for (int i = optind; i < argc; i++) {
 		_cleanup_free_ char *error = NULL;
-		int r = server_umount(argv[i], 0, &error);
+		int r = client_umount(argv[i], 0, &error);
 
 		if (!r)
 			continue;
@@ -82,9 +82,9 @@ int umount_helper(int argc, char **argv)
 		complain("usage: umount.fuse.coppice MNT [-flnrv]");
 		return MOUNT_USAGE;
 	}
-	r = server_umount(argv[optind], flags, &error);
+	r = client_umount(argv[optind], flags, &error);
 	if (r == -EBUSY && readonly &&
-	    server_remount_readonly(argv[optind], &again) == 0)
+	    client_remount_readonly(argv[optind], &again) == 0)
 		r = 0;
 	if (!r)
 		return 0;

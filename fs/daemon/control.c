@@ -17,7 +17,7 @@ json_t *control_error(int err, const char *format, ...)
 	va_start(ap, format);
 	vsnprintf(sentence, sizeof(sentence), format, ap);
 	va_end(ap);
-	text = control_text(sentence);
+	text = name_escape(sentence);
 	error = json_object();
 	if (!text || !error || json_object_set_new(error, "error", text) < 0 ||
 	    json_object_set_new(error, "errno", json_integer(-err)) < 0) {
@@ -34,7 +34,7 @@ int control_bytes(json_t *request, const char *key, char *ret_bytes,
 
 	if (!value || json_is_null(value))
 		return -ENOENT;
-	return control_untext(value, ret_bytes, size);
+	return name_unescape(value, ret_bytes, size);
 }
 
 const char *control_reason(int err)
@@ -115,7 +115,7 @@ static json_t *full_name(struct control *c, struct state *state)
 	char name[NAME_LEN_MAX * 2 + 2];
 
 	state_full_name(c->forest, state, name);
-	return control_text(name);
+	return name_escape(name);
 }
 
 static int tell_state(struct control *c, json_t *name, uint64_t number)
@@ -157,7 +157,7 @@ static int warn_of_position(struct control *c, const char *name)
 	         "'~%s' names this snapshot while it exists, and is read as a "
 	         "position afterwards",
 	         name);
-	return tell(c, "warning", control_text(text));
+	return tell(c, "warning", name_escape(text));
 }
 
 /* ---- Verbs -------------------------------------------------------------- */
@@ -399,7 +399,7 @@ static int verb_find(struct control *c)
 		            "this position",
 		            name);
 	return err < 0 ? control_fail_state(c, "find", name, err)
-	               : tell(c, "name", control_text(full));
+	               : tell(c, "name", name_escape(full));
 }
 
 /* Tell that there is no default state, and a fork's name if it is alone. */

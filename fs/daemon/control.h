@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "server.h"
+#include "daemon_client.h"
 #include "session.h"
 
 enum {
@@ -46,7 +46,7 @@ int control_address_abstract(int dir, struct sockaddr_un *ret_address,
                              socklen_t *ret_len);
 
 /* One end of a connection, reading lines. */
-struct line_reader {
+struct json_line_reader {
 	int socket;
 	int fd; /* that came with the lines, to be taken; -1: none */
 	size_t len;
@@ -54,19 +54,19 @@ struct line_reader {
 	char *data;   /* LINE_MAX_LEN */
 };
 /* -ENOMEM */
-int line_reader_init(struct line_reader *reader, int socket);
-void line_reader_release(struct line_reader *reader);
+int json_line_reader_init(struct json_line_reader *reader, int socket);
+void json_line_reader_release(struct json_line_reader *reader);
 /*
  * The next line, without its end, until the next call.  -EPIPE: the other end
  * has closed; -EMSGSIZE: too long; -ETIMEDOUT: took longer than timeout_ms
  * (-1: no limit).
  */
-int line_read(struct line_reader *reader, int timeout_ms, char **ret_line,
-              size_t *ret_len);
+int json_line_read(struct json_line_reader *reader, int timeout_ms,
+                   char **ret_line, size_t *ret_len);
 /*
  * Write an object as a line, with a descriptor if fd >= 0.  -EPIPE; -EMSGSIZE;
  * -ETIMEDOUT: the other end does not read.
  */
-int line_write(int socket, json_t *object, int fd, int timeout_ms);
+int json_line_write(int socket, json_t *object, int fd, int timeout_ms);
 
 #endif

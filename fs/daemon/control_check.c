@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The verb `check`: what forest_check() tells, as rows. */
-#include "server.h"
+#include "daemon_client.h"
 
 #include <errno.h>
 
@@ -18,7 +18,7 @@ struct telling {
 
 static json_t *text_or_null(const char *text)
 {
-	return text ? control_text(text) : json_null();
+	return text ? name_escape(text) : json_null();
 }
 
 static int send_row(struct telling *t, json_t *row)
@@ -43,7 +43,7 @@ static int on_found(void *arg, const struct finding *f)
 	                  f->kind, "state", text_or_null(f->state), "path",
 	                  text_or_null(f->path), "inode", (json_int_t)f->ino,
 	                  "version", (json_int_t)f->version, "block",
-	                  (json_int_t)f->block, "text", control_text(f->text)));
+	                  (json_int_t)f->block, "text", name_escape(f->text)));
 }
 
 static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The verb `copy`: the store's file into one that the caller has opened. */
-#include "server.h"
+#include "daemon_client.h"
 
 #include <errno.h>
 #include <fcntl.h>

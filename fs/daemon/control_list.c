@@ -37,11 +37,11 @@ static json_t *row_json(const struct row *row)
 	return json_pack(
 	        "{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
 	        "s:I, s:I}",
-	        "name", control_text(row->name), "fork",
-	        i->readonly ? control_text(i->fork_name) : json_null(),
+	        "name", name_escape(row->name), "fork",
+	        i->readonly ? name_escape(i->fork_name) : json_null(),
 	        "snapshot", i->readonly, "number", (json_int_t)i->number,
 	        "created", time_text(i->created), "origin",
-	        *i->origin_name ? control_text(i->origin_name) : json_null(),
+	        *i->origin_name ? name_escape(i->origin_name) : json_null(),
 	        "inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
 	        "exclusive", (json_int_t)i->exclusive, "snapshots",
 	        (json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
@@ -194,7 +194,7 @@ int control_show(struct control *c)
 
 static int add_session(void *arg, struct session *session)
 {
-	json_t *mountpoint = control_text(session->mountpoint);
+	json_t *mountpoint = name_escape(session->mountpoint);
 	json_t *row = json_pack(
 	        "{s:I, s:o?, s:s, s:o}", "id", (json_int_t)session->id,
 	        "mountpoint", mountpoint, "device", session->device, "state",
@@ -227,7 +227,7 @@ int control_stat(struct control *c)
 	        (json_int_t)s.avail_bytes, "pending_bytes",
 	        (json_int_t)s.pending_bytes, "memory_bytes",
 	        (json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
-	        "tick", (json_int_t)s.tick, "states", (json_int_t)states,
+	        "seq", (json_int_t)s.seq, "states", (json_int_t)states,
 	        "backlog", (json_int_t)backlog, "sessions", sessions);
 	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");
 }

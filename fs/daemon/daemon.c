@@ -14,7 +14,7 @@
 
 #include "control.h"
 #include "mountinfo.h"
-#include "sentence.h"
+#include "error_message.h"
 #include "util.h"
 
 enum {
@@ -45,9 +45,9 @@ static void event(int fd)
 void daemon_changed(struct daemon *daemon)
 {
 	event(daemon->wake);
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (daemon->clients[i].socket >= 0)
-			event(daemon->clients[i].wake);
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		if (daemon->connections[i].socket >= 0)
+			event(daemon->connections[i].wake);
 	}
 }
 
@@ -179,7 +179,7 @@ static int listen_at(struct daemon *daemon, const char *store)
 	             AT_SYMLINK_NOFOLLOW) < 0)
 		log_warning("cannot give the socket of '%s' to its owner: %s",
 		            store, strerror(errno));
-	if (err == 0 && listen(fd, CLIENTS_MAX) < 0)
+	if (err == 0 && listen(fd, CONNECTIONS_MAX) < 0)
 		err = -errno;
 	if (err == 0)
 		daemon->listen = steal_fd(&fd);
@@ -210,9 +210,9 @@ int daemon_create(const struct mount_options *options,
 	/* What one thread frees another may use: memory= is for all of them. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	daemon->listen = daemon->signals = daemon->wake = -1;
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		daemon->clients[i] =
-		        (struct client){.daemon = daemon, .socket = -1};
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		daemon->connections[i] =
+		        (struct connection){.daemon = daemon, .socket = -1};
 	}
 	pthread_mutex_init(&daemon->lock, NULL);
 	pthread_cond_init(&daemon->idle, NULL);
@@ -241,7 +241,7 @@ int daemon_create(const struct mount_options *options,
 
 static void accept_client(struct daemon *daemon)
 {
-	struct client *client = NULL;
+	struct connection *connection = NULL;
 	pthread_attr_t attr;
 	pthread_t thread;
 	int fd = accept4(daemon->listen, NULL, NULL, SOCK_CLOEXEC);
@@ -250,23 +250,24 @@ static void accept_client(struct daemon *daemon)
 	if (fd < 0)
 		return;
 	pthread_mutex_lock(&daemon->lock);
-	for (size_t i = 0; i < CLIENTS_MAX && !client; i++) {
-		if (daemon->clients[i].socket < 0)
-			client = &daemon->clients[i];
+	for (size_t i = 0; i < CONNECTIONS_MAX && !connection; i++) {
+		if (daemon->connections[i].socket < 0)
+			connection = &daemon->connections[i];
 	}
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (client) {
-		client->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		client->socket = fd;
-		err = client->wake < 0 ? errno
-		                       : pthread_create(&thread, &attr,
-		                                        client_main, client);
+	if (connection) {
+		connection->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		connection->socket = fd;
+		err = connection->wake < 0
+		              ? errno
+		              : pthread_create(&thread, &attr, connection_main,
+		                               connection);
 		if (err == 0) {
 			daemon->connected++;
 		} else {
-			close_fd(&client->wake);
-			client->socket = -1;
+			close_fd(&connection->wake);
+			connection->socket = -1;
 		}
 	}
 	pthread_attr_destroy(&attr);
@@ -291,7 +292,7 @@ static bool is_over(struct daemon *daemon, bool *ret_accepts)
 	         (daemon->left || age > START_MS * INT64_C(1000000))));
 	if (over)
 		daemon->ending = true;
-	*ret_accepts = daemon->connected < CLIENTS_MAX;
+	*ret_accepts = daemon->connected < CONNECTIONS_MAX;
 	pthread_mutex_unlock(&daemon->lock);
 	return over;
 }
@@ -367,10 +368,10 @@ static void refuse_waiting(struct daemon *daemon)
 	/* Nobody can connect any more from here on. */
 	shutdown(daemon->listen, SHUT_RDWR);
 	while ((fd = accept4(daemon->listen, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		json_t *error = client_refusal();
+		json_t *error = connection_refusal();
 
 		if (error)
-			line_write(fd, error, -1, 0);
+			json_line_write(fd, error, -1, 0);
 		json_decref(error);
 		close(fd);
 	}
@@ -405,10 +406,10 @@ static void wait_for_clients(struct daemon *daemon)
 	ts.tv_sec += LEAVE_MS / 1000;
 	while (daemon->busy && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&daemon->idle, &daemon->lock, &ts);
-	for (size_t i = 0; daemon->busy && i < CLIENTS_MAX; i++) {
-		if (daemon->clients[i].socket >= 0 &&
-		    daemon->clients[i].serving)
-			shutdown(daemon->clients[i].socket, SHUT_RDWR);
+	for (size_t i = 0; daemon->busy && i < CONNECTIONS_MAX; i++) {
+		if (daemon->connections[i].socket >= 0 &&
+		    daemon->connections[i].serving)
+			shutdown(daemon->connections[i].socket, SHUT_RDWR);
 	}
 	while (daemon->busy)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
@@ -435,9 +436,9 @@ static int close_all(struct daemon *daemon)
 
 	/* No one begins any more; who is at work comes to an end. */
 	pthread_mutex_lock(&daemon->lock);
-	for (size_t i = 0; i < CLIENTS_MAX; i++) {
-		if (daemon->clients[i].socket >= 0)
-			shutdown(daemon->clients[i].socket, SHUT_RD);
+	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
+		if (daemon->connections[i].socket >= 0)
+			shutdown(daemon->connections[i].socket, SHUT_RD);
 	}
 	wait_for_clients(daemon);
 	pthread_mutex_unlock(&daemon->lock);

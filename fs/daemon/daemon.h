@@ -9,14 +9,14 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-#include "server.h"
+#include "daemon_client.h"
 #include "session.h"
 
-enum { CLIENTS_MAX = 64 };
+enum { CONNECTIONS_MAX = 64 };
 
 struct daemon;
 
-struct client {
+struct connection {
 	struct daemon *daemon;
 	int socket;   /* -1: a free place */
 	int wake;     /* eventfd: something of the daemon has changed */
@@ -45,7 +45,7 @@ struct daemon {
 	bool closed;  /* the store is closed */
 	int close_err;
 	struct store_loss loss; /* with close_err */
-	struct client clients[CLIENTS_MAX];
+	struct connection connections[CONNECTIONS_MAX];
 };
 
 /* Block what daemon_create() takes over; before any thread is started. */
@@ -68,7 +68,7 @@ char *daemon_loss_text(const struct daemon *daemon, int err);
 void daemon_stop(struct daemon *daemon);
 void daemon_destroy(struct daemon *daemon); /* takes NULL */
 
-/* ---- Between daemon.c and client_thread.c ------------------------------- */
+/* ---- Between daemon.c and connection.c ------------------------------- */
 
 /* Wake the main loop and all clients that wait.  Lock held. */
 void daemon_changed(struct daemon *daemon);
@@ -78,8 +78,8 @@ void daemon_end(struct daemon *daemon, bool mounting);
 /* A session is about to begin (1) or did not (-1). */
 void daemon_count(struct daemon *daemon, int sessions);
 /* Return the answer of a daemon that is ending: see control_is_ending(). */
-json_t *client_refusal(void);
+json_t *connection_refusal(void);
 /* Answer the requests of one client; the thread's function. */
-void *client_main(void *arg);
+void *connection_main(void *arg);
 
 #endif

@@ -11,7 +11,7 @@
 #include "daemon.h"
 #include "fuse_mount.h"
 #include "namespace.h"
-#include "sentence.h"
+#include "error_message.h"
 #include "util.h"
 
 static void detach(int keep)

@@ -3,7 +3,7 @@
 #ifndef COPPICE_DETACH_H
 #define COPPICE_DETACH_H
 
-#include "server.h"
+#include "daemon_client.h"
 
 /*
  * Start a daemon for the store, and return when it listens.  -EBUSY: another

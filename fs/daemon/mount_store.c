@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <sys/xattr.h>
 
-#include "server.h"
+#include "daemon_client.h"
 #include "util.h"
 
 static bool has_session(const json_t *sessions, const char *device)

@@ -98,7 +98,7 @@ void coherence_announce_wait(struct changes *changes);
 
 /*
  * Return how many changes came through other sessions.  If it is the same
- * before something is looked up and after known_add(), the answer may be
+ * before something is looked up and after lookups_add(), the answer may be
  * cached; a change in between did not find it in the session's table.
  */
 uint64_t coherence_epoch(struct session *session);

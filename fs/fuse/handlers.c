@@ -40,7 +40,7 @@ struct fs_cred request_cred(fuse_req_t req)
 bool request_kills_priv(const struct session *session, bool asked)
 {
 	/* Where the kernel cannot say whether they go, they always do. */
-	return asked || !(session->wire.agreed & WIRE_HANDLE_KILLPRIV_V2);
+	return asked || !(session->protocol.agreed & WIRE_HANDLE_KILLPRIV_V2);
 }
 
 struct stat attr_param(const struct session *session, const struct stat *st)
@@ -63,7 +63,7 @@ struct fuse_entry_param entry_param(struct session *session,
 	if (param.ino != FUSE_ROOT_ID)
 		param.generation = entry->generation;
 
-	if (entry->fleeting || !keep)
+	if (entry->uncacheable || !keep)
 		return param;
 	/*
 	 * A lookup under way does not notice snapdir_forget(): the attributes
@@ -82,7 +82,7 @@ struct fuse_entry_param entry_param(struct session *session,
 static int entry_know(struct session *session, node_t dir,
                       const struct fs_entry *entry)
 {
-	int err = known_add(session->known, entry->node);
+	int err = lookups_add(session->lookups, entry->node);
 
 	if (err == 0 && NODE_STATE(dir) &&
 	    NODE_STATE(dir) == NODE_STATE(entry->node))
@@ -104,26 +104,26 @@ static double unordered_timeout(struct session *session, node_t node)
 	return session_shares(session, NODE_STATE(node)) ? 0 : KEEP_FOR_LONG;
 }
 
-void reply_made(struct changes *changes, struct late *late, node_t parent,
+void reply_made(struct changes *changes, struct reply *reply, node_t parent,
                 const char *name, const struct fs_entry *entry, uint64_t epoch)
 {
 	struct session *session = changes->session;
 
-	late->err = entry_know(session, parent, entry);
-	if (late->err < 0 && late->kind == LATE_CREATE)
+	reply->err = entry_know(session, parent, entry);
+	if (reply->err < 0 && reply->kind == REPLY_CREATE)
 		node_close(session, entry->node);
-	if (late->err == 0) {
-		late->node = entry->node;
-		late->param = entry_param(session, entry,
-		                          coherence_epoch(session) == epoch);
-		late->param.attr_timeout =
-		        MIN(late->param.attr_timeout,
+	if (reply->err == 0) {
+		reply->node = entry->node;
+		reply->param = entry_param(session, entry,
+		                           coherence_epoch(session) == epoch);
+		reply->param.attr_timeout =
+		        MIN(reply->param.attr_timeout,
 		            unordered_timeout(session, entry->node));
 	}
 	/* An O_TMPFILE has no name. */
 	if (strcmp(name, WIRE_TMPFILE_NAME) != 0)
 		changes_name(changes, parent, name, entry->node);
-	reply_changed(changes, late);
+	reply_changed(changes, reply);
 }
 
 /* ---- What the kernel is asked for --------------------------------------- */
@@ -171,7 +171,7 @@ static bool is_by_number(const char *name)
 static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
-	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_ENTRY, .ino = ino};
 	struct fuse_entry_param none = {.entry_timeout = NEGATIVE_KEEP};
 	node_t parent = session_node(session, ino);
 	uint64_t epoch = coherence_epoch(session);
@@ -197,14 +197,14 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 		fuse_reply_entry(req, &none);
 		return;
 	}
-	late.what = "look up";
-	late.err = err;
-	late.node = entry.node;
+	reply.what = "look up";
+	reply.err = err;
+	reply.node = entry.node;
 	if (err == 0)
-		late.param =
+		reply.param =
 		        entry_param(session, &entry,
 		                    keep && coherence_epoch(session) == epoch);
-	reply_late(&late);
+	reply_send(&reply);
 }
 
 static void handle_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
@@ -231,13 +231,13 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_ATTR, .ino = ino};
 
-	late.what = "get attributes of";
-	late.timeout = KEEP_FOR_LONG;
-	known_mark(session->known, node, KNOWN_ATTRS);
-	late.err = fs_getattr(session->fs, node, &late.st);
-	reply_late(&late);
+	reply.what = "get attributes of";
+	reply.timeout = KEEP_FOR_LONG;
+	lookups_mark(session->lookups, node, CACHED_ATTRS);
+	reply.err = fs_getattr(session->fs, node, &reply.st);
+	reply_send(&reply);
 }
 
 /*
@@ -252,7 +252,7 @@ static void snapdir_forget(struct session *session, node_t node)
 	if (NODE_INO(node) != INO_ROOT || !NODE_STATE(node))
 		return;
 	for (struct session *s = session->mounts->first; s; s = s->next)
-		wire_inval_inode(s->fd, session_ino(s, snapdir), -1, 0);
+		protocol_inval_inode(s->fd, session_ino(s, snapdir), -1, 0);
 }
 
 static unsigned attr_set(const struct session *session, int to_set)
@@ -288,7 +288,7 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_ATTR, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_ATTR, .ino = ino};
 	struct changes changes = request_changes(req);
 	unsigned set = attr_set(session, to_set);
 	struct stat st;
@@ -298,18 +298,18 @@ static void handle_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr,
 	    fs_getattr(session->fs, node, &st) == 0 &&
 	    request_kills_sgid(req, &st))
 		set |= FS_SET_KILL_SGID;
-	late.what = "set attributes of";
-	late.timeout = unordered_timeout(session, node);
-	if (late.timeout > 0)
-		known_mark(session->known, node, KNOWN_ATTRS);
-	late.err = fs_setattr(session->fs, node, set, attr, &late.st);
-	if (late.err == 0 && (set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID)))
+	reply.what = "set attributes of";
+	reply.timeout = unordered_timeout(session, node);
+	if (reply.timeout > 0)
+		lookups_mark(session->lookups, node, CACHED_ATTRS);
+	reply.err = fs_setattr(session->fs, node, set, attr, &reply.st);
+	if (reply.err == 0 && (set & (FS_SET_MODE | FS_SET_UID | FS_SET_GID)))
 		snapdir_forget(session, node);
 	if (set & FS_SET_SIZE)
 		changes_data(&changes, node, (uint64_t)attr->st_size, 0);
 	else
 		changes_attrs(&changes, node);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 static void handle_readlink(fuse_req_t req, fuse_ino_t ino)
@@ -350,13 +350,13 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 	bool kill_sgid;
 	struct stat st;
 	int err;
 
-	name = wire_setxattr_name(name, &kill_sgid);
+	name = protocol_setxattr_name(name, &kill_sgid);
 	value = name + strlen(name) + 1;
 	err = fs_setxattr(session->fs, node, name, value, size, flags);
 	if (err == 0 && kill_sgid) {
@@ -369,10 +369,10 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		}
 	}
 	snapdir_forget(session, node);
-	late.what = "set an attribute of";
-	late.err = err;
+	reply.what = "set an attribute of";
+	reply.err = err;
 	changes_attrs(&changes, node);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
@@ -408,7 +408,8 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		return;
 	}
 	/* The kernel keeps ACLs with the attributes. */
-	known_mark(session->known, session_node(session, ino), KNOWN_ATTRS);
+	lookups_mark(session->lookups, session_node(session, ino),
+	             CACHED_ATTRS);
 	size = MIN(size, (size_t)XATTR_SIZE_MAX);
 	value = malloc(size + 1);
 	len = value ? fs_getxattr(session->fs, session_node(session, ino), name,
@@ -449,14 +450,14 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 
-	late.what = "remove an attribute of";
-	late.err = fs_removexattr(session->fs, node, name);
+	reply.what = "remove an attribute of";
+	reply.err = fs_removexattr(session->fs, node, name);
 	snapdir_forget(session, node);
 	changes_attrs(&changes, node);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 /*

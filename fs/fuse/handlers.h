@@ -49,16 +49,16 @@ void node_close(struct session *session, node_t node);
 void node_forget(struct session *session, node_t node, uint64_t count);
 
 /* An answer that may be sent later, by another thread. */
-struct late {
+struct reply {
 	fuse_req_t req;
-	struct deferral deferral; /* of a copy made by late_create() */
+	struct deferral deferral; /* of a copy made by reply_copy() */
 	enum {
-		LATE_RESULT,
-		LATE_WRITE,
-		LATE_ATTR,
-		LATE_OPEN,
-		LATE_ENTRY,
-		LATE_CREATE
+		REPLY_RESULT,
+		REPLY_WRITE,
+		REPLY_ATTR,
+		REPLY_OPEN,
+		REPLY_ENTRY,
+		REPLY_CREATE
 	} kind;
 	const char *what;
 	fuse_ino_t ino;
@@ -67,10 +67,10 @@ struct late {
 	bool durable; /* must be on any mount */
 	size_t written;
 	struct stat st;
-	double timeout; /* of LATE_ATTR */
+	double timeout; /* of REPLY_ATTR */
 	struct fuse_file_info fi;
 	struct fuse_entry_param param;
-	node_t node; /* of LATE_ENTRY and LATE_CREATE: looked up with it */
+	node_t node; /* of REPLY_ENTRY and REPLY_CREATE: looked up with it */
 };
 
 /* Changes that came with the request; to be filled in. */
@@ -81,24 +81,24 @@ struct changes request_changes(fuse_req_t req);
  * changed; at once if there is nothing to drop, or nothing was done.  On a
  * mount with -o sync the change is made durable before that.
  */
-void reply_changed(const struct changes *changes, const struct late *late);
+void reply_changed(const struct changes *changes, const struct reply *reply);
 
 /* Answer now (that is: in the thread that calls). */
-void reply_late(const struct late *late);
+void reply_send(const struct reply *reply);
 
 /*
  * An inode has a name through this request: count the look-up, add the name to
  * the changes, and answer.  `epoch` is that from before it was made.
  */
-void reply_made(struct changes *changes, struct late *late, node_t parent,
+void reply_made(struct changes *changes, struct reply *reply, node_t parent,
                 const char *name, const struct fs_entry *entry, uint64_t epoch);
 
 /*
  * Make a copy for another thread, which holds the session; by the worker that
  * handles the request.  NULL: no memory.
  */
-struct late *late_create(const struct late *late);
-void late_destroy(struct session *session, struct late *late);
+struct reply *reply_copy(const struct reply *reply);
+void reply_destroy(struct session *session, struct reply *reply);
 
 /* ---- The operations, by file -------------------------------------------- */
 

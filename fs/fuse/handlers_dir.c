@@ -81,7 +81,7 @@ static int add_entry_plus(void *arg, const char *name,
 		return 1;
 	/* The kernel does not look these two up. */
 	if (!is_dots(name)) {
-		reply->err = known_add(reply->session->known, entry->node);
+		reply->err = lookups_add(reply->session->lookups, entry->node);
 		if (reply->err < 0)
 			return 1;
 		reply->nodes[reply->count++] = entry->node;
@@ -118,7 +118,7 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	reply.data = data;
 	reply.nodes = nodes;
 	/* Before it is read: a change after this makes it be forgotten. */
-	known_mark(session->known, reply.dir, KNOWN_PAGES);
+	lookups_mark(session->lookups, reply.dir, CACHED_PAGES);
 	if (data && nodes)
 		err = fs_readdir(session->fs, reply.dir, off, plus,
 		                 session->snapdir,
@@ -153,19 +153,19 @@ static void make(fuse_req_t req, fuse_ino_t ino, const char *name, mode_t mode,
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_ENTRY, .ino = ino};
 	struct changes changes = request_changes(req);
 	uint64_t epoch = coherence_epoch(session);
 	struct fs_cred cred = request_cred(req);
 	struct fs_entry entry;
 
-	late.what = "make a name in";
-	late.err = fs_make(session->fs, parent, name, mode, rdev, target, &cred,
-	                   &entry);
-	if (late.err < 0)
-		reply_late(&late);
+	reply.what = "make a name in";
+	reply.err = fs_make(session->fs, parent, name, mode, rdev, target,
+	                    &cred, &entry);
+	if (reply.err < 0)
+		reply_send(&reply);
 	else
-		reply_made(&changes, &late, parent, name, &entry, epoch);
+		reply_made(&changes, &reply, parent, name, &entry, epoch);
 }
 
 void handle_mknod(fuse_req_t req, fuse_ino_t parent, const char *name,
@@ -192,19 +192,19 @@ void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, parent_ino);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_ENTRY, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_ENTRY, .ino = ino};
 	struct changes changes = request_changes(req);
 	uint64_t epoch = coherence_epoch(session);
 	struct fs_entry entry;
 
-	late.what = "link";
-	late.err = fs_link(session->fs, node, parent, name, &entry);
-	if (late.err < 0) {
-		reply_late(&late);
+	reply.what = "link";
+	reply.err = fs_link(session->fs, node, parent, name, &entry);
+	if (reply.err < 0) {
+		reply_send(&reply);
 		return;
 	}
 	changes_attrs(&changes, node);
-	reply_made(&changes, &late, parent, name, &entry, epoch);
+	reply_made(&changes, &reply, parent, name, &entry, epoch);
 }
 
 /* ---- Removing and renaming ---------------------------------------------- */
@@ -223,15 +223,15 @@ void handle_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 	node_t child;
 
-	late.what = "unlink a name in";
-	late.err = fs_remove(session->fs, parent, name, false, &child);
-	if (late.err == 0)
+	reply.what = "unlink a name in";
+	reply.err = fs_remove(session->fs, parent, name, false, &child);
+	if (reply.err == 0)
 		name_changed(&changes, parent, name, child);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 /* rmdir=always: what only this fork holds goes with it. */
@@ -255,7 +255,7 @@ void handle_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino), child = 0;
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 	int err = fs_remove(session->fs, parent, name, true, &child);
 
@@ -264,9 +264,9 @@ void handle_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (err == 0)
 		name_changed(&changes, parent, name, child);
 	changes.gone = err == 0 && lists_states(parent);
-	late.what = "remove a directory in";
-	late.err = err;
-	reply_changed(&changes, &late);
+	reply.what = "remove a directory in";
+	reply.err = err;
+	reply_changed(&changes, &reply);
 }
 
 void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
@@ -275,21 +275,21 @@ void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
 	node_t into = session_node(session, new_ino);
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 	struct fs_cred cred = request_cred(req);
 	struct fs_moved moved;
 
-	late.what = "rename a name in";
-	late.err = fs_move(session->fs, parent, name, into, new_name, flags,
-	                   &cred, &moved);
-	if (late.err < 0) {
-		reply_late(&late);
+	reply.what = "rename a name in";
+	reply.err = fs_move(session->fs, parent, name, into, new_name, flags,
+	                    &cred, &moved);
+	if (reply.err < 0) {
+		reply_send(&reply);
 		return;
 	}
 	name_changed(&changes, parent, name, moved.moved);
 	name_changed(&changes, into, new_name, moved.replaced);
 	/* Over a state another one may have gone. */
 	changes.links = changes.gone = lists_states(parent);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }

@@ -22,7 +22,7 @@ static bool appends(struct session *session, node_t node,
 		return false;
 	/* Older kernels then refuse to share a mapping of the file. */
 	return (fi->flags & O_ACCMODE) == O_WRONLY ||
-	       (session->wire.agreed & WIRE_DIRECT_IO_ALLOW_MMAP) ||
+	       (session->protocol.agreed & WIRE_DIRECT_IO_ALLOW_MMAP) ||
 	       session_shares(session, NODE_STATE(node));
 }
 
@@ -41,7 +41,7 @@ int node_open(struct session *session, node_t node, int flags)
 
 	if (err < 0)
 		return err;
-	err = known_open(session->known, node);
+	err = lookups_open(session->lookups, node);
 	if (err < 0)
 		fs_release(session->fs, node);
 	return err;
@@ -49,13 +49,13 @@ int node_open(struct session *session, node_t node, int flags)
 
 void node_close(struct session *session, node_t node)
 {
-	if (known_close(session->known, node))
+	if (lookups_close(session->lookups, node))
 		fs_release(session->fs, node);
 }
 
 void node_forget(struct session *session, node_t node, uint64_t count)
 {
-	if (known_forget(session->known, node, count))
+	if (lookups_forget(session->lookups, node, count))
 		fs_release(session->fs, node);
 }
 
@@ -97,8 +97,8 @@ static int ids_killed(struct session *session, node_t node,
 	if (ids->foreign)
 		err = fs_setattr(session->fs, node, FS_SET_KILL_SGID, &st, &st);
 	if (ids->any)
-		wire_inval_inode(session->fd, session_ino(session, node), -1,
-		                 0);
+		protocol_inval_inode(session->fd, session_ino(session, node),
+		                     -1, 0);
 	return err;
 }
 
@@ -116,27 +116,27 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_OPEN, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_OPEN, .ino = ino};
 	struct changes changes = request_changes(req);
 
-	late.what = "open";
-	late.err = node_open(session, node, fi->flags);
-	if (late.err == 0) {
+	reply.what = "open";
+	reply.err = node_open(session, node, fi->flags);
+	if (reply.err == 0) {
 		if ((fi->flags & O_TRUNC) &&
 		    request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
-			late.err = truncate_kills(req, node);
-		if (late.err < 0)
+			reply.err = truncate_kills(req, node);
+		if (reply.err < 0)
 			node_close(session, node);
 	}
 	open_flags(session, node, fi);
-	late.fi = *fi;
+	reply.fi = *fi;
 	if (!(fi->flags & O_TRUNC)) {
-		reply_late(&late);
+		reply_send(&reply);
 		return;
 	}
 	/* After a failure, too: it may be empty by then. */
 	changes_data(&changes, node, 0, 0);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 /*
@@ -154,7 +154,7 @@ static int make_file(struct session *session, node_t parent, const char *name,
 		err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
 		if (err < 0)
 			return err;
-		err = known_open(session->known, ret_entry->node);
+		err = lookups_open(session->lookups, ret_entry->node);
 		if (err < 0)
 			fs_release(session->fs, ret_entry->node);
 		return err;
@@ -179,28 +179,28 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 {
 	struct session *session = request_session(req);
 	node_t parent = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_CREATE, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_CREATE, .ino = ino};
 	struct changes changes = request_changes(req);
 	uint64_t epoch = coherence_epoch(session);
 	struct fs_cred cred = request_cred(req);
 	struct fs_entry entry;
 	bool found;
 
-	late.what = "make a file in";
-	late.err = make_file(session, parent, name, mode, &cred, fi->flags,
-	                     &entry, &found);
-	if (late.err < 0) {
-		reply_late(&late);
+	reply.what = "make a file in";
+	reply.err = make_file(session, parent, name, mode, &cred, fi->flags,
+	                      &entry, &found);
+	if (reply.err < 0) {
+		reply_send(&reply);
 		return;
 	}
 	open_flags(session, entry.node, fi);
-	late.fi = *fi;
+	reply.fi = *fi;
 	if (found && (fi->flags & O_TRUNC)) {
 		if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
 			truncate_kills(req, entry.node);
 		changes_data(&changes, entry.node, 0, 0);
 	}
-	reply_made(&changes, &late, parent, name, &entry, epoch);
+	reply_made(&changes, &reply, parent, name, &entry, epoch);
 }
 
 void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -230,7 +230,7 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	/* Before it is read: a change after this makes it be forgotten. */
 	if (!is_direct(fi))
-		known_mark(session->known, node, KNOWN_PAGES);
+		lookups_mark(session->lookups, node, CACHED_PAGES);
 	err = fs_read(session->fs, node, off, size, &data);
 	if (err < 0) {
 		reply_result(req, "read", ino, err);
@@ -289,7 +289,7 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_WRITE, .ino = ino};
 	struct changes changes;
 	unsigned flags = 0;
 	struct ids ids = {0};
@@ -300,64 +300,64 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		ids = ids_of(req, node);
 	}
 	if (fi->fh != DIRECT)
-		known_mark(session->known, node, KNOWN_PAGES);
+		lookups_mark(session->lookups, node, CACHED_PAGES);
 	/*
 	 * A page of a mapping that is written back reaches as far as the kernel
 	 * believes that the file does: another mount may have cut it off.
 	 */
 	if (fi->writepage)
 		flags |= FS_WRITE_WITHIN;
-	late.what = "write";
-	late.written = size;
+	reply.what = "write";
+	reply.written = size;
 	/*
 	 * After the last part the kernel sends an fsync, if one is asked for,
 	 * but of a file that was opened with direct_io.
 	 */
-	late.lazy = fi->fh != DIRECT;
-	late.durable = fi->fh == DIRECT && (fi->flags & O_DSYNC);
+	reply.lazy = fi->fh != DIRECT;
+	reply.durable = fi->fh == DIRECT && (fi->flags & O_DSYNC);
 	if ((fi->flags & O_APPEND) && !fi->writepage)
-		late.err = append(session, node, data, size, flags, &off);
+		reply.err = append(session, node, data, size, flags, &off);
 	else
-		late.err = fs_write(session->fs, node, off, data, size, flags);
-	if (late.err == 0)
-		late.err = ids_killed(session, node, &ids);
+		reply.err = fs_write(session->fs, node, off, data, size, flags);
+	if (reply.err == 0)
+		reply.err = ids_killed(session, node, &ids);
 	changes = write_changes(req, node, asked, off, size, fi);
 	/* The kernel keeps the page as if it had been written. */
-	if (late.err < 0 && fi->writepage)
+	if (reply.err < 0 && fi->writepage)
 		changes.own = true;
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 static void synced(void *arg, int err)
 {
-	struct late *late = arg;
-	struct session *session = request_session(late->req);
+	struct reply *reply = arg;
+	struct session *session = request_session(reply->req);
 
 	/* Whoever commits has said what is damaged, and says it once. */
-	late->err = err == -EUCLEAN ? -EIO : err;
-	reply_late(late); /* which frees the request */
-	late_destroy(session, late);
+	reply->err = err == -EUCLEAN ? -EIO : err;
+	reply_send(reply); /* which frees the request */
+	reply_destroy(session, reply);
 }
 
 static void sync_run(void *arg)
 {
-	struct late *late = *(struct late **)arg;
-	struct session *session = request_session(late->req);
+	struct reply *reply = *(struct reply **)arg;
+	struct session *session = request_session(reply->req);
 
-	fs_fsync(session->fs, session_node(session, late->ino), synced, late);
+	fs_fsync(session->fs, session_node(session, reply->ino), synced, reply);
 }
 
 void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
                   struct fuse_file_info *fi)
 {
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
-	struct late *copy;
+	struct reply *copy;
 
-	late.what = "sync";
-	copy = late_create(&late);
+	reply.what = "sync";
+	copy = reply_copy(&reply);
 	if (!copy) {
-		reply_result(req, late.what, ino, -ENOMEM);
+		reply_result(req, reply.what, ino, -ENOMEM);
 		return;
 	}
 	/* Pages of a mapping that it wrote back may have to be announced yet.
@@ -393,18 +393,18 @@ void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	struct late late = {.req = req, .kind = LATE_RESULT, .ino = ino};
+	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 	struct ids ids = ids_of(req, node);
 
-	late.what = "allocate space in";
-	late.err = fs_fallocate(session->fs, node, mode, off, len);
-	if (late.err == 0)
-		late.err = kill_priv_of_others(req, node, &ids);
+	reply.what = "allocate space in";
+	reply.err = fs_fallocate(session->fs, node, mode, off, len);
+	if (reply.err == 0)
+		reply.err = kill_priv_of_others(req, node, &ids);
 	/* A part may be done: the kernel believes that nothing is. */
-	changes.own = late.err < 0;
+	changes.own = reply.err < 0;
 	changes_data(&changes, node, (uint64_t)off, (uint64_t)len);
-	reply_changed(&changes, &late);
+	reply_changed(&changes, &reply);
 }
 
 void handle_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
@@ -428,19 +428,19 @@ void handle_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 {
 	struct session *session = request_session(req);
 	node_t to = session_node(session, ino_out);
-	struct late late = {.req = req, .kind = LATE_WRITE, .ino = ino_out};
+	struct reply reply = {.req = req, .kind = REPLY_WRITE, .ino = ino_out};
 	struct changes changes = request_changes(req);
 	struct ids ids = ids_of(req, to);
 	ssize_t n = fs_copy_range(session->fs, session_node(session, ino_in),
 	                          off_in, to, off_out, len);
 
-	late.what = "copy to";
+	reply.what = "copy to";
 	if (n > 0)
-		late.err = kill_priv_of_others(req, to, &ids);
+		reply.err = kill_priv_of_others(req, to, &ids);
 	else
-		late.err = (int)n;
-	late.written = n < 0 ? 0 : (size_t)n;
+		reply.err = (int)n;
+	reply.written = n < 0 ? 0 : (size_t)n;
 	changes.unlocked = true;
-	changes_data(&changes, to, (uint64_t)off_out, late.written);
-	reply_changed(&changes, &late);
+	changes_data(&changes, to, (uint64_t)off_out, reply.written);
+	reply_changed(&changes, &reply);
 }

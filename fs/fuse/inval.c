@@ -137,7 +137,7 @@ static void add_settling(struct invals *invals, struct session *session,
 	struct inval *inval;
 
 	for (size_t i = 0; i < count; i++) {
-		if (!known_has(session->known, names[i].parent))
+		if (!lookups_has(session->lookups, names[i].parent))
 			continue;
 		inval = add_inval(invals, session, INVAL_NAME, names[i].parent,
 		                  names[i].name);
@@ -154,8 +154,8 @@ static void add_settling(struct invals *invals, struct session *session,
 static void inval_attrs_now(struct invals *invals, struct session *session,
                             node_t node)
 {
-	if (wire_inval_inode(session->fd, session_ino(session, node), -1, 0) ==
-	    -ENOENT)
+	if (protocol_inval_inode(session->fd, session_ino(session, node), -1,
+	                         0) == -ENOENT)
 		add_settling(invals, session, node);
 }
 
@@ -181,7 +181,8 @@ static bool needs_tail(const struct changes *changes,
                        const struct session *session, node_t node)
 {
 	return (session != changes->session || changes->own_size) &&
-	       reaches(session, node) && known_is_open(session->known, node);
+	       reaches(session, node) &&
+	       lookups_is_open(session->lookups, node);
 }
 
 /*
@@ -203,7 +204,7 @@ struct tail inval_tail(const struct changes *changes,
 		if (!needs_tail(changes, s, change->node))
 			continue;
 		needed = true;
-		known_mark(s->known, change->node, KNOWN_PAGES);
+		lookups_mark(s->lookups, change->node, CACHED_PAGES);
 	}
 	if (!needed || fs_getattr(fs, change->node, &st) || !st.st_size ||
 	    (change->len && change->off + change->len < (uint64_t)st.st_size))
@@ -248,16 +249,16 @@ static void add_range(struct inval *inval, uint64_t off, uint64_t len)
 static void collect_node(struct invals *invals, struct session *session,
                          const struct change_node *change)
 {
-	unsigned taken = known_take(session->known, change->node,
-	                            change->data ? KNOWN_ATTRS | KNOWN_PAGES
-	                                         : KNOWN_ATTRS);
-	bool whole = taken & KNOWN_WHOLE;
+	unsigned taken = lookups_take(session->lookups, change->node,
+	                              change->data ? CACHED_ATTRS | CACHED_PAGES
+	                                           : CACHED_ATTRS);
+	bool whole = taken & CACHED_WHOLE;
 	uint64_t off = whole ? 0 : change->off, len = whole ? 0 : change->len;
 	struct inval *inval;
 
-	if (taken & KNOWN_ATTRS)
+	if (taken & CACHED_ATTRS)
 		inval_attrs_now(invals, session, change->node);
-	if (taken & KNOWN_PAGES) {
+	if (taken & CACHED_PAGES) {
 		inval = find_pending(invals, session, INVAL_PAGES,
 		                     change->node);
 		if (inval) {
@@ -340,20 +341,20 @@ static void collect_name(struct invals *invals, struct session *session,
 	bool known_name, listing;
 	unsigned taken;
 
-	if (!known_has(session->known, change->parent))
+	if (!lookups_has(session->lookups, change->parent))
 		return;
 	known_name = negatives_take(session->negatives, change->parent,
 	                            change->name);
-	if (change->child && known_has(session->known, change->child))
+	if (change->child && lookups_has(session->lookups, change->child))
 		known_name = true;
-	taken = known_take(session->known, change->parent,
-	                   KNOWN_ATTRS | KNOWN_PAGES | KNOWN_WHOLE);
-	listing = taken & KNOWN_PAGES;
+	taken = lookups_take(session->lookups, change->parent,
+	                     CACHED_ATTRS | CACHED_PAGES | CACHED_WHOLE);
+	listing = taken & CACHED_PAGES;
 	if (known_name || listing)
 		add_name(invals, session, change, gently, listing);
 	else
 		add_barriers(invals, session, change->parent);
-	if (taken & KNOWN_ATTRS)
+	if (taken & CACHED_ATTRS)
 		inval_attrs_now(invals, session, change->parent);
 }
 
@@ -432,7 +433,7 @@ static void add_state(struct invals *invals, struct session *session,
 	_cleanup_free_ node_t *nodes = NULL;
 	size_t count = 0;
 
-	if (known_list(session->known, state, open, &nodes, &count) < 0) {
+	if (lookups_list(session->lookups, state, open, &nodes, &count) < 0) {
 		log_error("cannot make a mount forget a state: out of memory");
 		return;
 	}
@@ -448,7 +449,7 @@ static void collect_gone(struct invals *invals, struct session *session)
 	_cleanup_free_ uint64_t *states = NULL;
 	size_t count = 0;
 
-	if (known_states(session->known, true, &states, &count) < 0)
+	if (lookups_states(session->lookups, true, &states, &count) < 0)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (is_gone(session->fs, states[i]))
@@ -477,18 +478,20 @@ int inval_forget_gone(void *arg, struct session *session)
 	_cleanup_free_ uint64_t *states = NULL;
 	size_t count = 0;
 
-	if (known_states(session->known, false, &states, &count) < 0)
+	if (lookups_states(session->lookups, false, &states, &count) < 0)
 		return 0;
 	for (size_t i = 0; i < count; i++) {
 		_cleanup_free_ node_t *nodes = NULL;
 		size_t n = 0;
 
 		if (!is_gone(session->fs, states[i]) ||
-		    known_list(session->known, states[i], false, &nodes, &n))
+		    lookups_list(session->lookups, states[i], false, &nodes,
+		                 &n))
 			continue;
 		for (size_t j = 0; j < n; j++)
-			wire_inval_inode(session->fd,
-			                 session_ino(session, nodes[j]), -1, 0);
+			protocol_inval_inode(session->fd,
+			                     session_ino(session, nodes[j]), -1,
+			                     0);
 	}
 	return 0;
 }
@@ -502,21 +505,22 @@ void inval_notify(const struct inval *inval, int fd)
 
 	switch (inval->kind) {
 	case INVAL_PAGES:
-		wire_inval_inode(fd, ino, (int64_t)inval->off,
-		                 (int64_t)inval->len);
+		protocol_inval_inode(fd, ino, (int64_t)inval->off,
+		                     (int64_t)inval->len);
 		break;
 	case INVAL_ATTRS:
-		wire_inval_inode(fd, ino, -1, 0);
+		protocol_inval_inode(fd, ino, -1, 0);
 		break;
 	case INVAL_NAME:
 		/* To expire a name is known since protocol 7.38. */
-		wire_inval_entry(fd, ino, inval->name,
-		                 inval->expire && session->wire.minor >= 38);
+		protocol_inval_entry(fd, ino, inval->name,
+		                     inval->expire &&
+		                             session->protocol.minor >= 38);
 		break;
 	case INVAL_SIZE:
-		wire_store_byte(fd, ino, inval->off, inval->byte);
+		protocol_store_byte(fd, ino, inval->off, inval->byte);
 		/* It was only a means. */
-		wire_inval_inode(fd, ino, (int64_t)inval->off, 1);
+		protocol_inval_inode(fd, ino, (int64_t)inval->off, 1);
 		break;
 	}
 }

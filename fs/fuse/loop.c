@@ -19,7 +19,7 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
-#include "eager.h"
+#include "busy_poll.h"
 #include "eventcount.h"
 #include "util.h"
 
@@ -57,7 +57,7 @@ struct loop {
 	const struct loop_ops *ops;
 	void *arg;
 	int fd;
-	struct eager eager;
+	struct busy_poll busy_poll;
 	struct eventcount event; /* the watcher's sleep */
 	atomic_bool stopping;
 	atomic_uint tokens; /* that many workers are to end */
@@ -166,7 +166,7 @@ static ssize_t receive(struct worker *worker)
 	struct loop *loop = worker->loop;
 	ssize_t n;
 
-	eager_wait(&loop->eager, loop->fd);
+	busy_poll_wait(&loop->busy_poll, loop->fd);
 	n = read(loop->fd, worker->request, LOOP_REQUEST_MAX);
 	if (n >= 0)
 		return n;
@@ -393,7 +393,7 @@ static void look_around(struct loop *loop)
 	unsigned count = processors();
 
 	loop->limit = MIN(count, (unsigned)(LOOP_WORKERS_MAX - STILL_MAX));
-	eager_look_around(&loop->eager, count);
+	busy_poll_look_around(&loop->busy_poll, count);
 }
 
 /*

@@ -8,8 +8,8 @@
  * The thread has a table of descriptors of its own, with nothing in it but its
  * own opening of the device (a clone) and the standard streams.  If the process
  * is killed while the thread waits in the kernel, the other threads' device is
- * closed all the same, and the requests that they had taken end.  A request that
- * nobody had taken yet waits until the thread does; umount -f ends it.
+ * closed all the same, and the requests that they had taken end.  A request
+ * that nobody had taken yet waits until the thread does; umount -f ends it.
  */
 #ifndef COPPICE_NOTIFIER_H
 #define COPPICE_NOTIFIER_H

@@ -21,7 +21,7 @@ static unsigned keep_node(void *arg, node_t node)
 	unsigned kept = 0;
 
 	for (struct session *s = mounts->first; s; s = s->next)
-		kept += known_hold(s->known, node);
+		kept += lookups_hold(s->lookups, node);
 	return kept;
 }
 
@@ -160,7 +160,7 @@ static void session_answer_init(struct session *session)
 		return;
 	}
 	iov[1].iov_len = (size_t)n - sizeof(reply.header);
-	wire_patch_init(&session->wire, iov, 2);
+	protocol_adapt_init_reply(&session->protocol, iov, 2);
 	if (writev(session->fd, iov, 2) < 0)
 		fuse_session_exit(session->fuse);
 }
@@ -178,7 +178,7 @@ static void session_free(struct session *session)
 		close(session->init_fd);
 	if (session->fd >= 0)
 		close(session->fd);
-	known_destroy(session->known);
+	lookups_destroy(session->lookups);
 	negatives_destroy(session->negatives);
 	watchdog_release(&session->watchdog);
 	pthread_mutex_destroy(&session->lock);
@@ -210,11 +210,12 @@ static bool session_handle(void *arg, void *request, size_t len)
 
 	session_note(session, request, len);
 	pthread_rwlock_rdlock(&session->mounts->policy);
-	wire_adapt(&session->wire, buf.mem, &buf.size, len + LOOP_GROWTH);
+	protocol_adapt(&session->protocol, buf.mem, &buf.size,
+	               len + LOOP_GROWTH);
 	if (!reach_refuse(session, buf.mem, buf.size) &&
 	    !statx_answer(session, buf.mem, buf.size))
 		fuse_session_process_buf(session->fuse, &buf);
-	if (session->wire.init_unique)
+	if (session->protocol.init_unique)
 		session_answer_init(session);
 	pthread_rwlock_unlock(&session->mounts->policy);
 	return !fuse_session_exited(session->fuse);
@@ -277,7 +278,7 @@ static int session_create(struct mounts *mounts,
 	session->state_readonly = params->state_readonly;
 	session->rmdir_always = params->rmdir_always;
 	session->sync = params->sync;
-	session->wire.no_export = params->no_export;
+	session->protocol.no_export = params->no_export;
 	session->snapdir = params->snapdir;
 	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;
 	pthread_mutex_init(&session->lock, NULL);
@@ -287,14 +288,14 @@ static int session_create(struct mounts *mounts,
 	              &mounts->threads_told);
 	err = session->mountpoint && session->device ? 0 : -ENOMEM;
 	if (err == 0)
-		err = known_create(&session->known);
+		err = lookups_create(&session->lookups);
 	if (err == 0)
 		err = negatives_create(&session->negatives);
 	if (err == 0)
 		err = loop_create(&session_ops, session, &session->loop);
 	/* The kernel knows the root directory without having looked it up. */
 	if (err == 0)
-		err = known_add(session->known, session_node(session, 1));
+		err = lookups_add(session->lookups, session_node(session, 1));
 	if (err == 0)
 		err = session_connect(session, params->fd);
 	if (err == 0)
@@ -384,7 +385,7 @@ static void session_end(struct session *session)
 		return;
 	}
 	/* The kernel does not send the last releases when it lets go. */
-	known_close_all(session->known, release_node, session->fs);
+	lookups_close_all(session->lookups, release_node, session->fs);
 	session_free(session);
 	mounts->ended(mounts->ended_arg);
 }

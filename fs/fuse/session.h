@@ -15,12 +15,12 @@
 #include <stddef.h>
 
 #include "fs.h"
-#include "known.h"
+#include "lookups.h"
 #include "loop.h"
 #include "negative.h"
 #include "notifier.h"
 #include "watchdog.h"
-#include "wire.h"
+#include "protocol.h"
 
 struct fuse_session;
 struct fuse_lowlevel_ops;
@@ -80,10 +80,10 @@ struct session {
 	struct mounts *mounts;
 	struct fs *fs;
 	struct fuse_session *fuse;
-	struct known *known;
-	struct wire wire; /* written while INIT is answered */
-	int fd;           /* the device */
-	int init_fd;      /* gives what libfuse answers to INIT */
+	struct lookups *lookups;
+	struct protocol protocol; /* written while INIT is answered */
+	int fd;                   /* the device */
+	int init_fd;              /* gives what libfuse answers to INIT */
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;

@@ -80,8 +80,8 @@ bool share_knows(void *arg, uint64_t number)
 
 	for (struct session *s = mounts->first; s; s = s->next) {
 		/* The state that it mounts is known as long as it lives. */
-		if (known_any(s->known, number) ||
-		    known_has(s->known, NODE(0, NODE_LINK_FIRST + number)))
+		if (lookups_any(s->lookups, number) ||
+		    lookups_has(s->lookups, NODE(0, NODE_LINK_FIRST + number)))
 			return true;
 	}
 	/* Changed with the store's lock held only. */

@@ -106,7 +106,7 @@ bool statx_answer(struct session *session, const void *request, size_t len)
 	if (len < sizeof(*in) || in->opcode != OPCODE_STATX)
 		return false;
 	node = session_node(session, in->nodeid);
-	known_mark(session->known, node, KNOWN_ATTRS);
+	lookups_mark(session->lookups, node, CACHED_ATTRS);
 	err = load(session->fs, node, &st, &birth, &born);
 	if (err == 0) {
 		fill(&st, &out);

@@ -8,7 +8,7 @@
 
 #include "fake_block.h"
 #include "node.h"
-#include "twin.h"
+#include "model.h"
 #include "util.h"
 
 struct bench {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The dumb twin, and digests: see model.h. */
+/* The dumb model, and digests: see model.h. */
 #include "model.h"
 
 #include <errno.h>

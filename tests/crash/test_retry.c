@@ -110,7 +110,7 @@ static bool fail_once(uint64_t pass, int error, enum fail_how how)
 	steps();
 	/* So that there is something to commit. */
 	store_lock(work.store);
-	store_tick(work.store);
+	store_next_seq(work.store);
 	store_unlock(work.store);
 	shim_fail(&failing);
 	r = store_sync(work.store);
@@ -341,7 +341,7 @@ static void test_readers_go_on(void **state)
 		do {
 			work_step(&work);
 			store_lock(work.store);
-			store_tick(work.store);
+			store_next_seq(work.store);
 			store_unlock(work.store);
 			r = store_sync(work.store);
 			assert_true(r == -EIO || r == 0);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Stored forms: a chunk whole, compressed, a delta of another; a packed node. */
+/* Stored forms: a chunk whole, compressed, a delta of another; a packed node.
+ */
 #include <unistd.h>
 
 #include "engine.h"
@@ -97,7 +98,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		chunk_unref(chunk);
 	}
 	if (!stored_block_get(store, txn, 2, &block))
-		fuzz_assert(!block.is_alias);
+		fuzz_assert(!block.is_dedup_ref);
 	if (len <= DISK_VALUE_MAX && block_tag_is_node(&value))
 		try_node(txn, &value);
 	mdb_txn_abort(txn);

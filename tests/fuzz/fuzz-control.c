@@ -6,16 +6,16 @@
 #include <sys/socket.h>
 
 #include "control.h"
-#include "fs_world.h"
+#include "fs_fixture.h"
 #include "fuzz.h"
 
 enum { STATES_MOST = 100 };
 
-static struct world world;
+static struct fixture world;
 
 static void at_end(void)
 {
-	world_release(&world);
+	fixture_release(&world);
 }
 
 /* A small store again, when there are too many states in it. */
@@ -29,12 +29,12 @@ static void begin(void)
 		store_unlock(world.store);
 		if (states < STATES_MOST)
 			return;
-		world_release(&world);
+		fixture_release(&world);
 	} else {
 		fuzz_quiet();
 		atexit(at_end);
 	}
-	world_init(&world, 0);
+	fixture_init(&world, 0);
 }
 
 static int row(void *arg, json_t *json)
@@ -66,7 +66,7 @@ static void request(const char *line, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	struct line_reader reader;
+	struct json_line_reader reader;
 	int ends[2], size = 1 << 20;
 	char *line;
 	size_t line_len;
@@ -80,10 +80,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (send(ends[0], data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		len = 0;
 	close(ends[0]);
-	fuzz_assert(!line_reader_init(&reader, ends[1]));
-	while (!line_read(&reader, 1000, &line, &line_len))
+	fuzz_assert(!json_line_reader_init(&reader, ends[1]));
+	while (!json_line_read(&reader, 1000, &line, &line_len))
 		request(line, line_len);
-	line_reader_release(&reader);
+	json_line_reader_release(&reader);
 	close(ends[1]);
 	return 0;
 }

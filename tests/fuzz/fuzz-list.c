@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The runs of a kill list.  The input is records of the database: a byte with
+ * The runs of a deadlist.  The input is records of the database: a byte with
  * the length of the key, one with that of the value (times 16), then both.  All
  * jobs are done on what that gives, in a transaction that comes to nothing.
  */

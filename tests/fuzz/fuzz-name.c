@@ -2,14 +2,14 @@
 /* Whatever is said to name a state: names, numbers, times. */
 #include "forest.h"
 #include "fuzz.h"
-#include "fs_world.h"
-#include "server.h"
+#include "fs_fixture.h"
+#include "daemon_client.h"
 
-static struct world world;
+static struct fixture world;
 
 static void at_end(void)
 {
-	world_release(&world);
+	fixture_release(&world);
 }
 
 static void begin(void)
@@ -18,7 +18,7 @@ static void begin(void)
 
 	fuzz_quiet();
 	setenv("TZ", "Europe/Berlin", 1);
-	world_init(&world, 0);
+	fixture_init(&world, 0);
 	store_lock(world.store);
 	fuzz_assert(!state_find(world.forest, 0, "main", &main));
 	fuzz_assert(!state_snapshot(world.forest, main, "monday", &made));
@@ -64,11 +64,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	name[len] = 0;
 	check_names(name);
 	name_parse_time(name, INT64_C(1795227378) * 1000000000, &time);
-	text = control_text(name);
+	text = name_escape(name);
 	if (text) {
 		char *again = malloc(len + 1);
 
-		fuzz_assert(again && !control_untext(text, again, len + 1));
+		fuzz_assert(again && !name_unescape(text, again, len + 1));
 		fuzz_assert(!strcmp(name, again));
 		free(again);
 	}

@@ -4,21 +4,21 @@
  * four that choose a page, two that choose a place in it, one that is xored.
  * It is checked, and everything in it that can be is read.
  *
- * The store is sound.mdb; COPPICE_FUZZ_MAKE=FILE makes another.
+ * The store is intact.mdb; COPPICE_FUZZ_MAKE=FILE makes another.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "codec.h"
-#include "fs_world.h"
+#include "fs_fixture.h"
 #include "fuzz.h"
 
 enum { PAGE = 4096, CHANGE_LEN = 7, CHANGES_MOST = 64 };
 
-static struct world world;
+static struct fixture world;
 static uint8_t *sound, *bytes;
-static size_t sound_len;
+static size_t intact_len;
 static char path[120];
 
 static void at_end(void)
@@ -52,20 +52,20 @@ static void fill(void)
 	fuzz_assert(!state_fork(world.forest, main, "main@a", &made));
 	store_unlock(world.store);
 	fuzz_assert(!fs_make(world.fs, NODE_ROOT, "current", S_IFLNK | 0777, 0,
-	                     "main", &world_cred, &e));
+	                     "main", &fixture_cred, &e));
 	put(&world, file, 1000, data, 100);
 	fuzz_assert(!fs_unlink(world.fs, dir, "7"));
 	fuzz_assert(!store_sync(world.store));
 }
 
 /* Its bytes are at random in part, so it is made once for all. */
-static void sound_make(const char *to)
+static void intact_make(const char *to)
 {
 	char command[400];
 
-	world_init(&world, 0);
+	fixture_init(&world, 0);
 	fill();
-	world_close(&world);
+	fixture_close(&world);
 	snprintf(command, sizeof(command), "cp '%s/data.mdb' '%s'",
 	         world.scratch.store, to);
 	fuzz_assert(!system(command));
@@ -80,14 +80,14 @@ static void begin(void)
 
 	fuzz_quiet();
 	if (to)
-		sound_make(to);
+		intact_make(to);
 	fd = open(FUZZ_STORE, O_RDONLY);
 	fuzz_assert(fd >= 0 && !fstat(fd, &st));
-	sound_len = (size_t)st.st_size;
-	sound = malloc(sound_len);
-	bytes = malloc(sound_len);
+	intact_len = (size_t)st.st_size;
+	sound = malloc(intact_len);
+	bytes = malloc(intact_len);
 	fuzz_assert(sound && bytes &&
-	            read(fd, sound, sound_len) == (ssize_t)sound_len);
+	            read(fd, sound, intact_len) == (ssize_t)intact_len);
 	close(fd);
 	scratch_init(&world.scratch);
 	fuzz_assert(!mkdir(world.scratch.store, 0700));
@@ -177,18 +177,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 
 	if (!sound)
 		begin();
-	memcpy(bytes, sound, sound_len);
+	memcpy(bytes, sound, intact_len);
 	for (size_t i = 0;
 	     i + CHANGE_LEN <= len && i < CHANGES_MOST * CHANGE_LEN;
 	     i += CHANGE_LEN) {
-		size_t page = be32_get(data + i) % (sound_len / PAGE);
+		size_t page = be32_get(data + i) % (intact_len / PAGE);
 
 		bytes[page * PAGE + be16_get(data + i + 4) % PAGE] ^=
 		        data[i + 6];
 	}
 	fd = open(path, O_WRONLY | O_TRUNC | O_CREAT, 0600);
 	fuzz_assert(fd >= 0 &&
-	            write(fd, bytes, sound_len) == (ssize_t)sound_len);
+	            write(fd, bytes, intact_len) == (ssize_t)intact_len);
 	close(fd);
 	judge();
 	return 0;

@@ -19,7 +19,7 @@ struct list {
 
 struct store {
 	uint32_t node_size;
-	uint64_t tick;
+	uint64_t seq;
 	size_t blocks, marked;
 	uint64_t mark, reads;
 	int fail;
@@ -123,9 +123,9 @@ uint32_t store_node_size(const struct store *store)
 	return store->node_size;
 }
 
-uint64_t store_tick(struct store *store)
+uint64_t store_next_seq(struct store *store)
 {
-	return ++store->tick;
+	return ++store->seq;
 }
 
 int node_read(struct store *store, uint64_t number, struct node **ret_node)
@@ -146,8 +146,8 @@ int node_new(struct tree *tree, struct node **ret_node)
 {
 	if (fails(tree->store))
 		return -ENOMEM;
-	*ret_node =
-	        as_node(add(tree->store, store_tick(tree->store), BLOCK_NODE));
+	*ret_node = as_node(
+	        add(tree->store, store_next_seq(tree->store), BLOCK_NODE));
 	return 0;
 }
 
@@ -217,14 +217,15 @@ struct tree fake_fork(struct tree *tree)
 {
 	struct tree fork = *tree;
 
-	fork.base = tree->base = store_tick(tree->store);
+	fork.base = tree->base = store_next_seq(tree->store);
 	fork.list = fake_list_new(tree->store);
 	return fork;
 }
 
 uint64_t fake_chunk(struct tree *tree)
 {
-	return add(tree->store, store_tick(tree->store), BLOCK_CHUNK)->number;
+	return add(tree->store, store_next_seq(tree->store), BLOCK_CHUNK)
+	        ->number;
 }
 
 size_t fake_blocks(const struct store *store)
@@ -317,7 +318,7 @@ void fake_reopen(struct store *store)
 	}
 }
 
-/* ---- Kill lists --------------------------------------------------------- */
+/* ---- Deadlists --------------------------------------------------------- */
 
 uint64_t fake_list_new(struct store *store)
 {

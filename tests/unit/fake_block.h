@@ -12,7 +12,7 @@
 struct store *fake_create(uint32_t node_size);
 void fake_destroy(struct store *store); /* whatever is left in it */
 
-/* An empty tree with a kill list; a fork of one: both go on above one tick. */
+/* An empty tree with a deadlist; a fork of one: both go on above one seq. */
 struct tree fake_tree(struct store *store);
 struct tree fake_fork(struct tree *tree);
 
@@ -39,7 +39,7 @@ void fake_fail(struct store *store, int n);
 /* Damage is then an error to be returned, as it is in a real store. */
 void fake_set_lenient(struct store *store);
 
-/* Kill lists, by number. */
+/* Deadlists, by number. */
 uint64_t fake_list_new(struct store *store);
 size_t fake_list_count(const struct store *store, uint64_t list);
 uint64_t fake_list_at(const struct store *store, uint64_t list, size_t i);

@@ -24,7 +24,7 @@ void kernel_send(struct kernel *k, uint32_t opcode, uint64_t nodeid,
 	        .unique = ++k->unique * 2,
 	        .nodeid = nodeid,
 	        .uid = k->uid,
-	        .gid = world_cred.gid,
+	        .gid = fixture_cred.gid,
 	        .pid = k->pid,
 	};
 	struct iovec iov[2] = {
@@ -65,7 +65,7 @@ int kernel_ask(struct kernel *k, uint32_t opcode, uint64_t nodeid,
 	return kernel_receive(k);
 }
 
-void kernel_mount(struct kernel *k, struct world *w, uint64_t state,
+void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
                   enum fs_snapdir snapdir)
 {
 	struct fuse_init_in init = {
@@ -86,7 +86,7 @@ void kernel_mount(struct kernel *k, struct world *w, uint64_t state,
 	int pair[2];
 	uint64_t id;
 
-	*k = (struct kernel){.fd = -1, .uid = world_cred.uid};
+	*k = (struct kernel){.fd = -1, .uid = fixture_cred.uid};
 	pthread_mutex_init(&k->lock, NULL);
 	pthread_cond_init(&k->end, NULL);
 	assert_int_equal(

@@ -8,14 +8,14 @@
 
 #include <linux/fuse.h>
 
-#include "fs_world.h"
+#include "fs_fixture.h"
 #include "session.h"
 
 struct kernel {
 	struct mounts mounts;
 	int fd;
 	uint64_t unique;
-	uint32_t uid, pid; /* whose the requests are */
+	uint32_t uid, pid;    /* whose the requests are */
 	pthread_mutex_t lock; /* guards `ended` */
 	pthread_cond_t end;
 	bool ended;
@@ -25,7 +25,7 @@ struct kernel {
 };
 
 /* Mount the state (0: the whole store) and answer to INIT. */
-void kernel_mount(struct kernel *k, struct world *w, uint64_t state,
+void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
                   enum fs_snapdir snapdir);
 void kernel_umount(struct kernel *k);
 

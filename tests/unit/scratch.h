@@ -21,12 +21,12 @@
 struct scratch {
 	char dir[64];
 	char store[80]; /* dir/store: not there yet */
-	pid_t sweeper;
+	pid_t orphan_cleanup;
 	int alive; /* open as long as the test lives, or a child of it */
 };
 
 static inline int scratch_unlink(const char *path, const struct stat *st,
-				 int type, struct FTW *ftw)
+                                 int type, struct FTW *ftw)
 {
 	(void)st, (void)type, (void)ftw;
 	return remove(path);
@@ -46,14 +46,14 @@ static inline void scratch_watch(struct scratch *scratch)
 	int ends[2];
 	char byte;
 
-	scratch->sweeper = -1;
+	scratch->orphan_cleanup = -1;
 	scratch->alive = -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return;
 	scratch->alive = ends[1];
 	fflush(NULL);
-	scratch->sweeper = fork();
-	if (scratch->sweeper) {
+	scratch->orphan_cleanup = fork();
+	if (scratch->orphan_cleanup) {
 		close(ends[0]);
 		return;
 	}
@@ -73,34 +73,34 @@ static inline void scratch_init(struct scratch *scratch)
 	const char *tmp = getenv("TMPDIR");
 
 	snprintf(scratch->dir, sizeof(scratch->dir), "%.40s/coppice-XXXXXX",
-		 tmp ? tmp : "/tmp");
+	         tmp ? tmp : "/tmp");
 	if (!mkdtemp(scratch->dir)) {
 		perror("mkdtemp");
 		exit(1);
 	}
 	snprintf(scratch->store, sizeof(scratch->store), "%s/store",
-		 scratch->dir);
+	         scratch->dir);
 	scratch_watch(scratch);
 }
 
 static inline void scratch_release(struct scratch *scratch)
 {
 	scratch_remove(scratch);
-	if (scratch->sweeper <= 0)
+	if (scratch->orphan_cleanup <= 0)
 		return;
 	/* A child may hold the other end open: closing alone does not do. */
 	send(scratch->alive, "", 1, MSG_NOSIGNAL);
 	close(scratch->alive);
-	waitpid(scratch->sweeper, NULL, 0);
-	scratch->sweeper = -1;
+	waitpid(scratch->orphan_cleanup, NULL, 0);
+	scratch->orphan_cleanup = -1;
 }
 
 static inline uint64_t scratch_seed(void)
 {
 	const char *given = getenv("COPPICE_SEED");
-	uint64_t seed = given ? strtoull(given, NULL, 0)
-			      : (uint64_t)time(NULL) * 1000003 +
-					(uint64_t)getpid();
+	uint64_t seed =
+	        given ? strtoull(given, NULL, 0)
+	              : (uint64_t)time(NULL) * 1000003 + (uint64_t)getpid();
 
 	printf("# COPPICE_SEED=%llu\n", (unsigned long long)seed);
 	return seed;

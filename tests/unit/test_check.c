@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "sound.h"
+#include "intact.h"
 #include "util.h"
 
 /* ---- Clean -------------------------------------------------------------- */
@@ -57,7 +57,7 @@ static struct found look_at_it(bool data)
 	struct store *store;
 	struct found found;
 
-	assert_int_equal(store_open(sound.scratch.store, &options, &store), 0);
+	assert_int_equal(store_open(intact.scratch.store, &options, &store), 0);
 	found = check_store(store, data, getenv("COPPICE_VERBOSE") != NULL);
 	store_close(store);
 	return found;
@@ -299,14 +299,14 @@ static void inode_set(struct tree *tree, uint64_t ino,
 		change;                                                        \
 		inode_set(tree, ino, &inode);                                  \
 	}
-INODE_PLANT(plant_nlink, sound.linked, inode.nlink++)
+INODE_PLANT(plant_nlink, intact.linked, inode.nlink++)
 INODE_PLANT(plant_subdirs, INO_ROOT, inode.nlink--)
-INODE_PLANT(plant_no_name, sound.linked, inode.nlink = 0)
-INODE_PLANT(plant_entries, sound.dir, inode.size--)
-INODE_PLANT(plant_blocks, sound.plain, inode.blocks += 8)
-INODE_PLANT(plant_xattrs, sound.tagged, inode.xattrs = 0)
-INODE_PLANT(plant_size, sound.plain, inode.size = 10)
-INODE_PLANT(plant_type, sound.linked,
+INODE_PLANT(plant_no_name, intact.linked, inode.nlink = 0)
+INODE_PLANT(plant_entries, intact.dir, inode.size--)
+INODE_PLANT(plant_blocks, intact.plain, inode.blocks += 8)
+INODE_PLANT(plant_xattrs, intact.tagged, inode.xattrs = 0)
+INODE_PLANT(plant_size, intact.plain, inode.size = 10)
+INODE_PLANT(plant_type, intact.linked,
             inode.mode = (inode.mode & 07777) | S_IFIFO)
 
 /* Remove the first item of a kind; whatever it names is not dropped. */
@@ -323,33 +323,33 @@ static void kind_remove(struct tree *tree, uint64_t ino, uint8_t kind)
 
 static void plant_no_inode(struct tree *tree)
 {
-	kind_remove(tree, sound.linked, ITEM_INODE);
+	kind_remove(tree, intact.linked, ITEM_INODE);
 }
 
 static void plant_no_backref(struct tree *tree)
 {
-	kind_remove(tree, sound.linked, ITEM_BACKREF);
+	kind_remove(tree, intact.linked, ITEM_BACKREF);
 }
 
 static void plant_no_dirent(struct tree *tree)
 {
-	kind_remove(tree, sound.dir, ITEM_DIRENT);
+	kind_remove(tree, intact.dir, ITEM_DIRENT);
 }
 
 static void plant_no_extent(struct tree *tree)
 {
-	kind_remove(tree, sound.copy, ITEM_EXTENT);
+	kind_remove(tree, intact.copy, ITEM_EXTENT);
 }
 
 static void plant_no_xattr(struct tree *tree)
 {
-	kind_remove(tree, sound.tagged, ITEM_XATTR);
+	kind_remove(tree, intact.tagged, ITEM_XATTR);
 }
 
 /* An entry, its value changed. */
 static void plant_other_ino(struct tree *tree)
 {
-	struct key key = {sound.dir, ITEM_DIRENT, 0};
+	struct key key = {intact.dir, ITEM_DIRENT, 0};
 	uint8_t value[TREE_VALUE_MAX];
 	struct dirent_item d;
 	struct item item;
@@ -357,7 +357,7 @@ static void plant_other_ino(struct tree *tree)
 
 	assert_int_equal(tree_seek(tree, &key, &item), 0);
 	assert_int_equal(dirent_decode(item.value, item.len, &d), 0);
-	d.ino = d.ino == sound.linked ? sound.tagged : sound.linked;
+	d.ino = d.ino == intact.linked ? intact.tagged : intact.linked;
 	len = dirent_encode(&d, value);
 	key = item.key;
 	assert_int_equal(tree_put(tree, &key, value, len), 0);
@@ -365,14 +365,14 @@ static void plant_other_ino(struct tree *tree)
 
 static void plant_garbage(struct tree *tree)
 {
-	struct key key = {sound.dir, ITEM_DIRENT, 12345 << 4};
+	struct key key = {intact.dir, ITEM_DIRENT, 12345 << 4};
 
 	assert_int_equal(tree_put(tree, &key, "\xff\xff\xff", 3), 0);
 }
 
 static void plant_kind(struct tree *tree)
 {
-	struct key key = {sound.dir, 13, 0};
+	struct key key = {intact.dir, 13, 0};
 
 	assert_int_equal(tree_put(tree, &key, "x", 1), 0);
 }
@@ -387,19 +387,19 @@ static void plant_orphan(struct tree *tree)
 /* An extent that names a chunk that is another file's. */
 static void plant_shared_chunk(struct tree *tree)
 {
-	struct key key = {sound.copy, ITEM_EXTENT, 1};
+	struct key key = {intact.copy, ITEM_EXTENT, 1};
 	uint8_t value[TREE_VALUE_MAX];
 	struct item item;
 
 	assert_int_equal(tree_get(tree, &key, &item), 0);
 	memcpy(value, item.value, item.len);
-	key.ino = sound.linked;
+	key.ino = intact.linked;
 	assert_int_equal(tree_put(tree, &key, value, item.len), 0);
 }
 
 static void plant_dropped(struct tree *tree)
 {
-	struct key key = {sound.copy, ITEM_EXTENT, 0};
+	struct key key = {intact.copy, ITEM_EXTENT, 0};
 	struct item item;
 
 	assert_int_equal(tree_get(tree, &key, &item), 0);
@@ -439,12 +439,12 @@ static void test_items(void **state)
 		struct state *s;
 		struct tree *tree;
 
-		sound_restore();
-		work_open(&w, sound.scratch.store);
+		intact_restore();
+		work_open(&w, intact.scratch.store);
 		if (i % 2)
 			state_make(&w, "tuesday", true);
 		store_lock(w.store);
-		assert_int_equal(state_get(w.forest, sound.main, &s), 0);
+		assert_int_equal(state_get(w.forest, intact.main, &s), 0);
 		assert_int_equal(state_edit(s, &tree), 0);
 		wrong->plant(tree);
 		store_unlock(w.store);
@@ -468,5 +468,5 @@ int main(void)
 
 	/* Reserving a smaller map is quicker. */
 	setenv("COPPICE_MAP_SIZE", "0x20000000", 0);
-	return cmocka_run_group_tests(tests, sound_setup, sound_teardown);
+	return cmocka_run_group_tests(tests, intact_setup, intact_teardown);
 }

@@ -3,7 +3,7 @@
  * Requests for a store: the verbs, requests that make no sense, and the lines
  * they travel in when the other end is slow, cut short or hostile.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <sys/socket.h>
 
@@ -11,17 +11,17 @@
 
 static int setup(void **state)
 {
-	struct world *w = calloc(1, sizeof(*w));
+	struct fixture *w = calloc(1, sizeof(*w));
 
-	world_init(w, 0);
+	fixture_init(w, 0);
 	*state = w;
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_check(*state);
-	world_release(*state);
+	fixture_check(*state);
+	fixture_release(*state);
 	free(*state);
 	return 0;
 }
@@ -33,7 +33,7 @@ static int keep_row(void *arg, json_t *row)
 	return arg ? json_array_append(arg, row) : 0;
 }
 
-static json_t *ask_json(struct world *w, json_t *request, json_t *rows)
+static json_t *ask_json(struct fixture *w, json_t *request, json_t *rows)
 {
 	json_t *answer = NULL;
 
@@ -44,7 +44,7 @@ static json_t *ask_json(struct world *w, json_t *request, json_t *rows)
 	return answer;
 }
 
-static json_t *ask(struct world *w, const char *request, json_t *rows)
+static json_t *ask(struct fixture *w, const char *request, json_t *rows)
 {
 	json_t *json = json_loads(request, 0, NULL);
 
@@ -52,7 +52,7 @@ static json_t *ask(struct world *w, const char *request, json_t *rows)
 	return ask_json(w, json, rows);
 }
 
-static void expect_ok(struct world *w, const char *request)
+static void expect_ok(struct fixture *w, const char *request)
 {
 	json_t *answer = ask(w, request, NULL);
 
@@ -65,7 +65,7 @@ static void expect_ok(struct world *w, const char *request)
 	json_decref(answer);
 }
 
-static void expect_error(struct world *w, const char *request, int err)
+static void expect_error(struct fixture *w, const char *request, int err)
 {
 	json_t *answer = ask(w, request, NULL);
 	const char *sentence =
@@ -82,7 +82,7 @@ static void expect_error(struct world *w, const char *request, int err)
 }
 
 /* The rows' names, each followed by a space. */
-static void expect_names(struct world *w, const char *request,
+static void expect_names(struct fixture *w, const char *request,
                          const char *names)
 {
 	json_t *rows = json_array(), *answer = ask(w, request, rows), *row;
@@ -104,7 +104,7 @@ static void expect_names(struct world *w, const char *request,
 
 static void test_states(void **state)
 {
-	struct world *w = *state;
+	struct fixture *w = *state;
 
 	expect_names(w, "{\"verb\":\"list\"}", "main ");
 	expect_ok(w, "{\"verb\":\"fork\",\"name\":\"main@a\"}");
@@ -145,7 +145,7 @@ static void test_states(void **state)
 /* Nothing is deleted or renamed by its position. */
 static void test_positions(void **state)
 {
-	struct world *w = *state;
+	struct fixture *w = *state;
 
 	expect_ok(w, "{\"verb\":\"snap\",\"fork\":\"main\",\"name\":\"a\"}");
 	expect_ok(w, "{\"verb\":\"snap\",\"fork\":\"main\",\"name\":\"1\"}");
@@ -168,7 +168,7 @@ static void test_positions(void **state)
 
 static void test_snapshot_named_by_the_clock(void **state)
 {
-	struct world *w = *state;
+	struct fixture *w = *state;
 	json_t *rows = json_array(), *answer;
 
 	/* More than one in a second. */
@@ -183,7 +183,7 @@ static void test_snapshot_named_by_the_clock(void **state)
 /* More states than are listed in one hold of the lock. */
 static void test_long_list(void **state)
 {
-	struct world *w = *state;
+	struct fixture *w = *state;
 	json_t *rows = json_array(), *answer, *row;
 	size_t i;
 
@@ -219,7 +219,7 @@ static int stop_at_three(void *arg, json_t *row)
 
 static void test_list_that_is_stopped(void **state)
 {
-	struct world *w = *state;
+	struct fixture *w = *state;
 	json_t *request = json_loads("{\"verb\":\"list\"}", 0, NULL);
 	json_t *answer = NULL;
 	int rows = 0;
@@ -290,7 +290,7 @@ static void test_nonsense(void **state)
 	        "{\"verb\":\"default\",\"name\":\"nix\"}",
 	        "{\"verb\":\"default\",\"name\":3}",
 	};
-	struct world *w = *state;
+	struct fixture *w = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(requests); i++)
 		expect_error(w, requests[i], 0);
@@ -300,7 +300,7 @@ static void test_nonsense(void **state)
 static void test_names_too_long(void **state)
 {
 	static const size_t lengths[] = {256, 1023, 1024, 5000, 60000};
-	struct world *w = *state;
+	struct fixture *w = *state;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
 		char *name = malloc(lengths[i] + 1);
@@ -322,9 +322,8 @@ static void test_names_too_long(void **state)
 /* A name may be any bytes: the answer names it so that it can be asked for. */
 static void test_names_that_are_not_utf8(void **state)
 {
-	struct world *w = *state;
-	json_t *answer, *rows = json_array(),
-	                *name = control_text("a\xff\xfe!");
+	struct fixture *w = *state;
+	json_t *answer, *rows = json_array(), *name = name_escape("a\xff\xfe!");
 
 	assert_non_null(name);
 	answer = ask_json(
@@ -343,56 +342,59 @@ static void test_names_that_are_not_utf8(void **state)
 
 /* ---- Lines -------------------------------------------------------------- */
 
-struct wire_pair {
+struct protocol_pair {
 	int ends[2];
-	struct line_reader reader; /* of the second end */
+	struct json_line_reader reader; /* of the second end */
 };
 
-static void pair_init(struct wire_pair *pair)
+static void pair_init(struct protocol_pair *pair)
 {
 	assert_int_equal(
 	        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair->ends),
 	        0);
-	assert_int_equal(line_reader_init(&pair->reader, pair->ends[1]), 0);
+	assert_int_equal(json_line_reader_init(&pair->reader, pair->ends[1]),
+	                 0);
 }
 
-static void pair_release(struct wire_pair *pair)
+static void pair_release(struct protocol_pair *pair)
 {
-	line_reader_release(&pair->reader);
+	json_line_reader_release(&pair->reader);
 	close_fd(&pair->ends[0]);
 	close_fd(&pair->ends[1]);
 }
 
 static void test_lines(void **state)
 {
-	struct wire_pair pair;
+	struct protocol_pair pair;
 	size_t len;
 	char *line;
 
 	pair_init(&pair);
 	assert_int_equal(write(pair.ends[0], "one\n\ntwo\nthr", 12), 12);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
 	assert_int_equal(len, 3);
 	assert_memory_equal(line, "one", 3);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
 	assert_int_equal(len, 0);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
 	assert_memory_equal(line, "two", 3);
 	/* The rest does not come in time. */
-	assert_int_equal(line_read(&pair.reader, 1, &line, &len), -ETIMEDOUT);
+	assert_int_equal(json_line_read(&pair.reader, 1, &line, &len),
+	                 -ETIMEDOUT);
 	assert_int_equal(write(pair.ends[0], "ee\n", 3), 3);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
 	assert_memory_equal(line, "three", 5);
 	assert_int_equal(write(pair.ends[0], "cut", 3), 3);
 	close(pair.ends[0]);
 	pair.ends[0] = -1;
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), -EPIPE);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len),
+	                 -EPIPE);
 	pair_release(&pair);
 }
 
 static void test_line_too_long(void **state)
 {
-	struct wire_pair pair;
+	struct protocol_pair pair;
 	json_t *object;
 	size_t len, sent = 0;
 	char *line, *text = malloc(LINE_MAX_LEN + 1);
@@ -407,9 +409,11 @@ static void test_line_too_long(void **state)
 		assert_true(n > 0);
 		sent += (size_t)n;
 	}
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), -EMSGSIZE);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len),
+	                 -EMSGSIZE);
 	object = json_pack("{s:s}", "name", text);
-	assert_int_equal(line_write(pair.ends[0], object, -1, 1000), -EMSGSIZE);
+	assert_int_equal(json_line_write(pair.ends[0], object, -1, 1000),
+	                 -EMSGSIZE);
 	json_decref(object);
 	free(text);
 	pair_release(&pair);
@@ -418,13 +422,13 @@ static void test_line_too_long(void **state)
 /* One who never reads holds nobody up for ever. */
 static void test_reader_that_sleeps(void **state)
 {
-	struct wire_pair pair;
+	struct protocol_pair pair;
 	json_t *object = json_pack("{s:s}", "name", "a row of an answer");
 	int err;
 
 	pair_init(&pair);
 	do {
-		err = line_write(pair.ends[1], object, -1, 1);
+		err = json_line_write(pair.ends[1], object, -1, 1);
 	} while (err == 0);
 	assert_int_equal(err, -ETIMEDOUT);
 	json_decref(object);
@@ -433,7 +437,7 @@ static void test_reader_that_sleeps(void **state)
 
 static void test_descriptor_with_a_line(void **state)
 {
-	struct wire_pair pair;
+	struct protocol_pair pair;
 	json_t *object = json_pack("{s:s}", "verb", "mount");
 	int fds[2];
 	size_t len;
@@ -442,11 +446,13 @@ static void test_descriptor_with_a_line(void **state)
 	pair_init(&pair);
 	assert_int_equal(pipe(fds), 0);
 	/* Of two that come, one is kept and the other closed. */
-	assert_int_equal(line_write(pair.ends[0], object, fds[1], 1000), 0);
-	assert_int_equal(line_write(pair.ends[0], object, fds[1], 1000), 0);
+	assert_int_equal(json_line_write(pair.ends[0], object, fds[1], 1000),
+	                 0);
+	assert_int_equal(json_line_write(pair.ends[0], object, fds[1], 1000),
+	                 0);
 	close(fds[1]);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
-	assert_int_equal(line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
+	assert_int_equal(json_line_read(&pair.reader, 1000, &line, &len), 0);
 	assert_true(pair.reader.fd >= 0);
 	assert_int_equal(write(pair.reader.fd, "!", 1), 1);
 	assert_int_equal(read(fds[0], &byte, 1), 1);
@@ -470,7 +476,7 @@ static void test_garbled(void **state)
 	        "{\"verb\":\"rename\",\"name\":\"main@x\",\"to\":\"y\"}",
 	        "{\"verb\":\"rm\",\"name\":\"main@x\",\"recursive\":true}",
 	};
-	struct world *w = *state;
+	struct fixture *w = *state;
 	uint64_t x = scratch_seed(), parsed = 0;
 
 	for (uint64_t i = scratch_ops(20000); i; i--) {

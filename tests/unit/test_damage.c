@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <xxhash.h>
 
-#include "sound.h"
+#include "intact.h"
 #include "util.h"
 
 /* ---- In a process of its own -------------------------------------------- */
@@ -36,13 +36,13 @@ static int trial_setup(void **state)
 {
 	trial = mmap(NULL, sizeof(*trial), PROT_READ | PROT_WRITE,
 	             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	return trial == MAP_FAILED ? -1 : sound_setup(state);
+	return trial == MAP_FAILED ? -1 : intact_setup(state);
 }
 
 static int trial_teardown(void **state)
 {
 	munmap(trial, sizeof(*trial));
-	return sound_teardown(state);
+	return intact_teardown(state);
 }
 
 /* What fn returns there; or the signal that it dies of, negated. */
@@ -79,7 +79,7 @@ static int judge(void)
 	struct check_options check_options = {
 	        .data = true, .found = found_add, .arg = &found};
 	uint64_t digest;
-	int r = store_open(sound.scratch.store, &options, &store);
+	int r = store_open(intact.scratch.store, &options, &store);
 
 	if (r)
 		return r == -EUCLEAN || r == -EPROTONOSUPPORT ? 3 : 10;
@@ -92,7 +92,7 @@ static int judge(void)
 	if (forest_open(store, &forest) ||
 	    fs_create(forest, &fs_options, &fs) || real_digest(fs, &digest))
 		return 12;
-	return digest == sound.digest ? 0 : 13;
+	return digest == intact.digest ? 0 : 13;
 }
 
 /*
@@ -105,19 +105,19 @@ static void test_any_byte(void **state)
 	uint64_t harmless = 0;
 
 	for (uint64_t i = 0; i < tries; i++) {
-		size_t at = scratch_random(&random) % sound.len;
+		size_t at = scratch_random(&random) % intact.len;
 		uint8_t old;
 		int end;
 
 		/* Headers and numbers are where most can go wrong. */
 		if (i % 3 == 0)
 			at = at / 4096 * 4096 + at % 64;
-		old = sound.bytes[at];
-		sound.bytes[at] ^=
+		old = intact.bytes[at];
+		intact.bytes[at] ^=
 		        (uint8_t)(1u << (scratch_random(&random) & 7));
-		sound_restore();
+		intact_restore();
 		end = apart(judge);
-		sound.bytes[at] = old;
+		intact.bytes[at] = old;
 		if (end != 0 && end != 3)
 			fail_msg("byte %zu (page %zu, %zu): ended with %d", at,
 			         at / 4096, at % 4096, end);
@@ -130,21 +130,21 @@ static void test_any_byte(void **state)
 /* ---- Going on ----------------------------------------------------------- */
 
 /* What each file of the sound store holds. */
-struct known {
+struct lookups {
 	node_t node;
 	uint64_t hash;
 };
 
 static struct {
-	struct known *at;
+	struct lookups *at;
 	size_t len;
 } known;
 
-static void known_add(node_t node, uint64_t hash)
+static void lookups_add(node_t node, uint64_t hash)
 {
 	known.at = realloc(known.at, (known.len + 1) * sizeof(*known.at));
 	assert_non_null(known.at);
-	known.at[known.len++] = (struct known){node, hash};
+	known.at[known.len++] = (struct lookups){node, hash};
 }
 
 static int file_hash(struct fs *fs, node_t node, uint64_t *ret_hash)
@@ -195,7 +195,7 @@ static int names_add(void *arg, const char *name, const struct fs_entry *entry,
 	return 0;
 }
 
-static void known_walk(struct fs *fs, node_t dir)
+static void lookups_walk(struct fs *fs, node_t dir)
 {
 	_cleanup_free_ struct names *names = calloc(1, sizeof(*names));
 	uint64_t hash;
@@ -205,21 +205,21 @@ static void known_walk(struct fs *fs, node_t dir)
 	                 0);
 	for (size_t i = 0; i < names->len; i++) {
 		if (names->at[i].dir) {
-			known_walk(fs, names->at[i].node);
+			lookups_walk(fs, names->at[i].node);
 			continue;
 		}
 		assert_int_equal(file_hash(fs, names->at[i].node, &hash), 0);
-		known_add(names->at[i].node, hash);
+		lookups_add(names->at[i].node, hash);
 	}
 }
 
-static void known_fill(void)
+static void lookups_fill(void)
 {
 	char after[NAME_LEN_MAX + 1] = "";
 	struct work w = {0};
 
-	sound_restore();
-	work_open(&w, sound.scratch.store);
+	intact_restore();
+	work_open(&w, intact.scratch.store);
 	for (;;) {
 		struct state *state;
 		uint64_t number = 0;
@@ -232,13 +232,13 @@ static void known_fill(void)
 		store_unlock(w.store);
 		if (!number)
 			break;
-		known_walk(w.fs, NODE(number, INO_ROOT));
+		lookups_walk(w.fs, NODE(number, INO_ROOT));
 	}
 	work_close(&w);
 	assert_true(known.len > 500);
 }
 
-static void known_free(void)
+static void lookups_free(void)
 {
 	free(known.at);
 	known.at = NULL;
@@ -264,7 +264,7 @@ static int use(struct store *store, struct forest *forest, struct fs *fs)
 		if (!excusable(r))
 			return 30;
 	}
-	r = fs_make(fs, NODE(sound.main, sound.dir), "new", S_IFREG | 0644, 0,
+	r = fs_make(fs, NODE(intact.main, intact.dir), "new", S_IFREG | 0644, 0,
 	            NULL, &cred, &e);
 	if (!excusable(r))
 		return 31;
@@ -272,7 +272,7 @@ static int use(struct store *store, struct forest *forest, struct fs *fs)
 		char name[32];
 
 		snprintf(name, sizeof(name), "file-%d", i);
-		r = fs_unlink(fs, NODE(sound.main, sound.dir), name);
+		r = fs_unlink(fs, NODE(intact.main, intact.dir), name);
 		if (!excusable(r) && r != -ENOENT)
 			return 32;
 	}
@@ -298,7 +298,7 @@ static int go_on(void)
 	uint64_t hash;
 	int r;
 
-	if (store_open(sound.scratch.store, &options, &store) ||
+	if (store_open(intact.scratch.store, &options, &store) ||
 	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
 		return 20;
 	for (size_t i = 0; i < known.len; i++) {
@@ -346,7 +346,7 @@ static void test_going_on(void **state)
 {
 	uint64_t random = scratch_seed(), tries = scratch_ops(150);
 
-	known_fill();
+	lookups_fill();
 	*trial = (struct trial){0};
 	for (uint64_t i = 0; i < tries; i++) {
 		int end;
@@ -362,7 +362,7 @@ static void test_going_on(void **state)
 	              (unsigned long long)tries,
 	              (unsigned long long)(tries * known.len),
 	              (unsigned long long)trial->lost);
-	known_free();
+	lookups_free();
 }
 
 /* ---- While it is in use ------------------------------------------------- */
@@ -370,19 +370,19 @@ static void test_going_on(void **state)
 /* One byte of some page is another: mostly where LMDB finds its way by. */
 static bool live_damage(int fd, uint64_t *random)
 {
-	size_t at = scratch_random(random) % sound.len;
+	size_t at = scratch_random(random) % intact.len;
 	uint8_t byte;
 
 	if (scratch_random(random) % 4)
 		at = at / 4096 * 4096 + scratch_random(random) % 96;
-	trial->at = at < sound.len ? at : 0;
+	trial->at = at < intact.len ? at : 0;
 	byte = (uint8_t)scratch_random(random);
 	return pwrite(fd, &byte, 1, (off_t)trial->at) == 1;
 }
 
 static bool live_mend(int fd)
 {
-	return pwrite(fd, sound.bytes + trial->at, 1, (off_t)trial->at) == 1;
+	return pwrite(fd, intact.bytes + trial->at, 1, (off_t)trial->at) == 1;
 }
 
 /* All that is known, until something is read that never was. */
@@ -410,9 +410,9 @@ static int live(void)
 	struct store *store;
 	struct fs *fs;
 	uint64_t random = trial->random, after = 0;
-	int fd = open(sound.file, O_RDWR);
+	int fd = open(intact.file, O_RDWR);
 
-	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
+	if (fd < 0 || store_open(intact.scratch.store, &options, &store) ||
 	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
 		return 42;
 	for (uint64_t i = 0; i < trial->tries; i++) {
@@ -440,8 +440,8 @@ static void test_live(void **state)
 {
 	int end;
 
-	known_fill();
-	sound_restore();
+	lookups_fill();
+	intact_restore();
 	*trial = (struct trial){.random = scratch_seed(),
 	                        .tries = scratch_ops(300)};
 	end = apart(live);
@@ -453,7 +453,7 @@ static void test_live(void **state)
 	              "could not be read then\n",
 	              (unsigned long long)trial->tries,
 	              (unsigned long long)trial->lost);
-	known_free();
+	lookups_free();
 }
 
 static void heard(void *arg, int err)
@@ -486,10 +486,10 @@ static int live_write(bool (*damage)(int fd, uint64_t *random))
 	struct forest *forest;
 	struct store *store;
 	struct fs *fs;
-	int fd = open(sound.file, O_RDWR), r;
+	int fd = open(intact.file, O_RDWR), r;
 
 	alarm(60);
-	if (fd < 0 || store_open(sound.scratch.store, &options, &store) ||
+	if (fd < 0 || store_open(intact.scratch.store, &options, &store) ||
 	    forest_open(store, &forest) || fs_create(forest, &fs_options, &fs))
 		return 50;
 	if (!damage(fd, &trial->random))
@@ -514,13 +514,13 @@ static void test_live_writes(void **state)
 {
 	uint64_t random = scratch_seed(), tries = scratch_ops(60);
 
-	known_fill();
+	lookups_fill();
 	trial->lost = 0;
 	for (uint64_t i = 0; i < tries; i++) {
 		uint64_t seed = scratch_random(&random);
 		int end;
 
-		sound_restore();
+		intact_restore();
 		trial->random = seed;
 		trial->heard = 0;
 		end = apart(live_write_anywhere);
@@ -533,7 +533,7 @@ static void test_live_writes(void **state)
 	              "took nothing more\n",
 	              (unsigned long long)tries,
 	              (unsigned long long)trial->lost);
-	known_free();
+	lookups_free();
 }
 
 /* The entries of a page begin where its header ends, and so end nowhere. */
@@ -553,7 +553,7 @@ static int live_write_bounds(void)
 /* The bytes of the file, which the caller frees. */
 static uint8_t *file_read(size_t *ret_len)
 {
-	int fd = open(sound.file, O_RDONLY);
+	int fd = open(intact.file, O_RDONLY);
 	struct stat st;
 	uint8_t *bytes;
 
@@ -572,15 +572,15 @@ static uint8_t *file_read(size_t *ret_len)
  */
 static void test_live_bounds(void **state)
 {
-	uint64_t refused = 0, pages = sound.len / 4096;
+	uint64_t refused = 0, pages = intact.len / 4096;
 
-	known_fill();
+	lookups_fill();
 	for (size_t page = 2; page < pages; page++) {
 		uint8_t *after;
 		size_t len;
 		int end;
 
-		sound_restore();
+		intact_restore();
 		*trial = (struct trial){.at = page};
 		end = apart(live_write_bounds);
 		if (end)
@@ -589,9 +589,9 @@ static void test_live_bounds(void **state)
 			continue;
 		refused++;
 		after = file_read(&len);
-		assert_true(len >= sound.len);
+		assert_true(len >= intact.len);
 		assert_memory_equal(after + page * 4096 + 16,
-		                    sound.bytes + page * 4096 + 16, 4080);
+		                    intact.bytes + page * 4096 + 16, 4080);
 		free(after);
 	}
 	print_message("# %llu pages damaged while written to; %llu of them "
@@ -599,7 +599,7 @@ static void test_live_bounds(void **state)
 	              (unsigned long long)pages - 2,
 	              (unsigned long long)refused);
 	assert_true(refused > 0);
-	known_free();
+	lookups_free();
 }
 
 int main(void)

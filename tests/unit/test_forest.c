@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 #include "fake_block.h"
-#include "twin.h"
+#include "model.h"
 #include "util.h"
 
 enum { STATES_MAX = 40, ITEMS_MAX = 6000 };
@@ -33,7 +33,7 @@ struct version {
 struct state {
 	struct version *version;
 	bool readonly;
-	struct twin twin;
+	struct model model;
 	struct key at; /* where it appends */
 };
 
@@ -103,7 +103,7 @@ static struct version *state_freeze(struct forest *f, struct state *state)
 		return v;
 	if (v->parent && v->tree.root == v->parent->tree.root)
 		return v->parent;
-	v->freeze = store_tick(f->store);
+	v->freeze = store_next_seq(f->store);
 	v->named = false;
 	state->version = version_new(f, v);
 	return v;
@@ -115,9 +115,9 @@ static void state_fork(struct forest *f, struct state *from, bool readonly)
 
 	*state = (struct state){.readonly = readonly, .at = from->at};
 	state->version = version_new(f, state_freeze(f, from));
-	twin_copy(&state->twin, &from->twin);
+	model_copy(&state->model, &from->model);
 	if (readonly)
-		state->version->freeze = store_tick(f->store);
+		state->version->freeze = store_next_seq(f->store);
 	f->forks++;
 }
 
@@ -125,7 +125,7 @@ static void state_fork(struct forest *f, struct state *from, bool readonly)
 
 static void drop_chunk(void *arg, const struct item *item)
 {
-	uint64_t chunk = twin_chunk(item->value, item->len);
+	uint64_t chunk = model_chunk(item->value, item->len);
 
 	if (chunk)
 		tree_drop(arg, chunk);
@@ -190,7 +190,7 @@ static void state_delete(struct forest *f, struct state *state)
 {
 	struct version *v = state->version;
 
-	twin_release(&state->twin);
+	model_release(&state->model);
 	*state = f->states[--f->count];
 	v->named = false;
 	version_reduce(f, v);
@@ -207,11 +207,11 @@ static void compare_state(struct state *state)
 	int err = cursor_seek(&cursor, &state->version->tree, &first, &item);
 
 	for (; !err; i++, err = cursor_next(&cursor, &item)) {
-		assert_true(i < state->twin.count);
-		assert_true(twin_same(&state->twin.at[i], &item));
+		assert_true(i < state->model.count);
+		assert_true(model_same(&state->model.at[i], &item));
 	}
 	assert_int_equal(err, -ENOENT);
-	assert_int_equal(i, state->twin.count);
+	assert_int_equal(i, state->model.count);
 }
 
 static bool check_enter(void *arg, uint64_t number, int level, bool is_private)
@@ -221,7 +221,7 @@ static bool check_enter(void *arg, uint64_t number, int level, bool is_private)
 
 static void check_item(void *arg, uint64_t number, const struct item *item)
 {
-	uint64_t chunk = twin_chunk(item->value, item->len);
+	uint64_t chunk = model_chunk(item->value, item->len);
 
 	if (chunk)
 		fake_mark(arg, chunk);
@@ -235,7 +235,7 @@ static void check_damage(void *arg, uint64_t number, int level,
 }
 
 /* Every tree is sound, and what they reach is what there is. */
-static void check_sound(struct forest *f)
+static void check_intact(struct forest *f)
 {
 	struct tree_checker checker = {check_enter, check_item, check_damage,
 	                               f->store};
@@ -255,20 +255,20 @@ static void check_sound(struct forest *f)
 }
 
 struct diff_walk {
-	const struct twin *a, *b;
+	const struct model *a, *b;
 	size_t ia, ib;
 };
 
-/* On to the next difference of the twins. */
+/* On to the next difference of the model. */
 static void diff_skip_same(struct diff_walk *walk)
 {
 	while (walk->ia < walk->a->count && walk->ib < walk->b->count) {
-		const struct twin_item *a = &walk->a->at[walk->ia];
-		const struct twin_item *b = &walk->b->at[walk->ib];
+		const struct model_item *a = &walk->a->at[walk->ia];
+		const struct model_item *b = &walk->b->at[walk->ib];
 		uint8_t va[TREE_VALUE_MAX], vb[TREE_VALUE_MAX];
 
-		twin_value(a, va);
-		twin_value(b, vb);
+		model_value(a, va);
+		model_value(b, vb);
 		if (key_compare(&a->key, &b->key) || a->len != b->len ||
 		    memcmp(va, vb, a->len))
 			return;
@@ -285,11 +285,11 @@ static int diff_item(void *arg, const struct item *a, const struct item *b)
 	assert_true(a || b);
 	if (a) {
 		assert_true(walk->ia < walk->a->count);
-		assert_true(twin_same(&walk->a->at[walk->ia], a));
+		assert_true(model_same(&walk->a->at[walk->ia], a));
 	}
 	if (b) {
 		assert_true(walk->ib < walk->b->count);
-		assert_true(twin_same(&walk->b->at[walk->ib], b));
+		assert_true(model_same(&walk->b->at[walk->ib], b));
 	}
 	/* One-sided: the other side's next key comes later. */
 	if (!b && walk->ib < walk->b->count)
@@ -307,15 +307,15 @@ static void compare_diff(struct forest *f)
 {
 	struct state *a = &f->states[below(f, f->count)];
 	struct state *b = &f->states[below(f, f->count)];
-	struct diff_walk walk = {&a->twin, &b->twin, 0, 0};
+	struct diff_walk walk = {&a->model, &b->model, 0, 0};
 	uint32_t limit = (uint32_t)below(f, 3) * (uint32_t)below(f, 100);
 	struct key from = {0};
 	int err;
 
-	if (below(f, 2) && a->twin.count) {
-		from = a->twin.at[below(f, a->twin.count)].key;
-		walk.ia = twin_find(walk.a, &from);
-		walk.ib = twin_find(walk.b, &from);
+	if (below(f, 2) && a->model.count) {
+		from = a->model.at[below(f, a->model.count)].key;
+		walk.ia = model_find(walk.a, &from);
+		walk.ib = model_find(walk.b, &from);
 	}
 	do {
 		err = tree_diff(&a->version->tree, &b->version->tree, &from,
@@ -334,8 +334,8 @@ static struct key random_key(struct forest *f, struct state *state)
 {
 	uint64_t how = below(f, 10);
 
-	if (how < 3 && state->twin.count)
-		return state->twin.at[below(f, state->twin.count)].key;
+	if (how < 3 && state->model.count)
+		return state->model.at[below(f, state->model.count)].key;
 	if (how < 5) {
 		/* The next of a file's extents, or the next file's. */
 		if (below(f, 20))
@@ -357,9 +357,9 @@ static void change_put(struct forest *f, struct state *state)
 {
 	struct tree *tree = &state->version->tree;
 	struct key key = random_key(f, state);
-	struct twin_item *old = twin_get(&state->twin, &key);
+	struct model_item *old = model_get(&state->model, &key);
 	uint64_t old_chunk = old ? old->chunk : 0;
-	struct twin_item item = {
+	struct model_item item = {
 	        .key = key,
 	        .seed = (uint32_t)below(f, 100),
 	        .len = (uint32_t)(below(f, 8) ? below(f, 60)
@@ -372,7 +372,7 @@ static void change_put(struct forest *f, struct state *state)
 	item.len = MIN(item.len, f->value_max);
 	if (item.len >= 9 && !below(f, 4))
 		item.chunk = fake_chunk(tree);
-	twin_value(&item, value);
+	model_value(&item, value);
 	blocks = fake_blocks(f->store);
 	err = tree_put(tree, &key, value, item.len);
 	if (err) {
@@ -387,14 +387,14 @@ static void change_put(struct forest *f, struct state *state)
 		assert_int_equal(fake_blocks(f->store), blocks);
 	if (old_chunk)
 		tree_drop(tree, old_chunk);
-	twin_put(&state->twin, &item);
+	model_put(&state->model, &item);
 }
 
 static void change_del(struct forest *f, struct state *state)
 {
 	struct tree *tree = &state->version->tree;
 	struct key key = random_key(f, state);
-	struct twin_item *old = twin_get(&state->twin, &key);
+	struct model_item *old = model_get(&state->model, &key);
 	uint64_t root = tree->root;
 	int err = tree_del(tree, &key);
 
@@ -410,7 +410,7 @@ static void change_del(struct forest *f, struct state *state)
 	}
 	if (old->chunk)
 		tree_drop(tree, old->chunk);
-	twin_del(&state->twin, &key);
+	model_del(&state->model, &key);
 }
 
 /* Now and then nearly all of it, so that nodes merge and roots shrink. */
@@ -419,14 +419,15 @@ static void change_clear(struct forest *f, struct state *state)
 	size_t leave = below(f, 2) ? 0 : below(f, 50);
 	bool front = below(f, 2);
 
-	while (state->twin.count > leave) {
-		struct twin_item item =
-		        state->twin.at[front ? 0 : below(f, state->twin.count)];
+	while (state->model.count > leave) {
+		struct model_item item =
+		        state->model
+		                .at[front ? 0 : below(f, state->model.count)];
 
 		assert_int_equal(tree_del(&state->version->tree, &item.key), 0);
 		if (item.chunk)
 			tree_drop(&state->version->tree, item.chunk);
-		twin_del(&state->twin, &item.key);
+		model_del(&state->model, &item.key);
 	}
 	if (!leave)
 		assert_int_equal(state->version->tree.root, 0);
@@ -436,23 +437,23 @@ static void look(struct forest *f, struct state *state)
 {
 	struct tree *tree = &state->version->tree;
 	struct key key = random_key(f, state);
-	size_t at = twin_find(&state->twin, &key);
-	struct twin_item *same = twin_get(&state->twin, &key);
+	size_t at = model_find(&state->model, &key);
+	struct model_item *same = model_get(&state->model, &key);
 	struct item item;
 	int err = tree_get(tree, &key, &item);
 
 	assert_int_equal(err, same ? 0 : -ENOENT);
 	if (same)
-		assert_true(twin_same(same, &item));
+		assert_true(model_same(same, &item));
 	err = tree_seek(tree, &key, &item);
-	assert_int_equal(err, at < state->twin.count ? 0 : -ENOENT);
+	assert_int_equal(err, at < state->model.count ? 0 : -ENOENT);
 	if (!err)
-		assert_true(twin_same(&state->twin.at[at], &item));
+		assert_true(model_same(&state->model.at[at], &item));
 	at = same ? at : at - 1;
 	err = tree_seek_back(tree, &key, &item);
-	assert_int_equal(err, at < state->twin.count ? 0 : -ENOENT);
+	assert_int_equal(err, at < state->model.count ? 0 : -ENOENT);
 	if (!err)
-		assert_true(twin_same(&state->twin.at[at], &item));
+		assert_true(model_same(&state->model.at[at], &item));
 }
 
 static void step(struct forest *f)
@@ -463,7 +464,7 @@ static void step(struct forest *f)
 	if (what < 3000) {
 		look(f, state);
 	} else if (what < 9950) {
-		bool grow = state->twin.count < ITEMS_MAX;
+		bool grow = state->model.count < ITEMS_MAX;
 
 		if (state->readonly)
 			return;
@@ -495,14 +496,14 @@ static void step(struct forest *f)
 static void history(uint32_t node_size, uint64_t seed, uint64_t ops)
 {
 	struct forest f = {.rng = seed};
-	struct twin empty = {0};
+	struct model empty = {0};
 
 	f.store = fake_create(node_size);
 	f.value_max = MIN((uint32_t)TREE_VALUE_MAX, node_size / 4);
 	f.spread = UINT64_C(1) << (3 + below(&f, 24));
 	f.ring.next = f.ring.prev = &f.ring;
 	f.states[0].version = version_new(&f, NULL);
-	f.states[0].twin = empty;
+	f.states[0].model = empty;
 	f.states[0].at = (struct key){f.spread, 6, 0};
 	f.count = 1;
 	for (uint64_t i = 0; i < ops; i++) {
@@ -510,7 +511,7 @@ static void history(uint32_t node_size, uint64_t seed, uint64_t ops)
 		if (i % (ops / 8 + 1) == ops / 8) {
 			for (size_t s = 0; s < f.count; s++)
 				compare_state(&f.states[s]);
-			check_sound(&f);
+			check_intact(&f);
 		}
 	}
 	while (f.count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names, attributes, xattrs and ACLs, without a mount. */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -9,17 +9,17 @@
 
 #include "inode.h"
 
-static struct world w;
+static struct fixture w;
 
 static int setup(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 
@@ -82,7 +82,7 @@ static void test_removed_directory(void **state)
 	assert_int_equal(attr(&w, dir).st_nlink, 0);
 	assert_int_equal(try_make(&w, dir, "file", S_IFREG), -ENOENT);
 	assert_int_equal(look_error(&w, dir, "file"), -ENOENT);
-	world_check(&w);
+	fixture_check(&w);
 	fs_release(w.fs, dir);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 0);
 }
@@ -94,7 +94,7 @@ static void test_kinds(void **state)
 	node_t node;
 
 	assert_int_equal(fs_make(w.fs, w.main, "dev", S_IFCHR | 0666, 0x1234,
-	                         NULL, &world_cred, &e),
+	                         NULL, &fixture_cred, &e),
 	                 0);
 	assert_int_equal(attr(&w, e.node).st_rdev, 0x1234);
 	make(&w, w.main, "fifo", S_IFIFO | 0600);
@@ -104,18 +104,18 @@ static void test_kinds(void **state)
 		memset(target, 'a' + (int)(len % 26), len);
 		target[len] = 0;
 		assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777,
-		                         0, target, &world_cred, &e),
+		                         0, target, &fixture_cred, &e),
 		                 0);
 		assert_int_equal(e.st.st_size, len);
 		assert_int_equal(fs_readlink(w.fs, e.node, back), 0);
 		assert_string_equal(back, target);
-		world_reopen(&w);
+		fixture_reopen(&w);
 		assert_int_equal(fs_readlink(w.fs, e.node, back), 0);
 		assert_string_equal(back, target);
 		assert_int_equal(fs_unlink(w.fs, w.main, "link"), 0);
 	}
 	assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777, 0, "",
-	                         &world_cred, &e),
+	                         &fixture_cred, &e),
 	                 -ENOENT);
 	assert_int_equal(fs_readlink(w.fs, node, back), -EINVAL);
 }
@@ -155,7 +155,7 @@ static void test_links(void **state)
 static int rename_in(node_t from, const char *name, node_t to,
                      const char *new_name, unsigned flags)
 {
-	return fs_rename(w.fs, from, name, to, new_name, flags, &world_cred);
+	return fs_rename(w.fs, from, name, to, new_name, flags, &fixture_cred);
 }
 
 static void test_rename_rules(void **state)
@@ -199,7 +199,7 @@ static void test_rename_rules(void **state)
 	assert_int_equal(attr(&w, a).st_nlink, 2);
 	assert_int_equal(attr(&w, w.main).st_nlink, 4);
 	assert_int_equal(look(&w, b, ".."), w.main);
-	world_check(&w);
+	fixture_check(&w);
 	assert_int_equal(rename_in(a, "f", w.main, "empty", RENAME_EXCHANGE),
 	                 0);
 	assert_int_equal(look(&w, a, "f"), b);
@@ -208,7 +208,7 @@ static void test_rename_rules(void **state)
 	assert_int_equal(attr(&w, a).st_nlink, 3);
 	assert_int_equal(
 	        rename_in(w.main, "empty", w.main, "g", RENAME_NOREPLACE), 0);
-	world_check(&w);
+	fixture_check(&w);
 }
 
 /* ---- Attributes --------------------------------------------------------- */
@@ -227,7 +227,7 @@ static void test_times(void **state)
 		                            FS_SET_ATIME | FS_SET_MTIME, &st,
 		                            &now),
 		                 0);
-		world_reopen(&w);
+		fixture_reopen(&w);
 		now = attr(&w, file);
 		assert_int_equal(now.st_atim.tv_sec, seconds[i]);
 		assert_int_equal(now.st_mtim.tv_sec, seconds[i]);
@@ -354,7 +354,7 @@ static void test_xattrs(void **state)
 			snprintf(name, sizeof(name), "user.%zu", i);
 			assert_int_equal(set_xattr(file, name, sizes[i], 0), 0);
 		}
-		world_reopen(&w);
+		fixture_reopen(&w);
 		for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 			snprintf(name, sizeof(name), "user.%zu", i);
 			expect_xattr(file, name, sizes[i]);
@@ -382,7 +382,7 @@ static void test_xattrs(void **state)
 	assert_int_equal(fs_listxattr(w.fs, file, true, list, 100), -ERANGE);
 	assert_int_equal(fs_listxattr(w.fs, file, true, list, sizeof(list)),
 	                 6 * 7 + 10 + 11 + 256);
-	world_check(&w);
+	fixture_check(&w);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		snprintf(name, sizeof(name), "user.%zu", i);
 		assert_int_equal(fs_removexattr(w.fs, file, name), 0);
@@ -516,12 +516,12 @@ static void test_long_acl(void **state)
 	assert_int_equal(
 	        fs_setxattr(w.fs, dir, XATTR_ACL_DEFAULT, acl, sizeof(acl), 0),
 	        0);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	file = make(&w, dir, "file", S_IFREG | 0640);
 	assert_int_equal(fs_getxattr(w.fs, file, XATTR_ACL_ACCESS, NULL, 0),
 	                 sizeof(acl));
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0640);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	assert_int_equal(chmod_to(&w, file, 0600), 0);
 	assert_int_equal(attr(&w, file).st_mode, S_IFREG | 0600);
 }

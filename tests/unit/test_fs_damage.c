@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Files whose chunks are gone from the store: an error, at once. */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include "engine.h"
 
 /* Everything that is no tree node goes. */
-static void chunks_lose(struct world *w)
+static void chunks_lose(struct fixture *w)
 {
 	struct disk disk;
 	MDB_cursor *cursor;
@@ -34,7 +34,7 @@ static void test_missing_chunks(void **state)
 {
 	struct fs_entry link;
 	struct fs_data data;
-	struct world w;
+	struct fixture w;
 	char target[2000], got[4096];
 	uint8_t bytes[100000];
 	node_t file;
@@ -43,15 +43,15 @@ static void test_missing_chunks(void **state)
 	target[sizeof(target) - 1] = 0;
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i * i >> 9);
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	file = make(&w, w.main, "file", S_IFREG | 0644);
 	put(&w, file, 0, bytes, sizeof(bytes));
 	assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777, 0,
-	                         target, &world_cred, &link),
+	                         target, &fixture_cred, &link),
 	                 0);
-	world_close(&w);
+	fixture_close(&w);
 	chunks_lose(&w);
-	world_open(&w);
+	fixture_open(&w);
 	assert_int_equal(fs_read(w.fs, file, 0, 100, &data), -EUCLEAN);
 	assert_int_equal(fs_write(w.fs, file, 70000, "x", 1, 0), -EUCLEAN);
 	assert_int_equal(fs_readlink(w.fs, link.node, got), -EUCLEAN);
@@ -59,7 +59,7 @@ static void test_missing_chunks(void **state)
 	assert_int_equal(fs_write(w.fs, file, 0, bytes, 65536, 0), 0);
 	assert_int_equal(fs_read(w.fs, file, 0, 100, &data), 0);
 	fs_data_release(&data);
-	world_close(&w);
+	fixture_close(&w);
 	scratch_release(&w.scratch);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The bytes of files: sizes, holes, sharing, and what is left of them. */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <linux/falloc.h>
 #include <stdio.h>
@@ -9,13 +9,13 @@
 
 enum { CHUNK = 4096, MANY = 3 * PIECE_ITEMS };
 
-static struct world w;
+static struct fixture w;
 static uint8_t big[MANY * CHUNK];
 
 /* Chunks are small, so that files of some MiB have many. */
 static int setup(void **state)
 {
-	world_init(&w, 12);
+	fixture_init(&w, 12);
 	for (size_t i = 0; i < sizeof(big); i++)
 		big[i] = (uint8_t)(i / CHUNK * 31 + i % 251 + 1);
 	return 0;
@@ -23,7 +23,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 
@@ -76,7 +76,7 @@ static void test_small(void **state)
 	assert_int_equal(attr(&w, file).st_blocks, 24);
 	assert_int_equal(store_sync(w.store), 0);
 	put_text(&w, file, CHUNK - 2, "over");
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_bytes(file, 0, big, CHUNK - 2);
 	expect_bytes(file, CHUNK - 2, (const uint8_t *)"over", 4);
 	expect_bytes(file, CHUNK + 2, big + CHUNK + 2, 2 * CHUNK - 2);
@@ -141,9 +141,9 @@ static void test_long_tail(void **state)
 	store_unlock(w.store);
 	assert_true(count_extents(&w, file, 1) > 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 1);
-	world_check(&w);
-	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main@fork", S_IFDIR | 0755, 0,
-	                         NULL, &world_cred, &e),
+	fixture_check(&w);
+	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main@fork", S_IFDIR | 0755,
+	                         0, NULL, &fixture_cred, &e),
 	                 0);
 	fork = look(&w, e.node, "file");
 	/* The fork's grows over its own tail. */
@@ -167,8 +167,8 @@ static void test_tail_after_crash(void **state)
 	assert_int_equal(vnode_begin(&v), 0);
 	assert_int_equal(file_resize(&v, CHUNK + 10), -EAGAIN);
 	store_unlock(w.store);
-	world_crash(&w);
-	sweeper_drain(w.fs);
+	fixture_crash(&w);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_extents(&w, file, 0), 2);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 0);
 	assert_int_equal(attr(&w, file).st_size, CHUNK + 10);
@@ -198,14 +198,14 @@ static void test_orphans(void **state)
 	assert_int_equal(fs_getattr(w.fs, file, &st), -ESTALE);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 0);
 
-	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &world_cred, &e), 0);
+	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &fixture_cred, &e), 0);
 	temp = e.node;
 	assert_int_equal(e.st.st_mode, S_IFREG | 0644);
 	put_text(&w, temp, 0, "kept");
 	assert_int_equal(fs_link(w.fs, temp, w.main, "kept", &e), 0);
 	fs_release(w.fs, temp);
 	expect_text(&w, look(&w, w.main, "kept"), "kept");
-	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &world_cred, &e), 0);
+	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &fixture_cred, &e), 0);
 	fs_release(w.fs, e.node);
 	assert_int_equal(fs_getattr(w.fs, e.node, &st), -ESTALE);
 	/* Closed: long files go in pieces, but are gone at the return. */
@@ -222,9 +222,9 @@ static void test_orphans_after_crash(void **state)
 
 	assert_int_equal(fs_open(w.fs, file, O_RDWR), 0);
 	assert_int_equal(fs_unlink(w.fs, w.main, "file"), 0);
-	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &world_cred, &e), 0);
-	world_crash(&w);
-	sweeper_drain(w.fs);
+	assert_int_equal(fs_tmpfile(w.fs, w.main, 0666, &fixture_cred, &e), 0);
+	fixture_crash(&w);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 0);
 	assert_int_equal(count_extents(&w, file, 0), 0);
 	assert_int_equal(fs_getattr(w.fs, file, &e.st), -ESTALE);
@@ -241,21 +241,21 @@ static void test_orphans_of_forks(void **state)
 	assert_int_equal(fs_unlink(w.fs, w.main, "file"), 0);
 	fork = make(&w, NODE_ROOT, "main@fork", S_IFDIR);
 	snap = make(&w, NODE(NODE_STATE(w.main), INO_SNAPDIR), "snap", S_IFDIR);
-	sweeper_drain(w.fs);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 1);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main@fork"), 0);
 	fork = make(&w, NODE_ROOT, "main@fork", S_IFDIR);
 	make(&w, fork, "change", S_IFREG | 0600);
-	sweeper_drain(w.fs);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 0);
 	/* Of a snapshot, too; and over a crash. */
 	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main~snap@more",
-	                         S_IFDIR | 0755, 0, NULL, &world_cred, &e),
+	                         S_IFDIR | 0755, 0, NULL, &fixture_cred, &e),
 	                 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(e.node)), 1);
 	make(&w, e.node, "change", S_IFREG | 0600);
-	world_crash(&w);
-	sweeper_drain(w.fs);
+	fixture_crash(&w);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(e.node)), 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(w.main)), 0);
 	assert_int_equal(count_orphans(&w, NODE_STATE(snap)), 1);
@@ -370,7 +370,7 @@ static void test_copy_range(void **state)
 	expect_bytes(other, 0, big, len);
 	expect_bytes(copy, 0, big, CHUNK);
 	expect_bytes(file, 7, big + 7, len - 7);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_bytes(other, 0, big, len);
 	expect_bytes(copy, CHUNK + 7, big + CHUNK + 7, len - CHUNK - 7);
 	/* Within a file; not onto itself. */
@@ -401,7 +401,7 @@ static void test_copy_unsaved(void **state)
 	expect_bytes(file, 15, big + 15, 2 * CHUNK - 15);
 	assert_int_equal(fs_unlink(w.fs, w.main, "file"), 0);
 	expect_bytes(copy, 0, big, CHUNK + 10);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_bytes(copy, 0, big, CHUNK + 10);
 	expect_bytes(copy, CHUNK + 15, big + CHUNK + 15, CHUNK - 15);
 }
@@ -413,7 +413,7 @@ static void test_copy_unsaved(void **state)
 static void test_copy_while_saving(void **state)
 {
 	node_t kept = file_with("kept", CHUNK), files[2];
-	uint64_t seq, now;
+	uint64_t txg, now;
 
 	assert_int_equal(store_sync(w.store), 0);
 	for (int round = 0; round < 10; round++) {
@@ -429,14 +429,14 @@ static void test_copy_while_saving(void **state)
 		        CHUNK);
 		assert_int_equal(fs_unlink(w.fs, w.main, "same"), 0);
 		store_lock(w.store);
-		seq = store_seq(w.store);
+		txg = store_txg(w.store);
 		store_unlock(w.store);
 		store_commit_start(w.store);
 		do {
 			store_lock(w.store);
-			now = store_seq(w.store);
+			now = store_txg(w.store);
 			store_unlock(w.store);
-		} while (now == seq);
+		} while (now == txg);
 		assert_int_equal(
 		        fs_copy_range(w.fs, files[0], 0, files[1], 0, CHUNK),
 		        CHUNK);
@@ -444,7 +444,7 @@ static void test_copy_while_saving(void **state)
 		assert_int_equal(store_sync(w.store), 0);
 		expect_bytes(files[1], 0, big, CHUNK);
 	}
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_bytes(kept, 0, big, CHUNK);
 	expect_bytes(files[1], 0, big, CHUNK);
 }

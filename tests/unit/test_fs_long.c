@@ -3,7 +3,7 @@
  * Calls that take many holds of the lock: what others do in between, and how
  * they are given up.  store_on_yield()'s hook is where both happen.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <limits.h>
 #include <linux/falloc.h>
@@ -14,7 +14,7 @@
 enum { CHUNK = 4096, MANY = 3000 };
 #define FAR (INT64_C(1) << 61)
 
-static struct world w;
+static struct fixture w;
 
 /* ---- Between two holds -------------------------------------------------- */
 
@@ -53,7 +53,7 @@ static bool between_own(void)
 
 static int setup(void **state)
 {
-	world_init(&w, 12);
+	fixture_init(&w, 12);
 	own_thread = pthread_self();
 	store_on_yield(w.store, between_own);
 	expect_yields(0, NULL, 0);
@@ -63,8 +63,8 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	store_on_yield(w.store, NULL);
-	/* Not world_release(): to check so many snapshots takes too long. */
-	world_close(&w);
+	/* Not fixture_release(): to check so many snapshots takes too long. */
+	fixture_close(&w);
 	scratch_release(&w.scratch);
 	return 0;
 }
@@ -224,7 +224,7 @@ static void test_give_up_freeing(void **state)
 	assert_int_equal(yields, 1);
 	assert_int_equal(look_error(&w, w.main, "unlinked"), -ENOENT);
 	expect_yields(0, NULL, 0);
-	sweeper_drain(w.fs);
+	orphan_cleanup_drain(w.fs);
 	assert_int_equal(blocks_of_main(), blocks);
 
 	file = make_dense("cut", MANY);
@@ -256,7 +256,7 @@ static void make_deep(void)
 
 static int move_to(node_t from, const char *name, node_t to, const char *as)
 {
-	return fs_rename(w.fs, from, name, to, as, 0, &world_cred);
+	return fs_rename(w.fs, from, name, to, as, 0, &fixture_cred);
 }
 
 /* Its way up is under way: what it will lie below goes below it. */
@@ -332,7 +332,7 @@ static void test_rename_deep(void **state)
 /* All that was given up or disturbed has left nothing wrong behind. */
 static void test_sound(void **state)
 {
-	world_check(&w);
+	fixture_check(&w);
 }
 
 /* ---- Listings ----------------------------------------------------------- */

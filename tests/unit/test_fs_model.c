@@ -3,7 +3,7 @@
  * Random operations on files of several forks and snapshots, against a twin
  * that keeps every byte of every file of every state in memory.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <linux/falloc.h>
 #include <stdio.h>
@@ -13,21 +13,21 @@
 
 enum { STATES = 8, FILES = 6, SIZE_MAX_ = 96 * 4096 };
 
-struct twin_file {
+struct model_file {
 	bool there;
 	uint8_t *data; /* SIZE_MAX_ bytes, zero behind size */
 	size_t size;
 };
 
-struct twin_state {
+struct model_state {
 	bool there, readonly;
 	char name[64];
 	node_t root;
-	struct twin_file files[FILES];
+	struct model_file files[FILES];
 };
 
-static struct world w;
-static struct twin_state states[STATES];
+static struct fixture w;
+static struct model_state states[STATES];
 static uint64_t seed;
 static unsigned names_used;
 static uint8_t buffer[SIZE_MAX_];
@@ -70,7 +70,7 @@ static void random_range(size_t *ret_off, size_t *ret_len)
 		*ret_off = SIZE_MAX_ - *ret_len;
 }
 
-static node_t file_node(struct twin_state *s, int i)
+static node_t file_node(struct model_state *s, int i)
 {
 	char name[8];
 
@@ -78,9 +78,9 @@ static node_t file_node(struct twin_state *s, int i)
 	return look(&w, s->root, name);
 }
 
-static void file_compare(struct twin_state *s, int i)
+static void file_compare(struct model_state *s, int i)
 {
-	struct twin_file *f = &s->files[i];
+	struct model_file *f = &s->files[i];
 	node_t node = file_node(s, i);
 
 	if (!f->there) {
@@ -104,10 +104,10 @@ static void compare_all(void)
 	for (int s = 0; s < STATES; s++)
 		for (int i = 0; states[s].there && i < FILES; i++)
 			file_compare(&states[s], i);
-	world_check(&w);
+	fixture_check(&w);
 }
 
-static void twin_forget(struct twin_state *s)
+static void model_forget(struct model_state *s)
 {
 	for (int i = 0; i < FILES; i++)
 		free(s->files[i].data);
@@ -116,9 +116,9 @@ static void twin_forget(struct twin_state *s)
 
 /* ---- Operations --------------------------------------------------------- */
 
-static struct twin_state *random_state(bool writable)
+static struct model_state *random_state(bool writable)
 {
-	struct twin_state *s;
+	struct model_state *s;
 
 	do
 		s = &states[random_below(STATES)];
@@ -126,12 +126,12 @@ static struct twin_state *random_state(bool writable)
 	return s;
 }
 
-static void grow(struct twin_file *f, size_t end)
+static void grow(struct model_file *f, size_t end)
 {
 	f->size = MAX(f->size, end);
 }
 
-static void op_write(struct twin_file *f, node_t node)
+static void op_write(struct model_file *f, node_t node)
 {
 	size_t off, len;
 
@@ -148,7 +148,7 @@ static void op_write(struct twin_file *f, node_t node)
 	grow(f, off + len);
 }
 
-static void op_truncate(struct twin_file *f, node_t node)
+static void op_truncate(struct model_file *f, node_t node)
 {
 	size_t size = random_below(3) ? random_place() : f->size / 2;
 
@@ -158,7 +158,7 @@ static void op_truncate(struct twin_file *f, node_t node)
 	f->size = size;
 }
 
-static void op_fallocate(struct twin_file *f, node_t node)
+static void op_fallocate(struct model_file *f, node_t node)
 {
 	static const int modes[] = {
 	        0,
@@ -180,11 +180,11 @@ static void op_fallocate(struct twin_file *f, node_t node)
 		grow(f, off + len);
 }
 
-static void op_copy(struct twin_file *to, node_t node)
+static void op_copy(struct model_file *to, node_t node)
 {
-	struct twin_state *s = random_state(false);
+	struct model_state *s = random_state(false);
 	int i = (int)random_below(FILES);
-	struct twin_file *from = &s->files[i];
+	struct model_file *from = &s->files[i];
 	size_t off, len, to_off, wanted;
 	ssize_t copied;
 
@@ -211,7 +211,7 @@ static void op_copy(struct twin_file *to, node_t node)
 		grow(to, to_off + wanted);
 }
 
-static void op_read(struct twin_file *f, node_t node)
+static void op_read(struct model_file *f, node_t node)
 {
 	size_t off, len, wanted;
 
@@ -222,7 +222,7 @@ static void op_read(struct twin_file *f, node_t node)
 }
 
 /* What is told to be a hole must be zeroes; and data be found in all else. */
-static void op_seek(struct twin_file *f, node_t node)
+static void op_seek(struct model_file *f, node_t node)
 {
 	size_t at = random_place();
 	off_t data;
@@ -242,11 +242,11 @@ static void op_seek(struct twin_file *f, node_t node)
 		assert_int_equal(f->data[data], 0);
 }
 
-static void op_make(struct twin_state *s, int i)
+static void op_make(struct model_state *s, int i)
 {
 	char name[8], other_name[8];
 	int other = (int)random_below(FILES);
-	struct twin_file *f = &s->files[i];
+	struct model_file *f = &s->files[i];
 
 	snprintf(name, sizeof(name), "f%d", i);
 	snprintf(other_name, sizeof(other_name), "f%d", other);
@@ -258,20 +258,20 @@ static void op_make(struct twin_state *s, int i)
 	} else if (random_below(4) == 0) {
 		assert_int_equal(fs_unlink(w.fs, s->root, name), 0);
 		free(f->data);
-		*f = (struct twin_file){0};
+		*f = (struct model_file){0};
 	} else if (other != i && random_below(2)) {
 		assert_int_equal(fs_rename(w.fs, s->root, name, s->root,
 		                           other_name, 0, NULL),
 		                 0);
 		free(s->files[other].data);
 		s->files[other] = *f;
-		*f = (struct twin_file){0};
+		*f = (struct model_file){0};
 	}
 }
 
 static void op_state(void)
 {
-	struct twin_state *from = random_state(false), *to;
+	struct model_state *from = random_state(false), *to;
 	struct fs_entry e;
 	bool snapshot = !from->readonly && random_below(3) == 0;
 	node_t parent = snapshot ? NODE(NODE_STATE(from->root), INO_SNAPDIR)
@@ -295,7 +295,7 @@ static void op_state(void)
 		store_unlock(w.store);
 		if (!to)
 			return;
-		twin_forget(to);
+		model_forget(to);
 	}
 	*to = *from;
 	/* A fork of a snapshot is asked for by the number, as its fork may be
@@ -303,7 +303,7 @@ static void op_state(void)
 	snprintf(to->name, sizeof(to->name), "s%u", names_used++);
 	if (snapshot) {
 		assert_int_equal(fs_make(w.fs, parent, to->name, S_IFDIR, 0,
-		                         NULL, &world_cred, &e),
+		                         NULL, &fixture_cred, &e),
 		                 0);
 		to->root = e.node;
 	} else {
@@ -330,9 +330,9 @@ static void op_state(void)
 
 static void op_file(void)
 {
-	struct twin_state *s = random_state(true);
+	struct model_state *s = random_state(true);
 	int i = (int)random_below(FILES);
-	struct twin_file *f = &s->files[i];
+	struct model_file *f = &s->files[i];
 	node_t node;
 
 	if (!f->there || random_below(30) == 0) {
@@ -366,7 +366,7 @@ static void op_file(void)
 
 static void run(uint32_t chunk_bits, uint64_t ops)
 {
-	world_init(&w, chunk_bits);
+	fixture_init(&w, chunk_bits);
 	states[0].there = true;
 	strcpy(states[0].name, "main");
 	states[0].root = w.main;
@@ -378,7 +378,7 @@ static void run(uint32_t chunk_bits, uint64_t ops)
 		if (random_below(100) == 0)
 			assert_int_equal(store_sync(w.store), 0);
 		if (random_below(1000) == 0) {
-			world_reopen(&w);
+			fixture_reopen(&w);
 			compare_all();
 		}
 	}
@@ -386,8 +386,8 @@ static void run(uint32_t chunk_bits, uint64_t ops)
 	assert_int_equal(forest_drain(w.forest), 0);
 	compare_all();
 	for (int i = 0; i < STATES; i++)
-		twin_forget(&states[i]);
-	world_release(&w);
+		model_forget(&states[i]);
+	fixture_release(&w);
 }
 
 static void test_model(void **state)

@@ -3,7 +3,7 @@
  * Random making, linking, renaming and removing of names in several forks,
  * against a twin that says what each call has to answer.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 enum { STATES = 5, INODES = 60, NAMES = 6, NONE = -1, ROOT = 0 };
 
-struct twin_inode {
+struct model_inode {
 	bool there, dir, open, whiteout;
 	unsigned nlink;
 	int parent; /* of a directory */
@@ -21,15 +21,15 @@ struct twin_inode {
 };
 
 /* Plain data: a fork is an assignment. */
-struct twin {
+struct model {
 	bool there;
 	uint64_t state;
-	struct twin_inode inodes[INODES];
+	struct model_inode inodes[INODES];
 };
 
-static struct world w;
-static struct twin twins[STATES];
-static struct twin *t; /* the one at work */
+static struct fixture w;
+static struct model model[STATES];
+static struct model *t; /* the one at work */
 static uint64_t seed;
 static unsigned states_made;
 
@@ -90,20 +90,20 @@ static bool inside(int dir, int ancestor)
 	return false;
 }
 
-static void twin_add(int i, bool dir, int parent, uint64_t ino)
+static void model_add(int i, bool dir, int parent, uint64_t ino)
 {
-	t->inodes[i] = (struct twin_inode){.there = true,
-	                                   .dir = dir,
-	                                   .nlink = 1,
-	                                   .parent = parent,
-	                                   .ino = ino};
+	t->inodes[i] = (struct model_inode){.there = true,
+	                                    .dir = dir,
+	                                    .nlink = 1,
+	                                    .parent = parent,
+	                                    .ino = ino};
 	for (int n = 0; n < NAMES; n++)
 		t->inodes[i].entries[n] = NONE;
 }
 
-static void twin_lost(int i)
+static void model_lost(int i)
 {
-	struct twin_inode *inode = &t->inodes[i];
+	struct model_inode *inode = &t->inodes[i];
 
 	if (--inode->nlink == 0 && !inode->open)
 		inode->there = false;
@@ -132,14 +132,14 @@ static void op_make(void)
 		return;
 	err = fs_make(w.fs, node_of(dir), name_of(name),
 	              is_dir ? S_IFDIR | 0700 : S_IFREG | 0600, 0, NULL,
-	              &world_cred, &e);
+	              &fixture_cred, &e);
 	if (t->inodes[dir].entries[name] != NONE) {
 		assert_int_equal(err, -EEXIST);
 		return;
 	}
 	assert_int_equal(err, 0);
 	t->inodes[dir].entries[name] = i;
-	twin_add(i, is_dir, dir, NODE_INO(e.node));
+	model_add(i, is_dir, dir, NODE_INO(e.node));
 	put_text(&w, is_dir ? make(&w, e.node, "a", S_IFREG | 0600) : e.node, 0,
 	         "x");
 	if (is_dir)
@@ -185,13 +185,13 @@ static void op_remove(void)
 	} else {
 		assert_int_equal(err, 0);
 		t->inodes[dir].entries[name] = NONE;
-		twin_lost(i);
+		model_lost(i);
 	}
 }
 
 static int rename_wants(int from, int child, int to, int other, unsigned flags)
 {
-	const struct twin_inode *in = t->inodes;
+	const struct model_inode *in = t->inodes;
 	bool exchange = flags & RENAME_EXCHANGE;
 
 	if (exchange && flags != RENAME_EXCHANGE)
@@ -237,7 +237,7 @@ static void op_rename(void)
 	if (i == INODES)
 		return;
 	err = fs_rename(w.fs, node_of(from), name_of(name), node_of(to),
-	                name_of(new_name), flags, &world_cred);
+	                name_of(new_name), flags, &fixture_cred);
 	assert_int_equal(err, rename_wants(from, child, to, other, flags));
 	if (err || child == other)
 		return;
@@ -247,7 +247,7 @@ static void op_rename(void)
 	if (flags & RENAME_WHITEOUT) {
 		node_t whiteout = look(&w, node_of(from), name_of(name));
 
-		twin_add(i, false, from, NODE_INO(whiteout));
+		model_add(i, false, from, NODE_INO(whiteout));
 		t->inodes[i].whiteout = true;
 		t->inodes[from].entries[name] = i;
 	}
@@ -255,7 +255,7 @@ static void op_rename(void)
 		t->inodes[from].entries[name] = other;
 		t->inodes[other].parent = from;
 	} else if (other != NONE) {
-		twin_lost(other);
+		model_lost(other);
 	}
 }
 
@@ -263,7 +263,7 @@ static void op_rename(void)
 static void op_open(void)
 {
 	int i = pick(INODES);
-	struct twin_inode *inode = &t->inodes[i];
+	struct model_inode *inode = &t->inodes[i];
 
 	if (!inode->there || i == ROOT)
 		return;
@@ -279,11 +279,11 @@ static void op_open(void)
 
 static void op_state(void)
 {
-	struct twin *to = &twins[pick(STATES)];
+	struct model *to = &model[pick(STATES)];
 	struct state *source, *state;
 	char name[32];
 
-	if (to == t || to == &twins[0])
+	if (to == t || to == &model[0])
 		return;
 	store_lock(w.store);
 	if (to->there) {
@@ -345,14 +345,14 @@ static void expect_whiteout(const struct stat *st)
 {
 	assert_int_equal(st->st_mode, S_IFCHR);
 	assert_int_equal(st->st_rdev, 0);
-	assert_int_equal(st->st_uid, world_cred.uid);
-	assert_int_equal(st->st_gid, world_cred.gid);
+	assert_int_equal(st->st_uid, fixture_cred.uid);
+	assert_int_equal(st->st_gid, fixture_cred.gid);
 }
 
 static void compare(void)
 {
 	for (int i = 0; i < INODES; i++) {
-		struct twin_inode *inode = &t->inodes[i];
+		struct model_inode *inode = &t->inodes[i];
 		unsigned nlink = inode->nlink;
 		struct stat st;
 
@@ -375,11 +375,11 @@ static void compare(void)
 static void compare_all(void)
 {
 	for (int i = 0; i < STATES; i++) {
-		t = &twins[i];
+		t = &model[i];
 		if (t->there)
 			compare();
 	}
-	world_check(&w);
+	fixture_check(&w);
 }
 
 static void test_names_model(void **state)
@@ -387,14 +387,14 @@ static void test_names_model(void **state)
 	uint64_t ops = scratch_ops(30000);
 
 	seed = scratch_seed();
-	world_init(&w, 0);
-	t = &twins[0];
+	fixture_init(&w, 0);
+	t = &model[0];
 	t->there = true;
 	t->state = NODE_STATE(w.main);
-	twin_add(ROOT, true, ROOT, INO_ROOT);
+	model_add(ROOT, true, ROOT, INO_ROOT);
 	for (uint64_t n = 0; n < ops; n++) {
 		do
-			t = &twins[pick(STATES)];
+			t = &model[pick(STATES)];
 		while (!t->there);
 		switch (pick(12)) {
 		case 0:
@@ -421,7 +421,7 @@ static void test_names_model(void **state)
 			compare_all();
 	}
 	compare_all();
-	world_release(&w);
+	fixture_release(&w);
 }
 
 int main(void)

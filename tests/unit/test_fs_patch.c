@@ -3,7 +3,7 @@
  * Large files that are changed a little at a time, with a commit after each
  * few changes: they are stored as patches of what they were.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <stdio.h>
 
@@ -12,7 +12,7 @@
 
 enum { CHUNK = 1 << 16, SIZE = 3 * CHUNK, SNAPSHOTS = 6, ROUNDS = 400 };
 
-static struct world w;
+static struct fixture w;
 static uint64_t seed;
 static uint8_t content[SIZE], got[SIZE];
 static size_t size;
@@ -93,10 +93,10 @@ static void expect_all(void)
 	for (int i = 0; i < SNAPSHOTS; i++)
 		if (old[i].file)
 			expect(old[i].file, old[i].content, old[i].size);
-	world_check(&w);
+	fixture_check(&w);
 }
 
-static unsigned patches_stored(void)
+static unsigned sparse_deltas_stored(void)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
@@ -110,7 +110,7 @@ static unsigned patches_stored(void)
 	while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		memcpy(&number, key.mv_data, sizeof(number));
 		if (!(number & ((1 << DISK_FRAGMENT_BITS) - 1)) &&
-		    *(uint8_t *)value.mv_data == BLOCK_TAG_PATCH)
+		    *(uint8_t *)value.mv_data == BLOCK_TAG_SPARSE_DELTA)
 			count++;
 	}
 	mdb_cursor_close(cursor);
@@ -124,7 +124,7 @@ static void run(bool text)
 	node_t file;
 
 	memset(old, 0, sizeof(old));
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	file = make(&w, w.main, "f", S_IFREG | 0644);
 	size = SIZE;
 	random_fill(content, SIZE, text);
@@ -133,20 +133,20 @@ static void run(bool text)
 		for (size_t n = 1 + random_below(3); n; n--)
 			change(file, text);
 		assert_int_equal(store_sync(w.store), 0);
-		patches = MAX(patches, patches_stored());
+		patches = MAX(patches, sparse_deltas_stored());
 		if (random_below(10) == 0)
 			snapshot_replace((int)random_below(SNAPSHOTS));
 		if (random_below(40) == 0)
-			world_crash(&w); /* all is on disk */
+			fixture_crash(&w); /* all is on disk */
 		if (random_below(20) == 0)
 			expect_all();
 	}
 	expect_all();
 	assert_int_equal(forest_drain(w.forest), 0);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_all();
 	assert_true(patches >= 6);
-	world_release(&w);
+	fixture_release(&w);
 }
 
 static void test_text(void **state)
@@ -170,7 +170,7 @@ static void test_little_is_written(void **state)
 	node_t file;
 
 	seed = scratch_seed();
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	file = make(&w, w.main, "f", S_IFREG | 0644);
 	random_fill(data, sizeof(data), false);
 	put(&w, file, 0, data, sizeof(data));
@@ -185,13 +185,13 @@ static void test_little_is_written(void **state)
 	disk_info(&w.store->disk, &info);
 	/* Two pages each, and what nodes and tables take. */
 	assert_true(info.me_last_pgno - before < 64);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	for (size_t i = 0; i < 16; i++) {
 		assert_int_equal(get(&w, file, (off_t)(i * CHUNK), got, CHUNK),
 		                 CHUNK);
 		assert_memory_equal(got, data + i * CHUNK, CHUNK);
 	}
-	world_release(&w);
+	fixture_release(&w);
 }
 
 int main(void)

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is left of the store's space when snapshots of files have expired. */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { FILES = 2500, SLOTS = 240, UPDATES = 60, RECORD_MOST = 6000 };
 
-static struct world w;
+static struct fixture w;
 static node_t files[FILES];
 static uint64_t seeds[FILES];
 
 static int setup(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 
@@ -97,9 +97,9 @@ static void run_window(bool mixed)
 	       (unsigned long long)before, (unsigned long long)after);
 	assert_true(after < before + before * 3 / 10);
 	records_expect(mixed);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	records_expect(mixed);
-	world_check(&w);
+	fixture_check(&w);
 }
 
 static void test_window(void **state)

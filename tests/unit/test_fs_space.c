@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* States as directories: the rules of the name space; readdir; statfs. */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <dirent.h>
 #include <limits.h>
@@ -9,17 +9,17 @@
 
 #include "inode.h"
 
-static struct world w;
+static struct fixture w;
 
 static int setup(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 
@@ -111,7 +111,7 @@ static int readonly_everywhere(node_t root, node_t dir, node_t file)
 #define RO(call) assert_int_equal(call, -EROFS)
 	RO(try_make(&w, dir, "new", S_IFREG));
 	RO(try_make(&w, dir, "new", S_IFDIR));
-	RO(fs_tmpfile(w.fs, dir, 0600, &world_cred, &e));
+	RO(fs_tmpfile(w.fs, dir, 0600, &fixture_cred, &e));
 	RO(fs_link(w.fs, file, root, "new", &e));
 	RO(fs_unlink(w.fs, dir, "file"));
 	RO(fs_rmdir(w.fs, root, "dir"));
@@ -179,7 +179,7 @@ static void expect_link(const char *name, const char *target)
 	assert_int_equal(fs_lookup(w.fs, NODE_ROOT, name, SNAPDIR_HIDDEN, &e),
 	                 0);
 	assert_true(S_ISLNK(e.st.st_mode));
-	assert_true(e.fleeting);
+	assert_true(e.uncacheable);
 	assert_int_equal(e.st.st_size, strlen(target));
 	assert_int_equal(fs_readlink(w.fs, e.node, back), 0);
 	assert_string_equal(back, target);
@@ -222,7 +222,7 @@ static void test_rmdir_of_forks(void **state)
 	fork = make(&w, NODE_ROOT, "fork", S_IFDIR);
 	make(&w, fork, "work", S_IFREG | 0600);
 	w.options.rmdir_always = true;
-	world_reopen(&w);
+	fixture_reopen(&w);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "fork"), 0);
 	assert_int_equal(fs_rmdir(w.fs, NODE_ROOT, "main"), -EBUSY);
 }
@@ -230,7 +230,7 @@ static void test_rmdir_of_forks(void **state)
 static int move(node_t from, const char *name, node_t to, const char *new_name,
                 unsigned flags)
 {
-	return fs_rename(w.fs, from, name, to, new_name, flags, &world_cred);
+	return fs_rename(w.fs, from, name, to, new_name, flags, &fixture_cred);
 }
 
 static void test_rename_of_states(void **state)
@@ -280,7 +280,7 @@ static void test_root_attributes(void **state)
 	                            FS_SET_MODE | FS_SET_UID | FS_SET_GID, &st,
 	                            &st),
 	                 0);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	st = attr(&w, NODE_ROOT);
 	assert_int_equal(st.st_mode, S_IFDIR | 01777);
 	assert_int_equal(st.st_uid, 5);
@@ -435,7 +435,7 @@ static int point(const char *name, const char *target, node_t *ret_node)
 {
 	struct fs_entry e = {0};
 	int err = fs_make(w.fs, NODE_ROOT, name, S_IFLNK | 0777, 0, target,
-	                  &world_cred, &e);
+	                  &fixture_cred, &e);
 
 	*ret_node = e.node;
 	return err;
@@ -465,7 +465,7 @@ static void test_symlinks(void **state)
 	expect_target("current", a, "fork");
 	st = attr(&w, a);
 	assert_int_equal(st.st_mode, S_IFLNK | 0777);
-	assert_int_equal(st.st_uid, world_cred.uid);
+	assert_int_equal(st.st_uid, fixture_cred.uid);
 	assert_int_equal(st.st_size, 4);
 	/* A name is one thing's. */
 	assert_int_equal(point("current", "x", &b), -EEXIST);
@@ -486,9 +486,9 @@ static void test_symlinks(void **state)
 	long_target[SYMLINK_TARGET_MAX] = 0;
 	assert_int_equal(point("x", long_target, &b), 0);
 	assert_int_equal(fs_make(w.fs, snapdir(w.main), "x", S_IFLNK | 0777, 0,
-	                         "x", &world_cred, &e),
+	                         "x", &fixture_cred, &e),
 	                 -EPERM);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_target("x", b, long_target);
 	expect_target("current", a, "fork");
 	/* Its attributes, and its end. */
@@ -500,7 +500,7 @@ static void test_symlinks(void **state)
 	assert_int_equal(fs_setattr(w.fs, a, FS_SET_SIZE, &st, &st), -EINVAL);
 	assert_int_equal(fs_setxattr(w.fs, a, "trusted.x", "", 0, 0),
 	                 -EOPNOTSUPP);
-	world_crash(&w);
+	fixture_crash(&w);
 	assert_int_equal(attr(&w, a).st_uid, 7);
 	assert_int_equal(attr(&w, a).st_gid, 8);
 	assert_int_equal(attr(&w, a).st_mtim.tv_nsec, 10);
@@ -562,10 +562,10 @@ static void test_rename_of_symlinks(void **state)
 	assert_int_equal(move(NODE_ROOT, "b", NODE_ROOT, ".b", 0), -EINVAL);
 	assert_int_equal(move(NODE_ROOT, "b", NODE_ROOT, "main~x", 0), -EINVAL);
 	assert_int_equal(fs_make(w.fs, w.main, "link", S_IFLNK | 0777, 0, "x",
-	                         &world_cred, &(struct fs_entry){0}),
+	                         &fixture_cred, &(struct fs_entry){0}),
 	                 0);
 	assert_int_equal(move(w.main, "link", NODE_ROOT, "link", 0), -EXDEV);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	expect_target("b", b, "to-b");
 }
 

@@ -3,7 +3,7 @@
  * Several threads on one file system at once, while forks and snapshots of it
  * are made and deleted.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <linux/falloc.h>
 #include <pthread.h>
@@ -19,7 +19,7 @@ enum {
 	PAIR = CHUNK / 8, /* numbers between the two halves of a pair */
 };
 
-static struct world w;
+static struct fixture w;
 static node_t shared, pair, churn;
 static uint64_t rounds;
 
@@ -108,7 +108,7 @@ static void *run_churn(void *arg)
 		must(fs_copy_range(w.fs, shared, 0, churn, 0, sizeof(data)) >=
 		     0);
 		must(!fs_make(w.fs, w.main, "temp", S_IFREG | 0600, 0, NULL,
-		              &world_cred, &e));
+		              &fixture_cred, &e));
 		must(!fs_open(w.fs, e.node, O_RDWR));
 		must(fs_copy_range(w.fs, churn, 0, e.node, 0, sizeof(data)) >=
 		     0);
@@ -129,8 +129,8 @@ static void *run_forks(void *arg)
 		node_t parent = i % 2 ? snapdir : NODE_ROOT;
 
 		snprintf(name, sizeof(name), "main@%u", (unsigned)i);
-		must(!fs_make(w.fs, parent, name, S_IFDIR, 0, NULL, &world_cred,
-		              &e));
+		must(!fs_make(w.fs, parent, name, S_IFDIR, 0, NULL,
+		              &fixture_cred, &e));
 		must(!fs_lookup(w.fs, e.node, "pair", SNAPDIR_HIDDEN, &f));
 		if (read_some(f.node, CHUNK - 8, numbers, sizeof(numbers)))
 			must(numbers[0] == numbers[PAIR]);
@@ -178,15 +178,15 @@ static void *run_reader(void *arg)
 
 enum { DOOMED_CHUNKS = 1024 };
 
-struct doomed {
+struct deleting {
 	node_t file;
 	pthread_barrier_t start;
 	unsigned reads; /* before the state was gone */
 };
 
-static void *run_doomed_reader(void *arg)
+static void *run_deleting_reader(void *arg)
 {
-	struct doomed *d = arg;
+	struct deleting *d = arg;
 	struct fs_data data;
 	int err;
 
@@ -207,10 +207,10 @@ static void *run_doomed_reader(void *arg)
 }
 
 /* A state with a file of its own, which is not in memory. */
-static void make_doomed(struct doomed *d)
+static void make_deleting(struct deleting *d)
 {
 	static uint8_t bytes[DOOMED_CHUNKS * CHUNK];
-	node_t root = make(&w, NODE_ROOT, "main@doomed", S_IFDIR);
+	node_t root = make(&w, NODE_ROOT, "main@deleting", S_IFDIR);
 
 	d->file = make(&w, root, "file", S_IFREG | 0644);
 	for (size_t i = 0; i < sizeof(bytes); i++)
@@ -218,36 +218,36 @@ static void make_doomed(struct doomed *d)
 	for (size_t i = 0; i < sizeof(bytes); i += CHUNK)
 		memcpy(bytes + i + 1, &i, sizeof(i));
 	put(&w, d->file, 0, bytes, sizeof(bytes));
-	world_reopen(&w);
+	fixture_reopen(&w);
 }
 
 static void test_state_is_deleted_under_its_readers(void **state)
 {
 	uint64_t times = scratch_ops(20);
-	struct doomed d = {0};
+	struct deleting d = {0};
 	pthread_t reader;
 
-	world_init(&w, 12);
+	fixture_init(&w, 12);
 	for (uint64_t i = 0; i < times; i++) {
-		struct state *doomed;
+		struct state *deleting;
 
-		make_doomed(&d);
+		make_deleting(&d);
 		pthread_barrier_init(&d.start, NULL, 2);
-		assert_int_equal(pthread_create(&reader, NULL,
-		                                run_doomed_reader, &d),
-		                 0);
+		assert_int_equal(
+		        pthread_create(&reader, NULL, run_deleting_reader, &d),
+		        0);
 		pthread_barrier_wait(&d.start);
 		store_lock(w.store);
 		assert_int_equal(
-		        state_find(w.forest, 0, "main@doomed", &doomed), 0);
-		assert_int_equal(state_delete(w.forest, doomed, true), 0);
+		        state_find(w.forest, 0, "main@deleting", &deleting), 0);
+		assert_int_equal(state_delete(w.forest, deleting, true), 0);
 		store_unlock(w.store);
 		assert_int_equal(forest_drain(w.forest), 0);
 		pthread_join(reader, NULL);
 		pthread_barrier_destroy(&d.start);
 	}
 	print_message("%u reads in %u states\n", d.reads, (unsigned)times);
-	world_release(&w);
+	fixture_release(&w);
 }
 
 static void test_threads(void **state)
@@ -257,7 +257,7 @@ static void test_threads(void **state)
 	pthread_t threads[WRITERS + ARRAY_SIZE(others)];
 
 	rounds = scratch_ops(400);
-	world_init(&w, 12);
+	fixture_init(&w, 12);
 	shared = make(&w, w.main, "shared", S_IFREG | 0644);
 	pair = make(&w, w.main, "pair", S_IFREG | 0644);
 	churn = make(&w, w.main, "churn", S_IFREG | 0644);
@@ -272,9 +272,9 @@ static void test_threads(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(forest_drain(w.forest), 0);
-	world_check(&w);
-	world_reopen(&w);
-	world_release(&w);
+	fixture_check(&w);
+	fixture_reopen(&w);
+	fixture_release(&w);
 }
 
 int main(void)

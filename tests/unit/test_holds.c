@@ -5,7 +5,7 @@
  * time of the thread that holds the lock, which is about the same on a machine
  * that is busy with other things.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <limits.h>
 #include <linux/falloc.h>
@@ -15,7 +15,7 @@
 
 #include "forest.h"
 #include "inode.h"
-#include "server.h"
+#include "daemon_client.h"
 
 /*
  * A look is at a block or a record in memory, some 0.1 to 0.5 us.  The time is
@@ -30,7 +30,7 @@ enum {
 	PAGE = 4096,
 };
 
-static struct world w;
+static struct fixture w;
 static int many; /* names, snapshots, extents, attributes, directories */
 
 /* ---- Measuring ---------------------------------------------------------- */
@@ -205,14 +205,14 @@ static void test_names(void **state)
 	expect("readdir", list_all(big_dir, false), 0);
 	expect("readdirplus", list_all(big_dir, true), 0);
 	expect("rename to below itself",
-	       fs_rename(w.fs, w.main, "deep", deep[1], "x", 0, &world_cred),
+	       fs_rename(w.fs, w.main, "deep", deep[1], "x", 0, &fixture_cred),
 	       -EINVAL);
 	make(&w, w.main, "mover", S_IFDIR | 0755);
 	expect("rename deep down",
-	       fs_rename(w.fs, w.main, "mover", deep[1], "x", 0, &world_cred),
+	       fs_rename(w.fs, w.main, "mover", deep[1], "x", 0, &fixture_cred),
 	       0);
 	expect("rename back up",
-	       fs_rename(w.fs, deep[1], "x", w.main, "mover", 0, &world_cred),
+	       fs_rename(w.fs, deep[1], "x", w.main, "mover", 0, &fixture_cred),
 	       0);
 }
 
@@ -351,10 +351,10 @@ static void test_verbs(void **state)
 static int group_setup(void **state)
 {
 	many = (int)scratch_ops(10000);
-	world_init(&w, 12);
-	world_close(&w);
+	fixture_init(&w, 12);
+	fixture_close(&w);
 	w.commit_ms = 1000;
-	world_open(&w);
+	fixture_open(&w);
 	doing = "set up";
 	assert_int_equal(store_on_unlock(w.store, held, NULL), 0);
 	make_many();
@@ -364,7 +364,7 @@ static int group_setup(void **state)
 static int group_teardown(void **state)
 {
 	store_on_unlock(w.store, NULL, NULL);
-	world_close(&w);
+	fixture_close(&w);
 	scratch_release(&w.scratch);
 	return 0;
 }

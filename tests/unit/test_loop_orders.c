@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The threads of fs/fuse/loop.c, run in every order up to a bound: its own code,
- * over a device, a clock and threads that explore.c simulates.
+ * The threads of fs/fuse/loop.c, run in every order up to a bound: its own
+ * code, over a device, a clock and threads that explore.c simulates.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "eager.h"
+#include "busy_poll.h"
 #include "explore.h"
 #include "scratch.h"
 #include "util.h"
@@ -182,8 +182,8 @@ static int64_t sim_mono_ns(void)
 #define sigaction(signal, action, old) ((void)(action))
 #define syscall sim_syscall
 #define mono_ns sim_mono_ns
-#define eager_wait(eager, fd) explore_point()
-#define eager_look_around(eager, count) ((void)(count))
+#define busy_poll_wait(busy_poll, fd) explore_point()
+#define busy_poll_look_around(busy_poll, count) ((void)(count))
 
 #include "../../fs/fuse/loop.c"
 

@@ -309,7 +309,7 @@ static void source(struct house *house, const char *name, int err,
 static void test_resolve(void **state)
 {
 	struct house *house = *state;
-	uint64_t monday, tuesday, redo, twin, one;
+	uint64_t monday, tuesday, redo, model, one;
 
 	expect(house, "main", 1);
 	refuse(house, "none", -ENOENT);
@@ -346,14 +346,14 @@ static void test_resolve(void **state)
 	/* A fork called like a snapshot's full name comes first. */
 	one = make_snapshot(house, "main", "a@b");
 	expect(house, "main~a@b", one);
-	twin = make_snapshot(house, "main", "a");
-	twin = make_fork(house, "main~a@b@c");
+	model = make_snapshot(house, "main", "a");
+	model = make_fork(house, "main~a@b@c");
 	assert_true(find(house, "main~a@b@c")->origin == one);
-	twin = make_fork(house, "main@x");
+	model = make_fork(house, "main@x");
 	assert_int_equal(
 	        state_rename(house->forest, find(house, "main@x"), "main~a@b"),
 	        0);
-	expect(house, "main~a@b", twin);
+	expect(house, "main~a@b", model);
 	expect(house, "main/.snap/a@b", one);
 }
 

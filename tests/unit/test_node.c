@@ -14,7 +14,7 @@
 
 #include "fake_block.h"
 #include "node.h"
-#include "twin.h"
+#include "model.h"
 #include "util.h"
 
 static const uint32_t sizes[] = {512, 1024, 2016, 4080};
@@ -35,7 +35,7 @@ static void seal(struct node *node, uint32_t len)
 	         node_sum(node->block.number, node->data, len));
 }
 
-/* Every node function on bytes that were found sound. */
+/* Every node function on bytes that were found intact. */
 static void exercise(const uint8_t *sound, uint32_t len, uint32_t size,
                      uint64_t *rng)
 {

@@ -10,11 +10,11 @@
 #include "forest.h"
 #include "inode.h"
 
-static struct world w;
+static struct fixture w;
 static struct kernel k;
 
 /* A world whose store gives out these numbers next; main is the first. */
-static void world_number(uint64_t ino, uint64_t state)
+static void fixture_number(uint64_t ino, uint64_t state)
 {
 	const uint64_t counters[COUNTER_COUNT] = {
 	        [COUNTER_INO] = ino,
@@ -36,7 +36,7 @@ static void world_number(uint64_t ino, uint64_t state)
 	assert_int_equal(store_open(w.scratch.store, NULL, &w.store), 0);
 	assert_int_equal(forest_create(w.store, 1000, 1000, 0755), 0);
 	assert_int_equal(store_close(w.store), 0);
-	world_open(&w);
+	fixture_open(&w);
 	w.main = NODE(state, INO_ROOT);
 }
 
@@ -47,7 +47,7 @@ static int try_symlink(const char *name)
 	struct fs_entry e;
 
 	return fs_make(w.fs, NODE_ROOT, name, S_IFLNK | 0777, 0, "main",
-	               &world_cred, &e);
+	               &fixture_cred, &e);
 }
 
 /* Every way to make an inode. */
@@ -59,12 +59,12 @@ static void expect_no_inode(void)
 	assert_int_equal(try_make(&w, w.main, "no", S_IFDIR), -ENOSPC);
 	assert_int_equal(try_make(&w, w.main, "no", S_IFIFO), -ENOSPC);
 	assert_int_equal(fs_make(w.fs, w.main, "no", S_IFLNK | 0777, 0, "x",
-	                         &world_cred, &e),
+	                         &fixture_cred, &e),
 	                 -ENOSPC);
-	assert_int_equal(fs_tmpfile(w.fs, w.main, 0600, &world_cred, &e),
+	assert_int_equal(fs_tmpfile(w.fs, w.main, 0600, &fixture_cred, &e),
 	                 -ENOSPC);
 	assert_int_equal(fs_rename(w.fs, w.main, "last", w.main, "no",
-	                           RENAME_WHITEOUT, &world_cred),
+	                           RENAME_WHITEOUT, &fixture_cred),
 	                 -ENOSPC);
 	assert_int_equal(try_symlink("no"), -ENOSPC);
 	assert_int_equal(look_error(&w, w.main, "no"), -ENOENT);
@@ -75,7 +75,7 @@ static void test_inodes_run_out(void **state)
 {
 	node_t last;
 
-	world_number(INO_END - 1, 1);
+	fixture_number(INO_END - 1, 1);
 	assert_int_equal(try_symlink("no"), -ENOSPC);
 	last = make(&w, w.main, "last", S_IFREG | 0644);
 	assert_int_equal(NODE_INO(last), INO_END - 1);
@@ -85,24 +85,24 @@ static void test_inodes_run_out(void **state)
 	/* What there is can be used, and forked. */
 	put_text(&w, last, 0, "text");
 	assert_int_equal(fs_rename(w.fs, w.main, "last", w.main, "renamed", 0,
-	                           &world_cred),
+	                           &fixture_cred),
 	                 0);
 	make(&w, NODE_ROOT, "main@try", S_IFDIR);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	assert_int_equal(try_make(&w, w.main, "no", S_IFREG), -ENOSPC);
 	expect_text(&w, look(&w, w.main, "renamed"), "text");
-	world_release(&w);
+	fixture_release(&w);
 }
 
 /* Symlinks beside the forks have half of the numbers. */
 static void test_symlinks_run_out(void **state)
 {
-	world_number(SYMLINK_INO_END - 1, 1);
+	fixture_number(SYMLINK_INO_END - 1, 1);
 	assert_int_equal(try_symlink("last"), 0);
 	assert_int_equal(try_symlink("no"), -ENOSPC);
 	make(&w, w.main, "file", S_IFREG | 0644);
 	assert_int_equal(look_error(&w, NODE_ROOT, "no"), -ENOENT);
-	world_release(&w);
+	fixture_release(&w);
 }
 
 /* ---- States ------------------------------------------------------------- */
@@ -114,7 +114,7 @@ static int print_finding(void *arg, const struct finding *f)
 	return 0;
 }
 
-static void expect_sound(void)
+static void expect_intact(void)
 {
 	unsigned found = 0;
 	struct check_options options = {
@@ -141,7 +141,7 @@ static struct fs_entry fork_new(const char *name)
 	struct fs_entry e;
 
 	assert_int_equal(fs_make(w.fs, NODE_ROOT, name, S_IFDIR | 0755, 0, NULL,
-	                         &world_cred, &e),
+	                         &fixture_cred, &e),
 	                 0);
 	assert_int_not_equal(e.generation, 0);
 	return e;
@@ -169,23 +169,23 @@ static node_t snapdir(uint64_t number)
 
 static void test_states_run_out(void **state)
 {
-	world_number(INO_FIRST, STATE_NUMBER_END - 2);
+	fixture_number(INO_FIRST, STATE_NUMBER_END - 2);
 	assert_int_equal(number_new("a"), STATE_NUMBER_END - 1);
 	/* From here on those that are free. */
 	assert_int_equal(number_new("b"), 1);
-	expect_sound();
+	expect_intact();
 	state_remove("b");
 	assert_int_equal(number_new("c"), 2);
-	world_reopen(&w);
+	fixture_reopen(&w);
 	assert_int_equal(number_new("d"), 3);
 	assert_int_equal(NODE_STATE(make(&w, snapdir(3), "s", S_IFDIR)), 4);
-	expect_sound();
+	expect_intact();
 	/* After a crash the states and the search are where they were. */
-	world_crash(&w);
+	fixture_crash(&w);
 	assert_int_equal(number_new("e"), 5);
 	assert_int_equal(NODE_STATE(look(&w, NODE_ROOT, "d")), 3);
-	expect_sound();
-	world_release(&w);
+	expect_intact();
+	fixture_release(&w);
 }
 
 /* A number is given out again when its state has gone, and never before. */
@@ -195,7 +195,7 @@ static void test_numbers_are_reused(void **state)
 	struct fs_entry old, new;
 	node_t file;
 
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	limit(6);
 	for (uint64_t i = 2; i < 6; i++, name[1]++)
 		assert_int_equal(number_new(name), i);
@@ -227,20 +227,20 @@ static void test_numbers_are_reused(void **state)
 	assert_int_equal(fs_open(w.fs, file, O_RDONLY), -ESTALE);
 	fs_release(w.fs, file);
 	assert_int_equal(number_new("newer"), 3);
-	expect_sound();
-	world_reopen(&w);
+	expect_intact();
+	fixture_reopen(&w);
 	limit(6);
 	assert_int_equal(try_make(&w, NODE_ROOT, "no", S_IFDIR), -ENOSPC);
-	expect_sound();
-	world_release(&w);
+	expect_intact();
+	fixture_release(&w);
 }
 
 /* A fork that was deleted with its snapshots leaves nothing to the next one. */
-static void test_doomed_forks(void **state)
+static void test_forks_being_deleted(void **state)
 {
 	char name[8];
 
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	limit(12);
 	for (int round = 0; round < 6; round++) {
 		struct fs_entry fork = fork_new("fork");
@@ -257,9 +257,9 @@ static void test_doomed_forks(void **state)
 		store_lock(w.store);
 		assert_int_equal(forest_count(w.forest), 1);
 		store_unlock(w.store);
-		expect_sound();
+		expect_intact();
 	}
-	world_release(&w);
+	fixture_release(&w);
 }
 
 /* ---- Numbers that a kernel knows ---------------------------------------- */
@@ -288,7 +288,7 @@ static void forget(uint64_t node, uint64_t count)
 
 	kernel_send(&k, FUSE_FORGET, node, &in, sizeof(in));
 	/* It is not answered. */
-	while (known_has(k.mounts.first->known, node))
+	while (lookups_has(k.mounts.first->lookups, node))
 		sched_yield();
 }
 
@@ -309,7 +309,7 @@ static void test_known_numbers(void **state)
 	struct fuse_entry_out fork, file, link, again;
 	node_t snapshot;
 
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	limit(4);
 	assert_int_equal(number_new("fork"), 2);
 	make(&w, NODE(2, INO_ROOT), "file", S_IFREG | 0644);
@@ -348,15 +348,15 @@ static void test_known_numbers(void **state)
 	assert_int_equal(mkdir_asked("more"), 0);
 	assert_int_equal(entry_asked(NODE_ROOT, "more").nodeid, snapshot);
 	kernel_umount(&k);
-	expect_sound();
-	world_release(&w);
+	expect_intact();
+	fixture_release(&w);
 }
 
 /* The state that is mounted alone keeps its number, if the mount outlives it.
  */
 static void test_mounted_number(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	limit(3);
 	assert_int_equal(number_new("fork"), 2);
 	kernel_mount(&k, &w, 2, SNAPDIR_HIDDEN);
@@ -366,7 +366,7 @@ static void test_mounted_number(void **state)
 	assert_int_equal(get_attr(INO_ROOT), -ESTALE);
 	kernel_umount(&k);
 	assert_int_equal(number_new("new"), 2);
-	world_release(&w);
+	fixture_release(&w);
 }
 
 int main(void)
@@ -376,7 +376,7 @@ int main(void)
 	        cmocka_unit_test(test_symlinks_run_out),
 	        cmocka_unit_test(test_states_run_out),
 	        cmocka_unit_test(test_numbers_are_reused),
-	        cmocka_unit_test(test_doomed_forks),
+	        cmocka_unit_test(test_forks_being_deleted),
 	        cmocka_unit_test(test_known_numbers),
 	        cmocka_unit_test(test_mounted_number),
 	};

@@ -20,7 +20,7 @@
 
 enum { MAP = 1 << 29 };
 
-static struct world {
+static struct fixture {
 	struct scratch scratch;
 	struct disk disk;
 	uint64_t random;
@@ -28,13 +28,14 @@ static struct world {
 
 static int setup(void **state)
 {
-	w = (struct world){.random = scratch_seed()};
+	w = (struct fixture){.random = scratch_seed()};
 	scratch_init(&w.scratch);
 	assert_int_equal(mkdir(w.scratch.store, 0700), 0);
 	assert_int_equal(disk_open(&w.disk, w.scratch.store, MAP, true, false),
 	                 0);
 	/* Nobody pulls the plug. */
-	assert_int_equal(mdb_env_set_flags(w.disk.opening->env, MDB_NOSYNC, 1), 0);
+	assert_int_equal(mdb_env_set_flags(w.disk.opening->env, MDB_NOSYNC, 1),
+	                 0);
 	return 0;
 }
 

@@ -13,11 +13,11 @@
 
 #include "engine.h"
 #include "util.h"
-#include "world.h"
+#include "fixture.h"
 
 enum { MANY = 4000 };
 
-static struct world w;
+static struct fixture w;
 
 /* The fork's snapshots, the oldest first. */
 static struct {
@@ -245,13 +245,13 @@ static void test_many_forks(void **state)
 
 static int setup(void **state)
 {
-	world_init(&w, scratch_seed(), false);
+	fixture_init(&w, scratch_seed(), false);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 

@@ -3,7 +3,7 @@
  * LMDB's table of readers: however many read at once, nobody is told that it is
  * full.
  */
-#include "fs_world.h"
+#include "fs_fixture.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -21,14 +21,14 @@ enum {
 	PATIENCE = 120, /* seconds: longer means that it hangs */
 };
 
-static struct world w;
+static struct fixture w;
 static struct disk *disk;
 static MDB_txn *held[DISK_READERS];
 static _Atomic unsigned begun;
 
 static int setup(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	disk = &w.store->disk;
 	alarm(PATIENCE);
 	return 0;
@@ -36,7 +36,7 @@ static int setup(void **state)
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	alarm(0);
 	return 0;
 }
@@ -122,7 +122,7 @@ static void test_files_are_read(void **state)
 		put(&w, files[i], 0, data, sizeof(data));
 	}
 	/* Nothing of them is in memory then. */
-	world_reopen(&w);
+	fixture_reopen(&w);
 	disk = &w.store->disk;
 	for (int i = 0; i < HELD; i++)
 		assert_int_equal(disk_read_begin(disk, &held[i]), 0);

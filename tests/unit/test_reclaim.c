@@ -237,7 +237,7 @@ static void test_merges_share_commits(void **state)
 	house_release(&h);
 }
 
-/* Kill lists too long for one commit are tidied up in several. */
+/* Deadlists too long for one commit are tidied up in several. */
 static void test_long_lists(void **state)
 {
 	enum { SLOTS = 12 };

@@ -14,7 +14,7 @@
 #include <xxhash.h>
 
 #include "range.h"
-#include "sound.h"
+#include "intact.h"
 #include "util.h"
 
 /* ---- What is there ------------------------------------------------------ */
@@ -143,7 +143,7 @@ static struct manifest manifest_read(void)
 	struct forest *forest;
 	struct store *store;
 
-	assert_int_equal(store_open(sound.scratch.store, &options, &store), 0);
+	assert_int_equal(store_open(intact.scratch.store, &options, &store), 0);
 	assert_int_equal(forest_open(store, &forest), 0);
 	store_lock(store);
 	fork_add(&m, forest, 0);
@@ -193,7 +193,7 @@ static int repair(bool dry_run, struct repair_result *ret)
 	int r;
 
 	rows = (struct rows){.found.print = getenv("COPPICE_VERBOSE")};
-	assert_int_equal(store_open(sound.scratch.store, &options, &store), 0);
+	assert_int_equal(store_open(intact.scratch.store, &options, &store), 0);
 	r = forest_repair(store, &repair_options, ret);
 	store_close(store);
 	return r;
@@ -250,8 +250,8 @@ static void compare(const char *what, size_t *ret_lost)
 static uint64_t file_digest_of(const char *path)
 {
 	int fd = open(path, O_RDONLY);
-	uint8_t *bytes = malloc(sound.len * 2);
-	ssize_t len = read(fd, bytes, sound.len * 2);
+	uint8_t *bytes = malloc(intact.len * 2);
+	ssize_t len = read(fd, bytes, intact.len * 2);
 	uint64_t digest = XXH3_64bits(bytes, (size_t)len);
 
 	close(fd);
@@ -259,13 +259,13 @@ static uint64_t file_digest_of(const char *path)
 	return digest;
 }
 
-static void expect_sound(const char *what)
+static void expect_intact(const char *what)
 {
 	struct store_options options = {.readonly = true};
 	struct store *store;
 	struct found found;
 
-	assert_int_equal(store_open(sound.scratch.store, &options, &store), 0);
+	assert_int_equal(store_open(intact.scratch.store, &options, &store), 0);
 	found = check_store(store, true, true);
 	store_close(store);
 	if (found.count)
@@ -284,11 +284,11 @@ static size_t expect_repaired(const char *what, bool dry_run)
 	if (getenv("COPPICE_VERBOSE"))
 		print_message("# -- %s\n", what);
 	if (dry_run) {
-		digest = file_digest_of(sound.file);
+		digest = file_digest_of(intact.file);
 		r = repair(true, &result);
 		if (r)
 			fail_msg("%s: %s", what, strerror(-r));
-		assert_int_equal(digest, file_digest_of(sound.file));
+		assert_int_equal(digest, file_digest_of(intact.file));
 		assert_null(result.kept);
 		told = rows.len;
 	}
@@ -302,7 +302,7 @@ static size_t expect_repaired(const char *what, bool dry_run)
 		assert_int_equal(unlink(result.kept), 0);
 		free(result.kept);
 	}
-	expect_sound(what);
+	expect_intact(what);
 	compare(what, &lost);
 	return lost;
 }
@@ -314,11 +314,11 @@ static void test_nothing(void **state)
 	uint64_t digest;
 	struct repair_result result;
 
-	sound_restore();
-	digest = file_digest_of(sound.file);
+	intact_restore();
+	digest = file_digest_of(intact.file);
 	assert_int_equal(repair(false, &result), 0);
 	assert_int_equal(result.found, 0);
-	assert_int_equal(digest, file_digest_of(sound.file));
+	assert_int_equal(digest, file_digest_of(intact.file));
 }
 
 static void test_nodes(void **state)
@@ -540,50 +540,50 @@ static void kind_remove(struct tree *tree, uint64_t ino, uint8_t kind)
 
 static void plant_item(struct tree *tree, int n)
 {
-	struct inode linked = inode_get(tree, sound.linked);
-	struct inode plain = inode_get(tree, sound.plain);
-	struct inode dir = inode_get(tree, sound.dir);
+	struct inode linked = inode_get(tree, intact.linked);
+	struct inode plain = inode_get(tree, intact.plain);
+	struct inode dir = inode_get(tree, intact.dir);
 	struct key orphan = {0, ITEM_ORPHAN, 999};
-	struct key garbage = {sound.dir, ITEM_DIRENT, 12345 << 4};
-	struct key kind = {sound.dir, 13, 0}, extent = {sound.copy, 0, 0};
+	struct key garbage = {intact.dir, ITEM_DIRENT, 12345 << 4};
+	struct key kind = {intact.dir, 13, 0}, extent = {intact.copy, 0, 0};
 	struct item item;
 
 	switch (n) {
 	case 0:
 		linked.nlink++;
-		inode_set(tree, sound.linked, &linked);
+		inode_set(tree, intact.linked, &linked);
 		break;
 	case 1:
 		linked.nlink = 0;
-		inode_set(tree, sound.linked, &linked);
+		inode_set(tree, intact.linked, &linked);
 		break;
 	case 2:
 		dir.size--;
-		inode_set(tree, sound.dir, &dir);
+		inode_set(tree, intact.dir, &dir);
 		break;
 	case 3:
 		plain.size = 10;
 		plain.blocks += 8;
-		inode_set(tree, sound.plain, &plain);
+		inode_set(tree, intact.plain, &plain);
 		break;
 	case 4:
 		linked.mode = (linked.mode & 07777) | S_IFIFO;
-		inode_set(tree, sound.linked, &linked);
+		inode_set(tree, intact.linked, &linked);
 		break;
 	case 5:
-		kind_remove(tree, sound.linked, ITEM_INODE);
+		kind_remove(tree, intact.linked, ITEM_INODE);
 		break;
 	case 6:
-		kind_remove(tree, sound.linked, ITEM_BACKREF);
+		kind_remove(tree, intact.linked, ITEM_BACKREF);
 		break;
 	case 7:
-		kind_remove(tree, sound.dir, ITEM_DIRENT);
+		kind_remove(tree, intact.dir, ITEM_DIRENT);
 		break;
 	case 8:
-		kind_remove(tree, sound.copy, ITEM_EXTENT);
+		kind_remove(tree, intact.copy, ITEM_EXTENT);
 		break;
 	case 9:
-		kind_remove(tree, sound.tagged, ITEM_XATTR);
+		kind_remove(tree, intact.tagged, ITEM_XATTR);
 		break;
 	case 10:
 		assert_int_equal(tree_put(tree, &garbage, "\xff\xff", 2), 0);
@@ -595,7 +595,7 @@ static void plant_item(struct tree *tree, int n)
 		assert_int_equal(tree_put(tree, &orphan, "", 0), 0);
 		break;
 	case 13: /* a directory that only its entries are left of */
-		kind_remove(tree, sound.dir, ITEM_INODE);
+		kind_remove(tree, intact.dir, ITEM_INODE);
 		break;
 	case 14:
 		kind_remove(tree, INO_ROOT, ITEM_INODE);
@@ -606,16 +606,16 @@ static void plant_item(struct tree *tree, int n)
 		tree_drop(tree, item_chunk(&item));
 		break;
 	case 16: /* a file without any name: both ends */
-		kind_remove(tree, sound.tagged, ITEM_BACKREF);
-		garbage = (struct key){sound.dir, ITEM_DIRENT, 0};
+		kind_remove(tree, intact.tagged, ITEM_BACKREF);
+		garbage = (struct key){intact.dir, ITEM_DIRENT, 0};
 		while (!tree_seek(tree, &garbage, &item) &&
-		       item.key.ino == sound.dir) {
+		       item.key.ino == intact.dir) {
 			struct dirent_item d;
 
 			garbage = item.key;
 			assert_int_equal(
 			        dirent_decode(item.value, item.len, &d), 0);
-			if (d.ino == sound.tagged) {
+			if (d.ino == intact.tagged) {
 				assert_int_equal(tree_del(tree, &garbage), 0);
 				break;
 			}
@@ -635,12 +635,12 @@ static void test_items(void **state)
 		struct tree *tree;
 		bool found = false;
 
-		sound_restore();
-		work_open(&w, sound.scratch.store);
+		intact_restore();
+		work_open(&w, intact.scratch.store);
 		if (i % 2)
 			state_make(&w, "tuesday", true);
 		store_lock(w.store);
-		assert_int_equal(state_get(w.forest, sound.main, &s), 0);
+		assert_int_equal(state_get(w.forest, intact.main, &s), 0);
 		assert_int_equal(state_edit(s, &tree), 0);
 		plant_item(tree, i / 2);
 		store_unlock(w.store);
@@ -684,7 +684,7 @@ static void test_many(void **state)
 		if (result.kept)
 			unlink(result.kept);
 		free(result.kept);
-		expect_sound("many");
+		expect_intact("many");
 	}
 }
 
@@ -692,8 +692,8 @@ static void test_many(void **state)
 static void test_worked(void **state)
 {
 	uint64_t random = scratch_seed(), rounds = scratch_ops(3);
-	uint8_t *bytes = sound.bytes;
-	size_t len = sound.len;
+	uint8_t *bytes = intact.bytes;
+	size_t len = intact.len;
 
 	for (uint64_t i = 0; i < rounds; i++) {
 		struct scratch scratch;
@@ -711,23 +711,24 @@ static void test_worked(void **state)
 		snprintf(path, sizeof(path), "%s/data.mdb", scratch.store);
 		fd = open(path, O_RDONLY);
 		assert_int_equal(fstat(fd, &st), 0);
-		sound.len = (size_t)st.st_size;
-		sound.bytes = malloc(sound.len);
-		assert_int_equal(read(fd, sound.bytes, sound.len), sound.len);
+		intact.len = (size_t)st.st_size;
+		intact.bytes = malloc(intact.len);
+		assert_int_equal(read(fd, intact.bytes, intact.len),
+		                 intact.len);
 		close(fd);
 		test_many(NULL);
-		free(sound.bytes);
+		free(intact.bytes);
 		scratch_release(&scratch);
 	}
-	sound.bytes = bytes;
-	sound.len = len;
+	intact.bytes = bytes;
+	intact.len = len;
 }
 
 static int setup(void **state)
 {
-	int r = sound_setup(state);
+	int r = intact_setup(state);
 
-	sound_restore();
+	intact_restore();
 	before = manifest_read();
 	return r;
 }
@@ -735,7 +736,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	manifest_release(&before);
-	return sound_teardown(state);
+	return intact_teardown(state);
 }
 
 int main(void)

@@ -7,18 +7,18 @@
 
 #include "control.h"
 
-static struct world w;
+static struct fixture w;
 static struct kernel k;
 
 static int setup(void **state)
 {
-	world_init(&w, 0);
+	fixture_init(&w, 0);
 	return 0;
 }
 
 static int teardown(void **state)
 {
-	world_release(&w);
+	fixture_release(&w);
 	return 0;
 }
 

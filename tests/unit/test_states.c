@@ -19,23 +19,23 @@
 #include <sys/wait.h>
 
 #include "util.h"
-#include "world.h"
+#include "fixture.h"
 
 /* ---- Histories ---------------------------------------------------------- */
 
 static void run_history(bool sharing)
 {
 	uint64_t ops = scratch_ops(20000);
-	struct world w;
+	struct fixture w;
 
-	world_init(&w, scratch_seed(), sharing);
+	fixture_init(&w, scratch_seed(), sharing);
 	for (uint64_t i = 0; i < ops; i++) {
-		world_change(&w);
-		world_look(&w);
+		fixture_change(&w);
+		fixture_look(&w);
 	}
-	world_compare(&w);
-	world_audit(&w);
-	world_compare(&w);
+	fixture_compare(&w);
+	fixture_fsck(&w);
+	fixture_compare(&w);
 	printf("# %llu forks, %llu trees, %llu snapshots, %llu deletions, %llu "
 	       "reopenings, "
 	       "%llu audits; %zu states at the end\n",
@@ -43,8 +43,8 @@ static void run_history(bool sharing)
 	       (unsigned long long)w.snapshots, (unsigned long long)w.deletions,
 	       (unsigned long long)w.reopenings, (unsigned long long)w.audits,
 	       w.len);
-	world_end(&w);
-	world_release(&w);
+	fixture_end(&w);
+	fixture_release(&w);
 }
 
 static void test_history(void **state)
@@ -65,16 +65,16 @@ static void test_history_with_sharing(void **state)
  * A process works on the store until it is killed in the middle of things.
  * What is there then is what was there at some instant before.
  */
-static void crash(struct world *w, uint64_t steps)
+static void crash(struct fixture *w, uint64_t steps)
 {
 	pid_t pid = fork();
 	int status;
 
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		world_open(w);
+		fixture_open(w);
 		for (uint64_t i = 0; i < steps; i++)
-			world_change(w);
+			fixture_change(w);
 		kill(getpid(), SIGKILL);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -85,11 +85,11 @@ static void test_crashes(void **state)
 {
 	uint64_t rounds = 1 + scratch_ops(20000) / 1000;
 	uint64_t seed = scratch_seed();
-	struct world w;
+	struct fixture w;
 
 	(void)state;
-	world_init(&w, seed, true);
-	world_close(&w);
+	fixture_init(&w, seed, true);
+	fixture_close(&w);
 	for (uint64_t i = 0; i < rounds; i++) {
 		w.rng = seed + i;
 		w.names = (i + 1) * 100000;
@@ -98,21 +98,21 @@ static void test_crashes(void **state)
 		/* Sometimes the next one is killed while it still tidies. */
 		if (i % 3 == 2 && i + 1 < rounds)
 			crash(&w, 0);
-		world_open(&w);
-		world_believe(&w);
-		world_compare(&w);
+		fixture_open(&w);
+		fixture_believe(&w);
+		fixture_compare(&w);
 		if (i % 2)
-			world_audit(&w);
-		world_close(&w);
+			fixture_fsck(&w);
+		fixture_close(&w);
 	}
-	world_open(&w);
-	world_end(&w);
-	world_release(&w);
+	fixture_open(&w);
+	fixture_end(&w);
+	fixture_release(&w);
 }
 
 /* ---- Many --------------------------------------------------------------- */
 
-static struct state *get(struct world *w, uint64_t number)
+static struct state *get(struct fixture *w, uint64_t number)
 {
 	struct state *s;
 
@@ -132,12 +132,12 @@ static void test_many_states(void **state)
 {
 	enum { MANY = 3 * STATES_CACHED };
 	char name[NAME_LEN_MAX + 1];
-	struct world w;
+	struct fixture w;
 	struct state *s;
 	uint64_t left = 0;
 
 	(void)state;
-	world_init(&w, scratch_seed(), false);
+	fixture_init(&w, scratch_seed(), false);
 	for (uint64_t i = 0; i < MANY; i++) {
 		store_lock(w.store);
 		numbered(name, i % 2 ? 's' : 'f', i);
@@ -153,12 +153,12 @@ static void test_many_states(void **state)
 	assert_int_equal(store_sync(w.store), 0);
 	for (int i = 0; forest_crowded(w.forest) && i < 1000; i++) {
 		store_lock(w.store);
-		forest_sweep(w.forest);
+		forest_evict(w.forest);
 		store_unlock(w.store);
 	}
 	assert_false(forest_crowded(w.forest));
-	world_close(&w);
-	world_open(&w);
+	fixture_close(&w);
+	fixture_open(&w);
 	store_lock(w.store);
 	assert_int_equal(forest_count(w.forest), MANY + 1);
 	for (uint64_t i = 0; i < MANY; i++) {
@@ -189,20 +189,20 @@ static void test_many_states(void **state)
 	assert_int_equal(left, MANY / 2);
 	assert_int_equal(forest_count(w.forest), 1);
 	store_unlock(w.store);
-	world_audit(&w);
-	world_close(&w);
-	world_release(&w);
+	fixture_fsck(&w);
+	fixture_close(&w);
+	fixture_release(&w);
 }
 
 /* A fork deleted with its snapshots, and the name at once given to another. */
 static void test_names_come_free(void **state)
 {
-	struct world w;
+	struct fixture w;
 	struct state *s, *t;
 	uint64_t number;
 
 	(void)state;
-	world_init(&w, scratch_seed(), false);
+	fixture_init(&w, scratch_seed(), false);
 	store_lock(w.store);
 	for (int i = 0; i < 50; i++) {
 		assert_int_equal(state_fork(w.forest, get(&w, 1), "try", &s),
@@ -223,19 +223,19 @@ static void test_names_come_free(void **state)
 	}
 	assert_int_equal(forest_count(w.forest), 1);
 	store_unlock(w.store);
-	world_audit(&w);
-	world_end(&w);
-	world_release(&w);
+	fixture_fsck(&w);
+	fixture_end(&w);
+	fixture_release(&w);
 }
 
 /* The default state is not deleted, nor a fork with the default in it. */
 static void test_default(void **state)
 {
-	struct world w;
+	struct fixture w;
 	struct state *s, *t, *d;
 
 	(void)state;
-	world_init(&w, scratch_seed(), false);
+	fixture_init(&w, scratch_seed(), false);
 	store_lock(w.store);
 	assert_int_equal(state_delete(w.forest, get(&w, 1), true), -EBUSY);
 	assert_int_equal(state_set_default(w.forest, NULL), 0);
@@ -249,8 +249,8 @@ static void test_default(void **state)
 	assert_int_equal(state_delete(w.forest, s, true), -EBUSY);
 	assert_int_equal(state_delete(w.forest, s, false), -EBUSY);
 	store_unlock(w.store);
-	world_close(&w);
-	world_open(&w);
+	fixture_close(&w);
+	fixture_open(&w);
 	store_lock(w.store);
 	assert_int_equal(state_default(w.forest, &d), 0);
 	assert_string_equal(d->name, "v1");
@@ -258,8 +258,8 @@ static void test_default(void **state)
 	assert_int_equal(state_find(w.forest, 0, "golden", &s), 0);
 	assert_int_equal(state_delete(w.forest, s, true), 0);
 	store_unlock(w.store);
-	world_end(&w);
-	world_release(&w);
+	fixture_end(&w);
+	fixture_release(&w);
 }
 
 int main(void)

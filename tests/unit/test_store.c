@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The store under the trees: tables against a plain twin, chunks, clones and
- * sharing, kill lists and their jobs, across commits and reopenings.
+ * The store under the trees: tables against a plain model, chunks, clones and
+ * sharing, deadlists and their jobs, across commits and reopenings.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -62,7 +62,7 @@ static void test_damaged_page_size(void **state)
 	store = fresh_store(&scratch);
 	for (int i = 0; i < 2; i++) {
 		store_lock(store);
-		store_tick(store);
+		store_next_seq(store);
 		store_unlock(store);
 		assert_int_equal(store_sync(store), 0);
 	}
@@ -92,18 +92,18 @@ static void test_counters_survive(void **state)
 {
 	struct scratch scratch;
 	struct store *store = fresh_store(&scratch);
-	uint64_t tick, ino;
+	uint64_t seq, ino;
 
 	store_lock(store);
 	for (int i = 0; i < 100; i++)
-		tick = store_tick(store);
+		seq = store_next_seq(store);
 	assert_int_equal(store_count(store, COUNTER_INO, 16, 18, &ino), 0);
 	store_unlock(store);
 	assert_int_equal(ino, 16);
 	assert_int_equal(store_close(store), 0);
 	store = open_store(scratch.store);
 	store_lock(store);
-	assert_true(store_tick(store) > tick);
+	assert_true(store_next_seq(store) > seq);
 	assert_int_equal(store_count(store, COUNTER_INO, 16, 18, &ino), 0);
 	assert_int_equal(ino, 17);
 	for (int i = 0; i < 3; i++)
@@ -119,22 +119,22 @@ static void test_counters_survive(void **state)
 /* ---- Tables against a twin ---------------------------------------------- */
 
 enum { TWIN_KEYS = 500 };
-struct twin {
+struct model {
 	bool there[TWIN_KEYS];
 	uint32_t value[TWIN_KEYS];
 };
 
-static size_t twin_key(int i, char key[16])
+static size_t model_key(int i, char key[16])
 {
 	return (size_t)snprintf(key, 16, "%0*d", 3 + i % 3, i * 7 % TWIN_KEYS);
 }
 
-static int twin_order(const void *a, const void *b)
+static int model_order(const void *a, const void *b)
 {
 	return strcmp(a, b);
 }
 
-static void twin_compare(struct store *store, const struct twin *twin)
+static void model_compare(struct store *store, const struct model *model)
 {
 	static char keys[TWIN_KEYS][16];
 	struct record record = {.key_len = 0};
@@ -142,9 +142,9 @@ static void twin_compare(struct store *store, const struct twin *twin)
 	int r;
 
 	for (int i = 0; i < TWIN_KEYS; i++)
-		if (twin->there[i])
-			twin_key(i, keys[n++]);
-	qsort(keys, n, sizeof(keys[0]), twin_order);
+		if (model->there[i])
+			model_key(i, keys[n++]);
+	qsort(keys, n, sizeof(keys[0]), model_order);
 	store_lock(store);
 	for (r = table_seek(store, TABLE_NAME, "", 0, &record); r == 0;
 	     r = table_next(store, TABLE_NAME, record.key, record.key_len,
@@ -158,12 +158,12 @@ static void twin_compare(struct store *store, const struct twin *twin)
 	assert_int_equal(seen, n);
 	for (int i = 0; i < TWIN_KEYS; i++) {
 		char key[16];
-		size_t len = twin_key(i, key);
+		size_t len = model_key(i, key);
 
 		r = table_get(store, TABLE_NAME, key, len, &record);
-		assert_int_equal(r, twin->there[i] ? 0 : -ENOENT);
+		assert_int_equal(r, model->there[i] ? 0 : -ENOENT);
 		if (r == 0)
-			assert_memory_equal(record.value, &twin->value[i], 4);
+			assert_memory_equal(record.value, &model->value[i], 4);
 	}
 	store_unlock(store);
 }
@@ -172,7 +172,7 @@ static void test_tables(void **state)
 {
 	struct scratch scratch;
 	struct store *store = fresh_store(&scratch);
-	static struct twin twin;
+	static struct model model;
 	uint64_t random = scratch_seed();
 
 	for (int round = 0; round < 60; round++) {
@@ -180,14 +180,14 @@ static void test_tables(void **state)
 		for (int n = 0; n < 50; n++) {
 			int i = (int)(scratch_random(&random) % TWIN_KEYS);
 			char key[16];
-			size_t len = twin_key(i, key);
+			size_t len = model_key(i, key);
 
-			twin.there[i] = scratch_random(&random) % 3 != 0;
-			twin.value[i] = (uint32_t)scratch_random(&random);
-			if (twin.there[i])
+			model.there[i] = scratch_random(&random) % 3 != 0;
+			model.value[i] = (uint32_t)scratch_random(&random);
+			if (model.there[i])
 				assert_int_equal(table_put(store, TABLE_NAME,
 				                           key, len,
-				                           &twin.value[i], 4),
+				                           &model.value[i], 4),
 				                 0);
 			else
 				assert_int_equal(
@@ -202,11 +202,11 @@ static void test_tables(void **state)
 			assert_int_equal(store_sync(store), 0);
 		else if (round % 3 == 1)
 			store_commit_start(store);
-		twin_compare(store, &twin);
+		model_compare(store, &model);
 		if (round % 20 == 19) {
 			assert_int_equal(store_close(store), 0);
 			store = open_store(scratch.store);
-			twin_compare(store, &twin);
+			model_compare(store, &model);
 		}
 	}
 	assert_int_equal(store_close(store), 0);
@@ -309,7 +309,7 @@ static size_t blocks_left(struct store *store)
 
 	assert_int_equal(disk_read_begin(&store->disk, &txn), 0);
 	assert_int_equal(mdb_stat(txn, store->disk.blocks, &blocks), 0);
-	assert_int_equal(mdb_stat(txn, store->disk.counts, &counts), 0);
+	assert_int_equal(mdb_stat(txn, store->disk.refcounts, &counts), 0);
 	disk_read_end(&store->disk, txn);
 	return blocks.ms_entries + counts.ms_entries;
 }
@@ -417,7 +417,7 @@ static void test_deltas(void **state)
 	drop(&tree, numbers[RELEASES - 1]);
 	assert_int_equal(store_sync(store), 0);
 	assert_int_equal(own_bytes(store, 1), 0);
-	/* Nothing is left that the first could be an alias of. */
+	/* Nothing is left that the first could be a dedup reference of. */
 	numbers[0] = chunk_make(&tree, data[0], sizeof(data[0]));
 	assert_int_equal(store_sync(store), 0);
 	assert_int_equal(own_bytes(store, 1), full);
@@ -482,7 +482,7 @@ static void test_packed_nodes(void **state)
 	all = own_bytes(store, 1);
 	store_lock(store);
 	tree = old;
-	tree.base = store_tick(store);
+	tree.base = store_next_seq(store);
 	tree.list = 2;
 	store_unlock(store);
 	for (uint64_t round = 0; round < 20; round++)
@@ -548,7 +548,7 @@ static void test_writable(void **state)
 	scratch_release(&scratch);
 }
 
-/* ---- Kill lists --------------------------------------------------------- */
+/* ---- Deadlists --------------------------------------------------------- */
 
 enum { KILLS = 4000 };
 

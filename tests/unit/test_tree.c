@@ -14,7 +14,7 @@
 #include "fake_block.h"
 #include "node.h"
 #include "range.h"
-#include "twin.h"
+#include "model.h"
 #include "util.h"
 
 static const uint32_t sizes[] = {512, 1024, 2016, 4080};

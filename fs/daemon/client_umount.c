@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Unmounting, as the command's process does it: the daemon is asked to tell
+ * when all is saved, then the mount is undone here.
+ */
+#include <errno.h>
+#include <sys/mount.h>
+
+#include "control.h"
+#include "holders.h"
+#include "mount_store.h"
+#include "error_message.h"
+#include "utab.h"
+#include "util.h"
+
+struct unmounting {
+	const char *given;
+	const struct mount_entry *entry;
+	int flags;
+	char **ret_error;
+	bool done;
+	bool told; /* why it lives on */
+};
+
+static int fail_busy(struct unmounting *u)
+{
+	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+	bool found = who && holders_busy(u->entry, who);
+
+	return fail(u->ret_error, -EBUSY,
+	            "cannot unmount '%s': it is in use%s%s", u->given,
+	            found ? " by " : "", found ? who : "");
+}
+
+static int unmount(struct unmounting *u)
+{
+	uid_t user = geteuid();
+	char reason[256];
+	int err = mountpoint_unmount(u->entry->mountpoint, u->flags, reason,
+	                             sizeof(reason));
+
+	if (err == -EBUSY)
+		return fail_busy(u);
+	if (err == -EPERM && user != 0 && user != u->entry->user)
+		return fail(u->ret_error, err,
+		            "cannot unmount '%s': only root and the user who "
+		            "mounted it may",
+		            u->given);
+	if (err < 0)
+		return fail(u->ret_error, err, "cannot unmount '%s': %s",
+		            u->given, reason);
+	u->done = true;
+	utab_remove(u->entry->mountpoint);
+	return 0;
+}
+
+/* Unmount without the daemon's help, who is dead or out of reach. */
+static int sync_and_unmount(struct unmounting *u)
+{
+	/* A dead daemon has nothing that could still be saved. */
+	mountpoint_sync(u->entry->mountpoint);
+	return unmount(u);
+}
+
+/* The mount is gone here, and all is saved, but it lives on. */
+static void warn_elsewhere(const struct unmounting *u, const char *who)
+{
+	log_warning("'%s' is unmounted and all is saved, but the mount is "
+	            "still in use elsewhere%s%s",
+	            u->given, who ? ": " : "", who ? who : "");
+}
+
+/* It takes long: end the request, with 1, if the reason can be found. */
+static int late_row(struct unmounting *u)
+{
+	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+
+	u->told = who && holders_elsewhere(u->entry->device, who);
+	if (u->told)
+		warn_elsewhere(u, who);
+	return u->told;
+}
+
+/* The daemon waits for the mount to end: now end it. */
+static int unmount_row(void *arg, json_t *row)
+{
+	struct unmounting *u = arg;
+
+	if (u->done)
+		return json_object_get(row, "late") ? late_row(u) : 0;
+	return json_is_false(json_object_get(row, "known"))
+	               ? sync_and_unmount(u)
+	               : unmount(u);
+}
+
+static int unmount_and_wait(struct unmounting *u, int socket)
+{
+	json_auto_t *request = json_pack("{s:s, s:s}", "verb", "umount-wait",
+	                                 "device", u->entry->device);
+	json_auto_t *answer = NULL;
+	const json_t *error;
+	int err = request ? control_call(socket, request, -1, unmount_row, u,
+	                                 &answer)
+	                  : -ENOMEM;
+
+	if (u->told)
+		return 0;
+	if (err == 0 && !u->done && control_is_ending(answer))
+		err = -EAGAIN;
+	if (err < 0 && !u->done)
+		return *u->ret_error ? err : unmount(u);
+	if (err < 0)
+		return fail(u->ret_error, err,
+		            "'%s' is unmounted, but the daemon ended before "
+		            "it said that all is saved",
+		            u->given);
+	error = json_object_get(answer, "error");
+	if (error)
+		return fail(u->ret_error, -EIO, "%s", json_string_value(error));
+	if (json_is_false(json_object_get(answer, "ended")))
+		warn_elsewhere(u, NULL);
+	return u->done ? 0 : unmount(u);
+}
+
+/* Find the mount that is meant by its mount point or its store. */
+static int find_mount(const char *given, struct mount_entry *ret_entry,
+                      char **ret_error)
+{
+	char path[PATH_MAX];
+	int err = mountpoint_resolve(given, path);
+	int count;
+
+	if (err < 0)
+		return fail(ret_error, err, "cannot find '%s': %s", given,
+		            strerror(-err));
+	if (mount_entry_find(path, ret_entry) == 0 && ret_entry->coppice)
+		return 0;
+	count = mount_entry_find_source(path, ret_entry);
+	if (count == 1)
+		return 0;
+	if (count > 1)
+		return fail(
+		        ret_error, -EBUSY,
+		        "the store '%s' is mounted at '%s' and %d other %s: "
+		        "name the mount point",
+		        given, ret_entry->mountpoint, count - 1,
+		        count == 2 ? "place" : "places");
+	return fail(ret_error, -EINVAL, "no store is mounted at '%s'", given);
+}
+
+int client_umount(const char *path, int flags, char **ret_error)
+{
+	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
+	struct unmounting u = {
+	        .given = path,
+	        .entry = entry,
+	        .flags = flags,
+	        .ret_error = ret_error,
+	};
+	_cleanup_close_ int socket = -1;
+	char store[PATH_MAX];
+	int err;
+
+	*ret_error = NULL;
+	if (!entry)
+		return fail(ret_error, -ENOMEM, "out of memory");
+	err = find_mount(path, entry, ret_error);
+	if (err < 0)
+		return err;
+	/* The daemon may be what hangs. */
+	if (flags & MNT_FORCE)
+		return unmount(&u);
+	/* The end of a mount that is in use may be far. */
+	if ((flags & MNT_DETACH) ||
+	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
+	    control_connect(store, &socket) < 0)
+		return sync_and_unmount(&u);
+	return unmount_and_wait(&u, socket);
+}

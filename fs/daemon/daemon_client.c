@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The client's end of a control socket. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include "control.h"
+#include "util.h"
+
+enum { SEND_TIMEOUT_MS = 30000 };
+
+void control_address(int dir, struct sockaddr_un *ret_address)
+{
+	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	/* A socket's address is short, a path may be long. */
+	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path),
+	         "/proc/self/fd/%d/control", dir);
+}
+
+int control_address_abstract(int dir, struct sockaddr_un *ret_address,
+                             socklen_t *ret_len)
+{
+	struct stat st;
+	int len;
+
+	if (fstatat(dir, "data.mdb", &st, 0) < 0)
+		return -errno;
+	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	len = snprintf(ret_address->sun_path + 1,
+	               sizeof(ret_address->sun_path) - 1, "coppice/%ju:%ju",
+	               (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	*ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+	                       (size_t)len);
+	return 0;
+}
+
+/* Anyone can take a name that has no file: is it one who might serve this? */
+static bool is_trusted(int socket, int dir)
+{
+	socklen_t len = sizeof(struct ucred);
+	struct ucred cred;
+	struct stat st;
+
+	if (fstat(dir, &st) < 0 ||
+	    getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return false;
+	return cred.uid == 0 || cred.uid == geteuid() || cred.uid == st.st_uid;
+}
+
+/* The daemon of a store on a read-only disk. */
+static int connect_abstract(int dir, int *ret_fd)
+{
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un address;
+	socklen_t len;
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = control_address_abstract(dir, &address, &len);
+	if (err < 0)
+		return err;
+	if (connect(fd, (struct sockaddr *)&address, len) < 0)
+		return errno == ECONNREFUSED ? -ENOENT : -errno;
+	if (!is_trusted(fd, dir))
+		return -ENOENT;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+int control_connect(const char *store_path, int *ret_fd)
+{
+	struct sockaddr_un address;
+	_cleanup_close_ int dir = -1;
+	_cleanup_close_ int fd = -1;
+
+	dir = open(store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return -errno;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	control_address(dir, &address);
+	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0) {
+		*ret_fd = steal_fd(&fd);
+		return 0;
+	}
+	return errno == ENOENT || errno == ECONNREFUSED
+	               ? connect_abstract(dir, ret_fd)
+	               : -errno;
+}
+
+bool control_is_ending(const json_t *answer)
+{
+	return json_object_get(answer, "error") &&
+	       json_integer_value(json_object_get(answer, "errno")) == EAGAIN;
+}
+
+int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
+                 void *arg, json_t **ret_answer)
+{
+	_cleanup_(json_line_reader_release) struct json_line_reader reader;
+	int err = json_line_reader_init(&reader, socket);
+
+	if (err < 0)
+		return err;
+	err = json_line_write(socket, request, fd, SEND_TIMEOUT_MS);
+	/* A request that did not arrive as a whole was not done. */
+	if (err == -EPIPE)
+		err = -EAGAIN;
+	while (err == 0) {
+		json_t *object, *row;
+		size_t len;
+		char *line;
+
+		err = json_line_read(&reader, -1, &line, &len);
+		if (err < 0)
+			break;
+		object = json_loadb(line, len, 0, NULL);
+		if (!json_is_object(object)) {
+			json_decref(object);
+			return -EPROTO;
+		}
+		row = json_object_get(object, "row");
+		if (!row) {
+			*ret_answer = object;
+			return 0;
+		}
+		err = fn ? fn(arg, row) : 0;
+		json_decref(object);
+		if (err > 0)
+			err = -ECANCELED;
+	}
+	return err;
+}

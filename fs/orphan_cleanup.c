@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The sweeper: a thread that removes the orphans that nobody has open, which
+ * a crash left or a fork inherited.
+ *
+ * A fork's are not touched as long as the fork is redundant: its tree would no
+ * longer be that of the state it equals, which would both cost space and keep
+ * rmdir from deleting it.  Such states are looked at again from time to time.
+ */
+#include "inode.h"
+
+#include <errno.h>
+
+enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
+
+enum sweep { SWEEP_DONE, SWEEP_LATER, SWEEP_ONE };
+
+/* What to do next in the state: the first orphan from *ino on, if any. */
+static enum sweep sweep_next(struct fs *fs, uint64_t number, uint64_t *ino)
+{
+	struct state *state;
+	struct open_node *o;
+	int err = state_get(fs->forest, number, &state);
+
+	if (err == -ESTALE || (!err && (state->flags & STATE_READONLY))) {
+		orphan_record(fs, number, false);
+		return SWEEP_DONE;
+	}
+	if (err || state_has_twin(fs->forest, state))
+		return SWEEP_LATER;
+	while (orphan_first(&state->version->tree, *ino, ino)) {
+		o = open_find(fs, NODE(number, *ino));
+		if (!o)
+			return SWEEP_ONE;
+		o->orphan = true;
+		++*ino;
+	}
+	if (!orphan_first(&state->version->tree, 0, ino))
+		orphan_record(fs, number, false);
+	return SWEEP_DONE;
+}
+
+/* An ORPHAN item whose inode is not there. */
+static int sweep_stray(struct fs *fs, uint64_t number, uint64_t ino)
+{
+	struct state *state;
+	struct tree *tree;
+	struct inode inode;
+	int err;
+
+	store_lock(fs->store);
+	err = state_get(fs->forest, number, &state);
+	if (!err && inode_load(&state->version->tree, ino, &inode) == -ENOENT) {
+		err = state_edit(state, &tree);
+		if (!err)
+			err = orphan_del_at(fs, state, tree, ino);
+	}
+	store_unlock(fs->store);
+	return err == -ESTALE ? 0 : err;
+}
+
+static bool sweep_state(struct fs *fs, uint64_t number)
+{
+	uint64_t ino = 0;
+	enum sweep next;
+	int err;
+
+	for (;;) {
+		store_lock(fs->store);
+		next = sweep_next(fs, number, &ino);
+		store_unlock(fs->store);
+		if (next != SWEEP_ONE)
+			return next == SWEEP_DONE;
+		err = orphan_finish(fs, NODE(number, ino));
+		if (!err)
+			err = sweep_stray(fs, number, ino);
+		if (err) {
+			log_warning("cannot delete inode %llu of state %llu "
+			            "yet: %s",
+			            (unsigned long long)ino,
+			            (unsigned long long)number, strerror(-err));
+			return false;
+		}
+		ino++;
+	}
+}
+
+/* Takes the list away; the lock of the sweeper is held, and let go of. */
+static void orphan_cleanup_round(struct fs *fs)
+{
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+	_cleanup_free_ uint64_t *states = steal(&s->states);
+	size_t count = s->count;
+
+	s->count = s->room = 0;
+	for (size_t i = 0; i < count; i++) {
+		bool done, stop = s->stop;
+
+		pthread_mutex_unlock(&s->lock);
+		done = stop || sweep_state(fs, states[i]);
+		if (!done)
+			orphan_cleanup_push(fs, states[i]);
+		pthread_mutex_lock(&s->lock);
+	}
+}
+
+static void *orphan_cleanup_run(void *arg)
+{
+	struct fs *fs = arg;
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+	unsigned wait = LAZY_SECONDS;
+	struct timespec until;
+
+	pthread_setname_np(pthread_self(), "sweeper");
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop) {
+		uint64_t asked = s->asked;
+
+		orphan_cleanup_round(fs);
+		s->done = asked;
+		pthread_cond_broadcast(&s->idle);
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += wait;
+		wait = MIN(2 * wait, LAZY_SECONDS_MAX);
+		while (!s->stop && s->asked == asked) {
+			if (!s->count)
+				pthread_cond_wait(&s->wake, &s->lock);
+			else if (pthread_cond_timedwait(&s->wake, &s->lock,
+			                                &until))
+				break;
+		}
+		if (s->asked != asked)
+			wait = LAZY_SECONDS;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+int orphan_cleanup_push(struct fs *fs, uint64_t state)
+{
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+	int err = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (s->count == s->room) {
+		size_t room = s->room ? 2 * s->room : 16;
+		uint64_t *states = realloc(s->states, room * sizeof(*states));
+
+		if (states) {
+			s->states = states;
+			s->room = room;
+		} else {
+			err = -ENOMEM;
+		}
+	}
+	if (!err) {
+		s->states[s->count++] = state;
+		/* Its own putting off does not wake the sweeper. */
+		if (!s->started || !pthread_equal(pthread_self(), s->thread)) {
+			s->asked++;
+			pthread_cond_signal(&s->wake);
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void orphan_cleanup_drain(struct fs *fs)
+{
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+	uint64_t asked;
+
+	pthread_mutex_lock(&s->lock);
+	asked = ++s->asked;
+	pthread_cond_signal(&s->wake);
+	while (s->started && s->done < asked)
+		pthread_cond_wait(&s->idle, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+int orphan_cleanup_start(struct fs *fs)
+{
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+	pthread_condattr_t attr;
+	int err;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->wake, &attr);
+	pthread_cond_init(&s->idle, NULL);
+	pthread_condattr_destroy(&attr);
+	/* The thread looks at its own id: not before it is written. */
+	pthread_mutex_lock(&s->lock);
+	err = -pthread_create(&s->thread, NULL, orphan_cleanup_run, fs);
+	s->started = !err;
+	pthread_mutex_unlock(&s->lock);
+	return err;
+}
+
+void orphan_cleanup_stop(struct fs *fs)
+{
+	struct orphan_cleanup *s = &fs->orphan_cleanup;
+
+	if (!s->started)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->wake);
+	pthread_cond_destroy(&s->idle);
+	free(s->states);
+	s->started = false;
+}

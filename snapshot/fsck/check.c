@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checking all states of a store: the order of it, and the telling, with the
+ * names and paths that people know.
+ *
+ * Versions are looked at in the order of their numbers, so parents before
+ * children, and of each only what differs from its parent: what was added must
+ * be right, and must change every sum by as much as it says.  So each block is
+ * looked at once, and a fault is told where it came to be.
+ */
+#include "check.h"
+#include "util.h"
+
+#include <errno.h>
+#include <stdarg.h>
+
+enum { TEXT_MAX = 400, PATH_SIZE = 4096, PATH_PARTS_MAX = 2048 };
+
+/* ---- Finding ------------------------------------------------------------ */
+
+struct check_version *check_version(struct check *check, uint64_t id)
+{
+	size_t low = 0, high = check->versions_len;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->versions[middle].id == id)
+			return &check->versions[middle];
+		if (check->versions[middle].id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+struct check_state *check_state(struct check *check, uint64_t number)
+{
+	size_t low = 0, high = check->states_len;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (check->states[middle].number == number)
+			return &check->states[middle];
+		if (check->states[middle].number < number)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+/* A state whose version this is, or else one that grew from it. */
+static struct check_state *state_of_version(struct check *check, uint64_t id)
+{
+	struct check_state *descendant = NULL;
+
+	for (size_t i = 0; id && i < check->states_len; i++) {
+		struct check_state *s = &check->states[i];
+		uint64_t at = s->version;
+
+		if (at == id)
+			return s;
+		/* A parent's number is lower: so this ends. */
+		while (!descendant && at > id) {
+			struct check_version *v = check_version(check, at);
+
+			at = v && v->parent < at ? v->parent : 0;
+		}
+		if (!descendant && at == id)
+			descendant = s;
+	}
+	return descendant;
+}
+
+/* ---- Names and paths ---------------------------------------------------- */
+
+static int name_read(struct check *check, uint64_t number,
+                     char out[NAME_LEN_MAX + 1])
+{
+	struct record record;
+	struct state state;
+	uint64_t version;
+	uint8_t key[8];
+	int r;
+
+	be64_put(key, number);
+	r = view_record(check->view, TABLE_STATE, key, sizeof(key), false,
+	                &record);
+	if (r < 0)
+		return r;
+	if (record.key_len != 8 || be64_get(record.key) != number)
+		return -ENOENT;
+	r = state_decode(record.value, record.len, &state, &version);
+	if (!r)
+		memcpy(out, state.name, NAME_LEN_MAX + 1);
+	return r;
+}
+
+static const char *full_name(struct check *check, const struct check_state *s,
+                             char out[FULL_NAME_MAX + 16])
+{
+	char name[NAME_LEN_MAX + 1], fork[NAME_LEN_MAX + 1];
+
+	if (name_read(check, s->number, name))
+		snprintf(out, FULL_NAME_MAX + 16, "#%llu",
+		         (unsigned long long)s->number);
+	else if (!s->fork)
+		snprintf(out, FULL_NAME_MAX + 16, "%s", name);
+	else if (name_read(check, s->fork, fork))
+		snprintf(out, FULL_NAME_MAX + 16, "#%llu~%s",
+		         (unsigned long long)s->fork, name);
+	else
+		snprintf(out, FULL_NAME_MAX + 16, "%s~%s", fork, name);
+	return out;
+}
+
+/* From the end of the buffer to its beginning. */
+static char *path_put(char *start, char *at, const char *name, size_t len)
+{
+	if ((size_t)(at - start) < len + 1)
+		return NULL;
+	at -= len;
+	memcpy(at, name, len);
+	*--at = '/';
+	return at;
+}
+
+/* NULL: the way up is damaged. */
+static const char *path_of(struct check *check, uint64_t root, uint64_t ino,
+                           const char *name, size_t name_len,
+                           char out[PATH_SIZE])
+{
+	char *at = out + PATH_SIZE - 1;
+
+	*at = 0;
+	if (name)
+		at = path_put(out, at, name, name_len);
+	for (int i = 0; at && ino != INO_ROOT; i++) {
+		struct key key = {.ino = ino, .kind = ITEM_BACKREF};
+		struct backref_item b;
+		struct item item;
+
+		if (i == PATH_PARTS_MAX ||
+		    view_seek(check->view, root, &key, &item) ||
+		    item.key.ino != ino || item.key.kind != ITEM_BACKREF ||
+		    backref_decode(item.value, item.len, &b))
+			return NULL;
+		at = path_put(out, at, b.name, b.name_len);
+		ino = b.parent;
+	}
+	return at && !*at ? "/" : at;
+}
+
+int check_tell(struct check *check, const char *kind, const struct about *about,
+               const char *format, ...)
+{
+	char text[TEXT_MAX], name[FULL_NAME_MAX + 16], path[PATH_SIZE];
+	struct finding finding = {.kind = kind, .text = text};
+	struct check_version *v = NULL;
+	struct check_state *s = about ? about->state : NULL;
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (about) {
+		finding.version = about->version;
+		finding.block = about->block;
+		finding.ino = about->ino;
+		v = check_version(check, about->version);
+		if (!s)
+			s = state_of_version(check, about->version);
+	}
+	if (s)
+		finding.state = full_name(check, s, name);
+	if (v && about->ino)
+		finding.path = path_of(check, v->root, about->ino, about->name,
+		                       about->name_len, path);
+	return check->options.found(check->options.arg, &finding);
+}
+
+/* ---- The view's side --------------------------------------------------- */
+
+static int on_damage(void *arg, const struct damage *damage)
+{
+	struct check *check = arg;
+	struct about about = {.version = damage->version,
+	                      .block = damage->block};
+
+	if (damage->key)
+		about.ino = damage->key->ino;
+	return check_tell(check, damage->kind, &about, "%s", damage->text);
+}
+
+static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
+{
+	struct check *check = arg;
+
+	return check->options.progress
+	               ? check->options.progress(check->options.arg, what, done,
+	                                         all)
+	               : 0;
+}
+
+/* ---- The order of it ---------------------------------------------------- */
+
+static int trees_check(struct check *check)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < check->versions_len; i++) {
+		struct check_version *v = &check->versions[i], *parent;
+		struct view_tree tree = {
+		        .version = v->id,
+		        .root = v->root,
+		        .base = v->base,
+		        .top = v->freeze ? v->freeze : check->seq,
+		        .lists = {v->list, v->tidy_list},
+		        .reaping = v->reaping,
+		        .from = v->reap_from,
+		        .chunk = item_chunk,
+		};
+
+		if (v->bad) {
+			view_lost_tree(check->view);
+			continue;
+		}
+		parent = v->parent ? check_version(check, v->parent) : NULL;
+		if (v->parent && (!parent || parent->bad || parent->reaping))
+			tree.alone = true;
+		if (parent)
+			tree.parent_root = parent->root;
+		r = check_items(check, v, &tree, parent ? parent->inodes : 0,
+		                parent ? parent->blocks : 0);
+		if (!r)
+			r = on_progress(check, "trees", i + 1,
+			                check->versions_len);
+	}
+	return r;
+}
+
+int forest_check(struct store *store, const struct check_options *options)
+{
+	struct check check = {.options = *options, .store = store};
+	struct view_options view_options = {
+	        .data = options->data,
+	        .found = on_damage,
+	        .progress = on_progress,
+	        .arg = &check,
+	};
+	int r = view_open(store, &view_options, &check.view);
+
+	/* What can be said then was said. */
+	if (r == -EUCLEAN)
+		return 0;
+	if (!r)
+		r = check_load(&check);
+	if (!r)
+		r = view_scan(check.view);
+	if (!r)
+		r = check_lineage(&check);
+	if (!r)
+		r = trees_check(&check);
+	if (!r)
+		r = view_finish(check.view);
+	view_close(check.view);
+	free(check.versions);
+	free(check.states);
+	return r;
+}

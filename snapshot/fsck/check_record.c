@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checking the records: states, names, times, versions, tasks. */
+#include "check.h"
+#include "util.h"
+
+#include <errno.h>
+
+typedef unsigned long long ull;
+
+static void *row_add(void **rows, size_t size, size_t *len, size_t *capacity)
+{
+	if (*len == *capacity) {
+		size_t more = *capacity ? *capacity * 2 : 64;
+		void *grown = realloc(*rows, more * size);
+
+		if (!grown)
+			return NULL;
+		*rows = grown;
+		*capacity = more;
+	}
+	return memset((char *)*rows + size * (*len)++, 0, size);
+}
+
+int check_records_each(struct check *check, enum table table,
+                       int (*fn)(struct check *check,
+                                 const struct record *record))
+{
+	_cleanup_free_ struct record *record = malloc(sizeof(*record));
+	uint8_t key[TABLE_KEY_MAX];
+	uint32_t key_len = 0;
+	int r;
+
+	if (!record)
+		return -ENOMEM;
+	for (;;) {
+		r = view_record(check->view, table, key, key_len, key_len,
+		                record);
+		if (r < 0)
+			return r == -ENOENT ? 0 : r;
+		r = fn(check, record);
+		if (r)
+			return r;
+		key_len = record->key_len;
+		memcpy(key, record->key, key_len);
+		/* A record with an empty key is nobody's: go on behind it. */
+		if (!key_len)
+			key[key_len++] = 0;
+	}
+}
+
+/* ---- Versions and states ------------------------------------------------ */
+
+static int version_load_one(struct check *check, const struct record *record)
+{
+	struct version v = {0};
+	struct check_version *c;
+
+	if (record->key_len != 8)
+		return check_tell(check, "record", NULL,
+		                  "a version's record has a bad key");
+	c = row_add((void **)&check->versions, sizeof(*c), &check->versions_len,
+	            &check->versions_capacity);
+	if (!c)
+		return -ENOMEM;
+	c->id = be64_get(record->key);
+	if (version_decode(record->value, record->len, &v)) {
+		c->bad = true;
+		return 0;
+	}
+	c->root = v.tree.root;
+	c->base = v.tree.base;
+	c->list = v.tree.list;
+	c->parent = v.parent;
+	c->freeze = v.freeze;
+	c->kids = v.kids;
+	c->kids_xor = v.kids_xor;
+	c->same = v.same;
+	c->refs = v.refs;
+	c->inodes = v.inodes;
+	c->blocks = v.blocks;
+	return 0;
+}
+
+static int state_load_one(struct check *check, const struct record *record)
+{
+	struct state s = {0};
+	struct check_state *c;
+	uint64_t version;
+
+	if (record->key_len != 8)
+		return check_tell(check, "record", NULL,
+		                  "a state's record has a bad key");
+	c = row_add((void **)&check->states, sizeof(*c), &check->states_len,
+	            &check->states_capacity);
+	if (!c)
+		return -ENOMEM;
+	c->number = be64_get(record->key);
+	if (state_decode(record->value, record->len, &s, &version)) {
+		c->bad = true;
+		return 0;
+	}
+	c->fork = s.fork;
+	c->flags = s.flags;
+	c->version = version;
+	c->snapshots = s.snapshots;
+	c->created = s.created;
+	return 0;
+}
+
+/* ---- Tasks -------------------------------------------------------------- */
+
+static int task_bad(struct check *check, uint64_t id)
+{
+	return check_tell(check, "task", NULL,
+	                  "the note of work on %llu cannot be read", (ull)id);
+}
+
+static int task_reap(struct check *check, uint64_t id,
+                     const struct record *record)
+{
+	struct check_version *v = check_version(check, id);
+	struct reader r = reader_init(record->value, record->len);
+
+	if (!v) /* looked for, not found, forgotten */
+		return 0;
+	v->task = true;
+	if (!record->len)
+		return 0;
+	v->reaping = true;
+	v->reap_from.ino = get_varint(&r);
+	v->reap_from.kind = get_u8(&r);
+	v->reap_from.off = get_u64(&r);
+	return reader_done(&r) ? 0 : task_bad(check, id);
+}
+
+/* The list that is being emptied belongs to the version, too. */
+static int task_tidy(struct check *check, uint64_t id,
+                     const struct record *record)
+{
+	struct reader r = reader_init(record->value, record->len);
+	struct check_version *v;
+	uint64_t owner, from, to;
+
+	get_varint(&r);
+	get_varint(&r);
+	owner = get_varint(&r);
+	from = get_varint(&r);
+	to = get_varint(&r);
+	if (!reader_done(&r))
+		return task_bad(check, id);
+	v = check_version(check, owner);
+	if (!v || v->list != to)
+		return check_tell(check, "task", NULL,
+		                  "lists are to be tidied for version %llu, "
+		                  "which is %s",
+		                  (ull)owner, v ? "another's" : "missing");
+	v->tidy_list = from;
+	return 0;
+}
+
+static int task_load_one(struct check *check, const struct record *record)
+{
+	struct check_version *v;
+	uint64_t id;
+
+	if (record->key_len != 9)
+		return check_tell(check, "task", NULL,
+		                  "a note of work has a bad key");
+	id = be64_get(record->key + 1);
+	check->tasks += record->key[0] != TASK_STUCK;
+	v = check_version(check, id);
+	switch (record->key[0]) {
+	case TASK_TIDY:
+		return task_tidy(check, id, record);
+	case TASK_REAP:
+		return task_reap(check, id, record);
+	case TASK_MERGE:
+		if (v)
+			v->task = true;
+		return 0;
+	case TASK_CLEAR:
+	case TASK_DROP:
+		return 0;
+	case TASK_STUCK:
+		if (v)
+			v->task = true;
+		return check_tell(check, "task", NULL,
+		                  "the space of deleted version %llu could not "
+		                  "be given back",
+		                  (ull)id);
+	}
+	return check_tell(check, "task", NULL,
+	                  "a note of unknown work (%u) on %llu", record->key[0],
+	                  (ull)id);
+}
+
+/* Lists that nobody has any more are known, too; to be told after the scan. */
+static int task_know_lists(struct check *check, const struct record *record)
+{
+	if (record->key_len == 9 && record->key[0] == TASK_DROP)
+		view_list_known(check->view, be64_get(record->key + 1));
+	return 0;
+}
+
+int check_load(struct check *check)
+{
+	int r = check_records_each(check, TABLE_VERSION, version_load_one);
+
+	if (!r)
+		r = check_records_each(check, TABLE_STATE, state_load_one);
+	if (!r)
+		r = check_records_each(check, TABLE_TASK, task_load_one);
+	if (!r)
+		r = view_counters(check->view, &check->seq, check->counters);
+	if (r != -EUCLEAN)
+		return r;
+	check->seq = UINT64_MAX;
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		check->counters[i] = UINT64_MAX;
+	return check_tell(check, "record", NULL,
+	                  "the record of the store's counters is damaged");
+}
+
+/* ---- Names and times ---------------------------------------------------- */
+
+static int name_check_one(struct check *check, const struct record *record)
+{
+	struct reader r = reader_init(record->value, record->len);
+	uint64_t number = get_varint(&r), fork, version;
+	struct record state_record;
+	struct about about = {0};
+	struct state state;
+	uint8_t key[8];
+
+	if (!reader_done(&r) || record->key_len <= 8)
+		return check_tell(check, "name", NULL,
+		                  "a name's record is damaged");
+	fork = be64_get(record->key);
+	about.state = check_state(check, number);
+	if (!about.state)
+		return check_tell(
+		        check, "name", NULL,
+		        "the name '%.*s' is that of state %llu, which "
+		        "is missing",
+		        (int)record->key_len - 8, record->key + 8, (ull)number);
+	if (about.state->bad)
+		return 0;
+	be64_put(key, number);
+	if (view_record(check->view, TABLE_STATE, key, sizeof(key), false,
+	                &state_record) ||
+	    state_decode(state_record.value, state_record.len, &state,
+	                 &version) ||
+	    about.state->named || about.state->fork != fork ||
+	    about.state->flags & STATE_DOOMED ||
+	    strlen(state.name) != record->key_len - 8 ||
+	    memcmp(state.name, record->key + 8, record->key_len - 8))
+		return check_tell(check, "name", &about,
+		                  "has the name '%.*s', too",
+		                  (int)record->key_len - 8, record->key + 8);
+	about.state->named = true;
+	return 0;
+}
+
+static int time_check_one(struct check *check, const struct record *record)
+{
+	struct about about = {0};
+	uint8_t key[TIME_KEY_LEN];
+	uint64_t number;
+
+	if (record->key_len != TIME_KEY_LEN)
+		return check_tell(check, "time", NULL,
+		                  "a snapshot's time has a bad key");
+	number = be64_get(record->key + 16);
+	about.state = check_state(check, number);
+	if (!about.state)
+		return check_tell(check, "time", NULL,
+		                  "there is a time of state %llu, which is "
+		                  "missing",
+		                  (ull)number);
+	if (about.state->bad)
+		return 0;
+	time_key(key, about.state->fork, about.state->created, number);
+	if (!about.state->fork || memcmp(key, record->key, sizeof(key)))
+		return check_tell(check, "time", &about,
+		                  "has a time that is not its own");
+	about.state->timed = true;
+	return 0;
+}
+
+/* ---- States ------------------------------------------------------------- */
+
+static int state_check_version(struct check *check, struct check_state *s)
+{
+	struct about about = {.state = s, .version = s->version};
+	struct check_version *v = check_version(check, s->version);
+
+	if (!v)
+		return check_tell(check, "state", &about,
+		                  "its version %llu is missing",
+		                  (ull)s->version);
+	v->found_refs++;
+	if (v->bad || !s->fork == !v->freeze)
+		return 0;
+	return check_tell(check, "state", &about, "its version %llu is %s",
+	                  (ull)s->version, s->fork ? "not frozen" : "frozen");
+}
+
+static int state_check_one(struct check *check, struct check_state *s)
+{
+	struct about about = {.state = s};
+	struct check_state *fork = s->fork ? check_state(check, s->fork) : NULL;
+	int r = 0;
+
+	if (s->bad)
+		return check_tell(check, "record", &about,
+		                  "the record of state %llu is damaged",
+		                  (ull)s->number);
+	if (s->number >= check->counters[COUNTER_STATE] ||
+	    s->number >= STATE_NUMBER_END)
+		r = check_tell(check, "state", &about,
+		               "its number %llu was not given out yet",
+		               (ull)s->number);
+	if (!r && s->fork && (!fork || fork->fork))
+		r = check_tell(check, "state", &about,
+		               "its fork, state %llu, is missing",
+		               (ull)s->fork);
+	if (fork)
+		fork->found_snapshots++;
+	if (!r && !s->named && !(s->flags & STATE_DOOMED))
+		r = check_tell(check, "name", &about,
+		               "is not found by its name");
+	if (!r && s->fork && !s->timed)
+		r = check_tell(check, "time", &about,
+		               "is not found by its time");
+	if (!r && s->version)
+		r = state_check_version(check, s);
+	return r;
+}
+
+/* As forest.c writes it. */
+static int meta_read(struct check *check, struct forest_meta *ret_meta)
+{
+	static const char key[] = "forest";
+	struct record record;
+	struct reader r;
+	int err = view_record(check->view, TABLE_META, key, sizeof(key) - 1,
+	                      false, &record);
+
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	if (record.key_len != sizeof(key) - 1 ||
+	    memcmp(record.key, key, sizeof(key) - 1))
+		return -EUCLEAN;
+	r = reader_init(record.value, record.len);
+	ret_meta->states = get_varint(&r);
+	ret_meta->tasks = get_varint(&r);
+	ret_meta->deleting = get_varint(&r);
+	ret_meta->default_state = get_varint(&r);
+	return reader_done(&r) ? 0 : -EUCLEAN;
+}
+
+static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
+{
+	struct forest_meta meta = {0};
+	struct check_state *s;
+	int r = meta_read(check, &meta);
+
+	if (r == -EUCLEAN)
+		return check_tell(check, "record", NULL,
+		                  "the record of all states is damaged");
+	if (r < 0)
+		return r;
+	s = check_state(check, meta.default_state);
+	if (meta.default_state && (!s || s->flags & STATE_DOOMED))
+		r = check_tell(check, "state", NULL,
+		               "the default state, %llu, is missing",
+		               (ull)meta.default_state);
+	if (!r && meta.states != states)
+		r = check_tell(check, "count", NULL,
+		               "%llu states are counted; there are %llu",
+		               (ull)meta.states, (ull)states);
+	if (!r && meta.deleting != deleting)
+		r = check_tell(check, "count", NULL,
+		               "%llu snapshots are counted as to be deleted; "
+		               "there are %llu",
+		               (ull)meta.deleting, (ull)deleting);
+	if (!r && meta.tasks != check->tasks)
+		r = check_tell(check, "count", NULL,
+		               "%llu notes of work are counted; there are %llu",
+		               (ull)meta.tasks, (ull)check->tasks);
+	return r;
+}
+
+/* The directory that lists the forks. */
+static int forks_check(struct check *check)
+{
+	static const char key[] = "forks";
+	struct record record;
+	struct inode inode;
+	int r = view_record(check->view, TABLE_META, key, sizeof(key) - 1,
+	                    false, &record);
+
+	if (r < 0 && r != -ENOENT && r != -EUCLEAN)
+		return r;
+	if (!r && record.key_len == sizeof(key) - 1 &&
+	    !memcmp(record.key, key, sizeof(key) - 1) &&
+	    !inode_decode(record.value, record.len, &inode))
+		return 0;
+	return check_tell(check, "record", NULL,
+	                  "the record of the forks' directory is damaged");
+}
+
+static int states_check(struct check *check)
+{
+	uint64_t count = 0, deleting = 0;
+	int r = forks_check(check);
+
+	if (!r)
+		r = check_records_each(check, TABLE_NAME, name_check_one);
+	if (!r)
+		r = check_records_each(check, TABLE_TIME, time_check_one);
+	if (!r)
+		r = check_symlinks(check);
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = state_check_one(check, &check->states[i]);
+	for (size_t i = 0; !r && i < check->states_len; i++) {
+		struct check_state *s = &check->states[i], *fork;
+		struct about about = {.state = s};
+
+		fork = s->fork ? check_state(check, s->fork) : s;
+		if (s->bad || !fork || !(fork->flags & STATE_DOOMED))
+			count++;
+		if (!s->bad && s->flags & STATE_DOOMED)
+			deleting += s->snapshots;
+		if (!s->bad && s->snapshots != s->found_snapshots)
+			r = check_tell(check, "count", &about,
+			               "%llu snapshots are counted; there are "
+			               "%llu",
+			               (ull)s->snapshots,
+			               (ull)s->found_snapshots);
+	}
+	return r ? r : meta_check(check, count, deleting);
+}
+
+/* ---- Versions ----------------------------------------------------------- */
+
+static int version_count_one(struct check *check, struct check_version *v)
+{
+	struct about about = {.version = v->id};
+	struct check_version *parent;
+	uint64_t base = 0;
+	int r = 0;
+
+	if (v->bad)
+		return check_tell(check, "record", &about,
+		                  "the record of version %llu is damaged",
+		                  (ull)v->id);
+	parent = v->parent ? check_version(check, v->parent) : NULL;
+	if (v->parent && (!parent || v->parent >= v->id))
+		return check_tell(check, "version", &about,
+		                  "the parent %llu of version %llu is missing",
+		                  (ull)v->parent, (ull)v->id);
+	if (parent && parent->bad)
+		return 0;
+	if (parent) {
+		base = parent->freeze;
+		parent->found_kids++;
+		parent->found_xor ^= v->id;
+		/* A deleted one does not count any more. */
+		parent->found_same += !v->freeze && v->refs && v->root &&
+		                      v->root == parent->root;
+	}
+	if (v->base != base || (parent && !parent->freeze))
+		r = check_tell(check, "version", &about,
+		               "version %llu has the base %llu; its parent "
+		               "froze at %llu",
+		               (ull)v->id, (ull)v->base, (ull)base);
+	if (!r && (v->id > check->seq || v->freeze > check->seq))
+		r = check_tell(check, "version", &about,
+		               "version %llu is newer than the store",
+		               (ull)v->id);
+	return r;
+}
+
+static int version_check_one(struct check *check, struct check_version *v)
+{
+	struct about about = {.version = v->id};
+	int r = 0;
+
+	if (v->bad)
+		return 0;
+	if (v->kids != v->found_kids || v->kids_xor != v->found_xor)
+		r = check_tell(check, "version", &about,
+		               "version %llu counts %llu children; there are "
+		               "%llu%s",
+		               (ull)v->id, (ull)v->kids, (ull)v->found_kids,
+		               v->kids == v->found_kids ? ", not the same"
+		                                        : "");
+	if (!r && v->same != v->found_same)
+		r = check_tell(check, "version", &about,
+		               "version %llu counts %llu children with its "
+		               "tree; there are %llu",
+		               (ull)v->id, (ull)v->same, (ull)v->found_same);
+	if (!r && v->refs != v->found_refs)
+		r = check_tell(check, "version", &about,
+		               "version %llu counts %llu states; there are "
+		               "%llu",
+		               (ull)v->id, (ull)v->refs, (ull)v->found_refs);
+	if (!r && !v->refs && v->kids < 2 && !v->task)
+		r = check_tell(check, "version", &about,
+		               "version %llu is nobody's, and not noted to be "
+		               "given back",
+		               (ull)v->id);
+	return r;
+}
+
+int check_lineage(struct check *check)
+{
+	int r = check_records_each(check, TABLE_TASK, task_know_lists);
+
+	if (!r)
+		r = states_check(check);
+	for (size_t i = 0; !r && i < check->versions_len; i++)
+		r = version_count_one(check, &check->versions[i]);
+	for (size_t i = 0; !r && i < check->versions_len; i++)
+		r = version_check_one(check, &check->versions[i]);
+	return r;
+}

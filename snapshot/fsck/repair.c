@@ -1,0 +1,535 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Repairing a store: the order of it, and the telling of what is done.
+ *
+ * Blocks are shared by trees of which none knows the others, so what is damaged
+ * cannot be mended where it is.  A new store is made beside it instead, filled,
+ * and checked as any other; only if nothing is found in it, it takes the old
+ * one's place.
+ */
+#include "repair.h"
+#include "util.h"
+
+#include <errno.h>
+
+enum { PATH_SIZE = 4096, PATH_PARTS_MAX = 2048, TOLD_FIRST = 1024 };
+
+/* ---- Arrays ------------------------------------------------------------- */
+
+void *repair_grow(void **rows, size_t size, size_t *len, size_t *capacity)
+{
+	if (*len == *capacity) {
+		size_t more = *capacity ? *capacity * 2 : 64;
+		void *grown = realloc(*rows, more * size);
+
+		if (!grown)
+			return NULL;
+		*rows = grown;
+		*capacity = more;
+	}
+	return memset((char *)*rows + size * (*len)++, 0, size);
+}
+
+int inos_add(struct inos *inos, uint64_t ino)
+{
+	uint64_t *at = repair_grow((void **)&inos->at, sizeof(*at), &inos->len,
+	                           &inos->capacity);
+
+	if (!at)
+		return -ENOMEM;
+	*at = ino;
+	return 0;
+}
+
+static int by_ino(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+void inos_sort(struct inos *inos)
+{
+	size_t len = 0;
+
+	if (!inos->len)
+		return;
+	qsort(inos->at, inos->len, sizeof(*inos->at), by_ino);
+	for (size_t i = 0; i < inos->len; i++)
+		if (!i || inos->at[i] != inos->at[i - 1])
+			inos->at[len++] = inos->at[i];
+	inos->len = len;
+}
+
+static int by_key(const void *a, const void *b)
+{
+	return key_compare(a, b);
+}
+
+static void keys_sort(struct keys *keys)
+{
+	size_t len = 0;
+
+	if (!keys->len)
+		return;
+	qsort(keys->at, keys->len, sizeof(*keys->at), by_key);
+	for (size_t i = 0; i < keys->len; i++)
+		if (!i || key_compare(&keys->at[i], &keys->at[len - 1]))
+			keys->at[len++] = keys->at[i];
+	keys->len = len;
+}
+
+/* ---- Telling ------------------------------------------------------------ */
+
+int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
+                const char *name, size_t name_len, const char *text)
+{
+	struct loss *loss;
+
+	loss = repair_grow((void **)&repair->losses, sizeof(*loss),
+	                   &repair->losses_len, &repair->losses_capacity);
+	if (!loss)
+		return -ENOMEM;
+	*loss = (struct loss){.kind = kind, .text = text, .ino = ino};
+	if (name) {
+		loss->name = strndup(name, name_len);
+		if (!loss->name)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int tell(struct repair *repair, const struct finding *finding)
+{
+	repair->told++;
+	return repair->options.done(repair->options.arg, finding);
+}
+
+int repair_tell_state(struct repair *repair, const char *kind,
+                      const char *state, const char *text)
+{
+	struct finding finding = {.kind = kind, .state = state, .text = text};
+
+	return tell(repair, &finding);
+}
+
+void repair_full_name(struct repair *repair, size_t state,
+                      char out[FULL_NAME_MAX + 16])
+{
+	const struct state *s = &repair->states[state].state;
+	const char *fork = NULL;
+
+	for (size_t i = 0; s->fork && i < repair->states_len; i++)
+		if (repair->states[i].state.number == s->fork)
+			fork = repair->states[i].state.name;
+	snprintf(out, FULL_NAME_MAX + 16, "%s%s%s", fork ? fork : "",
+	         fork ? "~" : "", s->name);
+}
+
+/* True: it was not there yet. */
+static int told_add(struct repair *repair, uint64_t hash)
+{
+	if (repair->told_len * 2 >= repair->told_size) {
+		size_t size =
+		        repair->told_size ? repair->told_size * 2 : TOLD_FIRST;
+		uint64_t *old = repair->told_set;
+		size_t old_size = repair->told_size;
+
+		repair->told_set = calloc(size, sizeof(*old));
+		if (!repair->told_set) {
+			repair->told_set = old;
+			return -ENOMEM;
+		}
+		repair->told_size = size;
+		repair->told_len = 0;
+		for (size_t i = 0; i < old_size; i++)
+			if (old[i])
+				told_add(repair, old[i]);
+		free(old);
+	}
+	hash += !hash;
+	for (size_t i = hash;; i++) {
+		uint64_t *at = &repair->told_set[i & (repair->told_size - 1)];
+
+		if (*at == hash)
+			return 0;
+		if (!*at) {
+			*at = hash;
+			repair->told_len++;
+			return 1;
+		}
+	}
+}
+
+/* From the end of the buffer to its beginning. */
+static char *path_put(char *start, char *at, const char *name, size_t len)
+{
+	if ((size_t)(at - start) < len + 1)
+		return NULL;
+	at -= len;
+	memcpy(at, name, len);
+	*--at = '/';
+	return at;
+}
+
+/* In the new tree.  NULL: there is no way to it. */
+static const char *path_of(struct repair *repair, uint64_t ino,
+                           const char *name, char out[PATH_SIZE])
+{
+	char *at = out + PATH_SIZE - 1;
+
+	*at = 0;
+	if (name)
+		at = path_put(out, at, name, strlen(name));
+	for (int i = 0; at && ino != INO_ROOT; i++) {
+		struct key key = {.ino = ino, .kind = ITEM_BACKREF};
+		struct backref_item b;
+		struct item item;
+
+		if (i == PATH_PARTS_MAX ||
+		    tree_seek(&repair->v->tree, &key, &item) ||
+		    item.key.ino != ino || item.key.kind != ITEM_BACKREF ||
+		    backref_decode(item.value, item.len, &b))
+			return NULL;
+		at = path_put(out, at, b.name, b.name_len);
+		ino = b.parent;
+	}
+	return at && !*at ? "/" : at;
+}
+
+/* What several states have lost in common is told for the first of them. */
+static int loss_tell(struct repair *repair, const struct loss *loss)
+{
+	char state[FULL_NAME_MAX + 16], path[PATH_SIZE], key[600];
+	struct finding finding = {
+	        .kind = loss->kind, .text = loss->text, .ino = loss->ino};
+	int r = snprintf(key, sizeof(key), "%llu %s %s %s",
+	                 (unsigned long long)loss->ino, loss->kind, loss->text,
+	                 loss->name ? loss->name : "");
+
+	r = told_add(repair, store_hash(repair->store, key,
+	                                MIN((size_t)r, sizeof(key) - 1)));
+	if (r <= 0)
+		return r;
+	if (repair->v->state != NO_VERSION) {
+		repair_full_name(repair, repair->v->state, state);
+		finding.state = state;
+	}
+	finding.path = path_of(repair, loss->ino, loss->name, path);
+	return tell(repair, &finding);
+}
+
+static void losses_clear(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->losses_len; i++)
+		free(repair->losses[i].name);
+	repair->losses_len = 0;
+}
+
+int repair_tell_losses(struct repair *repair)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < repair->losses_len; i++)
+		r = loss_tell(repair, &repair->losses[i]);
+	losses_clear(repair);
+	return r;
+}
+
+static int progress(struct repair *repair, const char *what, uint64_t done,
+                    uint64_t all)
+{
+	return repair->options.progress
+	               ? repair->options.progress(repair->options.arg, what,
+	                                          done, all)
+	               : 0;
+}
+
+/* ---- Building ----------------------------------------------------------- */
+
+/* The version begins as its parent is. */
+static void version_begin(struct repair *repair, struct repair_version *v)
+{
+	struct repair_version *parent;
+
+	v->id = store_next_seq(repair->store);
+	v->tree = (struct tree){
+	        .store = repair->store, .list = v->id, .owner = v->id};
+	if (v->parent == NO_VERSION)
+		return;
+	parent = &repair->versions[v->parent];
+	v->tree.root = parent->tree.root;
+	v->tree.base = parent->freeze;
+	parent->kids++;
+	parent->kids_xor ^= v->id;
+}
+
+static void version_end(struct repair *repair, struct repair_version *v)
+{
+	struct repair_version *parent;
+
+	keys_sort(&v->fixed);
+	if (v->frozen)
+		v->freeze = store_next_seq(repair->store);
+	if (v->parent == NO_VERSION)
+		return;
+	parent = &repair->versions[v->parent];
+	if (!v->freeze && v->tree.root == parent->tree.root)
+		parent->same++;
+	if (!--parent->users) {
+		free(parent->fixed.at);
+		parent->fixed = (struct keys){0};
+	}
+}
+
+static int version_doubt(struct repair *repair, const struct repair_version *v)
+{
+	char state[FULL_NAME_MAX + 16];
+
+	if (!v->strange || v->state == NO_VERSION)
+		return 0;
+	repair_full_name(repair, v->state, state);
+	return repair_tell_state(repair, "doubtful", state,
+	                         "it counts more or fewer files or blocks than "
+	                         "it has");
+}
+
+static int version_build(struct repair *repair, struct repair_version *v)
+{
+	int r;
+
+	repair->v = v;
+	version_begin(repair, v);
+	r = repair_copy(repair);
+	if (!r)
+		r = repair_fix(repair);
+	if (!r)
+		r = version_doubt(repair, v);
+	if (!r)
+		r = repair_tell_losses(repair);
+	version_end(repair, v);
+	return r;
+}
+
+static int versions_build(struct repair *repair)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < repair->versions_len; i++) {
+		struct repair_version *v = &repair->versions[i];
+
+		if (v->refs || v->users)
+			r = version_build(repair, v);
+		if (!r)
+			r = progress(repair, "versions", i + 1,
+			             repair->versions_len);
+	}
+	return r;
+}
+
+static int store_build(struct repair *repair)
+{
+	uint64_t ino;
+	int r = 0;
+
+	store_lock(repair->store);
+	if (repair->ino_max >= repair->counters[COUNTER_INO])
+		r = store_count(repair->store, COUNTER_INO, repair->ino_max,
+		                INO_END, &ino);
+	if (!r)
+		r = versions_build(repair);
+	if (!r)
+		r = repair_records(repair);
+	store_unlock(repair->store);
+	if (!r)
+		r = store_sync(repair->store);
+	if (!r)
+		r = store_resize(repair->store,
+		                 store_max_size(repair->check.store));
+	return r;
+}
+
+/* ---- The new store ------------------------------------------------------ */
+
+static int on_flaw(void *arg, const struct finding *finding)
+{
+	bool *flawed = arg;
+
+	if (!*flawed)
+		log_error("the repaired store has a flaw: %s: %s",
+		          finding->state ? finding->state : finding->kind,
+		          finding->text);
+	*flawed = true;
+	return 0;
+}
+
+/* As any store is checked: nothing less will do. */
+static int store_prove(const char *path)
+{
+	struct store_options options = {.readonly = true};
+	bool flawed = false;
+	struct check_options check = {
+	        .data = true, .found = on_flaw, .arg = &flawed};
+	struct store *store;
+	int r = store_open(path, &options, &store);
+
+	if (r < 0)
+		return r;
+	r = forest_check(store, &check);
+	store_close(store);
+	return r ? r : flawed ? -EUCLEAN : 0;
+}
+
+static int store_fill(struct repair *repair)
+{
+	struct store_options options = {0};
+	int r, closed;
+
+	r = store_remove(repair->path);
+	if (!r)
+		r = store_create_like(repair->path, repair->check.store,
+		                      repair->seq, repair->counters);
+	if (!r)
+		r = store_open(repair->path, &options, &repair->store);
+	if (r < 0)
+		return r;
+	r = store_build(repair);
+	closed = store_close(repair->store);
+	repair->store = NULL;
+	if (!r)
+		r = closed;
+	return r ? r : store_prove(repair->path);
+}
+
+static int silent(void *arg, const struct damage *damage)
+{
+	return 0;
+}
+
+static int silent_finding(void *arg, const struct finding *finding)
+{
+	return 0;
+}
+
+static int on_image_progress(void *arg, const char *what, uint64_t done,
+                             uint64_t all)
+{
+	return progress(arg, what, done, all);
+}
+
+static int view_begin(struct repair *repair)
+{
+	struct view_options options = {
+	        .found = silent,
+	        .progress = on_image_progress,
+	        .arg = repair,
+	};
+	struct check *check = &repair->check;
+	int r;
+
+	check->options.found = silent_finding;
+	r = view_open(check->store, &options, &check->view);
+	if (!r)
+		r = check_load(check);
+	return r ? r : view_scan(check->view);
+}
+
+static void repair_release(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->versions_len; i++)
+		free(repair->versions[i].fixed.at);
+	losses_clear(repair);
+	view_close(repair->check.view);
+	free(repair->check.versions);
+	free(repair->check.states);
+	free(repair->path);
+	free(repair->versions);
+	free(repair->states);
+	free(repair->told_set);
+	free(repair->doubted.at);
+	free(repair->suspects.at);
+	free(repair->homeless.at);
+	free(repair->retype.at);
+	free(repair->losses);
+}
+
+static int repair_run(struct repair *repair, char **ret_kept)
+{
+	int r;
+
+	if (asprintf(&repair->path, "%s/repair",
+	             store_path(repair->check.store)) < 0) {
+		repair->path = NULL;
+		return -ENOMEM;
+	}
+	r = view_begin(repair);
+	if (!r)
+		r = repair_plan(repair);
+	if (r)
+		return r;
+	r = store_fill(repair);
+	if (!r && !repair->options.dry_run)
+		r = store_replace(repair->check.store, repair->path, ret_kept);
+	store_remove(repair->path);
+	return r;
+}
+
+/* ---- All of it ---------------------------------------------------------- */
+
+struct first_look {
+	const struct repair_options *options;
+	struct inos *doubted;
+	uint64_t found, metas;
+};
+
+static int on_found(void *arg, const struct finding *finding)
+{
+	struct first_look *look = arg;
+
+	look->found++;
+	look->metas += !strcmp(finding->kind, "meta");
+	if (!strcmp(finding->kind, "count") && finding->block &&
+	    inos_add(look->doubted, finding->block))
+		return -ENOMEM;
+	return look->options->found(look->options->arg, finding);
+}
+
+static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
+{
+	struct first_look *look = arg;
+
+	return look->options->progress
+	               ? look->options->progress(look->options->arg, what, done,
+	                                         all)
+	               : 0;
+}
+
+int forest_repair(struct store *store, const struct repair_options *options,
+                  struct repair_result *ret_result)
+{
+	_cleanup_(repair_release) struct repair repair = {.options = *options,
+	                                                  .check.store = store};
+	struct first_look look = {.options = options,
+	                          .doubted = &repair.doubted};
+	struct check_options check = {
+	        .data = true,
+	        .found = on_found,
+	        .progress = on_progress,
+	        .arg = &look,
+	};
+	struct repair_result result = {0};
+	int r = forest_check(store, &check);
+
+	/* If it is no more than a meta page, that is quickly done. */
+	if (!r && look.found && look.found == look.metas &&
+	    store_meta_damaged(store))
+		r = options->dry_run ? 0 : store_mend_meta(store);
+	else if (!r && look.found)
+		r = repair_run(&repair, &result.kept);
+	if (r)
+		return r;
+	result.found = look.found;
+	result.done = repair.told;
+	*ret_result = result;
+	return 0;
+}

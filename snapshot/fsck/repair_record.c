@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Repairing: which states and versions are kept, and their new records.
+ *
+ * A state is kept if its record and that of its version can be read.  Where
+ * just one fork (or snapshot) has lost its record, and just one version is
+ * nobody's, they belong together; else such a version becomes a fork of a new
+ * name.  What was deleted already, and only waited for its space to be given
+ * back, is not kept; nor is a version without a state, unless several others
+ * grew from it.
+ */
+#include "repair_plan.h"
+#include "util.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+typedef unsigned long long ull;
+
+/* ---- Versions ----------------------------------------------------------- */
+
+size_t plan_version_index(struct plan *p, uint64_t id)
+{
+	struct check_version *v = check_version(p->check, id);
+
+	return v && !v->bad && !v->reaping ? (size_t)(v - p->check->versions)
+	                                   : NO_VERSION;
+}
+
+/* The parent as far as it is one. */
+static size_t version_parent(struct plan *p, size_t i)
+{
+	const struct check_version *v = &p->check->versions[i];
+
+	if (v->bad || !v->parent || v->parent >= v->id)
+		return NO_VERSION;
+	return plan_version_index(p, v->parent);
+}
+
+int64_t plan_version_created(struct plan *p, uint64_t id)
+{
+	struct version v = {0};
+	struct record record;
+	uint8_t key[8];
+
+	be64_put(key, id);
+	if (view_record(p->check->view, TABLE_VERSION, key, sizeof(key), false,
+	                &record) ||
+	    version_decode(record.value, record.len, &v))
+		return now_ns();
+	return v.created;
+}
+
+static struct repair_version *version_keep(struct plan *p, size_t i,
+                                           size_t parent)
+{
+	struct repair *repair = p->repair;
+	struct repair_version *v;
+
+	v = repair_grow((void **)&repair->versions, sizeof(*v),
+	                &repair->versions_len, &repair->versions_capacity);
+	if (!v)
+		return NULL;
+	v->old = p->check->versions[i].id;
+	v->old_root = p->check->versions[i].root;
+	v->created = plan_version_created(p, v->old);
+	v->parent = parent;
+	v->state = NO_VERSION;
+	if (parent != NO_VERSION) {
+		repair->versions[parent].frozen = true;
+		repair->versions[parent].users++;
+	}
+	return v;
+}
+
+/* Those with a state, and those from which several grew that have one. */
+static int versions_keep(struct plan *p)
+{
+	size_t len = p->check->versions_len;
+
+	for (size_t i = len; i--;) {
+		size_t parent = version_parent(p, i);
+
+		if ((p->snapped[i] || p->headed[i] || p->grown[i]) &&
+		    parent != NO_VERSION)
+			p->grown[parent]++;
+	}
+	for (size_t i = 0; i < len; i++) {
+		size_t parent = version_parent(p, i);
+		struct repair_version *v;
+
+		p->kept[i] = NO_VERSION;
+		if (!p->snapped[i] && !p->headed[i] && p->grown[i] < 2)
+			continue;
+		while (parent != NO_VERSION && p->kept[parent] == NO_VERSION)
+			parent = version_parent(p, parent);
+		v = version_keep(p, i,
+		                 parent == NO_VERSION ? NO_VERSION
+		                                      : p->kept[parent]);
+		if (!v)
+			return -ENOMEM;
+		p->kept[i] = p->repair->versions_len - 1;
+		v->frozen = p->snapped[i];
+	}
+	return 0;
+}
+
+/* ---- The plan ----------------------------------------------------------- */
+
+static int by_number(const void *a, const void *b)
+{
+	const struct repair_state *x = a, *y = b;
+
+	return x->state.number < y->state.number   ? -1
+	       : x->state.number > y->state.number ? 1
+	                                           : 0;
+}
+
+/* One that no state has, and just one other grew from, is not needed. */
+static void versions_shorten(struct repair *repair)
+{
+	for (size_t i = 0; i < repair->versions_len; i++) {
+		struct repair_version *v = &repair->versions[i], *parent;
+
+		while (v->parent != NO_VERSION) {
+			parent = &repair->versions[v->parent];
+			if (parent->refs || parent->users != 1)
+				break;
+			parent->users = 0;
+			v->parent = parent->parent;
+		}
+	}
+}
+
+static int states_point(struct plan *p)
+{
+	struct repair *repair = p->repair;
+
+	for (size_t i = 0; i < repair->states_len; i++) {
+		struct repair_state *s = &repair->states[i];
+		size_t version = s->version, kept = p->kept[version];
+
+		if (p->apart[i]) {
+			if (!version_keep(p, version, kept))
+				return -ENOMEM;
+			kept = repair->versions_len - 1;
+		}
+		s->version = kept;
+		repair->versions[kept].refs++;
+	}
+	versions_shorten(repair);
+	qsort(repair->states, repair->states_len, sizeof(*repair->states),
+	      by_number);
+	for (size_t i = 0; i < repair->states_len; i++)
+		repair->versions[repair->states[i].version].state = i;
+	for (size_t i = repair->versions_len; i--;) {
+		struct repair_version *v = &repair->versions[i];
+
+		if (v->parent != NO_VERSION &&
+		    repair->versions[v->parent].state == NO_VERSION)
+			repair->versions[v->parent].state = v->state;
+	}
+	return 0;
+}
+
+static uint64_t default_read(struct plan *p)
+{
+	static const char key[] = "forest";
+	struct record record;
+	struct reader r;
+	uint64_t number;
+
+	if (view_record(p->check->view, TABLE_META, key, sizeof(key) - 1, false,
+	                &record))
+		return 0;
+	r = reader_init(record.value, record.len);
+	get_varint(&r);
+	get_varint(&r);
+	get_varint(&r);
+	number = get_varint(&r);
+	return reader_done(&r) ? number : 0;
+}
+
+static void forks_read(struct plan *p)
+{
+	static const char key[] = "forks";
+	struct record record;
+
+	p->repair->forks = (struct inode){.mode = S_IFDIR | 0755, .nlink = 2};
+	if (!view_record(p->check->view, TABLE_META, key, sizeof(key) - 1,
+	                 false, &record) &&
+	    record.key_len == sizeof(key) - 1 &&
+	    !memcmp(record.key, key, sizeof(key) - 1))
+		inode_decode(record.value, record.len, &p->repair->forks);
+}
+
+static int default_plan(struct plan *p)
+{
+	struct repair *repair = p->repair;
+	bool forks = false;
+
+	for (size_t i = 0; i < repair->states_len && !forks; i++)
+		forks = !repair->states[i].state.fork;
+	if (!forks)
+		return -ENODATA;
+	/* New names should not fork a state that nobody chose. */
+	repair->default_state = default_read(p);
+	if (!plan_kept_find(repair, repair->default_state))
+		repair->default_state = 0;
+	return 0;
+}
+
+static int on_survey(void *arg, const struct item *old, const struct item *new)
+{
+	struct repair *repair = arg;
+
+	if (new &&new->key.ino > repair->ino_max)
+		repair->ino_max = new->key.ino;
+	return 0;
+}
+
+/* Counters that were lost, or cannot be right, begin behind what there is. */
+static int counters_plan(struct plan *p)
+{
+	static const uint64_t ends[] = {
+	        [COUNTER_INO] = INO_END,
+	        /* Behind the end it is where a search goes on: number.c. */
+	        [COUNTER_STATE] = 2 * STATE_NUMBER_END,
+	};
+	struct repair *repair = p->repair;
+	struct check *check = p->check;
+	uint64_t least[COUNTER_COUNT] = {INO_FIRST, 1};
+
+	repair->seq = check->seq < UINT64_C(1) << 57 ? check->seq : 0;
+	for (size_t i = 0; i < check->versions_len; i++) {
+		struct check_version *v = &check->versions[i];
+		size_t parent = version_parent(p, i);
+		uint64_t root =
+		        parent == NO_VERSION ? 0 : check->versions[parent].root;
+		int r = v->bad ? 0
+		               : view_compare(check->view, root, v->root,
+		                              on_survey, NULL, repair);
+
+		if (r < 0)
+			return r;
+		if (!v->bad && v->id > repair->seq && v->id >> 57 == 0)
+			repair->seq = v->id;
+	}
+	least[COUNTER_INO] = repair->ino_max + 1;
+	for (size_t i = 0; i < check->states_len; i++)
+		if (check->states[i].number >= least[COUNTER_STATE] &&
+		    plan_number_good(check->states[i].number))
+			least[COUNTER_STATE] = check->states[i].number + 1;
+	for (int i = 0; i < COUNTER_COUNT; i++) {
+		uint64_t now = check->counters[i];
+
+		repair->counters[i] =
+		        now > least[i] && now <= ends[i] ? now : least[i];
+	}
+	return 0;
+}
+
+static void plan_release(struct plan *p)
+{
+	free(p->inner);
+	free(p->snapped);
+	free(p->headed);
+	free(p->grown);
+	free(p->kept);
+	free(p->lost);
+	free(p->apart);
+}
+
+static int plan_states(struct plan *p)
+{
+	struct check *check = p->check;
+	int r = 0;
+
+	/* Snapshots first: what they have, no fork writes to. */
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = plan_state(p, &check->states[i], false);
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = plan_state(p, &check->states[i], true);
+	if (!r)
+		r = plan_names(p);
+	if (!r)
+		r = plan_recover_states(p, true);
+	if (!r)
+		r = plan_recover_states(p, false);
+	if (!r)
+		r = plan_recover_forks(p);
+	return r ? r : plan_tell_lost(p);
+}
+
+int repair_plan(struct repair *repair)
+{
+	_cleanup_(plan_release) struct plan p = {.repair = repair,
+	                                         .check = &repair->check};
+	size_t len = repair->check.versions_len + 1;
+	int r;
+
+	p.inner = calloc(len, sizeof(*p.inner));
+	p.snapped = calloc(len, sizeof(*p.snapped));
+	p.headed = calloc(len, sizeof(*p.headed));
+	p.grown = calloc(len, sizeof(*p.grown));
+	p.kept = calloc(len, sizeof(*p.kept));
+	if (!p.inner || !p.snapped || !p.headed || !p.grown || !p.kept)
+		return -ENOMEM;
+	for (size_t i = 0; i < len - 1; i++) {
+		size_t parent = version_parent(&p, i);
+
+		if (parent != NO_VERSION)
+			p.inner[parent] = true;
+	}
+	forks_read(&p);
+	r = plan_symlinks(&p);
+	if (!r)
+		r = counters_plan(&p);
+	if (!r)
+		r = plan_states(&p);
+	if (!r)
+		r = versions_keep(&p);
+	if (!r)
+		r = states_point(&p);
+	return r ? r : default_plan(&p);
+}
+
+/* ---- The new records ---------------------------------------------------- */
+
+static int version_put(struct repair *repair, const struct repair_version *v)
+{
+	struct version record = {
+	        .tree = v->tree,
+	        .freeze = v->freeze,
+	        .kids = v->kids,
+	        .kids_xor = v->kids_xor,
+	        .same = v->same,
+	        .refs = v->refs,
+	        .created = v->created,
+	        .inodes = v->inodes,
+	        .blocks = v->blocks,
+	};
+	uint8_t key[8], value[VERSION_LEN_MAX];
+
+	if (v->parent != NO_VERSION)
+		record.parent = repair->versions[v->parent].id;
+	be64_put(key, v->id);
+	return table_put(repair->store, TABLE_VERSION, key, sizeof(key), value,
+	                 version_encode(&record, value));
+}
+
+static bool name_good(struct repair *repair, const struct state *s)
+{
+	struct record record;
+	uint8_t key[TABLE_KEY_MAX];
+
+	if (s->fork ? name_check_snapshot(s->name) : name_check_fork(s->name))
+		return false;
+	return table_get(repair->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name), &record) == -ENOENT;
+}
+
+static int name_put(struct repair *repair, struct state *s)
+{
+	uint8_t key[TABLE_KEY_MAX], value[10];
+	struct writer w = writer_init(value, sizeof(value));
+
+	if (!name_good(repair, s)) {
+		snprintf(s->name, sizeof(s->name), "recovered-%llu",
+		         (ull)s->number);
+		if (!name_good(repair, s))
+			return -EEXIST;
+		if (repair_tell_state(repair, "restored", s->name,
+		                      "its name was lost"))
+			return -ECANCELED;
+	}
+	put_varint(&w, s->number);
+	return table_put(repair->store, TABLE_NAME, key,
+	                 name_key(key, s->fork, s->name), value,
+	                 writer_len(&w));
+}
+
+/* A fork with inodes that are to be deleted has a note of it. */
+static int orphan_put(struct repair *repair, const struct repair_state *s)
+{
+	struct key first = {.kind = ITEM_ORPHAN};
+	struct item item;
+	uint8_t key[8];
+	int r = tree_seek(&repair->versions[s->version].tree, &first, &item);
+
+	if (r < 0)
+		return r == -ENOENT ? 0 : r;
+	if (item.key.ino || item.key.kind != ITEM_ORPHAN || s->state.fork)
+		return 0;
+	be64_put(key, s->state.number);
+	return table_put(repair->store, TABLE_ORPHAN, key, sizeof(key), NULL,
+	                 0);
+}
+
+static int state_put(struct repair *repair, struct repair_state *s)
+{
+	struct version version = {.id = repair->versions[s->version].id};
+	uint8_t key[TIME_KEY_LEN], value[STATE_LEN_MAX];
+	int r;
+
+	s->state.snapshots = 0;
+	for (size_t i = 0; !s->state.fork && i < repair->states_len; i++)
+		s->state.snapshots +=
+		        repair->states[i].state.fork == s->state.number;
+	r = name_put(repair, &s->state);
+	s->state.version = &version;
+	be64_put(key, s->state.number);
+	if (!r)
+		r = table_put(repair->store, TABLE_STATE, key, 8, value,
+		              state_encode(&s->state, value));
+	s->state.version = NULL;
+	time_key(key, s->state.fork, s->state.created, s->state.number);
+	if (!r && s->state.fork)
+		r = table_put(repair->store, TABLE_TIME, key, sizeof(key), NULL,
+		              0);
+	return r ? r : orphan_put(repair, s);
+}
+
+/* As forest.c writes them. */
+static int meta_put(struct repair *repair)
+{
+	uint8_t value[4 * 10], inode[INODE_LEN_MAX];
+	struct writer w = writer_init(value, sizeof(value));
+	int r;
+
+	put_varint(&w, repair->states_len);
+	put_varint(&w, 0);
+	put_varint(&w, 0);
+	put_varint(&w, repair->default_state);
+	r = table_put(repair->store, TABLE_META, "forest", 6, value,
+	              writer_len(&w));
+	return r ? r
+	         : table_put(repair->store, TABLE_META, "forks", 5, inode,
+	                     inode_encode(&repair->forks, inode));
+}
+
+int repair_records(struct repair *repair)
+{
+	int r = meta_put(repair);
+
+	for (size_t i = 0; !r && i < repair->versions_len; i++) {
+		r = version_put(repair, &repair->versions[i]);
+		if (!r)
+			r = repair_breathe(repair);
+	}
+	for (size_t i = 0; !r && i < repair->states_len; i++) {
+		r = state_put(repair, &repair->states[i]);
+		if (!r)
+			r = repair_breathe(repair);
+	}
+	return r ? r : repair_symlinks(repair);
+}

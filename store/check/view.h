@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the parts of the check share: struct view.  Inside store/ only.
+ *
+ * For each block number the view has, it keeps the number, a byte of marks
+ * and, for a chunk, how many dedup references it has.  A number is found by
+ * bisection; its place in the arrays is its index.
+ */
+#ifndef COPPICE_VIEW_H
+#define COPPICE_VIEW_H
+
+#include "engine.h"
+#include "node.h"
+
+enum mark {
+	MARK_NODE = 1,
+	MARK_CHUNK = 2,
+	MARK_ALIAS = 4, /* its content is another's */
+	MARK_BAD = 8,   /* its bytes are damaged */
+	MARK_USED = 16, /* a tree or a list holds it */
+	/* about the tree that is being looked at: */
+	MARK_KILL = 32,   /* on its deadlist */
+	MARK_SHARED = 64, /* it has it, and its parent should, too */
+	MARK_MET = 128,   /* seen in the parent's tree */
+};
+#define NO_INDEX SIZE_MAX
+
+struct indexes {
+	size_t *at;
+	size_t len, capacity;
+};
+
+struct view_list {
+	uint64_t list;
+	int64_t entries, bytes; /* counted */
+	int64_t own;            /* by its account */
+	bool known;             /* some version or task has it */
+	bool bad;               /* reported */
+};
+
+/* Inodes of which a damaged node had, or may have had, items. */
+struct gap {
+	uint64_t first, last;
+};
+
+enum { VIEW_CACHE = 1 << 13 };
+
+struct view {
+	struct store *store;
+	struct view_options options;
+	MDB_txn *txn;
+	int stopped; /* an error, or what a callback returned; else 0 */
+
+	uint64_t *numbers; /* ascending */
+	uint8_t *marks;
+	uint32_t *names;
+	size_t len, capacity;
+
+	struct view_list *lists; /* ascending */
+	size_t lists_len, lists_capacity;
+
+	/* about the tree that is being looked at */
+	const struct view_tree *tree;
+	struct indexes shared, killed;
+	struct gap *gaps;
+	size_t gaps_len, gaps_capacity;
+	bool new_gap, old_gap; /* in its own part; in the parent's */
+	bool any_gap;          /* in some tree: what was below is unknown */
+	int64_t own;           /* stored bytes of its own part */
+
+	/* nodes found lately that stay where they are in the map */
+	struct {
+		uint64_t number;
+		const uint8_t *data;
+	} cache[VIEW_CACHE];
+	uint8_t value[NODE_SIZE_MAX]; /* of the item looked up last */
+};
+
+/* view.c */
+size_t view_index(const struct view *view, uint64_t number);
+/*
+ * The bytes of a good node, in the map or in `room`; NULL: missing, damaged, or
+ * no node.
+ */
+const uint8_t *view_node(struct view *view, uint64_t number,
+                         uint8_t room[NODE_SIZE_MAX]);
+void view_report(struct view *view, const char *kind, uint64_t block,
+                 const struct key *key, const char *format, ...)
+        __attribute__((format(printf, 5, 6)));
+/*
+ * Return what the walk ends with, or 0: go on.  -EIO: the store's file had to
+ * be opened again, and cannot be written as long as this goes on.
+ */
+int view_stopped(struct view *view);
+/* Nonzero: stop. */
+int view_progress(struct view *view, const char *what, uint64_t done,
+                  uint64_t all);
+/* Room for one more item in an array; false: no memory, noted. */
+bool view_grow(struct view *view, void **array, size_t item, size_t len,
+               size_t *capacity);
+
+/* view_block.c: the databases blocks, dedup references, hashes and counts */
+int view_scan_blocks(struct view *view);
+int view_scan_dedup_refs(struct view *view);
+int view_scan_hashes(struct view *view);
+int view_finish_counts(struct view *view);
+/* What is wrong with a block that is marked as bad. */
+const char *view_block_fault(struct view *view, uint64_t number);
+
+/* view_list.c */
+int view_scan_lists(struct view *view);
+struct view_list *view_list_find(struct view *view, uint64_t list);
+/* Calls fn for each entry of the list, in order, as far as it can be read. */
+int view_list_each(struct view *view, uint64_t list,
+                   void (*fn)(struct view *view, uint64_t number,
+                              uint32_t bytes));
+
+/*
+ * view_diff.c: calls fn for what differs, as view_tree() tells; the marks of
+ * the tree that is being looked at must be set.
+ */
+int view_diff(struct view *view,
+              int (*fn)(void *arg, const struct item *old,
+                        const struct item *new),
+              void *arg);
+
+/* view_page.c: -EUCLEAN: LMDB is not to be let near this */
+int view_scan_pages(struct view *view);
+
+#endif

@@ -1,0 +1,510 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checking one tree against the rule of sharing: a version has its own blocks,
+ * those above its base, and of its parent's tree just what is not on its kill
+ * list.
+ *
+ * First its own nodes are walked, which marks what they name beside.  Then its
+ * deadlist is marked.  Then the parent's tree is walked, entering only what is
+ * on the deadlist: all it meets must have one of the two marks, and all that
+ * is marked must be met.  So the work is that of what differs, however large
+ * the tree is that both have.
+ */
+#include "view.h"
+
+#include <errno.h>
+
+typedef unsigned long long ull;
+
+/* ---- Gaps --------------------------------------------------------------- */
+
+static void gap_add(struct view *view, packed low, packed high)
+{
+	if (!view_grow(view, (void **)&view->gaps, sizeof(*view->gaps),
+	               view->gaps_len, &view->gaps_capacity))
+		return;
+	view->any_gap = true;
+	view->gaps[view->gaps_len++] = (struct gap){
+	        .first = key_unpack(low).ino,
+	        .last = key_unpack(high - 1).ino,
+	};
+}
+
+bool view_uncertain(const struct view *view, uint64_t ino)
+{
+	for (size_t i = 0; i < view->gaps_len; i++)
+		if (view->gaps[i].first <= ino && ino <= view->gaps[i].last)
+			return true;
+	return false;
+}
+
+bool view_incomplete(const struct view *view)
+{
+	return view->gaps_len;
+}
+
+void view_lost_tree(struct view *view)
+{
+	view->any_gap = true;
+}
+
+/* ---- Marks -------------------------------------------------------------- */
+
+static bool mark(struct view *view, struct indexes *row, size_t i,
+                 enum mark mark)
+{
+	if (!view_grow(view, (void **)&row->at, sizeof(*row->at), row->len,
+	               &row->capacity))
+		return false;
+	row->at[row->len++] = i;
+	view->marks[i] |= (uint8_t)mark;
+	return true;
+}
+
+static void marks_clear(struct view *view, struct indexes *row)
+{
+	for (size_t i = 0; i < row->len; i++)
+		view->marks[row->at[i]] &=
+		        (uint8_t) ~(MARK_KILL | MARK_SHARED | MARK_MET);
+	row->len = 0;
+}
+
+static int64_t bytes_of(struct view *view, uint64_t number)
+{
+	struct stored_block b;
+
+	if (stored_block_get(view->store, view->txn, number, &b))
+		return 0;
+	return (int64_t)b.bytes;
+}
+
+/* ---- The version's own part --------------------------------------------- */
+
+/* A block of its own: false if it cannot be looked into. */
+static bool own_block(struct view *view, uint64_t number, bool node,
+                      const struct key *key)
+{
+	size_t i = view_index(view, number);
+
+	if (i == NO_INDEX) {
+		view_report(view, node ? "node" : "chunk", number, key,
+		            "%s %llu is missing", node ? "node" : "chunk",
+		            (ull)number);
+		return false;
+	}
+	if (view->marks[i] & MARK_USED) {
+		view_report(view, "shared", number, key,
+		            "block %llu is in use elsewhere, too", (ull)number);
+		return false;
+	}
+	view->marks[i] |= MARK_USED;
+	if (number > view->tree->top)
+		view_report(view, "number", number, key,
+		            "block %llu is newer than its tree", (ull)number);
+	if (view->marks[i] & MARK_BAD) {
+		view_report(view, node ? "node" : "chunk", number, key,
+		            "%s %llu is damaged: %s", node ? "node" : "chunk",
+		            (ull)number, view_block_fault(view, number));
+		return false;
+	}
+	if (!(view->marks[i] & (node ? MARK_NODE : MARK_CHUNK | MARK_ALIAS))) {
+		view_report(view, node ? "node" : "chunk", number, key,
+		            "block %llu is used as a %s, and is none",
+		            (ull)number, node ? "node" : "chunk");
+		return false;
+	}
+	/* A dedup reference has what its target has. */
+	if (view->marks[i] & MARK_ALIAS) {
+		uint64_t target;
+		size_t t = NO_INDEX;
+
+		if (!disk_get_u64(view->txn, view->store->disk.dedup_refs,
+		                  number, &target))
+			t = view_index(view, target);
+		if (t != NO_INDEX && view->marks[t] & MARK_BAD)
+			view_report(view, "chunk", number, key,
+			            "chunk %llu, content of %llu, is damaged: "
+			            "%s",
+			            (ull)target, (ull)number,
+			            view_block_fault(view, target));
+	}
+	view->own += bytes_of(view, number);
+	return true;
+}
+
+/* A block it should have from its parent. */
+static void shared_block(struct view *view, uint64_t number, bool node,
+                         const struct key *key)
+{
+	size_t i = view_index(view, number);
+
+	if (i == NO_INDEX)
+		view_report(view, node ? "node" : "chunk", number, key,
+		            "%s %llu is missing", node ? "node" : "chunk",
+		            (ull)number);
+	else if (view->marks[i] & MARK_SHARED)
+		view_report(view, "shared", number, key,
+		            "block %llu is in the tree twice", (ull)number);
+	else
+		mark(view, &view->shared, i, MARK_SHARED);
+}
+
+static void own_items(struct view *view, const uint8_t *data)
+{
+	uint32_t count = node_count(data);
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct item item;
+		uint64_t chunk;
+
+		node_get(data, i, &item);
+		chunk = view->tree->chunk(&item);
+		if (chunk > view->tree->base)
+			own_block(view, chunk, false, &item.key);
+		else if (chunk)
+			shared_block(view, chunk, false, &item.key);
+	}
+}
+
+/*
+ * Does the first or last key below the node lie out of bounds?  Nodes on the
+ * way were verified, so it ends.
+ */
+static bool edge_outside(struct view *view, const uint8_t *data, bool last,
+                         packed low, packed high)
+{
+	uint32_t slot;
+	packed key;
+
+	uint8_t room[NODE_SIZE_MAX];
+
+	while (node_level(data)) {
+		unsigned level = node_level(data);
+
+		slot = last ? node_count(data) - 1 : 0;
+		data = view_node(view, node_child(data, slot), room);
+		if (!data || node_level(data) + 1 != level)
+			return false;
+	}
+	key = node_key(data, last ? node_count(data) - 1 : 0);
+	return key < low || key >= high;
+}
+
+/* NULL, or what is wrong with the node's place in the tree. */
+static const char *place_fault(struct view *view, const uint8_t *data,
+                               int level, packed low, packed high)
+{
+	uint32_t count = node_count(data);
+	uint32_t first = node_level(data) != 0;
+
+	if (level >= 0 && (int)node_level(data) != level)
+		return "is on the wrong level";
+	if (first < count &&
+	    (node_key(data, first) < low || node_key(data, count - 1) >= high))
+		return "has keys out of its bounds";
+	return NULL;
+}
+
+static void own_node(struct view *view, uint64_t number, int level, packed low,
+                     packed high);
+
+static void own_children(struct view *view, const uint8_t *data, packed low,
+                         packed high)
+{
+	uint32_t count = node_count(data), slot = 0;
+	int level = (int)node_level(data) - 1;
+	uint8_t room[NODE_SIZE_MAX];
+
+	if (view->tree->reaping)
+		slot = node_route(data, key_pack(&view->tree->from));
+	for (; slot < count && !view->stopped; slot++) {
+		uint64_t child = node_child(data, slot);
+		packed from = slot ? node_key(data, slot) : low;
+		packed to = slot + 1 < count ? node_key(data, slot + 1) : high;
+		struct key key = key_unpack(from);
+		const uint8_t *shared;
+		const char *fault = NULL;
+
+		if (child > view->tree->base) {
+			own_node(view, child, level, from, to);
+			continue;
+		}
+		shared_block(view, child, true, &key);
+		shared = view_node(view, child, room);
+		if (shared)
+			fault = place_fault(view, shared, level, from, to);
+		if (shared && !fault && level > 0 &&
+		    (edge_outside(view, shared, false, from, to) ||
+		     edge_outside(view, shared, true, from, to)))
+			fault = "has keys out of its bounds";
+		if (fault)
+			view_report(view, "order", child, &key, "node %llu %s",
+			            (ull)child, fault);
+	}
+}
+
+static void own_node(struct view *view, uint64_t number, int level, packed low,
+                     packed high)
+{
+	struct key key = key_unpack(low);
+	uint8_t room[NODE_SIZE_MAX];
+	const uint8_t *data = NULL;
+	const char *fault;
+
+	if (own_block(view, number, true, &key))
+		data = view_node(view, number, room);
+	if (!data) {
+		view->new_gap = true;
+		gap_add(view, low, high);
+		return;
+	}
+	fault = place_fault(view, data, level, low, high);
+	if (fault) {
+		view_report(view, "order", number, &key, "node %llu %s",
+		            (ull)number, fault);
+		view->new_gap = true;
+		gap_add(view, low, high);
+	} else if (node_level(data)) {
+		own_children(view, data, low, high);
+	} else {
+		own_items(view, data);
+	}
+}
+
+/* ---- The deadlist ------------------------------------------------------ */
+
+/* What this version's own tree had: to be freed in the background. */
+static void kill_own(struct view *view, uint64_t number, size_t i)
+{
+	if (view->marks[i] & MARK_USED) {
+		view_report(view, "list", number, NULL,
+		            "block %llu is to be freed, and in use",
+		            (ull)number);
+		return;
+	}
+	view->marks[i] |= MARK_USED;
+	view->own += bytes_of(view, number);
+}
+
+static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
+{
+	size_t i = view_index(view, number);
+	int64_t has;
+
+	if (i == NO_INDEX)
+		view_report(view, "list", number, NULL,
+		            "the deadlist names block %llu, which is missing",
+		            (ull)number);
+	else if (number > view->tree->base)
+		kill_own(view, number, i);
+	else if (view->marks[i] & MARK_KILL)
+		view_report(view, "list", number, NULL,
+		            "the deadlist names block %llu twice", (ull)number);
+	else
+		mark(view, &view->killed, i, MARK_KILL);
+	if (i == NO_INDEX || view->marks[i] & MARK_BAD)
+		return;
+	has = bytes_of(view, number);
+	if (has != bytes)
+		view_report(view, "list", number, NULL,
+		            "the deadlist gives block %llu %u bytes; it has "
+		            "%lld",
+		            (ull)number, bytes, (long long)has);
+}
+
+/* ---- The parent's tree -------------------------------------------------- */
+
+/* True: a block the version killed, to be looked into. */
+static bool parent_block(struct view *view, uint64_t number, bool node,
+                         packed low, packed high)
+{
+	size_t i = view_index(view, number);
+	uint8_t marks = i == NO_INDEX ? 0 : view->marks[i];
+
+	if (i != NO_INDEX)
+		view->marks[i] |=
+		        marks & (MARK_KILL | MARK_SHARED) ? MARK_MET : 0;
+	if (marks & MARK_KILL && marks & MARK_SHARED)
+		view_report(view, "list", number, NULL,
+		            "block %llu is on the deadlist, and in the tree",
+		            (ull)number);
+	if (marks & MARK_SHARED)
+		return false;
+	if (marks & MARK_KILL)
+		return true;
+	/* What the parent misses is said where it is looked at. */
+	if (i != NO_INDEX && !view->new_gap)
+		view_report(view, "list", number, NULL,
+		            "block %llu of the parent's tree is neither in "
+		            "the tree nor on the deadlist",
+		            (ull)number);
+	if (node) {
+		view->old_gap = true;
+		gap_add(view, low, high);
+	}
+	return false;
+}
+
+static void parent_node(struct view *view, uint64_t number, int level,
+                        packed low, packed high)
+{
+	uint8_t room[NODE_SIZE_MAX];
+	const uint8_t *data;
+	uint32_t count;
+
+	if (view->stopped || !parent_block(view, number, true, low, high))
+		return;
+	data = view_node(view, number, room);
+	if (!data || (level >= 0 && (int)node_level(data) != level)) {
+		view->old_gap = true;
+		gap_add(view, low, high);
+		return;
+	}
+	count = node_count(data);
+	for (uint32_t slot = 0; slot < count; slot++) {
+		struct item item;
+		uint64_t chunk;
+
+		if (node_level(data)) {
+			parent_node(view, node_child(data, slot),
+			            (int)node_level(data) - 1,
+			            slot ? node_key(data, slot) : low,
+			            slot + 1 < count ? node_key(data, slot + 1)
+			                             : high);
+			continue;
+		}
+		node_get(data, slot, &item);
+		chunk = view->tree->chunk(&item);
+		if (chunk)
+			parent_block(view, chunk, false, 0, 0);
+	}
+}
+
+/* All that was marked must have been met. */
+static void parent_compare(struct view *view)
+{
+	if (view->old_gap)
+		return;
+	for (size_t i = 0; i < view->shared.len; i++) {
+		size_t at = view->shared.at[i];
+
+		if (!(view->marks[at] & MARK_MET))
+			view_report(view, "shared", view->numbers[at], NULL,
+			            "block %llu is not the tree's own, and not "
+			            "in the parent's",
+			            (ull)view->numbers[at]);
+	}
+	for (size_t i = 0; i < view->killed.len; i++) {
+		size_t at = view->killed.at[i];
+
+		if (!(view->marks[at] & MARK_MET) && !view->new_gap)
+			view_report(view, "list", view->numbers[at], NULL,
+			            "the deadlist names block %llu, which is "
+			            "not in the parent's tree",
+			            (ull)view->numbers[at]);
+	}
+}
+
+/* ---- All of it ---------------------------------------------------------- */
+
+static void account_compare(struct view *view)
+{
+	struct view_list *account = view_list_find(view, view->tree->version);
+	int64_t own = account ? account->own : 0;
+
+	if (view->new_gap || (account && account->bad) || own == view->own)
+		return;
+	view_report(view, "account", 0, NULL,
+	            "the blocks of version %llu have %lld bytes; its account "
+	            "says %lld",
+	            (ull)view->tree->version, (long long)view->own,
+	            (long long)own);
+}
+
+static void tree_compare(struct view *view)
+{
+	const struct view_tree *tree = view->tree;
+	bool alone = tree->alone || tree->reaping;
+	int r = 0;
+
+	if (tree->root > tree->base)
+		own_node(view, tree->root, -1, 0, ~(packed)0);
+	else if (tree->root && !alone)
+		shared_block(view, tree->root, true, NULL);
+	if (!alone) {
+		for (size_t i = 0; i < ARRAY_SIZE(tree->lists) && !r; i++)
+			if (tree->lists[i])
+				r = view_list_each(view, tree->lists[i],
+				                   kill_entry);
+		if (r && !view->stopped)
+			view->stopped = r;
+		if (tree->parent_root)
+			parent_node(view, tree->parent_root, -1, 0, ~(packed)0);
+		parent_compare(view);
+	}
+	account_compare(view);
+}
+
+int view_tree(struct view *view, const struct view_tree *tree,
+              int (*item)(void *arg, const struct item *old,
+                          const struct item *new),
+              void *arg)
+{
+	int r = 0;
+
+	view->tree = tree;
+	view->gaps_len = 0;
+	view->new_gap = view->old_gap = false;
+	view->own = 0;
+	view_list_known(view, tree->version);
+	for (size_t i = 0; i < ARRAY_SIZE(tree->lists); i++)
+		if (tree->lists[i])
+			view_list_known(view, tree->lists[i]);
+	tree_compare(view);
+	if (!view->stopped && item && !tree->reaping)
+		r = view_diff(view, item, arg);
+	marks_clear(view, &view->shared);
+	marks_clear(view, &view->killed);
+	view->tree = NULL;
+	return r ? r : view->stopped;
+}
+
+/* ---- What is left ------------------------------------------------------- */
+
+static void leaks_find(struct view *view)
+{
+	uint64_t leaks = 0, bytes = 0;
+
+	for (size_t i = 0; i < view->len && !view->stopped; i++) {
+		uint8_t marks = view->marks[i];
+
+		if (marks & MARK_USED || view->names[i])
+			continue;
+		leaks++;
+		bytes += (uint64_t)bytes_of(view, view->numbers[i]);
+		if (!view->any_gap)
+			view_report(view, "leak", view->numbers[i], NULL,
+			            "block %llu is used by nobody",
+			            (ull)view->numbers[i]);
+	}
+	/* One by one they would say little. */
+	if (leaks && view->any_gap)
+		view_report(view, "leak", 0, NULL,
+		            "%llu blocks (%llu bytes) are used by nobody, or "
+		            "by what is damaged",
+		            (ull)leaks, (ull)bytes);
+}
+
+int view_finish(struct view *view)
+{
+	for (size_t i = 0; i < view->lists_len && !view->stopped; i++)
+		if (!view->lists[i].known)
+			view_report(view, "list", 0, NULL,
+			            "deadlist %llu is nobody's",
+			            (ull)view->lists[i].list);
+	leaks_find(view);
+	/* Who does not reach a name cannot say that the count is wrong. */
+	if (view->stopped || view->any_gap)
+		return view->stopped;
+	return view_finish_counts(view);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Records changed in memory and not yet in the map: an ordered table of keys,
+ * each with a new value or marked as removed.  A skip list (Pugh 1990).
+ * Inside store/ only; guarded by whoever owns it.
+ */
+#ifndef COPPICE_MEMTABLE_H
+#define COPPICE_MEMTABLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { MEMTABLE_LEVELS = 16 };
+
+struct memtable_entry {
+	uint8_t *value; /* NULL: removed */
+	uint32_t len;
+	uint16_t key_len;
+	uint8_t levels;
+	struct memtable_entry *next[]; /* then the key's bytes */
+};
+
+struct memtable {
+	struct memtable_entry *head[MEMTABLE_LEVELS];
+	size_t count;
+	uint64_t random;
+};
+
+void memtable_init(struct memtable *memtable);
+void memtable_release(struct memtable *memtable);
+const uint8_t *memtable_key(const struct memtable_entry *entry);
+/* The entry with exactly this key, or NULL. */
+struct memtable_entry *memtable_get(struct memtable *memtable, const void *key,
+                                    size_t key_len);
+/* The first entry at or after (after: strictly after) key, or NULL. */
+struct memtable_entry *memtable_seek(struct memtable *memtable, const void *key,
+                                     size_t key_len, bool after);
+/* value NULL: mark as removed.  -ENOMEM. */
+int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
+                 const void *value, size_t len);
+
+int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The forms of a tree node in the store: as it is, or packed.  What is packed
+ * is a tag, the number of another node or 0, a checksum, and the node without
+ * its tag and checksum, compressed with that other node as prefix: a copy of a
+ * node, in which a little has been changed, takes little more than that.  The
+ * other node is not packed with a prefix itself, so that one look more is all
+ * it takes.
+ */
+#include <errno.h>
+#include <xxhash.h>
+#include <zstd.h>
+
+#include "codec.h"
+#include "engine.h"
+#include "node.h"
+
+enum {
+	PACK_HEAD_MAX = 19,     /* tag, number, checksum */
+	PACK_SKIP = NODE_LEVEL, /* bytes of the node that are left out */
+	PACK_LEVEL = -1,
+	PACK_WINDOW_BITS = 13, /* a node and its prefix */
+	/* What is packed is to save one part in so many. */
+	PACK_SHARE = 8,
+};
+
+/* ---- Reading ------------------------------------------------------------ */
+
+struct pack_header {
+	uint64_t base, sum;
+	const uint8_t *payload;
+	size_t len; /* of the payload */
+};
+
+static int header_decode(const MDB_val *value, struct pack_header *ret_header)
+{
+	struct reader r = reader_init(value->mv_data, value->mv_size);
+	struct pack_header h;
+
+	if (get_u8(&r) != BLOCK_TAG_NODE_DELTA)
+		return -EUCLEAN;
+	h.base = get_varint(&r);
+	h.sum = get_u64(&r);
+	if (r.bad)
+		return -EUCLEAN;
+	h.payload = r.at;
+	h.len = reader_left(&r);
+	*ret_header = h;
+	return 0;
+}
+
+uint64_t node_stored_base(const MDB_val *value)
+{
+	struct pack_header h;
+
+	return header_decode(value, &h) ? 0 : h.base;
+}
+
+/* Of what is stored, and of what it stands for, as the node's own sum tells. */
+static uint64_t pack_sum(const uint8_t *payload, size_t len,
+                         const uint8_t *node)
+{
+	return XXH3_64bits_withSeed(payload, len, be64_get(node + NODE_SUM));
+}
+
+/* The whole node from its payload; number: for its checksum. */
+static int unpack(struct store *store, uint64_t number,
+                  const struct pack_header *h, const uint8_t *prefix,
+                  size_t prefix_len, uint8_t *room, size_t *ret_len)
+{
+	size_t len;
+	int r = decoder_unpack(store, prefix, prefix_len, h->payload, h->len,
+	                       room + PACK_SKIP,
+	                       store->geometry.node_size - PACK_SKIP, &len);
+
+	if (r < 0)
+		return r;
+	len += PACK_SKIP;
+	if (len < NODE_HEADER)
+		return -EUCLEAN;
+	room[NODE_TAG] = BLOCK_TAG_NODE;
+	be64_put(room + NODE_SUM, node_sum(number, room, (uint32_t)len));
+	if (pack_sum(h->payload, h->len, room) != h->sum)
+		return -EUCLEAN;
+	*ret_len = len;
+	return 0;
+}
+
+/* The bytes of a node that has no base; not verified if it is not packed. */
+static int base_get(struct store *store, MDB_txn *txn, uint64_t number,
+                    uint8_t *room, const uint8_t **ret_data, size_t *ret_len)
+{
+	struct pack_header h;
+	MDB_val value;
+	int r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	                 &value);
+
+	if (r < 0)
+		return r;
+	if (!block_tag_is_node(&value))
+		return -EUCLEAN;
+	*ret_data = value.mv_data;
+	*ret_len = value.mv_size;
+	if (*(const uint8_t *)value.mv_data == BLOCK_TAG_NODE)
+		return 0;
+	r = header_decode(&value, &h);
+	if (r == 0 && h.base)
+		r = -EUCLEAN;
+	*ret_data = room;
+	return r < 0 ? r : unpack(store, number, &h, NULL, 0, room, ret_len);
+}
+
+int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
+                const MDB_val *value, uint8_t *room, const uint8_t **ret_data,
+                uint32_t *ret_len)
+{
+	uint8_t prefix_room[NODE_SIZE_MAX];
+	const uint8_t *data = value->mv_data, *prefix = NULL;
+	size_t prefix_len = 0, len = value->mv_size;
+	struct pack_header h;
+	int r = 0;
+
+	if (len && *data == BLOCK_TAG_NODE_DELTA) {
+		r = header_decode(value, &h);
+		if (r == 0 && h.base >= number)
+			r = -EUCLEAN;
+		if (r == 0 && h.base)
+			r = base_get(store, txn, h.base, prefix_room, &prefix,
+			             &prefix_len);
+		if (r == 0)
+			r = unpack(store, number, &h, prefix, prefix_len, room,
+			           &len);
+		data = room;
+	}
+	if (r == 0)
+		r = node_verify(store, number, data, len);
+	if (r < 0)
+		return r == -ENOENT ? -EUCLEAN : r;
+	*ret_data = data;
+	*ret_len = (uint32_t)len;
+	return 0;
+}
+
+/* ---- Writing ------------------------------------------------------------ */
+
+struct node_encoder {
+	ZSTD_CCtx *zstd;
+	uint8_t room[NODE_SIZE_MAX];
+	uint8_t out[PACK_HEAD_MAX + ZSTD_COMPRESSBOUND(NODE_SIZE_MAX)];
+};
+
+int node_encoder_create(struct node_encoder **ret_node_encoder)
+{
+	struct node_encoder *node_encoder = malloc(sizeof(*node_encoder));
+
+	if (!node_encoder)
+		return -ENOMEM;
+	node_encoder->zstd = ZSTD_createCCtx();
+	if (!node_encoder->zstd) {
+		free(node_encoder);
+		return -ENOMEM;
+	}
+	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_compressionLevel,
+	                       PACK_LEVEL);
+	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_windowLog,
+	                       PACK_WINDOW_BITS);
+	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_contentSizeFlag, 0);
+	*ret_node_encoder = node_encoder;
+	return 0;
+}
+
+void node_encoder_destroy(struct node_encoder *node_encoder)
+{
+	if (!node_encoder)
+		return;
+	ZSTD_freeCCtx(node_encoder->zstd);
+	free(node_encoder);
+}
+
+/* Bytes of the packed form; SIZE_MAX: it cannot be had. */
+static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
+                   size_t len, uint64_t base, const uint8_t *prefix,
+                   size_t prefix_len)
+{
+	struct writer w = writer_init(node_encoder->out, PACK_HEAD_MAX);
+	uint8_t *payload;
+	size_t n = 0;
+
+	put_u8(&w, BLOCK_TAG_NODE_DELTA);
+	put_varint(&w, base);
+	payload = w.at + sizeof(uint64_t);
+	if (base)
+		n = ZSTD_CCtx_refPrefix(node_encoder->zstd, prefix, prefix_len);
+	if (!ZSTD_isError(n))
+		n = ZSTD_compress2(node_encoder->zstd, payload,
+		                   (size_t)(node_encoder->out +
+		                            sizeof(node_encoder->out) -
+		                            payload),
+		                   data + PACK_SKIP, len - PACK_SKIP);
+	if (ZSTD_isError(n))
+		return SIZE_MAX;
+	put_u64(&w, pack_sum(payload, n, data));
+	return n + writer_len(&w);
+}
+
+/* The node that a copy of this one is packed with; 0: none. */
+static uint64_t prefix_get(struct store *store, MDB_txn *txn,
+                           struct node_encoder *node_encoder, uint64_t number,
+                           const uint8_t **ret_prefix, size_t *ret_len)
+{
+	MDB_val value;
+	uint64_t base;
+
+	if (disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	             &value) ||
+	    !block_tag_is_node(&value))
+		return 0;
+	base = node_stored_base(&value);
+	if (base)
+		number = base;
+	return base_get(store, txn, number, node_encoder->room, ret_prefix,
+	                ret_len)
+	               ? 0
+	               : number;
+}
+
+uint64_t node_encoder_run(struct node_encoder *node_encoder,
+                          struct store *store, MDB_txn *txn, uint64_t copied,
+                          const uint8_t *data, size_t len,
+                          const uint8_t **ret_data, size_t *ret_len)
+{
+	const uint8_t *prefix;
+	size_t prefix_len, n, most = len - len / PACK_SHARE;
+	uint64_t base = 0;
+
+	if (copied)
+		base = prefix_get(store, txn, node_encoder, copied, &prefix,
+		                  &prefix_len);
+	*ret_data = node_encoder->out;
+	if (base) {
+		*ret_len =
+		        pack(node_encoder, data, len, base, prefix, prefix_len);
+		if (*ret_len <= len / 2)
+			return base;
+	}
+	n = pack(node_encoder, data, len, 0, NULL, 0);
+	if (n <= most) {
+		*ret_len = n;
+	} else {
+		*ret_data = data;
+		*ret_len = len;
+	}
+	return 0;
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Room: how much may still be written, and who may write it.
+ *
+ * What gathers in memory must find room when it is committed, even if the disk
+ * has been filled by others meanwhile: so the file is given disk space ahead of
+ * its end, beyond which nothing is promised to a writer.  What will be written
+ * is not known before it has been compressed and spread over pages; it is
+ * reckoned high, and when that is too much, the commit is waited for and shows
+ * the truth.
+ *
+ * A reserve is kept back, for to delete takes pages, too, before it gives any
+ * back.  Writers leave all of it alone, other changes half of it; the deletion
+ * of states may use it up, in small commits of their own, each of which can use
+ * what the last but one has freed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "engine.h"
+
+enum {
+	RESERVE_MIN = 2 << 20,
+	RESERVE_MAX = 8 << 20,
+	STEP_MIN = 4 << 20, /* taken ahead of the end of the file */
+	STEP_MAX = 64 << 20,
+	GIVE_MIN = 256 << 10, /* less is not worth giving back */
+	BULK_MIN = 4096,      /* bytes of a write that is not small */
+	/* pages that are copied besides those that hold the thing itself */
+	CHUNK_PAGES = 2, /* a place among the hashes; a last fragment */
+	FREE_PAGES = 2,
+	NODE_PAGES = 1,
+	RECORD_PAGES = 1,
+	LIST_PAGES = 2,
+	OPS_TIGHT = 256, /* entries of lists, when there is little room */
+};
+
+static uint64_t txg_cost(const struct txg *txg)
+{
+	uint64_t pages = 0;
+
+	if (!txg)
+		return 0;
+	pages += txg->nodes_len * NODE_PAGES + txg->chunks_len * CHUNK_PAGES;
+	pages += txg->frees_len * FREE_PAGES + txg->lists_len * LIST_PAGES;
+	pages += txg->records.count * RECORD_PAGES;
+	pages += txg->ops_len * LIST_PAGES + txg->ops_entries * FREE_PAGES;
+	pages += txg->repack_pages;
+	return txg->bytes + pages * DISK_PAGE;
+}
+
+static uint64_t pending_cost(const struct store *store)
+{
+	return txg_cost(store->open_txg) + txg_cost(store->syncing_txg);
+}
+
+/* What deletions may need: little in a small store.  Lock held. */
+static uint64_t reserve_bytes(const struct store *store)
+{
+	uint64_t bytes = (store->used + pending_cost(store)) / 16;
+
+	bytes = MAX(bytes, (uint64_t)RESERVE_MIN);
+	bytes = MIN(bytes, (uint64_t)RESERVE_MAX);
+	return MIN(bytes, store->limit / 8);
+}
+
+/* How far ahead of its end the file grows at a time. */
+static uint64_t step_bytes(const struct store *store)
+{
+	uint64_t step = MIN(store->used / 8, (uint64_t)STEP_MAX);
+
+	return MAX(step, (uint64_t)STEP_MIN);
+}
+
+/* ---- Measuring ---------------------------------------------------------- */
+
+static uint64_t disk_room(const struct store *store)
+{
+	struct statvfs vfs;
+
+	if (fstatvfs(store->disk.fd, &vfs) < 0)
+		return 0;
+	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
+}
+
+bool reservation_disk_full(const struct store *store)
+{
+	enum { NEXT_TO_NONE = 1 << 20 };
+
+	return disk_room(store) < NEXT_TO_NONE;
+}
+
+/* Bytes behind the end of what is used that are ours and may be used. */
+static uint64_t reservation_ahead(const struct store *store)
+{
+	uint64_t end = MIN(store->granted, store->limit);
+	uint64_t room = end > store->used ? end - store->used : 0;
+
+	return store->cannot_grant ? MIN(room, disk_room(store)) : room;
+}
+
+void reservation_measure(struct store *store)
+{
+	MDB_envinfo info;
+
+	disk_info(&store->disk, &info);
+	store->used = (info.me_last_pgno + 1) * DISK_PAGE;
+	store->granted = MAX(store->granted, store->used);
+	store->free_known = false;
+	store->avail = reservation_ahead(store);
+	store->coming = 0;
+}
+
+/* Count what is free inside of the file, too: not for every commit. */
+static void reservation_count_free(struct store *store)
+{
+	struct disk_free free;
+	uint64_t over = 0;
+
+	if (store->free_known)
+		return;
+	store->free_known = true;
+	if (disk_count_free(&store->disk, &free) < 0)
+		return;
+	/* Nobody says when the reader ends. */
+	store->free_known = !free.pinned;
+	if (store->used > store->limit)
+		over = store->used - store->limit;
+	store->avail = reservation_ahead(store) + free.usable;
+	store->coming = free.coming - MIN(free.coming, over);
+	over -= free.coming - store->coming;
+	store->avail -= MIN(store->avail, over);
+}
+
+/* Take disk space from `from` on up to `to`; -ENOSPC. */
+static int grant(struct store *store, uint64_t from, uint64_t to)
+{
+	int err = 0;
+
+	if (from == to)
+		return 0;
+	do
+		err = fallocate(store->disk.fd, FALLOC_FL_KEEP_SIZE,
+		                (off_t)from, (off_t)(to - from)) < 0
+		              ? errno
+		              : 0;
+	while (err == EINTR);
+	if (err == EDQUOT || err == EFBIG)
+		err = ENOSPC;
+	/* This file system cannot: look at what is free, and hope. */
+	if (err == EOPNOTSUPP || err == ENOSYS) {
+		store->cannot_grant = true;
+		err = 0;
+	}
+	return -err;
+}
+
+/* At least `bytes` more than there are, and some ahead if that can be. */
+static int reservation_extend(struct store *store, uint64_t bytes)
+{
+	uint64_t step = step_bytes(store), before = reservation_ahead(store);
+	uint64_t from = store->granted_once ? store->granted : 0;
+	uint64_t least = store->granted + bytes, most;
+	int r;
+
+	most = MIN(store->granted + MAX(bytes, step), store->limit);
+	if (least > store->limit)
+		return -ENOSPC;
+	r = grant(store, from, most);
+	if (r < 0 && least < most)
+		r = grant(store, from, most = least);
+	if (r < 0)
+		return r;
+	store->granted_once = true;
+	store->granted = most;
+	store->avail += reservation_ahead(store) - before;
+	return 0;
+}
+
+/* Keep `ahead` bytes of what has been granted behind the end. */
+static void give_back(struct store *store, uint64_t ahead)
+{
+	uint64_t keep = store->used + ahead;
+	struct stat st;
+	int fd = store->disk.fd;
+
+	if (fstat(fd, &st) < 0)
+		return;
+	/* See disk_lengthen(): whoever may only read cannot. */
+	if ((uint64_t)st.st_size < store->used &&
+	    ftruncate(fd, (off_t)store->used) == 0)
+		st.st_size = (off_t)store->used;
+	if (!store->granted_once || store->granted <= keep + GIVE_MIN ||
+	    (uint64_t)st.st_size > keep)
+		return;
+	/* What lies behind the end goes; some is for the next time. */
+	if (ftruncate(fd, st.st_size) == 0 &&
+	    grant(store, store->used, keep) == 0)
+		store->granted = keep;
+	else
+		store->granted = store->used;
+	store->avail = reservation_ahead(store);
+	store->free_known = false;
+}
+
+void reservation_relax(struct store *store)
+{
+	uint64_t reserve = reserve_bytes(store);
+
+	/* What goes on in small steps does not give and take all the time. */
+	if (store->granted > store->used + 2 * (reserve + step_bytes(store)))
+		give_back(store, reserve);
+}
+
+void reservation_give_back(struct store *store)
+{
+	uint64_t keep = reserve_bytes(store) + pending_cost(store);
+	uint64_t ahead, inside;
+
+	/* What is free inside of the file serves as well. */
+	reservation_count_free(store);
+	ahead = reservation_ahead(store);
+	inside = store->avail - MIN(store->avail, ahead);
+	give_back(store, keep - MIN(keep, inside));
+}
+
+/* ---- Slowing down ------------------------------------------------------- */
+
+/*
+ * Make room for what is pending and `keep` bytes more.  Waits for commits if
+ * need be.  Lock held, and released while waiting.
+ */
+static int reservation_need(struct store *store, uint64_t keep)
+{
+	uint64_t pending = pending_cost(store), need = pending + keep;
+
+	if (need <= store->avail)
+		return 0;
+	for (int commits = 0;; commits++) {
+		int r = 0;
+
+		reservation_count_free(store);
+		if (need > store->avail)
+			r = reservation_extend(store, need - store->avail);
+		/* Without a grant it need not be there. */
+		if (r == 0 && need > store->avail)
+			r = -ENOSPC;
+		if (r != -ENOSPC)
+			return r;
+		/*
+		 * A commit shows what it really takes; and it makes usable
+		 * what the one before has freed, even if it changes nothing.
+		 */
+		if (commits == 2 || ((commits || !pending) &&
+		                     need > store->avail + store->coming))
+			return r;
+		if (commits || !pending)
+			store_changed(store);
+		r = commit_wait_all(store);
+		if (r < 0)
+			return r;
+		need = keep;
+	}
+}
+
+/* What cannot be kept up with is waited for. */
+static void wait_for_committer(struct store *store, size_t mark)
+{
+	while (store->open_txg->bytes > mark && store->syncing_txg &&
+	       !store->commit_err)
+		lock_wait(store, &store->committed, NULL);
+}
+
+static int throttle(struct store *store, bool grows, size_t mark)
+{
+	uint64_t reserve;
+	int r = 0;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	wait_for_committer(store, mark);
+	reserve = reserve_bytes(store);
+	/* Memory has a limit; a full disk takes only what may make room. */
+	if (store->commit_err && (store->open_txg->bytes > store->txg_hard ||
+	                          (store->commit_err == -ENOSPC && grows)))
+		r = store->commit_err;
+	else if (!store->commit_err)
+		r = reservation_need(store, grows ? reserve : reserve / 2);
+	store_unlock(store);
+	return r;
+}
+
+int store_throttle(struct store *store, bool grows)
+{
+	return throttle(store, grows, store->txg_hard);
+}
+
+int store_throttle_write(struct store *store, size_t bytes)
+{
+	size_t room = store->txg_hard - store->txg_soft;
+
+	return throttle(store, true,
+	                bytes < BULK_MIN ? store->txg_hard
+	                                 : store->txg_hard - room / 2);
+}
+
+int store_pace(struct store *store)
+{
+	uint64_t reserve;
+	int r = 0;
+
+	if (store->options.readonly)
+		return -EROFS;
+	store_lock(store);
+	wait_for_committer(store, store->txg_hard);
+	reserve = reserve_bytes(store);
+	if (pending_cost(store) + reserve > store->avail) {
+		reservation_count_free(store);
+		if (pending_cost(store) + reserve > store->avail &&
+		    reservation_extend(store, reserve) < 0)
+			r = 1;
+	}
+	/* Each piece is committed before the next: see above. */
+	if (r > 0) {
+		int err = commit_wait_all(store);
+
+		r = err < 0 ? err : r;
+	}
+	store_unlock(store);
+	return r;
+}
+
+int reservation_for_pages(struct store *store, uint64_t pages)
+{
+	uint64_t need =
+	        pending_cost(store) + reserve_bytes(store) + pages * DISK_PAGE;
+
+	if (need > store->avail)
+		reservation_count_free(store);
+	if (need <= store->avail)
+		return 0;
+	return reservation_extend(store, need - store->avail);
+}
+
+int list_room(struct store *store, uint64_t entries, bool alone)
+{
+	uint64_t done = store->open_txg->ops_entries;
+	uint64_t most = alone ? store->ops_most_alone : store->ops_most;
+
+	if (entries > store->ops_most)
+		return -E2BIG;
+	if (done && done + entries > most)
+		return -EAGAIN;
+	if (reservation_for_pages(store, entries * FREE_PAGES) == 0)
+		return 0;
+	if (done)
+		return -EAGAIN;
+	return entries <= OPS_TIGHT ? 0 : -E2BIG;
+}
+
+/* ---- The limit ---------------------------------------------------------- */
+
+void reservation_set_limit(struct store *store, uint64_t max_size)
+{
+	/* The map has room for what was reckoned too low. */
+	store->limit = store->disk.map_size - store->disk.map_size / 16;
+	if (max_size)
+		store->limit = MIN(store->limit, max_size);
+}
+
+uint64_t reservation_stat(struct store *store)
+{
+	uint64_t ahead, beyond;
+
+	reservation_count_free(store);
+	/* What lies ahead, of what there is anyway or as much as is granted. */
+	ahead = store->cannot_grant ? reservation_ahead(store) : 0;
+	beyond = store->cannot_grant ? store->used : store->granted;
+	beyond = store->limit - MIN(beyond, store->limit);
+	return store->avail - MIN(store->avail, ahead) + store->coming +
+	       MIN(beyond, disk_room(store));
+}

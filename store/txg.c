@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Sets: changes that gather in memory until they are committed together. */
+#include <errno.h>
+
+#include "engine.h"
+
+enum { REMOVALS_MOST = 1 << 14 };
+
+void txg_out_of_memory(void)
+{
+	log_error("out of memory in the middle of a change; stopping");
+	abort();
+}
+
+struct txg *txg_create(uint64_t number)
+{
+	struct txg *txg = calloc(1, sizeof(*txg));
+
+	if (!txg)
+		return NULL;
+	txg->number = number;
+	memtable_init(&txg->records);
+	return txg;
+}
+
+void txg_destroy(struct txg *txg)
+{
+	if (!txg)
+		return;
+	for (size_t i = 0; i < txg->lists_len; i++)
+		free(txg->lists[i].numbers);
+	free(txg->lists);
+	free(txg->list_index);
+	free(txg->ops);
+	free(txg->repacks);
+	free(txg->nodes);
+	free(txg->chunks);
+	free(txg->frees);
+	memtable_release(&txg->records);
+	free(txg);
+}
+
+static void *set_grow(void *array, size_t len, size_t *capacity, size_t item)
+{
+	size_t more = *capacity ? *capacity * 2 : 64;
+
+	if (len < *capacity)
+		return array;
+	array = realloc(array, more * item);
+	if (!array)
+		txg_out_of_memory();
+	*capacity = more;
+	return array;
+}
+
+void txg_touch(struct store *store, size_t bytes)
+{
+	struct txg *txg = store->open_txg;
+
+	txg->bytes += bytes;
+	if (!txg->since) {
+		/* The committer begins to count its seconds. */
+		txg->since = mono_ns();
+		if (!store->syncing_txg)
+			pthread_cond_signal(&store->committer_wake);
+	}
+	if ((txg->bytes > store->txg_soft || txg->removals > REMOVALS_MOST) &&
+	    !store->syncing_txg && !store->commit_asked) {
+		store->commit_asked = true;
+		pthread_cond_signal(&store->committer_wake);
+	}
+}
+
+void txg_add_node(struct store *store, struct node *node)
+{
+	struct txg *txg = store->open_txg;
+
+	txg->nodes = set_grow(txg->nodes, txg->nodes_len, &txg->nodes_capacity,
+	                      sizeof(*txg->nodes));
+	node->block.state = BLOCK_NEW;
+	node->block.place = (uint32_t)txg->nodes_len;
+	txg->nodes[txg->nodes_len++] = node;
+	txg_touch(store, block_bytes(store, &node->block));
+}
+
+void txg_add_chunk(struct store *store, struct chunk *chunk)
+{
+	struct txg *txg = store->open_txg;
+
+	txg->chunks = set_grow(txg->chunks, txg->chunks_len,
+	                       &txg->chunks_capacity, sizeof(*txg->chunks));
+	chunk->block.state = BLOCK_NEW;
+	chunk->block.place = (uint32_t)txg->chunks_len;
+	txg->chunks[txg->chunks_len++] = chunk;
+	txg_touch(store, block_bytes(store, &chunk->block));
+}
+
+void txg_add_free(struct store *store, uint64_t number, uint64_t owner)
+{
+	struct txg *txg = store->open_txg;
+
+	txg->frees = set_grow(txg->frees, txg->frees_len, &txg->frees_capacity,
+	                      sizeof(*txg->frees));
+	txg->frees[txg->frees_len++] =
+	        (struct freed){.number = number, .owner = owner};
+	txg_touch(store, sizeof(struct freed));
+}
+
+uint64_t store_freeing(const struct store *store)
+{
+	return store->open_txg->frees_len + store->open_txg->ops_entries;
+}
+
+void txg_take_out(struct store *store, struct block *block)
+{
+	struct txg *txg = store->open_txg;
+	uint32_t place = block->place;
+
+	txg->bytes -= MIN(txg->bytes, block_bytes(store, block));
+	if (block->kind == BLOCK_NODE) {
+		txg->nodes[place] = txg->nodes[--txg->nodes_len];
+		txg->nodes[place]->block.place = place;
+	} else {
+		txg->chunks[place] = txg->chunks[--txg->chunks_len];
+		txg->chunks[place]->block.place = place;
+	}
+}

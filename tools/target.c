@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Stores and states by path. */
+#include "target.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+
+#include "command.h"
+#include "fs.h"
+#include "mount_store.h"
+#include "util.h"
+
+/* What a path inside a mount tells. */
+struct spot {
+	char *store; /* NULL: not where it was mounted from any more */
+	char *state; /* NULL: the mount's root, above all states */
+	bool own;    /* it is the state's own directory */
+};
+
+static void spot_release(struct spot *spot)
+{
+	free(spot->store);
+	free(spot->state);
+}
+
+/* -ENODEV: the path is not inside a mounted store. */
+static int spot_find(const char *path, struct spot *ret_spot)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
+	char name[NAME_LEN_MAX * 2 + 2], device[32], store[PATH_MAX];
+	struct stat st;
+	ssize_t len;
+	int r;
+
+	if (!mount)
+		return -ENOMEM;
+	if (stat(path, &st))
+		return -errno;
+	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
+	         minor(st.st_dev));
+	r = mount_entry_find_device(device, mount);
+	if (r || !mount->coppice)
+		return !r || r == -ENOENT ? -ENODEV : r;
+	len = getxattr(path, "user.coppice.state", name, sizeof(name));
+	if (len < 0 && errno != ENODATA)
+		return -errno;
+	if (len > 0)
+		spot.state = strndup(name, (size_t)len);
+	if (!mount_store_find(path, mount, store))
+		spot.store = strdup(store);
+	spot.own = NODE_INO(st.st_ino) == INO_ROOT;
+	if (len > 0 && !spot.state)
+		return -ENOMEM;
+	*ret_spot = spot;
+	spot = (struct spot){0};
+	return 0;
+}
+
+static bool is_store(const char *path)
+{
+	char data[PATH_MAX];
+
+	return (size_t)snprintf(data, sizeof(data), "%s/data.mdb", path) <
+	               sizeof(data) &&
+	       access(data, F_OK) == 0;
+}
+
+/*
+ * A path rather than the name of a state?  As long as nothing else tells the
+ * store, what is a path in a mount is meant as that; and a store's own path is
+ * a mistake to be told.
+ */
+static bool is_path(const struct target *target, const char *arg)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	return *arg == '/' || *arg == '.' ||
+	       ((!target->store || target->by_path) &&
+	        (spot_find(arg, &spot) == 0 || is_store(arg)));
+}
+
+int target_canonical(const char *store, char **ret_path)
+{
+	char *path = realpath(store, NULL);
+
+	if (!path) {
+		complain("cannot open store '%s': %s", store, strerror(errno));
+		return EXIT_FAILED;
+	}
+	*ret_path = path;
+	return EXIT_DONE;
+}
+
+int target_init(struct target *target, const char *store)
+{
+	*target = (struct target){0};
+	if (!store)
+		store = command_store;
+	if (!store)
+		store = getenv("COPPICE_STORE");
+	return store && *store ? target_canonical(store, &target->store)
+	                       : EXIT_DONE;
+}
+
+void target_release(struct target *target)
+{
+	free(target->store);
+	target->store = NULL;
+}
+
+/* The path's store is the one that this is about, or becomes it. */
+static int target_join(struct target *target, const char *arg,
+                       struct spot *spot)
+{
+	if (!spot->store) {
+		complain("'%s' is in a store that was moved after it was "
+		         "mounted: name the state, and the store with -s",
+		         arg);
+		return EXIT_FAILED;
+	}
+	if (!target->store) {
+		target->store = steal(&spot->store);
+		target->by_path = true;
+		return EXIT_DONE;
+	}
+	if (!strcmp(target->store, spot->store))
+		return EXIT_DONE;
+	complain("'%s' is in the store '%s', not in '%s'", arg, spot->store,
+	         target->store);
+	return EXIT_FAILED;
+}
+
+static int path_complain(const char *path, int err)
+{
+	if (err == -ENODEV && is_store(path))
+		complain("'%s' is a store, not a path in one that is mounted: "
+		         "say -s '%s'",
+		         path, path);
+	else if (err == -ENODEV)
+		complain("'%s' is not inside a mounted store", path);
+	else
+		complain("cannot open '%s': %s", path, strerror(-err));
+	return EXIT_FAILED;
+}
+
+static int target_path(struct target *target, const char *arg,
+                       struct spot *ret_spot)
+{
+	struct spot spot = {0};
+	int r = spot_find(arg, &spot);
+
+	if (r)
+		return path_complain(arg, r);
+	r = target_join(target, arg, &spot);
+	if (r) {
+		spot_release(&spot);
+		return r;
+	}
+	*ret_spot = spot;
+	return EXIT_DONE;
+}
+
+/* Cut off what follows the last component: slashes, and "/.". */
+static void path_trim(char *path)
+{
+	size_t len = strlen(path);
+
+	while (len > 1 && (path[len - 1] == '/' ||
+	                   (path[len - 1] == '.' && path[len - 2] == '/')))
+		path[--len] = 0;
+}
+
+static bool is_mount_root(const char *path)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	return spot_find(path, &spot) == 0 && !spot.state;
+}
+
+/*
+ * Find the link in a mount's root, called FORK~NAME or FORK~N, that the path
+ * is or, by way of other links, leads to.  Return its name, to be freed, or
+ * NULL: there is none.
+ */
+static char *link_name(const char *path)
+{
+	char here[PATH_MAX], target[PATH_MAX], dir[PATH_MAX];
+
+	for (int hops = 0; hops < 40 && strlen(path) < sizeof(here); hops++) {
+		char *base;
+		ssize_t len;
+
+		memmove(here, path, strlen(path) + 1);
+		path_trim(here);
+		len = readlink(here, target, sizeof(target) - 1);
+		if (len < 0)
+			return NULL;
+		target[len] = 0;
+		base = strrchr(here, '/');
+		snprintf(dir, sizeof(dir), "%.*s",
+		         base ? (int)(base + 1 - here) : 1, base ? here : ".");
+		base = base ? base + 1 : here;
+		if (strchr(base, '~') && is_mount_root(dir))
+			return strdup(base);
+		if (*target == '/' || !strcmp(dir, "."))
+			path = target;
+		else if (strlen(dir) + strlen(target) < sizeof(dir))
+			path = strcat(dir, target);
+		else
+			return NULL;
+	}
+	return NULL;
+}
+
+/*
+ * Whether the path is a symlink, by its last component; not if a slash behind
+ * it asks for what it leads to.
+ */
+static bool is_symlink(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
+int target_state(struct target *target, const char *arg, bool own,
+                 char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	int r;
+
+	if (!is_path(target, arg)) {
+		*ret_name = strdup(arg);
+		return EXIT_DONE;
+	}
+	r = target_path(target, arg, &spot);
+	if (r)
+		return r;
+	if (!spot.state) {
+		complain("'%s' is not inside a state", arg);
+		return EXIT_FAILED;
+	}
+	if (own && !spot.own) {
+		complain("'%s' is not a state but something in '%s'", arg,
+		         spot.state);
+		return EXIT_FAILED;
+	}
+	/* A position is for the store to refuse, not for the link to hide. */
+	*ret_name = own ? link_name(arg) : NULL;
+	if (!*ret_name && own && is_symlink(arg)) {
+		complain("'%s' is a symlink; name the state itself, '%s'", arg,
+		         spot.state);
+		return EXIT_FAILED;
+	}
+	if (!*ret_name)
+		*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
+int target_new_fork(struct target *target, const char *arg, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_free_ char *parent = NULL;
+	const char *slash = strrchr(arg, '/');
+	int r;
+
+	if (!slash) {
+		*ret_name = strdup(arg);
+		return EXIT_DONE;
+	}
+	parent = slash == arg ? strdup("/")
+	                      : strndup(arg, (size_t)(slash - arg));
+	r = target_path(target, parent, &spot);
+	if (r)
+		return r;
+	if (spot.state) {
+		complain("'%s': a fork's directory is in the mount's root",
+		         arg);
+		return EXIT_FAILED;
+	}
+	*ret_name = strdup(slash + 1);
+	return EXIT_DONE;
+}
+
+int target_list(struct target *target, const char *arg, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	int r;
+
+	if (!is_path(target, arg))
+		return target_state(target, arg, false, ret_name);
+	r = target_path(target, arg, &spot);
+	if (r)
+		return r;
+	*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
+int target_here(struct target *target, char **ret_name)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+
+	*ret_name = NULL;
+	if (spot_find(".", &spot) == 0 && spot.state &&
+	    (!target->store ||
+	     (spot.store && !strcmp(target->store, spot.store))))
+		*ret_name = steal(&spot.state);
+	return EXIT_DONE;
+}
+
+/* The stores of this user that are mounted, as far as telling one from many. */
+struct only {
+	unsigned count;
+	char store[PATH_MAX]; /* the first */
+};
+
+static int only_add(void *arg, const struct mount_entry *entry)
+{
+	struct only *only = arg;
+	char store[PATH_MAX];
+	struct stat st;
+
+	if (!entry->coppice)
+		return 0;
+	if (mount_store_find(entry->mountpoint, entry, store))
+		snprintf(store, sizeof(store), "%s", entry->source);
+	if (stat(store, &st) || (geteuid() && st.st_uid != geteuid()) ||
+	    (only->count && !strcmp(only->store, store)))
+		return 0;
+	memcpy(only->store, store, sizeof(store));
+	return ++only->count > 1;
+}
+
+int target_store(struct target *target)
+{
+	_cleanup_(spot_release) struct spot spot = {0};
+	struct only only = {0};
+
+	if (target->store)
+		return EXIT_DONE;
+	if (spot_find(".", &spot) == 0)
+		return target_join(target, ".", &spot);
+	mount_entry_each(only_add, &only);
+	if (only.count == 1 && !target->careful) {
+		target->store = strdup(only.store);
+		return EXIT_DONE;
+	}
+	if (only.count == 1)
+		complain("which store? Only '%s' is mounted: say -s '%s' if it "
+		         "is that",
+		         only.store, only.store);
+	else
+		complain("which store? Use -s STORE, or set COPPICE_STORE");
+	return EXIT_USAGE;
+}
