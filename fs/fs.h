@@ -135,19 +135,25 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
                const struct fs_cred *cred, struct fs_entry *ret_entry);
 /*
- * Make the fork that a name in the root directory asks for.  source NULL: of
- * the state that the name tells, or if it tells none a new tree, whose root
- * directory has this mode and owner.  -ENOENT: it tells one that is not there.
- * Lock held.
+ * Change states.  Every way to make, rename or delete a state ends in these
+ * functions; they also set the times of the root directory.  Lock held.  Errors
+ * as of state_fork(), state_snapshot(), state_rename() and state_delete().
  */
-int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
-            const struct fs_cred *cred, struct state **ret_state);
 /*
- * Set the root directory's mtime, if fork is 0.  To be called with the lock
- * held after a state of that fork (0: a fork) was deleted or renamed in another
- * way than by the functions below.
+ * Make a fork.  If source is NULL, the name says what of: of the state in front
+ * of the '@', else of the default state, else of nothing: then the fork is a
+ * new tree, whose root directory has this mode and owner.  -ENOENT: there is
+ * no such source.
  */
-void fs_list_touched(struct fs *fs, uint64_t fork);
+int fs_state_fork(struct fs *fs, struct state *source, const char *name,
+                  mode_t mode, const struct fs_cred *cred,
+                  struct state **ret_state);
+int fs_state_snapshot(struct fs *fs, struct state *fork, const char *name,
+                      struct state **ret_state);
+int fs_state_rename(struct fs *fs, struct state *state, const char *name);
+/* Exchange the names of two forks, or of two snapshots of one fork. */
+int fs_state_exchange(struct fs *fs, struct state *a, struct state *b);
+int fs_state_delete(struct fs *fs, struct state *state, bool recursive);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
             struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);

@@ -372,6 +372,9 @@ int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                   fs_readdir_fn *fn, void *arg);
 void listings_release(struct fs *fs);
 
+/* Set the times of the root directory after a change of its entries. */
+void root_touch(struct fs *fs);
+
 /* ---- Symlinks in the root directory: space_symlink.c -------------------- */
 
 struct fs_entry symlink_entry(const struct fs *fs, const struct symlink *link);

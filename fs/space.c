@@ -178,16 +178,6 @@ int space_readlink(struct fs *fs, node_t node, char *ret_target)
 	return link_target(fs, node, &state, ret_target);
 }
 
-void fs_list_touched(struct fs *fs, uint64_t fork)
-{
-	struct inode inode;
-
-	if (fork || forest_root_inode(fs->forest, &inode))
-		return;
-	inode.mtime = inode.ctime = time_now();
-	forest_set_root_inode(fs->forest, &inode);
-}
-
 /* ---- Look-up ------------------------------------------------------------ */
 
 static int lookup_dots(struct fs *fs, node_t parent, const char *name,
@@ -260,51 +250,6 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
 
 /* ---- Making and deleting ------------------------------------------------ */
 
-/* The root of a new tree, made as a directory in the root directory is. */
-static int new_root(struct fs *fs, mode_t mode, const struct fs_cred *cred,
-                    struct inode *ret_inode)
-{
-	struct timestamp now = time_now();
-	struct inode root = {
-	        .mode = S_IFDIR | (mode & 07777 & ~cred->umask),
-	        .nlink = 2,
-	        .uid = cred->uid,
-	        .gid = cred->gid,
-	        .atime = now,
-	        .mtime = now,
-	        .ctime = now,
-	        .btime = now,
-	};
-	struct inode above;
-	int err = forest_root_inode(fs->forest, &above);
-
-	if (err)
-		return err;
-	if (above.mode & S_ISGID) {
-		root.gid = above.gid;
-		root.mode |= S_ISGID;
-	}
-	*ret_inode = root;
-	return 0;
-}
-
-int fs_fork(struct fs *fs, struct state *source, const char *name, mode_t mode,
-            const struct fs_cred *cred, struct state **ret_state)
-{
-	struct inode root;
-	int err = source ? 0 : state_source(fs->forest, name, &source);
-
-	if (!err && source)
-		err = state_fork(fs->forest, source, name, ret_state);
-	else if (!err && !(err = new_root(fs, mode, cred, &root)))
-		err = state_create(fs->forest, name, &root, ret_state);
-	if (err)
-		return err;
-	fs_adopt(fs, *ret_state);
-	fs_list_touched(fs, 0);
-	return 0;
-}
-
 static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
                         mode_t mode, const struct fs_cred *cred,
                         struct fs_entry *ret_entry)
@@ -317,7 +262,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 	if (node_kind(parent) == NODE_KIND_SNAPDIR) {
 		err = snapdir_fork(fs, parent, &source);
 		if (!err)
-			err = state_snapshot(fs->forest, source, name, &state);
+			err = fs_state_snapshot(fs, source, name, &state);
 		return err ? err : space_entry(fs, state, ret_entry);
 	}
 	/* Snapshots belong to forks: there is none of all of them. */
@@ -328,7 +273,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 		err = state_find(fs->forest, 0, name, &state);
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
-	err = fs_fork(fs, NULL, name, mode, cred, &state);
+	err = fs_state_fork(fs, NULL, name, mode, cred, &state);
 	return err ? err : space_entry(fs, state, ret_entry);
 }
 
@@ -383,7 +328,7 @@ int space_unlink(struct fs *fs, node_t parent, const char *name)
 	if (!err)
 		err = symlink_delete(fs->forest, &link);
 	if (!err)
-		fs_list_touched(fs, 0);
+		root_touch(fs);
 	return err;
 }
 
@@ -402,45 +347,15 @@ static int fork_check_removable(struct fs *fs, struct state *state)
 
 int space_rmdir(struct fs *fs, node_t parent, const char *name)
 {
-	uint64_t fork = space_fork(parent);
 	struct state *state;
 	int err = space_find(fs, parent, name, -ENOTDIR, &state);
 
-	if (!err && !fork)
+	if (!err && !state->fork)
 		err = fork_check_removable(fs, state);
-	if (!err)
-		err = state_delete(fs->forest, state, false);
-	if (!err)
-		fs_list_touched(fs, fork);
-	return err;
+	return err ? err : fs_state_delete(fs, state, false);
 }
 
 /* ---- Renaming ----------------------------------------------------------- */
-
-/* Two names change places, by way of a third that nobody has. */
-static int states_exchange(struct fs *fs, struct state *a, struct state *b)
-{
-	char a_name[NAME_LEN_MAX + 1], b_name[NAME_LEN_MAX + 1], free_name[64];
-	int err;
-
-	strcpy(a_name, a->name);
-	strcpy(b_name, b->name);
-	snprintf(free_name, sizeof(free_name), "exchange@%llu",
-	         (unsigned long long)store_next_seq(fs->store));
-	err = state_rename(fs->forest, a, free_name);
-	if (err)
-		return err;
-	err = state_rename(fs->forest, b, a_name);
-	if (!err)
-		err = state_rename(fs->forest, a, b_name);
-	if (err) {
-		state_rename(fs->forest, b, b_name);
-		state_rename(fs->forest, a, a_name);
-		return err;
-	}
-	fs_list_touched(fs, a->fork);
-	return 0;
-}
 
 /* Return true if mkdir of this name in the root makes a tree to copy into. */
 static bool makes_new_tree(struct fs *fs, const char *name)
@@ -473,18 +388,15 @@ static int state_move(struct fs *fs, struct state *state, const char *new_name,
 		if (state == other)
 			return 0;
 		if (flags & RENAME_EXCHANGE)
-			return states_exchange(fs, state, other);
+			return fs_state_exchange(fs, state, other);
 		err = state->fork ? -ENOTEMPTY
 		                  : fork_check_removable(fs, other);
 		if (!err)
-			err = state_delete(fs->forest, other, false);
+			err = fs_state_delete(fs, other, false);
 		if (err)
 			return err;
 	}
-	err = state_rename(fs->forest, state, new_name);
-	if (!err)
-		fs_list_touched(fs, state->fork);
-	return err;
+	return fs_state_rename(fs, state, new_name);
 }
 
 int space_rename(struct fs *fs, node_t parent, const char *name,

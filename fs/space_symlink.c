@@ -78,7 +78,7 @@ static int make_locked(struct fs *fs, const char *name, const char *target,
 	err = symlink_create(fs->forest, &link);
 	if (err)
 		return err;
-	fs_list_touched(fs, 0);
+	root_touch(fs);
 	*ret_entry = symlink_entry(fs, &link);
 	return 0;
 }
@@ -130,7 +130,7 @@ int symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
 	              ? symlink_exchange(fs->forest, link, &other)
 	              : symlink_rename(fs->forest, link, new_name);
 	if (!err)
-		fs_list_touched(fs, 0);
+		root_touch(fs);
 	return err;
 }
 

@@ -194,11 +194,11 @@ static int verb_fork(struct control *c)
 		store_unlock(c->store);
 		return control_fail_state(c, "fork", source_name, err);
 	}
-	err = fs_fork(c->fs, source, name,
-	              json_is_integer(mode)
-	                      ? (mode_t)json_integer_value(mode) & 0777
-	                      : 0755,
-	              &c->cred, &fork);
+	err = fs_state_fork(c->fs, source, name,
+	                    json_is_integer(mode)
+	                            ? (mode_t)json_integer_value(mode) & 0777
+	                            : 0755,
+	                    &c->cred, &fork);
 	if (err == 0) {
 		full = full_name(c, fork);
 		number = fork->number;
@@ -256,7 +256,7 @@ static int verb_snap(struct control *c)
 	for (unsigned again = 0; err == 0; again++) {
 		if (have < 0)
 			name_of_now(again, name);
-		err = state_snapshot(c->forest, fork, name, &snapshot);
+		err = fs_state_snapshot(c->fs, fork, name, &snapshot);
 		if (err != -EEXIST || have == 0)
 			break;
 		/* The lock may have been let go of. */
@@ -301,11 +301,9 @@ static int verb_rename(struct control *c)
 	memcpy(old, state->name, sizeof(old));
 	fork = state->fork;
 	number = state->number;
-	err = state_rename(c->forest, state, to);
-	if (err == 0) {
-		fs_list_touched(c->fs, fork);
+	err = fs_state_rename(c->fs, state, to);
+	if (err == 0)
 		full = full_name(c, state);
-	}
 	store_unlock(c->store);
 	if (err < 0)
 		return control_fail_state(c, "rename to", to, err);
@@ -334,10 +332,8 @@ static int verb_rm(struct control *c)
 		fork = state->fork;
 		number = state->number;
 		full = full_name(c, state);
-		err = state_delete(c->forest, state,
-		                   control_flag(c, "recursive"));
-		if (err == 0)
-			fs_list_touched(c->fs, fork);
+		err = fs_state_delete(c->fs, state,
+		                      control_flag(c, "recursive"));
 	}
 	store_unlock(c->store);
 	if (err < 0)

@@ -244,9 +244,7 @@ static int delete_fork(struct session *session, const char *name)
 	store_lock(forest_store(forest));
 	err = state_find(forest, 0, name, &fork);
 	if (err == 0)
-		err = state_delete(forest, fork, false);
-	if (err == 0)
-		fs_list_touched(session->fs, 0);
+		err = fs_state_delete(session->fs, fork, false);
 	store_unlock(forest_store(forest));
 	return err;
 }

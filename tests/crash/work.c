@@ -438,7 +438,8 @@ static void do_new_tree(struct work *w)
 		return;
 	new_name(w, name);
 	store_lock(w->store);
-	assert_int_equal(fs_fork(w->fs, NULL, name, 0777, &cred, &made), 0);
+	assert_int_equal(fs_state_fork(w->fs, NULL, name, 0777, &cred, &made),
+	                 0);
 	model_add(&w->model, name, made->number, 0, NULL);
 	store_unlock(w->store);
 }
