@@ -266,11 +266,11 @@ int forest_open(struct store *store, struct forest **ret_forest)
 	if (!r)
 		r = forest_load(forest);
 	if (!r && !forest->readonly) {
-		store_on_freeze(store, forest_on_freeze, forest);
+		store_on_txg_close(store, forest_on_freeze, forest);
 		r = gc_start(forest);
 	}
 	if (r < 0) {
-		store_on_freeze(store, NULL, NULL);
+		store_on_txg_close(store, NULL, NULL);
 		forest_free(forest);
 		return r;
 	}
@@ -293,7 +293,7 @@ void forest_close(struct forest *forest)
 		forest_on_freeze(forest);
 		store_unlock(store);
 	}
-	store_on_freeze(store, NULL, NULL);
+	store_on_txg_close(store, NULL, NULL);
 	forest_free(forest);
 }
 

@@ -69,7 +69,7 @@ static int state_exclusive(struct forest *forest, const struct state *state,
 	}
 	r = list_info(forest->store, v->tree.owner, &info);
 	if (!r)
-		*ret_bytes = info.own_bytes;
+		*ret_bytes = info.unique_bytes;
 	return r;
 }
 

@@ -113,7 +113,7 @@ static int merge_lists(struct forest *forest, const struct version *v,
 	        .from = merge->from,
 	        .to = merge->to,
 	};
-	int r = list_room(forest->store, merge->entries, forest->gc.alone);
+	int r = list_op_check(forest->store, merge->entries, forest->gc.alone);
 
 	if (r != -E2BIG)
 		return r;

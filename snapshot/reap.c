@@ -75,7 +75,7 @@ static int list_discard(struct forest *forest, uint64_t list)
 	int r = list_estimate(forest->store, list, &entries);
 
 	if (!r)
-		r = list_room(forest->store, entries, forest->gc.alone);
+		r = list_op_check(forest->store, entries, forest->gc.alone);
 	if (r == -E2BIG)
 		return task_put(forest, TASK_DROP, list, NULL, 0);
 	if (!r)

@@ -182,7 +182,7 @@ static struct node *node_alloc(struct store *store, uint64_t number,
 static int node_load(struct store *store, uint64_t number,
                      struct node **ret_node)
 {
-	uint8_t room[DISK_VALUE_MAX];
+	uint8_t buffer[DISK_VALUE_MAX];
 	const uint8_t *data;
 	struct node *node;
 	MDB_val value;
@@ -196,7 +196,8 @@ static int node_load(struct store *store, uint64_t number,
 	r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	             &value);
 	if (r == 0)
-		r = node_decode(store, txn, number, &value, room, &data, &len);
+		r = node_decode(store, txn, number, &value, buffer, &data,
+		                &len);
 	if (r == -ENOENT || r == -EUCLEAN)
 		return store_damaged(store, number,
 		                     r == -ENOENT
@@ -315,14 +316,14 @@ static void block_drop(struct tree *tree, uint64_t number)
 			block_free(block);
 		}
 	} else if (block) {
-		bool frozen = block->state == BLOCK_FROZEN;
+		bool syncing = block->state == BLOCK_SYNCING;
 
 		/* The syncing group owns its blocks; clones may still look for
 		 * one that is not in the map yet. */
-		if (!frozen || block->kind == BLOCK_NODE ||
+		if (!syncing || block->kind == BLOCK_NODE ||
 		    !((struct chunk *)block)->cloned)
 			block_unhash(store, block);
-		if (!frozen)
+		if (!syncing)
 			block_free(block);
 	}
 	if (stored)

@@ -12,7 +12,7 @@
 enum block_state {
 	BLOCK_CLEAN,
 	BLOCK_NEW,
-	BLOCK_FROZEN,
+	BLOCK_SYNCING,
 };
 
 /* What nodes and chunks in memory have in common. */

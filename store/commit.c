@@ -15,7 +15,7 @@ enum {
 	RETRY_CLOSING_MS = 1000,
 };
 
-/* ---- Freezing and thawing ----------------------------------------------- */
+/* ---- Closing a group ---------------------------------------------------- */
 
 static bool txg_is_empty(const struct txg *txg)
 {
@@ -35,7 +35,7 @@ static int counters_put(struct store *store)
 }
 
 /* Lock held.  The open group becomes the syncing one; a new one opens. */
-static int txg_freeze(struct store *store)
+static int txg_close(struct store *store)
 {
 	struct txg *txg = store->open_txg, *next;
 	int r;
@@ -43,17 +43,17 @@ static int txg_freeze(struct store *store)
 	next = txg_create(txg->number + 1);
 	if (!next)
 		return -ENOMEM;
-	if (store->freeze_fn)
-		store->freeze_fn(store->freeze_arg);
+	if (store->txg_close_fn)
+		store->txg_close_fn(store->txg_close_arg);
 	r = counters_put(store);
 	if (r < 0) {
 		txg_destroy(next);
 		return r;
 	}
 	for (size_t i = 0; i < txg->nodes_len; i++)
-		txg->nodes[i]->block.state = BLOCK_FROZEN;
+		txg->nodes[i]->block.state = BLOCK_SYNCING;
 	for (size_t i = 0; i < txg->chunks_len; i++)
-		txg->chunks[i]->block.state = BLOCK_FROZEN;
+		txg->chunks[i]->block.state = BLOCK_SYNCING;
 	store->syncing_txg = txg;
 	store->open_txg = next;
 	store->commit_asked = false;
@@ -61,7 +61,7 @@ static int txg_freeze(struct store *store)
 }
 
 /* Lock held, and let go of between slices: others need not wait for it all. */
-static void txg_thaw(struct store *store, struct txg *txg)
+static void txg_finish(struct store *store, struct txg *txg)
 {
 	size_t slice = 0;
 
@@ -198,7 +198,7 @@ static void commit_run(struct store *store)
 	int r = 0;
 
 	if (!store->syncing_txg)
-		r = txg_freeze(store);
+		r = txg_close(store);
 	store->commit_asked = false;
 	txg = store->syncing_txg;
 	if (r == 0) {
@@ -218,7 +218,7 @@ static void commit_run(struct store *store)
 	if (r < 0)
 		waiters_take(store->open_txg, &waiters);
 	if (r == 0) {
-		txg_thaw(store, txg);
+		txg_finish(store, txg);
 		store->durable_txg = txg->number;
 		store->syncing_txg = NULL;
 		store->commits++;

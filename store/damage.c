@@ -11,30 +11,29 @@
 static __thread bool said;
 
 /* Is it told for the first time?  Beyond so many the oldest are forgotten. */
-static bool damage_is_new(struct damage_told *told, uint64_t number)
+static bool damage_is_new(struct damage_log *log, uint64_t number)
 {
 	bool is_new = true;
 
-	pthread_mutex_lock(&told->lock);
-	for (size_t i = 0; i < ARRAY_SIZE(told->numbers) && is_new; i++)
-		is_new = told->numbers[i] != number;
+	pthread_mutex_lock(&log->lock);
+	for (size_t i = 0; i < ARRAY_SIZE(log->numbers) && is_new; i++)
+		is_new = log->numbers[i] != number;
 	if (is_new)
-		told->numbers[told->next++ % ARRAY_SIZE(told->numbers)] =
-		        number;
-	pthread_mutex_unlock(&told->lock);
+		log->numbers[log->next++ % ARRAY_SIZE(log->numbers)] = number;
+	pthread_mutex_unlock(&log->lock);
 	return is_new;
 }
 
 int store_damaged(struct store *store, uint64_t number, const char *what)
 {
 	said = true;
-	if (damage_is_new(&store->told, number))
+	if (damage_is_new(&store->damage_log, number))
 		log_error("block %llu of the store '%s' is damaged: %s",
 		          (unsigned long long)number, store->path, what);
 	return -EUCLEAN;
 }
 
-bool store_damage_said(void)
+bool store_damage_reported(void)
 {
 	bool was = said;
 

@@ -118,7 +118,7 @@ struct sparse {
 };
 
 /* Damaged blocks that the log knows of already. */
-struct damage_told {
+struct damage_log {
 	pthread_mutex_t lock; /* guards the rest; no other is taken under it */
 	uint64_t numbers[1024];
 	size_t next;
@@ -199,14 +199,14 @@ struct store {
 	pthread_t committer;
 	size_t freed; /* the committer's own: bytes of sets since it trimmed */
 
-	void (*freeze_fn)(void *arg);
-	void *freeze_arg;
+	void (*txg_close_fn)(void *arg);
+	void *txg_close_arg;
 
 	struct list_job *job; /* at most one waits or runs */
 
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
 
-	struct damage_told told;
+	struct damage_log damage_log;
 	struct sparse sparse;
 };
 
@@ -326,10 +326,10 @@ static inline bool block_tag_is_node(const MDB_val *value)
 uint64_t node_stored_base(const MDB_val *value);
 /*
  * The node whose stored form is `value`, verified.  *ret_data points into the
- * map, or is `room`, which has space for a node.
+ * map, or is `buffer`, which has space for a node.
  */
 int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
-                const MDB_val *value, uint8_t *room, const uint8_t **ret_data,
+                const MDB_val *value, uint8_t *buffer, const uint8_t **ret_data,
                 uint32_t *ret_len);
 
 struct node_encoder;
@@ -346,26 +346,28 @@ uint64_t node_encoder_run(struct node_encoder *node_encoder,
                           const uint8_t **ret_data, size_t *ret_len);
 
 /* list.c: what the committer does to lists; see commit.c for the order */
-struct account {
+struct usage {
 	uint64_t list;
-	int64_t entries, bytes, own;
+	int64_t entries, bytes, unique;
 };
-struct ledger { /* changes of accounts within one transaction */
-	struct account *accounts;
+struct accounting { /* changes of usages within one transaction */
+	struct usage *usages;
 	size_t len, capacity;
 	uint32_t *index;
 	size_t index_size;
 };
-struct account *ledger_account(struct ledger *ledger, uint64_t list);
-void ledger_release(struct ledger *ledger);
-int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger);
+struct usage *accounting_get(struct accounting *accounting, uint64_t list);
+void accounting_release(struct accounting *accounting);
+int accounting_apply(struct store *store, MDB_txn *txn,
+                     struct accounting *accounting);
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
-                struct ledger *ledger);
+                struct accounting *accounting);
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
-                    struct ledger *ledger);
+                    struct accounting *accounting);
 /* The bytes booked on one account are booked on another. */
-int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
-                uint64_t from, uint64_t to);
+int accounting_transfer(struct store *store, MDB_txn *txn,
+                        struct accounting *accounting, uint64_t from,
+                        uint64_t to);
 /* Additions to the list that the group has, with what it moves there. */
 int64_t pending_entries(const struct txg *txg, uint64_t list);
 void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries);
@@ -376,7 +378,7 @@ void sparse_add(struct sparse *sparse, uint64_t number, size_t len);
 
 /* list_op.c */
 int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
-                    struct ledger *ledger);
+                    struct accounting *accounting);
 
 /* free.c */
 enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
@@ -393,10 +395,12 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
  * is a dedup reference of, *ret_target.  -ENOENT: there is none.
  */
 int name_free(struct store *store, MDB_txn *txn, uint64_t number,
-              uint64_t owner, struct ledger *ledger, uint64_t *ret_target);
+              uint64_t owner, struct accounting *accounting,
+              uint64_t *ret_target);
 /* The number goes, with what the map has under it. */
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
-                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes);
+                uint64_t owner, struct accounting *accounting,
+                uint64_t *ret_bytes);
 
 /* txg.c */
 /*

@@ -117,7 +117,8 @@ int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
 }
 
 int name_free(struct store *store, MDB_txn *txn, uint64_t number,
-              uint64_t owner, struct ledger *ledger, uint64_t *ret_target)
+              uint64_t owner, struct accounting *accounting,
+              uint64_t *ret_target)
 {
 	struct stored_block b;
 	int r = stored_block_get(store, txn, number, &b);
@@ -129,7 +130,7 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 		b = (struct stored_block){.target = number};
 	else if (r < 0)
 		return r;
-	ledger_account(ledger, owner)->own -= (int64_t)b.bytes;
+	accounting_get(accounting, owner)->unique -= (int64_t)b.bytes;
 	*ret_target = b.target;
 	return b.is_dedup_ref
 	               ? disk_del_u64(txn, store->disk.dedup_refs, number)
@@ -137,10 +138,11 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 }
 
 int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
-                uint64_t owner, struct ledger *ledger, uint64_t *ret_bytes)
+                uint64_t owner, struct accounting *accounting,
+                uint64_t *ret_bytes)
 {
 	uint64_t target;
-	int r = name_free(store, txn, number, owner, ledger, &target);
+	int r = name_free(store, txn, number, owner, accounting, &target);
 
 	*ret_bytes = 0;
 	if (r < 0)

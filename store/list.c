@@ -14,7 +14,7 @@ enum {
 	RUN_BYTES_MAX = 1980,
 	RUN_ENTRIES_MAX = RUN_BYTES_MAX / 2,
 	LIST_KEY_LEN = 16,
-	ACCOUNT_LEN_MAX = 30,
+	USAGE_LEN_MAX = 30,
 	ENTRY_LEN_MAX = 15,
 };
 
@@ -46,9 +46,9 @@ static uint64_t pending_at(void *arg, uint32_t i)
 	return ((struct txg *)arg)->lists[i].list;
 }
 
-static uint64_t account_at(void *arg, uint32_t i)
+static uint64_t usage_at(void *arg, uint32_t i)
 {
-	return ((struct ledger *)arg)->accounts[i].list;
+	return ((struct accounting *)arg)->usages[i].list;
 }
 
 /* Room for one more in an array with an index; doubles both. */
@@ -137,28 +137,30 @@ void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries)
 
 /* ---- Accounts ----------------------------------------------------------- */
 
-struct account *ledger_account(struct ledger *ledger, uint64_t list)
+struct usage *accounting_get(struct accounting *accounting, uint64_t list)
 {
 	uint32_t *slot;
 
-	if (index_grow((void **)&ledger->accounts, sizeof(*ledger->accounts),
-	               ledger->len, &ledger->capacity, &ledger->index,
-	               &ledger->index_size, account_at, ledger))
+	if (index_grow((void **)&accounting->usages,
+	               sizeof(*accounting->usages), accounting->len,
+	               &accounting->capacity, &accounting->index,
+	               &accounting->index_size, usage_at, accounting))
 		txg_out_of_memory();
-	slot = slot_of(ledger->index, ledger->index_size, list, account_at,
-	               ledger);
+	slot = slot_of(accounting->index, accounting->index_size, list,
+	               usage_at, accounting);
 	if (!*slot) {
-		ledger->accounts[ledger->len] = (struct account){.list = list};
-		*slot = (uint32_t)++ledger->len;
+		accounting->usages[accounting->len] =
+		        (struct usage){.list = list};
+		*slot = (uint32_t)++accounting->len;
 	}
-	return &ledger->accounts[*slot - 1];
+	return &accounting->usages[*slot - 1];
 }
 
-void ledger_release(struct ledger *ledger)
+void accounting_release(struct accounting *accounting)
 {
-	free(ledger->accounts);
-	free(ledger->index);
-	*ledger = (struct ledger){0};
+	free(accounting->usages);
+	free(accounting->index);
+	*accounting = (struct accounting){0};
 }
 
 static void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
@@ -167,10 +169,10 @@ static void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
 	be64_put(key + 8, first);
 }
 
-static int account_get(struct store *store, MDB_txn *txn, uint64_t list,
-                       struct account *ret_account)
+static int usage_get(struct store *store, MDB_txn *txn, uint64_t list,
+                     struct usage *ret_usage)
 {
-	struct account a = {.list = list};
+	struct usage a = {.list = list};
 	uint8_t key[LIST_KEY_LEN];
 	MDB_val k = {sizeof(key), key}, v;
 	struct reader reader;
@@ -184,49 +186,49 @@ static int account_get(struct store *store, MDB_txn *txn, uint64_t list,
 		reader = reader_init(v.mv_data, v.mv_size);
 		a.entries = get_svarint(&reader);
 		a.bytes = get_svarint(&reader);
-		a.own = get_svarint(&reader);
+		a.unique = get_svarint(&reader);
 		if (!reader_done(&reader))
 			return -EUCLEAN;
 	}
-	*ret_account = a;
+	*ret_usage = a;
 	return 0;
 }
 
-static int account_put(struct store *store, MDB_txn *txn,
-                       const struct account *a)
+static int usage_put(struct store *store, MDB_txn *txn, const struct usage *a)
 {
-	uint8_t key[LIST_KEY_LEN], value[ACCOUNT_LEN_MAX];
+	uint8_t key[LIST_KEY_LEN], value[USAGE_LEN_MAX];
 	struct writer w = writer_init(value, sizeof(value));
 	MDB_val k = {sizeof(key), key}, v;
 	int r;
 
 	list_key(key, a->list, 0);
-	if (!a->entries && !a->bytes && !a->own) {
+	if (!a->entries && !a->bytes && !a->unique) {
 		r = disk_error(disk_del(txn, store->disk.lists, &k));
 		return r == -ENOENT ? 0 : r;
 	}
 	put_svarint(&w, a->entries);
 	put_svarint(&w, a->bytes);
-	put_svarint(&w, a->own);
+	put_svarint(&w, a->unique);
 	v = (MDB_val){writer_len(&w), value};
 	return disk_error(disk_put(txn, store->disk.lists, &k, &v));
 }
 
-int ledger_apply(struct store *store, MDB_txn *txn, struct ledger *ledger)
+int accounting_apply(struct store *store, MDB_txn *txn,
+                     struct accounting *accounting)
 {
-	for (size_t i = 0; i < ledger->len; i++) {
-		struct account *change = &ledger->accounts[i], now;
+	for (size_t i = 0; i < accounting->len; i++) {
+		struct usage *change = &accounting->usages[i], now;
 		int r;
 
-		if (!change->entries && !change->bytes && !change->own)
+		if (!change->entries && !change->bytes && !change->unique)
 			continue;
-		r = account_get(store, txn, change->list, &now);
+		r = usage_get(store, txn, change->list, &now);
 		if (r < 0)
 			return r;
 		now.entries += change->entries;
 		now.bytes += change->bytes;
-		now.own += change->own;
-		r = account_put(store, txn, &now);
+		now.unique += change->unique;
+		r = usage_put(store, txn, &now);
 		if (r < 0)
 			return r;
 	}
@@ -434,11 +436,11 @@ static int compare_u64(const void *a, const void *b)
 }
 
 static int pending_commit(struct store *store, MDB_txn *txn,
-                          struct pending_list *p, struct ledger *ledger)
+                          struct pending_list *p, struct accounting *accounting)
 {
 	_cleanup_free_ struct entry *entries =
 	        malloc(p->len * sizeof(*entries));
-	struct account *account;
+	struct usage *usage;
 	uint64_t bytes = 0;
 	int r;
 
@@ -458,21 +460,21 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 	r = list_insert(store, txn, p->list, entries, p->len);
 	if (r < 0)
 		return r;
-	account = ledger_account(ledger, p->list);
-	account->entries += p->len;
-	account->bytes += (int64_t)bytes;
+	usage = accounting_get(accounting, p->list);
+	usage->entries += p->len;
+	usage->bytes += (int64_t)bytes;
 	return 0;
 }
 
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
-                struct ledger *ledger)
+                struct accounting *accounting)
 {
 	for (size_t i = 0; i < txg->lists_len; i++) {
 		int r;
 
 		if (!txg->lists[i].len)
 			continue;
-		r = pending_commit(store, txn, &txg->lists[i], ledger);
+		r = pending_commit(store, txn, &txg->lists[i], accounting);
 		if (r < 0)
 			return r;
 	}
@@ -503,10 +505,10 @@ static int run_above(MDB_cursor *cursor, uint64_t list, uint64_t above,
 
 static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
                           struct list_job *job, struct run *run,
-                          struct ledger *ledger)
+                          struct accounting *accounting)
 {
 	uint32_t keep = 0, n = 0;
-	struct account *account;
+	struct usage *usage;
 	uint64_t bytes = 0;
 	int r;
 
@@ -519,16 +521,16 @@ static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
 		uint64_t freed;
 
 		r = commit_free(store, txn, run->entries[i].number, job->other,
-		                ledger, &freed);
+		                accounting, &freed);
 		if (r < 0)
 			return r;
 		bytes += run->entries[i].bytes;
 		job->freed_blocks++;
 		job->freed_bytes += freed;
 	}
-	account = ledger_account(ledger, job->list);
-	account->entries -= n;
-	account->bytes -= (int64_t)bytes;
+	usage = accounting_get(accounting, job->list);
+	usage->entries -= n;
+	usage->bytes -= (int64_t)bytes;
 	r = run_delete(store, txn, job->list, run->entries[0].number);
 	if (r == 0)
 		r = runs_put(store, txn, job->list, run->entries, keep);
@@ -537,30 +539,30 @@ static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
 
 static int job_take_run(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
                         struct list_job *job, struct run *run,
-                        struct ledger *ledger)
+                        struct accounting *accounting)
 {
-	struct account *account;
+	struct usage *usage;
 	int r;
 
 	r = run_above(cursor, job->list, 0, run);
 	if (r < 0)
 		return r;
-	account = ledger_account(ledger, job->list);
-	account->entries -= run->count;
-	account->bytes -= (int64_t)run->bytes;
+	usage = accounting_get(accounting, job->list);
+	usage->entries -= run->count;
+	usage->bytes -= (int64_t)run->bytes;
 	r = run_delete(store, txn, job->list, run->entries[0].number);
 	if (r == 0 && job->kind == LIST_MOVE) {
 		r = list_insert(store, txn, job->other, run->entries,
 		                run->count);
-		account = ledger_account(ledger, job->other);
-		account->entries += run->count;
-		account->bytes += (int64_t)run->bytes;
+		usage = accounting_get(accounting, job->other);
+		usage->entries += run->count;
+		usage->bytes += (int64_t)run->bytes;
 	}
 	return r < 0 ? r : (int)run->count;
 }
 
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
-                    struct ledger *ledger)
+                    struct accounting *accounting)
 {
 	_cleanup_free_ struct run *run = malloc(sizeof(*run));
 	MDB_cursor *cursor;
@@ -577,9 +579,9 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 	while (left > 0 && r >= 0) {
 		r = job->kind == LIST_FREE_ABOVE
 		            ? job_free_above(store, txn, cursor, job, run,
-		                             ledger)
+		                             accounting)
 		            : job_take_run(store, txn, cursor, job, run,
-		                           ledger);
+		                           accounting);
 		left -= r;
 	}
 	mdb_cursor_close(cursor);
@@ -588,27 +590,28 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 		r = 0;
 	}
 	if (job->done && job->kind == LIST_DROP) {
-		struct account none = {.list = job->list};
-		struct account *account = ledger_account(ledger, job->list);
+		struct usage none = {.list = job->list};
+		struct usage *usage = accounting_get(accounting, job->list);
 
-		account->entries = account->bytes = account->own = 0;
-		r = account_put(store, txn, &none);
+		usage->entries = usage->bytes = usage->unique = 0;
+		r = usage_put(store, txn, &none);
 	}
 	return r < 0 ? r : 0;
 }
 
-int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
-                uint64_t from, uint64_t to)
+int accounting_transfer(struct store *store, MDB_txn *txn,
+                        struct accounting *accounting, uint64_t from,
+                        uint64_t to)
 {
-	struct account now;
-	int64_t own;
-	int r = account_get(store, txn, from, &now);
+	struct usage now;
+	int64_t unique;
+	int r = usage_get(store, txn, from, &now);
 
 	if (r < 0)
 		return r;
-	own = now.own + ledger_account(ledger, from)->own;
-	ledger_account(ledger, from)->own -= own;
-	ledger_account(ledger, to)->own += own;
+	unique = now.unique + accounting_get(accounting, from)->unique;
+	accounting_get(accounting, from)->unique -= unique;
+	accounting_get(accounting, to)->unique += unique;
 	return 0;
 }
 
@@ -616,19 +619,19 @@ int ledger_pass(struct store *store, MDB_txn *txn, struct ledger *ledger,
 
 int list_info(struct store *store, uint64_t list, struct list_info *ret_info)
 {
-	struct account a;
+	struct usage a;
 	MDB_txn *txn;
 	int r;
 
 	r = store_reader(store, &txn);
 	if (r == 0)
-		r = account_get(store, txn, list, &a);
+		r = usage_get(store, txn, list, &a);
 	if (r < 0)
 		return r;
 	*ret_info = (struct list_info){
 	        .entries = (uint64_t)MAX(a.entries, 0),
 	        .bytes = (uint64_t)MAX(a.bytes, 0),
-	        .own_bytes = (uint64_t)MAX(a.own, 0),
+	        .unique_bytes = (uint64_t)MAX(a.unique, 0),
 	};
 	return 0;
 }

@@ -63,17 +63,18 @@ void list_merge(struct store *store, const struct list_merge *merge)
 
 /* Do all of a job, however long. */
 static int job_commit(struct store *store, MDB_txn *txn, struct list_job job,
-                      struct ledger *ledger)
+                      struct accounting *accounting)
 {
 	job.budget = UINT32_MAX;
-	return list_commit_job(store, txn, &job, ledger);
+	return list_commit_job(store, txn, &job, accounting);
 }
 
 static int merge_commit(struct store *store, MDB_txn *txn,
-                        const struct list_merge *merge, struct ledger *ledger)
+                        const struct list_merge *merge,
+                        struct accounting *accounting)
 {
-	int r = ledger_pass(store, txn, ledger, merge->from_owner,
-	                    merge->owner);
+	int r = accounting_transfer(store, txn, accounting, merge->from_owner,
+	                            merge->owner);
 
 	if (r < 0 || !merge->old_list)
 		return r;
@@ -82,30 +83,30 @@ static int merge_commit(struct store *store, MDB_txn *txn,
 	                                 .list = merge->old_list,
 	                                 .other = merge->owner,
 	                                 .above = merge->above},
-	               ledger);
+	               accounting);
 	if (r == 0)
 		r = job_commit(store, txn,
 		               (struct list_job){.kind = LIST_MOVE,
 		                                 .list = merge->from,
 		                                 .other = merge->to},
-		               ledger);
+		               accounting);
 	return r;
 }
 
 int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
-                    struct ledger *ledger)
+                    struct accounting *accounting)
 {
 	for (size_t i = 0; i < txg->ops_len; i++) {
 		const struct list_op *op = &txg->ops[i];
 		int r;
 
 		if (op->is_merge)
-			r = merge_commit(store, txn, &op->merge, ledger);
+			r = merge_commit(store, txn, &op->merge, accounting);
 		else
 			r = job_commit(store, txn,
 			               (struct list_job){.kind = LIST_DROP,
 			                                 .list = op->list},
-			               ledger);
+			               accounting);
 		/* A damaged list must not keep the rest from the disk. */
 		if (r == -EUCLEAN)
 			log_error(

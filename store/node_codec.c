@@ -66,11 +66,11 @@ static uint64_t pack_sum(const uint8_t *payload, size_t len,
 /* The whole node from its payload; number: for its checksum. */
 static int unpack(struct store *store, uint64_t number,
                   const struct pack_header *h, const uint8_t *prefix,
-                  size_t prefix_len, uint8_t *room, size_t *ret_len)
+                  size_t prefix_len, uint8_t *buffer, size_t *ret_len)
 {
 	size_t len;
 	int r = decoder_unpack(store, prefix, prefix_len, h->payload, h->len,
-	                       room + PACK_SKIP,
+	                       buffer + PACK_SKIP,
 	                       store->geometry.node_size - PACK_SKIP, &len);
 
 	if (r < 0)
@@ -78,9 +78,9 @@ static int unpack(struct store *store, uint64_t number,
 	len += PACK_SKIP;
 	if (len < NODE_HEADER)
 		return -EUCLEAN;
-	room[NODE_TAG] = BLOCK_TAG_NODE;
-	be64_put(room + NODE_SUM, node_sum(number, room, (uint32_t)len));
-	if (pack_sum(h->payload, h->len, room) != h->sum)
+	buffer[NODE_TAG] = BLOCK_TAG_NODE;
+	be64_put(buffer + NODE_SUM, node_sum(number, buffer, (uint32_t)len));
+	if (pack_sum(h->payload, h->len, buffer) != h->sum)
 		return -EUCLEAN;
 	*ret_len = len;
 	return 0;
@@ -88,7 +88,7 @@ static int unpack(struct store *store, uint64_t number,
 
 /* The bytes of a node that has no base; not verified if it is not packed. */
 static int base_get(struct store *store, MDB_txn *txn, uint64_t number,
-                    uint8_t *room, const uint8_t **ret_data, size_t *ret_len)
+                    uint8_t *buffer, const uint8_t **ret_data, size_t *ret_len)
 {
 	struct pack_header h;
 	MDB_val value;
@@ -106,12 +106,12 @@ static int base_get(struct store *store, MDB_txn *txn, uint64_t number,
 	r = header_decode(&value, &h);
 	if (r == 0 && h.base)
 		r = -EUCLEAN;
-	*ret_data = room;
-	return r < 0 ? r : unpack(store, number, &h, NULL, 0, room, ret_len);
+	*ret_data = buffer;
+	return r < 0 ? r : unpack(store, number, &h, NULL, 0, buffer, ret_len);
 }
 
 int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
-                const MDB_val *value, uint8_t *room, const uint8_t **ret_data,
+                const MDB_val *value, uint8_t *buffer, const uint8_t **ret_data,
                 uint32_t *ret_len)
 {
 	uint8_t prefix_room[NODE_SIZE_MAX];
@@ -128,9 +128,9 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
 			r = base_get(store, txn, h.base, prefix_room, &prefix,
 			             &prefix_len);
 		if (r == 0)
-			r = unpack(store, number, &h, prefix, prefix_len, room,
-			           &len);
-		data = room;
+			r = unpack(store, number, &h, prefix, prefix_len,
+			           buffer, &len);
+		data = buffer;
 	}
 	if (r == 0)
 		r = node_verify(store, number, data, len);
@@ -145,7 +145,7 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
 
 struct node_encoder {
 	ZSTD_CCtx *zstd;
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 	uint8_t out[PACK_HEAD_MAX + ZSTD_COMPRESSBOUND(NODE_SIZE_MAX)];
 };
 
@@ -218,7 +218,7 @@ static uint64_t prefix_get(struct store *store, MDB_txn *txn,
 	base = node_stored_base(&value);
 	if (base)
 		number = base;
-	return base_get(store, txn, number, node_encoder->room, ret_prefix,
+	return base_get(store, txn, number, node_encoder->buffer, ret_prefix,
 	                ret_len)
 	               ? 0
 	               : number;

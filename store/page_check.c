@@ -59,7 +59,7 @@ struct page_check {
 	struct place free;
 	uint64_t supply, demand; /* free pages: looked at, and wanted */
 	uint64_t at;             /* the page that is being looked at */
-	uint64_t told;           /* one more than that of the last line told */
+	uint64_t reported;       /* one more than that of the last line told */
 };
 
 /* A page and where it stands; NULL as a bound: none. */
@@ -111,11 +111,11 @@ int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
 
 static int damaged(struct page_check *check, uint64_t page, const char *what)
 {
-	if (check->told != page + 1)
+	if (check->reported != page + 1)
 		log_error("page %llu of '%s/data.mdb' %s: nothing more can be "
 		          "written to the store",
 		          (unsigned long long)page, check->path, what);
-	check->told = page + 1;
+	check->reported = page + 1;
 	return -EUCLEAN;
 }
 

@@ -37,7 +37,7 @@ struct refill {
 	bool cut_off;    /* the last block goes on behind the run */
 	uint8_t *data;   /* of the entries, one behind the other */
 	size_t leaves;   /* that the table has */
-	size_t room;     /* in the page that is being filled, */
+	size_t space;    /* in the page that is being filled, */
 	bool known;      /* if this is true */
 	size_t last;     /* what the last entry takes; 0: not known */
 	uint64_t filler; /* its key; 0: none */
@@ -105,7 +105,7 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 static int page_break(struct refill *f, uint64_t key)
 {
 	static const uint8_t zeroes[DISK_LEAF_MAX];
-	size_t len = f->room - MIN(f->room, (size_t)BYTE_SIZE);
+	size_t len = f->space - MIN(f->space, (size_t)BYTE_SIZE);
 	int r = key_put(f, key, zeroes, 1);
 
 	len = MAX(len, (size_t)ITEM_HEAD) - ITEM_HEAD + 2;
@@ -117,7 +117,7 @@ static int page_break(struct refill *f, uint64_t key)
 		r = key_put(f, f->filler, zeroes, 1);
 	f->known = leaves_of(f->w) == f->leaves + 1;
 	f->leaves = leaves_of(f->w);
-	f->room = LEAF_ROOM - BYTE_SIZE;
+	f->space = LEAF_ROOM - BYTE_SIZE;
 	return r;
 }
 
@@ -128,11 +128,11 @@ static int filler_remove(struct refill *f, bool always)
 	int r;
 
 	if (!f->filler ||
-	    (!always && LEAF_ROOM - f->room < LEAF_LOW + BYTE_SIZE))
+	    (!always && LEAF_ROOM - f->space < LEAF_LOW + BYTE_SIZE))
 		return 0;
 	r = key_remove(f, f->filler);
 	f->filler = 0;
-	f->room += BYTE_SIZE;
+	f->space += BYTE_SIZE;
 	return r;
 }
 
@@ -142,7 +142,7 @@ static int refill_put(struct refill *f, uint64_t key, const void *data,
 	size_t size = item_size(len), leaves;
 	int r = 0;
 
-	if (f->known && size + BYTE_SIZE > f->room && f->room >= BYTE_SIZE) {
+	if (f->known && size + BYTE_SIZE > f->space && f->space >= BYTE_SIZE) {
 		r = filler_remove(f, true);
 		if (r == 0)
 			r = page_break(f, key);
@@ -154,22 +154,23 @@ static int refill_put(struct refill *f, uint64_t key, const void *data,
 	leaves = leaves_of(f->w);
 	if (leaves != f->leaves) {
 		f->known = leaves == f->leaves + 1 && f->last;
-		f->room = LEAF_ROOM - MIN(f->last, (size_t)LEAF_ROOM);
+		f->space = LEAF_ROOM - MIN(f->last, (size_t)LEAF_ROOM);
 	}
 	f->leaves = leaves;
 	f->last = size;
-	f->room -= MIN(f->room, size);
+	f->space -= MIN(f->space, size);
 	return filler_remove(f, false);
 }
 
 /* How much of a chunk's bytes goes into the next fragment. */
 static size_t piece_len(const struct refill *f, size_t len)
 {
-	size_t room = f->room - MIN(f->room, (size_t)(ITEM_HEAD + BYTE_SIZE));
+	size_t space =
+	        f->space - MIN(f->space, (size_t)(ITEM_HEAD + BYTE_SIZE));
 
-	room = MIN(room - room % 2, (size_t)DISK_LEAF_MAX);
-	if (f->known && len > room && room >= PIECE_MIN)
-		return room;
+	space = MIN(space - space % 2, (size_t)DISK_LEAF_MAX);
+	if (f->known && len > space && space >= PIECE_MIN)
+		return space;
 	return len > DISK_LEAF_MAX ? (len + 1) / 2 : len;
 }
 

@@ -122,9 +122,9 @@ struct plan {
 static unsigned pages_for(size_t bytes)
 {
 	/* Entries do not fit the pages' ends. */
-	size_t room = LEAF_ROOM - LEAF_ROOM / 32;
+	size_t space = LEAF_ROOM - LEAF_ROOM / 32;
 
-	return (unsigned)((bytes + room - 1) / room);
+	return (unsigned)((bytes + space - 1) / space);
 }
 
 /* The run has ended: is it worth repacking? */

@@ -34,7 +34,7 @@ enum {
 	NODE_PAGES = 1,
 	RECORD_PAGES = 1,
 	LIST_PAGES = 2,
-	OPS_TIGHT = 256, /* entries of lists, when there is little room */
+	OPS_TIGHT = 256, /* entries of lists, when there is little space */
 };
 
 static uint64_t txg_cost(const struct txg *txg)
@@ -96,9 +96,9 @@ bool reservation_disk_full(const struct store *store)
 static uint64_t reservation_ahead(const struct store *store)
 {
 	uint64_t end = MIN(store->granted, store->limit);
-	uint64_t room = end > store->used ? end - store->used : 0;
+	uint64_t space = end > store->used ? end - store->used : 0;
 
-	return store->cannot_grant ? MIN(room, disk_room(store)) : room;
+	return store->cannot_grant ? MIN(space, disk_room(store)) : space;
 }
 
 void reservation_measure(struct store *store)
@@ -300,11 +300,11 @@ int store_throttle(struct store *store, bool grows)
 
 int store_throttle_write(struct store *store, size_t bytes)
 {
-	size_t room = store->txg_hard - store->txg_soft;
+	size_t space = store->txg_hard - store->txg_soft;
 
 	return throttle(store, true,
 	                bytes < BULK_MIN ? store->txg_hard
-	                                 : store->txg_hard - room / 2);
+	                                 : store->txg_hard - space / 2);
 }
 
 int store_pace(struct store *store)
@@ -345,7 +345,7 @@ int reservation_for_pages(struct store *store, uint64_t pages)
 	return reservation_extend(store, need - store->avail);
 }
 
-int list_room(struct store *store, uint64_t entries, bool alone)
+int list_op_check(struct store *store, uint64_t entries, bool alone)
 {
 	uint64_t done = store->open_txg->ops_entries;
 	uint64_t most = alone ? store->ops_most_alone : store->ops_most;

@@ -329,7 +329,7 @@ static void store_free(struct store *store)
 	pthread_cond_destroy(&store->committer_wake);
 	pthread_cond_destroy(&store->committed);
 	pthread_mutex_destroy(&store->sparse.lock);
-	pthread_mutex_destroy(&store->told.lock);
+	pthread_mutex_destroy(&store->damage_log.lock);
 	pthread_mutex_destroy(&store->lock);
 	free(store->path);
 	free(store);
@@ -369,7 +369,7 @@ static struct store *store_alloc(const char *path,
 	store->sparse.least = SPARSE_LEAST;
 	store->clean.newer = store->clean.older = &store->clean;
 	pthread_mutex_init(&store->lock, NULL);
-	pthread_mutex_init(&store->told.lock, NULL);
+	pthread_mutex_init(&store->damage_log.lock, NULL);
 	pthread_mutex_init(&store->sparse.lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
@@ -430,7 +430,7 @@ static int store_open_file(struct store *store)
 	return r < 0 || readonly ? r : disk_lengthen(&store->disk);
 }
 
-static void tell_fault(const struct store *store)
+static void log_fault(const struct store *store)
 {
 	static const char *const what[] = {
 	        [DISK_META] = "one of the two pages that it begins with is "
@@ -462,7 +462,7 @@ static int store_open_disk(struct store *store)
 		r = -EUCLEAN;
 	if (r == 0) {
 		reservation_set_limit(store, store->geometry.max_size);
-		tell_fault(store);
+		log_fault(store);
 	}
 	return r;
 }
@@ -523,7 +523,7 @@ int store_close(struct store *store)
 
 int store_close_loss(struct store *store, struct store_loss *ret_loss)
 {
-	struct txg *frozen;
+	struct txg *syncing;
 	int r;
 
 	if (!store)
@@ -532,16 +532,16 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	if (r < 0)
 		*ret_loss = pending_loss(store);
 	/* What could not be committed goes the way of a crash. */
-	frozen = store->syncing_txg;
+	syncing = store->syncing_txg;
 	for (int i = 0; i < 2; i++) {
-		struct txg *txg = i ? store->open_txg : frozen;
+		struct txg *txg = i ? store->open_txg : syncing;
 
 		for (size_t j = 0; txg && j < txg->nodes_len; j++)
 			block_clean(store, &txg->nodes[j]->block);
 		for (size_t j = 0; txg && j < txg->chunks_len; j++)
 			block_clean(store, &txg->chunks[j]->block);
 	}
-	txg_destroy(frozen);
+	txg_destroy(syncing);
 	store->syncing_txg = NULL;
 	if (!store->options.readonly)
 		reservation_give_back(store);
@@ -680,11 +680,11 @@ uint64_t store_hash(const struct store *store, const void *data, size_t len)
 	return XXH3_64bits_withSeed(data, len, store->geometry.seed) >> 1;
 }
 
-void store_on_freeze(struct store *store, void (*fn)(void *arg), void *arg)
+void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg)
 {
 	store_lock(store);
-	store->freeze_fn = fn;
-	store->freeze_arg = arg;
+	store->txg_close_fn = fn;
+	store->txg_close_arg = arg;
 	store_unlock(store);
 }
 

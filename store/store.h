@@ -197,7 +197,7 @@ int store_damaged(struct store *store, uint64_t number, const char *what);
  * Has this thread met a damaged block since it was asked last?  Whoever ends a
  * request for damage then needs to say no more.
  */
-bool store_damage_said(void);
+bool store_damage_reported(void);
 
 /* Seeded 63-bit hash of a name (XXH3). */
 uint64_t store_hash(const struct store *store, const void *data, size_t len);
@@ -255,7 +255,7 @@ int store_pace(struct store *store);
  * The hook that the layer above has called under the lock whenever a group is
  * about to be frozen, to write the records it kept in memory (table_put).
  */
-void store_on_freeze(struct store *store, void (*fn)(void *arg), void *arg);
+void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg);
 
 /*
  * Note that such a record has changed in memory: the open group is
@@ -530,8 +530,8 @@ void list_add(struct store *store, uint64_t list, uint64_t number);
 
 struct list_info {
 	uint64_t entries;
-	uint64_t bytes;     /* stored size of the blocks listed */
-	uint64_t own_bytes; /* stored size of the blocks booked on `list` */
+	uint64_t bytes;        /* stored size of the blocks listed */
+	uint64_t unique_bytes; /* stored size of the blocks charged to `list` */
 };
 /* As of the last commit.  A list never written is empty.  Lock held. */
 int list_info(struct store *store, uint64_t list, struct list_info *ret_info);
@@ -568,7 +568,7 @@ int list_job_run(struct store *store, struct list_job *job);
 
 /*
  * Changes of whole lists.  The next commit makes them in the order of the
- * calls, after all additions to lists.  list_room() bounds what one commit
+ * calls, after all additions to lists.  list_op_check() bounds what one commit
  * does; longer lists are left to list_job_run().  All of these: lock held.
  */
 
@@ -580,7 +580,7 @@ int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries);
  * after the next commit; -E2BIG: no commit can, because the entries are too
  * many or there is too little room to write what they change.
  */
-int list_room(struct store *store, uint64_t entries, bool alone);
+int list_op_check(struct store *store, uint64_t entries, bool alone);
 /* LIST_DROP.  `entries` is what list_estimate() returned. */
 void list_drop(struct store *store, uint64_t list, uint64_t entries);
 
@@ -684,7 +684,7 @@ int view_tree(struct view *view, const struct view_tree *tree,
 bool view_uncertain(const struct view *view, uint64_t ino);
 bool view_incomplete(const struct view *view);
 /* There is a tree that cannot be shown: what it has will look like a leak. */
-void view_lost_tree(struct view *view);
+void view_unreadable_tree(struct view *view);
 
 /* As tree_get() and tree_seek(); -EUCLEAN: damage in the way. */
 int view_get(struct view *view, uint64_t root, const struct key *key,

@@ -169,14 +169,14 @@ static bool fits_in_place(const struct growth *growth, const uint8_t *data,
                           uint32_t size)
 {
 	uint32_t used = node_used(data);
-	uint32_t room;
+	uint32_t space;
 
 	if (growth->replace)
 		return used - item_value_len(node_item(data, growth->slot)) +
 		               growth->len <=
 		       size;
-	return node_room(data, growth->key, growth->len, &room) &&
-	       used + room <= size;
+	return node_room(data, growth->key, growth->len, &space) &&
+	       used + space <= size;
 }
 
 /*

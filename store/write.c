@@ -123,7 +123,7 @@ static int node_write(struct writing *w, struct node *node)
 	uint64_t base, old_base = 0, copied = node->copied;
 	uint8_t data[DISK_VALUE_MAX];
 	const uint8_t *packed;
-	struct account *account;
+	struct usage *usage;
 	size_t len, old = 0;
 	MDB_val value;
 	int r;
@@ -145,8 +145,8 @@ static int node_write(struct writing *w, struct node *node)
 		r = node_rebase(w, old_base, base);
 	if (r < 0)
 		return r;
-	account = ledger_account(&w->ledger, node->block.owner);
-	account->own += (int64_t)len - (int64_t)old;
+	usage = accounting_get(&w->accounting, node->block.owner);
+	usage->unique += (int64_t)len - (int64_t)old;
 	return 0;
 }
 
@@ -212,7 +212,7 @@ static int frees_write(struct writing *w)
 		const struct freed *freed = &txg->frees[i];
 		uint64_t target;
 		int r = name_free(w->store, w->txn, freed->number, freed->owner,
-		                  &w->ledger, &target);
+		                  &w->accounting, &target);
 
 		if (r == 0 && !freed->passed)
 			r = stored_free(w->store, w->txn, target, &bytes);
@@ -247,12 +247,12 @@ static int lists_write(struct writing *w)
 	struct txg *txg = w->txg;
 	int r;
 
-	r = list_commit(w->store, w->txn, txg, &w->ledger);
+	r = list_commit(w->store, w->txn, txg, &w->accounting);
 	if (r == 0)
-		r = list_commit_ops(w->store, w->txn, txg, &w->ledger);
+		r = list_commit_ops(w->store, w->txn, txg, &w->accounting);
 	for (struct list_job *job = txg->job; r == 0 && job; job = job->next)
-		r = list_commit_job(w->store, w->txn, job, &w->ledger);
-	return r ? r : ledger_apply(w->store, w->txn, &w->ledger);
+		r = list_commit_job(w->store, w->txn, job, &w->accounting);
+	return r ? r : accounting_apply(w->store, w->txn, &w->accounting);
 }
 
 static int set_write(void *arg)
@@ -311,6 +311,6 @@ int commit_write(struct store *store, struct txg *txg)
 	}
 	node_encoder_destroy(w.node_encoder);
 	encoder_destroy(w.encoder);
-	ledger_release(&w.ledger);
+	accounting_release(&w.accounting);
 	return r;
 }

@@ -13,7 +13,7 @@ struct writing {
 	struct txg *txg;
 	struct encoder *encoder;
 	struct node_encoder *node_encoder;
-	struct ledger ledger;
+	struct accounting accounting;
 	uint64_t last_key; /* highest in blocks */
 	size_t leaves;     /* pages with items that blocks has */
 	size_t tail;       /* bytes that are free in the last; 0: not known */

@@ -219,11 +219,11 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
  */
 static size_t fragment_len(const struct writing *w, size_t len)
 {
-	size_t room = w->tail - MIN(w->tail, (size_t)ITEM_HEAD);
+	size_t space = w->tail - MIN(w->tail, (size_t)ITEM_HEAD);
 
-	room = MIN(room - room % 2, (size_t)DISK_LEAF_MAX);
-	if (len <= HALVED_MAX && len > room && room >= PIECE_MIN)
-		return room;
+	space = MIN(space - space % 2, (size_t)DISK_LEAF_MAX);
+	if (len <= HALVED_MAX && len > space && space >= PIECE_MIN)
+		return space;
 	if (len > DISK_LEAF_MAX && len <= HALVED_MAX)
 		return (len + 1) / 2;
 	return MIN(len, (size_t)DISK_VALUE_MAX);
@@ -276,6 +276,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
 		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);
-	ledger_account(&w->ledger, chunk->block.owner)->own += (int64_t)len;
+	accounting_get(&w->accounting, chunk->block.owner)->unique +=
+	        (int64_t)len;
 	return r;
 }

@@ -20,7 +20,7 @@ void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err)
 		node_t node = session_node(session, ino);
 
 		/* A damaged block is told once, and not here. */
-		if (!store_damage_said())
+		if (!store_damage_reported())
 			log_error("cannot %s inode %ju of state %ju: damaged "
 			          "store",
 			          what, (uintmax_t)NODE_INO(node),

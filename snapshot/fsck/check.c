@@ -225,7 +225,7 @@ static int trees_check(struct check *check)
 		};
 
 		if (v->bad) {
-			view_lost_tree(check->view);
+			view_unreadable_tree(check->view);
 			continue;
 		}
 		parent = v->parent ? check_version(check, v->parent) : NULL;

@@ -31,7 +31,7 @@ struct side {
 	struct {
 		const uint8_t *data;
 		uint32_t slot;
-		uint8_t room[NODE_SIZE_MAX];
+		uint8_t buffer[NODE_SIZE_MAX];
 	} path[TREE_DEPTH_MAX];
 };
 
@@ -84,7 +84,7 @@ static void side_enter(struct side *side)
 
 	if (side->depth < TREE_DEPTH_MAX)
 		data = view_node(side->view, side->number,
-		                 side->path[side->depth].room);
+		                 side->path[side->depth].buffer);
 	if (!data || !node_count(data) ||
 	    (side->depth && (int)node_level(data) != side->level)) {
 		struct key low = key_unpack(side->low);
@@ -104,7 +104,7 @@ static void side_init(struct side *side, struct view *view, uint64_t root)
 	const uint8_t *data;
 
 	*side = (struct side){.view = view, .done = !root, .number = root};
-	data = root ? view_node(view, root, side->path[0].room) : NULL;
+	data = root ? view_node(view, root, side->path[0].buffer) : NULL;
 	if (data)
 		side->level = (int)node_level(data);
 }

@@ -60,27 +60,27 @@ static void walk_leaf(const struct walk *walk, const struct node *node)
 }
 
 /*
- * Enter the node, unless it is damaged (told) or left out.  A level below 0
+ * Enter the node, unless it is damaged (reported) or left out.  A level below 0
  * is that of a root: whatever the node says.
  */
 static int walk_enter(struct walk *walk, uint64_t number, int level, packed low,
                       packed high)
 {
 	const struct tree_checker *checker = walk->checker;
-	/* On a resumed walk, what leads to `from` was told before. */
-	bool told = walk->from && (low < walk->from || !walk->depth);
+	/* On a resumed walk, what leads to `from` was reported before. */
+	bool reported = walk->from && (low < walk->from || !walk->depth);
 	const char *fault;
 	struct node *node;
 	int err;
 
-	if (!told && checker->enter &&
+	if (!reported && checker->enter &&
 	    !checker->enter(checker->arg, number, level,
 	                    tree_is_private(walk->tree, number)))
 		return 0;
 	walk->reads++;
 	err = node_read(walk->tree->store, number, &node);
 	if (err == -EUCLEAN) {
-		if (!told)
+		if (!reported)
 			walk_report(walk, number, level, "unreadable");
 		return 0;
 	}
@@ -91,12 +91,12 @@ static int walk_enter(struct walk *walk, uint64_t number, int level, packed low,
 	fault = place_fault(node, level, low, high,
 	                    store_node_size(walk->tree->store));
 	if (fault) {
-		if (!told)
+		if (!reported)
 			walk_report(walk, number, level, fault);
 		return 0;
 	}
 	if (!level) {
-		if (!told)
+		if (!reported)
 			walk_leaf(walk, node);
 		return 0;
 	}
@@ -131,7 +131,7 @@ int tree_check(struct tree *tree, struct key *from, uint32_t limit,
 		low = slot ? node_key(data, slot) : walk.path[depth].low;
 		high = slot + 1 < node_count(data) ? node_key(data, slot + 1)
 		                                   : walk.path[depth].high;
-		/* In slot 0, the node itself would be told again. */
+		/* In slot 0, the node itself would be reported again. */
 		if (limit && walk.reads >= limit && slot && low > walk.from) {
 			*from = key_unpack(low);
 			return -EAGAIN;

@@ -98,8 +98,8 @@ void view_close(struct view *view)
 	free(view->names);
 	free(view->lists);
 	free(view->shared.at);
-	free(view->killed.at);
-	free(view->gaps);
+	free(view->dead.at);
+	free(view->unreadable);
 	free(view);
 }
 
@@ -199,7 +199,7 @@ size_t view_index(const struct view *view, uint64_t number)
 }
 
 const uint8_t *view_node(struct view *view, uint64_t number,
-                         uint8_t room[NODE_SIZE_MAX])
+                         uint8_t buffer[NODE_SIZE_MAX])
 {
 	size_t slot =
 	        (size_t)(number * 0x9e3779b97f4a7c15 >> 32) & (VIEW_CACHE - 1);
@@ -216,10 +216,10 @@ const uint8_t *view_node(struct view *view, uint64_t number,
 	    view_stopped(view) ||
 	    disk_get(view->txn, view->store->disk.blocks,
 	             number << DISK_FRAGMENT_BITS, &value) ||
-	    node_decode(view->store, view->txn, number, &value, room, &data,
+	    node_decode(view->store, view->txn, number, &value, buffer, &data,
 	                &len))
 		return NULL;
-	if (data != room) {
+	if (data != buffer) {
 		view->cache[slot].number = number;
 		view->cache[slot].data = data;
 	}
@@ -243,8 +243,8 @@ static void item_get(struct view *view, const uint8_t *data, uint32_t slot,
 static int node_seek(struct view *view, uint64_t number, int level, packed key,
                      struct item *ret_item)
 {
-	uint8_t room[NODE_SIZE_MAX];
-	const uint8_t *data = view_node(view, number, room);
+	uint8_t buffer[NODE_SIZE_MAX];
+	const uint8_t *data = view_node(view, number, buffer);
 	uint32_t slot;
 	bool exact;
 	int r = -ENOENT;
@@ -276,7 +276,7 @@ int view_seek(struct view *view, uint64_t root, const struct key *key,
 int view_get(struct view *view, uint64_t root, const struct key *key,
              struct item *ret_item)
 {
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 	packed want = key_pack(key);
 	const uint8_t *data;
 	uint64_t number = root;
@@ -287,7 +287,7 @@ int view_get(struct view *view, uint64_t root, const struct key *key,
 	if (!root)
 		return -ENOENT;
 	for (;;) {
-		data = view_node(view, number, room);
+		data = view_node(view, number, buffer);
 		if (!data || (level >= 0 && (int)node_level(data) != level))
 			return -EUCLEAN;
 		level = (int)node_level(data) - 1;

@@ -15,11 +15,11 @@
 enum mark {
 	MARK_NODE = 1,
 	MARK_CHUNK = 2,
-	MARK_ALIAS = 4, /* its content is another's */
-	MARK_BAD = 8,   /* its bytes are damaged */
-	MARK_USED = 16, /* a tree or a list holds it */
+	MARK_DEDUP_REF = 4, /* its content is another's */
+	MARK_BAD = 8,       /* its bytes are damaged */
+	MARK_USED = 16,     /* a tree or a list holds it */
 	/* about the tree that is being looked at: */
-	MARK_KILL = 32,   /* on its deadlist */
+	MARK_DEAD = 32,   /* on its deadlist */
 	MARK_SHARED = 64, /* it has it, and its parent should, too */
 	MARK_MET = 128,   /* seen in the parent's tree */
 };
@@ -33,13 +33,13 @@ struct indexes {
 struct view_list {
 	uint64_t list;
 	int64_t entries, bytes; /* counted */
-	int64_t own;            /* by its account */
+	int64_t unique;         /* by its account */
 	bool known;             /* some version or task has it */
 	bool bad;               /* reported */
 };
 
 /* Inodes of which a damaged node had, or may have had, items. */
-struct gap {
+struct unreadable {
 	uint64_t first, last;
 };
 
@@ -61,12 +61,13 @@ struct view {
 
 	/* about the tree that is being looked at */
 	const struct view_tree *tree;
-	struct indexes shared, killed;
-	struct gap *gaps;
-	size_t gaps_len, gaps_capacity;
-	bool new_gap, old_gap; /* in its own part; in the parent's */
-	bool any_gap;          /* in some tree: what was below is unknown */
-	int64_t own;           /* stored bytes of its own part */
+	struct indexes shared, dead;
+	struct unreadable *unreadable;
+	size_t unreadable_len, unreadable_capacity;
+	bool new_unreadable; /* in the part that is private to it */
+	bool old_unreadable; /* in the parent's tree */
+	bool any_unreadable; /* in some tree: what was below is unknown */
+	int64_t unique;      /* stored bytes of its own part */
 
 	/* nodes found lately that stay where they are in the map */
 	struct {
@@ -79,11 +80,11 @@ struct view {
 /* view.c */
 size_t view_index(const struct view *view, uint64_t number);
 /*
- * The bytes of a good node, in the map or in `room`; NULL: missing, damaged, or
- * no node.
+ * The bytes of a good node, in the map or in `buffer`; NULL: missing, damaged,
+ * or no node.
  */
 const uint8_t *view_node(struct view *view, uint64_t number,
-                         uint8_t room[NODE_SIZE_MAX]);
+                         uint8_t buffer[NODE_SIZE_MAX]);
 void view_report(struct view *view, const char *kind, uint64_t block,
                  const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));

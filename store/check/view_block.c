@@ -48,13 +48,13 @@ struct passing {
 static const char *node_check(const struct view *view, uint64_t number,
                               const MDB_val *value)
 {
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 	const uint8_t *data = value->mv_data;
 	uint32_t len = (uint32_t)value->mv_size;
 
 	if (*data == BLOCK_TAG_NODE_DELTA)
-		return node_decode(view->store, view->txn, number, value, room,
-		                   &data, &len)
+		return node_decode(view->store, view->txn, number, value,
+		                   buffer, &data, &len)
 		               ? "bad content"
 		               : NULL;
 	if (len < NODE_HEADER || len > store_node_size(view->store))
@@ -279,7 +279,7 @@ static void numbers_merge(struct view *view, const uint64_t *refs, size_t count)
 		}
 		to--;
 		view->numbers[to] = refs[--count];
-		view->marks[to] = MARK_ALIAS;
+		view->marks[to] = MARK_DEDUP_REF;
 		view->names[to] = 0;
 	}
 }
@@ -384,7 +384,7 @@ static void count_check(struct view *view, uint64_t number, uint64_t count)
 {
 	size_t i = view_index(view, number);
 
-	if (i == NO_INDEX || view->marks[i] & MARK_ALIAS) {
+	if (i == NO_INDEX || view->marks[i] & MARK_DEDUP_REF) {
 		view_report(view, "count", number, NULL,
 		            "block %llu has a count of names, and %s",
 		            (unsigned long long)number,
@@ -410,7 +410,7 @@ int view_finish_counts(struct view *view)
 		bool counted = view->marks[i] & MARK_MET;
 
 		view->marks[i] &= (uint8_t)~MARK_MET;
-		if (!counted && !(view->marks[i] & MARK_ALIAS) &&
+		if (!counted && !(view->marks[i] & MARK_DEDUP_REF) &&
 		    names_of(view, i) > 1)
 			view_report(view, "count", view->numbers[i], NULL,
 			            "block %llu has %llu names, and no count",

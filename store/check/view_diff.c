@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The items in which a tree differs from its parent's: those of its own leaves
- * against those of the leaves that it killed.  What is in leaves that both have
- * is the same.
+ * against those of the leaves that are on its deadlist.  What is in leaves that
+ * both have is the same.
  */
 #include "view.h"
 
@@ -14,7 +14,7 @@ struct stream {
 	struct {
 		const uint8_t *data;
 		uint32_t slot;
-		uint8_t room[NODE_SIZE_MAX];
+		uint8_t buffer[NODE_SIZE_MAX];
 	} path[TREE_DEPTH_MAX];
 	struct item item;
 };
@@ -28,13 +28,13 @@ static const uint8_t *stream_enter(struct stream *s, uint64_t number, int level)
 
 	if (s->old) {
 		i = view_index(view, number);
-		if (i == NO_INDEX || !(view->marks[i] & MARK_KILL) ||
+		if (i == NO_INDEX || !(view->marks[i] & MARK_DEAD) ||
 		    view->marks[i] & MARK_SHARED)
 			return NULL;
 	} else if (number <= view->tree->base) {
 		return NULL;
 	}
-	data = view_node(view, number, s->path[s->depth].room);
+	data = view_node(view, number, s->path[s->depth].buffer);
 	if (data && level >= 0 && (int)node_level(data) != level)
 		return NULL;
 	return data;

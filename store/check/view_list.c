@@ -123,9 +123,9 @@ static void scan_account(struct scan *scan, const MDB_val *value)
 
 	scan->entries = get_svarint(&r);
 	scan->bytes = get_svarint(&r);
-	scan->list->own = get_svarint(&r);
+	scan->list->unique = get_svarint(&r);
 	if (!reader_done(&r) || scan->entries < 0 || scan->bytes < 0 ||
-	    scan->list->own < 0)
+	    scan->list->unique < 0)
 		scan_bad(scan, "damaged account");
 }
 

@@ -18,13 +18,14 @@ typedef unsigned long long ull;
 
 /* ---- Gaps --------------------------------------------------------------- */
 
-static void gap_add(struct view *view, packed low, packed high)
+static void unreadable_add(struct view *view, packed low, packed high)
 {
-	if (!view_grow(view, (void **)&view->gaps, sizeof(*view->gaps),
-	               view->gaps_len, &view->gaps_capacity))
+	if (!view_grow(view, (void **)&view->unreadable,
+	               sizeof(*view->unreadable), view->unreadable_len,
+	               &view->unreadable_capacity))
 		return;
-	view->any_gap = true;
-	view->gaps[view->gaps_len++] = (struct gap){
+	view->any_unreadable = true;
+	view->unreadable[view->unreadable_len++] = (struct unreadable){
 	        .first = key_unpack(low).ino,
 	        .last = key_unpack(high - 1).ino,
 	};
@@ -32,20 +33,21 @@ static void gap_add(struct view *view, packed low, packed high)
 
 bool view_uncertain(const struct view *view, uint64_t ino)
 {
-	for (size_t i = 0; i < view->gaps_len; i++)
-		if (view->gaps[i].first <= ino && ino <= view->gaps[i].last)
+	for (size_t i = 0; i < view->unreadable_len; i++)
+		if (view->unreadable[i].first <= ino &&
+		    ino <= view->unreadable[i].last)
 			return true;
 	return false;
 }
 
 bool view_incomplete(const struct view *view)
 {
-	return view->gaps_len;
+	return view->unreadable_len;
 }
 
-void view_lost_tree(struct view *view)
+void view_unreadable_tree(struct view *view)
 {
-	view->any_gap = true;
+	view->any_unreadable = true;
 }
 
 /* ---- Marks -------------------------------------------------------------- */
@@ -65,7 +67,7 @@ static void marks_clear(struct view *view, struct indexes *row)
 {
 	for (size_t i = 0; i < row->len; i++)
 		view->marks[row->at[i]] &=
-		        (uint8_t) ~(MARK_KILL | MARK_SHARED | MARK_MET);
+		        (uint8_t) ~(MARK_DEAD | MARK_SHARED | MARK_MET);
 	row->len = 0;
 }
 
@@ -81,8 +83,8 @@ static int64_t bytes_of(struct view *view, uint64_t number)
 /* ---- The version's own part --------------------------------------------- */
 
 /* A block of its own: false if it cannot be looked into. */
-static bool own_block(struct view *view, uint64_t number, bool node,
-                      const struct key *key)
+static bool private_block(struct view *view, uint64_t number, bool node,
+                          const struct key *key)
 {
 	size_t i = view_index(view, number);
 
@@ -107,14 +109,15 @@ static bool own_block(struct view *view, uint64_t number, bool node,
 		            (ull)number, view_block_fault(view, number));
 		return false;
 	}
-	if (!(view->marks[i] & (node ? MARK_NODE : MARK_CHUNK | MARK_ALIAS))) {
+	if (!(view->marks[i] &
+	      (node ? MARK_NODE : MARK_CHUNK | MARK_DEDUP_REF))) {
 		view_report(view, node ? "node" : "chunk", number, key,
 		            "block %llu is used as a %s, and is none",
 		            (ull)number, node ? "node" : "chunk");
 		return false;
 	}
 	/* A dedup reference has what its target has. */
-	if (view->marks[i] & MARK_ALIAS) {
+	if (view->marks[i] & MARK_DEDUP_REF) {
 		uint64_t target;
 		size_t t = NO_INDEX;
 
@@ -128,7 +131,7 @@ static bool own_block(struct view *view, uint64_t number, bool node,
 			            (ull)target, (ull)number,
 			            view_block_fault(view, target));
 	}
-	view->own += bytes_of(view, number);
+	view->unique += bytes_of(view, number);
 	return true;
 }
 
@@ -149,7 +152,7 @@ static void shared_block(struct view *view, uint64_t number, bool node,
 		mark(view, &view->shared, i, MARK_SHARED);
 }
 
-static void own_items(struct view *view, const uint8_t *data)
+static void private_items(struct view *view, const uint8_t *data)
 {
 	uint32_t count = node_count(data);
 
@@ -160,7 +163,7 @@ static void own_items(struct view *view, const uint8_t *data)
 		node_get(data, i, &item);
 		chunk = view->tree->chunk(&item);
 		if (chunk > view->tree->base)
-			own_block(view, chunk, false, &item.key);
+			private_block(view, chunk, false, &item.key);
 		else if (chunk)
 			shared_block(view, chunk, false, &item.key);
 	}
@@ -176,13 +179,13 @@ static bool edge_outside(struct view *view, const uint8_t *data, bool last,
 	uint32_t slot;
 	packed key;
 
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 
 	while (node_level(data)) {
 		unsigned level = node_level(data);
 
 		slot = last ? node_count(data) - 1 : 0;
-		data = view_node(view, node_child(data, slot), room);
+		data = view_node(view, node_child(data, slot), buffer);
 		if (!data || node_level(data) + 1 != level)
 			return false;
 	}
@@ -205,15 +208,15 @@ static const char *place_fault(struct view *view, const uint8_t *data,
 	return NULL;
 }
 
-static void own_node(struct view *view, uint64_t number, int level, packed low,
-                     packed high);
+static void private_node(struct view *view, uint64_t number, int level,
+                         packed low, packed high);
 
-static void own_children(struct view *view, const uint8_t *data, packed low,
-                         packed high)
+static void private_children(struct view *view, const uint8_t *data, packed low,
+                             packed high)
 {
 	uint32_t count = node_count(data), slot = 0;
 	int level = (int)node_level(data) - 1;
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 
 	if (view->tree->reaping)
 		slot = node_route(data, key_pack(&view->tree->from));
@@ -226,11 +229,11 @@ static void own_children(struct view *view, const uint8_t *data, packed low,
 		const char *fault = NULL;
 
 		if (child > view->tree->base) {
-			own_node(view, child, level, from, to);
+			private_node(view, child, level, from, to);
 			continue;
 		}
 		shared_block(view, child, true, &key);
-		shared = view_node(view, child, room);
+		shared = view_node(view, child, buffer);
 		if (shared)
 			fault = place_fault(view, shared, level, from, to);
 		if (shared && !fault && level > 0 &&
@@ -243,31 +246,31 @@ static void own_children(struct view *view, const uint8_t *data, packed low,
 	}
 }
 
-static void own_node(struct view *view, uint64_t number, int level, packed low,
-                     packed high)
+static void private_node(struct view *view, uint64_t number, int level,
+                         packed low, packed high)
 {
 	struct key key = key_unpack(low);
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 	const uint8_t *data = NULL;
 	const char *fault;
 
-	if (own_block(view, number, true, &key))
-		data = view_node(view, number, room);
+	if (private_block(view, number, true, &key))
+		data = view_node(view, number, buffer);
 	if (!data) {
-		view->new_gap = true;
-		gap_add(view, low, high);
+		view->new_unreadable = true;
+		unreadable_add(view, low, high);
 		return;
 	}
 	fault = place_fault(view, data, level, low, high);
 	if (fault) {
 		view_report(view, "order", number, &key, "node %llu %s",
 		            (ull)number, fault);
-		view->new_gap = true;
-		gap_add(view, low, high);
+		view->new_unreadable = true;
+		unreadable_add(view, low, high);
 	} else if (node_level(data)) {
-		own_children(view, data, low, high);
+		private_children(view, data, low, high);
 	} else {
-		own_items(view, data);
+		private_items(view, data);
 	}
 }
 
@@ -283,7 +286,7 @@ static void kill_own(struct view *view, uint64_t number, size_t i)
 		return;
 	}
 	view->marks[i] |= MARK_USED;
-	view->own += bytes_of(view, number);
+	view->unique += bytes_of(view, number);
 }
 
 static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
@@ -297,11 +300,11 @@ static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
 		            (ull)number);
 	else if (number > view->tree->base)
 		kill_own(view, number, i);
-	else if (view->marks[i] & MARK_KILL)
+	else if (view->marks[i] & MARK_DEAD)
 		view_report(view, "list", number, NULL,
 		            "the deadlist names block %llu twice", (ull)number);
 	else
-		mark(view, &view->killed, i, MARK_KILL);
+		mark(view, &view->dead, i, MARK_DEAD);
 	if (i == NO_INDEX || view->marks[i] & MARK_BAD)
 		return;
 	has = bytes_of(view, number);
@@ -314,7 +317,7 @@ static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
 
 /* ---- The parent's tree -------------------------------------------------- */
 
-/* True: a block the version killed, to be looked into. */
+/* True: a block on its deadlist, to be looked into. */
 static bool parent_block(struct view *view, uint64_t number, bool node,
                          packed low, packed high)
 {
@@ -323,24 +326,24 @@ static bool parent_block(struct view *view, uint64_t number, bool node,
 
 	if (i != NO_INDEX)
 		view->marks[i] |=
-		        marks & (MARK_KILL | MARK_SHARED) ? MARK_MET : 0;
-	if (marks & MARK_KILL && marks & MARK_SHARED)
+		        marks & (MARK_DEAD | MARK_SHARED) ? MARK_MET : 0;
+	if (marks & MARK_DEAD && marks & MARK_SHARED)
 		view_report(view, "list", number, NULL,
 		            "block %llu is on the deadlist, and in the tree",
 		            (ull)number);
 	if (marks & MARK_SHARED)
 		return false;
-	if (marks & MARK_KILL)
+	if (marks & MARK_DEAD)
 		return true;
 	/* What the parent misses is said where it is looked at. */
-	if (i != NO_INDEX && !view->new_gap)
+	if (i != NO_INDEX && !view->new_unreadable)
 		view_report(view, "list", number, NULL,
 		            "block %llu of the parent's tree is neither in "
 		            "the tree nor on the deadlist",
 		            (ull)number);
 	if (node) {
-		view->old_gap = true;
-		gap_add(view, low, high);
+		view->old_unreadable = true;
+		unreadable_add(view, low, high);
 	}
 	return false;
 }
@@ -348,16 +351,16 @@ static bool parent_block(struct view *view, uint64_t number, bool node,
 static void parent_node(struct view *view, uint64_t number, int level,
                         packed low, packed high)
 {
-	uint8_t room[NODE_SIZE_MAX];
+	uint8_t buffer[NODE_SIZE_MAX];
 	const uint8_t *data;
 	uint32_t count;
 
 	if (view->stopped || !parent_block(view, number, true, low, high))
 		return;
-	data = view_node(view, number, room);
+	data = view_node(view, number, buffer);
 	if (!data || (level >= 0 && (int)node_level(data) != level)) {
-		view->old_gap = true;
-		gap_add(view, low, high);
+		view->old_unreadable = true;
+		unreadable_add(view, low, high);
 		return;
 	}
 	count = node_count(data);
@@ -383,7 +386,7 @@ static void parent_node(struct view *view, uint64_t number, int level,
 /* All that was marked must have been met. */
 static void parent_compare(struct view *view)
 {
-	if (view->old_gap)
+	if (view->old_unreadable)
 		return;
 	for (size_t i = 0; i < view->shared.len; i++) {
 		size_t at = view->shared.at[i];
@@ -394,10 +397,10 @@ static void parent_compare(struct view *view)
 			            "in the parent's",
 			            (ull)view->numbers[at]);
 	}
-	for (size_t i = 0; i < view->killed.len; i++) {
-		size_t at = view->killed.at[i];
+	for (size_t i = 0; i < view->dead.len; i++) {
+		size_t at = view->dead.at[i];
 
-		if (!(view->marks[at] & MARK_MET) && !view->new_gap)
+		if (!(view->marks[at] & MARK_MET) && !view->new_unreadable)
 			view_report(view, "list", view->numbers[at], NULL,
 			            "the deadlist names block %llu, which is "
 			            "not in the parent's tree",
@@ -407,18 +410,19 @@ static void parent_compare(struct view *view)
 
 /* ---- All of it ---------------------------------------------------------- */
 
-static void account_compare(struct view *view)
+static void usage_compare(struct view *view)
 {
-	struct view_list *account = view_list_find(view, view->tree->version);
-	int64_t own = account ? account->own : 0;
+	struct view_list *usage = view_list_find(view, view->tree->version);
+	int64_t unique = usage ? usage->unique : 0;
 
-	if (view->new_gap || (account && account->bad) || own == view->own)
+	if (view->new_unreadable || (usage && usage->bad) ||
+	    unique == view->unique)
 		return;
 	view_report(view, "account", 0, NULL,
 	            "the blocks of version %llu have %lld bytes; its account "
 	            "says %lld",
-	            (ull)view->tree->version, (long long)view->own,
-	            (long long)own);
+	            (ull)view->tree->version, (long long)view->unique,
+	            (long long)unique);
 }
 
 static void tree_compare(struct view *view)
@@ -428,7 +432,7 @@ static void tree_compare(struct view *view)
 	int r = 0;
 
 	if (tree->root > tree->base)
-		own_node(view, tree->root, -1, 0, ~(packed)0);
+		private_node(view, tree->root, -1, 0, ~(packed)0);
 	else if (tree->root && !alone)
 		shared_block(view, tree->root, true, NULL);
 	if (!alone) {
@@ -442,7 +446,7 @@ static void tree_compare(struct view *view)
 			parent_node(view, tree->parent_root, -1, 0, ~(packed)0);
 		parent_compare(view);
 	}
-	account_compare(view);
+	usage_compare(view);
 }
 
 int view_tree(struct view *view, const struct view_tree *tree,
@@ -453,9 +457,9 @@ int view_tree(struct view *view, const struct view_tree *tree,
 	int r = 0;
 
 	view->tree = tree;
-	view->gaps_len = 0;
-	view->new_gap = view->old_gap = false;
-	view->own = 0;
+	view->unreadable_len = 0;
+	view->new_unreadable = view->old_unreadable = false;
+	view->unique = 0;
 	view_list_known(view, tree->version);
 	for (size_t i = 0; i < ARRAY_SIZE(tree->lists); i++)
 		if (tree->lists[i])
@@ -464,7 +468,7 @@ int view_tree(struct view *view, const struct view_tree *tree,
 	if (!view->stopped && item && !tree->reaping)
 		r = view_diff(view, item, arg);
 	marks_clear(view, &view->shared);
-	marks_clear(view, &view->killed);
+	marks_clear(view, &view->dead);
 	view->tree = NULL;
 	return r ? r : view->stopped;
 }
@@ -482,13 +486,13 @@ static void leaks_find(struct view *view)
 			continue;
 		leaks++;
 		bytes += (uint64_t)bytes_of(view, view->numbers[i]);
-		if (!view->any_gap)
+		if (!view->any_unreadable)
 			view_report(view, "leak", view->numbers[i], NULL,
 			            "block %llu is used by nobody",
 			            (ull)view->numbers[i]);
 	}
 	/* One by one they would say little. */
-	if (leaks && view->any_gap)
+	if (leaks && view->any_unreadable)
 		view_report(view, "leak", 0, NULL,
 		            "%llu blocks (%llu bytes) are used by nobody, or "
 		            "by what is damaged",
@@ -504,7 +508,7 @@ int view_finish(struct view *view)
 			            (ull)view->lists[i].list);
 	leaks_find(view);
 	/* Who does not reach a name cannot say that the count is wrong. */
-	if (view->stopped || view->any_gap)
+	if (view->stopped || view->any_unreadable)
 		return view->stopped;
 	return view_finish_counts(view);
 }

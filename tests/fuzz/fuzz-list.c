@@ -61,13 +61,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		                       .list = 1,
 		                       .other = 2,
 		                       .budget = 1000};
-		struct ledger ledger = {0};
+		struct accounting accounting = {0};
 
 		fuzz_assert(!disk_write_begin(&store->disk, &txn));
 		fill(txn, data, len);
-		if (!list_commit_job(store, txn, &job, &ledger))
-			ledger_apply(store, txn, &ledger);
-		ledger_release(&ledger);
+		if (!list_commit_job(store, txn, &job, &accounting))
+			accounting_apply(store, txn, &accounting);
+		accounting_release(&accounting);
 		mdb_txn_abort(txn);
 	}
 	return 0;

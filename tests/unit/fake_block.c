@@ -25,7 +25,7 @@ struct store {
 	int fail;
 	bool lenient;
 	struct list *lists;
-	size_t list_count, list_room;
+	size_t list_count, list_op_check;
 	struct block *buckets[BUCKETS];
 };
 
@@ -281,7 +281,7 @@ void fake_freeze(struct store *store)
 				continue;
 			if (b->state == BLOCK_NEW) {
 				node_seal(store, b->number, node->data);
-				b->state = BLOCK_FROZEN;
+				b->state = BLOCK_SYNCING;
 				continue;
 			}
 			if (node_verify(store, b->number, node->data,
@@ -322,11 +322,11 @@ void fake_reopen(struct store *store)
 
 uint64_t fake_list_new(struct store *store)
 {
-	if (store->list_count == store->list_room) {
-		store->list_room = store->list_room * 2 + 16;
-		store->lists =
-		        need(realloc(store->lists,
-		                     store->list_room * sizeof(*store->lists)));
+	if (store->list_count == store->list_op_check) {
+		store->list_op_check = store->list_op_check * 2 + 16;
+		store->lists = need(
+		        realloc(store->lists,
+		                store->list_op_check * sizeof(*store->lists)));
 	}
 	store->lists[store->list_count++] = (struct list){0};
 	return store->list_count;

@@ -487,7 +487,7 @@ static void accounts_check(const struct fsck *fsck, struct lineage *l)
 				                 ->value;
 		assert_int_equal(
 		        list_info(forest_store(l->forest), n->v.id, &info), 0);
-		assert_int_equal(info.own_bytes, bytes);
+		assert_int_equal(info.unique_bytes, bytes);
 	}
 }
 

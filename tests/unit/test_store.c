@@ -291,14 +291,14 @@ static void test_chunks(void **state)
 	scratch_release(&scratch);
 }
 
-static uint64_t own_bytes(struct store *store, uint64_t list)
+static uint64_t unique_bytes(struct store *store, uint64_t list)
 {
 	struct list_info info;
 
 	store_lock(store);
 	assert_int_equal(list_info(store, list, &info), 0);
 	store_unlock(store);
-	return info.own_bytes;
+	return info.unique_bytes;
 }
 
 /* What the map has of blocks, and of counts that go with them. */
@@ -327,7 +327,7 @@ static void test_sharing(void **state)
 		data[i] = (uint8_t)scratch_random(&seed);
 	a = chunk_make(&tree, data, sizeof(data));
 	assert_int_equal(store_sync(store), 0);
-	bytes = own_bytes(store, 1);
+	bytes = unique_bytes(store, 1);
 	assert_true(bytes >= sizeof(data) && bytes < sizeof(data) + 100);
 	b = chunk_make(&tree, data, sizeof(data));
 	store_lock(store);
@@ -335,7 +335,7 @@ static void test_sharing(void **state)
 	store_unlock(store);
 	chunk_expect(store, c, data, sizeof(data));
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), bytes);
+	assert_int_equal(unique_bytes(store, 1), bytes);
 	/* A clone of what was just dropped, while that is being committed. */
 	store_lock(store);
 	assert_int_equal(chunk_clone(&tree, a, &d), 0);
@@ -352,11 +352,11 @@ static void test_sharing(void **state)
 	chunk_expect(store, d, data, sizeof(data));
 	drop(&tree, d);
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), 0);
+	assert_int_equal(unique_bytes(store, 1), 0);
 	/* With the last name the content went too: it is stored anew. */
 	a = chunk_make(&tree, data, sizeof(data));
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), bytes);
+	assert_int_equal(unique_bytes(store, 1), bytes);
 	assert_int_equal(store_close(store), 0);
 	scratch_release(&scratch);
 }
@@ -395,7 +395,7 @@ static void test_deltas(void **state)
 	for (size_t i = 0; i < sizeof(data[0]); i++)
 		data[0][i] = (uint8_t)scratch_random(&seed);
 	numbers[0] = chunk_release(&tree, data[0], sizeof(data[0]), 0);
-	full = own_bytes(store, 1);
+	full = unique_bytes(store, 1);
 	for (int i = 1; i < RELEASES; i++) {
 		memcpy(data[i], data[i - 1], sizeof(data[i]));
 		for (int j = 0; j < 100; j++)
@@ -403,7 +403,7 @@ static void test_deltas(void **state)
 		numbers[i] = chunk_release(&tree, data[i], sizeof(data[i]),
 		                           numbers[i - 1]);
 	}
-	assert_true(own_bytes(store, 1) < 2 * full);
+	assert_true(unique_bytes(store, 1) < 2 * full);
 	store = reopen(store, &scratch, &tree);
 	for (int i = 0; i < RELEASES; i++)
 		chunk_expect(store, numbers[i], data[i], sizeof(data[i]));
@@ -416,11 +416,11 @@ static void test_deltas(void **state)
 	             sizeof(data[0]));
 	drop(&tree, numbers[RELEASES - 1]);
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), 0);
+	assert_int_equal(unique_bytes(store, 1), 0);
 	/* Nothing is left that the first could be a dedup reference of. */
 	numbers[0] = chunk_make(&tree, data[0], sizeof(data[0]));
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), full);
+	assert_int_equal(unique_bytes(store, 1), full);
 	assert_int_equal(store_close(store), 0);
 	scratch_release(&scratch);
 }
@@ -479,7 +479,7 @@ static void test_packed_nodes(void **state)
 	uint64_t all;
 
 	items_put(&old, 1, 5);
-	all = own_bytes(store, 1);
+	all = unique_bytes(store, 1);
 	store_lock(store);
 	tree = old;
 	tree.base = store_next_seq(store);
@@ -487,7 +487,7 @@ static void test_packed_nodes(void **state)
 	store_unlock(store);
 	for (uint64_t round = 0; round < 20; round++)
 		items_put(&tree, 40, 100 + round);
-	assert_true(own_bytes(store, 1) < all + all / 3);
+	assert_true(unique_bytes(store, 1) < all + all / 3);
 	store = reopen(store, &scratch, &tree);
 	old.store = store;
 	items_expect(&tree, 40, 119, 5);
@@ -506,7 +506,7 @@ static void test_packed_nodes(void **state)
 	assert_int_equal(tree_reap(&tree, &from, 0, no_item, NULL), 0);
 	store_unlock(store);
 	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(own_bytes(store, 1), 0);
+	assert_int_equal(unique_bytes(store, 1), 0);
 	assert_int_equal(blocks_left(store), 0);
 	assert_int_equal(store_close(store), 0);
 	scratch_release(&scratch);
@@ -614,12 +614,12 @@ static void test_lists(void **state)
 	store_lock(store);
 	assert_int_equal(list_bytes_above(store, 7, middle, &above), 0);
 	store_unlock(store);
-	bytes = own_bytes(store, 3);
+	bytes = unique_bytes(store, 3);
 	job_run(store, (struct list_job){.kind = LIST_FREE_ABOVE,
 	                                 .list = 7,
 	                                 .other = 3,
 	                                 .above = middle});
-	assert_int_equal(own_bytes(store, 3), bytes - above);
+	assert_int_equal(unique_bytes(store, 3), bytes - above);
 	for (int i = 0; i < KILLS; i++) {
 		int r = chunk_load(store, numbers[i], &chunk);
 
