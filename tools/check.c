@@ -4,10 +4,12 @@
 #include <inttypes.h>
 #include <poll.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "row.h"
+#include "control_check.h"
+#include "escaped_name.h"
 #include "util.h"
 
 static const struct field fields[] = {
@@ -217,7 +219,7 @@ static int check_here(struct store *store, json_t *request, struct output *out,
 	return r;
 }
 
-/* As client_open(), but for a store that may be too damaged for that. */
+/* As store_access_open(), but for a store that may be too damaged for that. */
 static int check_anywhere(const char *path, json_t *request, struct output *out,
                           json_t **ret_answer)
 {
@@ -229,14 +231,14 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 	for (int tries = 0; r == -EBUSY && tries < 50; tries++) {
 		if (tries)
 			poll(NULL, 0, 100);
-		r = control_connect(path, &socket);
+		r = daemon_client_connect(path, &socket);
 		if (!r) {
-			r = control_call(socket, request, -1, on_row, out,
-			                 ret_answer);
+			r = daemon_client_call(socket, request, -1, on_row, out,
+			                       ret_answer);
 			close(socket);
 			again = !out->shown && !out->printer.printed &&
 			        (r == -EAGAIN || r == -EPIPE ||
-			         (!r && control_is_ending(*ret_answer)));
+			         (!r && daemon_client_is_ending(*ret_answer)));
 			if (!again)
 				return r;
 			json_decref(steal(ret_answer));

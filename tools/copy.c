@@ -16,10 +16,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "row.h"
+#include "escaped_name.h"
 #include "util.h"
 
 static const struct field fields[] = {
@@ -271,10 +272,10 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 	struct copy copy = {.fd = -1, .terminal = isatty(STDERR_FILENO)};
 	struct printer printer = {.fields = fields, .json = true};
 	json_auto_t *answer = NULL;
-	struct client client;
+	struct store_access access;
 	int r, closed;
 
-	r = client_open(&client, store, true);
+	r = store_access_open(&access, store, true);
 	if (r)
 		return r;
 	catch_signals();
@@ -282,10 +283,10 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 	if (r) {
 		r = fail(&copy, r);
 	} else {
-		r = client_copy(&client, copy.fd, on_row, &copy, &answer);
+		r = store_access_copy(&access, copy.fd, on_row, &copy, &answer);
 		progress_clear(&copy);
 	}
-	closed = client_close(&client);
+	closed = store_access_close(&access);
 	if (!r)
 		r = closed;
 	if (!r) {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "row.h"
@@ -83,9 +83,9 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!r)
 		r = target_store(&target);
 	if (!r)
-		r = client_do(target.store, !state && !none,
-		              default_request(state, none), NULL, NULL,
-		              &answer);
+		r = store_request(target.store, !state && !none,
+		                  default_request(state, none), NULL, NULL,
+		                  &answer);
 	return r || state || none ? r : print_default(&printer, answer);
 }
 

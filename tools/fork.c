@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice fork: a new fork of a state. */
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
@@ -47,8 +47,8 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_store(&target);
 	if (r)
 		return r;
-	return client_do(target.store, false, fork_request(source, name), NULL,
-	                 NULL, NULL);
+	return store_request(target.store, false, fork_request(source, name),
+	                     NULL, NULL, NULL);
 }
 
 const struct command command_fork = {

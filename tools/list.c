@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "row.h"
@@ -51,7 +51,8 @@ static int list(const char *store, const char *arg, struct printer *printer)
 	if (request && !fork)
 		json_object_set_new(request, "all", json_true());
 	printer_begin(printer);
-	r = client_do(target.store, true, request, print_row, printer, NULL);
+	r = store_request(target.store, true, request, print_row, printer,
+	                  NULL);
 	printer_end(printer);
 	return finish_output(r);
 }

@@ -8,8 +8,9 @@
 
 #include "command.h"
 #include "mount_options.h"
+#include "client_mount.h"
+#include "client_remount.h"
 #include "target.h"
-#include "daemon_client.h"
 #include "util.h"
 
 static int mount_store(struct mount_options *options, const char *store,
@@ -41,18 +42,18 @@ static int mount_store(struct mount_options *options, const char *store,
 }
 
 /* Change the mount that is there; the kernel keeps what it is about. */
-static int remount(const struct mount_text *text, const char *mountpoint)
+static int remount(const struct parsed_options *parsed, const char *mountpoint)
 {
 	_cleanup_free_ char *error = NULL;
 	unsigned long flags = 0;
 	int r;
 
-	flags |= text->readonly ? MS_RDONLY : 0;
-	flags |= text->dev ? 0 : MS_NODEV;
-	flags |= text->suid ? 0 : MS_NOSUID;
-	flags |= text->noexec ? MS_NOEXEC : 0;
-	flags |= text->nosymfollow ? MS_NOSYMFOLLOW : 0;
-	flags |= text->sync ? MS_SYNCHRONOUS : 0;
+	flags |= parsed->readonly ? MS_RDONLY : 0;
+	flags |= parsed->dev ? 0 : MS_NODEV;
+	flags |= parsed->suid ? 0 : MS_NOSUID;
+	flags |= parsed->noexec ? MS_NOEXEC : 0;
+	flags |= parsed->nosymfollow ? MS_NOSYMFOLLOW : 0;
+	flags |= parsed->sync ? MS_SYNCHRONOUS : 0;
 	r = client_remount(mountpoint, flags, &error);
 	if (!r)
 		return EXIT_DONE;
@@ -61,22 +62,22 @@ static int remount(const struct mount_text *text, const char *mountpoint)
 }
 
 /*
- * Mount or remount as the text says.  fusermount3 drops what only root may ask
- * for without a word.
+ * Mount or remount as the options say.  fusermount3 drops what only root may
+ * ask for without a word.
  */
-static int mount_as_told(struct mount_text *text, struct mount_options *options,
-                         char **paths)
+static int mount_or_remount(struct parsed_options *parsed,
+                            struct mount_options *options, char **paths)
 {
-	if (geteuid() && (text->dev || text->suid)) {
+	if (geteuid() && (parsed->dev || parsed->suid)) {
 		complain("warning: only root can mount with %s: ignored",
-		         text->dev && text->suid ? "dev and suid"
-		         : text->dev             ? "dev"
-		                                 : "suid");
-		text->dev = text->suid = false;
+		         parsed->dev && parsed->suid ? "dev and suid"
+		         : parsed->dev               ? "dev"
+		                                     : "suid");
+		parsed->dev = parsed->suid = false;
 	}
-	if (text->remount)
-		return remount(text, paths[1]);
-	mount_text_apply(text, options);
+	if (parsed->remount)
+		return remount(parsed, paths[1]);
+	parsed_options_apply(parsed, options);
 	return mount_store(options, paths[0], paths[1]);
 }
 
@@ -88,7 +89,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        HELP_OPTION,
 	        {0},
 	};
-	_cleanup_(mount_text_release) struct mount_text text = {0};
+	_cleanup_(parsed_options_release) struct parsed_options parsed = {0};
 	struct mount_options options = {0};
 	_cleanup_free_ char *error = NULL;
 	int c;
@@ -100,7 +101,7 @@ static int run(const struct command *self, int argc, char **argv)
 			options.foreground = true;
 			break;
 		case 'o':
-			if (mount_text_parse(&text, optarg, &error))
+			if (parsed_options_add(&parsed, optarg, &error))
 				return command_usage(self, "%s", error);
 			break;
 		default:
@@ -109,12 +110,12 @@ static int run(const struct command *self, int argc, char **argv)
 	}
 	if (argc - optind != 2)
 		return command_usage(self, NULL);
-	return mount_as_told(&text, &options, argv + optind);
+	return mount_or_remount(&parsed, &options, argv + optind);
 }
 
 int mount_helper(int argc, char **argv)
 {
-	_cleanup_(mount_text_release) struct mount_text text = {0};
+	_cleanup_(parsed_options_release) struct parsed_options parsed = {0};
 	struct mount_options options = {0};
 	_cleanup_free_ char *error = NULL;
 	bool fake = false;
@@ -124,21 +125,21 @@ int mount_helper(int argc, char **argv)
 	 * mount(8) takes devices and set-user-ID as granted unless it says
 	 * otherwise: what it was told in their favour it does not pass on.
 	 */
-	text.dev = text.suid = geteuid() == 0;
+	parsed.dev = parsed.suid = geteuid() == 0;
 	while ((c = getopt(argc, argv, "sfnvo:t:")) != -1) {
 		switch (c) {
 		case 'f':
 			fake = true;
 			break;
 		case 's':
-			text.sloppy = true;
+			parsed.sloppy = true;
 			break;
 		case 'n': /* there is no mtab to leave alone */
 		case 'v':
 		case 't':
 			break;
 		case 'o':
-			if (!mount_text_parse(&text, optarg, &error))
+			if (!parsed_options_add(&parsed, optarg, &error))
 				break;
 			complain("%s", error);
 			return MOUNT_USAGE;
@@ -153,7 +154,8 @@ int mount_helper(int argc, char **argv)
 	}
 	if (fake)
 		return 0;
-	return mount_as_told(&text, &options, argv + optind) ? MOUNT_FAILED : 0;
+	return mount_or_remount(&parsed, &options, argv + optind) ? MOUNT_FAILED
+	                                                          : 0;
 }
 
 const struct command command_mount = {

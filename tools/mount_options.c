@@ -37,28 +37,28 @@ static bool is_ignored(const char *option)
 	return false;
 }
 
-static bool flag_parse(struct mount_text *text, const char *option)
+static bool flag_parse(struct parsed_options *parsed, const char *option)
 {
 	const struct {
 		const char *name;
 		bool *flag;
 		bool value;
 	} flags[] = {
-	        {"ro", &text->readonly, true},
-	        {"rw", &text->readonly, false},
-	        {"allow_other", &text->allow_other, true},
-	        {"dev", &text->dev, true},
-	        {"nodev", &text->dev, false},
-	        {"suid", &text->suid, true},
-	        {"nosuid", &text->suid, false},
-	        {"exec", &text->noexec, false},
-	        {"noexec", &text->noexec, true},
-	        {"symfollow", &text->nosymfollow, false},
-	        {"nosymfollow", &text->nosymfollow, true},
-	        {"sync", &text->sync, true},
-	        {"async", &text->sync, false},
-	        {"remount", &text->remount, true},
-	        {"nonempty", &text->nonempty, true},
+	        {"ro", &parsed->readonly, true},
+	        {"rw", &parsed->readonly, false},
+	        {"allow_other", &parsed->allow_other, true},
+	        {"dev", &parsed->dev, true},
+	        {"nodev", &parsed->dev, false},
+	        {"suid", &parsed->suid, true},
+	        {"nosuid", &parsed->suid, false},
+	        {"exec", &parsed->noexec, false},
+	        {"noexec", &parsed->noexec, true},
+	        {"symfollow", &parsed->nosymfollow, false},
+	        {"nosymfollow", &parsed->nosymfollow, true},
+	        {"sync", &parsed->sync, true},
+	        {"async", &parsed->sync, false},
+	        {"remount", &parsed->remount, true},
+	        {"nonempty", &parsed->nonempty, true},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
@@ -70,7 +70,7 @@ static bool flag_parse(struct mount_text *text, const char *option)
 	return false;
 }
 
-static int snapdir_parse(struct mount_text *text, const char *value)
+static int snapdir_parse(struct parsed_options *parsed, const char *value)
 {
 	static const char *const names[] = {
 	        [SNAPDIR_HIDDEN] = "hidden",
@@ -81,26 +81,26 @@ static int snapdir_parse(struct mount_text *text, const char *value)
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (strcmp(value, names[i]))
 			continue;
-		text->snapdir = (enum fs_snapdir)i;
-		text->snapdir_set = true;
+		parsed->snapdir = (enum fs_snapdir)i;
+		parsed->snapdir_set = true;
 		return 0;
 	}
 	return -EINVAL;
 }
 
-static int export_parse(struct mount_text *text, const char *value)
+static int export_parse(struct parsed_options *parsed, const char *value)
 {
-	text->no_export = strcmp(value, "off") == 0;
-	return text->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
+	parsed->no_export = strcmp(value, "off") == 0;
+	return parsed->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
 }
 
 /* 0; -EINVAL: the value is bad; -ENOENT: no such option. */
-static int option_parse(struct mount_text *text, const char *option)
+static int option_parse(struct parsed_options *parsed, const char *option)
 {
 	const char *value = strchr(option, '=');
 	size_t len = value ? (size_t)(value - option) : 0;
 
-	if (flag_parse(text, option) || is_ignored(option))
+	if (flag_parse(parsed, option) || is_ignored(option))
 		return 0;
 	if (!value)
 		return -ENOENT;
@@ -108,20 +108,20 @@ static int option_parse(struct mount_text *text, const char *option)
 	if (!strncmp(option, "state", len) && len == 5) {
 		if (!*value)
 			return -EINVAL;
-		free(text->state);
-		text->state = strdup(value);
-		return text->state ? 0 : -ENOMEM;
+		free(parsed->state);
+		parsed->state = strdup(value);
+		return parsed->state ? 0 : -ENOMEM;
 	}
 	if (!strncmp(option, "snapdir", len) && len == 7)
-		return snapdir_parse(text, value);
+		return snapdir_parse(parsed, value);
 	if (!strncmp(option, "memory", len) && len == 6)
-		return size_parse(value, &text->memory) ? -EINVAL : 0;
+		return size_parse(value, &parsed->memory) ? -EINVAL : 0;
 	if (!strncmp(option, "rmdir", len) && len == 5) {
-		text->rmdir_always = true;
+		parsed->rmdir_always = true;
 		return strcmp(value, "always") ? -EINVAL : 0;
 	}
 	if (!strncmp(option, "nfs_export", len) && len == 10)
-		return export_parse(text, value);
+		return export_parse(parsed, value);
 	return -ENOENT;
 }
 
@@ -142,8 +142,8 @@ static bool option_next(const char **at, char *out)
 	return true;
 }
 
-int mount_text_parse(struct mount_text *text, const char *options,
-                     char **ret_error)
+int parsed_options_add(struct parsed_options *parsed, const char *options,
+                       char **ret_error)
 {
 	_cleanup_free_ char *option = malloc(strlen(options) + 1);
 	int r = 0;
@@ -153,8 +153,8 @@ int mount_text_parse(struct mount_text *text, const char *options,
 	while (!r && option_next(&options, option)) {
 		if (!*option)
 			continue;
-		r = option_parse(text, option);
-		if (r == -ENOENT && text->sloppy)
+		r = option_parse(parsed, option);
+		if (r == -ENOENT && parsed->sloppy)
 			r = 0;
 	}
 	if (!r)
@@ -171,28 +171,29 @@ int mount_text_parse(struct mount_text *text, const char *options,
 	return -EINVAL;
 }
 
-void mount_text_apply(struct mount_text *text, struct mount_options *options)
+void parsed_options_apply(struct parsed_options *parsed,
+                          struct mount_options *options)
 {
-	char *extra = text->extra;
+	char *extra = parsed->extra;
 
-	snprintf(extra, sizeof(text->extra), "%s%s%s%s",
-	         text->dev ? ",dev" : "", text->suid ? ",suid" : "",
-	         text->noexec ? ",noexec" : "", text->sync ? ",sync" : "");
-	options->state = text->state;
-	options->snapdir = text->snapdir;
-	options->snapdir_set = text->snapdir_set;
-	options->rmdir_always = text->rmdir_always;
-	options->sync = text->sync;
-	options->no_export = text->no_export;
-	options->readonly = text->readonly;
-	options->nonempty = text->nonempty;
-	options->nosymfollow = text->nosymfollow;
-	options->allow_other = text->allow_other;
-	options->memory = text->memory;
+	snprintf(extra, sizeof(parsed->extra), "%s%s%s%s",
+	         parsed->dev ? ",dev" : "", parsed->suid ? ",suid" : "",
+	         parsed->noexec ? ",noexec" : "", parsed->sync ? ",sync" : "");
+	options->state = parsed->state;
+	options->snapdir = parsed->snapdir;
+	options->snapdir_set = parsed->snapdir_set;
+	options->rmdir_always = parsed->rmdir_always;
+	options->sync = parsed->sync;
+	options->no_export = parsed->no_export;
+	options->readonly = parsed->readonly;
+	options->nonempty = parsed->nonempty;
+	options->nosymfollow = parsed->nosymfollow;
+	options->allow_other = parsed->allow_other;
+	options->memory = parsed->memory;
 	options->extra = *extra ? extra + 1 : NULL;
 }
 
-void mount_text_release(struct mount_text *text)
+void parsed_options_release(struct parsed_options *parsed)
 {
-	free(text->state);
+	free(parsed->state);
 }

@@ -5,10 +5,10 @@
 #ifndef COPPICE_MOUNT_OPTIONS_H
 #define COPPICE_MOUNT_OPTIONS_H
 
-#include "daemon_client.h"
+#include "client_mount.h"
 
 /* What was parsed; strings are its own. */
-struct mount_text {
+struct parsed_options {
 	bool sloppy; /* unknown options are not an error */
 	bool readonly, allow_other, rmdir_always, no_export;
 	bool nonempty;
@@ -25,10 +25,11 @@ struct mount_text {
  * Options between commas; a backslash keeps the next byte as it is.  Later
  * ones win.  -EINVAL, and the sentence in *ret_error, to be freed.
  */
-int mount_text_parse(struct mount_text *text, const char *options,
-                     char **ret_error);
+int parsed_options_add(struct parsed_options *parsed, const char *options,
+                       char **ret_error);
 /* Into the struct, which borrows text's strings. */
-void mount_text_apply(struct mount_text *text, struct mount_options *options);
-void mount_text_release(struct mount_text *text);
+void parsed_options_apply(struct parsed_options *parsed,
+                          struct mount_options *options);
+void parsed_options_release(struct parsed_options *parsed);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice rename: another name for a state. */
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
@@ -8,19 +8,19 @@
 static int rename_state(const char *store, char **state, const char *to,
                         bool positional)
 {
-	struct client client;
-	int r = client_open(&client, store, false), closed;
+	struct store_access access;
+	int r = store_access_open(&access, store, false), closed;
 
 	if (r)
 		return r;
 	if (positional)
-		r = client_locate(&client, state);
+		r = store_access_find_name(&access, state);
 	if (!r)
-		r = client_call(
-		        &client,
+		r = store_access_call(
+		        &access,
 		        request_new("rename", "name", *state, "to", to, NULL),
 		        NULL, NULL, NULL);
-	closed = client_close(&client);
+	closed = store_access_close(&access);
 	return r ? r : closed;
 }
 

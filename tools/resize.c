@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "size.h"
@@ -39,10 +39,10 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!r)
 		r = target_store(&target);
 	if (!r)
-		r = client_do(target.store, false,
-		              json_pack("{s:s, s:I}", "verb", "resize", "size",
-		                        (json_int_t)size),
-		              NULL, NULL, NULL);
+		r = store_request(target.store, false,
+		                  json_pack("{s:s, s:I}", "verb", "resize",
+		                            "size", (json_int_t)size),
+		                  NULL, NULL, NULL);
 	return r;
 }
 

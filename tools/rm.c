@@ -2,7 +2,7 @@
 /* coppice rm: delete states. */
 #include <stdlib.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
@@ -16,13 +16,13 @@ struct rm {
  * Replace positions by names, all before anything is deleted: each deletion
  * changes the positions of the others.  The arguments that fail are cut out.
  */
-static int locate(struct client *client, char **states)
+static int locate(struct store_access *access, char **states)
 {
 	char **kept = states;
 	int code = EXIT_DONE;
 
 	for (; *states; states++) {
-		int r = client_locate(client, states);
+		int r = store_access_find_name(access, states);
 
 		code = MAX(code, r);
 		if (r)
@@ -37,24 +37,24 @@ static int locate(struct client *client, char **states)
 /* All of them, even if some cannot be: the worst of the exit codes. */
 static int rm_states(const struct rm *rm, const char *store, char **states)
 {
-	struct client client;
+	struct store_access access;
 	int code, closed;
 
-	code = client_open(&client, store, false);
+	code = store_access_open(&access, store, false);
 	if (code)
 		return code;
 	if (rm->positional)
-		code = locate(&client, states);
+		code = locate(&access, states);
 	for (; *states; states++) {
 		json_t *request = request_new("rm", "name", *states, NULL);
 		int r;
 
 		if (request && rm->recursive)
 			json_object_set_new(request, "recursive", json_true());
-		r = client_call(&client, request, NULL, NULL, NULL);
+		r = store_access_call(&access, request, NULL, NULL, NULL);
 		code = MAX(code, r);
 	}
-	closed = client_close(&client);
+	closed = store_access_close(&access);
 	return MAX(code, closed);
 }
 

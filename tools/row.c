@@ -4,7 +4,8 @@
 
 #include <stdio.h>
 
-#include "daemon_client.h"
+#include "escaped_name.h"
+#include "snapshot.h"
 #include "size.h"
 #include "util.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice show: all about one state. */
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "state_row.h"
@@ -66,9 +66,9 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_store(&target);
 	if (r)
 		return r;
-	r = client_do(target.store, true,
-	              request_new("show", "name", state, NULL), print_row,
-	              &printer, NULL);
+	r = store_request(target.store, true,
+	                  request_new("show", "name", state, NULL), print_row,
+	                  &printer, NULL);
 	return finish_output(r);
 }
 

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
@@ -39,8 +39,8 @@ static char *cut_name(char *arg)
 static int default_fork(struct target *target, char **ret_name)
 {
 	json_auto_t *answer = NULL;
-	int r = client_do(target->store, true, request_new("default", NULL),
-	                  NULL, NULL, &answer);
+	int r = store_request(target->store, true, request_new("default", NULL),
+	                      NULL, NULL, &answer);
 
 	if (r)
 		return r;
@@ -70,7 +70,7 @@ static int snap(const char *store_option, char *arg, const char *name)
 	if (!r && !arg)
 		r = default_fork(&target, &fork);
 	if (!r)
-		r = client_do(
+		r = store_request(
 		        target.store, false,
 		        request_new("snap", "fork", fork, "name", name, NULL),
 		        NULL, NULL, &answer);

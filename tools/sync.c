@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice sync: everything to the disk. */
-#include "client.h"
+#include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
@@ -32,8 +32,8 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_store(&target);
 	if (r)
 		return r;
-	return client_do(target.store, false, request_new("sync", NULL), NULL,
-	                 NULL, NULL);
+	return store_request(target.store, false, request_new("sync", NULL),
+	                     NULL, NULL, NULL);
 }
 
 const struct command command_sync = {

@@ -16,22 +16,22 @@
 #include "util.h"
 
 /* What a path inside a mount tells. */
-struct spot {
+struct resolved_path {
 	char *store; /* NULL: not where it was mounted from any more */
 	char *state; /* NULL: the mount's root, above all states */
 	bool own;    /* it is the state's own directory */
 };
 
-static void spot_release(struct spot *spot)
+static void resolved_path_release(struct resolved_path *resolved)
 {
-	free(spot->store);
-	free(spot->state);
+	free(resolved->store);
+	free(resolved->state);
 }
 
 /* -ENODEV: the path is not inside a mounted store. */
-static int spot_find(const char *path, struct spot *ret_spot)
+static int path_resolve(const char *path, struct resolved_path *ret_resolved)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
 	char name[NAME_LEN_MAX * 2 + 2], device[32], store[PATH_MAX];
 	struct stat st;
@@ -51,14 +51,14 @@ static int spot_find(const char *path, struct spot *ret_spot)
 	if (len < 0 && errno != ENODATA)
 		return -errno;
 	if (len > 0)
-		spot.state = strndup(name, (size_t)len);
+		resolved.state = strndup(name, (size_t)len);
 	if (!mount_store_find(path, mount, store))
-		spot.store = strdup(store);
-	spot.own = NODE_INO(st.st_ino) == INO_ROOT;
-	if (len > 0 && !spot.state)
+		resolved.store = strdup(store);
+	resolved.own = NODE_INO(st.st_ino) == INO_ROOT;
+	if (len > 0 && !resolved.state)
 		return -ENOMEM;
-	*ret_spot = spot;
-	spot = (struct spot){0};
+	*ret_resolved = resolved;
+	resolved = (struct resolved_path){0};
 	return 0;
 }
 
@@ -78,11 +78,11 @@ static bool is_store(const char *path)
  */
 static bool is_path(const struct target *target, const char *arg)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 
 	return *arg == '/' || *arg == '.' ||
 	       ((!target->store || target->by_path) &&
-	        (spot_find(arg, &spot) == 0 || is_store(arg)));
+	        (path_resolve(arg, &resolved) == 0 || is_store(arg)));
 }
 
 int target_canonical(const char *store, char **ret_path)
@@ -116,22 +116,22 @@ void target_release(struct target *target)
 
 /* The path's store is the one that this is about, or becomes it. */
 static int target_join(struct target *target, const char *arg,
-                       struct spot *spot)
+                       struct resolved_path *resolved)
 {
-	if (!spot->store) {
+	if (!resolved->store) {
 		complain("'%s' is in a store that was moved after it was "
 		         "mounted: name the state, and the store with -s",
 		         arg);
 		return EXIT_FAILED;
 	}
 	if (!target->store) {
-		target->store = steal(&spot->store);
+		target->store = steal(&resolved->store);
 		target->by_path = true;
 		return EXIT_DONE;
 	}
-	if (!strcmp(target->store, spot->store))
+	if (!strcmp(target->store, resolved->store))
 		return EXIT_DONE;
-	complain("'%s' is in the store '%s', not in '%s'", arg, spot->store,
+	complain("'%s' is in the store '%s', not in '%s'", arg, resolved->store,
 	         target->store);
 	return EXIT_FAILED;
 }
@@ -150,19 +150,19 @@ static int path_complain(const char *path, int err)
 }
 
 static int target_path(struct target *target, const char *arg,
-                       struct spot *ret_spot)
+                       struct resolved_path *ret_resolved)
 {
-	struct spot spot = {0};
-	int r = spot_find(arg, &spot);
+	struct resolved_path resolved = {0};
+	int r = path_resolve(arg, &resolved);
 
 	if (r)
 		return path_complain(arg, r);
-	r = target_join(target, arg, &spot);
+	r = target_join(target, arg, &resolved);
 	if (r) {
-		spot_release(&spot);
+		resolved_path_release(&resolved);
 		return r;
 	}
-	*ret_spot = spot;
+	*ret_resolved = resolved;
 	return EXIT_DONE;
 }
 
@@ -178,9 +178,9 @@ static void path_trim(char *path)
 
 static bool is_mount_root(const char *path)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 
-	return spot_find(path, &spot) == 0 && !spot.state;
+	return path_resolve(path, &resolved) == 0 && !resolved.state;
 }
 
 /*
@@ -232,40 +232,40 @@ static bool is_symlink(const char *path)
 int target_state(struct target *target, const char *arg, bool own,
                  char **ret_name)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 	int r;
 
 	if (!is_path(target, arg)) {
 		*ret_name = strdup(arg);
 		return EXIT_DONE;
 	}
-	r = target_path(target, arg, &spot);
+	r = target_path(target, arg, &resolved);
 	if (r)
 		return r;
-	if (!spot.state) {
+	if (!resolved.state) {
 		complain("'%s' is not inside a state", arg);
 		return EXIT_FAILED;
 	}
-	if (own && !spot.own) {
+	if (own && !resolved.own) {
 		complain("'%s' is not a state but something in '%s'", arg,
-		         spot.state);
+		         resolved.state);
 		return EXIT_FAILED;
 	}
 	/* A position is for the store to refuse, not for the link to hide. */
 	*ret_name = own ? link_name(arg) : NULL;
 	if (!*ret_name && own && is_symlink(arg)) {
 		complain("'%s' is a symlink; name the state itself, '%s'", arg,
-		         spot.state);
+		         resolved.state);
 		return EXIT_FAILED;
 	}
 	if (!*ret_name)
-		*ret_name = steal(&spot.state);
+		*ret_name = steal(&resolved.state);
 	return EXIT_DONE;
 }
 
 int target_new_fork(struct target *target, const char *arg, char **ret_name)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 	_cleanup_free_ char *parent = NULL;
 	const char *slash = strrchr(arg, '/');
 	int r;
@@ -276,10 +276,10 @@ int target_new_fork(struct target *target, const char *arg, char **ret_name)
 	}
 	parent = slash == arg ? strdup("/")
 	                      : strndup(arg, (size_t)(slash - arg));
-	r = target_path(target, parent, &spot);
+	r = target_path(target, parent, &resolved);
 	if (r)
 		return r;
-	if (spot.state) {
+	if (resolved.state) {
 		complain("'%s': a fork's directory is in the mount's root",
 		         arg);
 		return EXIT_FAILED;
@@ -290,27 +290,27 @@ int target_new_fork(struct target *target, const char *arg, char **ret_name)
 
 int target_list(struct target *target, const char *arg, char **ret_name)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 	int r;
 
 	if (!is_path(target, arg))
 		return target_state(target, arg, false, ret_name);
-	r = target_path(target, arg, &spot);
+	r = target_path(target, arg, &resolved);
 	if (r)
 		return r;
-	*ret_name = steal(&spot.state);
+	*ret_name = steal(&resolved.state);
 	return EXIT_DONE;
 }
 
 int target_here(struct target *target, char **ret_name)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 
 	*ret_name = NULL;
-	if (spot_find(".", &spot) == 0 && spot.state &&
+	if (path_resolve(".", &resolved) == 0 && resolved.state &&
 	    (!target->store ||
-	     (spot.store && !strcmp(target->store, spot.store))))
-		*ret_name = steal(&spot.state);
+	     (resolved.store && !strcmp(target->store, resolved.store))))
+		*ret_name = steal(&resolved.state);
 	return EXIT_DONE;
 }
 
@@ -339,13 +339,13 @@ static int only_add(void *arg, const struct mount_entry *entry)
 
 int target_store(struct target *target)
 {
-	_cleanup_(spot_release) struct spot spot = {0};
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
 	struct only only = {0};
 
 	if (target->store)
 		return EXIT_DONE;
-	if (spot_find(".", &spot) == 0)
-		return target_join(target, ".", &spot);
+	if (path_resolve(".", &resolved) == 0)
+		return target_join(target, ".", &resolved);
 	mount_entry_each(only_add, &only);
 	if (only.count == 1 && !target->careful) {
 		target->store = strdup(only.store);

@@ -8,7 +8,8 @@
 #include <unistd.h>
 
 #include "command.h"
-#include "daemon_client.h"
+#include "client_remount.h"
+#include "client_umount.h"
 #include "util.h"
 
 static int run(const struct command *self, int argc, char **argv)

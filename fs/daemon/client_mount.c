@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Mounting, as the command's process does it: the mount is made here, in this
- * process's mount namespace, and its descriptor handed to the daemon, which is
- * started first if there is none.
+ * The command's process makes the mount, in its own mount namespace, and hands
+ * the descriptor of /dev/fuse to the daemon, which it starts first if there is
+ * none.
  */
-#include "daemon_client.h"
+#include "client_mount.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,25 +14,26 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#include "control.h"
 #include "daemon.h"
+#include "daemon_client.h"
 #include "mountinfo.h"
-#include "error_message.h"
 #include "detach.h"
+#include "error_message.h"
+#include "escaped_name.h"
 #include "fuse_mount.h"
 #include "utab.h"
 #include "util.h"
 
 enum {
-	BUSY_MS = 5000, /* for another that starts, or has the store open */
-	AGAIN_MS = 20,
-	LEAVE_MS = 3000, /* for a daemon without a mount to end */
+	BUSY_MS = 5000, /* wait while another process has the store open */
+	RETRY_MS = 20,
+	LEAVE_MS = 3000, /* wait for a daemon without a mount to end */
 	READ_AHEAD_KIB = 1024,
 };
 
 static void nap(void)
 {
-	struct timespec ts = {0, AGAIN_MS * 1000000L};
+	struct timespec ts = {0, RETRY_MS * 1000000L};
 
 	nanosleep(&ts, NULL);
 }
@@ -71,7 +72,7 @@ static bool is_empty(const char *path)
 	DIR *dir = opendir(path);
 	struct dirent *entry;
 
-	/* Who may not look may mount all the same. */
+	/* EACCES on the mount point does not prevent mounting. */
 	while (dir && (entry = readdir(dir))) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
@@ -99,7 +100,7 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 	err = stat(m->mountpoint, &st) < 0 ? -errno : 0;
 	if (mount_entry_find(m->mountpoint, &entry) < 0)
 		entry.coppice = false;
-	/* Attributes may be cached: the space is not. */
+	/* The kernel may have cached the attributes, but not statvfs(). */
 	if (entry.coppice && err == 0 && statvfs(m->mountpoint, &vfs) < 0)
 		err = -errno;
 	if (err == -ENOTCONN || err == -ECONNABORTED)
@@ -135,7 +136,9 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 
 /* ---- The daemon --------------------------------------------------------- */
 
-/* Connect to the daemon there is, or to a new one, whose *ret_pid is set. */
+/*
+ * Connect to the store's daemon.  If there is none, start one and set *ret_pid.
+ */
 static int connect_daemon(const struct mounting *m, int *ret_socket,
                           pid_t *ret_pid, char **ret_error)
 {
@@ -145,7 +148,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 	options.store = m->store;
 	for (;;) {
 		_cleanup_free_ char *error = NULL;
-		int err = control_connect(m->store, ret_socket);
+		int err = daemon_client_connect(m->store, ret_socket);
 
 		if (err == 0)
 			return 0;
@@ -154,7 +157,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 			            "cannot ask the daemon of '%s': %s",
 			            m->store, strerror(-err));
 		err = daemon_spawn(&options, ret_pid, &error);
-		/* Busy: with a daemon that starts or ends, or a command. */
+		/* -EBUSY: a daemon that starts or ends, or a command. */
 		if (err < 0 && (err != -EBUSY || mono_ns() > end)) {
 			*ret_error = steal(&error);
 			return err;
@@ -166,7 +169,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 
 /* ---- Mounting ----------------------------------------------------------- */
 
-/* -o for libfuse; to be freed. */
+/* Return the -o argument for libfuse, to be freed. */
 static char *fuse_options(const struct mounting *m)
 {
 	const struct mount_options *o = m->options;
@@ -193,7 +196,9 @@ static char *fuse_options(const struct mounting *m)
 	return text;
 }
 
-/* As root: libfuse has no option for this before 3.17. */
+/*
+ * Set nosymfollow as root: libfuse before 3.17 does not have the option.
+ */
 static int set_nosymfollow(const struct mounting *m, char **ret_error)
 {
 	struct mount_attr attr = {.attr_set = MOUNT_ATTR_NOSYMFOLLOW};
@@ -206,7 +211,7 @@ static int set_nosymfollow(const struct mounting *m, char **ret_error)
 	            strerror(-err));
 }
 
-/* Mount, and give out the descriptor that the requests come from. */
+/* Mount, and return the descriptor that requests are read from. */
 static int mount_make(const struct mounting *m, int *ret_fd, char **ret_error)
 {
 	_cleanup_free_ char *options = fuse_options(m);
@@ -246,7 +251,8 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	        entry.device, "snapdir", snapdirs[o->snapdir], "rmdir_always",
 	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
 	        "readonly", o->readonly);
-	err = request ? control_call(socket, request, fd, NULL, NULL, &answer)
+	err = request ? daemon_client_call(socket, request, fd, NULL, NULL,
+	                                   &answer)
 	              : -ENOMEM;
 	json_decref(request);
 	if (err < 0)
@@ -268,7 +274,10 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	return err;
 }
 
-/* More is read ahead than the kernel does for mounts. Root may; else not. */
+/*
+ * Raise the read-ahead above the kernel's default for FUSE.  Only root is
+ * permitted to; otherwise the default stays.
+ */
 static void set_read_ahead(const struct stat *st)
 {
 	char path[128];
@@ -281,7 +290,7 @@ static void set_read_ahead(const struct stat *st)
 		fprintf(f, "%d\n", READ_AHEAD_KIB);
 }
 
-/* Mount through the daemon at the socket.  -EAGAIN: it ended meanwhile. */
+/* Mount with the daemon at the socket.  -EAGAIN: it ended meanwhile. */
 static int mount_through(const struct mounting *m, int socket, char **ret_error)
 {
 	_cleanup_close_ int fd = -1;
@@ -295,7 +304,9 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 		err = set_nosymfollow(m, ret_error);
 	if (err == 0)
 		err = hand_over(m, socket, fd, ret_error);
-	/* The daemon has it now: it alone keeps the mount alive. */
+	/*
+	 * Only the daemon's descriptor keeps the mount alive from here on.
+	 */
 	close(steal_fd(&fd));
 	if (err == 0 && stat(m->mountpoint, &st) < 0)
 		err = fail(ret_error, -errno,
@@ -311,7 +322,7 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 	return 0;
 }
 
-static int mount_client(const struct mounting *m, char **ret_error)
+static int mount_background(const struct mounting *m, char **ret_error)
 {
 	pid_t daemon = 0;
 	int err;
@@ -323,7 +334,7 @@ static int mount_client(const struct mounting *m, char **ret_error)
 		if (err == 0)
 			err = mount_through(m, socket, ret_error);
 	} while (err == -EAGAIN);
-	/* A daemon without a mount must not serve the next one. */
+	/* The next mount must not meet a daemon that is about to end. */
 	if (err < 0 && daemon)
 		daemon_wait(daemon, LEAVE_MS);
 	return err;
@@ -343,7 +354,7 @@ static void *foreground_mount(void *arg)
 	struct foreground *f = arg;
 	_cleanup_close_ int socket = -1;
 
-	f->err = control_connect(f->mounting->store, &socket);
+	f->err = daemon_client_connect(f->mounting->store, &socket);
 	if (f->err < 0)
 		fail(&f->error, f->err, "cannot connect to this process: %s",
 		     strerror(-f->err));
@@ -379,14 +390,14 @@ static int mount_foreground(const struct mounting *m, char **ret_error)
 			err = f.err;
 			*ret_error = f.error;
 		} else if (err < 0) {
-			*ret_error = daemon_loss_text(f.daemon, err);
+			*ret_error = daemon_loss_message(f.daemon, err);
 		}
 	}
 	daemon_destroy(f.daemon);
 	return err;
 }
 
-/* A daemon serves the store already: be there until the mount is not. */
+/* Wait until the mount has ended; another process serves it. */
 static int wait_for_end(const struct mounting *m)
 {
 	struct mount_entry entry;
@@ -413,9 +424,9 @@ int client_mount(const struct mount_options *options, char **ret_error)
 		err = check_mountpoint(m, ret_error);
 	if (err < 0)
 		return err;
-	if (options->foreground && control_connect(m->store, &socket) < 0)
+	if (options->foreground && daemon_client_connect(m->store, &socket) < 0)
 		return mount_foreground(m, ret_error);
-	err = mount_client(m, ret_error);
+	err = mount_background(m, ret_error);
 	if (err == 0 && options->foreground)
 		err = wait_for_end(m);
 	return err;

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Changing the flags of a mount. */
+#include "client_remount.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
 
+#include "daemon_client.h"
+#include "error_message.h"
 #include "mount_store.h"
 #include "mountinfo.h"
-#include "error_message.h"
-#include "daemon_client.h"
 #include "util.h"
 
-/* Tell the daemon of the flags that it has a part in. */
-static int tell_daemon(const char *path, const struct mount_entry *entry,
-                       bool sync)
+/*
+ * Send the daemon the flag that it applies itself: the kernel does not report
+ * changed flags to it.
+ */
+static int set_daemon_sync(const char *path, const struct mount_entry *entry,
+                           bool sync)
 {
 	json_auto_t *request = NULL, *answer = NULL;
 	_cleanup_close_ int socket = -1;
@@ -21,14 +25,14 @@ static int tell_daemon(const char *path, const struct mount_entry *entry,
 	int err = mount_store_find(path, entry, store);
 
 	if (err == 0)
-		err = control_connect(store, &socket);
+		err = daemon_client_connect(store, &socket);
 	if (err < 0)
 		return err;
 	request = json_pack("{s:s, s:s, s:b}", "verb", "remount", "device",
 	                    entry->device, "sync", sync);
 	if (!request)
 		return -ENOMEM;
-	err = control_call(socket, request, -1, NULL, NULL, &answer);
+	err = daemon_client_call(socket, request, -1, NULL, NULL, &answer);
 	return err == 0 && json_object_get(answer, "error") ? -ENOENT : err;
 }
 
@@ -52,13 +56,15 @@ int client_remount(const char *mountpoint, unsigned long flags,
 		            mountpoint,
 		            errno == EBUSY ? "a file is open for writing"
 		                           : strerror(errno));
-	/* The kernel tells the daemon nothing of it. */
-	err = tell_daemon(path, entry, flags & MS_SYNCHRONOUS);
-	/* What is lost by that is sync, and of a dead daemon nothing. */
+	err = set_daemon_sync(path, entry, flags & MS_SYNCHRONOUS);
+	/*
+	 * Without the daemon only sync is lost; a daemon that is dead is no
+	 * error.
+	 */
 	if (err < 0 && flags & MS_SYNCHRONOUS)
 		return fail(ret_error, err,
-		            "'%s' is remounted, but its daemon cannot be told "
-		            "of sync: %s",
+		            "'%s' is remounted, but its daemon did not set "
+		            "sync: %s",
 		            mountpoint, strerror(-err));
 	err = mountpoint_sync(path);
 	if (err < 0)
@@ -71,7 +77,7 @@ int client_remount(const char *mountpoint, unsigned long flags,
 
 int client_remount_readonly(const char *mountpoint, char **ret_error)
 {
-	/* Not in all C libraries. */
+	/* ST_NOSYMFOLLOW, which not all C libraries define. */
 	enum { NOSYMFOLLOW = 0x2000 };
 	static const struct {
 		unsigned long vfs, mount;

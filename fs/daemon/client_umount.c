@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Unmounting, as the command's process does it: the daemon is asked to tell
- * when all is saved, then the mount is undone here.
+ * The command's process unmounts, in its own mount namespace, while a request
+ * to the daemon waits until the changes are saved and the mount has ended.
  */
+#include "client_umount.h"
+
 #include <errno.h>
 #include <sys/mount.h>
 
-#include "control.h"
+#include "daemon_client.h"
+#include "error_message.h"
 #include "holders.h"
 #include "mount_store.h"
-#include "error_message.h"
 #include "utab.h"
 #include "util.h"
 
@@ -19,17 +21,17 @@ struct unmounting {
 	int flags;
 	char **ret_error;
 	bool done;
-	bool told; /* why it lives on */
+	bool warned; /* that the mount is still in use elsewhere */
 };
 
 static int fail_busy(struct unmounting *u)
 {
-	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
-	bool found = who && holders_busy(u->entry, who);
+	_cleanup_free_ char *users = malloc(HOLDERS_TEXT);
+	bool found = users && holders_busy(u->entry, users);
 
 	return fail(u->ret_error, -EBUSY,
 	            "cannot unmount '%s': it is in use%s%s", u->given,
-	            found ? " by " : "", found ? who : "");
+	            found ? " by " : "", found ? users : "");
 }
 
 static int unmount(struct unmounting *u)
@@ -54,34 +56,40 @@ static int unmount(struct unmounting *u)
 	return 0;
 }
 
-/* Unmount without the daemon's help, who is dead or out of reach. */
+/* Unmount without the daemon, which is dead or cannot be reached. */
 static int sync_and_unmount(struct unmounting *u)
 {
-	/* A dead daemon has nothing that could still be saved. */
+	/* If the daemon is dead there is nothing left to save. */
 	mountpoint_sync(u->entry->mountpoint);
 	return unmount(u);
 }
 
-/* The mount is gone here, and all is saved, but it lives on. */
-static void warn_elsewhere(const struct unmounting *u, const char *who)
+/*
+ * Warn that the mount is gone here and everything is saved, but the file system
+ * is still in use elsewhere.
+ */
+static void warn_elsewhere(const struct unmounting *u, const char *users)
 {
 	log_warning("'%s' is unmounted and all is saved, but the mount is "
 	            "still in use elsewhere%s%s",
-	            u->given, who ? ": " : "", who ? who : "");
+	            u->given, users ? ": " : "", users ? users : "");
 }
 
-/* It takes long: end the request, with 1, if the reason can be found. */
+/*
+ * Handle the row that reports a delay: find and report its reason.  Return 1 to
+ * end the request if there is one.
+ */
 static int late_row(struct unmounting *u)
 {
-	_cleanup_free_ char *who = malloc(HOLDERS_TEXT);
+	_cleanup_free_ char *users = malloc(HOLDERS_TEXT);
 
-	u->told = who && holders_elsewhere(u->entry->device, who);
-	if (u->told)
-		warn_elsewhere(u, who);
-	return u->told;
+	u->warned = users && holders_elsewhere(u->entry->device, users);
+	if (u->warned)
+		warn_elsewhere(u, users);
+	return u->warned;
 }
 
-/* The daemon waits for the mount to end: now end it. */
+/* Unmount when the first row arrives: the daemon is waiting now. */
 static int unmount_row(void *arg, json_t *row)
 {
 	struct unmounting *u = arg;
@@ -99,20 +107,20 @@ static int unmount_and_wait(struct unmounting *u, int socket)
 	                                 "device", u->entry->device);
 	json_auto_t *answer = NULL;
 	const json_t *error;
-	int err = request ? control_call(socket, request, -1, unmount_row, u,
-	                                 &answer)
+	int err = request ? daemon_client_call(socket, request, -1, unmount_row,
+	                                       u, &answer)
 	                  : -ENOMEM;
 
-	if (u->told)
+	if (u->warned)
 		return 0;
-	if (err == 0 && !u->done && control_is_ending(answer))
+	if (err == 0 && !u->done && daemon_client_is_ending(answer))
 		err = -EAGAIN;
 	if (err < 0 && !u->done)
 		return *u->ret_error ? err : unmount(u);
 	if (err < 0)
 		return fail(u->ret_error, err,
 		            "'%s' is unmounted, but the daemon ended before "
-		            "it said that all is saved",
+		            "it reported that all is saved",
 		            u->given);
 	error = json_object_get(answer, "error");
 	if (error)
@@ -122,7 +130,7 @@ static int unmount_and_wait(struct unmounting *u, int socket)
 	return u->done ? 0 : unmount(u);
 }
 
-/* Find the mount that is meant by its mount point or its store. */
+/* Find the mount by its mount point, or by its store. */
 static int find_mount(const char *given, struct mount_entry *ret_entry,
                       char **ret_error)
 {
@@ -167,13 +175,13 @@ int client_umount(const char *path, int flags, char **ret_error)
 	err = find_mount(path, entry, ret_error);
 	if (err < 0)
 		return err;
-	/* The daemon may be what hangs. */
+	/* The daemon itself may hang. */
 	if (flags & MNT_FORCE)
 		return unmount(&u);
-	/* The end of a mount that is in use may be far. */
+	/* A mount that is in use may end much later. */
 	if ((flags & MNT_DETACH) ||
 	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
-	    control_connect(store, &socket) < 0)
+	    daemon_client_connect(store, &socket) < 0)
 		return sync_and_unmount(&u);
 	return unmount_and_wait(&u, socket);
 }

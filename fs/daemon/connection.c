@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon's end of a connection: requests in, answers out. */
+#include "connection.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -8,14 +9,16 @@
 #include <sys/sysmacros.h>
 
 #include "control.h"
+#include "control_copy.h"
 #include "daemon.h"
+#include "json_line.h"
 #include "util.h"
 
 enum {
-	REQUEST_MS = 5000, /* for a request to arrive: places are few */
-	ANSWER_MS = 30000, /* for a line of an answer to be taken */
+	REQUEST_MS = 5000, /* for a request to arrive; CONNECTIONS_MAX is low */
+	ANSWER_MS = 30000, /* for the other end to read a line of an answer */
 	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
-	LATE_MS = 300,     /* before it is said that it takes long */
+	LATE_MS = 300,     /* before a delay is reported */
 	FUSE_MAJOR = 10,
 	FUSE_MINOR = 229,
 };
@@ -31,7 +34,7 @@ static bool peer_cred(int socket, struct fs_cred *ret_cred)
 	return true;
 }
 
-static bool may_ask(const struct daemon *daemon, int socket)
+static bool is_allowed(const struct daemon *daemon, int socket)
 {
 	struct fs_cred cred;
 
@@ -39,8 +42,8 @@ static bool may_ask(const struct daemon *daemon, int socket)
 	       (cred.uid == 0 || cred.uid == daemon->owner);
 }
 
-/* Takes the answer. */
-static int answer(const struct connection *connection, json_t *object)
+/* Send an object; takes ownership of it, and fails if it is NULL. */
+static int send_object(const struct connection *connection, json_t *object)
 {
 	int err = object ? json_line_write(connection->socket, object, -1,
 	                                   ANSWER_MS)
@@ -54,7 +57,7 @@ static int send_row(void *arg, json_t *row)
 {
 	const struct connection *connection = arg;
 
-	return answer(connection, json_pack("{s:O}", "row", row));
+	return send_object(connection, json_pack("{s:O}", "row", row));
 }
 
 static void set_serving(struct connection *connection, bool serving)
@@ -77,7 +80,7 @@ static int serve_verb(struct connection *connection, json_t *request)
 	int err = daemon_begin(daemon, false);
 
 	if (err < 0)
-		return answer(connection, connection_refusal());
+		return send_object(connection, connection_refusal());
 	set_serving(connection, true);
 	err = peer_cred(connection->socket, &cred)
 	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
@@ -85,7 +88,7 @@ static int serve_verb(struct connection *connection, json_t *request)
 	              : -EACCES;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
-	return err < 0 ? err : answer(connection, object);
+	return err < 0 ? err : send_object(connection, object);
 }
 
 /* ---- copy --------------------------------------------------------------- */
@@ -97,16 +100,15 @@ static int serve_copy(struct connection *connection, int *fd)
 	int err = daemon_begin(daemon, false);
 
 	if (err < 0)
-		return answer(connection, connection_refusal());
+		return send_object(connection, connection_refusal());
 	set_serving(connection, true);
 	err = control_copy(daemon->store, *fd, send_row, connection, &object);
-	/* The space is free again when a client has the answer, and has gone.
-	 */
+	/* Close the file first: its space can be free once the copy is done. */
 	close_fd(fd);
 	*fd = -1;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
-	return err < 0 ? err : answer(connection, object);
+	return err < 0 ? err : send_object(connection, object);
 }
 
 /* ---- mount -------------------------------------------------------------- */
@@ -119,7 +121,7 @@ static bool is_fuse(int fd)
 	       st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
 }
 
-static enum fs_snapdir snapdir_of(const char *text)
+static enum fs_snapdir parse_snapdir(const char *text)
 {
 	if (text && strcmp(text, "visible") == 0)
 		return SNAPDIR_VISIBLE;
@@ -128,7 +130,7 @@ static enum fs_snapdir snapdir_of(const char *text)
 	return SNAPDIR_HIDDEN;
 }
 
-/* The state to be mounted alone, if any. */
+/* Look up the state that is to be mounted alone, if one is named. */
 static int mount_state(struct daemon *daemon, json_t *request,
                        struct session_params *params, json_t **ret_error)
 {
@@ -161,7 +163,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 	        json_string_value(json_object_get(request, "snapdir"));
 	struct session_params params = {
 	        .fd = *fd,
-	        .snapdir = snapdir_of(snapdir),
+	        .snapdir = parse_snapdir(snapdir),
 	        .rmdir_always =
 	                json_is_true(json_object_get(request, "rmdir_always")),
 	        .sync = json_is_true(json_object_get(request, "sync")),
@@ -205,10 +207,10 @@ static int serve_mount(struct connection *connection, json_t *request, int *fd)
 	int err = daemon_begin(daemon, true);
 
 	if (err < 0)
-		return answer(connection, connection_refusal());
+		return send_object(connection, connection_refusal());
 	object = mount_begin(daemon, request, fd);
 	daemon_end(daemon, true);
-	return answer(connection, object);
+	return send_object(connection, object);
 }
 
 /* ---- remount ------------------------------------------------------------ */
@@ -228,7 +230,9 @@ static int remount_session(void *arg, struct session *session)
 	return 1;
 }
 
-/* The flags that the daemon has a part in: the kernel tells it nothing. */
+/*
+ * Set the flags that the daemon applies: the kernel does not report them to it.
+ */
 static int serve_remount(struct connection *connection, json_t *request)
 {
 	char device[32];
@@ -236,13 +240,14 @@ static int serve_remount(struct connection *connection, json_t *request)
 	                       json_is_true(json_object_get(request, "sync"))};
 
 	if (control_bytes(request, "device", device, sizeof(device)) < 0)
-		return answer(connection,
-		              control_error(-EINVAL, "the request has "
-		                                     "no \"device\""));
+		return send_object(connection,
+		                   control_error(-EINVAL, "the request has "
+		                                          "no \"device\""));
 	if (!mounts_each(&connection->daemon->mounts, remount_session, &r))
-		return answer(connection,
-		              control_error(-ENOENT, "there is no such mount"));
-	return answer(connection, json_pack("{s:b}", "ok", 1));
+		return send_object(
+		        connection,
+		        control_error(-ENOENT, "there is no such mount"));
+	return send_object(connection, json_pack("{s:b}", "ok", 1));
 }
 
 /* ---- umount-wait -------------------------------------------------------- */
@@ -262,11 +267,14 @@ static json_t *umount_error(struct daemon *daemon, int err, bool closed)
 		                     "the store is still mounted elsewhere, "
 		                     "and its daemon tries again",
 		                     strerror(-err));
-	text = daemon_loss_text(daemon, err);
+	text = daemon_loss_message(daemon, err);
 	return control_error(err, "%s", text ? text : strerror(-err));
 }
 
-/* What can be said now; NULL: nothing yet. */
+/*
+ * Return the answer if the mount has ended, the store is closed, or with `late`
+ * in any case; NULL: wait on.
+ */
 static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 {
 	bool closed, gone = false;
@@ -278,10 +286,10 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 	pthread_mutex_unlock(&daemon->lock);
 	if (!closed) {
 		if (daemon_begin(daemon, false) < 0)
-			return NULL; /* it ends: wait until it has */
+			return NULL; /* wait until the daemon has ended */
 		gone = !mounts_each(&daemon->mounts, is_device, device);
 		if (mounts_count(&daemon->mounts) == 0)
-			late = gone = false; /* it is about to end */
+			late = gone = false; /* the daemon is about to end */
 		if (gone || late)
 			err = store_sync(daemon->store);
 		daemon_end(daemon, false);
@@ -294,7 +302,7 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 }
 
 /* Send a row if the mount has not ended, but all of it is saved. */
-static int tell_late(const struct connection *connection, char *device)
+static int report_delay(const struct connection *connection, char *device)
 {
 	struct daemon *daemon = connection->daemon;
 	bool late;
@@ -304,12 +312,14 @@ static int tell_late(const struct connection *connection, char *device)
 	late = mounts_each(&daemon->mounts, is_device, device) &&
 	       store_sync(daemon->store) == 0;
 	daemon_end(daemon, false);
-	return late ? answer(connection,
-	                     json_pack("{s:{s:b}}", "row", "late", 1))
+	return late ? send_object(connection,
+	                          json_pack("{s:{s:b}}", "row", "late", 1))
 	            : 0;
 }
 
-/* Wait for something of the daemon to change; -EPIPE: the client has gone. */
+/*
+ * Wait for the daemon's state to change.  -EPIPE: the other end has closed.
+ */
 static int wait_for_change(const struct connection *connection, int ms)
 {
 	struct pollfd fds[] = {
@@ -326,10 +336,11 @@ static int wait_for_change(const struct connection *connection, int ms)
 }
 
 /*
- * The client unmounts when it gets the row, which says whether this daemon has
- * that mount: in a chroot, the path of a store may lead to another one.  A
- * mount that has not ended some time after that is held elsewhere (by another
- * name space, or lazily); a second row says so early, for the client to look.
+ * The command unmounts when it receives the first row.  "known" in it is false
+ * if this daemon does not serve that mount: in a chroot, the path of a store
+ * may lead to another store.  If the mount has not ended LATE_MS later,
+ * something else keeps it alive (another mount namespace, an open file); a
+ * second row reports that early, so that the command can look for the reason.
  */
 static int serve_umount(struct connection *connection, json_t *request)
 {
@@ -340,23 +351,23 @@ static int serve_umount(struct connection *connection, json_t *request)
 	int err = control_bytes(request, "device", device, sizeof(device));
 
 	if (err < 0)
-		return answer(connection,
-		              control_error(-EINVAL, "the request has "
-		                                     "no \"device\""));
-	err = answer(connection,
-	             json_pack("{s:{s:b}}", "row", "known",
-	                       mounts_each(&connection->daemon->mounts,
-	                                   is_device, device)));
+		return send_object(connection,
+		                   control_error(-EINVAL, "the request has "
+		                                          "no \"device\""));
+	err = send_object(connection,
+	                  json_pack("{s:{s:b}}", "row", "known",
+	                            mounts_each(&connection->daemon->mounts,
+	                                        is_device, device)));
 	while (err == 0) {
 		int64_t left = ((soon ? soon : end) - mono_ns()) / 1000000;
 		json_t *object = umount_answer(connection->daemon, device,
 		                               !soon && left <= 0);
 
 		if (object)
-			return answer(connection, object);
+			return send_object(connection, object);
 		if (soon && left <= 0) {
 			soon = 0;
-			err = tell_late(connection, device);
+			err = report_delay(connection, device);
 		} else {
 			err = wait_for_change(connection,
 			                      left <= 0 ? -1 : (int)left);
@@ -377,16 +388,16 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 	int err = json_line_read(reader, REQUEST_MS, &line, &len);
 
 	if (err == -EMSGSIZE)
-		answer(connection,
-		       control_error(err, "the request is too long"));
+		send_object(connection,
+		            control_error(err, "the request is too long"));
 	if (err < 0)
 		return err;
 	request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &json_error);
 	if (!json_is_object(request)) {
 		json_decref(request);
-		answer(connection,
-		       control_error(-EINVAL, "the request is not a "
-		                              "JSON object"));
+		send_object(connection,
+		            control_error(-EINVAL, "the request is not a "
+		                                   "JSON object"));
 		return -EPROTO;
 	}
 	verb = json_string_value(json_object_get(request, "verb"));
@@ -406,7 +417,7 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 	return err;
 }
 
-static void leave(struct connection *connection)
+static void connection_end(struct connection *connection)
 {
 	struct daemon *daemon = connection->daemon;
 
@@ -427,16 +438,16 @@ void *connection_main(void *arg)
 	struct json_line_reader reader = {.fd = -1};
 	int err = -EACCES;
 
-	pthread_setname_np(pthread_self(), "client");
-	if (!may_ask(connection->daemon, connection->socket))
-		answer(connection,
-		       control_error(err, "only the store's owner and "
-		                          "root are answered"));
+	pthread_setname_np(pthread_self(), "connection");
+	if (!is_allowed(connection->daemon, connection->socket))
+		send_object(connection,
+		            control_error(err, "only the store's owner and "
+		                               "root are answered"));
 	else
 		err = json_line_reader_init(&reader, connection->socket);
 	while (err == 0)
 		err = serve(connection, &reader);
 	json_line_reader_release(&reader);
-	leave(connection);
+	connection_end(connection);
 	return NULL;
 }

@@ -6,6 +6,10 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "control_check.h"
+#include "control_list.h"
+#include "escaped_name.h"
+#include "session.h"
 #include "util.h"
 
 json_t *control_error(int err, const char *format, ...)

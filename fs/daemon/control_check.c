@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The verb `check`: what forest_check() tells, as rows. */
-#include "daemon_client.h"
+#include "control_check.h"
 
 #include <errno.h>
 
+#include "escaped_name.h"
 #include "util.h"
 
 enum { PROGRESS_NS = 200000000 }; /* between two rows of progress */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The verb `copy`: the store's file into one that the caller has opened. */
-#include "daemon_client.h"
+#include "control_copy.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is told of states and of the store: the verbs list, show and stat. */
+#include "control_list.h"
+
 #include <errno.h>
 
-#include "control_verb.h"
+#include "escaped_name.h"
+#include "session.h"
 #include "util.h"
 
 /* ---- Rows --------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the verbs of requests share.  See control.h. */
+/* The request that a verb works on, and the helpers that verbs share. */
 #ifndef COPPICE_CONTROL_VERB_H
 #define COPPICE_CONTROL_VERB_H
 
@@ -11,16 +11,16 @@ struct control {
 	struct forest *forest;
 	struct store *store;
 	struct mounts *mounts; /* NULL: none */
-	struct fs_cred cred;   /* who asks; umask 0 */
+	struct fs_cred cred;   /* of the user who sent it; umask 0 */
 	json_t *request;
 	control_row_fn *fn;
 	void *arg;
-	int ended;      /* what fn ended it with */
-	json_t *error;  /* the answer, if it failed */
-	json_t *answer; /* or what is told beside ok */
+	int ended;      /* nonzero: fn's result, which ended the request */
+	json_t *error;  /* the last object if the verb failed */
+	json_t *answer; /* the last object without "ok" if it did not */
 };
 
-/* What went wrong, in a few words; err is negative. */
+/* Return the reason for the error in a few words; err is negative. */
 const char *control_reason(int err);
 
 /* Make the object the answer, and return err. */
@@ -29,21 +29,20 @@ int control_set_error(struct control *c, int err, json_t *error);
 #define fail(c, err, ...)                                                      \
 	control_set_error(c, err, control_error(err, __VA_ARGS__))
 
-/* A sentence for what went wrong with a state called `name`. */
+/*
+ * Fail with the message "cannot VERB 'NAME': REASON" unless the request has
+ * failed with another message already.
+ */
 int control_fail_state(struct control *c, const char *verb, const char *name,
                        int err);
 
 /*
- * An argument that names a state.  -ENOENT: it is not there, which is an error
- * (and told) only if it is needed.
+ * Return an argument that names a state.  If it is missing, return -ENOENT, or
+ * fail if it is needed.
  */
 int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
+/* Return true if the argument is given and true. */
 bool control_flag(struct control *c, const char *key);
-
-/* The verbs of control_list.c. */
-int control_list(struct control *c);
-int control_show(struct control *c);
-int control_stat(struct control *c);
 
 #endif

@@ -12,7 +12,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "control.h"
+#include "client_mount.h"
+#include "control_address.h"
+#include "json_line.h"
 #include "mountinfo.h"
 #include "error_message.h"
 #include "util.h"
@@ -415,7 +417,7 @@ static void wait_for_clients(struct daemon *daemon)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
 }
 
-char *daemon_loss_text(const struct daemon *daemon, int err)
+char *daemon_loss_message(const struct daemon *daemon, int err)
 {
 	const struct store_loss *loss = &daemon->loss;
 	char *text;

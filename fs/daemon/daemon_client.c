@@ -1,43 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The client's end of a control socket. */
+#include "daemon_client.h"
+
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
-#include "control.h"
+#include "control_address.h"
+#include "json_line.h"
 #include "util.h"
 
 enum { SEND_TIMEOUT_MS = 30000 };
 
-void control_address(int dir, struct sockaddr_un *ret_address)
-{
-	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	/* A socket's address is short, a path may be long. */
-	snprintf(ret_address->sun_path, sizeof(ret_address->sun_path),
-	         "/proc/self/fd/%d/control", dir);
-}
-
-int control_address_abstract(int dir, struct sockaddr_un *ret_address,
-                             socklen_t *ret_len)
-{
-	struct stat st;
-	int len;
-
-	if (fstatat(dir, "data.mdb", &st, 0) < 0)
-		return -errno;
-	*ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	len = snprintf(ret_address->sun_path + 1,
-	               sizeof(ret_address->sun_path) - 1, "coppice/%ju:%ju",
-	               (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
-	*ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
-	                       (size_t)len);
-	return 0;
-}
-
-/* Anyone can take a name that has no file: is it one who might serve this? */
+/*
+ * Return true if the other end may serve the store: any process can bind an
+ * abstract address.
+ */
 static bool is_trusted(int socket, int dir)
 {
 	socklen_t len = sizeof(struct ucred);
@@ -50,7 +28,7 @@ static bool is_trusted(int socket, int dir)
 	return cred.uid == 0 || cred.uid == geteuid() || cred.uid == st.st_uid;
 }
 
-/* The daemon of a store on a read-only disk. */
+/* Connect to the daemon of a store on a read-only disk. */
 static int connect_abstract(int dir, int *ret_fd)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -71,7 +49,7 @@ static int connect_abstract(int dir, int *ret_fd)
 	return 0;
 }
 
-int control_connect(const char *store_path, int *ret_fd)
+int daemon_client_connect(const char *store_path, int *ret_fd)
 {
 	struct sockaddr_un address;
 	_cleanup_close_ int dir = -1;
@@ -93,14 +71,14 @@ int control_connect(const char *store_path, int *ret_fd)
 	               : -errno;
 }
 
-bool control_is_ending(const json_t *answer)
+bool daemon_client_is_ending(const json_t *answer)
 {
 	return json_object_get(answer, "error") &&
 	       json_integer_value(json_object_get(answer, "errno")) == EAGAIN;
 }
 
-int control_call(int socket, json_t *request, int fd, control_row_fn *fn,
-                 void *arg, json_t **ret_answer)
+int daemon_client_call(int socket, json_t *request, int fd, control_row_fn *fn,
+                       void *arg, json_t **ret_answer)
 {
 	_cleanup_(json_line_reader_release) struct json_line_reader reader;
 	int err = json_line_reader_init(&reader, socket);

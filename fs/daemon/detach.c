@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include "client_mount.h"
 #include "daemon.h"
 #include "fuse_mount.h"
 #include "namespace.h"
@@ -81,7 +82,7 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	err = daemon_run(daemon);
 	if (err < 0) {
 		free(error);
-		error = daemon_loss_text(daemon, err);
+		error = daemon_loss_message(daemon, err);
 		log_error("%s", error ? error : strerror(-err));
 	}
 	daemon_destroy(daemon);

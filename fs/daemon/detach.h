@@ -3,7 +3,9 @@
 #ifndef COPPICE_DETACH_H
 #define COPPICE_DETACH_H
 
-#include "daemon_client.h"
+#include <sys/types.h>
+
+struct mount_options;
 
 /*
  * Start a daemon for the store, and return when it listens.  -EBUSY: another

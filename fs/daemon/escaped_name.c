@@ -5,9 +5,10 @@
  * U+EF00 + B.  Those characters themselves, should a name have them, are
  * written as three such bytes, so that each text means one name.
  */
+#include "escaped_name.h"
+
 #include <errno.h>
 
-#include "daemon_client.h"
 #include "util.h"
 
 /* Length of the UTF-8 sequence at p, 0 if it is none; *ret_char what it is. */

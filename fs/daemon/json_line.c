@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Lines of JSON over a socket, and the descriptor that may come with one. */
-#include "control.h"
+#include "json_line.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -34,12 +34,12 @@ static bool serves(const char *store, const char *device)
 	json_auto_t *answer = NULL;
 	_cleanup_close_ int socket = -1;
 	const json_t *sessions;
-	int err = control_connect(store, &socket);
+	int err = daemon_client_connect(store, &socket);
 
 	if (err < 0)
 		return err != -ENOENT && err != -ENOTDIR;
 	if (!request ||
-	    control_call(socket, request, -1, NULL, NULL, &answer) < 0)
+	    daemon_client_call(socket, request, -1, NULL, NULL, &answer) < 0)
 		return true;
 	sessions = json_object_get(answer, "sessions");
 	return !sessions || has_session(sessions, device);

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "control.h"
+#include "json_line.h"
 #include "fs_fixture.h"
 #include "fuzz.h"
 

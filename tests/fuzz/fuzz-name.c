@@ -3,7 +3,7 @@
 #include "forest.h"
 #include "fuzz.h"
 #include "fs_fixture.h"
-#include "daemon_client.h"
+#include "escaped_name.h"
 
 static struct fixture world;
 

@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 
 #include "control.h"
+#include "escaped_name.h"
+#include "json_line.h"
 
 static int setup(void **state)
 {

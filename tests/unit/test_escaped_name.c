@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "scratch.h"
-#include "daemon_client.h"
+#include "escaped_name.h"
 #include "util.h"
 
 static void expect_round(const char *name)

@@ -15,7 +15,7 @@
 
 #include "forest.h"
 #include "inode.h"
-#include "daemon_client.h"
+#include "control.h"
 
 /*
  * A look is at a block or a record in memory, some 0.1 to 0.5 us.  The time is

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests, to the daemon or to the store. */
-#include "client.h"
+#include "store_access.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "command.h"
+#include "control_copy.h"
+#include "escaped_name.h"
 #include "util.h"
 
 enum {
@@ -24,29 +26,30 @@ static int store_complain(const char *path, int err)
 	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
-static int store_open_here(struct client *client, bool reads)
+static int store_open_here(struct store_access *access, bool reads)
 {
 	struct fs_options fs_options = {0};
 	struct store_options options = {0};
-	int r = store_open(client->path, &options, &client->store);
+	int r = store_open(access->path, &options, &access->store);
 
 	if (reads && (r == -EROFS || r == -EACCES || r == -EBADMSG)) {
 		options.readonly = true;
-		r = store_open(client->path, &options, &client->store);
+		r = store_open(access->path, &options, &access->store);
 	}
 	if (r)
 		return r;
-	r = forest_open(client->store, &client->forest);
+	r = forest_open(access->store, &access->forest);
 	if (!r)
-		r = fs_create(client->forest, &fs_options, &client->fs);
+		r = fs_create(access->forest, &fs_options, &access->fs);
 	return r;
 }
 
-int client_open(struct client *client, const char *path, bool reads)
+int store_access_open(struct store_access *access, const char *path, bool reads)
 {
 	int r = -EBUSY;
 
-	*client = (struct client){.path = path, .reads = reads, .socket = -1};
+	*access = (struct store_access){
+	        .path = path, .reads = reads, .socket = -1};
 	/*
 	 * A daemon that is starting or ending has the store open without
 	 * answering: that takes moments, unless the disk is very slow.
@@ -54,37 +57,37 @@ int client_open(struct client *client, const char *path, bool reads)
 	for (int tries = 0; r == -EBUSY && tries < BUSY_TRIES; tries++) {
 		if (tries)
 			poll(NULL, 0, AGAIN_MS);
-		r = control_connect(path, &client->socket);
+		r = daemon_client_connect(path, &access->socket);
 		if (!r)
 			return EXIT_DONE;
-		client->socket = -1;
+		access->socket = -1;
 		if (r != -ENOENT)
 			break;
-		r = store_open_here(client, reads);
+		r = store_open_here(access, reads);
 	}
 	if (!r)
 		return EXIT_DONE;
 	r = store_complain(path, r);
-	client_close(client);
+	store_access_close(access);
 	return r;
 }
 
-int client_close(struct client *client)
+int store_access_close(struct store_access *access)
 {
 	int r = 0;
 
-	if (client->socket >= 0)
-		close(client->socket);
-	fs_destroy(client->fs);
-	forest_close(client->forest);
-	r = store_close(client->store);
-	client->socket = -1;
-	client->fs = NULL;
-	client->forest = NULL;
-	client->store = NULL;
+	if (access->socket >= 0)
+		close(access->socket);
+	fs_destroy(access->fs);
+	forest_close(access->forest);
+	r = store_close(access->store);
+	access->socket = -1;
+	access->fs = NULL;
+	access->forest = NULL;
+	access->store = NULL;
 	if (!r)
 		return EXIT_DONE;
-	complain("cannot write to store '%s': %s", client->path, strerror(-r));
+	complain("cannot write to store '%s': %s", access->path, strerror(-r));
 	return EXIT_FAILED;
 }
 
@@ -123,13 +126,13 @@ static void answer_complain(const char *before, const json_t *text)
 }
 
 /* Complain of what went wrong; the exit code. */
-static int call_result(const struct client *client, int r, json_t **answer,
-                       json_t **ret_answer)
+static int call_result(const struct store_access *access, int r,
+                       json_t **answer, json_t **ret_answer)
 {
 	const json_t *error, *warning;
 
 	if (r) {
-		complain("no answer from the store '%s': %s", client->path,
+		complain("no answer from the store '%s': %s", access->path,
 		         strerror(-r));
 		return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
 	}
@@ -162,25 +165,25 @@ static int count_row(void *arg, json_t *row)
 }
 
 /* Do the request once; *ret_again: the daemon ended, and it may be repeated. */
-static int call_once(struct client *client, json_t *request,
+static int call_once(struct store_access *access, json_t *request,
                      struct counted *rows, json_t **ret_answer, bool *ret_again)
 {
 	int r;
 
 	*ret_again = false;
-	if (client->socket < 0)
-		return control_run(client->fs, request, count_row, rows,
+	if (access->socket < 0)
+		return control_run(access->fs, request, count_row, rows,
 		                   ret_answer);
-	r = control_call(client->socket, request, -1, count_row, rows,
-	                 ret_answer);
+	r = daemon_client_call(access->socket, request, -1, count_row, rows,
+	                       ret_answer);
 	*ret_again = !rows->any &&
-	             (r ? r == -EAGAIN || (r == -EPIPE && client->reads)
-	                : control_is_ending(*ret_answer));
+	             (r ? r == -EAGAIN || (r == -EPIPE && access->reads)
+	                : daemon_client_is_ending(*ret_answer));
 	return r;
 }
 
-int client_call(struct client *client, json_t *request, control_row_fn *fn,
-                void *arg, json_t **ret_answer)
+int store_access_call(struct store_access *access, json_t *request,
+                      control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	struct counted rows = {.fn = fn ? fn : no_row, .arg = arg};
 	int64_t end = mono_ns() + ENDING_MS * INT64_C(1000000);
@@ -193,35 +196,35 @@ int client_call(struct client *client, json_t *request, control_row_fn *fn,
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	r = call_once(client, owned, &rows, &answer, &again);
+	r = call_once(access, owned, &rows, &answer, &again);
 	while (again && mono_ns() < end) {
 		json_decref(steal(&answer));
-		close(client->socket);
+		close(access->socket);
 		poll(NULL, 0, AGAIN_MS);
-		r = client_open(client, client->path, client->reads);
+		r = store_access_open(access, access->path, access->reads);
 		if (r)
 			return r;
-		r = call_once(client, owned, &rows, &answer, &again);
+		r = call_once(access, owned, &rows, &answer, &again);
 	}
-	return call_result(client, r, &answer, ret_answer);
+	return call_result(access, r, &answer, ret_answer);
 }
 
-static int copy_once(struct client *client, int fd, struct counted *rows,
+static int copy_once(struct store_access *access, int fd, struct counted *rows,
                      json_t **ret_answer)
 {
 	json_auto_t *request = request_new("copy", NULL);
 
 	if (!request)
 		return -ENOMEM;
-	return client->socket < 0
-	               ? control_copy(client->store, fd, rows->fn, rows->arg,
+	return access->socket < 0
+	               ? control_copy(access->store, fd, rows->fn, rows->arg,
 	                              ret_answer)
-	               : control_call(client->socket, request, fd, rows->fn,
-	                              rows->arg, ret_answer);
+	               : daemon_client_call(access->socket, request, fd,
+	                                    rows->fn, rows->arg, ret_answer);
 }
 
-int client_copy(struct client *client, int fd, control_row_fn *fn, void *arg,
-                json_t **ret_answer)
+int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
+                      void *arg, json_t **ret_answer)
 {
 	struct counted rows = {.fn = fn, .arg = arg};
 	json_auto_t *answer = NULL;
@@ -229,10 +232,10 @@ int client_copy(struct client *client, int fd, control_row_fn *fn, void *arg,
 	int r;
 
 	for (int tries = 0;; tries++) {
-		r = copy_once(client, fd, &rows, &answer);
-		ending = client->socket >= 0 &&
+		r = copy_once(access, fd, &rows, &answer);
+		ending = access->socket >= 0 &&
 		         (r == -EPIPE || r == -EAGAIN ||
-		          (!r && control_is_ending(answer)));
+		          (!r && daemon_client_is_ending(answer)));
 		if (!ending || tries == COPY_TRIES)
 			break;
 		json_decref(steal(&answer));
@@ -240,21 +243,22 @@ int client_copy(struct client *client, int fd, control_row_fn *fn, void *arg,
 			r = -errno;
 			break;
 		}
-		close(client->socket);
+		close(access->socket);
 		poll(NULL, 0, AGAIN_MS);
-		r = client_open(client, client->path, client->reads);
+		r = store_access_open(access, access->path, access->reads);
 		if (r)
 			return r;
 	}
-	return call_result(client, r, &answer, ret_answer);
+	return call_result(access, r, &answer, ret_answer);
 }
 
-int client_locate(struct client *client, char **name)
+int store_access_find_name(struct store_access *access, char **name)
 {
 	json_auto_t *answer = NULL;
 	char *full;
-	int r = client_call(client, request_new("find", "name", *name, NULL),
-	                    NULL, NULL, &answer);
+	int r = store_access_call(access,
+	                          request_new("find", "name", *name, NULL),
+	                          NULL, NULL, &answer);
 
 	if (!r)
 		r = answer_name(answer, "name", &full);
@@ -265,19 +269,19 @@ int client_locate(struct client *client, char **name)
 	return EXIT_DONE;
 }
 
-int client_do(const char *path, bool reads, json_t *request, control_row_fn *fn,
-              void *arg, json_t **ret_answer)
+int store_request(const char *path, bool reads, json_t *request,
+                  control_row_fn *fn, void *arg, json_t **ret_answer)
 {
-	struct client client;
+	struct store_access access;
 	int r, closed;
 
-	r = client_open(&client, path, reads);
+	r = store_access_open(&access, path, reads);
 	if (r) {
 		json_decref(request);
 		return r;
 	}
-	r = client_call(&client, request, fn, arg, ret_answer);
-	closed = client_close(&client);
+	r = store_access_call(&access, request, fn, arg, ret_answer);
+	closed = store_access_close(&access);
 	return r ? r : closed;
 }
 
