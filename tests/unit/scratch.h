@@ -21,8 +21,8 @@
 struct scratch {
 	char dir[64];
 	char store[80]; /* dir/store: not there yet */
-	pid_t orphan_cleanup;
-	int alive; /* open as long as the test lives, or a child of it */
+	pid_t remover;  /* the process of scratch_watch(); -1: none */
+	int alive;      /* open as long as the test lives, or a child of it */
 };
 
 static inline int scratch_unlink(const char *path, const struct stat *st,
@@ -46,14 +46,14 @@ static inline void scratch_watch(struct scratch *scratch)
 	int ends[2];
 	char byte;
 
-	scratch->orphan_cleanup = -1;
+	scratch->remover = -1;
 	scratch->alive = -1;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
 		return;
 	scratch->alive = ends[1];
 	fflush(NULL);
-	scratch->orphan_cleanup = fork();
-	if (scratch->orphan_cleanup) {
+	scratch->remover = fork();
+	if (scratch->remover) {
 		close(ends[0]);
 		return;
 	}
@@ -86,13 +86,13 @@ static inline void scratch_init(struct scratch *scratch)
 static inline void scratch_release(struct scratch *scratch)
 {
 	scratch_remove(scratch);
-	if (scratch->orphan_cleanup <= 0)
+	if (scratch->remover <= 0)
 		return;
 	/* A child may hold the other end open: closing alone does not do. */
 	send(scratch->alive, "", 1, MSG_NOSIGNAL);
 	close(scratch->alive);
-	waitpid(scratch->orphan_cleanup, NULL, 0);
-	scratch->orphan_cleanup = -1;
+	waitpid(scratch->remover, NULL, 0);
+	scratch->remover = -1;
 }
 
 static inline uint64_t scratch_seed(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * One tree, or two: limits, density, what a diff and a reaping may read.
- * Histories of many trees are in test_forest.c, damage in test_node.c.
+ * Histories of many trees are in test_sharing_rule.c, damage in test_node.c.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Large files that are changed a little at a time, with a commit after each
- * few changes: they are stored as patches of what they were.
+ * few changes: they are stored as sparse deltas.
  */
 #include "fs_fixture.h"
 
