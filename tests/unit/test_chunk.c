@@ -151,7 +151,7 @@ static void test_deltas(void **state)
 	scratch_release(&scratch);
 }
 
-/* A chunk may be changed in place until its txg is frozen, or it is cloned. */
+/* A chunk may be changed in place until its txg is closed, or it is cloned. */
 static void test_writable(void **state)
 {
 	struct scratch scratch;

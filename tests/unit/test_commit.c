@@ -118,7 +118,7 @@ static void test_when_durable(void **state)
 	scratch_release(&scratch);
 }
 
-static void on_freeze(void *arg)
+static void on_close(void *arg)
 {
 	struct waits *waits = arg;
 	uint8_t value = 7;
@@ -128,20 +128,20 @@ static void on_freeze(void *arg)
 	        table_put(waits->store, TABLE_NAME, "key", 3, &value, 1), 0);
 }
 
-/* What the hook puts is in the txg that is frozen. */
-static void test_freeze_hook(void **state)
+/* What the hook puts is in the txg that is closed. */
+static void test_close_hook(void **state)
 {
 	struct scratch scratch;
 	struct store *store = fresh_store(&scratch);
 	struct waits waits = {.store = store};
 
-	store_on_freeze(store, on_freeze, &waits);
+	store_on_txg_close(store, on_close, &waits);
 	store_lock(store);
 	store_changed(store);
 	store_unlock(store);
 	assert_int_equal(store_sync(store), 0);
 	assert_int_equal(waits.called, 1);
-	store_on_freeze(store, NULL, NULL);
+	store_on_txg_close(store, NULL, NULL);
 	assert_int_equal(store_close(store), 0);
 	store = open_store(scratch.store);
 	assert_int_equal(value_get(store), 7);
@@ -176,7 +176,7 @@ int main(void)
 	        cmocka_unit_test(test_sync),
 	        cmocka_unit_test(test_one_txg),
 	        cmocka_unit_test(test_when_durable),
-	        cmocka_unit_test(test_freeze_hook),
+	        cmocka_unit_test(test_close_hook),
 	        cmocka_unit_test(test_age),
 	};
 
