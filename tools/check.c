@@ -134,7 +134,7 @@ static int on_repair_progress(void *arg, const char *what, uint64_t done,
 
 static int repair_complain(const char *path, int err)
 {
-	const char *reason = store_open_reason(err);
+	const char *reason;
 	int code = EXIT_FAILED;
 
 	switch (err) {
@@ -142,7 +142,7 @@ static int repair_complain(const char *path, int err)
 		reason = "it is mounted, or another process has it open";
 		break;
 	case -ENOSPC:
-		reason = "there is no room for a second copy of it; nothing "
+		reason = "there is no space for a second copy of it; nothing "
 		         "was changed";
 		break;
 	case -EUCLEAN:
@@ -153,8 +153,10 @@ static int repair_complain(const char *path, int err)
 		reason = "no fork of it can be read; nothing was changed";
 		code = EXIT_DAMAGE;
 		break;
+	default:
+		return store_complain("repair", path, err);
 	}
-	complain("cannot repair store '%s': %s", path, reason);
+	complain("cannot repair the store '%s': %s", path, reason);
 	return code;
 }
 
@@ -256,13 +258,6 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 	return r;
 }
 
-static int check_complain(const char *path, int err)
-{
-	complain("cannot check store '%s': %s%s", path, store_open_reason(err),
-	         store_copy_reason(path, err));
-	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
-}
-
 static int check_store(const char *path, bool data, struct output *out)
 {
 	json_auto_t *answer = NULL;
@@ -278,7 +273,7 @@ static int check_store(const char *path, bool data, struct output *out)
 	progress_clear(out);
 	printer_end(&out->printer);
 	if (r)
-		return check_complain(path, r);
+		return store_complain("check", path, r);
 	error = json_string_value(json_object_get(answer, "error"));
 	if (error) {
 		complain("%s", error);
@@ -295,55 +290,29 @@ static int check_store(const char *path, bool data, struct output *out)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum {
-		OPTION_DATA = 256,
-		OPTION_JSON,
-		OPTION_REPAIR,
-		OPTION_DRY_RUN,
-	};
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"data", no_argument, NULL, OPTION_DATA},
-	        {"json", no_argument, NULL, OPTION_JSON},
-	        {"repair", no_argument, NULL, OPTION_REPAIR},
-	        {"dry-run", no_argument, NULL, OPTION_DRY_RUN},
-	        HELP_OPTION,
-	        {0},
-	};
 	struct output out = {.printer.fields = fields,
 	                     .terminal = isatty(STDERR_FILENO)};
 	_cleanup_(target_release) struct target target = {0};
 	const char *store = NULL;
 	bool data = false, repair = false, dry_run = false;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"data", .flag = &data},
+	        {"json", .flag = &out.printer.json},
+	        {"repair", .flag = &repair},
+	        {"dry-run", .flag = &dry_run},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case OPTION_DATA:
-			data = true;
-			break;
-		case OPTION_JSON:
-			out.printer.json = true;
-			break;
-		case OPTION_REPAIR:
-			repair = true;
-			break;
-		case OPTION_DRY_RUN:
-			dry_run = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	if (argc - optind > 1 || (store && optind < argc))
+	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
+		return r;
+	if (store && argc)
 		return command_usage(self, NULL);
 	if (dry_run && !repair)
 		return command_usage(self, "--dry-run goes with --repair");
-	if (optind < argc)
-		store = argv[optind];
+	if (argc)
+		store = argv[0];
 	r = target_init(&target, store);
 	if (!r)
 		r = target_store(&target);

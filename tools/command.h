@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The verbs of the `coppice` command: each is described once, in its own file,
- * and coppice.c has the one table of them.
+ * and coppice.c has the one table of them.  Helpers that verbs share.
  */
 #ifndef COPPICE_COMMAND_H
 #define COPPICE_COMMAND_H
 
-#include <getopt.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -14,12 +13,12 @@ enum exit_code {
 	EXIT_DONE = 0,
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
-	EXIT_DAMAGE = 3, /* damaged bytes were found */
+	EXIT_DAMAGE = 3, /* damaged data were found */
 };
 
 struct command {
 	const char *name;
-	const char *args;    /* what follows the name in the usage line */
+	const char *args;    /* the usage line behind the name */
 	const char *summary; /* one line, no full stop */
 	const char *help;    /* the rest: paragraphs and options, or "" */
 	/* argv[0] is the verb; returns an exit code */
@@ -31,43 +30,53 @@ extern const struct command command_init, command_mount, command_umount,
         command_rm, command_default, command_sync, command_resize,
         command_check, command_copy;
 
-/* The `-s STORE` in front of the verb, or NULL. Read by target.c alone. */
+/* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;
 
-/* Of the verbs' option tables. */
-#define STORE_OPTION                                                           \
-	{                                                                      \
-		"store", required_argument, NULL, 's'                          \
-	}
-#define HELP_OPTION                                                            \
-	{                                                                      \
-		"help", no_argument, NULL, 'h'                                 \
-	}
+/* An option of a verb.  A table of them ends with a NULL name. */
+struct command_option {
+	const char *name;   /* without its dashes */
+	int letter;         /* of the short form; 0: none */
+	bool *flag;         /* set to true if the option is given, or */
+	const char **value; /* set to the option's argument */
+};
 
 /*
- * For the default case of a verb's option loop: 'h' prints the verb's help,
- * anything else its usage line.  Returns the exit code.
+ * Parse the verb's options, and --help.  Return true and make *argc and *argv
+ * the `least` to `most` arguments behind them; or false if the verb is to end
+ * with the exit code *ret_code: help or a usage message was printed.
  */
-int command_option(const struct command *self, int option);
-/* Say what is wrong with the arguments (NULL: no more than the usage line). */
+bool command_parse(const struct command *self,
+                   const struct command_option *options, int least, int most,
+                   int *argc, char ***argv, int *ret_code);
+
+/* Print the verb's help on standard output.  Return the exit code. */
+int command_help(const struct command *self);
+/*
+ * Print the verb's usage line on standard error, after the message (may be
+ * NULL).  Return the exit code.
+ */
 int command_usage(const struct command *self, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
-/* `coppice: …` and a line's end on standard error. */
+/* Print "coppice: MESSAGE" and a newline on standard error. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* The mode of a directory that this process makes. */
+/*
+ * Flush standard output.  Return `code`, or complain and return an exit code if
+ * not everything could be written.
+ */
+int finish_output(int code);
+
+/* Return the mode that this process's umask gives to a new directory. */
 mode_t directory_mode(void);
 
 /* mount.coppice, as mount(8) calls it, with mount(8)'s exit codes. */
 int mount_helper(int argc, char **argv);
-/* umount.fuse.coppice, as umount(8) calls it, likewise. */
+/* umount.fuse.coppice, as umount(8) calls it, with mount(8)'s exit codes. */
 int umount_helper(int argc, char **argv);
 
-/* mount(8)'s exit codes, which are a helper's too. */
+/* Exit codes of mount(8) and its helpers. */
 enum { MOUNT_USAGE = 1, MOUNT_FAILED = 32 };
-
-/* Standard output is on its way, or the sentence is printed: an exit code. */
-int finish_output(int code);
 
 #endif

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The `coppice` command: finds the verb and hands over to it; help.
+ * The `coppice` command: finds the verb and runs it; prints help.
  */
-#include <errno.h>
-#include <stdarg.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,66 +18,6 @@ static const struct command *const commands[] = {
 };
 
 const char *command_store;
-
-void complain(const char *format, ...)
-{
-	va_list ap;
-
-	/* What was already said on standard output comes first. */
-	fflush(stdout);
-	fputs("coppice: ", stderr);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fputc('\n', stderr);
-}
-
-static void print_usage(const struct command *self, FILE *to)
-{
-	fprintf(to, "Usage: coppice %s%s%s\n", self->name,
-	        *self->args ? " " : "", self->args);
-}
-
-static void print_help(const struct command *self)
-{
-	print_usage(self, stdout);
-	printf("\n%s.\n", self->summary);
-	if (*self->help)
-		printf("\n%s", self->help);
-}
-
-int command_option(const struct command *self, int option)
-{
-	if (option == 'h') {
-		print_help(self);
-		return finish_output(EXIT_DONE);
-	}
-	return command_usage(self, NULL);
-}
-
-int command_usage(const struct command *self, const char *format, ...)
-{
-	va_list ap;
-
-	if (format) {
-		fprintf(stderr, "coppice %s: ", self->name);
-		va_start(ap, format);
-		vfprintf(stderr, format, ap);
-		va_end(ap);
-		fputc('\n', stderr);
-	}
-	print_usage(self, stderr);
-	fprintf(stderr, "'coppice help %s' tells more.\n", self->name);
-	return EXIT_USAGE;
-}
-
-int finish_output(int code)
-{
-	if (fflush(stdout) == 0 && !ferror(stdout))
-		return code;
-	complain("cannot write to standard output: %s", strerror(errno));
-	return code == EXIT_DONE ? EXIT_FAILED : code;
-}
 
 static const struct command *command_find(const char *name)
 {
@@ -105,7 +44,7 @@ static int overview(FILE *to, int code)
 	        "                     directory, lies\n"
 	        "      --version      print the version\n"
 	        "\n"
-	        "'coppice help VERB' tells about a verb.\n");
+	        "'coppice help VERB' describes a verb.\n");
 	return to == stdout ? finish_output(code) : code;
 }
 
@@ -120,16 +59,15 @@ static int help(int argc, char **argv)
 		complain("no verb '%s'; 'coppice help' lists them", argv[1]);
 		return EXIT_USAGE;
 	}
-	print_help(command);
-	return finish_output(EXIT_DONE);
+	return command_help(command);
 }
 
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-	        STORE_OPTION,
+	        {"store", required_argument, NULL, 's'},
 	        {"version", no_argument, NULL, 'V'},
-	        HELP_OPTION,
+	        {"help", no_argument, NULL, 'h'},
 	        {0},
 	};
 	const char *base = strrchr(argv[0], '/');
@@ -168,7 +106,7 @@ int main(int argc, char **argv)
 		complain("no verb '%s'; 'coppice help' lists them", argv[0]);
 		return EXIT_USAGE;
 	}
-	/* 0 makes getopt forget all of the first loop. */
+	/* Reset getopt for the verb's own options. */
 	optind = 0;
 	return command->run(command, argc, argv);
 }

@@ -305,37 +305,20 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_JSON = 256, OPTION_IDENTITY };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"new-identity", no_argument, NULL, OPTION_IDENTITY},
-	        {"json", no_argument, NULL, OPTION_JSON},
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	bool identity = false, json = false;
 	const char *store = NULL;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"new-identity", .flag = &identity},
+	        {"json", .flag = &json},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case OPTION_IDENTITY:
-			identity = true;
-			break;
-		case OPTION_JSON:
-			json = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	argc -= optind;
-	argv += optind;
-	if (argc < 1 || argc > 2 || (store && argc == 2))
+	if (!command_parse(self, options, 1, 2, &argc, &argv, &r))
+		return r;
+	if (store && argc == 2)
 		return command_usage(self, NULL);
 	if (argc == 2)
 		store = argv[0];

@@ -44,42 +44,27 @@ static int print_default(struct printer *printer, json_t *answer)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_JSON = 256, OPTION_NONE };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"json", no_argument, NULL, OPTION_JSON},
-	        {"none", no_argument, NULL, OPTION_NONE},
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = fields};
 	json_auto_t *answer = NULL;
 	const char *store = NULL;
 	bool none = false;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"json", .flag = &printer.json},
+	        {"none", .flag = &none},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case OPTION_JSON:
-			printer.json = true;
-			break;
-		case OPTION_NONE:
-			none = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	if (argc - optind > !none)
+	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
+		return r;
+	if (argc && none)
 		return command_usage(self, NULL);
 	r = target_init(&target, store);
-	if (!r && optind < argc)
-		r = target_state(&target, argv[optind], true, &state);
+	if (!r && argc)
+		r = target_state(&target, argv[0], true, &state);
 	if (!r)
 		r = target_store(&target);
 	if (!r)

@@ -19,25 +19,17 @@ static json_t *fork_request(const char *source, const char *name)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *source = NULL, *name = NULL;
 	const char *store = NULL;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		if (c != 's')
-			return command_option(self, c);
-		store = optarg;
-	}
-	argc -= optind;
-	argv += optind;
-	if (argc < 1 || argc > 2)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 1, 2, &argc, &argv, &r))
+		return r;
 	r = target_init(&target, store);
 	if (!r && argc == 2)
 		r = target_state(&target, argv[0], false, &source);

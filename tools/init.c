@@ -13,7 +13,6 @@
 #include "snapshot.h"
 #include "util.h"
 
-enum { OPTION_CHUNK = 256, OPTION_NODE, OPTION_MAX };
 enum { MAX_SIZE_LEAST = 1 << 20 };
 
 mode_t directory_mode(void)
@@ -154,53 +153,58 @@ static bool chunk_bits(uint64_t size, uint32_t *ret_bits)
 	return false;
 }
 
+/* The sizes as they were given; NULL: not given. */
+struct sizes {
+	const char *max, *chunk, *node;
+};
+
+/* Parse the sizes into params.  Return an exit code. */
+static int parse_sizes(const struct command *self, const struct sizes *sizes,
+                       struct store_params *params)
+{
+	const char *texts[] = {sizes->max, sizes->chunk, sizes->node};
+	uint64_t values[ARRAY_SIZE(texts)] = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+		if (texts[i] && size_parse(texts[i], &values[i]))
+			return command_usage(self, "'%s' is not a size",
+			                     texts[i]);
+	}
+	if (sizes->max && values[0] < MAX_SIZE_LEAST)
+		return command_usage(self, "a store's least size is 1M");
+	if (sizes->chunk && !chunk_bits(values[1], &params->chunk_bits))
+		return command_usage(self, "a chunk's size is a power of two "
+		                           "from 4K to 128K");
+	if (sizes->node &&
+	    (values[2] < STORE_NODE_SIZE_DEFAULT || values[2] > 4080))
+		return command_usage(self,
+		                     "a node's size is 2016 to 4080 bytes");
+	params->max_size = values[0];
+	params->node_size = (uint32_t)values[2];
+	return EXIT_DONE;
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        {"chunk-size", required_argument, NULL, OPTION_CHUNK},
-	        {"node-size", required_argument, NULL, OPTION_NODE},
-	        {"max-size", required_argument, NULL, OPTION_MAX},
-	        HELP_OPTION,
+	struct store_params params = {0};
+	struct sizes sizes = {0};
+	const struct command_option options[] = {
+	        {"max-size", .value = &sizes.max},
+	        {"chunk-size", .value = &sizes.chunk},
+	        {"node-size", .value = &sizes.node},
 	        {0},
 	};
-	struct store_params params = {0};
-	uint64_t size = 0;
-	int c, r;
+	int r;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
-		if (c < OPTION_CHUNK)
-			return command_option(self, c);
-		if (size_parse(optarg, &size))
-			return command_usage(self, "'%s' is not a size",
-			                     optarg);
-		switch (c) {
-		case OPTION_CHUNK:
-			if (!chunk_bits(size, &params.chunk_bits))
-				return command_usage(
-				        self, "a chunk's size is a power of "
-				              "two from 4K to 128K");
-			break;
-		case OPTION_NODE:
-			if (size < STORE_NODE_SIZE_DEFAULT || size > 4080)
-				return command_usage(
-				        self, "a node's size is 2016 to 4080 "
-				              "bytes");
-			params.node_size = (uint32_t)size;
-			break;
-		case OPTION_MAX:
-			if (size < MAX_SIZE_LEAST)
-				return command_usage(
-				        self, "a store's least size is 1M");
-			params.max_size = size;
-			break;
-		}
-	}
-	if (argc - optind != 1)
-		return command_usage(self, NULL);
-	r = store_make(argv[optind], &params);
+	if (!command_parse(self, options, 1, 1, &argc, &argv, &r))
+		return r;
+	r = parse_sizes(self, &sizes, &params);
+	if (r)
+		return r;
+	r = store_make(argv[0], &params);
 	if (!r)
 		return EXIT_DONE;
-	complain("cannot make a store in '%s': %s", argv[optind], reason(r));
+	complain("cannot make a store in '%s': %s", argv[0], reason(r));
 	return EXIT_FAILED;
 }
 

@@ -59,39 +59,26 @@ static int list(const char *store, const char *arg, struct printer *printer)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_JSON = 256 };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"long", no_argument, NULL, 'l'},
-	        {"json", no_argument, NULL, OPTION_JSON},
-	        HELP_OPTION,
-	        {0},
-	};
 	struct printer printer = {.fields = names};
 	const char *store = NULL;
-	int c;
+	bool is_long = false;
+	int code;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"long", 'l', .flag = &is_long},
+	        {"json", .flag = &printer.json},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:lh", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case 'l':
-			printer.fields = details;
-			printer.header = true;
-			break;
-		case OPTION_JSON:
-			printer.json = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
+	if (!command_parse(self, options, 0, 1, &argc, &argv, &code))
+		return code;
+	if (is_long) {
+		printer.fields = details;
+		printer.header = true;
 	}
-	if (argc - optind > 1)
-		return command_usage(self, NULL);
 	if (printer.json)
 		printer.fields = state_fields;
-	return list(store, argv[optind], &printer);
+	return list(store, argv[0], &printer);
 }
 
 const struct command command_list = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice mount, and mount.fuse.coppice for mount(8) and fstab. */
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -86,7 +87,7 @@ static int run(const struct command *self, int argc, char **argv)
 	static const struct option long_options[] = {
 	        {"foreground", no_argument, NULL, 'f'},
 	        {"options", required_argument, NULL, 'o'},
-	        HELP_OPTION,
+	        {"help", no_argument, NULL, 'h'},
 	        {0},
 	};
 	_cleanup_(parsed_options_release) struct parsed_options parsed = {0};
@@ -104,8 +105,10 @@ static int run(const struct command *self, int argc, char **argv)
 			if (parsed_options_add(&parsed, optarg, &error))
 				return command_usage(self, "%s", error);
 			break;
+		case 'h':
+			return command_help(self);
 		default:
-			return command_option(self, c);
+			return command_usage(self, NULL);
 		}
 	}
 	if (argc - optind != 2)

@@ -26,42 +26,26 @@ static int rename_state(const char *store, char **state, const char *to,
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_POSITIONAL = 256 };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"positional", no_argument, NULL, OPTION_POSITIONAL},
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	bool positional = false;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"positional", .flag = &positional},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case OPTION_POSITIONAL:
-			positional = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	if (argc - optind != 2)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 2, 2, &argc, &argv, &r))
+		return r;
 	r = target_init(&target, store);
 	target.careful = true;
 	if (!r)
-		r = target_state(&target, argv[optind], true, &state);
+		r = target_state(&target, argv[0], true, &state);
 	if (!r)
 		r = target_store(&target);
-	return r ? r
-	         : rename_state(target.store, &state, argv[optind + 1],
-	                        positional);
+	return r ? r : rename_state(target.store, &state, argv[1], positional);
 }
 
 const struct command command_rename = {

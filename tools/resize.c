@@ -11,30 +11,20 @@
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	const char *store = NULL;
 	uint64_t size = 0;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	if (argc - optind != 1)
-		return command_usage(self, NULL);
-	if (strcmp(argv[optind], "max") &&
-	    (size_parse(argv[optind], &size) || !size || size > INT64_MAX))
-		return command_usage(self, "'%s' is not a size", argv[optind]);
+	if (!command_parse(self, options, 1, 1, &argc, &argv, &r))
+		return r;
+	if (strcmp(argv[0], "max") &&
+	    (size_parse(argv[0], &size) || !size || size > INT64_MAX))
+		return command_usage(self, "'%s' is not a size", argv[0]);
 	r = target_init(&target, store);
 	if (!r)
 		r = target_store(&target);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice rm: delete states. */
+#include <limits.h>
 #include <stdlib.h>
 
 #include "store_access.h"
@@ -67,39 +68,20 @@ static void free_strings(char ***strings)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_POSITIONAL = 256 };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"recursive", no_argument, NULL, 'r'},
-	        {"positional", no_argument, NULL, OPTION_POSITIONAL},
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_(free_strings) char **states = NULL;
 	const char *store = NULL;
 	struct rm rm = {0};
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"recursive", 'r', .flag = &rm.recursive},
+	        {"positional", .flag = &rm.positional},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:rh", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case 'r':
-			rm.recursive = true;
-			break;
-		case OPTION_POSITIONAL:
-			rm.positional = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	argc -= optind;
-	argv += optind;
-	if (!argc)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 1, INT_MAX, &argc, &argv, &r))
+		return r;
 	states = calloc((size_t)argc + 1, sizeof(*states));
 	if (!states) {
 		complain("out of memory");

@@ -32,36 +32,22 @@ static int print_row(void *arg, json_t *row)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	enum { OPTION_JSON = 256 };
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        {"json", no_argument, NULL, OPTION_JSON},
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = state_fields};
 	const char *store = NULL;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {"json", .flag = &printer.json},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		switch (c) {
-		case 's':
-			store = optarg;
-			break;
-		case OPTION_JSON:
-			printer.json = true;
-			break;
-		default:
-			return command_option(self, c);
-		}
-	}
-	if (argc - optind != 1)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 1, 1, &argc, &argv, &r))
+		return r;
 	r = target_init(&target, store);
 	if (!r)
-		r = target_state(&target, argv[optind], false, &state);
+		r = target_state(&target, argv[0], false, &state);
 	if (!r)
 		r = target_store(&target);
 	if (r)

@@ -84,24 +84,16 @@ static int snap(const char *store_option, char *arg, const char *name)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        HELP_OPTION,
-	        {0},
-	};
 	const char *store = NULL, *name = NULL;
 	char *arg = NULL;
-	int c;
+	int code;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		if (c != 's')
-			return command_option(self, c);
-		store = optarg;
-	}
-	argc -= optind;
-	argv += optind;
-	if (argc > 2)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 0, 2, &argc, &argv, &code))
+		return code;
 	if (argc > 0)
 		arg = argv[0];
 	if (argc == 2)

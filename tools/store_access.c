@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "control_copy.h"
+#include "error_message.h"
 #include "escaped_name.h"
 #include "util.h"
 
@@ -19,10 +20,11 @@ enum {
 	COPY_TRIES = 100,  /* of a copy that is cut short by that */
 };
 
-static int store_complain(const char *path, int err)
+int store_complain(const char *action, const char *path, int err)
 {
-	complain("cannot open store '%s': %s%s", path, store_open_reason(err),
-	         store_copy_reason(path, err));
+	_cleanup_free_ char *message = store_open_message(action, path, err);
+
+	complain("%s", message ? message : strerror(-err));
 	return err == -EUCLEAN || err == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
@@ -67,7 +69,7 @@ int store_access_open(struct store_access *access, const char *path, bool reads)
 	}
 	if (!r)
 		return EXIT_DONE;
-	r = store_complain(path, r);
+	r = store_complain("open", path, r);
 	store_access_close(access);
 	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Who does what a verb asks: the daemon that has the store open or, if there
- * is none, this process itself.
+ * Access to a store for the requests of a verb: through the daemon that has the
+ * store open, or, if there is none, by opening it in this process.
  *
  * The functions complain themselves and return an exit code.
  */
@@ -9,11 +9,12 @@
 #define COPPICE_STORE_ACCESS_H
 
 #include <stdbool.h>
+
 #include "daemon_client.h"
 
 struct store_access {
 	const char *path; /* of the store; the caller's */
-	bool reads;       /* as store_access_open() was told */
+	bool reads;       /* no request changes anything */
 	int socket;       /* to the daemon; -1: the store is open here */
 	struct store *store;
 	struct forest *forest;
@@ -21,44 +22,53 @@ struct store_access {
 };
 
 /*
- * A request: the verb, then keys and names in turn, then NULL.  A key whose
- * name is NULL is left out.  NULL: out of memory.
+ * Return a request: the verb, then pairs of keys and names, then NULL.  A pair
+ * whose name is NULL is left out.  NULL: no memory.
  */
 json_t *request_new(const char *verb, ...) __attribute__((sentinel));
 
-/* reads: no request will change anything; then a read-only disk will do. */
+/*
+ * Print the message for an error of store_open() (see store_open_message()).
+ * Return the exit code.
+ */
+int store_complain(const char *action, const char *path, int err);
+
+/*
+ * Connect to the store's daemon or open the store.  With `reads` no request
+ * will change anything: then the store may be on a read-only disk.
+ */
 int store_access_open(struct store_access *access, const char *path,
                       bool reads);
 /*
- * Do the request, which is released.  Rows go to fn (NULL: there are none).
- * ret_answer may be NULL.  A daemon that ends meanwhile is waited for, some
- * seconds, and the request done by its successor or here, unless it may have
- * been done already and changes something.
+ * Run the request, and release it.  Rows go to fn (NULL: there are none);
+ * ret_answer may be NULL.  If the daemon ends meanwhile, wait some seconds and
+ * run the request again through the next daemon or here, unless it changes
+ * something and may have been done already.
  */
 int store_access_call(struct store_access *access, json_t *request,
                       control_row_fn *fn, void *arg, json_t **ret_answer);
 /*
- * The same for the verb "copy", whose result is written to the empty file fd.
- * It is begun anew, in the emptied file, if the daemon ends meanwhile.
+ * Run the verb "copy", whose result is written to the empty file fd.  If the
+ * daemon ends meanwhile, empty the file and start again.
  */
 int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
                       void *arg, json_t **ret_answer);
 /*
  * Replace the name of a state, which may be a position, by the state's full
- * name, which is none: for what is changed by position.
+ * name.
  */
 int store_access_find_name(struct store_access *access, char **name);
-/* What was changed is durable, or the complaint is made. */
+/* Make the changes durable and release everything. */
 int store_access_close(struct store_access *access);
 
 /*
- * Request and close in one: for verbs that have but one.  `request` may be
- * NULL: out of memory.
+ * Open the store, run one request and close the store.  `request` may be NULL:
+ * no memory.
  */
 int store_request(const char *path, bool reads, json_t *request,
                   control_row_fn *fn, void *arg, json_t **ret_answer);
 
-/* A state's name in an answer, to be freed. */
+/* Return the state's name at `key` in an answer, to be freed. */
 int answer_name(const json_t *answer, const char *key, char **ret_name);
 
 #endif

@@ -7,27 +7,21 @@
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        STORE_OPTION,
-	        HELP_OPTION,
-	        {0},
-	};
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
-	int c, r;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {0},
+	};
 
-	while ((c = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
-		if (c != 's')
-			return command_option(self, c);
-		store = optarg;
-	}
-	if (argc - optind > 1)
-		return command_usage(self, NULL);
+	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
+		return r;
 	r = target_init(&target, store);
 	/* Which state the path is in does not matter: it is the store. */
-	if (!r && optind < argc)
-		r = target_list(&target, argv[optind], &state);
+	if (!r && argc)
+		r = target_list(&target, argv[0], &state);
 	if (!r)
 		r = target_store(&target);
 	if (r)

@@ -90,7 +90,8 @@ int target_canonical(const char *store, char **ret_path)
 	char *path = realpath(store, NULL);
 
 	if (!path) {
-		complain("cannot open store '%s': %s", store, strerror(errno));
+		complain("cannot find the store '%s': %s", store,
+		         strerror(errno));
 		return EXIT_FAILED;
 	}
 	*ret_path = path;

@@ -2,6 +2,8 @@
 /* coppice umount. */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -14,17 +16,13 @@
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	static const struct option options[] = {
-	        HELP_OPTION,
-	        {0},
-	};
-	int c, code = EXIT_DONE;
+	static const struct command_option options[] = {{0}};
+	int code;
 
-	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1)
-		return command_option(self, c);
-	if (optind == argc)
-		return command_usage(self, NULL);
-	for (int i = optind; i < argc; i++) {
+	if (!command_parse(self, options, 1, INT_MAX, &argc, &argv, &code))
+		return code;
+	code = EXIT_DONE;
+	for (int i = 0; i < argc; i++) {
 		_cleanup_free_ char *error = NULL;
 		int r = client_umount(argv[i], 0, &error);
 
@@ -36,7 +34,7 @@ static int run(const struct command *self, int argc, char **argv)
 	return code;
 }
 
-/* Enter the mount namespace that umount(8) was told to work in. */
+/* Enter the mount namespace of umount(8)'s option -N. */
 static int enter(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -98,32 +98,11 @@ void daemon_end(struct daemon *daemon, bool mounting)
 
 static int fail_open(char **ret_error, int err, const char *path)
 {
-	switch (err) {
-	case -EBUSY:
-		return fail(ret_error, err,
-		            "the store '%s' is in use by another process",
-		            path);
-	case -ENOENT:
-		return fail(ret_error, err,
-		            "there is no store at '%s' (coppice init makes "
-		            "one)",
-		            path);
-	case -EBADMSG:
-		return fail(ret_error, err,
-		            "the store '%s' is damaged: it can only be "
-		            "mounted with -o ro until coppice check --repair "
-		            "has mended it%s",
-		            path, store_copy_reason(path, err));
-	case -EROFS:
-		return fail(ret_error, err,
-		            "the store '%s' is on a read-only disk: it can "
-		            "only be mounted with -o ro",
-		            path);
-	default:
-		return fail(ret_error, err, "cannot open the store '%s': %s%s",
-		            path, store_open_reason(err),
-		            store_copy_reason(path, err));
-	}
+	_cleanup_free_ char *message = store_open_message("mount", path, err);
+	bool readable = err == -EROFS || err == -EBADMSG;
+
+	return fail(ret_error, err, "%s%s", message ? message : strerror(-err),
+	            readable ? ": it can only be mounted with -o ro" : "");
 }
 
 static int open_store(struct daemon *daemon,

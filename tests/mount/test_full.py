@@ -428,8 +428,8 @@ def test_repair(make_store, disk, left):
     os.unlink(disk / "left")
     names, data = names_and_data(store)
     result = store.coppice("check", "--repair", store.path, code=1)
-    assert re.fullmatch(r"coppice: cannot repair store '[^\n]*': there is no "
-                        r"room [^\n]*; nothing was changed\n", result.stderr)
+    assert re.fullmatch(r"coppice: cannot repair the store '[^\n]*': there is no "
+                        r"space [^\n]*; nothing was changed\n", result.stderr)
     assert names_and_data(store) == (names, data)
     # It can be looked at, and nothing is in the way once there is room.
     findings = json.loads(store.coppice("check", "--json", store.path,
