@@ -147,7 +147,7 @@ static int lookup_parent(struct fs *fs, struct vnode *dir,
 		                         : NODE_ROOT;
 	}
 	if (node_kind(entry.node) != NODE_KIND_INODE) {
-		err = space_getattr(fs, entry.node, &entry.st);
+		err = state_dir_getattr(fs, entry.node, &entry.st);
 	} else {
 		struct vnode v;
 
@@ -187,7 +187,7 @@ static int lookup_inode(struct fs *fs, node_t parent, const char *name,
 		if (snapdir == SNAPDIR_DISABLED || dir.state->fork)
 			return -ENOENT;
 		entry_stamp(fs, &entry);
-		err = space_getattr(fs, entry.node, &entry.st);
+		err = state_dir_getattr(fs, entry.node, &entry.st);
 		if (!err)
 			*ret_entry = entry;
 		return err;
@@ -214,7 +214,7 @@ int fs_lookup(struct fs *fs, node_t parent, const char *name,
 	         snapdir == SNAPDIR_DISABLED)
 		err = -ENOENT;
 	else
-		err = space_lookup(fs, parent, name, ret_entry);
+		err = state_dir_lookup(fs, parent, name, ret_entry);
 	store_unlock(fs->store);
 	return err;
 }
@@ -408,11 +408,11 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 
 	if (node_kind(parent) != NODE_KIND_INODE) {
 		if (S_ISLNK(mode) && target)
-			return space_symlink(fs, parent, name, target, cred,
-			                     ret_entry);
+			return root_symlink_make(fs, parent, name, target, cred,
+			                         ret_entry);
 		if (!S_ISDIR(mode))
 			return -EPERM;
-		return space_mkdir(fs, parent, name, mode, cred, ret_entry);
+		return state_dir_mkdir(fs, parent, name, mode, cred, ret_entry);
 	}
 	if (S_ISLNK(mode) != !!target)
 		return -EINVAL;

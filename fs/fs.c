@@ -36,7 +36,7 @@ static bool keeps_number(void *arg, uint64_t number)
 	struct fs *fs = arg;
 
 	return open_any(fs, number) ||
-	       (fs->knows && fs->knows(fs->knows_arg, number));
+	       (fs->in_use && fs->in_use(fs->in_use_arg, number));
 }
 
 int fs_create(struct forest *forest, const struct fs_options *options,

@@ -59,10 +59,10 @@ struct forest *fs_forest(struct fs *fs);
 void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
                    void *arg);
 /*
- * `knows` is called with the lock held before the number of a deleted state is
+ * `in_use` is called with the lock held before the number of a deleted state is
  * given out again: see forest_set_keeper().
  */
-void fs_set_knower(struct fs *fs, bool (*knows)(void *arg, uint64_t state),
+void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
                    void *arg);
 /*
  * To be called with the lock held after a fork was made, or its tree replaced,

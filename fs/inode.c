@@ -240,7 +240,7 @@ static int getattr_locked(struct fs *fs, node_t node, struct stat *ret_st)
 	int err;
 
 	if (node_kind(node) != NODE_KIND_INODE)
-		return space_getattr(fs, node, ret_st);
+		return state_dir_getattr(fs, node, ret_st);
 	err = vnode_load(fs, node, &v);
 	if (!err)
 		*ret_st = vnode_stat(&v);
@@ -373,8 +373,8 @@ static int setattr_locked(struct fs *fs, node_t node, unsigned set,
 	int err;
 
 	if (node_kind(node) != NODE_KIND_INODE) {
-		err = space_setattr(fs, node, set, to);
-		return err ? err : space_getattr(fs, node, ret_st);
+		err = state_dir_setattr(fs, node, set, to);
+		return err ? err : state_dir_getattr(fs, node, ret_st);
 	}
 	err = vnode_load_rw(fs, node, &v);
 	if (!err)
@@ -439,7 +439,7 @@ static int readlink_locked(struct fs *fs, node_t node, struct want *want,
 	int err;
 
 	if (node_kind(node) != NODE_KIND_INODE)
-		return space_readlink(fs, node, ret_target);
+		return state_dir_readlink(fs, node, ret_target);
 	err = vnode_load(fs, node, &v);
 	if (err)
 		return err;

@@ -76,10 +76,10 @@ struct fs {
 	uint64_t moves[64];                       /* see rename.c */
 	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
 	void *keep_arg;
-	bool (*knows)(void *arg, uint64_t state); /* see fs_set_knower() */
-	void *knows_arg;
+	bool (*in_use)(void *arg, uint64_t state); /* see fs_set_in_use() */
+	void *in_use_arg;
 	struct orphan_cleanup orphan_cleanup;
-	bool position_told; /* a snapshot's name reads as a position */
+	bool position_logged; /* a snapshot's name reads as a position */
 };
 
 /* ---- What a node number means ------------------------------------------- */
@@ -349,48 +349,50 @@ int whiteout_make(struct vnode *dir, const char *name,
 
 /* ---- Directories whose entries are states ------------------------------- */
 
-int space_getattr(struct fs *fs, node_t node, struct stat *ret_st);
-int space_setattr(struct fs *fs, node_t node, unsigned set,
-                  const struct stat *to);
-int space_readlink(struct fs *fs, node_t node, char *ret_target);
-int space_lookup(struct fs *fs, node_t parent, const char *name,
-                 struct fs_entry *ret_entry);
+int state_dir_getattr(struct fs *fs, node_t node, struct stat *ret_st);
+int state_dir_setattr(struct fs *fs, node_t node, unsigned set,
+                      const struct stat *to);
+int state_dir_readlink(struct fs *fs, node_t node, char *ret_target);
+int state_dir_lookup(struct fs *fs, node_t parent, const char *name,
+                     struct fs_entry *ret_entry);
 /* Lock NOT held. */
-int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
-                const struct fs_cred *cred, struct fs_entry *ret_entry);
+int state_dir_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
+                    const struct fs_cred *cred, struct fs_entry *ret_entry);
 /* Lock NOT held. */
-int space_symlink(struct fs *fs, node_t parent, const char *name,
-                  const char *target, const struct fs_cred *cred,
-                  struct fs_entry *ret_entry);
-int space_unlink(struct fs *fs, node_t parent, const char *name);
-int space_rmdir(struct fs *fs, node_t parent, const char *name);
+int root_symlink_make(struct fs *fs, node_t parent, const char *name,
+                      const char *target, const struct fs_cred *cred,
+                      struct fs_entry *ret_entry);
+int state_dir_unlink(struct fs *fs, node_t parent, const char *name);
+int state_dir_rmdir(struct fs *fs, node_t parent, const char *name);
 /* At least one of the parents is not kept in a tree. */
-int space_rename(struct fs *fs, node_t parent, const char *name,
-                 node_t new_parent, const char *new_name, unsigned flags);
+int state_dir_rename(struct fs *fs, node_t parent, const char *name,
+                     node_t new_parent, const char *new_name, unsigned flags);
 /* -EAGAIN: there are more entries, after *off; to be read in another hold. */
-int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
-                  fs_readdir_fn *fn, void *arg);
+int state_dir_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
+                      fs_readdir_fn *fn, void *arg);
 void listings_release(struct fs *fs);
 
 /* Set the times of the root directory after a change of its entries. */
 void root_touch(struct fs *fs);
 
-/* ---- Symlinks in the root directory: space_symlink.c -------------------- */
+/* ---- Symlinks in the root directory: root_symlink.c -------------------- */
 
-struct fs_entry symlink_entry(const struct fs *fs, const struct symlink *link);
-int symlink_getattr(struct fs *fs, node_t node, struct stat *ret_st);
-int symlink_setattr(struct fs *fs, node_t node, unsigned set,
-                    const struct stat *to);
+struct fs_entry root_symlink_entry(const struct fs *fs,
+                                   const struct symlink *link);
+int root_symlink_getattr(struct fs *fs, node_t node, struct stat *ret_st);
+int root_symlink_setattr(struct fs *fs, node_t node, unsigned set,
+                         const struct stat *to);
 /* As rename(2) within the root directory. */
-int symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
-                 unsigned flags);
+int root_symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
+                      unsigned flags);
 /* Return true if an entry of a directory in a state is a symlink. */
-bool symlink_comes_from(struct fs *fs, node_t parent, const char *name);
+bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name);
 
 /* The entry that is a state's root directory. */
-int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry);
+int state_dir_entry(struct fs *fs, struct state *state,
+                    struct fs_entry *ret_entry);
 /* A state's virtual xattr `name` (after the prefix); -ENODATA. */
-int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
-                size_t size);
+int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
+                    size_t size);
 
 #endif

@@ -79,13 +79,13 @@ void listings_release(struct fs *fs)
 /* ---- Making them -------------------------------------------------------- */
 
 /* How far the numbers were collected. */
-struct walk {
+struct listing_walk {
 	struct state_walk states;
 	bool symlinks; /* all states were; these come next */
 	uint64_t symlink;
 };
 
-static int walk_symlinks(struct fs *fs, struct walk *walk,
+static int walk_symlinks(struct fs *fs, struct listing_walk *walk,
                          uint64_t ret_numbers[STATE_WALK_PIECE],
                          size_t *ret_count)
 {
@@ -101,7 +101,7 @@ static int walk_symlinks(struct fs *fs, struct walk *walk,
 	return err == -ENOENT ? 0 : err ? err : -EAGAIN;
 }
 
-static int walk_on(struct fs *fs, struct walk *walk,
+static int walk_on(struct fs *fs, struct listing_walk *walk,
                    uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count)
 {
 	int err;
@@ -114,7 +114,7 @@ static int walk_on(struct fs *fs, struct walk *walk,
 }
 
 /* Add the next numbers to the listing.  -EAGAIN: there are more. */
-static int listing_extend(struct fs *fs, struct walk *walk,
+static int listing_extend(struct fs *fs, struct listing_walk *walk,
                           struct listing **listing, size_t *room)
 {
 	struct listing *l = *listing;
@@ -139,7 +139,7 @@ static int listing_extend(struct fs *fs, struct walk *walk,
 static int listing_make(struct fs *fs, uint64_t fork,
                         struct listing **ret_listing)
 {
-	struct walk walk = {.states = {.fork = fork}};
+	struct listing_walk walk = {.states = {.fork = fork}};
 	struct listing *l = calloc(1, sizeof(*l));
 	size_t room = 0;
 	int err = l ? -EAGAIN : -ENOMEM;
@@ -207,7 +207,7 @@ static int read_dots(struct fs *fs, node_t node, off_t off, fs_readdir_fn *fn,
 	bool root = node_kind(node) == NODE_KIND_ROOT;
 	node_t parent = root ? node : NODE(NODE_STATE(node), INO_ROOT);
 	struct fs_entry entry = {.node = node};
-	int err = space_getattr(fs, node, &entry.st);
+	int err = state_dir_getattr(fs, node, &entry.st);
 
 	if (err)
 		return err;
@@ -231,7 +231,7 @@ static int read_state(struct fs *fs, uint64_t fork, uint64_t number, bool plus,
 	if (!err && state->fork != fork)
 		err = -ESTALE;
 	if (!err && plus)
-		err = space_entry(fs, state, &entry);
+		err = state_dir_entry(fs, state, &entry);
 	if (err)
 		return err == -ESTALE ? 0 : err;
 	return fn(arg, state->name, &entry, (off_t)(COOKIE_FIRST + number)) ? 1
@@ -248,7 +248,7 @@ static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
 	/* One that is damaged was logged, and hides none of the others. */
 	if (err)
 		return err == -ESTALE || err == -EUCLEAN ? 0 : err;
-	entry = symlink_entry(fs, &link);
+	entry = root_symlink_entry(fs, &link);
 	return fn(arg, link.name, &entry, (off_t)(COOKIE_FIRST + number)) ? 1
 	                                                                  : 0;
 }
@@ -275,8 +275,8 @@ static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
 	return err || stop == listing->count ? err : -EAGAIN;
 }
 
-int space_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
-                  fs_readdir_fn *fn, void *arg)
+int state_dir_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
+                      fs_readdir_fn *fn, void *arg)
 {
 	bool root = node_kind(node) == NODE_KIND_ROOT;
 	uint64_t fork = root ? 0 : NODE_STATE(node);

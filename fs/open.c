@@ -119,12 +119,12 @@ int open_keep(struct fs *fs, node_t node)
 	return 0;
 }
 
-void fs_set_knower(struct fs *fs, bool (*knows)(void *arg, uint64_t state),
+void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
                    void *arg)
 {
 	store_lock(fs->store);
-	fs->knows = knows;
-	fs->knows_arg = arg;
+	fs->in_use = in_use;
+	fs->in_use_arg = arg;
 	store_unlock(fs->store);
 }
 

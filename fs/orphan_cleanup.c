@@ -13,10 +13,10 @@
 
 enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
 
-enum sweep { SWEEP_DONE, SWEEP_LATER, SWEEP_ONE };
+enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 
 /* What to do next in the state: the first orphan from *ino on, if any. */
-static enum sweep sweep_next(struct fs *fs, uint64_t number, uint64_t *ino)
+static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 {
 	struct state *state;
 	struct open_node *o;
@@ -24,24 +24,24 @@ static enum sweep sweep_next(struct fs *fs, uint64_t number, uint64_t *ino)
 
 	if (err == -ESTALE || (!err && (state->flags & STATE_READONLY))) {
 		orphan_record(fs, number, false);
-		return SWEEP_DONE;
+		return CLEANUP_DONE;
 	}
 	if (err || state_has_twin(fs->forest, state))
-		return SWEEP_LATER;
+		return CLEANUP_LATER;
 	while (orphan_first(&state->version->tree, *ino, ino)) {
 		o = open_find(fs, NODE(number, *ino));
 		if (!o)
-			return SWEEP_ONE;
+			return CLEANUP_ONE;
 		o->orphan = true;
 		++*ino;
 	}
 	if (!orphan_first(&state->version->tree, 0, ino))
 		orphan_record(fs, number, false);
-	return SWEEP_DONE;
+	return CLEANUP_DONE;
 }
 
 /* An ORPHAN item whose inode is not there. */
-static int sweep_stray(struct fs *fs, uint64_t number, uint64_t ino)
+static int cleanup_stray(struct fs *fs, uint64_t number, uint64_t ino)
 {
 	struct state *state;
 	struct tree *tree;
@@ -59,21 +59,21 @@ static int sweep_stray(struct fs *fs, uint64_t number, uint64_t ino)
 	return err == -ESTALE ? 0 : err;
 }
 
-static bool sweep_state(struct fs *fs, uint64_t number)
+static bool cleanup_state(struct fs *fs, uint64_t number)
 {
 	uint64_t ino = 0;
-	enum sweep next;
+	enum cleanup next;
 	int err;
 
 	for (;;) {
 		store_lock(fs->store);
-		next = sweep_next(fs, number, &ino);
+		next = cleanup_next(fs, number, &ino);
 		store_unlock(fs->store);
-		if (next != SWEEP_ONE)
-			return next == SWEEP_DONE;
+		if (next != CLEANUP_ONE)
+			return next == CLEANUP_DONE;
 		err = orphan_finish(fs, NODE(number, ino));
 		if (!err)
-			err = sweep_stray(fs, number, ino);
+			err = cleanup_stray(fs, number, ino);
 		if (err) {
 			log_warning("cannot delete inode %llu of state %llu "
 			            "yet: %s",
@@ -86,7 +86,7 @@ static bool sweep_state(struct fs *fs, uint64_t number)
 }
 
 /* Takes the list away; the lock of the sweeper is held, and let go of. */
-static void orphan_cleanup_round(struct fs *fs)
+static void cleanup_round(struct fs *fs)
 {
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
 	_cleanup_free_ uint64_t *states = steal(&s->states);
@@ -97,26 +97,26 @@ static void orphan_cleanup_round(struct fs *fs)
 		bool done, stop = s->stop;
 
 		pthread_mutex_unlock(&s->lock);
-		done = stop || sweep_state(fs, states[i]);
+		done = stop || cleanup_state(fs, states[i]);
 		if (!done)
 			orphan_cleanup_push(fs, states[i]);
 		pthread_mutex_lock(&s->lock);
 	}
 }
 
-static void *orphan_cleanup_run(void *arg)
+static void *cleanup_main(void *arg)
 {
 	struct fs *fs = arg;
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
 	unsigned wait = LAZY_SECONDS;
 	struct timespec until;
 
-	pthread_setname_np(pthread_self(), "sweeper");
+	pthread_setname_np(pthread_self(), "orphan-cleanup");
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
 		uint64_t asked = s->asked;
 
-		orphan_cleanup_round(fs);
+		cleanup_round(fs);
 		s->done = asked;
 		pthread_cond_broadcast(&s->idle);
 		clock_gettime(CLOCK_MONOTONIC, &until);
@@ -192,7 +192,7 @@ int orphan_cleanup_start(struct fs *fs)
 	pthread_condattr_destroy(&attr);
 	/* The thread looks at its own id: not before it is written. */
 	pthread_mutex_lock(&s->lock);
-	err = -pthread_create(&s->thread, NULL, orphan_cleanup_run, fs);
+	err = -pthread_create(&s->thread, NULL, cleanup_main, fs);
 	s->started = !err;
 	pthread_mutex_unlock(&s->lock);
 	return err;

@@ -14,12 +14,12 @@
 
 static int range_check(int mode, off_t off, off_t len)
 {
-	const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
-	                  FALLOC_FL_ZERO_RANGE;
+	const int supported = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
+	                      FALLOC_FL_ZERO_RANGE;
 
 	if (off < 0 || len <= 0)
 		return -EINVAL;
-	if (mode & ~known)
+	if (mode & ~supported)
 		return -EOPNOTSUPP;
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return mode == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)

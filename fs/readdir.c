@@ -64,7 +64,7 @@ static int read_dots(struct reading *r, off_t off, enum fs_snapdir snapdir)
 	entry = entry_plain(snap, S_IFDIR);
 	if (r->plus) {
 		entry_stamp(r->dir.fs, &entry);
-		err = space_getattr(r->dir.fs, snap, &entry.st);
+		err = state_dir_getattr(r->dir.fs, snap, &entry.st);
 		if (err)
 			return err;
 	}
@@ -126,7 +126,7 @@ static int read_locked(struct reading *r, struct fs *fs, node_t node,
 	int err;
 
 	if (node_kind(node) != NODE_KIND_INODE)
-		return space_readdir(fs, node, off, r->plus, r->fn, r->arg);
+		return state_dir_readdir(fs, node, off, r->plus, r->fn, r->arg);
 	err = vnode_load(fs, node, &r->dir);
 	if (!err && !S_ISDIR(r->dir.inode.mode))
 		err = -ENOTDIR;

@@ -86,9 +86,9 @@ int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
 	if (node_kind(parent) == NODE_KIND_INODE)
 		err = remove_locked(fs, parent, name, dir, &finish, &node);
 	else if (dir)
-		err = space_rmdir(fs, parent, name);
+		err = state_dir_rmdir(fs, parent, name);
 	else
-		err = space_unlink(fs, parent, name);
+		err = state_dir_unlink(fs, parent, name);
 	store_unlock(fs->store);
 	/* The name is gone; what cannot be freed now is when the store is next
 	 * opened: the orphan item stands. */
@@ -380,8 +380,8 @@ int fs_move(struct fs *fs, node_t parent, const char *name, node_t new_parent,
 	do {
 		store_lock(fs->store);
 		if (virtual)
-			err = space_rename(fs, parent, name, new_parent,
-			                   new_name, flags);
+			err = state_dir_rename(fs, parent, name, new_parent,
+			                       new_name, flags);
 		else if (NODE_STATE(parent) != NODE_STATE(new_parent))
 			err = -EXDEV;
 		else

@@ -185,8 +185,8 @@ static ssize_t virtual_get(struct fs *fs, node_t node, const char *name,
                            void *value, size_t size)
 {
 	char out[4096];
-	int err = space_xattr(fs, node, name + strlen(VIRTUAL_PREFIX), out,
-	                      sizeof(out));
+	int err = state_xattr_get(fs, node, name + strlen(VIRTUAL_PREFIX), out,
+	                          sizeof(out));
 	size_t len;
 
 	if (err)

@@ -13,7 +13,7 @@ struct caller {
 	gid_t gid;
 };
 
-bool caller_is_told(fuse_req_t req)
+bool caller_is_given(fuse_req_t req)
 {
 	return fuse_req_ctx(req)->uid != (uid_t)-1;
 }
@@ -45,8 +45,8 @@ static struct caller find_caller(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 
-	return caller_is_told(req) ? (struct caller){ctx->uid, ctx->gid}
-	                           : read_caller(ctx->pid);
+	return caller_is_given(req) ? (struct caller){ctx->uid, ctx->gid}
+	                            : read_caller(ctx->pid);
 }
 
 bool caller_is_root(fuse_req_t req)

@@ -10,7 +10,7 @@
 #include "handlers.h"
 
 /* Return true if the request says whose it is: the others cost more to ask. */
-bool caller_is_told(fuse_req_t req);
+bool caller_is_given(fuse_req_t req);
 
 /* Return true if the caller is root, false if not or if that is unknown. */
 bool caller_is_root(fuse_req_t req);

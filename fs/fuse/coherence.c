@@ -246,11 +246,11 @@ static bool hangs(struct session *session)
 	if (!oldest || (session->invals_count <= INVALS_LONG &&
 	                mono_ns() - oldest->posted <= DEFER_MAX_NS))
 		return false;
-	if (!session->hang_told)
+	if (!session->hang_logged)
 		log_warning("'%s' does not give up what it has cached: it may "
 		            "show old content",
 		            session->mountpoint);
-	session->hang_told = true;
+	session->hang_logged = true;
 	return true;
 }
 
@@ -429,12 +429,12 @@ static void *replier_main(void *arg)
 
 	pthread_mutex_lock(&coherence->lock);
 	while (!coherence->stopping || coherence->ready) {
-		bool late;
-		struct deferred *ready = take_ready(coherence, &late);
+		bool overdue;
+		struct deferred *ready = take_ready(coherence, &overdue);
 
 		if (ready) {
 			pthread_mutex_unlock(&coherence->lock);
-			if (late)
+			if (overdue)
 				log_debug("a change is answered before all "
 				          "mounts have forgotten the old");
 			run_released(coherence, ready);

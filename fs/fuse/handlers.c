@@ -40,7 +40,8 @@ struct fs_cred request_cred(fuse_req_t req)
 bool request_kills_priv(const struct session *session, bool asked)
 {
 	/* Where the kernel cannot say whether they go, they always do. */
-	return asked || !(session->protocol.agreed & WIRE_HANDLE_KILLPRIV_V2);
+	return asked ||
+	       !(session->protocol.agreed & PROTOCOL_HANDLE_KILLPRIV_V2);
 }
 
 struct stat attr_param(const struct session *session, const struct stat *st)
@@ -121,7 +122,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 		            unordered_timeout(session, entry->node));
 	}
 	/* An O_TMPFILE has no name. */
-	if (strcmp(name, WIRE_TMPFILE_NAME) != 0)
+	if (strcmp(name, PROTOCOL_TMPFILE_NAME) != 0)
 		changes_name(changes, parent, name, entry->node);
 	reply_changed(changes, reply);
 }
@@ -424,7 +425,7 @@ static bool sees_trusted(fuse_req_t req, node_t node)
 	struct fs *fs = request_session(req)->fs;
 	char none[1];
 
-	if (!caller_is_told(req) &&
+	if (!caller_is_given(req) &&
 	    fs_listxattr(fs, node, true, none, 0) ==
 	            fs_listxattr(fs, node, false, none, 0))
 		return false;

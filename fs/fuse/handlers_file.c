@@ -22,7 +22,7 @@ static bool appends(struct session *session, node_t node,
 		return false;
 	/* Older kernels then refuse to share a mapping of the file. */
 	return (fi->flags & O_ACCMODE) == O_WRONLY ||
-	       (session->protocol.agreed & WIRE_DIRECT_IO_ALLOW_MMAP) ||
+	       (session->protocol.agreed & PROTOCOL_DIRECT_IO_ALLOW_MMAP) ||
 	       session_shares(session, NODE_STATE(node));
 }
 
@@ -37,7 +37,7 @@ int node_open(struct session *session, node_t node, int flags)
 {
 	int err = fs_open(
 	        session->fs, node,
-	        flags & ~(O_CREAT | O_EXCL | O_NOCTTY | WIRE_KILL_PRIV));
+	        flags & ~(O_CREAT | O_EXCL | O_NOCTTY | PROTOCOL_KILL_PRIV));
 
 	if (err < 0)
 		return err;
@@ -123,7 +123,7 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply.err = node_open(session, node, fi->flags);
 	if (reply.err == 0) {
 		if ((fi->flags & O_TRUNC) &&
-		    request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
+		    request_kills_priv(session, fi->flags & PROTOCOL_KILL_PRIV))
 			reply.err = truncate_kills(req, node);
 		if (reply.err < 0)
 			node_close(session, node);
@@ -150,7 +150,7 @@ static int make_file(struct session *session, node_t parent, const char *name,
 	int err;
 
 	*ret_found = false;
-	if (strcmp(name, WIRE_TMPFILE_NAME) == 0) {
+	if (strcmp(name, PROTOCOL_TMPFILE_NAME) == 0) {
 		err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
 		if (err < 0)
 			return err;
@@ -196,7 +196,7 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 	open_flags(session, entry.node, fi);
 	reply.fi = *fi;
 	if (found && (fi->flags & O_TRUNC)) {
-		if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV))
+		if (request_kills_priv(session, fi->flags & PROTOCOL_KILL_PRIV))
 			truncate_kills(req, entry.node);
 		changes_data(&changes, entry.node, 0, 0);
 	}
@@ -295,7 +295,7 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	struct ids ids = {0};
 	off_t asked = off;
 
-	if (request_kills_priv(session, fi->flags & WIRE_KILL_PRIV)) {
+	if (request_kills_priv(session, fi->flags & PROTOCOL_KILL_PRIV)) {
 		flags = FS_WRITE_KILL_PRIV;
 		ids = ids_of(req, node);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Nodes the kernel knows: per state a table with open addressing, in which an
- * entry lies at or after the place its number hashes to.
+ * The lookup table: a hash table of states, and for each state a table of its
+ * nodes with open addressing.  An entry lies in the slot that its inode number
+ * hashes to, or in a later one without a free slot in between.
  */
 #include "lookups.h"
 
@@ -10,36 +11,36 @@
 
 #include "util.h"
 
-struct entry {
+struct lookup {
 	uint64_t ino;     /* 0: free */
-	uint64_t lookups; /* grows by one a revalidation: 32 bits overflow */
+	uint64_t nlookup; /* one a revalidation: would overflow 32 bits */
 	uint32_t opens;
-	bool attrs;    /* the kernel may have them */
-	uint8_t pages; /* it may have some; calls of lookups_take() to go */
-	bool held;     /* one of the opens */
+	bool attrs;    /* the kernel may have cached attributes */
+	uint8_t pages; /* 0: none cached; else lookups_take() calls left */
+	bool held;     /* by lookups_hold(), counted in opens */
 };
 
-/* Invalidate page by page so often before all pages are given up. */
+/* Invalidations of ranges of a node's pages before all are invalidated. */
 enum { PAGES_FRESH = 8 };
 
-struct state_slots { /* the nodes of one state */
-	struct state_slots *next;
+struct state_table { /* the nodes of one state */
+	struct state_table *next;
 	uint64_t state;
 	size_t used;
-	size_t open;                                /* entries that are */
-	struct state_slots *next_open, **prev_open; /* if there are any */
-	size_t mask;                                /* places - 1 */
-	struct entry *places;
+	size_t open;                                /* entries with opens */
+	struct state_table *next_open, **prev_open; /* if open */
+	size_t mask;                                /* slots - 1 */
+	struct lookup *slots;
 };
 
-enum { BUCKETS_FIRST = 256, PLACES_MIN = 2 };
+enum { BUCKETS_FIRST = 256, SLOTS_MIN = 2 };
 
 struct lookups {
 	pthread_mutex_t lock; /* guards all of it */
-	struct state_slots **buckets;
-	size_t buckets_len; /* a power of two; 0: there are none */
-	size_t families;
-	struct state_slots *open; /* those with open nodes */
+	struct state_table **buckets;
+	size_t buckets_len; /* a power of two; 0: no buckets */
+	size_t tables;
+	struct state_table *open; /* those with open nodes */
 };
 
 int lookups_create(struct lookups **ret_lookups)
@@ -59,10 +60,10 @@ int lookups_create(struct lookups **ret_lookups)
 	return 0;
 }
 
-static void state_slots_free(struct state_slots *slots)
+static void state_table_free(struct state_table *table)
 {
-	free(slots->places);
-	free(slots);
+	free(table->slots);
+	free(table);
 }
 
 void lookups_destroy(struct lookups *lookups)
@@ -71,10 +72,10 @@ void lookups_destroy(struct lookups *lookups)
 		return;
 	for (size_t i = 0; i < lookups->buckets_len; i++) {
 		while (lookups->buckets[i]) {
-			struct state_slots *slots = lookups->buckets[i];
+			struct state_table *table = lookups->buckets[i];
 
-			lookups->buckets[i] = slots->next;
-			state_slots_free(slots);
+			lookups->buckets[i] = table->next;
+			state_table_free(table);
 		}
 	}
 	pthread_mutex_destroy(&lookups->lock);
@@ -82,16 +83,16 @@ void lookups_destroy(struct lookups *lookups)
 	free(lookups);
 }
 
-static size_t home(const struct state_slots *slots, uint64_t ino)
+static size_t first_slot(const struct state_table *table, uint64_t ino)
 {
-	return (ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & slots->mask;
+	return (ino * UINT64_C(0x9e3779b97f4a7c15) >> 20) & table->mask;
 }
 
-static struct state_slots **state_slots_find(struct lookups *lookups,
+static struct state_table **state_table_find(struct lookups *lookups,
                                              uint64_t state)
 {
-	/* Numbers of states are a counter's. */
-	struct state_slots **at =
+	/* States are numbered by a counter: no hash is needed. */
+	struct state_table **at =
 	        &lookups->buckets[state & (lookups->buckets_len - 1)];
 
 	while (*at && (*at)->state != state)
@@ -99,12 +100,12 @@ static struct state_slots **state_slots_find(struct lookups *lookups,
 	return at;
 }
 
-/* Twice the buckets; without the memory for them, chains grow instead. */
+/* Double the buckets; without memory the chains grow longer instead. */
 static void lookups_grow(struct lookups *lookups)
 {
 	size_t old_len = lookups->buckets_len;
-	struct state_slots **old = lookups->buckets;
-	struct state_slots **fresh = calloc(old_len * 2, sizeof(*fresh));
+	struct state_table **old = lookups->buckets;
+	struct state_table **fresh = calloc(old_len * 2, sizeof(*fresh));
 
 	if (!fresh)
 		return;
@@ -112,210 +113,210 @@ static void lookups_grow(struct lookups *lookups)
 	lookups->buckets_len = old_len * 2;
 	for (size_t i = 0; i < old_len; i++) {
 		while (old[i]) {
-			struct state_slots *slots = old[i];
-			struct state_slots **at;
+			struct state_table *table = old[i];
+			struct state_table **at;
 
-			old[i] = slots->next;
-			at = &fresh[slots->state & (lookups->buckets_len - 1)];
-			slots->next = *at;
-			*at = slots;
+			old[i] = table->next;
+			at = &fresh[table->state & (lookups->buckets_len - 1)];
+			table->next = *at;
+			*at = table;
 		}
 	}
 	free(old);
 }
 
-static struct entry *entry_find(struct state_slots *slots, uint64_t ino)
+static struct lookup *lookup_find(struct state_table *table, uint64_t ino)
 {
-	for (size_t i = home(slots, ino);; i = (i + 1) & slots->mask) {
-		if (slots->places[i].ino == ino)
-			return &slots->places[i];
-		if (!slots->places[i].ino)
+	for (size_t i = first_slot(table, ino);; i = (i + 1) & table->mask) {
+		if (table->slots[i].ino == ino)
+			return &table->slots[i];
+		if (!table->slots[i].ino)
 			return NULL;
 	}
 }
 
-static struct entry *entry_place(struct state_slots *slots, uint64_t ino)
+static struct lookup *free_slot(struct state_table *table, uint64_t ino)
 {
-	size_t i = home(slots, ino);
+	size_t i = first_slot(table, ino);
 
-	while (slots->places[i].ino)
-		i = (i + 1) & slots->mask;
-	return &slots->places[i];
+	while (table->slots[i].ino)
+		i = (i + 1) & table->mask;
+	return &table->slots[i];
 }
 
-static int state_slots_resize(struct state_slots *slots, size_t places)
+static int state_table_resize(struct state_table *table, size_t count)
 {
-	struct entry *old = slots->places;
-	size_t old_places = slots->mask + 1;
-	struct entry *fresh = calloc(places, sizeof(*fresh));
+	struct lookup *old = table->slots;
+	size_t old_count = table->mask + 1;
+	struct lookup *fresh = calloc(count, sizeof(*fresh));
 
 	if (!fresh)
 		return -ENOMEM;
-	slots->places = fresh;
-	slots->mask = places - 1;
-	for (size_t i = 0; old && i < old_places; i++) {
+	table->slots = fresh;
+	table->mask = count - 1;
+	for (size_t i = 0; old && i < old_count; i++) {
 		if (old[i].ino)
-			*entry_place(slots, old[i].ino) = old[i];
+			*free_slot(table, old[i].ino) = old[i];
 	}
 	free(old);
 	return 0;
 }
 
-static int state_slots_create(uint64_t state, struct state_slots **ret_slots)
+static int state_table_create(uint64_t state, struct state_table **ret_table)
 {
-	struct state_slots *slots = calloc(1, sizeof(*slots));
+	struct state_table *table = calloc(1, sizeof(*table));
 
-	if (!slots)
+	if (!table)
 		return -ENOMEM;
-	slots->state = state;
-	if (state_slots_resize(slots, PLACES_MIN) < 0) {
-		free(slots);
+	table->state = state;
+	if (state_table_resize(table, SLOTS_MIN) < 0) {
+		free(table);
 		return -ENOMEM;
 	}
-	*ret_slots = slots;
+	*ret_table = table;
 	return 0;
 }
 
-/* The entry of the node, made if there is none; -ENOMEM. */
-static int entry_get(struct lookups *lookups, node_t node,
-                     struct entry **ret_entry)
+/* Return the entry of the node; add it if there is none.  -ENOMEM. */
+static int lookup_get(struct lookups *lookups, node_t node,
+                      struct lookup **ret_entry)
 {
-	struct state_slots **at = state_slots_find(lookups, NODE_STATE(node));
+	struct state_table **at = state_table_find(lookups, NODE_STATE(node));
 	uint64_t ino = NODE_INO(node);
-	struct entry *entry;
+	struct lookup *entry;
 	int err;
 
 	if (!*at) {
-		if (lookups->families >= lookups->buckets_len) {
+		if (lookups->tables >= lookups->buckets_len) {
 			lookups_grow(lookups);
-			at = state_slots_find(lookups, NODE_STATE(node));
+			at = state_table_find(lookups, NODE_STATE(node));
 		}
-		err = state_slots_create(NODE_STATE(node), at);
+		err = state_table_create(NODE_STATE(node), at);
 		if (err < 0)
 			return err;
-		lookups->families++;
+		lookups->tables++;
 	}
-	entry = entry_find(*at, ino);
+	entry = lookup_find(*at, ino);
 	if (!entry) {
-		size_t places = (*at)->mask + 1;
+		size_t count = (*at)->mask + 1;
 
-		/* One place stays free: it ends what is looked for. */
-		if (((*at)->used + 1) * 4 > places * 3) {
-			err = state_slots_resize(*at, places * 2);
+		/* Keep a slot free: it ends a search. */
+		if (((*at)->used + 1) * 4 > count * 3) {
+			err = state_table_resize(*at, count * 2);
 			if (err < 0)
 				return err;
 		}
-		entry = entry_place(*at, ino);
-		*entry = (struct entry){.ino = ino};
+		entry = free_slot(*at, ino);
+		*entry = (struct lookup){.ino = ino};
 		(*at)->used++;
 	}
 	*ret_entry = entry;
 	return 0;
 }
 
-static struct entry *entry_look(struct lookups *lookups, node_t node)
+static struct lookup *lookup_look(struct lookups *lookups, node_t node)
 {
-	struct state_slots *slots =
-	        *state_slots_find(lookups, NODE_STATE(node));
+	struct state_table *table =
+	        *state_table_find(lookups, NODE_STATE(node));
 
-	return slots ? entry_find(slots, NODE_INO(node)) : NULL;
+	return table ? lookup_find(table, NODE_INO(node)) : NULL;
 }
 
-/* Count one more open of the entry. */
-static void entry_open(struct lookups *lookups, struct state_slots *slots,
-                       struct entry *entry)
+/* Add an open of the entry. */
+static void lookup_open(struct lookups *lookups, struct state_table *table,
+                        struct lookup *entry)
 {
-	if (entry->opens++ || slots->open++)
+	if (entry->opens++ || table->open++)
 		return;
-	slots->next_open = lookups->open;
-	slots->prev_open = &lookups->open;
+	table->next_open = lookups->open;
+	table->prev_open = &lookups->open;
 	if (lookups->open)
-		lookups->open->prev_open = &slots->next_open;
-	lookups->open = slots;
+		lookups->open->prev_open = &table->next_open;
+	lookups->open = table;
 }
 
-/* Count one less. */
-static void entry_close(struct state_slots *slots, struct entry *entry)
+/* Remove an open of the entry. */
+static void lookup_close(struct state_table *table, struct lookup *entry)
 {
-	if (--entry->opens || --slots->open)
+	if (--entry->opens || --table->open)
 		return;
-	*slots->prev_open = slots->next_open;
-	if (slots->next_open)
-		slots->next_open->prev_open = slots->prev_open;
+	*table->prev_open = table->next_open;
+	if (table->next_open)
+		table->next_open->prev_open = table->prev_open;
 }
 
-/* Remove it if nothing speaks for it any more. */
-static void entry_settle(struct lookups *lookups, node_t node,
-                         struct entry *entry)
+/* Remove the entry if it has neither lookups nor opens. */
+static void lookup_settle(struct lookups *lookups, node_t node,
+                          struct lookup *entry)
 {
-	struct state_slots **at = state_slots_find(lookups, NODE_STATE(node));
-	struct state_slots *slots = *at;
-	size_t hole = (size_t)(entry - slots->places);
+	struct state_table **at = state_table_find(lookups, NODE_STATE(node));
+	struct state_table *table = *at;
+	size_t hole = (size_t)(entry - table->slots);
 
-	if (entry->lookups || entry->opens)
+	if (entry->nlookup || entry->opens)
 		return;
-	/* Move up what could no longer be found across the hole. */
-	for (size_t i = (hole + 1) & slots->mask; slots->places[i].ino;
-	     i = (i + 1) & slots->mask) {
-		size_t wish = home(slots, slots->places[i].ino);
+	/* Move entries into the hole whose search would end there. */
+	for (size_t i = (hole + 1) & table->mask; table->slots[i].ino;
+	     i = (i + 1) & table->mask) {
+		size_t first = first_slot(table, table->slots[i].ino);
 
-		if (((i - wish) & slots->mask) >= ((i - hole) & slots->mask)) {
-			slots->places[hole] = slots->places[i];
+		if (((i - first) & table->mask) >= ((i - hole) & table->mask)) {
+			table->slots[hole] = table->slots[i];
 			hole = i;
 		}
 	}
-	slots->places[hole] = (struct entry){0};
-	slots->used--;
-	if (slots->used == 0) {
-		*at = slots->next;
-		state_slots_free(slots);
-		lookups->families--;
-	} else if (slots->mask + 1 > PLACES_MIN &&
-	           slots->used * 8 < slots->mask + 1) {
-		/* A table that stays too large does no harm. */
-		state_slots_resize(slots, (slots->mask + 1) / 2);
+	table->slots[hole] = (struct lookup){0};
+	table->used--;
+	if (table->used == 0) {
+		*at = table->next;
+		state_table_free(table);
+		lookups->tables--;
+	} else if (table->mask + 1 > SLOTS_MIN &&
+	           table->used * 8 < table->mask + 1) {
+		/* Ignore failure: a table that is too large still works. */
+		state_table_resize(table, (table->mask + 1) / 2);
 	}
 }
 
 int lookups_add(struct lookups *lookups, node_t node)
 {
-	struct entry *entry;
+	struct lookup *entry;
 	int err;
 
 	pthread_mutex_lock(&lookups->lock);
-	err = entry_get(lookups, node, &entry);
+	err = lookup_get(lookups, node, &entry);
 	if (err == 0) {
-		entry->lookups++;
+		entry->nlookup++;
 		entry->attrs = true;
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	return err;
 }
 
-/* Take the hold away. */
-static bool entry_let_go(struct state_slots *slots, struct entry *entry)
+/* End the hold on the entry; return false if it was not held. */
+static bool lookup_let_go(struct state_table *table, struct lookup *entry)
 {
 	bool held = entry->held;
 
 	entry->held = false;
 	if (held)
-		entry_close(slots, entry);
+		lookup_close(table, entry);
 	return held;
 }
 
 bool lookups_forget(struct lookups *lookups, node_t node, uint64_t count)
 {
-	struct state_slots *slots;
-	struct entry *entry;
+	struct state_table *table;
+	struct lookup *entry;
 	bool released = false;
 
 	pthread_mutex_lock(&lookups->lock);
-	slots = *state_slots_find(lookups, NODE_STATE(node));
-	entry = entry_look(lookups, node);
+	table = *state_table_find(lookups, NODE_STATE(node));
+	entry = lookup_look(lookups, node);
 	if (entry) {
-		entry->lookups -= MIN(count, entry->lookups);
-		released = !entry->lookups && entry_let_go(slots, entry);
-		entry_settle(lookups, node, entry);
+		entry->nlookup -= MIN(count, entry->nlookup);
+		released = !entry->nlookup && lookup_let_go(table, entry);
+		lookup_settle(lookups, node, entry);
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	return released;
@@ -323,17 +324,17 @@ bool lookups_forget(struct lookups *lookups, node_t node, uint64_t count)
 
 bool lookups_hold(struct lookups *lookups, node_t node)
 {
-	struct state_slots *slots;
-	struct entry *entry;
+	struct state_table *table;
+	struct lookup *entry;
 	bool fresh;
 
 	pthread_mutex_lock(&lookups->lock);
-	slots = *state_slots_find(lookups, NODE_STATE(node));
-	entry = entry_look(lookups, node);
-	fresh = entry && entry->lookups && !entry->held;
+	table = *state_table_find(lookups, NODE_STATE(node));
+	entry = lookup_look(lookups, node);
+	fresh = entry && entry->nlookup && !entry->held;
 	if (fresh) {
 		entry->held = true;
-		entry_open(lookups, slots, entry);
+		lookup_open(lookups, table, entry);
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	return fresh;
@@ -341,31 +342,32 @@ bool lookups_hold(struct lookups *lookups, node_t node)
 
 int lookups_open(struct lookups *lookups, node_t node)
 {
-	struct entry *entry;
+	struct lookup *entry;
 	int err;
 
 	pthread_mutex_lock(&lookups->lock);
-	err = entry_get(lookups, node, &entry);
+	err = lookup_get(lookups, node, &entry);
 	if (err == 0)
-		entry_open(lookups,
-		           *state_slots_find(lookups, NODE_STATE(node)), entry);
+		lookup_open(lookups,
+		            *state_table_find(lookups, NODE_STATE(node)),
+		            entry);
 	pthread_mutex_unlock(&lookups->lock);
 	return err;
 }
 
 bool lookups_close(struct lookups *lookups, node_t node)
 {
-	struct state_slots *slots;
-	struct entry *entry;
+	struct state_table *table;
+	struct lookup *entry;
 	bool was_open = false;
 
 	pthread_mutex_lock(&lookups->lock);
-	slots = *state_slots_find(lookups, NODE_STATE(node));
-	entry = entry_look(lookups, node);
+	table = *state_table_find(lookups, NODE_STATE(node));
+	entry = lookup_look(lookups, node);
 	if (entry && entry->opens) {
 		was_open = true;
-		entry_close(slots, entry);
-		entry_settle(lookups, node, entry);
+		lookup_close(table, entry);
+		lookup_settle(lookups, node, entry);
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	return was_open;
@@ -378,7 +380,7 @@ bool lookups_any(struct lookups *lookups, uint64_t state)
 	bool any;
 
 	pthread_mutex_lock(&lookups->lock);
-	any = *state_slots_find(lookups, state) != NULL;
+	any = *state_table_find(lookups, state) != NULL;
 	pthread_mutex_unlock(&lookups->lock);
 	return any;
 }
@@ -388,18 +390,18 @@ bool lookups_has(struct lookups *lookups, node_t node)
 	bool has;
 
 	pthread_mutex_lock(&lookups->lock);
-	has = entry_look(lookups, node) != NULL;
+	has = lookup_look(lookups, node) != NULL;
 	pthread_mutex_unlock(&lookups->lock);
 	return has;
 }
 
 bool lookups_is_open(struct lookups *lookups, node_t node)
 {
-	struct entry *entry;
+	struct lookup *entry;
 	bool open;
 
 	pthread_mutex_lock(&lookups->lock);
-	entry = entry_look(lookups, node);
+	entry = lookup_look(lookups, node);
 	open = entry && entry->opens;
 	pthread_mutex_unlock(&lookups->lock);
 	return open;
@@ -407,10 +409,10 @@ bool lookups_is_open(struct lookups *lookups, node_t node)
 
 void lookups_mark(struct lookups *lookups, node_t node, unsigned what)
 {
-	struct entry *entry;
+	struct lookup *entry;
 
 	pthread_mutex_lock(&lookups->lock);
-	entry = entry_look(lookups, node);
+	entry = lookup_look(lookups, node);
 	if (entry && (what & CACHED_ATTRS))
 		entry->attrs = true;
 	if (entry && (what & CACHED_PAGES))
@@ -420,11 +422,11 @@ void lookups_mark(struct lookups *lookups, node_t node, unsigned what)
 
 unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 {
-	struct entry *entry;
+	struct lookup *entry;
 	unsigned taken = 0;
 
 	pthread_mutex_lock(&lookups->lock);
-	entry = entry_look(lookups, node);
+	entry = lookup_look(lookups, node);
 	if (entry && entry->attrs && (what & CACHED_ATTRS)) {
 		taken |= CACHED_ATTRS;
 		entry->attrs = false;
@@ -444,20 +446,20 @@ unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 int lookups_list(struct lookups *lookups, uint64_t state, bool open,
                  node_t **ret_nodes, size_t *ret_count)
 {
-	struct state_slots *slots;
+	struct state_table *table;
 	node_t *nodes = NULL;
 	size_t count = 0;
 	int err = 0;
 
 	pthread_mutex_lock(&lookups->lock);
-	slots = *state_slots_find(lookups, state);
-	if (slots && (!open || slots->open)) {
-		nodes = malloc((open ? slots->open : slots->used) *
+	table = *state_table_find(lookups, state);
+	if (table && (!open || table->open)) {
+		nodes = malloc((open ? table->open : table->used) *
 		               sizeof(*nodes));
 		if (!nodes)
 			err = -ENOMEM;
-		for (size_t i = 0; !err && i <= slots->mask; i++) {
-			const struct entry *entry = &slots->places[i];
+		for (size_t i = 0; !err && i <= table->mask; i++) {
+			const struct lookup *entry = &table->slots[i];
 
 			if (entry->ino && (!open || entry->opens))
 				nodes[count++] = NODE(state, entry->ino);
@@ -474,20 +476,20 @@ int lookups_list(struct lookups *lookups, uint64_t state, bool open,
 /* A growing array of numbers of states. */
 struct states {
 	uint64_t *numbers;
-	size_t count, room;
+	size_t count, capacity;
 };
 
 static int states_add(struct states *states, uint64_t number)
 {
-	if (states->count == states->room) {
-		size_t more = states->room ? states->room * 2 : 16;
+	if (states->count == states->capacity) {
+		size_t more = states->capacity ? states->capacity * 2 : 16;
 		uint64_t *grown =
 		        realloc(states->numbers, more * sizeof(*grown));
 
 		if (!grown)
 			return -ENOMEM;
 		states->numbers = grown;
-		states->room = more;
+		states->capacity = more;
 	}
 	states->numbers[states->count++] = number;
 	return 0;
@@ -500,13 +502,13 @@ int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
 	int err = 0;
 
 	pthread_mutex_lock(&lookups->lock);
-	for (struct state_slots *slots = open ? lookups->open : NULL;
-	     slots && !err; slots = slots->next_open)
-		err = states_add(&states, slots->state);
+	for (struct state_table *table = open ? lookups->open : NULL;
+	     table && !err; table = table->next_open)
+		err = states_add(&states, table->state);
 	for (size_t i = 0; i < lookups->buckets_len && !open && !err; i++) {
-		for (struct state_slots *slots = lookups->buckets[i];
-		     slots && !err; slots = slots->next)
-			err = states_add(&states, slots->state);
+		for (struct state_table *table = lookups->buckets[i];
+		     table && !err; table = table->next)
+			err = states_add(&states, table->state);
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	if (err < 0) {
@@ -521,32 +523,32 @@ int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
 void lookups_close_all(struct lookups *lookups,
                        void (*fn)(void *arg, node_t node), void *arg)
 {
-	struct state_slots *gone = NULL;
+	struct state_table *gone = NULL;
 
 	pthread_mutex_lock(&lookups->lock);
 	for (size_t i = 0; i < lookups->buckets_len; i++) {
 		while (lookups->buckets[i]) {
-			struct state_slots *slots = lookups->buckets[i];
+			struct state_table *table = lookups->buckets[i];
 
-			lookups->buckets[i] = slots->next;
-			slots->next = gone;
-			gone = slots;
+			lookups->buckets[i] = table->next;
+			table->next = gone;
+			gone = table;
 		}
 	}
-	lookups->families = 0;
+	lookups->tables = 0;
 	lookups->open = NULL;
 	pthread_mutex_unlock(&lookups->lock);
 
 	while (gone) {
-		struct state_slots *slots = gone;
+		struct state_table *table = gone;
 
-		for (size_t j = 0; j <= slots->mask; j++) {
-			struct entry *entry = &slots->places[j];
+		for (size_t j = 0; j <= table->mask; j++) {
+			struct lookup *entry = &table->slots[j];
 
 			for (; entry->ino && entry->opens; entry->opens--)
-				fn(arg, NODE(slots->state, entry->ino));
+				fn(arg, NODE(table->state, entry->ino));
 		}
-		gone = slots->next;
-		state_slots_free(slots);
+		gone = table->next;
+		state_table_free(table);
 	}
 }

@@ -13,8 +13,8 @@ struct negative {
 	struct negative *newer;
 	struct negative *next; /* in its bucket */
 	node_t parent;
-	int64_t told; /* mono_ns() */
-	bool taken;   /* in no bucket any more */
+	int64_t answered; /* mono_ns() */
+	bool taken;       /* in no bucket any more */
 	char name[];
 };
 
@@ -124,11 +124,11 @@ bool negatives_add(struct negatives *negatives, node_t parent, const char *name)
 
 	if (!negative)
 		return false;
-	*negative = (struct negative){.parent = parent, .told = now};
+	*negative = (struct negative){.parent = parent, .answered = now};
 	memcpy(negative->name, name, len);
 	pthread_mutex_lock(&negatives->lock);
 	while (negatives->first &&
-	       now - negatives->first->told >
+	       now - negatives->first->answered >
 	               NEGATIVE_FORGET * INT64_C(1000000000))
 		drop_first(negatives);
 	room = negatives->count < NEGATIVES_MAX;

@@ -30,8 +30,8 @@ enum {
  * some versions know the flag and do not send it.
  */
 #define INIT_WANTED                                                            \
-	(FUSE_PARALLEL_DIROPS | WIRE_HANDLE_KILLPRIV_V2 | INIT_SETXATTR_EXT |  \
-	 WIRE_DIRECT_IO_ALLOW_MMAP | INIT_ALLOW_IDMAP)
+	(FUSE_PARALLEL_DIROPS | PROTOCOL_HANDLE_KILLPRIV_V2 |                  \
+	 INIT_SETXATTR_EXT | PROTOCOL_DIRECT_IO_ALLOW_MMAP | INIT_ALLOW_IDMAP)
 
 static void adapt_init(struct protocol *protocol,
                        const struct fuse_in_header *in, void *arg, size_t len)
@@ -84,7 +84,7 @@ void protocol_adapt(struct protocol *protocol, void *request, size_t *len,
 			struct fuse_write_in *write_in = arg;
 
 			if (write_in->write_flags & FUSE_WRITE_KILL_SUIDGID)
-				write_in->flags |= WIRE_KILL_PRIV;
+				write_in->flags |= PROTOCOL_KILL_PRIV;
 		}
 		break;
 	case FUSE_OPEN:
@@ -92,7 +92,7 @@ void protocol_adapt(struct protocol *protocol, void *request, size_t *len,
 			struct fuse_open_in *open_in = arg;
 
 			if (open_in->open_flags & OPEN_KILL_SUIDGID)
-				open_in->flags |= WIRE_KILL_PRIV;
+				open_in->flags |= PROTOCOL_KILL_PRIV;
 		}
 		break;
 	case OPCODE_TMPFILE:
@@ -103,7 +103,7 @@ void protocol_adapt(struct protocol *protocol, void *request, size_t *len,
 			struct fuse_create_in *create_in = arg;
 
 			if (create_in->open_flags & OPEN_KILL_SUIDGID)
-				create_in->flags |= WIRE_KILL_PRIV;
+				create_in->flags |= PROTOCOL_KILL_PRIV;
 		}
 		break;
 	case FUSE_SETXATTR:
@@ -145,7 +145,7 @@ void protocol_adapt_init_reply(struct protocol *protocol,
 	out = iov[1].iov_base;
 	flags = (protocol->offered & INIT_WANTED) | out->flags |
 	        (uint64_t)out->flags2 << 32;
-	if (flags & WIRE_HANDLE_KILLPRIV_V2)
+	if (flags & PROTOCOL_HANDLE_KILLPRIV_V2)
 		flags &= ~(uint64_t)FUSE_HANDLE_KILLPRIV;
 	else
 		flags |= protocol->offered & FUSE_HANDLE_KILLPRIV;

@@ -26,10 +26,10 @@ struct protocol {
  * In the flags that a handler gets with write, open and create: clear suid,
  * sgid and capabilities, for the caller may not keep them.
  */
-enum { WIRE_KILL_PRIV = 1 << 30 };
+enum { PROTOCOL_KILL_PRIV = 1 << 30 };
 
 /* A create with this name, which no file can have, is an O_TMPFILE. */
-#define WIRE_TMPFILE_NAME "/"
+#define PROTOCOL_TMPFILE_NAME "/"
 
 /*
  * Rewrite the request of *len bytes in place; `room` bytes of memory are
@@ -51,8 +51,8 @@ void protocol_adapt_init_reply(struct protocol *protocol,
                                const struct iovec *iov, int count);
 
 /* INIT flags without a name in older kernel headers. */
-#define WIRE_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
-#define WIRE_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
+#define PROTOCOL_DIRECT_IO_ALLOW_MMAP (UINT64_C(1) << 36)
+#define PROTOCOL_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
 
 /*
  * Make the kernel forget the attributes and ACLs of a node, and its pages from

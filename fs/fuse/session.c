@@ -47,7 +47,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	pthread_rwlockattr_destroy(&attr);
 	pthread_mutex_init(&mounts->append, NULL);
 	fs_set_keeper(fs, keep_node, mounts);
-	fs_set_knower(fs, share_knows, mounts);
+	fs_set_in_use(fs, mounted_states_in_use, mounts);
 	store_on_yield(forest_store(fs_forest(fs)), request_cancelled);
 	return 0;
 }
@@ -55,7 +55,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 void mounts_release(struct mounts *mounts)
 {
 	fs_set_keeper(mounts->fs, NULL, NULL);
-	fs_set_knower(mounts->fs, NULL, NULL);
+	fs_set_in_use(mounts->fs, NULL, NULL);
 	store_on_yield(forest_store(fs_forest(mounts->fs)), NULL);
 	/* What is left of a session may still come back to it. */
 	if (mounts->left)
@@ -285,7 +285,7 @@ static int session_create(struct mounts *mounts,
 	session->mountpoint = strdup(params->mountpoint);
 	session->device = strdup(params->device);
 	watchdog_init(&session->watchdog, session->mountpoint,
-	              &mounts->threads_told);
+	              &mounts->threads_logged);
 	err = session->mountpoint && session->device ? 0 : -ENOMEM;
 	if (err == 0)
 		err = lookups_create(&session->lookups);
@@ -370,7 +370,7 @@ static void session_end(struct session *session)
 	struct mounts *mounts = session->mounts;
 
 	pthread_rwlock_wrlock(&mounts->policy);
-	share_leave(mounts, session);
+	mounted_states_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 
 	if (!wait_unused(session)) {
@@ -425,7 +425,7 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 		return err;
 	id = session->id;
 	pthread_rwlock_wrlock(&mounts->policy);
-	err = share_join(mounts, session);
+	err = mounted_states_join(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 	if (err < 0)
 		goto fail;
@@ -441,7 +441,7 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 		return 0;
 	}
 	pthread_rwlock_wrlock(&mounts->policy);
-	share_leave(mounts, session);
+	mounted_states_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 fail:
 	session->fd = -1; /* stays the caller's */

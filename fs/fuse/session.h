@@ -72,7 +72,7 @@ struct mounts {
 	_Atomic uint64_t next_id;
 	/* Sessions that could not be freed; guarded by policy. */
 	struct session *left;
-	_Atomic int64_t threads_told; /* see watchdog.h */
+	_Atomic int64_t threads_logged; /* see watchdog.h */
 };
 
 struct session {
@@ -97,11 +97,11 @@ struct session {
 	struct watchdog watchdog;
 	struct notifier *notifier, *name_notifier;
 	_Atomic uint64_t epoch; /* see coherence_epoch() */
-	/* guarded by coherence.lock, as what follows up to hang_told */
+	/* guarded by coherence.lock, as what follows up to hang_logged */
 	struct inval *invals_oldest, *invals_newest;
 	size_t invals_count;
 	unsigned deferred_background;
-	bool hang_told;
+	bool hang_logged;
 	pthread_mutex_t lock; /* guards refs */
 	unsigned refs; /* who holds a pointer, requests to answer included */
 };
@@ -169,7 +169,8 @@ void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
                          bool fresh);
 
-/* ---- Between session.c, share.c, and others ---------------------- */
+/* ---- Between session.c, mounted_states.c, and others ----------------------
+ */
 
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
@@ -187,11 +188,11 @@ bool statx_answer(struct session *session, const void *request, size_t len);
  * Return true if a session's kernel may mean a state that was deleted by the
  * number; else forget what is remembered of it.  Store's lock held.
  */
-bool share_knows(void *arg, uint64_t number);
+bool mounted_states_in_use(void *arg, uint64_t number);
 
 /* With policy held to write: the session comes (-ENOMEM), or goes. */
-int share_join(struct mounts *mounts, struct session *session);
-void share_leave(struct mounts *mounts, struct session *session);
+int mounted_states_join(struct mounts *mounts, struct session *session);
+void mounted_states_leave(struct mounts *mounts, struct session *session);
 
 /* References to all sessions but one, in an array to be freed. */
 int mounts_others(struct mounts *mounts, const struct session *but,

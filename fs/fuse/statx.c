@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request for attributes that tells the time of birth, too (since Linux
+ * The request for attributes that tells the birth time, too (since Linux
  * 6.6), which libfuse does not pass on: it is answered here.
  */
 #include <errno.h>
@@ -48,21 +48,21 @@ struct statx_out {
 _Static_assert(sizeof(struct statx_out) == 32 + 256, "kernel's layout");
 
 static int load(struct fs *fs, node_t node, struct stat *ret_st,
-                struct timestamp *ret_birth, bool *ret_born)
+                struct timestamp *ret_btime, bool *ret_has_btime)
 {
 	struct vnode v;
 	int err;
 
 	if (node_kind(node) != NODE_KIND_INODE) {
-		*ret_born = false;
+		*ret_has_btime = false;
 		return fs_getattr(fs, node, ret_st);
 	}
 	store_lock(fs->store);
 	err = vnode_load(fs, node, &v);
 	if (err == 0) {
 		*ret_st = vnode_stat(&v);
-		*ret_birth = v.inode.btime;
-		*ret_born = true;
+		*ret_btime = v.inode.btime;
+		*ret_has_btime = true;
 	}
 	store_unlock(fs->store);
 	return err;
@@ -97,25 +97,25 @@ bool statx_answer(struct session *session, const void *request, size_t len)
 	struct fuse_out_header header = {0};
 	struct statx_out out = {0};
 	struct iovec iov[2] = {{&header, sizeof(header)}, {&out, 0}};
-	struct timestamp birth;
+	struct timestamp btime;
 	struct stat st;
 	node_t node;
-	bool born;
+	bool has_btime;
 	int err;
 
 	if (len < sizeof(*in) || in->opcode != OPCODE_STATX)
 		return false;
 	node = session_node(session, in->nodeid);
 	lookups_mark(session->lookups, node, CACHED_ATTRS);
-	err = load(session->fs, node, &st, &birth, &born);
+	err = load(session->fs, node, &st, &btime, &has_btime);
 	if (err == 0) {
 		fill(&st, &out);
 		out.ino = session_ino(session, st.st_ino);
 		out.attr_valid = KEEP_FOR_LONG;
-		if (born) {
+		if (has_btime) {
 			out.mask |= STATX_BTIME;
-			out.btime.sec = birth.sec;
-			out.btime.nsec = birth.nsec;
+			out.btime.sec = btime.sec;
+			out.btime.nsec = btime.nsec;
 		}
 		iov[1].iov_len = sizeof(out);
 	} else if (err == -EUCLEAN) {

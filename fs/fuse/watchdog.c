@@ -11,11 +11,11 @@
 _Static_assert(sizeof(struct fuse_in_header) <= LOOP_HEAD, "all of it");
 
 void watchdog_init(struct watchdog *dog, const char *mountpoint,
-                   _Atomic int64_t *threads_told)
+                   _Atomic int64_t *threads_logged)
 {
 	*dog = (struct watchdog){
 	        .mountpoint = mountpoint,
-	        .threads_told = threads_told,
+	        .threads_logged = threads_logged,
 	};
 	pthread_mutex_init(&dog->lock, NULL);
 }
@@ -168,21 +168,22 @@ static bool deferred_look(struct watchdog *dog, int64_t now, bool *alarm)
 	bool any = deferred_count(dog, now, overdue, oldest);
 
 	for (int kind = 0; kind < WATCHED_KINDS; kind++) {
-		if (overdue[kind] && !dog->told_deferred[kind]) {
+		if (overdue[kind] && !dog->logged_deferred[kind]) {
 			report(dog, &oldest[kind].request,
 			       now - oldest[kind].since, where[kind]);
 			*alarm |= kind != WATCHED_SYNC;
 		}
-		dog->told_deferred[kind] = overdue[kind];
+		dog->logged_deferred[kind] = overdue[kind];
 	}
 	return any;
 }
 
-static bool busy_told(const struct watchdog *dog, const struct loop_busy *busy)
+static bool busy_is_logged(const struct watchdog *dog,
+                           const struct loop_busy *busy)
 {
-	for (size_t i = 0; i < dog->told_count; i++) {
-		if (dog->told[i].thread == busy->thread &&
-		    dog->told[i].since == busy->since)
+	for (size_t i = 0; i < dog->logged_count; i++) {
+		if (dog->logged[i].thread == busy->thread &&
+		    dog->logged[i].since == busy->since)
 			return true;
 	}
 	return false;
@@ -202,50 +203,51 @@ static void busy_look(struct watchdog *dog, const struct loop_busy *busy,
 		if (now - busy[i].since < WATCHDOG_S * NS)
 			continue;
 		overdue[n++] = busy[i];
-		if (busy_told(dog, &busy[i]))
+		if (busy_is_logged(dog, &busy[i]))
 			continue;
 		snprintf(where, sizeof(where), "in thread %jd",
 		         (intmax_t)busy[i].thread);
 		report(dog, &request, now - busy[i].since, where);
 		*alarm = true;
 	}
-	for (dog->told_count = 0; dog->told_count < n; dog->told_count++) {
-		dog->told[dog->told_count].thread =
-		        overdue[dog->told_count].thread;
-		dog->told[dog->told_count].since =
-		        overdue[dog->told_count].since;
+	for (dog->logged_count = 0; dog->logged_count < n;
+	     dog->logged_count++) {
+		dog->logged[dog->logged_count].thread =
+		        overdue[dog->logged_count].thread;
+		dog->logged[dog->logged_count].since =
+		        overdue[dog->logged_count].since;
 	}
 }
 
 static void threads_report(struct watchdog *dog, int64_t now)
 {
-	int64_t last = atomic_load(dog->threads_told);
+	int64_t last = atomic_load(dog->threads_logged);
 
 	if ((!last || now - last >= WHEREABOUTS_S * NS) &&
-	    atomic_compare_exchange_strong(dog->threads_told, &last, now))
+	    atomic_compare_exchange_strong(dog->threads_logged, &last, now))
 		whereabouts_log();
 }
 
 /* Return whether the log has a request that is still not answered. */
-static bool has_told(const struct watchdog *dog)
+static bool has_logged(const struct watchdog *dog)
 {
-	bool told = dog->told_count;
+	bool logged = dog->logged_count;
 
 	for (int kind = 0; kind < WATCHED_KINDS; kind++)
-		told |= dog->told_deferred[kind];
-	return told;
+		logged |= dog->logged_deferred[kind];
+	return logged;
 }
 
 bool watchdog_look(struct watchdog *dog, const struct loop_busy *busy,
                    size_t count, int64_t now)
 {
-	bool before = has_told(dog), alarm = false, deferred;
+	bool before = has_logged(dog), alarm = false, deferred;
 
 	busy_look(dog, busy, count, now, &alarm);
 	deferred = deferred_look(dog, now, &alarm);
 	if (alarm)
 		threads_report(dog, now);
-	if (before && !has_told(dog))
+	if (before && !has_logged(dog))
 		log_warning("'%s': all requests that were late are answered",
 		            dog->mountpoint);
 	return deferred;

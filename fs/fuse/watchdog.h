@@ -42,20 +42,20 @@ enum watched_kind { WATCHED_SYNC, WATCHED_OTHER, WATCHED_KINDS };
 struct watchdog {
 	const char *mountpoint; /* the owner's */
 	/* When the log last got the whereabouts; shared by all mounts. */
-	_Atomic int64_t *threads_told;
+	_Atomic int64_t *threads_logged;
 	pthread_mutex_t lock; /* guards first, last and what they lead to */
 	struct deferral *first, *last;
 	/* The watcher's own: what the log has, until all is answered. */
-	bool told_deferred[WATCHED_KINDS];
-	size_t told_count;
+	bool logged_deferred[WATCHED_KINDS];
+	size_t logged_count;
 	struct {
 		pid_t thread;
 		int64_t since;
-	} told[LOOP_WORKERS_MAX];
+	} logged[LOOP_WORKERS_MAX];
 };
 
 void watchdog_init(struct watchdog *dog, const char *mountpoint,
-                   _Atomic int64_t *threads_told);
+                   _Atomic int64_t *threads_logged);
 void watchdog_release(struct watchdog *dog);
 
 /* By the worker that handles the request. */

@@ -16,7 +16,7 @@
 
 #define S INT64_C(1000000000)
 
-static _Atomic int64_t threads_told;
+static _Atomic int64_t threads_logged;
 static char log_text[64 << 10];
 
 /* What fn(arg) logs, in log_text. */
@@ -93,8 +93,8 @@ static void test_busy(void **state)
 	struct loop_busy busy[2];
 	const char *text;
 
-	atomic_store(&threads_told, 0);
-	watchdog_init(&dog, "/the/mount", &threads_told);
+	atomic_store(&threads_logged, 0);
+	watchdog_init(&dog, "/the/mount", &threads_logged);
 	busy[0] = busy_with(FUSE_WRITE, 123456, 77, 5 * S);
 	assert_string_equal(look(&dog, busy, 1, 34 * S, false), "");
 	text = look(&dog, busy, 1, 36 * S, false);
@@ -124,9 +124,9 @@ static void test_many_mounts(void **state)
 	struct loop_busy busy = busy_with(FUSE_READ, 1, 77, 1);
 	unsigned count[3];
 
-	atomic_store(&threads_told, 0);
+	atomic_store(&threads_logged, 0);
 	for (int i = 0; i < 3; i++) {
-		watchdog_init(&dogs[i], "/mount", &threads_told);
+		watchdog_init(&dogs[i], "/mount", &threads_logged);
 		count[i] = lines(
 		        look(&dogs[i], &busy, 1, 40 * S + 40 * i * S, false));
 		watchdog_release(&dogs[i]);
@@ -150,8 +150,8 @@ static void test_deferred(void **state)
 	struct watchdog dog;
 	const char *text;
 
-	atomic_store(&threads_told, 0);
-	watchdog_init(&dog, "/mount", &threads_told);
+	atomic_store(&threads_logged, 0);
+	watchdog_init(&dog, "/mount", &threads_logged);
 	for (int i = 0; i < 5; i++)
 		defer(&dog, &syncs[i], FUSE_FSYNC);
 	assert_string_equal(look(&dog, NULL, 0, 1 * S, true), "");

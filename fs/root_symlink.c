@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-struct fs_entry symlink_entry(const struct fs *fs, const struct symlink *link)
+struct fs_entry root_symlink_entry(const struct fs *fs,
+                                   const struct symlink *link)
 {
 	node_t node = NODE(0, link->ino);
 
@@ -18,18 +19,18 @@ struct fs_entry symlink_entry(const struct fs *fs, const struct symlink *link)
 	};
 }
 
-int symlink_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+int root_symlink_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 {
 	struct symlink link;
 	int err = symlink_get(fs->forest, NODE_INO(node), &link);
 
 	if (!err)
-		*ret_st = symlink_entry(fs, &link).st;
+		*ret_st = root_symlink_entry(fs, &link).st;
 	return err;
 }
 
-int symlink_setattr(struct fs *fs, node_t node, unsigned set,
-                    const struct stat *to)
+int root_symlink_setattr(struct fs *fs, node_t node, unsigned set,
+                         const struct stat *to)
 {
 	struct symlink link;
 	int err;
@@ -79,13 +80,13 @@ static int make_locked(struct fs *fs, const char *name, const char *target,
 	if (err)
 		return err;
 	root_touch(fs);
-	*ret_entry = symlink_entry(fs, &link);
+	*ret_entry = root_symlink_entry(fs, &link);
 	return 0;
 }
 
-int space_symlink(struct fs *fs, node_t parent, const char *name,
-                  const char *target, const struct fs_cred *cred,
-                  struct fs_entry *ret_entry)
+int root_symlink_make(struct fs *fs, node_t parent, const char *name,
+                      const char *target, const struct fs_cred *cred,
+                      struct fs_entry *ret_entry)
 {
 	int err;
 
@@ -106,8 +107,8 @@ int space_symlink(struct fs *fs, node_t parent, const char *name,
 
 /* ---- Renaming ----------------------------------------------------------- */
 
-int symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
-                 unsigned flags)
+int root_symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
+                      unsigned flags)
 {
 	struct symlink other;
 	struct state *state;
@@ -134,7 +135,7 @@ int symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
 	return err;
 }
 
-bool symlink_comes_from(struct fs *fs, node_t parent, const char *name)
+bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name)
 {
 	struct vnode dir, child;
 	uint64_t slot;

@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 /* The fork whose states the directory lists; 0: the root directory. */
-static uint64_t space_fork(node_t node)
+static uint64_t state_dir_fork(node_t node)
 {
 	return node_kind(node) == NODE_KIND_ROOT ? 0 : NODE_STATE(node);
 }
@@ -28,7 +28,8 @@ static int state_root(struct fs *fs, struct state *state, struct vnode *ret)
 	return vnode_load(fs, NODE(state->number, INO_ROOT), ret);
 }
 
-int space_entry(struct fs *fs, struct state *state, struct fs_entry *ret_entry)
+int state_dir_entry(struct fs *fs, struct state *state,
+                    struct fs_entry *ret_entry)
 {
 	struct vnode v;
 	int err = state_root(fs, state, &v);
@@ -125,7 +126,7 @@ static int link_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 	return 0;
 }
 
-int space_getattr(struct fs *fs, node_t node, struct stat *ret_st)
+int state_dir_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 {
 	switch (node_kind(node)) {
 	case NODE_KIND_ROOT:
@@ -135,21 +136,21 @@ int space_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 	case NODE_KIND_LINK:
 		return link_getattr(fs, node, ret_st);
 	case NODE_KIND_SYMLINK:
-		return symlink_getattr(fs, node, ret_st);
+		return root_symlink_getattr(fs, node, ret_st);
 	case NODE_KIND_INODE:
 		break;
 	}
 	return -EPERM;
 }
 
-int space_setattr(struct fs *fs, node_t node, unsigned set,
-                  const struct stat *to)
+int state_dir_setattr(struct fs *fs, node_t node, unsigned set,
+                      const struct stat *to)
 {
 	struct inode inode;
 	int err;
 
 	if (node_kind(node) == NODE_KIND_SYMLINK)
-		return symlink_setattr(fs, node, set, to);
+		return root_symlink_setattr(fs, node, set, to);
 	if (node_kind(node) != NODE_KIND_ROOT)
 		return -EPERM;
 	if (set & FS_SET_SIZE)
@@ -161,7 +162,7 @@ int space_setattr(struct fs *fs, node_t node, unsigned set,
 	return forest_set_root_inode(fs->forest, &inode);
 }
 
-int space_readlink(struct fs *fs, node_t node, char *ret_target)
+int state_dir_readlink(struct fs *fs, node_t node, char *ret_target)
 {
 	struct symlink link;
 	struct state *state;
@@ -189,10 +190,10 @@ static int lookup_dots(struct fs *fs, node_t parent, const char *name,
 
 	if (name[1] && node_kind(parent) == NODE_KIND_SNAPDIR) {
 		err = snapdir_fork(fs, parent, &state);
-		return err ? err : space_entry(fs, state, ret_entry);
+		return err ? err : state_dir_entry(fs, state, ret_entry);
 	}
 	entry_stamp(fs, &entry);
-	err = space_getattr(fs, entry.node, &entry.st);
+	err = state_dir_getattr(fs, entry.node, &entry.st);
 	if (!err)
 		*ret_entry = entry;
 	return err;
@@ -212,14 +213,14 @@ static int lookup_link(struct fs *fs, const char *name,
 		return -ENOENT;
 	entry.node = NODE(0, INO_LINK + state->number);
 	entry_stamp(fs, &entry);
-	err = space_getattr(fs, entry.node, &entry.st);
+	err = state_dir_getattr(fs, entry.node, &entry.st);
 	if (!err)
 		*ret_entry = entry;
 	return err;
 }
 
-int space_lookup(struct fs *fs, node_t parent, const char *name,
-                 struct fs_entry *ret_entry)
+int state_dir_lookup(struct fs *fs, node_t parent, const char *name,
+                     struct fs_entry *ret_entry)
 {
 	bool root = node_kind(parent) == NODE_KIND_ROOT;
 	struct symlink link;
@@ -235,14 +236,14 @@ int space_lookup(struct fs *fs, node_t parent, const char *name,
 		if (err)
 			return err;
 	}
-	err = state_find(fs->forest, space_fork(parent), name, &state);
+	err = state_find(fs->forest, state_dir_fork(parent), name, &state);
 	if (!err)
-		return space_entry(fs, state, ret_entry);
+		return state_dir_entry(fs, state, ret_entry);
 	if (err != -ENOENT || !root)
 		return err;
 	err = symlink_find(fs->forest, name, &link);
 	if (!err)
-		*ret_entry = symlink_entry(fs, &link);
+		*ret_entry = root_symlink_entry(fs, &link);
 	if (err == -ENOENT && strchr(name, '~'))
 		err = lookup_link(fs, name, ret_entry);
 	return err;
@@ -263,7 +264,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 		err = snapdir_fork(fs, parent, &source);
 		if (!err)
 			err = fs_state_snapshot(fs, source, name, &state);
-		return err ? err : space_entry(fs, state, ret_entry);
+		return err ? err : state_dir_entry(fs, state, ret_entry);
 	}
 	/* Snapshots belong to forks: there is none of all of them. */
 	if (!strcmp(name, SNAPDIR_NAME))
@@ -274,25 +275,25 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 	if (err != -ENOENT)
 		return err ? err : -EEXIST;
 	err = fs_state_fork(fs, NULL, name, mode, cred, &state);
-	return err ? err : space_entry(fs, state, ret_entry);
+	return err ? err : state_dir_entry(fs, state, ret_entry);
 }
 
-int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
-                const struct fs_cred *cred, struct fs_entry *ret_entry)
+int state_dir_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
+                    const struct fs_cred *cred, struct fs_entry *ret_entry)
 {
 	int err = store_throttle(fs->store, true);
-	bool tell = false;
+	bool warn = false;
 
 	if (err)
 		return err;
 	store_lock(fs->store);
 	err = mkdir_locked(fs, parent, name, mode, cred, ret_entry);
 	if (!err && node_kind(parent) == NODE_KIND_SNAPDIR &&
-	    name_is_position(name) && !fs->position_told)
-		tell = fs->position_told = true;
+	    name_is_position(name) && !fs->position_logged)
+		warn = fs->position_logged = true;
 	store_unlock(fs->store);
 	/* mkdir(2) has no way to warn; once is enough. */
-	if (tell)
+	if (warn)
 		log_info(
 		        "snapshots with names such as '%s': '~%s' names such a "
 		        "snapshot while it exists, and is read as a position "
@@ -302,18 +303,19 @@ int space_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
 }
 
 /* A state by its entry; names that stand for others give `otherwise`. */
-static int space_find(struct fs *fs, node_t parent, const char *name,
-                      int otherwise, struct state **ret_state)
+static int state_dir_find(struct fs *fs, node_t parent, const char *name,
+                          int otherwise, struct state **ret_state)
 {
 	struct fs_entry entry;
-	int err = state_find(fs->forest, space_fork(parent), name, ret_state);
+	int err =
+	        state_find(fs->forest, state_dir_fork(parent), name, ret_state);
 
-	if (err == -ENOENT && !space_lookup(fs, parent, name, &entry))
+	if (err == -ENOENT && !state_dir_lookup(fs, parent, name, &entry))
 		err = otherwise;
 	return err;
 }
 
-int space_unlink(struct fs *fs, node_t parent, const char *name)
+int state_dir_unlink(struct fs *fs, node_t parent, const char *name)
 {
 	struct symlink link;
 	struct state *state;
@@ -322,7 +324,7 @@ int space_unlink(struct fs *fs, node_t parent, const char *name)
 	if (node_kind(parent) == NODE_KIND_ROOT)
 		err = symlink_find(fs->forest, name, &link);
 	if (err == -ENOENT) {
-		err = space_find(fs, parent, name, -EPERM, &state);
+		err = state_dir_find(fs, parent, name, -EPERM, &state);
 		return err ? err : -EISDIR;
 	}
 	if (!err)
@@ -345,10 +347,10 @@ static int fork_check_removable(struct fs *fs, struct state *state)
 	return -ENOTEMPTY;
 }
 
-int space_rmdir(struct fs *fs, node_t parent, const char *name)
+int state_dir_rmdir(struct fs *fs, node_t parent, const char *name)
 {
 	struct state *state;
-	int err = space_find(fs, parent, name, -ENOTDIR, &state);
+	int err = state_dir_find(fs, parent, name, -ENOTDIR, &state);
 
 	if (!err && !state->fork)
 		err = fork_check_removable(fs, state);
@@ -399,8 +401,8 @@ static int state_move(struct fs *fs, struct state *state, const char *new_name,
 	return fs_state_rename(fs, state, new_name);
 }
 
-int space_rename(struct fs *fs, node_t parent, const char *name,
-                 node_t new_parent, const char *new_name, unsigned flags)
+int state_dir_rename(struct fs *fs, node_t parent, const char *name,
+                     node_t new_parent, const char *new_name, unsigned flags)
 {
 	struct symlink link;
 	struct state *state;
@@ -412,7 +414,7 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 	 */
 	if (node_kind(parent) == NODE_KIND_INODE && new_parent == NODE_ROOT &&
 	    (makes_new_tree(fs, new_name) ||
-	     symlink_comes_from(fs, parent, name)))
+	     dir_entry_is_symlink(fs, parent, name)))
 		return -EXDEV;
 	if (parent == NODE_ROOT) {
 		err = symlink_find(fs->forest, name, &link);
@@ -420,10 +422,11 @@ int space_rename(struct fs *fs, node_t parent, const char *name,
 			return -EXDEV;
 		if (err != -ENOENT)
 			return err ? err
-			           : symlink_move(fs, &link, new_name, flags);
+			           : root_symlink_move(fs, &link, new_name,
+			                               flags);
 	}
 	if (parent != new_parent)
 		return -EPERM;
-	err = space_find(fs, parent, name, -EPERM, &state);
+	err = state_dir_find(fs, parent, name, -EPERM, &state);
 	return err ? err : state_move(fs, state, new_name, flags);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Which states are shared by sessions, or known to them.  Everything here with
- * policy held, but for share_knows().
+ * policy held, but for mounted_states_in_use().
  */
 #include "session.h"
 
@@ -40,7 +40,7 @@ static void recount(struct mounts *mounts)
 	mounts->mounted_count = count;
 }
 
-int share_join(struct mounts *mounts, struct session *session)
+int mounted_states_join(struct mounts *mounts, struct session *session)
 {
 	uint64_t *grown =
 	        realloc(mounts->mounted, (mounts->count + 1) * sizeof(*grown));
@@ -58,7 +58,7 @@ int share_join(struct mounts *mounts, struct session *session)
 	return 0;
 }
 
-void share_leave(struct mounts *mounts, struct session *session)
+void mounted_states_leave(struct mounts *mounts, struct session *session)
 {
 	struct session **at = &mounts->first;
 
@@ -72,7 +72,7 @@ void share_leave(struct mounts *mounts, struct session *session)
 	recount(mounts);
 }
 
-bool share_knows(void *arg, uint64_t number)
+bool mounted_states_in_use(void *arg, uint64_t number)
 {
 	struct mounts *mounts = arg;
 	_Atomic uint64_t *cached =
@@ -95,13 +95,13 @@ static bool state_readonly(struct mounts *mounts, uint64_t number)
 {
 	_Atomic uint64_t *cached =
 	        &mounts->states[number % SESSION_STATES_CACHED];
-	uint64_t known = atomic_load_explicit(cached, memory_order_relaxed);
+	uint64_t word = atomic_load_explicit(cached, memory_order_relaxed);
 	struct forest *forest = fs_forest(mounts->fs);
 	struct state *state;
 	bool readonly = false;
 
-	if (known >> 1 == number)
-		return known & 1;
+	if (word >> 1 == number)
+		return word & 1;
 	store_lock(forest_store(forest));
 	if (state_get(forest, number, &state) == 0) {
 		readonly = state->flags & STATE_READONLY;

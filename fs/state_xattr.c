@@ -17,8 +17,8 @@ static void time_text(int64_t ns, char *out, size_t size)
 	snprintf(out, size, "%s.%09uZ", date, (unsigned)t.nsec);
 }
 
-static int state_xattr(struct fs *fs, struct state *state, const char *name,
-                       char *out, size_t size)
+static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
+                          char *out, size_t size)
 {
 	const struct {
 		const char *name;
@@ -60,8 +60,8 @@ static int state_xattr(struct fs *fs, struct state *state, const char *name,
 	return -ENODATA;
 }
 
-int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
-                size_t size)
+int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
+                    size_t size)
 {
 	char full[2 * NAME_LEN_MAX + 2];
 	bool root = node_kind(node) == NODE_KIND_ROOT;
@@ -86,5 +86,5 @@ int space_xattr(struct fs *fs, node_t node, const char *name, char *out,
 	}
 	if (NODE_INO(node) != INO_ROOT)
 		return -ENODATA;
-	return state_xattr(fs, state, name, out, size);
+	return xattr_of_state(fs, state, name, out, size);
 }
