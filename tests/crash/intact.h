@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A sound store with everything in it, to be damaged on purpose, and what the
+ * An intact store with everything in it, to be damaged on purpose, and what the
  * check finds in it then.
  */
-#ifndef COPPICE_SOUND_H
-#define COPPICE_SOUND_H
+#ifndef COPPICE_INTACT_H
+#define COPPICE_INTACT_H
 
 #include <lmdb.h>
 
@@ -31,7 +31,7 @@ void expect_clean(struct store *store);
 struct intact {
 	struct scratch scratch;
 	char file[120];
-	uint8_t *bytes; /* of the sound file */
+	uint8_t *bytes; /* of the intact file */
 	size_t len;
 	uint64_t digest;
 	uint64_t main;                             /* number of the state */
@@ -56,7 +56,7 @@ struct plant {
 };
 extern struct plant plant;
 
-/* A sound store again, with the cursor on the first entry of a database. */
+/* An intact store again, with the cursor on the first entry of a database. */
 void plant_begin(const char *name, unsigned flags);
 /* The same without restoring the store first. */
 void plant_reopen(const char *name, unsigned flags);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A dumb twin of a store: plain copies of every state, of small trees; and
- * digests of what can be seen, of the twin and of a real store, to compare.
+ * A model of a store: plain copies of every state, of small trees; and
+ * digests of what can be seen, of the model and of a real store, to compare.
  */
 #ifndef COPPICE_MODEL_H
 #define COPPICE_MODEL_H

@@ -3,7 +3,7 @@
  * Power cuts.  Random work on a store is recorded write by write; then the file
  * is rebuilt as a power cut could have left it: with everything that was
  * written up to a moment, or with any of what was not synced by then lost or
- * torn.  Each such file must open, be found sound by the check, and hold what
+ * torn.  Each such file must open, be found intact by the check, and hold what
  * the model held after one change: none before the last that was acknowledged
  * as durable, none after the last that was begun.  In every other run writes
  * and syncs fail now and then, and are tried again.

@@ -12,30 +12,30 @@
 
 enum { STATES_MOST = 100 };
 
-static struct fixture world;
+static struct fixture fixture;
 
 static void at_end(void)
 {
-	fixture_release(&world);
+	fixture_release(&fixture);
 }
 
 /* A small store again, when there are too many states in it. */
 static void begin(void)
 {
-	if (world.store) {
+	if (fixture.store) {
 		uint64_t states;
 
-		store_lock(world.store);
-		states = forest_count(world.forest);
-		store_unlock(world.store);
+		store_lock(fixture.store);
+		states = forest_count(fixture.forest);
+		store_unlock(fixture.store);
 		if (states < STATES_MOST)
 			return;
-		fixture_release(&world);
+		fixture_release(&fixture);
 	} else {
 		fuzz_quiet();
 		atexit(at_end);
 	}
-	fixture_init(&world, 0);
+	fixture_init(&fixture, 0);
 }
 
 static int row(void *arg, json_t *json)
@@ -54,7 +54,7 @@ static void request(const char *line, size_t len)
 	int err;
 
 	if (json_is_object(json)) {
-		err = control_run(world.fs, json, row, &rows, &answer);
+		err = control_run(fixture.fs, json, row, &rows, &answer);
 		fuzz_assert(err < 0 || json_is_object(answer));
 		if (!err && !json_object_get(answer, "ok"))
 			fuzz_assert(json_object_get(answer, "error") &&

@@ -5,11 +5,11 @@
 #include "fs_fixture.h"
 #include "escaped_name.h"
 
-static struct fixture world;
+static struct fixture fixture;
 
 static void at_end(void)
 {
-	fixture_release(&world);
+	fixture_release(&fixture);
 }
 
 static void begin(void)
@@ -18,14 +18,14 @@ static void begin(void)
 
 	fuzz_quiet();
 	setenv("TZ", "Europe/Berlin", 1);
-	fixture_init(&world, 0);
-	store_lock(world.store);
-	fuzz_assert(!state_find(world.forest, 0, "main", &main));
-	fuzz_assert(!state_snapshot(world.forest, main, "monday", &made));
-	fuzz_assert(!state_snapshot(world.forest, main, "1", &made));
-	fuzz_assert(!state_fork(world.forest, main, "main@a", &made));
-	fuzz_assert(!state_fork(world.forest, main, "main~@1@b", &made));
-	store_unlock(world.store);
+	fixture_init(&fixture, 0);
+	store_lock(fixture.store);
+	fuzz_assert(!state_find(fixture.forest, 0, "main", &main));
+	fuzz_assert(!state_snapshot(fixture.forest, main, "monday", &made));
+	fuzz_assert(!state_snapshot(fixture.forest, main, "1", &made));
+	fuzz_assert(!state_fork(fixture.forest, main, "main@a", &made));
+	fuzz_assert(!state_fork(fixture.forest, main, "main~@1@b", &made));
+	store_unlock(fixture.store);
 	atexit(at_end);
 }
 
@@ -34,17 +34,17 @@ static void check_names(const char *name)
 	struct state *state;
 	char full[NAME_LEN_MAX * 2 + 2];
 
-	store_lock(world.store);
-	if (!state_resolve(world.forest, name, &state)) {
+	store_lock(fixture.store);
+	if (!state_resolve(fixture.forest, name, &state)) {
 		struct state *same;
 
-		state_full_name(world.forest, state, full);
-		fuzz_assert(!state_resolve(world.forest, full, &same));
+		state_full_name(fixture.forest, state, full);
+		fuzz_assert(!state_resolve(fixture.forest, full, &same));
 		fuzz_assert(state == same);
 	}
-	state_source(world.forest, name, &state);
-	state_next(world.forest, 0, name, &state);
-	store_unlock(world.store);
+	state_source(fixture.forest, name, &state);
+	state_next(fixture.forest, 0, name, &state);
+	store_unlock(fixture.store);
 	if (!name_check_fork(name) || !name_check_snapshot(name))
 		fuzz_assert(*name && strlen(name) <= NAME_LEN_MAX &&
 		            !strchr(name, '/'));
@@ -56,7 +56,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	int64_t time;
 	json_t *text;
 
-	if (!world.store)
+	if (!fixture.store)
 		begin();
 	name = malloc(len + 1);
 	fuzz_assert(name);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A tree node that passes for sound can be searched, taken apart and rebuilt.
+/* A tree node that passes the verification can be searched, taken apart and
+ * rebuilt.
  */
 #include "fuzz.h"
 #include "node.h"

@@ -16,15 +16,15 @@
 
 enum { PAGE = 4096, CHANGE_LEN = 7, CHANGES_MOST = 64 };
 
-static struct fixture world;
-static uint8_t *sound, *bytes;
+static struct fixture fixture;
+static uint8_t *intact, *bytes;
 static size_t intact_len;
 static char path[120];
 
 static void at_end(void)
 {
-	scratch_release(&world.scratch);
-	free(sound);
+	scratch_release(&fixture.scratch);
+	free(intact);
 	free(bytes);
 }
 
@@ -38,38 +38,38 @@ static void fill(void)
 
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * i >> 7);
-	dir = make(&world, world.main, "dir", S_IFDIR | 0755);
+	dir = make(&fixture, fixture.main, "dir", S_IFDIR | 0755);
 	for (int i = 0; i < 40; i++) {
 		char name[12];
 
 		snprintf(name, sizeof(name), "%d", i);
-		file = make(&world, dir, name, S_IFREG | 0644);
-		put(&world, file, 0, data + i, (size_t)(i * i * 5));
+		file = make(&fixture, dir, name, S_IFREG | 0644);
+		put(&fixture, file, 0, data + i, (size_t)(i * i * 5));
 	}
-	store_lock(world.store);
-	fuzz_assert(!state_find(world.forest, 0, "main", &main));
-	fuzz_assert(!state_snapshot(world.forest, main, "monday", &made));
-	fuzz_assert(!state_fork(world.forest, main, "main@a", &made));
-	store_unlock(world.store);
-	fuzz_assert(!fs_make(world.fs, NODE_ROOT, "current", S_IFLNK | 0777, 0,
-	                     "main", &fixture_cred, &e));
-	put(&world, file, 1000, data, 100);
-	fuzz_assert(!fs_unlink(world.fs, dir, "7"));
-	fuzz_assert(!store_sync(world.store));
+	store_lock(fixture.store);
+	fuzz_assert(!state_find(fixture.forest, 0, "main", &main));
+	fuzz_assert(!state_snapshot(fixture.forest, main, "monday", &made));
+	fuzz_assert(!state_fork(fixture.forest, main, "main@a", &made));
+	store_unlock(fixture.store);
+	fuzz_assert(!fs_make(fixture.fs, NODE_ROOT, "current", S_IFLNK | 0777,
+	                     0, "main", &fixture_cred, &e));
+	put(&fixture, file, 1000, data, 100);
+	fuzz_assert(!fs_unlink(fixture.fs, dir, "7"));
+	fuzz_assert(!store_sync(fixture.store));
 }
 
-/* Its bytes are at random in part, so it is made once for all. */
+/* Make another store; no two are the same byte by byte. */
 static void intact_make(const char *to)
 {
 	char command[400];
 
-	fixture_init(&world, 0);
+	fixture_init(&fixture, 0);
 	fill();
-	fixture_close(&world);
+	fixture_close(&fixture);
 	snprintf(command, sizeof(command), "cp '%s/data.mdb' '%s'",
-	         world.scratch.store, to);
+	         fixture.scratch.store, to);
 	fuzz_assert(!system(command));
-	scratch_release(&world.scratch);
+	scratch_release(&fixture.scratch);
 }
 
 static void begin(void)
@@ -84,14 +84,14 @@ static void begin(void)
 	fd = open(FUZZ_STORE, O_RDONLY);
 	fuzz_assert(fd >= 0 && !fstat(fd, &st));
 	intact_len = (size_t)st.st_size;
-	sound = malloc(intact_len);
+	intact = malloc(intact_len);
 	bytes = malloc(intact_len);
-	fuzz_assert(sound && bytes &&
-	            read(fd, sound, intact_len) == (ssize_t)intact_len);
+	fuzz_assert(intact && bytes &&
+	            read(fd, intact, intact_len) == (ssize_t)intact_len);
 	close(fd);
-	scratch_init(&world.scratch);
-	fuzz_assert(!mkdir(world.scratch.store, 0700));
-	snprintf(path, sizeof(path), "%s/data.mdb", world.scratch.store);
+	scratch_init(&fixture.scratch);
+	fuzz_assert(!mkdir(fixture.scratch.store, 0700));
+	snprintf(path, sizeof(path), "%s/data.mdb", fixture.scratch.store);
 	atexit(at_end);
 }
 
@@ -157,7 +157,7 @@ static void judge(void)
 	struct forest *forest;
 	struct walk w = {.left = 500};
 
-	if (store_open(world.scratch.store, &options, &store))
+	if (store_open(fixture.scratch.store, &options, &store))
 		return;
 	/* LMDB follows a damaged page to anywhere: then that was all. */
 	if (!forest_check(store, &check_options) && !pages &&
@@ -175,9 +175,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	int fd;
 
-	if (!sound)
+	if (!intact)
 		begin();
-	memcpy(bytes, sound, intact_len);
+	memcpy(bytes, intact, intact_len);
 	for (size_t i = 0;
 	     i + CHANGE_LEN <= len && i < CHANGES_MOST * CHANGE_LEN;
 	     i += CHANGE_LEN) {

@@ -83,17 +83,17 @@ def test_cut_off(store, mnt):
     for i in range(50):
         (mnt / "main" / f"{i}").write_bytes(os.urandom(50000))
     mnt.umount()
-    sound = (store.path / "data.mdb").read_bytes()
+    intact = (store.path / "data.mdb").read_bytes()
     rng = random.Random(2)
     store.damaged = True
     for _ in range(30):
-        store_bytes(store.path, lambda _: sound[:rng.randrange(len(sound))])
+        store_bytes(store.path, lambda _: intact[:rng.randrange(len(intact))])
         for args in ["list", "-s", store.path], ["check", store.path]:
             result = subprocess.run(
                 [str(COPPICE), *map(str, args)], check=False,
                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
             assert result.returncode in (0, 3), result
-    (store.path / "data.mdb").write_bytes(sound)
+    (store.path / "data.mdb").write_bytes(intact)
     store.damaged = False
 
 
@@ -154,7 +154,7 @@ def test_mount_of_read_only_disk(make_store, tmp, crashed):
     else:
         mnt.umount()
     subprocess.run(["mount", "-o", "remount,ro", tmp / "disk"], check=True)
-    sound = (store.path / "data.mdb").read_bytes()
+    intact = (store.path / "data.mdb").read_bytes()
     assert "-o ro" in complains(store, 1, "mount", store.path, tmp / "second")
     mnt = store.mount("again", options="ro")
     assert (mnt / "main" / "file").read_bytes() == b"content" * 10000
@@ -191,7 +191,7 @@ def test_mount_of_read_only_disk(make_store, tmp, crashed):
     store.coppice("mount", "-o", "ro", store.path, tmp / "third")
     assert (tmp / "third" / "main" / "file").stat().st_size == 70000
     store.coppice("umount", tmp / "third")
-    assert (store.path / "data.mdb").read_bytes() == sound
+    assert (store.path / "data.mdb").read_bytes() == intact
     subprocess.run(["mount", "-o", "remount,rw", tmp / "disk"], check=True)
     mnt = store.mount("writable")
     (mnt / "main" / "file").write_bytes(b"x")

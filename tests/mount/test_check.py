@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """coppice check: on a store that is mounted and in use, and on one that is not;
-sound ones and damaged ones."""
+intact ones and damaged ones."""
 import errno
 import json
 import os
@@ -39,9 +39,9 @@ def nodes(path):
 def damage(store, place):
     """Change a byte, so that the check finds fault with a tree node."""
     file = store.path / "data.mdb"
-    sound = file.read_bytes()
+    intact = file.read_bytes()
     for at in nodes(file):
-        data = bytearray(sound)
+        data = bytearray(intact)
         data[at + 20] ^= 0x10
         file.write_bytes(data)
         result = subprocess.run([COPPICE, "check", "--json", store.path],
@@ -230,8 +230,8 @@ def test_damage_under_a_mount(store):
                     lost += 1
             os.pwrite(file, old, at)
         # What is no longer there at all.
-        sound = os.pread(file, pages * 4096, 0)
-        half = len(sound) // 2
+        intact = os.pread(file, pages * 4096, 0)
+        half = len(intact) // 2
         os.ftruncate(file, half)
         missing = 0
         for name, data in good.items():
@@ -242,7 +242,7 @@ def test_damage_under_a_mount(store):
                 missing += 1
         assert missing > 0
         check(store, "--data", code=3)
-        os.pwrite(file, sound[half:], half)
+        os.pwrite(file, intact[half:], half)
     assert mnt.process.poll() is None
     for name, data in good.items():
         assert read(name) == data
@@ -297,11 +297,11 @@ def test_cut_off_is_read(store):
     store.verb("sync")
     mnt.umount()
     data = store.path / "data.mdb"
-    sound = data.read_bytes()
+    intact = data.read_bytes()
     store.damaged = True
     tried = 0
     for missing in range(4096, 2000000, 300000):
-        os.truncate(data, len(sound) - missing)
+        os.truncate(data, len(intact) - missing)
         result = store.coppice("list", "-s", store.path, code=None)
         if result.returncode:
             assert "damaged" in result.stderr
@@ -309,5 +309,5 @@ def test_cut_off_is_read(store):
         assert result.stdout == "main\n"
         tried += "its end is missing" in result.stderr
         store.coppice("snap", "-s", store.path, "main", code=3)
-        assert data.stat().st_size == len(sound) - missing
+        assert data.stat().st_size == len(intact) - missing
     print(f"{tried} of 7 could be read")

@@ -275,11 +275,11 @@ def test_overlay_is_as_a_directory(overlay, mnt, main, tmp):
     seed = random.randrange(2**32)
     print("seed", seed)
     rng = random.Random(seed)
-    twin = tmp / "twin"
-    twin.mkdir()
+    copy = tmp / "copy"
+    copy.mkdir()
     for _ in range(200):
         operation = some_operation(rng)
-        assert outcome(operation, twin) == outcome(operation, main), seed
+        assert outcome(operation, copy) == outcome(operation, main), seed
     (main / ".snap" / "base").mkdir()
     fork = mnt / "main@box"
     fork.mkdir()
@@ -293,11 +293,11 @@ def test_overlay_is_as_a_directory(overlay, mnt, main, tmp):
         got = outcome(operation, overlay.path)
         # A directory that the lower layer has a part in, and that one alone.
         if got != errno.EXDEV:
-            assert got == outcome(operation, twin), (seed, i)
+            assert got == outcome(operation, copy), (seed, i)
         if i == 300:
             overlay.umount()
             overlay.mount(*args, "redirect_dir=on")
-    assert tree(overlay.path) == tree(twin), seed
+    assert tree(overlay.path) == tree(copy), seed
 
 
 def test_overlay_of_an_ordinary_user(overlay, layers, mnt):

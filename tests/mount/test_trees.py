@@ -10,7 +10,7 @@ import pytest
 from conftest import COPPICE
 from linux import as_user, git_env, raises, run, tree_digest
 
-OLD_STORE = Path(__file__).parents[1] / "fuzz" / "sound.mdb"
+OLD_STORE = Path(__file__).parents[1] / "fuzz" / "intact.mdb"
 
 
 @pytest.fixture

@@ -138,7 +138,7 @@ void fixture_fsck(struct fixture *w)
 	fixture_open(w);
 	fsck_check(fsck, w->forest);
 	fsck_destroy(fsck);
-	w->audits++;
+	w->checks++;
 }
 
 /* ---- Changes ------------------------------------------------------------ */
@@ -362,7 +362,7 @@ void fixture_compare(struct fixture *w)
 	compare_listing(w);
 }
 
-/* The twin of a state as it is. */
+/* Make a model of the state as it is. */
 static void model_read(struct fixture *w, const struct state *s)
 {
 	struct model *t = &w->model[w->len];

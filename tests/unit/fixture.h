@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A real store in a folder of its own, beside plain copies ("twins") of all
+ * A real store in a folder of its own, beside plain copies (models) of all
  * its states, and random changes to both.  Any difference fails the test.
  */
 #ifndef COPPICE_WORLD_H
@@ -30,7 +30,7 @@ struct fixture {
 	uint64_t names;
 	struct model *model;
 	size_t len;
-	uint64_t forks, trees, snapshots, deletions, reopenings, audits;
+	uint64_t forks, trees, snapshots, deletions, reopenings, checks;
 };
 
 /* A new store with an empty main; some contents are used twice, or none. */
@@ -47,7 +47,7 @@ void fixture_look(struct fixture *w);
 void fixture_compare(struct fixture *w);
 /* Drain, close, reopen, and hold the store against the rules: fsck.h. */
 void fixture_fsck(struct fixture *w);
-/* Throw the twins away and believe the store. */
+/* Replace the models by what the store has. */
 void fixture_believe(struct fixture *w);
 /*
  * Delete all but an empty main: the store must be as good as new.  It is

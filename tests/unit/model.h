@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The tree's twin: a plain sorted array, obviously right.  An item's value
+ * The tree's model: a plain sorted array, obviously right.  An item's value
  * follows from a seed, its length and, if it names one, a chunk.
  */
 #ifndef COPPICE_TWIN_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Random operations on files of several forks and snapshots, against a twin
+ * Random operations on files of several forks and snapshots, against a model
  * that keeps every byte of every file of every state in memory.
  */
 #include "fs_fixture.h"

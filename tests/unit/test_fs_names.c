@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Random making, linking, renaming and removing of names in several forks,
- * against a twin that says what each call has to answer.
+ * against a model that predicts what each call returns.
  */
 #include "fs_fixture.h"
 

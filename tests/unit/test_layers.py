@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The house stays in order: which folder may include what, where what is."""
+"""The layers of the source tree: which folder may include what, what is where."""
 import re
 import subprocess
 from pathlib import Path

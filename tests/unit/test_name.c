@@ -205,101 +205,102 @@ static void test_bad_times(void **state)
 
 /* ---- What they find ----------------------------------------------------- */
 
-struct house {
+struct fixture {
 	struct scratch scratch;
 	struct store *store;
 	struct forest *forest;
 };
 
-static void house_open(struct house *house)
+static void fixture_open(struct fixture *fixture)
 {
-	assert_int_equal(store_open(house->scratch.store, NULL, &house->store),
-	                 0);
+	assert_int_equal(
+	        store_open(fixture->scratch.store, NULL, &fixture->store), 0);
 }
 
-static int house_setup(void **state)
+static int fixture_setup(void **state)
 {
-	struct house *house = calloc(1, sizeof(*house));
+	struct fixture *fixture = calloc(1, sizeof(*fixture));
 
-	assert_non_null(house);
-	scratch_init(&house->scratch);
-	assert_int_equal(store_create(house->scratch.store, NULL), 0);
-	house_open(house);
-	assert_int_equal(forest_create(house->store, 0, 0, 0755), 0);
-	assert_int_equal(forest_create(house->store, 0, 0, 0755), -EEXIST);
-	assert_int_equal(forest_open(house->store, &house->forest), 0);
-	store_lock(house->store);
-	*state = house;
+	assert_non_null(fixture);
+	scratch_init(&fixture->scratch);
+	assert_int_equal(store_create(fixture->scratch.store, NULL), 0);
+	fixture_open(fixture);
+	assert_int_equal(forest_create(fixture->store, 0, 0, 0755), 0);
+	assert_int_equal(forest_create(fixture->store, 0, 0, 0755), -EEXIST);
+	assert_int_equal(forest_open(fixture->store, &fixture->forest), 0);
+	store_lock(fixture->store);
+	*state = fixture;
 	return 0;
 }
 
-static int house_teardown(void **state)
+static int fixture_teardown(void **state)
 {
-	struct house *house = *state;
+	struct fixture *fixture = *state;
 
-	store_unlock(house->store);
-	forest_close(house->forest);
-	assert_int_equal(store_close(house->store), 0);
-	scratch_release(&house->scratch);
-	free(house);
+	store_unlock(fixture->store);
+	forest_close(fixture->forest);
+	assert_int_equal(store_close(fixture->store), 0);
+	scratch_release(&fixture->scratch);
+	free(fixture);
 	return 0;
 }
 
-static struct state *find(struct house *house, const char *name)
+static struct state *find(struct fixture *fixture, const char *name)
 {
 	struct state *s;
 
-	assert_int_equal(state_resolve(house->forest, name, &s), 0);
+	assert_int_equal(state_resolve(fixture->forest, name, &s), 0);
 	return s;
 }
 
-static uint64_t make_fork(struct house *house, const char *name)
+static uint64_t make_fork(struct fixture *fixture, const char *name)
 {
 	struct state *source, *s;
 
-	assert_int_equal(state_source(house->forest, name, &source), 0);
-	assert_int_equal(state_fork(house->forest, source, name, &s), 0);
+	assert_int_equal(state_source(fixture->forest, name, &source), 0);
+	assert_int_equal(state_fork(fixture->forest, source, name, &s), 0);
 	return s->number;
 }
 
-static uint64_t make_snapshot(struct house *house, const char *fork,
+static uint64_t make_snapshot(struct fixture *fixture, const char *fork,
                               const char *name)
 {
 	struct state *s;
 
 	assert_int_equal(
-	        state_snapshot(house->forest, find(house, fork), name, &s), 0);
+	        state_snapshot(fixture->forest, find(fixture, fork), name, &s),
+	        0);
 	return s->number;
 }
 
-static void expect(struct house *house, const char *name, uint64_t number)
+static void expect(struct fixture *fixture, const char *name, uint64_t number)
 {
 	char full[FULL_NAME_MAX];
-	struct state *s = find(house, name);
+	struct state *s = find(fixture, name);
 
 	if (s->number != number)
 		fail_msg("'%s' is state %d, not %d", name, (int)s->number,
 		         (int)number);
-	state_full_name(house->forest, s, full);
-	s = find(house, full);
+	state_full_name(fixture->forest, s, full);
+	s = find(fixture, full);
 	if (s->number != number)
 		fail_msg("'%s' does not name its state", full);
 }
 
-static void refuse(struct house *house, const char *name, int err)
+static void refuse(struct fixture *fixture, const char *name, int err)
 {
 	struct state *s;
-	int r = state_resolve(house->forest, name, &s);
+	int r = state_resolve(fixture->forest, name, &s);
 
 	if (r != err)
 		fail_msg("'%s' gives %d, not %d", name, r, err);
 }
 
-static void source(struct house *house, const char *name, int err,
+static void source(struct fixture *fixture, const char *name, int err,
                    uint64_t number)
 {
 	struct state *s;
-	int r = state_source(house->forest, name, &s);
+	int r = state_source(fixture->forest, name, &s);
 
 	if (r != err || (!r && s->number != number))
 		fail_msg("the source of '%s' is %d, state %d", name, r,
@@ -308,53 +309,53 @@ static void source(struct house *house, const char *name, int err,
 
 static void test_resolve(void **state)
 {
-	struct house *house = *state;
+	struct fixture *fixture = *state;
 	uint64_t monday, tuesday, redo, model, one;
 
-	expect(house, "main", 1);
-	refuse(house, "none", -ENOENT);
-	refuse(house, "", -EINVAL);
-	refuse(house, "a/b", -EINVAL);
-	monday = make_snapshot(house, "main", "monday");
-	tuesday = make_snapshot(house, "main", "tuesday");
-	expect(house, "main~monday", monday);
-	expect(house, "main/.snap/tuesday", tuesday);
-	expect(house, "main~1", tuesday);
-	expect(house, "main~2", monday);
-	expect(house, "main~@now", tuesday);
-	refuse(house, "main~0", -ENOENT);
-	refuse(house, "main~3", -ENOENT);
-	refuse(house, "main~99999999999999999999999", -ENOENT);
-	refuse(house, "main~", -EINVAL);
-	refuse(house, "none~monday", -ENOENT);
-	refuse(house, "none/.snap/monday", -ENOENT);
-	refuse(house, "main/.snap/", -EINVAL);
-	refuse(house, "main/.snap/..", -EINVAL);
-	refuse(house, "main~@-1d", -ENOENT);
-	refuse(house, "main~@someday", -EINVAL);
-	redo = make_fork(house, "main~monday@redo");
-	expect(house, "main~monday@redo", redo);
-	assert_true(find(house, "main~monday@redo")->origin == monday);
-	one = make_snapshot(house, "main~monday@redo", "one");
-	expect(house, "main~monday@redo~one", one);
-	expect(house, "main~monday@redo~1", one);
+	expect(fixture, "main", 1);
+	refuse(fixture, "none", -ENOENT);
+	refuse(fixture, "", -EINVAL);
+	refuse(fixture, "a/b", -EINVAL);
+	monday = make_snapshot(fixture, "main", "monday");
+	tuesday = make_snapshot(fixture, "main", "tuesday");
+	expect(fixture, "main~monday", monday);
+	expect(fixture, "main/.snap/tuesday", tuesday);
+	expect(fixture, "main~1", tuesday);
+	expect(fixture, "main~2", monday);
+	expect(fixture, "main~@now", tuesday);
+	refuse(fixture, "main~0", -ENOENT);
+	refuse(fixture, "main~3", -ENOENT);
+	refuse(fixture, "main~99999999999999999999999", -ENOENT);
+	refuse(fixture, "main~", -EINVAL);
+	refuse(fixture, "none~monday", -ENOENT);
+	refuse(fixture, "none/.snap/monday", -ENOENT);
+	refuse(fixture, "main/.snap/", -EINVAL);
+	refuse(fixture, "main/.snap/..", -EINVAL);
+	refuse(fixture, "main~@-1d", -ENOENT);
+	refuse(fixture, "main~@someday", -EINVAL);
+	redo = make_fork(fixture, "main~monday@redo");
+	expect(fixture, "main~monday@redo", redo);
+	assert_true(find(fixture, "main~monday@redo")->origin == monday);
+	one = make_snapshot(fixture, "main~monday@redo", "one");
+	expect(fixture, "main~monday@redo~one", one);
+	expect(fixture, "main~monday@redo~1", one);
 	/* A snapshot called like a number or a time is found by its name. */
-	one = make_snapshot(house, "main", "2");
-	expect(house, "main~2", one);
-	one = make_snapshot(house, "main", "@now");
-	expect(house, "main~@now", one);
+	one = make_snapshot(fixture, "main", "2");
+	expect(fixture, "main~2", one);
+	one = make_snapshot(fixture, "main", "@now");
+	expect(fixture, "main~@now", one);
 	/* A fork called like a snapshot's full name comes first. */
-	one = make_snapshot(house, "main", "a@b");
-	expect(house, "main~a@b", one);
-	model = make_snapshot(house, "main", "a");
-	model = make_fork(house, "main~a@b@c");
-	assert_true(find(house, "main~a@b@c")->origin == one);
-	model = make_fork(house, "main@x");
-	assert_int_equal(
-	        state_rename(house->forest, find(house, "main@x"), "main~a@b"),
-	        0);
-	expect(house, "main~a@b", model);
-	expect(house, "main/.snap/a@b", one);
+	one = make_snapshot(fixture, "main", "a@b");
+	expect(fixture, "main~a@b", one);
+	model = make_snapshot(fixture, "main", "a");
+	model = make_fork(fixture, "main~a@b@c");
+	assert_true(find(fixture, "main~a@b@c")->origin == one);
+	model = make_fork(fixture, "main@x");
+	assert_int_equal(state_rename(fixture->forest, find(fixture, "main@x"),
+	                              "main~a@b"),
+	                 0);
+	expect(fixture, "main~a@b", model);
+	expect(fixture, "main/.snap/a@b", one);
 }
 
 static void test_positions(void **state)
@@ -364,7 +365,7 @@ static void test_positions(void **state)
 	static const char *const others[] = {
 	        "",  "one",    "1a",  "-1",        "20261120",
 	        "@", "@never", "now", "2026-11-20"};
-	struct house *house = *state;
+	struct fixture *fixture = *state;
 	uint64_t one, two;
 	struct state *s;
 
@@ -375,67 +376,71 @@ static void test_positions(void **state)
 		if (name_is_position(others[i]))
 			fail_msg("'%s' is no position", others[i]);
 
-	one = make_snapshot(house, "main", "1");
-	two = make_snapshot(house, "main", "two");
-	assert_int_equal(state_named(house->forest, "main~1", &s), 0);
+	one = make_snapshot(fixture, "main", "1");
+	two = make_snapshot(fixture, "main", "two");
+	assert_int_equal(state_named(fixture->forest, "main~1", &s), 0);
 	assert_true(s->number == one);
-	assert_int_equal(state_at_position(house->forest, "main~1", &s), 0);
+	assert_int_equal(state_at_position(fixture->forest, "main~1", &s), 0);
 	assert_true(s->number == two);
-	assert_int_equal(state_named(house->forest, "main~2", &s), -ENOENT);
-	assert_int_equal(state_named(house->forest, "main~@now", &s), -ENOENT);
-	assert_int_equal(state_at_position(house->forest, "main~@now", &s), 0);
+	assert_int_equal(state_named(fixture->forest, "main~2", &s), -ENOENT);
+	assert_int_equal(state_named(fixture->forest, "main~@now", &s),
+	                 -ENOENT);
+	assert_int_equal(state_at_position(fixture->forest, "main~@now", &s),
+	                 0);
 	assert_true(s->number == two);
-	assert_int_equal(state_named(house->forest, "main/.snap/1", &s), 0);
+	assert_int_equal(state_named(fixture->forest, "main/.snap/1", &s), 0);
 	assert_true(s->number == one);
-	assert_int_equal(state_at_position(house->forest, "main~two", &s),
+	assert_int_equal(state_at_position(fixture->forest, "main~two", &s),
 	                 -ENOENT);
-	assert_int_equal(state_at_position(house->forest, "main", &s), -EINVAL);
-	assert_int_equal(state_at_position(house->forest, "none~1", &s),
+	assert_int_equal(state_at_position(fixture->forest, "main", &s),
+	                 -EINVAL);
+	assert_int_equal(state_at_position(fixture->forest, "none~1", &s),
 	                 -ENOENT);
-	expect(house, "main~1", one);
-	expect(house, "main~2", one);
+	expect(fixture, "main~1", one);
+	expect(fixture, "main~2", one);
 }
 
 static void test_source(void **state)
 {
-	struct house *house = *state;
+	struct fixture *fixture = *state;
 	uint64_t try, again, monday;
 	struct state *s;
 
 	/* A new store has no default state: a plain name is a new tree. */
-	assert_int_equal(state_source(house->forest, "new", &s), 0);
+	assert_int_equal(state_source(fixture->forest, "new", &s), 0);
 	assert_null(s);
-	assert_int_equal(state_set_default(house->forest, find(house, "main")),
-	                 0);
-	source(house, "new", 0, 1);
-	source(house, "main@try", 0, 1);
-	source(house, "other@try", -ENOENT, 0);
-	source(house, "@try", -ENOENT, 0);
-	try = make_fork(house, "main@try");
-	source(house, "main@try@again", 0, try);
-	source(house, "main@tri@again", 0, 1);
-	again = make_fork(house, "main@try@again");
-	source(house, "main@try@again@", 0, again);
-	source(house, "main@try@", 0, try);
-	monday = make_snapshot(house, "main", "monday");
-	source(house, "main~monday@redo", 0, monday);
-	source(house, "main~1@redo", 0, monday);
-	source(house, "main~@now@redo", 0, monday);
-	source(house, "main/.snap/monday@redo", 0, monday);
-	source(house, "main~sunday@redo", -ENOENT, 0);
 	assert_int_equal(
-	        state_set_default(house->forest, find(house, "main@try")), 0);
-	source(house, "new", 0, try);
-	assert_int_equal(state_set_default(house->forest, NULL), 0);
-	assert_int_equal(state_source(house->forest, "new", &s), 0);
+	        state_set_default(fixture->forest, find(fixture, "main")), 0);
+	source(fixture, "new", 0, 1);
+	source(fixture, "main@try", 0, 1);
+	source(fixture, "other@try", -ENOENT, 0);
+	source(fixture, "@try", -ENOENT, 0);
+	try = make_fork(fixture, "main@try");
+	source(fixture, "main@try@again", 0, try);
+	source(fixture, "main@tri@again", 0, 1);
+	again = make_fork(fixture, "main@try@again");
+	source(fixture, "main@try@again@", 0, again);
+	source(fixture, "main@try@", 0, try);
+	monday = make_snapshot(fixture, "main", "monday");
+	source(fixture, "main~monday@redo", 0, monday);
+	source(fixture, "main~1@redo", 0, monday);
+	source(fixture, "main~@now@redo", 0, monday);
+	source(fixture, "main/.snap/monday@redo", 0, monday);
+	source(fixture, "main~sunday@redo", -ENOENT, 0);
+	assert_int_equal(
+	        state_set_default(fixture->forest, find(fixture, "main@try")),
+	        0);
+	source(fixture, "new", 0, try);
+	assert_int_equal(state_set_default(fixture->forest, NULL), 0);
+	assert_int_equal(state_source(fixture->forest, "new", &s), 0);
 	assert_null(s);
-	source(house, "none@x", -ENOENT, 0);
+	source(fixture, "none@x", -ENOENT, 0);
 }
 
 /* The clock may go back; the order of snapshots does not. */
 static void test_times_ascend(void **state)
 {
-	struct house *house = *state;
+	struct fixture *fixture = *state;
 	int64_t last = 0;
 	char name[16];
 
@@ -443,8 +448,8 @@ static void test_times_ascend(void **state)
 		struct state *s;
 
 		snprintf(name, sizeof(name), "s%d", i);
-		make_snapshot(house, "main", name);
-		s = find(house, "main~1");
+		make_snapshot(fixture, "main", name);
+		s = find(fixture, "main~1");
 		assert_string_equal(s->name, name);
 		assert_true(s->created > last);
 		last = s->created;
@@ -453,15 +458,15 @@ static void test_times_ascend(void **state)
 			uint8_t key[TIME_KEY_LEN];
 
 			time_key(key, s->fork, s->created, s->number);
-			table_del(house->store, TABLE_TIME, key, sizeof(key));
+			table_del(fixture->store, TABLE_TIME, key, sizeof(key));
 			last = s->created += INT64_C(3600000000000);
 			time_key(key, s->fork, s->created, s->number);
-			table_put(house->store, TABLE_TIME, key, sizeof(key),
+			table_put(fixture->store, TABLE_TIME, key, sizeof(key),
 			          NULL, 0);
 			state_mark(s);
 		}
 	}
-	assert_string_equal(find(house, "main~100")->name, "s0");
+	assert_string_equal(find(fixture, "main~100")->name, "s0");
 }
 
 int main(void)
@@ -472,14 +477,14 @@ int main(void)
 	        cmocka_unit_test(test_name_length),
 	        cmocka_unit_test(test_times),
 	        cmocka_unit_test(test_bad_times),
-	        cmocka_unit_test_setup_teardown(test_resolve, house_setup,
-	                                        house_teardown),
-	        cmocka_unit_test_setup_teardown(test_positions, house_setup,
-	                                        house_teardown),
-	        cmocka_unit_test_setup_teardown(test_source, house_setup,
-	                                        house_teardown),
-	        cmocka_unit_test_setup_teardown(test_times_ascend, house_setup,
-	                                        house_teardown),
+	        cmocka_unit_test_setup_teardown(test_resolve, fixture_setup,
+	                                        fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_positions, fixture_setup,
+	                                        fixture_teardown),
+	        cmocka_unit_test_setup_teardown(test_source, fixture_setup,
+	                                        fixture_teardown),
+	        cmocka_unit_test_setup_teardown(
+	                test_times_ascend, fixture_setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,7 @@ static void seal(struct node *node, uint32_t len)
 }
 
 /* Every node function on bytes that were found intact. */
-static void exercise(const uint8_t *sound, uint32_t len, uint32_t size,
+static void exercise(const uint8_t *intact, uint32_t len, uint32_t size,
                      uint64_t *rng)
 {
 	static struct entries entries;
@@ -45,7 +45,7 @@ static void exercise(const uint8_t *sound, uint32_t len, uint32_t size,
 	bool exact;
 
 	assert_non_null(data);
-	memcpy(data, sound, len);
+	memcpy(data, intact, len);
 	entries_init(&entries, node_level(data));
 	entries_add_node(&entries, data);
 	for (unsigned i = 0; i < 100 && node_count(data); i++) {

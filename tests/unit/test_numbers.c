@@ -13,7 +13,7 @@
 static struct fixture w;
 static struct kernel k;
 
-/* A world whose store gives out these numbers next; main is the first. */
+/* A fixture whose store gives out these numbers next; main is the first. */
 static void fixture_number(uint64_t ino, uint64_t state)
 {
 	const uint64_t counters[COUNTER_COUNT] = {

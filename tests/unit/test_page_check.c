@@ -72,7 +72,7 @@ static int block_put(MDB_txn *txn, uint64_t number, size_t len)
 	return disk_put(txn, w.disk.blocks, &key, &value);
 }
 
-/* ---- What is sound ------------------------------------------------------ */
+/* ---- What is intact ----------------------------------------------------- */
 
 /* One change of a block or a record. */
 static void change(MDB_txn *txn, uint64_t number, bool removal)

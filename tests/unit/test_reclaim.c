@@ -21,14 +21,14 @@
 
 enum { ITEMS = 4000 };
 
-struct house {
+struct fixture {
 	struct scratch scratch;
 	struct store *store;
 	struct forest *forest;
 	uint64_t rng;
 };
 
-static void house_open(struct house *h)
+static void fixture_open(struct fixture *h)
 {
 	/* Nothing is committed for its age. */
 	struct store_options options = {.commit_ms = 3600 * 1000};
@@ -37,13 +37,13 @@ static void house_open(struct house *h)
 	assert_int_equal(forest_open(h->store, &h->forest), 0);
 }
 
-static void house_close(struct house *h)
+static void fixture_close(struct fixture *h)
 {
 	forest_close(h->forest);
 	assert_int_equal(store_close(h->store), 0);
 }
 
-static void house_init(struct house *h)
+static void fixture_init(struct fixture *h)
 {
 	h->rng = scratch_seed();
 	scratch_init(&h->scratch);
@@ -51,16 +51,16 @@ static void house_init(struct house *h)
 	assert_int_equal(store_open(h->scratch.store, NULL, &h->store), 0);
 	assert_int_equal(forest_create(h->store, 0, 0, 0755), 0);
 	assert_int_equal(store_close(h->store), 0);
-	house_open(h);
+	fixture_open(h);
 }
 
-static void house_release(struct house *h)
+static void fixture_release(struct fixture *h)
 {
-	house_close(h);
+	fixture_close(h);
 	scratch_release(&h->scratch);
 }
 
-static struct state *find(struct house *h, uint64_t fork, const char *name)
+static struct state *find(struct fixture *h, uint64_t fork, const char *name)
 {
 	struct state *s;
 
@@ -69,7 +69,7 @@ static struct state *find(struct house *h, uint64_t fork, const char *name)
 }
 
 /* Lock held. */
-static void items_change(struct house *h, struct state *s, int count)
+static void items_change(struct fixture *h, struct state *s, int count)
 {
 	uint64_t value = scratch_random(&h->rng);
 	struct tree *tree;
@@ -90,7 +90,7 @@ static void snapshot_name(char name[16], int i)
 }
 
 /* Snapshots of the fork, with so many changes between each two. */
-static void snapshots_make(struct house *h, const char *fork, int count,
+static void snapshots_make(struct fixture *h, const char *fork, int count,
                            int changes)
 {
 	for (int i = 0; i < count; i++) {
@@ -108,7 +108,7 @@ static void snapshots_make(struct house *h, const char *fork, int count,
 	assert_int_equal(store_sync(h->store), 0);
 }
 
-static void fork_make(struct house *h, const char *name)
+static void fork_make(struct fixture *h, const char *name)
 {
 	struct state *s;
 
@@ -118,7 +118,7 @@ static void fork_make(struct house *h, const char *name)
 	store_unlock(h->store);
 }
 
-static void fork_delete(struct house *h, const char *name)
+static void fork_delete(struct fixture *h, const char *name)
 {
 	store_lock(h->store);
 	assert_int_equal(state_delete(h->forest, find(h, 0, name), true), 0);
@@ -126,7 +126,7 @@ static void fork_delete(struct house *h, const char *name)
 }
 
 /* From the oldest on; main's. */
-static void snapshots_delete(struct house *h, int from, int to)
+static void snapshots_delete(struct fixture *h, int from, int to)
 {
 	store_lock(h->store);
 	for (int i = from; i < to; i++) {
@@ -148,7 +148,7 @@ static int finding_fail(void *arg, const struct finding *finding)
 	return 0;
 }
 
-static void house_check(struct house *h)
+static void fixture_check(struct fixture *h)
 {
 	const struct check_options options = {.data = true,
 	                                      .found = finding_fail};
@@ -156,7 +156,7 @@ static void house_check(struct house *h)
 	assert_int_equal(forest_check(h->store, &options), 0);
 }
 
-static uint64_t passed(struct house *h)
+static uint64_t passed(struct fixture *h)
 {
 	uint64_t n;
 
@@ -166,7 +166,7 @@ static uint64_t passed(struct house *h)
 	return n;
 }
 
-static uint64_t commits(struct house *h)
+static uint64_t commits(struct fixture *h)
 {
 	struct store_stats stats;
 
@@ -178,11 +178,11 @@ static uint64_t commits(struct house *h)
 static void test_clearing_is_linear(void **state)
 {
 	enum { MANY = 20000 };
-	struct house h;
+	struct fixture h;
 	uint64_t before;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	fork_make(&h, "try");
 	snapshots_make(&h, "try", MANY, 0);
 	before = passed(&h);
@@ -193,38 +193,38 @@ static void test_clearing_is_linear(void **state)
 	assert_int_equal(forest_count(h.forest), 1);
 	assert_int_equal(forest_backlog(h.forest), 0);
 	store_unlock(h.store);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 /* Nor is the work that their versions make. */
 static void test_tasks_are_linear(void **state)
 {
 	enum { MANY = 2000 };
-	struct house h;
+	struct fixture h;
 	uint64_t before;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	fork_make(&h, "try");
 	snapshots_make(&h, "try", MANY, 1);
 	before = passed(&h);
 	fork_delete(&h, "try");
 	assert_int_equal(forest_drain(h.forest), 0);
 	assert_true(passed(&h) - before < 20 * MANY);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 /* Versions that expire one by one do not take a commit each. */
 static void test_merges_share_commits(void **state)
 {
 	enum { SLOTS = 400, CHANGES = 20 };
-	struct house h;
+	struct fixture h;
 	uint64_t before;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	store_lock(h.store);
 	items_change(&h, find(&h, 0, "main"), 2 * ITEMS);
 	store_unlock(h.store);
@@ -233,18 +233,18 @@ static void test_merges_share_commits(void **state)
 	snapshots_delete(&h, 0, SLOTS);
 	assert_int_equal(forest_drain(h.forest), 0);
 	assert_true(commits(&h) - before < SLOTS / 8);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 /* Deadlists too long for one commit are tidied up in several. */
 static void test_long_lists(void **state)
 {
 	enum { SLOTS = 12 };
-	struct house h;
+	struct fixture h;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	h.store->ops_most = h.store->ops_most_alone = 30;
 	store_lock(h.store);
 	items_change(&h, find(&h, 0, "main"), 2 * ITEMS);
@@ -253,12 +253,12 @@ static void test_long_lists(void **state)
 	snapshots_delete(&h, 3, 6);
 	snapshots_delete(&h, 0, 2);
 	assert_int_equal(forest_drain(h.forest), 0);
-	house_check(&h);
+	fixture_check(&h);
 	snapshots_delete(&h, 6, SLOTS);
 	snapshots_delete(&h, 2, 3);
 	assert_int_equal(forest_drain(h.forest), 0);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 /*
@@ -268,11 +268,11 @@ static void test_long_lists(void **state)
 static void test_merge_into_a_torn_tree(void **state)
 {
 	struct task task;
-	struct house h;
+	struct fixture h;
 	struct state *s;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	fork_make(&h, "try");
 	gc_stop(h.forest);
 	store_lock(h.store);
@@ -291,32 +291,32 @@ static void test_merge_into_a_torn_tree(void **state)
 	store_unlock(h.store);
 	assert_int_equal(gc_start(h.forest), 0);
 	assert_int_equal(forest_drain(h.forest), 0);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 /* A process reclaims until it is killed; another one goes on, and so forth. */
 static void test_killed_while_reclaiming(void **state)
 {
 	enum { SLOTS = 150, KILLS = 12 };
-	struct house h;
+	struct fixture h;
 	int status;
 
 	(void)state;
-	house_init(&h);
+	fixture_init(&h);
 	store_lock(h.store);
 	items_change(&h, find(&h, 0, "main"), 2 * ITEMS);
 	store_unlock(h.store);
 	snapshots_make(&h, "main", SLOTS, 50);
 	fork_make(&h, "try");
 	snapshots_make(&h, "try", SLOTS, 50);
-	house_close(&h);
+	fixture_close(&h);
 	for (int i = 0; i < KILLS; i++) {
 		pid_t pid = fork();
 
 		assert_true(pid >= 0);
 		if (!pid) {
-			house_open(&h);
+			fixture_open(&h);
 			h.store->ops_most = h.store->ops_most_alone =
 			        i % 3 ? 500 : 20;
 			if (i == KILLS / 2)
@@ -330,18 +330,18 @@ static void test_killed_while_reclaiming(void **state)
 		scratch_random(&h.rng);
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFSIGNALED(status));
-		house_open(&h);
-		house_check(&h);
-		house_close(&h);
+		fixture_open(&h);
+		fixture_check(&h);
+		fixture_close(&h);
 	}
-	house_open(&h);
+	fixture_open(&h);
 	assert_int_equal(forest_drain(h.forest), 0);
 	store_lock(h.store);
 	assert_int_equal(forest_count(h.forest), 1);
 	assert_int_equal(forest_backlog(h.forest), 0);
 	store_unlock(h.store);
-	house_check(&h);
-	house_release(&h);
+	fixture_check(&h);
+	fixture_release(&h);
 }
 
 int main(void)

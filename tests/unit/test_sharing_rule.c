@@ -234,7 +234,7 @@ static void check_damage(void *arg, uint64_t number, int level,
 	         what);
 }
 
-/* Every tree is sound, and what they reach is what there is. */
+/* Every tree is intact, and what they reach is what there is. */
 static void check_intact(struct forest *f)
 {
 	struct tree_checker checker = {check_enter, check_item, check_damage,

@@ -38,10 +38,10 @@ static void run_history(bool sharing)
 	fixture_compare(&w);
 	printf("# %llu forks, %llu trees, %llu snapshots, %llu deletions, %llu "
 	       "reopenings, "
-	       "%llu audits; %zu states at the end\n",
+	       "%llu checks; %zu states at the end\n",
 	       (unsigned long long)w.forks, (unsigned long long)w.trees,
 	       (unsigned long long)w.snapshots, (unsigned long long)w.deletions,
-	       (unsigned long long)w.reopenings, (unsigned long long)w.audits,
+	       (unsigned long long)w.reopenings, (unsigned long long)w.checks,
 	       w.len);
 	fixture_end(&w);
 	fixture_release(&w);
