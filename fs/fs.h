@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The file system: inodes, directories and files of all states by node
- * number, with POSIX's rules, and (server.h) the serving of them.  Nothing in
- * this header knows FUSE.
+ * The file system: inodes, directories and files of all states, addressed by
+ * node number, with POSIX semantics.  This header does not depend on FUSE.
  *
- * A node number is the state's number and the inode's own; state 0 is the
+ * A node number is made of the state's number and the inode's.  State 0 is the
  * root directory, whose entries are the forks.  Every function takes the
- * store's lock itself, and may be called from any thread.  Errors are negative
- * errno values as the system call would give them, but -EUCLEAN for damage,
- * which the handlers turn into EIO.  Outputs are written only on success.
+ * store's lock itself unless its comment says otherwise, and may be called from
+ * any thread.  Errors are negative errno values as the system call would return
+ * them, except -EUCLEAN for damage, which the handlers turn into EIO.  Outputs
+ * are written only on success.
  *
- * Permission to reach a file was checked by the caller (the kernel's
- * default_permissions); what only the file system can know (a snapshot is
- * read-only, a state is gone) is checked here.
+ * The caller has checked the permission to reach a file (the kernel does, with
+ * default_permissions).  Conditions that only the file system can check (a
+ * snapshot is read-only, a state is gone) are checked here.
  */
 #ifndef COPPICE_FS_H
 #define COPPICE_FS_H
@@ -35,73 +35,83 @@ _Static_assert(INO_END == UINT64_C(1) << NODE_INO_BITS, "a node has room");
 #define NODE_STATE(node) ((node) >> NODE_INO_BITS)
 #define NODE_INO(node) ((node) & ((UINT64_C(1) << NODE_INO_BITS) - 1))
 #define NODE_ROOT NODE(0, 1)
-/* In state 0: the symlinks that stand for snapshots, by the state's number. */
+/*
+ * In state 0: inode numbers of the symlinks to snapshots start here; the
+ * state's number is added.
+ */
 #define NODE_LINK_FIRST (UINT64_C(1) << 35)
 
 enum fs_snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_DISABLED };
 
 struct fs_options {
-	bool rmdir_always; /* rmdir of a fork deletes it whatever it holds */
+	bool rmdir_always; /* rmdir deletes a fork whatever it holds */
 };
 
-/* The forest stays the caller's. Cleans up orphans a crash left behind. */
+/*
+ * Create the file system on a forest, which the caller still owns, and start
+ * the cleanup of orphans that a crash left behind.
+ */
 int fs_create(struct forest *forest, const struct fs_options *options,
               struct fs **ret_fs);
 void fs_destroy(struct fs *fs); /* takes NULL */
 struct forest *fs_forest(struct fs *fs);
 /*
- * `keep` is called with the lock held, by the thread that unlinks, when an
- * inode that is not a regular file loses its last name: no open of it may have
- * been announced, and yet somebody can use it (through a FIFO's descriptor, as
- * working directory, by O_PATH).  It returns the number of those who do; the
- * inode stays until each of them has called fs_release().
+ * Set the function that counts the users of an inode whose last name is
+ * removed.  It is called with the lock held, by the thread that unlinks, for
+ * inodes other than regular files: these can be in use without an open having
+ * been announced (through a FIFO's descriptor, as working directory, by
+ * O_PATH).  It returns the number of users; the inode is kept until each of
+ * them has called fs_release().
  */
 void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
                    void *arg);
 /*
- * `in_use` is called with the lock held before the number of a deleted state is
- * given out again: see forest_set_keeper().
+ * Set the function that returns whether the number of a deleted state is still
+ * in use above this layer.  It is called with the lock held before the number
+ * is reused: see forest_set_keeper().
  */
 void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
                    void *arg);
 /*
- * To be called with the lock held after a fork was made, or its tree replaced,
- * in another way than by fs_make(): unlinked files that it inherited are
- * deleted in the background.
+ * Delete, in the background, the unlinked files that a fork inherited.  Call it
+ * after a fork was made, or its tree replaced, in another way than by
+ * fs_make().  Lock held.
  */
 void fs_adopt(struct fs *fs, struct state *state);
 
-/* Who asks; new inodes are theirs. */
+/* The caller of a request, who will own new inodes. */
 struct fs_cred {
 	uid_t uid;
 	gid_t gid;
-	mode_t umask; /* taken off modes where no default ACL says otherwise */
+	mode_t umask; /* removed from modes unless a default ACL applies */
 };
 
 struct fs_entry {
 	node_t node;
 	struct stat st;
-	bool uncacheable; /* what the name means changes by itself: not to cache
-	                   */
+	bool uncacheable; /* the name may change its meaning by itself */
 	/*
 	 * Differs between two states that had the same number one after the
-	 * other; 0: the node is of no state.
+	 * other.  0: the node belongs to no state.
 	 */
 	uint32_t generation;
 };
 
 int fs_lookup(struct fs *fs, node_t parent, const char *name,
               enum fs_snapdir snapdir, struct fs_entry *ret_entry);
-/* The entry of a node that is known by its number alone.  -ESTALE. */
+/* Return the entry of a node of which only the number is given.  -ESTALE. */
 int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry);
 /*
- * Return -ESTALE if the number of the entry's state has become another state's
- * since the entry was made: to be called after its node has become known, when
- * no other node of the state was.
+ * Return -ESTALE if the number of the entry's state has been reused for another
+ * state since the entry was made.  Call it after the node has been added to the
+ * lookup table, if no other node of the state was in it.
  */
 int fs_confirm(struct fs *fs, const struct fs_entry *entry);
 int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st);
-/* When the inode was made.  -ENODATA: it is not kept in a tree. */
+/*
+ * Return the time at which the inode was created.  -ENODATA: it is not in a
+ * tree.
+ */
 int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time);
 
 enum {
@@ -113,25 +123,25 @@ enum {
 	FS_SET_MTIME = 32,
 	FS_SET_ATIME_NOW = 64,
 	FS_SET_MTIME_NOW = 128,
-	FS_SET_KILL_PRIV = 256, /* drop suid, sgid, capability with this */
-	FS_SET_KILL_SGID = 512, /* sgid though the group may not execute */
+	FS_SET_KILL_PRIV = 256, /* also drop suid, sgid and capability */
+	FS_SET_KILL_SGID = 512, /* drop sgid in any case */
 };
 int fs_setattr(struct fs *fs, node_t node, unsigned set, const struct stat *to,
                struct stat *ret_st);
 
-/* The target, terminated, in a buffer of PATH_MAX bytes. */
+/* Write the target, NUL-terminated, to a buffer of PATH_MAX bytes. */
 int fs_readlink(struct fs *fs, node_t node, char *ret_target);
 
 /*
- * A new inode with a name: mode says of what type; rdev for devices, target
- * for symlinks, else NULL.  In the root directory a directory is a fork, in
- * .snap a snapshot; a symlink can be made in the root directory, too, and
- * nothing else (-EPERM).
+ * Make an inode with a name.  mode contains the type; rdev is for devices;
+ * target is for symlinks, else NULL.  In the root directory a directory is a
+ * fork, in .snap a snapshot.  Symlinks can be made in the root directory, too;
+ * other types fail there with -EPERM.
  */
 int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
             dev_t rdev, const char *target, const struct fs_cred *cred,
             struct fs_entry *ret_entry);
-/* A new file without a name, open once: see fs_open. */
+/* Make a file without a name, open once: see fs_open(). */
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
                const struct fs_cred *cred, struct fs_entry *ret_entry);
 /*
@@ -140,10 +150,10 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
  * as of state_fork(), state_snapshot(), state_rename() and state_delete().
  */
 /*
- * Make a fork.  If source is NULL, the name says what of: of the state in front
- * of the '@', else of the default state, else of nothing: then the fork is a
- * new tree, whose root directory has this mode and owner.  -ENOENT: there is
- * no such source.
+ * Make a fork.  If source is NULL, the name determines the source: the state in
+ * front of the '@', else the default state, else none: then the fork is a new
+ * tree, whose root directory has this mode and owner.  -ENOENT: there is no
+ * such source.
  */
 int fs_state_fork(struct fs *fs, struct state *source, const char *name,
                   mode_t mode, const struct fs_cred *cred,
@@ -159,15 +169,16 @@ int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
 int fs_unlink(struct fs *fs, node_t parent, const char *name);
 int fs_rmdir(struct fs *fs, node_t parent, const char *name);
 /*
- * flags: RENAME_NOREPLACE, RENAME_EXCHANGE, RENAME_WHITEOUT: in the same step a
- * whiteout, a character device 0/0, takes the old name; it belongs to cred,
- * which is else not used.  Renames of states included, without whiteouts.
+ * Rename a file or a state.  flags: RENAME_NOREPLACE, RENAME_EXCHANGE,
+ * RENAME_WHITEOUT.  With the last one the old name becomes a whiteout (a
+ * character device 0/0) in the same step; `cred` owns it and is not used
+ * otherwise.  States cannot leave whiteouts.
  */
 int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
               const char *new_name, unsigned flags, const struct fs_cred *cred);
 /*
- * The same, for one who has to know which inodes the names stood for.  0: none,
- * or not an inode of a tree.  fs_remove() is rmdir if `dir`, else unlink.
+ * The same two operations, also returning the inodes that the names referred to
+ * (0: none, or not in a tree).  fs_remove() is rmdir if `dir`, else unlink.
  */
 struct fs_moved {
 	node_t moved;
@@ -188,21 +199,21 @@ struct fs_name {
 size_t fs_names(struct fs *fs, node_t node, struct fs_name *names, size_t max);
 
 /*
- * An inode lives on without a name while it is open.  flags as open(2)'s:
- * -EROFS for writing in a snapshot; O_TRUNC truncates.
+ * Open an inode; while it is open it exists even without a name.  flags as of
+ * open(2): -EROFS for writing in a snapshot; O_TRUNC truncates.
  */
 int fs_open(struct fs *fs, node_t node, int flags);
 void fs_release(struct fs *fs, node_t node);
 
 /*
- * Bytes of a file as pieces of memory, to be sent from where they lie;
- * holds references until fs_data_release().
+ * Bytes of a file as pieces of memory, to be sent without a copy.  Holds
+ * references until fs_data_release().
  */
 struct fs_data {
 	struct iovec *iov;
 	int iov_count;
 	size_t len;
-	void *holds; /* what the pieces lie in */
+	void *holds; /* owners of the pieces' memory */
 };
 int fs_read(struct fs *fs, node_t node, off_t off, size_t size,
             struct fs_data *ret_data);
@@ -210,47 +221,55 @@ void fs_data_release(struct fs_data *data);
 
 enum {
 	FS_WRITE_KILL_PRIV = 1,
-	FS_WRITE_WITHIN = 2, /* what lies beyond the file's end is dropped */
+	FS_WRITE_WITHIN = 2, /* bytes beyond the file's end are dropped */
 };
-/* All or nothing. */
+/* Write all of the bytes or none. */
 int fs_write(struct fs *fs, node_t node, off_t off, const void *data,
              size_t size, unsigned flags);
-/* mode as fallocate(2)'s. suid and sgid stay: see FS_SET_KILL_PRIV. */
+/*
+ * Allocate, zero or punch; mode as of fallocate(2).  suid and sgid stay: see
+ * FS_SET_KILL_PRIV.
+ */
 int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len);
-/* whence SEEK_DATA or SEEK_HOLE; -ENXIO */
+/* Find data or a hole; whence is SEEK_DATA or SEEK_HOLE.  -ENXIO */
 int fs_seek(struct fs *fs, node_t node, off_t off, int whence, off_t *ret_off);
 /*
- * Shares chunks where offsets allow. Between states too. Bytes, or an error.
- * suid and sgid stay: see FS_SET_KILL_PRIV.  Fewer bytes than asked for, and at
- * most COPY_RANGE_MOST, are copied in one call: the answer to the kernel has 32
- * bits for their number.
+ * Copy bytes, also between states, and return their number or an error.  Chunks
+ * are shared where the offsets allow it.  suid and sgid stay: see
+ * FS_SET_KILL_PRIV.  One call may copy fewer bytes than asked for, and at most
+ * COPY_RANGE_MOST: the reply to the kernel has 32 bits for the number.
  */
 #define COPY_RANGE_MOST (UINT64_C(4095) << 20)
 ssize_t fs_copy_range(struct fs *fs, node_t from, off_t from_off, node_t to,
                       off_t to_off, size_t len);
 
 /*
- * Entries after the cookie `off` (0: from the start), in order, until fn says
- * stop by a nonzero result.  With `plus` the entry's attributes are filled in,
- * else st has only st_ino and the type in st_mode.
- * fn is called with the lock held and must not call back.
+ * Call fn for the entries after the cookie `off` (0: from the start), in order,
+ * until it returns nonzero.  With `plus` the entry's attributes are filled in,
+ * else st has only st_ino and the type in st_mode.  fn is called with the lock
+ * held and must not call functions of this header.
  */
 typedef int fs_readdir_fn(void *arg, const char *name,
                           const struct fs_entry *entry, off_t cookie);
 int fs_readdir(struct fs *fs, node_t node, off_t off, bool plus,
                enum fs_snapdir snapdir, fs_readdir_fn *fn, void *arg);
 
-/* state 0: of the whole store */
+/* Return the space of a state, or of the whole store if state is 0. */
 int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs);
 
-/* As the system calls: size 0 asks for the length.  Bytes, or an error. */
+/*
+ * Get an xattr, list xattrs.  Return the bytes, or an error.  As with the
+ * system calls, size 0 asks for the length.
+ */
 ssize_t fs_getxattr(struct fs *fs, node_t node, const char *name, void *value,
                     size_t size);
-/* trusted: for one who may know of trusted.* names. */
+/* trusted: include the trusted.* names. */
 ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
                      size_t size);
-/* May be added to flags: an access ACL is set by one who is not in the file's
- * group, so that sgid goes. */
+/*
+ * May be added to flags: drop sgid, because the access ACL is set by a caller
+ * who is not in the file's group.
+ */
 enum { FS_XATTR_KILL_SGID = 1 << 16 };
 int fs_setxattr(struct fs *fs, node_t node, const char *name, const void *value,
                 size_t size, int flags);

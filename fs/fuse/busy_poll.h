@@ -1,29 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Waiting for a request without sleeping, for a moment.  To wake a thread that
- * sleeps on another processor takes longer than most requests do, and who asks
- * one thing often asks the next at once.  Where that is not so, this is soon
- * noticed, and the waiting left to the kernel.
+ * Busy polling: waiting a moment for the next request without sleeping.  Waking
+ * a thread that sleeps on another processor takes longer than most requests do,
+ * and a process that makes one request often makes the next at once.  If
+ * polling does not pay, this is soon detected, and the threads sleep in the
+ * kernel instead.
  */
 #ifndef COPPICE_BUSY_POLL_H
 #define COPPICE_BUSY_POLL_H
 
 #include <stdatomic.h>
 
-/* All zeroes at first.  Shared by threads: no count has to be exact. */
+/* All zeroes at first.  Shared by threads; the counts need not be exact. */
 struct busy_poll {
-	atomic_int credit; /* what was won by waiting */
+	atomic_int credit; /* successful polls, less the cost of the others */
 	atomic_uint waits;
-	atomic_bool crowded; /* others want the processors */
+	atomic_bool crowded; /* other threads need the processors */
 };
 
 /*
- * Look, now and then, whether there are processors to spare of those that this
- * process may run on.
+ * Update `crowded`; to be called now and then.  `processors`: the number that
+ * this process may run on.
  */
 void busy_poll_look_around(struct busy_poll *busy_poll, unsigned processors);
 
-/* Before a blocking read from fd: wait a moment for it, if that has paid. */
+/* Poll fd for a moment before a blocking read, if that has paid so far. */
 void busy_poll_wait(struct busy_poll *busy_poll, int fd);
 
 #endif

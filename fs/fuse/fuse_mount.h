@@ -6,10 +6,10 @@
 #include <stddef.h>
 
 /*
- * Mount a FUSE file system and return the descriptor its requests come from, to
- * be closed; the mount ends when all copies of it are closed.  options: as of
- * mount(8)'s -o.  -EIO: libfuse could not; its message, which may be empty, is
- * in ret_reason.
+ * Mount a FUSE file system and return the descriptor from which its requests
+ * are read; the caller closes it.  The mount ends when all copies of the
+ * descriptor are closed.  options: as of mount(8)'s -o.  -EIO: libfuse failed;
+ * its message, possibly empty, is written to ret_reason.
  */
 int fuse_mount_open(const char *mountpoint, const char *options, int *ret_fd,
                     char *ret_reason, size_t size);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * FUSE's requests, each handed to the one function of fs.h that does it, and
- * answered once.  What the files of handlers share.
+ * Handlers of FUSE's requests: each calls the function of fs.h that does the
+ * work, and replies once.
  */
 #ifndef COPPICE_HANDLERS_H
 #define COPPICE_HANDLERS_H
@@ -16,39 +16,51 @@ static inline struct session *request_session(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* err is 0 or negative; damage is logged and answered EIO. */
+/*
+ * Reply with err, which is 0 or negative; damage is logged and replied as EIO.
+ */
 void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err);
 
 struct fs_cred request_cred(fuse_req_t req);
 
-/* Whether suid, sgid and capabilities go with this change. */
+/*
+ * Return true if suid, sgid and capabilities are dropped by a change; `asked`:
+ * the kernel requests it.
+ */
 bool request_kills_priv(const struct session *session, bool asked);
 
 /*
- * Whether the file's sgid goes though its group may not execute: the caller is
- * none of its members.
+ * Return true if the file's sgid must be dropped although its group may not
+ * execute: the caller is not a member of the group.
  */
 bool request_kills_sgid(fuse_req_t req, const struct stat *st);
 
 /*
- * The entry as the kernel gets it.  Unless `keep`, it is not to keep the name
- * and the attributes: see coherence_epoch().
+ * Return the entry in the kernel's format.  Unless `keep`, the kernel must not
+ * cache the name and the attributes: see coherence_epoch().
  */
 struct fuse_entry_param entry_param(struct session *session,
                                     const struct fs_entry *entry, bool keep);
 struct stat attr_param(const struct session *session, const struct stat *st);
 
-/* Set how the kernel caches an open file, by the flags it was opened with. */
+/*
+ * Set the caching of an open file, depending on the flags it was opened with.
+ */
 void open_flags(struct session *session, node_t node,
                 struct fuse_file_info *fi);
 
-/* Open it, and remember that the kernel has it open; and the end of that. */
+/*
+ * Open and close a node on behalf of the kernel, counted in the lookup table.
+ */
 int node_open(struct session *session, node_t node, int flags);
 void node_close(struct session *session, node_t node);
-/* The kernel forgot it so many times, or never got to know it. */
+/*
+ * Remove `count` lookups from the lookup table: the kernel forgot them, or a
+ * reply did not reach it.
+ */
 void node_forget(struct session *session, node_t node, uint64_t count);
 
-/* An answer that may be sent later, by another thread. */
+/* A reply, which may be sent later by another thread. */
 struct reply {
 	fuse_req_t req;
 	struct deferral deferral; /* of a copy made by reply_copy() */
@@ -73,29 +85,30 @@ struct reply {
 	node_t node; /* of REPLY_ENTRY and REPLY_CREATE: looked up with it */
 };
 
-/* Changes that came with the request; to be filled in. */
+/* Return empty changes of the request's session. */
 struct changes request_changes(fuse_req_t req);
 
 /*
- * Answer when the other sessions' kernels have dropped what they cached of what
- * changed; at once if there is nothing to drop, or nothing was done.  On a
- * mount with -o sync the change is made durable before that.
+ * Reply when the other sessions' kernels have dropped what they cached of the
+ * changes; at once if there is nothing to drop, or the request failed.  On a
+ * mount with -o sync, or if reply->durable, the change is made durable first.
  */
 void reply_changed(const struct changes *changes, const struct reply *reply);
 
-/* Answer now (that is: in the thread that calls). */
+/* Reply from the calling thread. */
 void reply_send(const struct reply *reply);
 
 /*
- * An inode has a name through this request: count the look-up, add the name to
- * the changes, and answer.  `epoch` is that from before it was made.
+ * Reply to a request that gave a name to an inode: count the lookup, and add
+ * the name to the changes.  `epoch` is coherence_epoch() from before the inode
+ * was made.
  */
 void reply_made(struct changes *changes, struct reply *reply, node_t parent,
                 const char *name, const struct fs_entry *entry, uint64_t epoch);
 
 /*
- * Make a copy for another thread, which holds the session; by the worker that
- * handles the request.  NULL: no memory.
+ * Copy the reply for another thread, with a reference to the session.  Called
+ * by the worker that handles the request.  NULL: no memory.
  */
 struct reply *reply_copy(const struct reply *reply);
 void reply_destroy(struct session *session, struct reply *reply);

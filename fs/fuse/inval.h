@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Invalidations of what other mounts' kernels may have cached of something that
- * changed.  Part of coherence.h; everything here is called with
- * mounts.policy held, and what reads a session's pending invalidations with
- * coherence.lock, too.
+ * Invalidations of other mounts' caches after a change.  Part of coherence.h.
+ * All functions are called with mounts.policy held; those that read a session's
+ * pending invalidations need coherence.lock, too.
  */
 #ifndef COPPICE_INVAL_H
 #define COPPICE_INVAL_H
@@ -13,7 +12,7 @@
 struct deferred;
 
 enum {
-	INVALS_LONG = 1000,  /* pending in a session: it is not waited for */
+	INVALS_LONG = 1000,  /* pending in a session: no longer waited for */
 	INVALS_MAX = 100000, /* no more are added */
 };
 
@@ -35,15 +34,15 @@ struct inval {
 	int64_t posted;              /* mono_ns() */
 	bool started;
 	enum inval_kind kind;
-	bool names; /* it goes through that queue */
+	bool names; /* it is queued in the notifier for names */
 	/*
-	 * INVAL_NAME: look the name up anew, and leave alone what is mounted
-	 * below it.  A name that went is removed from the kernel's cache
-	 * instead: the answer to a lookup that renews the entry, sent before
-	 * the change, would undo an expiry after it.
+	 * INVAL_NAME: make the kernel look the name up again, but keep mounts
+	 * below it.  A removed name is deleted from the kernel's cache instead:
+	 * a lookup reply that was sent before the change and renews the entry
+	 * would undo an expiry.
 	 */
 	bool expire;
-	node_t node; /* INVAL_NAME: the parent; 0: nothing it may wait for */
+	node_t node; /* INVAL_NAME: the parent; 0: needs no lock */
 	uint64_t off, len;
 	uint8_t byte; /* INVAL_SIZE: the one at off */
 	char name[];
@@ -58,14 +57,14 @@ struct waiter {
 
 /*
  * Invalidations to be posted, and a waiter for each of them and for each
- * pending one that serves as well.
+ * pending one that covers a change.
  */
 struct invals {
 	struct inval *first, **last;
 	struct waiter *waiters;
 };
 
-/* Where a file ends. */
+/* The last byte of a file. */
 struct tail {
 	uint64_t off; /* of the last byte */
 	uint8_t byte;
@@ -73,25 +72,28 @@ struct tail {
 };
 
 /*
- * Read where the file of a change ends, if a kernel that has it open may have
- * to learn that it is longer.  coherence.lock NOT held.
+ * Read the last byte of a changed file, if a kernel that has the file open may
+ * have to be notified of a greater size.  coherence.lock NOT held.
  */
 struct tail inval_tail(const struct changes *changes,
                        const struct change_node *change);
-/* Add what the changes make necessary; tails: one of each changed node. */
+/*
+ * Add the invalidations that the changes require.  tails: one for each changed
+ * node.
+ */
 void inval_collect(struct invals *invals, const struct changes *changes,
                    const struct tail *tails);
 /*
- * Add what is open of deleted states, or the symlinks to states, if the changes
- * are of that kind.
+ * Add the open nodes of deleted states, or the symlinks to states, if the
+ * changes are of that kind.
  */
 void inval_collect_states(struct invals *invals, const struct changes *changes);
 /* Send the notification. */
 void inval_notify(const struct inval *inval, int fd);
 
 /*
- * Make the session's kernel forget the attributes of all it has of deleted
- * states.  No lock held.  Returns 0.
+ * Invalidate the attributes of all nodes of deleted states in the session's
+ * kernel.  No lock held.  Returns 0.
  */
 int inval_forget_gone(void *arg, struct session *session);
 

@@ -36,50 +36,52 @@ struct loop;
 enum {
 	LOOP_REQUEST_MAX = (1 << 20) + 4096, /* bytes of the largest request */
 	LOOP_WORKERS_MAX = 64,
-	LOOP_HEAD = 40, /* bytes of a request that a report has */
+	LOOP_HEAD = 40, /* bytes of a request in a report */
 };
 
 /* A request that a worker has been busy with for a while. */
 struct loop_busy {
 	pid_t thread;
-	int64_t since;           /* a time of mono_ns(), up to a second late */
-	uint8_t head[LOOP_HEAD]; /* how the request begins */
+	int64_t since;           /* mono_ns(), up to a second too large */
+	uint8_t head[LOOP_HEAD]; /* first bytes of the request */
 };
 
 struct loop_ops {
 	/*
-	 * Handle the request of len bytes; it may grow in place by
-	 * LOOP_GROWTH.  Return false if no more are to be read.
+	 * Handle the request of len bytes; it may be extended in place by
+	 * LOOP_GROWTH bytes.  Return false to read no more requests.
 	 */
 	bool (*handle)(void *arg, void *request, size_t len);
 	/*
-	 * Called by the watcher, about once a second, with the requests that
-	 * are older than the last call; not while there are no requests.
-	 * Return true to be called again in a second even then.
+	 * Called by the watcher about once a second while there are requests,
+	 * with those that are older than the last call.  Return true to be
+	 * called again in a second even without requests.
 	 */
 	bool (*inspect)(void *arg, const struct loop_busy *busy, size_t count);
 };
 
 enum { LOOP_GROWTH = 8 };
 
-/* ops stay the caller's.  -ENOMEM, -EMFILE. */
+/* Create a loop; the caller still owns ops.  -ENOMEM, -EMFILE. */
 int loop_create(const struct loop_ops *ops, void *arg, struct loop **ret_loop);
 void loop_destroy(struct loop *loop); /* takes NULL */
 
 /*
- * Handle requests read from fd until it has no more (it is closed at its other
- * end, or fails), handle() returns false, or loop_stop() is called.  The
+ * Handle requests read from fd until there are no more (fd is closed at its
+ * other end, or fails), handle() returns false, or loop_stop() is called.  The
  * calling thread is the watcher.
  */
 void loop_run(struct loop *loop, int fd);
 /* End loop_run(), from any thread. */
 void loop_stop(struct loop *loop);
 
-/* The request that the calling worker handles; NULL in any other thread. */
+/*
+ * Return the request that the calling worker handles; NULL in any other thread.
+ */
 const void *loop_request(void);
 /*
- * A request can be interrupted by the number that handle() has given it with
- * loop_set_number(); it is up to what handles it to look at loop_interrupted().
+ * Interrupt a request by the number that handle() has set with
+ * loop_set_number().  Handlers check loop_interrupted() where they can stop.
  */
 void loop_set_number(uint64_t number);
 void loop_interrupt(struct loop *loop, uint64_t number);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names that a mount's kernel was told do not exist, and may believe so for a
- * while: remembered for longer than that, to be able to tell it otherwise.
+ * Negative entries: names that a mount's kernel may have cached as missing.
+ * They are remembered for longer than the kernel caches them, in order to
+ * invalidate them when the name is added.
  */
 #ifndef COPPICE_NEGATIVE_H
 #define COPPICE_NEGATIVE_H
@@ -9,8 +10,9 @@
 #include "fs.h"
 
 enum {
-	NEGATIVE_KEEP = 5,    /* seconds the kernel may believe it */
-	NEGATIVE_FORGET = 15, /* it has not kept it from an answer so old */
+	NEGATIVE_KEEP = 5, /* seconds that the kernel may cache the entry */
+	NEGATIVE_FORGET =
+	        15, /* seconds after which it is no longer remembered */
 	NEGATIVES_MAX = 16384,
 };
 
@@ -19,12 +21,15 @@ struct negatives;
 /* -ENOMEM */
 int negatives_create(struct negatives **ret_negatives);
 void negatives_destroy(struct negatives *negatives); /* takes NULL */
-/* About to be told.  False: too many are remembered; it must not be kept. */
+/*
+ * Add an entry before the reply.  Return false if too many are remembered: the
+ * kernel must not cache this one.
+ */
 bool negatives_add(struct negatives *negatives, node_t parent,
                    const char *name);
 /*
- * Return true if the kernel may believe that the name does not exist, and
- * forget that it was told so: the caller invalidates the name.
+ * Return true if the kernel may have cached the name as missing, and remove the
+ * entry: the caller invalidates the name.
  */
 bool negatives_take(struct negatives *negatives, node_t parent,
                     const char *name);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A mount's thread that tells its kernel to forget what it cached.
+ * A mount's thread that sends invalidations to its kernel.
  *
- * A notification waits for requests that hold what it wants to invalidate, so a
- * thread that handles requests must never send one: it posts a job here.
+ * A notification waits for requests that hold the locks it needs.  A thread
+ * that handles requests must therefore never send one: it posts a job here.
  *
- * The thread has a table of descriptors of its own, with nothing in it but its
- * own opening of the device (a clone) and the standard streams.  If the process
- * is killed while the thread waits in the kernel, the other threads' device is
- * closed all the same, and the requests that they had taken end.  A request
- * that nobody had taken yet waits until the thread does; umount -f ends it.
+ * The thread has its own table of descriptors, containing only its own opening
+ * of the device (a clone) and the standard streams.  If the process is killed
+ * while the thread waits in the kernel, the other threads' device is closed all
+ * the same, and the requests that they had read end.  A request that nobody had
+ * read yet waits until the thread ends; umount -f ends it.
  */
 #ifndef COPPICE_NOTIFIER_H
 #define COPPICE_NOTIFIER_H
@@ -18,8 +18,8 @@ struct notifier;
 
 /*
  * Part of a larger struct, which run() frees.  run() is called with the
- * descriptor to write the notification to; no other descriptor is open, so
- * that it neither logs nor touches the store.
+ * descriptor to write the notification to.  No other descriptor is open: run()
+ * must neither log nor use the store.
  */
 struct notifier_job {
 	struct notifier_job *next;

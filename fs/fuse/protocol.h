@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Where the kernel's protocol has more than the libfuse at hand: requests are
- * rewritten before libfuse sees them, so that what is new arrives in terms
- * it has always known; the answer to INIT gets the flags libfuse has no name
- * for; and notifications are sent directly, since libfuse's prototype for
- * one of them has changed between versions.
+ * The FUSE protocol where the kernel's version has more than libfuse's.
+ * Requests are rewritten before libfuse parses them, so that new ones arrive as
+ * old ones.  The reply to INIT gets the flags that libfuse does not have.
+ * Notifications are sent directly, because libfuse's prototype for one of them
+ * differs between versions.
  */
 #ifndef COPPICE_PROTOCOL_H
 #define COPPICE_PROTOCOL_H
@@ -16,37 +16,39 @@
 
 struct protocol {
 	bool no_export;       /* refuse file handles */
-	uint64_t init_unique; /* of the INIT request; 0: not seen, or done */
-	uint64_t offered;     /* INIT flags the kernel has */
-	uint64_t agreed;      /* those of them that were answered */
+	uint64_t init_unique; /* of the INIT request; 0: not seen, or replied */
+	uint64_t offered;     /* INIT flags that the kernel offers */
+	uint64_t agreed;      /* those of them that were in the reply */
 	uint32_t minor;       /* of the kernel's protocol */
 };
 
 /*
  * In the flags that a handler gets with write, open and create: clear suid,
- * sgid and capabilities, for the caller may not keep them.
+ * sgid and capabilities.
  */
 enum { PROTOCOL_KILL_PRIV = 1 << 30 };
 
-/* A create with this name, which no file can have, is an O_TMPFILE. */
+/* A create with this name, which no file can have, is an O_TMPFILE request. */
 #define PROTOCOL_TMPFILE_NAME "/"
 
 /*
- * Rewrite the request of *len bytes in place; `room` bytes of memory are
- * there.  Anything odd is left for libfuse to refuse.
+ * Rewrite the request of *len bytes in place; the buffer has `room` bytes.
+ * Malformed requests are left for libfuse to refuse.
  */
 void protocol_adapt(struct protocol *protocol, void *request, size_t *len,
                     size_t room);
 
 /*
- * What setxattr's handler got as name, in truth: protocol_adapt() leaves the
- * request in its long form, of which libfuse knows only the short one (but
- * 3.14.0, which knows only the long one).  *ret_kill_sgid: the ACL being
- * set takes away the set-group-ID bit.
+ * Return the name in a setxattr request, given the name that libfuse passes to
+ * the handler.  protocol_adapt() leaves the request in its long format, but
+ * libfuse parses the short one (except 3.14.0, which parses only the long one).
+ * *ret_kill_sgid: setting this ACL drops the set-group-ID bit.
  */
 const char *protocol_setxattr_name(const char *name, bool *ret_kill_sgid);
 
-/* The reply that is about to be written, if it is the one to INIT. */
+/*
+ * Add flags to a reply that is about to be written, if it is the one to INIT.
+ */
 void protocol_adapt_init_reply(struct protocol *protocol,
                                const struct iovec *iov, int count);
 
@@ -55,21 +57,21 @@ void protocol_adapt_init_reply(struct protocol *protocol,
 #define PROTOCOL_HANDLE_KILLPRIV_V2 (UINT64_C(1) << 28)
 
 /*
- * Make the kernel forget the attributes and ACLs of a node, and its pages from
- * `off` on, `len` bytes of them (0: to the end).  Waits for the locks of these
- * pages; with off -1, for attributes alone, it waits for nothing.
- * -ENOENT: the kernel has no such inode.
+ * Invalidate the attributes and ACLs of a node, and `len` bytes of its pages
+ * from `off` on (0: to the end).  Waits for the locks of these pages; with off
+ * -1, for attributes alone, it does not wait.  -ENOENT: the kernel has no such
+ * inode.
  */
 int protocol_inval_inode(int fd, uint64_t ino, int64_t off, int64_t len);
 /*
- * Tell the kernel that a file has the byte at `off`, which makes it as long as
- * that if it was shorter there.  Waits for the lock of the page.
+ * Write the byte at `off` to the kernel's cache, which extends its idea of the
+ * file's size to off + 1 if that was less.  Waits for the lock of the page.
  */
 int protocol_store_byte(int fd, uint64_t ino, uint64_t off, uint8_t byte);
 /*
- * Make the kernel forget what a name stands for: at once, or (expire, since
- * Linux 6.2) by asking at its next use, which leaves what is mounted there
- * alone. Waits for the directory's lock.
+ * Invalidate a name in the kernel's cache: remove it at once, or (expire, since
+ * Linux 6.2) have it looked up again at its next use, which keeps mounts below
+ * it.  Waits for the directory's lock.
  */
 int protocol_inval_entry(int fd, uint64_t parent, const char *name,
                          bool expire);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A look at requests that are not answered: the log gets a line for a request
- * that is older than WATCHDOG_S seconds, and where each thread of the process
- * stands.  A mount that hangs leaves a trace that way.
+ * Watchdog: logs each request that is not answered for WATCHDOG_S seconds, and
+ * where each thread of the process stands, so that a hanging mount leaves a
+ * trace.
  *
- * Requests that a worker handles are reported by the loop.  A request whose
- * answer is left to another thread has a deferral meanwhile.
+ * The loop reports requests that a worker handles.  A request whose reply is
+ * left to another thread has a deferral meanwhile.
  */
 #ifndef COPPICE_WATCHDOG_H
 #define COPPICE_WATCHDOG_H
@@ -20,17 +20,17 @@
 
 enum {
 	WATCHDOG_S = 30,
-	WHEREABOUTS_S = 60, /* between reports of where the threads stand */
+	WHEREABOUTS_S = 60, /* seconds between reports of all threads */
 };
 
-/* A request as the log names it. */
+/* A request as it appears in the log. */
 struct watched {
 	uint32_t opcode;
-	uint32_t pid; /* the asker's, 0 if it is in another name space */
+	uint32_t pid; /* the caller's; 0: in another pid namespace */
 	uint64_t node;
 };
 
-/* An answer that another thread gives.  Part of a larger struct. */
+/* A reply that another thread sends.  Part of a larger struct. */
 struct deferral {
 	struct deferral *next, *prev;
 	struct watched request;
@@ -41,11 +41,14 @@ enum watched_kind { WATCHED_SYNC, WATCHED_OTHER, WATCHED_KINDS };
 
 struct watchdog {
 	const char *mountpoint; /* the owner's */
-	/* When the log last got the whereabouts; shared by all mounts. */
+	/* mono_ns() of the last report of all threads; shared by all mounts. */
 	_Atomic int64_t *threads_logged;
 	pthread_mutex_t lock; /* guards first, last and what they lead to */
 	struct deferral *first, *last;
-	/* The watcher's own: what the log has, until all is answered. */
+	/*
+	 * What has been logged and is not answered yet; used by the watcher
+	 * alone.
+	 */
 	bool logged_deferred[WATCHED_KINDS];
 	size_t logged_count;
 	struct {
@@ -58,14 +61,14 @@ void watchdog_init(struct watchdog *dog, const char *mountpoint,
                    _Atomic int64_t *threads_logged);
 void watchdog_release(struct watchdog *dog);
 
-/* By the worker that handles the request. */
+/* Add a deferral.  Called by the worker that handles the request. */
 void watchdog_defer(struct watchdog *dog, struct deferral *deferral);
-/* It is about to be answered, by whatever thread. */
+/* Remove a deferral before the reply is sent, by any thread. */
 void watchdog_settle(struct watchdog *dog, struct deferral *deferral);
 
 /*
- * Look at what is under way at the time `now` of mono_ns().  Return whether
- * answers are deferred.
+ * Check the pending requests at the time `now` of mono_ns().  Return true if
+ * there are deferrals.
  */
 bool watchdog_look(struct watchdog *dog, const struct loop_busy *busy,
                    size_t count, int64_t now);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Where the threads of this process stand, for the log. */
+/*
+ * What the threads of this process are doing, for the log.
+ */
 #ifndef COPPICE_WHEREABOUTS_H
 #define COPPICE_WHEREABOUTS_H
 
 /*
- * Log a line for each thread: its id and name, what it waits for in the kernel,
- * and the addresses of this program that lie on its stack, newest first, as
- * offsets for addr2line(1).  Some of them may be left over from earlier calls.
+ * Log a line for each thread: its id and name, the kernel function it waits in,
+ * and the addresses of this program on its stack, newest first, as offsets for
+ * addr2line(1).  Some of them may be left over from earlier calls.
  */
 void whereabouts_log(void);
 
