@@ -4,9 +4,13 @@
  * little-endian version (2) of 4 bytes, then entries of 8 bytes: tag and
  * permissions of 2 bytes each, user or group id of 4.
  */
-#include "inode.h"
+#include "acl.h"
 
 #include <errno.h>
+
+#include "inode.h"
+#include "want.h"
+#include "xattr.h"
 
 enum {
 	ACL_VERSION = 2,

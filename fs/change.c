@@ -8,9 +8,15 @@
  * and holds good if the extent still is what it was made from.  When all
  * pieces are ready, all are put in place in one hold of the lock.
  */
-#include "inode.h"
+#include "change.h"
 
 #include <errno.h>
+
+#include "extent.h"
+#include "file.h"
+#include "inode.h"
+#include "orphan.h"
+#include "want.h"
 
 enum how {
 	HOW_SKIP,     /* nothing to do */

@@ -3,10 +3,16 @@
  * copy_file_range: chunks are shared where source and target lie alike in
  * their chunks, bytes are copied elsewhere.
  */
-#include "inode.h"
+#include "fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
+
+#include "extent.h"
+#include "file.h"
+#include "inode.h"
+#include "orphan.h"
+#include "want.h"
 
 enum {
 	CLONE_ITEMS = 128,        /* chunks shared in one hold of the lock */

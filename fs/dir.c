@@ -2,11 +2,20 @@
 /*
  * Directories: looking up names, and making inodes and names for them.
  */
-#include "inode.h"
+#include "dir.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+
+#include "acl.h"
+#include "extent.h"
+#include "inode.h"
+#include "open.h"
+#include "orphan.h"
+#include "root_symlink.h"
+#include "state_dir.h"
+#include "want.h"
 
 /* ---- What the callers of several files need ----------------------------- */
 
@@ -124,6 +133,16 @@ int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent)
 	if (!err)
 		*ret_parent = b.parent;
 	return err;
+}
+
+bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name)
+{
+	struct vnode dir, child;
+	uint64_t slot;
+
+	return !vnode_load(fs, parent, &dir) && S_ISDIR(dir.inode.mode) &&
+	       !dir_find(&dir, name, &slot, &child) &&
+	       S_ISLNK(child.inode.mode);
 }
 
 /* ---- Look-up ------------------------------------------------------------ */

@@ -3,9 +3,11 @@
  * Extents: which chunk holds which part of a file, and the counts of blocks
  * that follow from them.
  */
-#include "inode.h"
+#include "extent.h"
 
 #include <errno.h>
+
+#include "inode.h"
 
 enum { HINTS_MAX = 1024 }; /* chunks looked at in one hold of the lock */
 

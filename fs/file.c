@@ -6,10 +6,15 @@
  * afterwards, in pieces.  Nothing reads behind the size; before the file grows
  * over what is left of the tail, file_clear_tail() has it freed.
  */
-#include "inode.h"
+#include "file.h"
 
 #include <errno.h>
 #include <fcntl.h>
+
+#include "extent.h"
+#include "inode.h"
+#include "orphan.h"
+#include "want.h"
 
 /* ---- Size --------------------------------------------------------------- */
 

@@ -2,10 +2,15 @@
 /*
  * The file system as a whole: its beginning and end, and statfs.
  */
-#include "inode.h"
+#include "fs.h"
 
 #include <errno.h>
 #include <sys/mman.h>
+
+#include "fs_struct.h"
+#include "listing.h"
+#include "open.h"
+#include "orphan_cleanup.h"
 
 /* What a crash left behind: the states named in the table. */
 static int leftovers_find(struct fs *fs)
@@ -83,15 +88,7 @@ void fs_destroy(struct fs *fs)
 	store_lock(fs->store);
 	forest_set_keeper(fs->forest, NULL, NULL);
 	store_unlock(fs->store);
-	for (size_t i = 0; i < fs->open_buckets; i++) {
-		while (fs->opens[i]) {
-			struct open_node *o = fs->opens[i];
-
-			fs->opens[i] = o->next;
-			free(o);
-		}
-	}
-	free(fs->opens);
+	opens_release(fs);
 	listings_release(fs);
 	munmap(fs->zeros, fs->chunk_size);
 	free(fs);

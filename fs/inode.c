@@ -8,6 +8,14 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "acl.h"
+#include "extent.h"
+#include "file.h"
+#include "orphan.h"
+#include "state_dir.h"
+#include "want.h"
+#include "xattr.h"
+
 enum node_kind node_kind(node_t node)
 {
 	uint64_t ino = NODE_INO(node);
@@ -180,56 +188,6 @@ int vnode_kill_priv(struct vnode *v, bool ids)
 	}
 	err = xattr_del(v, XATTR_CAPABILITY);
 	return err == -ENODATA ? 0 : err;
-}
-
-/* ---- Chunks that may have to be fetched --------------------------------- */
-
-int want_chunk(struct fs *fs, struct want *want, uint64_t number,
-               struct chunk **ret_chunk, bool *ret_writable)
-{
-	struct chunk *chunk = chunk_find(fs->store, number, ret_writable);
-
-	if (!chunk && want->number == number && want->chunk) {
-		chunk = chunk_ref(want->chunk);
-		if (ret_writable)
-			*ret_writable = false;
-	}
-	if (!chunk) {
-		want->number = number;
-		return -EAGAIN;
-	}
-	*ret_chunk = chunk;
-	return 0;
-}
-
-int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
-                struct chunk **ret_chunk)
-{
-	enum { MISSES_MOST = 64 };
-	int err = chunk_load(fs->store, number, ret_chunk);
-
-	if (err != -ENOENT || ++*misses < MISSES_MOST)
-		return err;
-	return store_damaged(fs->store, number, "a chunk that is missing");
-}
-
-int want_fetch(struct fs *fs, struct want *want)
-{
-	int err;
-
-	if (!want->number)
-		return 0;
-	chunk_unref(want->chunk);
-	want->chunk = NULL;
-	err = chunk_fetch(fs, want->number, &want->misses, &want->chunk);
-	/* Freed meanwhile: the tree names another by now. */
-	return err == -ENOENT ? 0 : err;
-}
-
-void want_release(struct want *want)
-{
-	chunk_unref(want->chunk);
-	*want = (struct want){0};
 }
 
 /* ---- Attributes --------------------------------------------------------- */

@@ -8,9 +8,13 @@
  * numbers first; what goes on from a cookie uses that list, or one that another
  * reading has made since.
  */
-#include "inode.h"
+#include "listing.h"
 
 #include <errno.h>
+
+#include "inode.h"
+#include "root_symlink.h"
+#include "state_dir.h"
 
 enum { ENTRIES_PIECE = 256 }; /* given out in one hold of the lock */
 /* States in the listings kept, unless more are used within some seconds. */
@@ -18,6 +22,16 @@ static const size_t listed_max = 1 << 20;
 static const int64_t listing_keep_ns = INT64_C(10) * 1000000000;
 /* Marks the inode number of a symlink among the numbers of states. */
 #define NUMBER_SYMLINK (UINT64_C(1) << 40)
+
+/* The states of one directory in the order of their numbers. */
+struct listing {
+	struct listing *next; /* used less recently */
+	uint64_t fork;        /* 0: the root directory's */
+	int64_t used;         /* mono_ns() of the last use */
+	unsigned refs;
+	size_t count;
+	uint64_t numbers[];
+};
 
 static int number_compare(const void *a, const void *b)
 {

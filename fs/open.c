@@ -3,10 +3,14 @@
  * Open nodes: how often each is open, so that an inode that loses its last
  * name is kept until the last release.
  */
-#include "inode.h"
+#include "open.h"
 
 #include <errno.h>
 #include <fcntl.h>
+
+#include "file.h"
+#include "inode.h"
+#include "orphan.h"
 
 /* ---- The table ---------------------------------------------------------- */
 
@@ -102,6 +106,19 @@ static bool open_drop(struct fs *fs, node_t node)
 	free(o);
 	fs->open_count--;
 	return orphan;
+}
+
+void opens_release(struct fs *fs)
+{
+	for (size_t i = 0; i < fs->open_buckets; i++) {
+		while (fs->opens[i]) {
+			struct open_node *o = fs->opens[i];
+
+			fs->opens[i] = o->next;
+			free(o);
+		}
+	}
+	free(fs->opens);
 }
 
 int open_keep(struct fs *fs, node_t node)

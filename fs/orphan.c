@@ -5,9 +5,14 @@
  * from the moment it is so until the last of it is freed, in the same sets of
  * changes, and a record in TABLE_ORPHAN names the state: a crash loses none.
  */
-#include "inode.h"
+#include "orphan.h"
 
 #include <errno.h>
+
+#include "extent.h"
+#include "inode.h"
+#include "open.h"
+#include "orphan_cleanup.h"
 
 static struct key orphan_key(uint64_t ino)
 {

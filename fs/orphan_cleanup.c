@@ -7,9 +7,13 @@
  * longer be that of the state it equals, which would both cost space and keep
  * rmdir from deleting it.  Such states are looked at again from time to time.
  */
-#include "inode.h"
+#include "orphan_cleanup.h"
 
 #include <errno.h>
+
+#include "inode.h"
+#include "open.h"
+#include "orphan.h"
 
 enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
 
@@ -92,7 +96,7 @@ static void cleanup_round(struct fs *fs)
 	_cleanup_free_ uint64_t *states = steal(&s->states);
 	size_t count = s->count;
 
-	s->count = s->room = 0;
+	s->count = s->capacity = 0;
 	for (size_t i = 0; i < count; i++) {
 		bool done, stop = s->stop;
 
@@ -114,22 +118,22 @@ static void *cleanup_main(void *arg)
 	pthread_setname_np(pthread_self(), "orphan-cleanup");
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
-		uint64_t asked = s->asked;
+		uint64_t requested = s->requested;
 
 		cleanup_round(fs);
-		s->done = asked;
+		s->done = requested;
 		pthread_cond_broadcast(&s->idle);
 		clock_gettime(CLOCK_MONOTONIC, &until);
 		until.tv_sec += wait;
 		wait = MIN(2 * wait, LAZY_SECONDS_MAX);
-		while (!s->stop && s->asked == asked) {
+		while (!s->stop && s->requested == requested) {
 			if (!s->count)
 				pthread_cond_wait(&s->wake, &s->lock);
 			else if (pthread_cond_timedwait(&s->wake, &s->lock,
 			                                &until))
 				break;
 		}
-		if (s->asked != asked)
+		if (s->requested != requested)
 			wait = LAZY_SECONDS;
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -142,13 +146,14 @@ int orphan_cleanup_push(struct fs *fs, uint64_t state)
 	int err = 0;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->count == s->room) {
-		size_t room = s->room ? 2 * s->room : 16;
-		uint64_t *states = realloc(s->states, room * sizeof(*states));
+	if (s->count == s->capacity) {
+		size_t capacity = s->capacity ? 2 * s->capacity : 16;
+		uint64_t *states =
+		        realloc(s->states, capacity * sizeof(*states));
 
 		if (states) {
 			s->states = states;
-			s->room = room;
+			s->capacity = capacity;
 		} else {
 			err = -ENOMEM;
 		}
@@ -157,7 +162,7 @@ int orphan_cleanup_push(struct fs *fs, uint64_t state)
 		s->states[s->count++] = state;
 		/* Its own putting off does not wake the sweeper. */
 		if (!s->started || !pthread_equal(pthread_self(), s->thread)) {
-			s->asked++;
+			s->requested++;
 			pthread_cond_signal(&s->wake);
 		}
 	}
@@ -168,12 +173,12 @@ int orphan_cleanup_push(struct fs *fs, uint64_t state)
 void orphan_cleanup_drain(struct fs *fs)
 {
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
-	uint64_t asked;
+	uint64_t requested;
 
 	pthread_mutex_lock(&s->lock);
-	asked = ++s->asked;
+	requested = ++s->requested;
 	pthread_cond_signal(&s->wake);
-	while (s->started && s->done < asked)
+	while (s->started && s->done < requested)
 		pthread_cond_wait(&s->idle, &s->lock);
 	pthread_mutex_unlock(&s->lock);
 }

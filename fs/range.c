@@ -4,11 +4,14 @@
  * chunks than one hold of the lock should is done in batches from the front;
  * holes are stepped over, however large they are.
  */
-#include "inode.h"
+#include "fs.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+
+#include "change.h"
+#include "inode.h"
 
 /* ---- fallocate ---------------------------------------------------------- */
 

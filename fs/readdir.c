@@ -3,10 +3,15 @@
  * Reading directories.  An entry's cookie is its slot in the tree, a hash of
  * its name: entries made or removed meanwhile move no other.
  */
-#include "inode.h"
+#include "fs.h"
 
 #include <dirent.h>
 #include <errno.h>
+
+#include "dir.h"
+#include "inode.h"
+#include "listing.h"
+#include "state_dir.h"
 
 /* Entries given out in one hold of the lock; with attributes they cost more. */
 enum { ENTRIES_PIECE = 512, ENTRIES_PLUS_PIECE = 256 };

@@ -2,10 +2,16 @@
 /*
  * Taking names away: unlink, rmdir and rename.
  */
-#include "inode.h"
+#include "fs.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#include "dir.h"
+#include "extent.h"
+#include "inode.h"
+#include "orphan.h"
+#include "state_dir.h"
 
 /*
  * The inode lost a name.  *ret_finish: something is left to be freed without

@@ -3,10 +3,13 @@
  * The symlinks that users make in the root directory, beside the forks, so that
  * a name such as `current` can lead to one fork after the other.
  */
-#include "inode.h"
+#include "root_symlink.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#include "inode.h"
+#include "state_change.h"
 
 struct fs_entry root_symlink_entry(const struct fs *fs,
                                    const struct symlink *link)
@@ -133,14 +136,4 @@ int root_symlink_move(struct fs *fs, struct symlink *link, const char *new_name,
 	if (!err)
 		root_touch(fs);
 	return err;
-}
-
-bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name)
-{
-	struct vnode dir, child;
-	uint64_t slot;
-
-	return !vnode_load(fs, parent, &dir) && S_ISDIR(dir.inode.mode) &&
-	       !dir_find(&dir, name, &slot, &child) &&
-	       S_ISLNK(child.inode.mode);
 }

@@ -3,10 +3,12 @@
  * Changes of states: the only place in fs/ that makes, renames and deletes
  * them.  mkdir, rmdir and rename end here, and so do the verbs of the command.
  */
-#include "inode.h"
+#include "state_change.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#include "inode.h"
 
 void root_touch(struct fs *fs)
 {

@@ -4,10 +4,15 @@
  * forks, each fork's .snap, whose entries are its snapshots, and the symlinks
  * that the root directory answers for names with a '~'.
  */
-#include "inode.h"
+#include "state_dir.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#include "dir.h"
+#include "inode.h"
+#include "root_symlink.h"
+#include "state_change.h"
 
 /* The fork whose states the directory lists; 0: the root directory. */
 static uint64_t state_dir_fork(node_t node)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The xattrs that say of which state a file is, and what that state is. */
-#include "inode.h"
+#include "state_xattr.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+#include "inode.h"
 
 static void time_text(int64_t ns, char *out, size_t size)
 {

@@ -3,10 +3,15 @@
  * Extended attributes: get, set, list and remove, with the rules of Linux for
  * their names and sizes, and those by which ACLs and modes go together.
  */
-#include "inode.h"
+#include "xattr.h"
 
 #include <errno.h>
 #include <sys/xattr.h>
+
+#include "acl.h"
+#include "inode.h"
+#include "state_xattr.h"
+#include "want.h"
 
 #define VIRTUAL_PREFIX "user.coppice."
 

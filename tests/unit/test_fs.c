@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/xattr.h>
 
-#include "inode.h"
+#include "xattr.h"
 
 static struct fixture w;
 

@@ -5,7 +5,9 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 
+#include "file.h"
 #include "inode.h"
+#include "orphan_cleanup.h"
 
 enum { CHUNK = 4096, MANY = 3 * PIECE_ITEMS };
 

@@ -9,7 +9,8 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 
-#include "inode.h"
+#include "fs_struct.h"
+#include "orphan_cleanup.h"
 
 enum { CHUNK = 4096, MANY = 3000 };
 #define FAR (INT64_C(1) << 61)

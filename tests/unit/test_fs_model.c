@@ -8,7 +8,7 @@
 #include <linux/falloc.h>
 #include <stdio.h>
 
-#include "inode.h"
+#include "fs_struct.h"
 #include "range.h"
 
 enum { STATES = 8, FILES = 6, SIZE_MAX_ = 96 * 4096 };

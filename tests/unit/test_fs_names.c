@@ -8,7 +8,7 @@
 #include <dirent.h>
 #include <stdio.h>
 
-#include "inode.h"
+#include "fs_struct.h"
 
 enum { STATES = 5, INODES = 60, NAMES = 6, NONE = -1, ROOT = 0 };
 

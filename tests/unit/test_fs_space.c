@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <sys/xattr.h>
 
-#include "inode.h"
+#include "fs_struct.h"
 
 static struct fixture w;
 

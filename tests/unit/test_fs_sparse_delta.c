@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "engine.h"
-#include "inode.h"
+#include "fs_struct.h"
 
 enum { CHUNK = 1 << 16, SIZE = 3 * CHUNK, SNAPSHOTS = 6, ROUNDS = 400 };
 

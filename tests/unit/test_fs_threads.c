@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "inode.h"
+#include "fs_struct.h"
 
 enum {
 	CHUNK = 4096,

@@ -14,7 +14,7 @@
 #include <sys/xattr.h>
 
 #include "forest.h"
-#include "inode.h"
+#include "fs_struct.h"
 #include "control.h"
 
 /*

@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "forest.h"
-#include "inode.h"
+#include "fs_struct.h"
 
 static struct fixture w;
 static struct kernel k;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Reading the directories whose entries are states.
+ */
+#ifndef COPPICE_LISTING_H
+#define COPPICE_LISTING_H
+
+#include "inode.h"
+
+/*
+ * Call fn for the entries after *off.  -EAGAIN: there are more entries, after
+ * the new *off, to be read in another hold of the lock.
+ */
+int state_dir_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
+                      fs_readdir_fn *fn, void *arg);
+/* Free the listings that are kept for readers that go on. */
+void listings_release(struct fs *fs);
+
+#endif

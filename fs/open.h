@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Open nodes: how often each is open.
+ */
+#ifndef COPPICE_OPEN_H
+#define COPPICE_OPEN_H
+
+#include "inode.h"
+
+/* A node that is open, in a hash table.  Guarded by the store's lock. */
+struct open_node {
+	struct open_node *next;
+	node_t node;
+	uint64_t count;
+	bool orphan; /* has no name: deleted by the last release */
+};
+
+struct open_node *open_find(struct fs *fs, node_t node); /* NULL: not open */
+/* Add an open of the node.  -ENOMEM */
+int open_add(struct fs *fs, node_t node, bool orphan);
+/* Return true if a node of the state is open. */
+bool open_any(struct fs *fs, uint64_t state);
+/* Add an open for each user that fs_set_keeper()'s function counts.  -ENOMEM */
+int open_keep(struct fs *fs, node_t node);
+/* Free the table. */
+void opens_release(struct fs *fs);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The virtual xattrs of a node that name and describe its state.
+ */
+#ifndef COPPICE_STATE_XATTR_H
+#define COPPICE_STATE_XATTR_H
+
+#include "inode.h"
+
+/* Write the value of xattr `name` (without the prefix) to out.  -ENODATA */
+int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
+                    size_t size);
+
+#endif

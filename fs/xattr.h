@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Extended attributes of inodes.
+ */
+#ifndef COPPICE_XATTR_H
+#define COPPICE_XATTR_H
+
+#include "inode.h"
+#include "want.h"
+
+#define XATTR_CAPABILITY "security.capability"
+#define XATTR_ACL_ACCESS "system.posix_acl_access"
+#define XATTR_ACL_DEFAULT "system.posix_acl_default"
+
+/* Find an xattr by its name.  -ENODATA */
+int xattr_find(struct vnode *v, const char *name, struct xattr_item *ret);
+/* Return the value in a new buffer.  -ENODATA; -EAGAIN: see want.h. */
+int xattr_value(struct vnode *v, const char *name, struct want *want,
+                uint8_t **ret_value, size_t *ret_len);
+/*
+ * Set an xattr.  A long value is given in `chunk` (else NULL).  The caller
+ * stores the inode.
+ */
+int xattr_put(struct vnode *v, const char *name, const void *value, size_t len,
+              struct chunk *chunk);
+/* Remove an xattr.  The caller stores the inode.  -ENODATA */
+int xattr_del(struct vnode *v, const char *name);
+
+#endif
