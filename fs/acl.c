@@ -45,7 +45,10 @@ static uint8_t *entry_perm(const uint8_t *acl, size_t i)
 	       2;
 }
 
-/* The entry with this tag, of which there is at most one; NULL. */
+/*
+ * Return the permissions of the entry with this tag, of which there is at most
+ * one; NULL: none.
+ */
 static uint8_t *acl_find(const uint8_t *acl, size_t len, unsigned tag)
 {
 	for (size_t i = 0; i < acl_count(len); i++)
@@ -54,7 +57,7 @@ static uint8_t *acl_find(const uint8_t *acl, size_t len, unsigned tag)
 	return NULL;
 }
 
-/* The entries come in the order of their tags. */
+/* Return true if all entries are valid and in the order of their tags. */
 static bool acl_ordered(const uint8_t *acl, size_t len)
 {
 	unsigned seen = 0;
@@ -143,8 +146,10 @@ int inherited_acl_take(struct vnode *dir, struct inode *inode, mode_t umask,
 		inherited_acl_release(&h);
 		return -EUCLEAN;
 	}
-	/* What was asked for takes away from the default ACL, and it from
-	 * what was asked for; the umask has no say. */
+	/*
+	 * Without a say of the umask: the requested mode limits the default
+	 * ACL, and the default ACL limits the mode.
+	 */
 	inode->mode &= ~0777u | granted;
 	if (!plain) {
 		h.access_len = h.dflt_len;

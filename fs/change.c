@@ -2,11 +2,11 @@
 /*
  * Changing the bytes of a file: write, and making holes and zeroes.
  *
- * A change is cut into pieces, one for each chunk's range it touches.  Each is
- * first looked at, under the lock, to find how it is to be done; whatever
- * takes time (reading the old chunk, copying it) is prepared without the lock
- * and holds good if the extent still is what it was made from.  When all
- * pieces are ready, all are put in place in one hold of the lock.
+ * A change is divided into pieces, one for each chunk's range that it touches.
+ * work_look() decides, under the lock, how each piece is done.  Slow work
+ * (reading the old chunk, copying it) is prepared without the lock; the result
+ * is used if the extent has not changed since.  When all pieces are ready, they
+ * are applied in one hold of the lock.
  */
 #include "change.h"
 
@@ -27,16 +27,16 @@ enum how {
 };
 
 struct piece {
-	uint32_t from, to;   /* the part of the chunk's range */
-	uint32_t asked_to;   /* `to`, as it was asked for */
+	uint32_t from, to;   /* in bytes from the chunk's start */
+	uint32_t asked_to;   /* `to`, as the caller requested it */
 	const uint8_t *data; /* NULL: zeroes */
 	enum how how;
 	struct ext old;
 	struct ext result;    /* HOW_REPLACE */
 	struct chunk *target; /* HOW_IN_PLACE */
 	struct chunk *ready;
-	struct ext ready_on;  /* what it was copied from */
-	struct chunk *source; /* to copy from; NULL: to be read */
+	struct ext ready_on;  /* extent that it was copied from */
+	struct chunk *source; /* to copy from; NULL: not in memory */
 	bool build;
 };
 
@@ -49,7 +49,7 @@ struct work {
 	struct ext *extents; /* count of them */
 	struct piece few[2];
 	struct ext few_extents[2];
-	unsigned misses; /* of chunks to build on */
+	unsigned misses; /* see chunk_fetch() */
 };
 
 static void piece_release(struct piece *p)
@@ -115,14 +115,16 @@ static int piece_build(struct fs *fs, struct piece *p, const struct ext *on,
 	size_t capacity = 64;
 	struct chunk *chunk;
 
-	/* Room to grow: in steps of two, as chunk_resize() goes on. */
+	/* Leave capacity to grow: powers of two, as chunk_resize() uses. */
 	while (capacity < len)
 		capacity *= 2;
 	chunk = chunk_alloc(fs->store, MIN(capacity, fs->chunk_size));
 	if (!chunk)
 		return -ENOMEM;
 	chunk_set_len(chunk, len);
-	/* Zeroes only where neither old bytes nor new ones go. */
+	/*
+	 * Write zeroes only where neither old bytes nor new ones are written.
+	 */
 	old_len = MIN(old_len, len);
 	if (old_len)
 		memcpy(chunk_data(chunk), old, old_len);
@@ -138,7 +140,7 @@ static int piece_build(struct fs *fs, struct piece *p, const struct ext *on,
 	return 0;
 }
 
-/* Without the lock: what will most probably be wanted. */
+/* Build the chunks that will probably be needed.  Lock NOT held. */
 static int work_prepare(struct work *w)
 {
 	if (w->change->kind != CHANGE_WRITE)
@@ -157,7 +159,10 @@ static int work_prepare(struct work *w)
 	return 0;
 }
 
-/* Without the lock: copy the old chunks that are needed, read or not. */
+/*
+ * Copy the old chunks that are needed; fetch those not in memory.  Lock NOT
+ * held.
+ */
 static int work_build(struct work *w)
 {
 	for (size_t i = 0; i < w->count; i++) {
@@ -193,7 +198,7 @@ static bool ext_same(const struct ext *a, const struct ext *b)
 	return a->kind == b->kind && a->chunk == b->chunk && a->len == b->len;
 }
 
-/* Part of the old chunk stays. */
+/* Decide how to change a part of the old chunk. */
 static int look_partial(struct vnode *v, struct piece *p)
 {
 	bool writable = false;
@@ -219,7 +224,10 @@ static int look_partial(struct vnode *v, struct piece *p)
 		return 0;
 	}
 	if (chunk && writable) {
-		/* Shared now, but it could become private to another tree. */
+		/*
+		 * Copy it under the lock: it is shared, but could become
+		 * private to another tree, which then changes it.
+		 */
 		int err = chunk_len(chunk) < p->old.len ? -EUCLEAN : 0;
 
 		if (!err)
@@ -291,7 +299,7 @@ static int look_zeroes(struct vnode *v, struct piece *p, uint64_t index,
 	return look_bytes(v, p, index);
 }
 
-/* -EAGAIN: something is to be built first. */
+/* Decide how each piece is done.  -EAGAIN: call work_build() first. */
 static int work_look(struct work *w, struct vnode *v)
 {
 	bool build = false;
@@ -322,7 +330,7 @@ static int apply_in_place(struct vnode *v, struct piece *p, uint64_t index)
 	struct ext to = p->old;
 	int err = 0;
 
-	/* Behind the extent's length the chunk may have old bytes. */
+	/* The chunk may have old bytes beyond the extent's length. */
 	if (chunk_len(p->target) > p->old.len)
 		err = chunk_resize(p->target, p->old.len);
 	if (!err && p->to > p->old.len)
@@ -381,7 +389,10 @@ static int work_apply(struct work *w, struct vnode *v)
 	if (!err && !c->keep_size && end > v->inode.size)
 		v->inode.size = end;
 	vnode_touch(v);
-	/* After a failure too: the counts are true for what was done. */
+	/*
+	 * Store after a failure, too: the counts include the pieces that were
+	 * applied.
+	 */
 	stored = vnode_store(v);
 	return err ? err : stored;
 }
@@ -431,7 +442,7 @@ int file_change(struct fs *fs, node_t node, const struct change *change)
 	return err == -EAGAIN ? more : err;
 }
 
-/* Write what of it lies within the file. */
+/* Write the part of the change that lies within the file. */
 static int write_within(struct fs *fs, node_t node, struct change *change)
 {
 	uint64_t asked = change->size;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * copy_file_range: chunks are shared where source and target lie alike in
- * their chunks, bytes are copied elsewhere.
+ * copy_file_range: chunks are shared where source and target have the same
+ * offset within their chunks; elsewhere bytes are copied.
  */
 #include "fs.h"
 
@@ -15,10 +15,10 @@
 #include "want.h"
 
 enum {
-	CLONE_ITEMS = 128,        /* chunks shared in one hold of the lock */
-	COPY_STEP = 1 << 20,      /* bytes copied at a time */
-	COPY_BYTES_MAX = 1 << 26, /* bytes copied in one call */
-	COPY_MAX = 1 << 30,       /* bytes copied or shared in one call */
+	CLONE_ITEMS = 128,   /* most chunks shared in one hold of the lock */
+	COPY_STEP = 1 << 20, /* most bytes copied at a time */
+	COPY_BYTES_MAX = 1 << 26, /* most bytes copied in one call */
+	COPY_MAX = 1 << 30,       /* most bytes copied or shared in one call */
 };
 
 struct copy {
@@ -26,13 +26,13 @@ struct copy {
 	node_t from, to;
 	uint64_t from_off, to_off;
 	uint64_t left;   /* bytes */
-	uint64_t copied; /* of those done, byte by byte */
+	uint64_t copied; /* bytes copied so far, not shared */
 	struct ext old[CLONE_ITEMS], source[CLONE_ITEMS];
 };
 
 /* ---- Sharing ------------------------------------------------------------ */
 
-/* The target's extent becomes what the source's is. */
+/* Replace the target's extent by a clone of the source's. */
 static int clone_extent(struct vnode *to, uint64_t index, const struct ext *old,
                         const struct ext *source, const uint8_t *data)
 {
@@ -66,8 +66,8 @@ static int clone_extent(struct vnode *to, uint64_t index, const struct ext *old,
 }
 
 /*
- * How many chunks from here can be shared, and how many bytes that is: whole
- * ones, and a last one in part if the target has nothing behind it there.
+ * Return how many chunks can be shared from here on, and their bytes: whole
+ * chunks, and a part of a last one if the target has no data after that part.
  */
 static size_t clone_extent_count(struct copy *c, const struct vnode *to,
                                  uint64_t *ret_bytes)
@@ -95,7 +95,7 @@ static int clone_load(struct copy *c, struct vnode *from, struct vnode *to)
 		return err;
 	if (!S_ISREG(from->inode.mode) || !S_ISREG(to->inode.mode))
 		return -EINVAL;
-	/* Cut short since: as far as it goes. */
+	/* The source may have become shorter: copy up to its end. */
 	if (c->from_off >= from->inode.size)
 		c->left = 0;
 	else
@@ -103,7 +103,10 @@ static int clone_load(struct copy *c, struct vnode *from, struct vnode *to)
 	return 0;
 }
 
-/* Share what can be in one hold of the lock. *ret_bytes: how much. */
+/*
+ * Share as many chunks as one hold of the lock allows.  *ret_bytes: their
+ * bytes.
+ */
 static int clone_locked(struct copy *c, bool *ret_finish, uint64_t *ret_bytes)
 {
 	unsigned bits = c->fs->chunk_bits;
@@ -215,7 +218,7 @@ static int copy_step(struct copy *c, uint64_t *ret_bytes)
 	return step ? copy_bytes(c, step, ret_bytes) : 0;
 }
 
-/* The checks, and how much there is to copy. */
+/* Check the arguments, and limit c->left to the source's size. */
 static int copy_begin(struct copy *c)
 {
 	struct vnode from, to;

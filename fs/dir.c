@@ -99,7 +99,7 @@ int backref_put(struct vnode *child, uint64_t parent, const char *name)
 	int err = slot_free(child->tree, child->ino, ITEM_BACKREF, parent, name,
 	                    strlen(name), &key.off);
 
-	/* Left over from half a change: as good as new. */
+	/* The item was left by a change that failed half way: use it. */
 	if (err)
 		return err == -EEXIST ? 0 : err;
 	return tree_put(child->tree, &key, value, backref_encode(&b, value));
@@ -147,7 +147,7 @@ bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name)
 
 /* ---- Look-up ------------------------------------------------------------ */
 
-/* ".." of a directory in a tree. */
+/* Look up ".." of a directory in a tree. */
 static int lookup_parent(struct fs *fs, struct vnode *dir,
                          struct fs_entry *ret_entry)
 {
@@ -247,11 +247,11 @@ struct creation {
 	mode_t mode;
 	dev_t rdev;
 	const char *target;
-	struct chunk *target_chunk; /* for a long target */
+	struct chunk *target_chunk; /* of a long target */
 	const struct fs_cred *cred;
 };
 
-/* The inode as POSIX wants it in this directory, but for the umask. */
+/* Return the new inode according to POSIX, except for the umask. */
 static struct inode create_inode(const struct creation *b,
                                  const struct vnode *dir)
 {
@@ -295,7 +295,7 @@ static int create_target(const struct creation *b, struct vnode *child)
 	return ext_replace(child, 0, &hole, &e, (const uint8_t *)b->target);
 }
 
-/* Take back what there is of an inode that could not be made. */
+/* Remove the items of an inode whose creation failed. */
 static void create_undo(struct vnode *child)
 {
 	struct key key = {.ino = child->ino};
@@ -357,7 +357,7 @@ static int create_locked(const struct creation *b, struct want *want,
 	if (err)
 		return err;
 	child.tree = dir.tree;
-	/* Room for it, before anything is changed. */
+	/* Allocate memory before anything is changed. */
 	if (!b->name)
 		err = open_add(b->fs, vnode_node(&child), true);
 	if (!err)
@@ -392,7 +392,7 @@ static int create_run(const struct creation *b, struct fs_entry *ret_entry)
 	return err;
 }
 
-/* A long target of a symlink goes in a chunk. */
+/* Put a long target of a symlink in a chunk. */
 static int target_chunk(struct fs *fs, const char *target,
                         struct chunk **ret_chunk)
 {

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Extents: which chunk holds which part of a file, and the counts of blocks
- * that follow from them.
+ * Extents of files, and the counts of blocks that follow from them.
  */
 #include "extent.h"
 
@@ -9,7 +8,7 @@
 
 #include "inode.h"
 
-enum { HINTS_MAX = 1024 }; /* chunks looked at in one hold of the lock */
+enum { HINTS_MAX = 1024 }; /* most chunks compared in one hold of the lock */
 
 static int ext_decode(const struct item *item, struct ext *ret)
 {
@@ -85,7 +84,7 @@ int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
 	if (old->kind == EXTENT_CHUNK &&
 	    (to->kind != EXTENT_CHUNK || to->chunk != old->chunk))
 		tree_drop(v->tree, old->chunk);
-	/* Modulo 2^64: right for a decrease, too. */
+	/* Arithmetic modulo 2^64: correct for a decrease, too. */
 	v->inode.blocks += more;
 	version->blocks += more;
 	return 0;
@@ -150,7 +149,7 @@ int ext_cut(struct vnode *v, uint64_t first, unsigned budget)
 		if (err)
 			break;
 	}
-	/* Keep the count of blocks true for what has been cut. */
+	/* Store the count of blocks of what has been removed. */
 	vnode_store(v);
 	return err;
 }

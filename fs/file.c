@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Files: opening, reading, and changing the size.
+ * Files: reading, and changing the size.
  *
  * A truncation that cuts off much sets the size at once and frees the tail
- * afterwards, in pieces.  Nothing reads behind the size; before the file grows
- * over what is left of the tail, file_clear_tail() has it freed.
+ * afterwards, in pieces.  Nothing reads beyond the size.  Before the file grows
+ * into a tail that is left, file_clear_tail() has it freed.
  */
 #include "file.h"
 
@@ -44,7 +44,7 @@ int file_clear_tail(struct vnode *v, uint64_t off)
 	                                                              : 0;
 }
 
-/* The extent that the new end of the file lies in. */
+/* Shorten the extent that contains the new end of the file. */
 static int file_trim(struct vnode *v, uint64_t size)
 {
 	uint64_t index = size >> v->fs->chunk_bits;
@@ -88,14 +88,14 @@ int file_resize(struct vnode *v, uint64_t size)
 
 /* ---- Read --------------------------------------------------------------- */
 
-/* What the pieces of one read lie in, and chunks fetched for it. */
+/* Owners of the memory of one read's pieces, and the chunks fetched for it. */
 struct holds {
 	size_t chunk_count, buffer_count, fetched_count, room;
-	struct chunk **chunks;  /* room of them */
-	void **buffers;         /* room of them */
-	struct chunk **fetched; /* room of them, with fetched_numbers */
+	struct chunk **chunks;  /* `room` pointers */
+	void **buffers;         /* `room` pointers */
+	struct chunk **fetched; /* `room` pointers, and their numbers below */
 	uint64_t *numbers;
-	uint64_t *missing; /* to be fetched; room of them */
+	uint64_t *missing; /* to be fetched; `room` numbers */
 	size_t missing_count;
 	unsigned misses;
 	struct iovec iov[];
@@ -122,7 +122,7 @@ static struct holds *holds_create(size_t room)
 }
 _Static_assert(sizeof(void *) == sizeof(uint64_t), "one layout for both");
 
-/* Forget the pieces, but not what was fetched. */
+/* Release the pieces, but not the fetched chunks. */
 static void holds_clear(struct holds *h)
 {
 	for (size_t i = 0; i < h->chunk_count; i++)
@@ -194,7 +194,7 @@ static struct chunk *read_find(struct fs *fs, struct holds *h, uint64_t number,
 	return chunk;
 }
 
-/* Bytes from … to of the chunk that an extent names. */
+/* Add bytes from … to of a chunk. */
 static int read_chunk(struct fs *fs, struct fs_data *data, uint64_t number,
                       uint32_t from, uint32_t to)
 {
@@ -220,7 +220,7 @@ static int read_chunk(struct fs *fs, struct fs_data *data, uint64_t number,
 	return err;
 }
 
-/* Bytes from … to of the range that an extent stands for. */
+/* Add bytes from … to of an extent's range. */
 static int read_extent(struct vnode *v, struct fs_data *data,
                        const struct ext *e, uint32_t from, uint32_t to)
 {
@@ -281,14 +281,19 @@ static int read_fetch(struct fs *fs, struct holds *h)
 {
 	unsigned misses = h->misses;
 
-	/* What an earlier round fetched is of no use if it is still missing. */
+	/*
+	 * Drop the chunks of an earlier round: the next round asks for what it
+	 * still lacks.
+	 */
 	for (size_t i = 0; i < h->fetched_count; i++)
 		chunk_unref(h->fetched[i]);
 	h->fetched_count = 0;
 	if (h->missing_count > 1)
 		chunk_prefetch(fs->store, h->missing, h->missing_count);
 	for (size_t i = 0; i < h->missing_count; i++) {
-		/* However many are missing, with their state, it is one round.
+		/*
+		 * Chunks that are missing together, with their state, count as
+		 * one miss.
 		 */
 		unsigned round = misses;
 		struct chunk *chunk;

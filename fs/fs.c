@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The file system as a whole: its beginning and end, and statfs.
+ * The file system as a whole: creating and freeing it, fsync and statfs.
  */
 #include "fs.h"
 
@@ -12,13 +12,13 @@
 #include "open.h"
 #include "orphan_cleanup.h"
 
-/* What a crash left behind: the states named in the table. */
+/* Queue the states that TABLE_ORPHAN names: a crash left orphans in them. */
 static int leftovers_find(struct fs *fs)
 {
 	struct record record = {0};
 	int err;
 
-	/* Nothing can be removed from a store that is only read. */
+	/* A read-only store keeps its orphans. */
 	if (store_throttle(fs->store, false) == -EROFS)
 		return 0;
 	store_lock(fs->store);
@@ -58,7 +58,7 @@ int fs_create(struct forest *forest, const struct fs_options *options,
 	fs->options = *options;
 	fs->chunk_size = store_chunk_size(fs->store);
 	fs->chunk_bits = (unsigned)__builtin_ctz(fs->chunk_size);
-	/* Never written, so that all of it is one page of the kernel's. */
+	/* Private and never written: all pages are the kernel's zero page. */
 	zeros = mmap(NULL, fs->chunk_size, PROT_READ,
 	             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (zeros == MAP_FAILED) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Inodes: from a node number to the inode in its state's tree, attributes,
- * and the rules for who may keep suid, sgid and capabilities.
+ * Inodes: finding the inode of a node number in its state's tree, attributes,
+ * and the rules for keeping suid, sgid and capabilities.
  */
 #include "inode.h"
 
@@ -182,7 +182,10 @@ int vnode_kill_priv(struct vnode *v, bool ids)
 
 	if (ids) {
 		v->inode.mode &= ~(uint32_t)S_ISUID;
-		/* Without the right to execute it meant mandatory locks. */
+		/*
+		 * sgid without the right to execute means mandatory locking:
+		 * keep it.
+		 */
 		if (v->inode.mode & S_IXGRP)
 			v->inode.mode &= ~(uint32_t)S_ISGID;
 	}
@@ -235,8 +238,9 @@ int fs_confirm(struct fs *fs, const struct fs_entry *entry)
 	struct fs_entry now = *entry;
 
 	/*
-	 * The node is known by now.  Who gives out its number sets this first,
-	 * and then asks what is known: one of the two sees the other.
+	 * The node is in the lookup table by now.  A thread that reuses its
+	 * number changes the generation first and then checks the lookup table,
+	 * so one of the two threads sees the other's change.
 	 */
 	if (!forest_reuses_numbers(fs->forest))
 		return 0;
@@ -259,7 +263,7 @@ int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time)
 	return err == -EPERM ? -ENODATA : err;
 }
 
-/* The access ACL follows the mode. */
+/* Return the access ACL, changed for the new mode. */
 static int setattr_acl(struct vnode *v, uint32_t mode, struct want *want,
                        uint8_t **ret_acl, size_t *ret_len)
 {
@@ -315,7 +319,7 @@ static int setattr_apply(struct vnode *v, unsigned set, const struct stat *to)
 		err = vnode_kill_priv(v, chown || (set & FS_SET_KILL_PRIV));
 	if (set & FS_SET_KILL_SGID)
 		v->inode.mode &= ~(uint32_t)S_ISGID;
-	/* After that: a mode that is asked for in the same call stands. */
+	/* This comes last: a mode set in the same call is kept as given. */
 	if (!err)
 		inode_set(&v->inode, set, to);
 	return err;

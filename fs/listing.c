@@ -2,11 +2,11 @@
 /*
  * Reading the directories whose entries are states.
  *
- * A state's cookie is its number, which stays when its name changes; another
- * state has it at the earliest when this one is deleted.  As the states are
- * kept in the order of their names, a reading from the start collects the
- * numbers first; what goes on from a cookie uses that list, or one that another
- * reading has made since.
+ * A state's cookie is its number, which does not change when the state is
+ * renamed and is not reused before the state is deleted.  States are kept in
+ * the order of their names, so a reader that starts from the beginning first
+ * collects the numbers and sorts them.  A reader that goes on from a cookie
+ * uses that listing, or a newer one that another reader has made.
  */
 #include "listing.h"
 
@@ -16,8 +16,11 @@
 #include "root_symlink.h"
 #include "state_dir.h"
 
-enum { ENTRIES_PIECE = 256 }; /* given out in one hold of the lock */
-/* States in the listings kept, unless more are used within some seconds. */
+enum { ENTRIES_PIECE = 256 }; /* most entries read in one hold of the lock */
+/*
+ * Most states in the kept listings, unless more were used within
+ * listing_keep_ns.
+ */
 static const size_t listed_max = 1 << 20;
 static const int64_t listing_keep_ns = INT64_C(10) * 1000000000;
 /* Marks the inode number of a symlink among the numbers of states. */
@@ -48,7 +51,7 @@ static void listing_unref(struct listing *listing)
 		free(listing);
 }
 
-/* Take it out of those that are kept; NULL: there is none. */
+/* Remove the fork's listing from those that are kept; NULL: there is none. */
 static struct listing *listing_take(struct fs *fs, uint64_t fork)
 {
 	struct listing **at = &fs->listings, *found;
@@ -61,8 +64,7 @@ static struct listing *listing_take(struct fs *fs, uint64_t fork)
 	return found;
 }
 
-/* Put it in front of those that are kept, and let go of some that are not used.
- */
+/* Keep the listing as the most recently used one, and drop old ones. */
 static void listing_keep(struct fs *fs, struct listing *listing)
 {
 	struct listing **at = &fs->listings, *l;
@@ -92,10 +94,10 @@ void listings_release(struct fs *fs)
 
 /* ---- Making them -------------------------------------------------------- */
 
-/* How far the numbers were collected. */
+/* A position in the collection of the numbers. */
 struct listing_walk {
 	struct state_walk states;
-	bool symlinks; /* all states were; these come next */
+	bool symlinks; /* states are done, symlinks come next */
 	uint64_t symlink;
 };
 
@@ -149,7 +151,10 @@ static int listing_extend(struct fs *fs, struct listing_walk *walk,
 	return err;
 }
 
-/* Lock held, and let go of meanwhile.  The caller owns *ret_listing. */
+/*
+ * Collect and sort the numbers.  The lock is held, but released meanwhile.  The
+ * caller owns *ret_listing.
+ */
 static int listing_make(struct fs *fs, uint64_t fork,
                         struct listing **ret_listing)
 {
@@ -180,7 +185,7 @@ static int listing_make(struct fs *fs, uint64_t fork,
 	return 0;
 }
 
-/* The listing of the fork, kept, with a reference for the caller. */
+/* Return the kept listing of the fork, or a new one, with a reference. */
 static int listing_get(struct fs *fs, uint64_t fork, bool fresh,
                        struct listing **ret_listing)
 {
@@ -214,7 +219,7 @@ static size_t listing_after(const struct listing *listing, uint64_t number)
 	return low;
 }
 
-/* 1: fn said stop. */
+/* Read . and .. of the directory.  Return 1 if fn ended the reading. */
 static int read_dots(struct fs *fs, node_t node, off_t off, fs_readdir_fn *fn,
                      void *arg)
 {
@@ -259,7 +264,7 @@ static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
 	struct symlink link;
 	int err = symlink_get(fs->forest, number & ~NUMBER_SYMLINK, &link);
 
-	/* One that is damaged was logged, and hides none of the others. */
+	/* A damaged symlink was logged; it does not hide the others. */
 	if (err)
 		return err == -ESTALE || err == -EUCLEAN ? 0 : err;
 	entry = root_symlink_entry(fs, &link);
@@ -267,7 +272,7 @@ static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
 	                                                                  : 0;
 }
 
-/* Entries from the listing.  -EAGAIN: there are more, after *off. */
+/* Read entries from the listing.  -EAGAIN: there are more, after *off. */
 static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
                        bool plus, fs_readdir_fn *fn, void *arg)
 {

@@ -87,7 +87,7 @@ int open_add(struct fs *fs, node_t node, bool orphan)
 	return 0;
 }
 
-/* True when that was the last and the inode has no name. */
+/* Remove an open.  Return true if it was the last and the inode has no name. */
 static bool open_drop(struct fs *fs, node_t node)
 {
 	struct open_node **at, *o;
@@ -127,7 +127,7 @@ int open_keep(struct fs *fs, node_t node)
 
 	if (!fs->keep)
 		return 0;
-	/* Room for it, before it is promised. */
+	/* Add the entry first: no memory is needed after keep() has counted. */
 	err = open_add(fs, node, false);
 	if (err)
 		return err;
@@ -215,8 +215,10 @@ int fs_open(struct fs *fs, node_t node, int flags)
 	store_lock(fs->store);
 	err = open_locked(fs, node, flags, &finish);
 	store_unlock(fs->store);
-	/* The file is empty; if its tail cannot be freed now, it will be later:
-	 * the orphan item stands. */
+	/*
+	 * The file is empty.  If its tail cannot be freed now, orphan cleanup
+	 * does it later: the ORPHAN item is kept.
+	 */
 	if (finish)
 		orphan_finish(fs, node);
 	return err;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What has no name any more but still takes space: inodes that were unlinked,
- * and the tails of files that were truncated.  An ORPHAN item names the inode
- * from the moment it is so until the last of it is freed, in the same sets of
- * changes, and a record in TABLE_ORPHAN names the state: a crash loses none.
+ * Orphans: inodes that were unlinked, and the tails of files that were
+ * truncated, as long as they take space.  An ORPHAN item names the inode until
+ * all of it is freed, and a record in TABLE_ORPHAN names the state.  Both are
+ * written in the same transaction groups as the change itself, so a crash loses
+ * none.
  */
 #include "orphan.h"
 
@@ -68,7 +69,9 @@ int orphan_del(struct vnode *v)
 	return orphan_del_at(v->fs, v->state, v->tree, v->ino);
 }
 
-/* Remove an inode with no name and all its items.  -EAGAIN: there are more. */
+/*
+ * Remove an inode without a name, and all its items.  -EAGAIN: there are more.
+ */
 static int vnode_reap(struct vnode *v, unsigned budget)
 {
 	struct key key = {.ino = v->ino, .kind = ITEM_INODE};
@@ -108,7 +111,7 @@ int vnode_unlinked(struct vnode *v)
 	struct open_node *o;
 	int err, kept;
 
-	/* Without memory it goes as if nobody used it. */
+	/* Without memory for the opens it is deleted as if unused. */
 	if (!S_ISREG(v->inode.mode))
 		open_keep(v->fs, vnode_node(v));
 	o = open_find(v->fs, vnode_node(v));
@@ -158,10 +161,10 @@ int orphan_finish(struct fs *fs, node_t node)
 		err = orphan_piece(fs, node);
 		store_unlock(fs->store);
 	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
-	/* Nobody waits for it: the rest is done in the background. */
+	/* The request was cancelled: orphan cleanup does the rest. */
 	if (err == -EINTR)
 		orphan_cleanup_push(fs, NODE_STATE(node));
-	/* Gone already, with its state or by another's hand. */
+	/* It was deleted already, with its state or by another thread. */
 	return err == -ESTALE ? 0 : err;
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The sweeper: a thread that removes the orphans that nobody has open, which
- * a crash left or a fork inherited.
+ * Orphan cleanup: a thread that removes the orphans which nobody has open, and
+ * which a crash left or a fork inherited.
  *
- * A fork's are not touched as long as the fork is redundant: its tree would no
- * longer be that of the state it equals, which would both cost space and keep
- * rmdir from deleting it.  Such states are looked at again from time to time.
+ * The orphans of a fork are kept as long as the fork is redundant.  Without
+ * them its tree would differ from that of the state it equals, which would cost
+ * space and keep rmdir from deleting the fork.  Such states are checked again
+ * from time to time.
  */
 #include "orphan_cleanup.h"
 
@@ -19,7 +20,7 @@ enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
 
 enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 
-/* What to do next in the state: the first orphan from *ino on, if any. */
+/* Find the next orphan to remove in the state, from *ino on. */
 static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 {
 	struct state *state;
@@ -44,7 +45,7 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 	return CLEANUP_DONE;
 }
 
-/* An ORPHAN item whose inode is not there. */
+/* Remove an ORPHAN item that has no inode. */
 static int cleanup_stray(struct fs *fs, uint64_t number, uint64_t ino)
 {
 	struct state *state;
@@ -89,7 +90,10 @@ static bool cleanup_state(struct fs *fs, uint64_t number)
 	}
 }
 
-/* Takes the list away; the lock of the sweeper is held, and let go of. */
+/*
+ * Clean up all states of the list once.  orphan_cleanup.lock is held, but
+ * released meanwhile.
+ */
 static void cleanup_round(struct fs *fs)
 {
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
@@ -160,7 +164,7 @@ int orphan_cleanup_push(struct fs *fs, uint64_t state)
 	}
 	if (!err) {
 		s->states[s->count++] = state;
-		/* Its own putting off does not wake the sweeper. */
+		/* A state that the thread itself puts off does not wake it. */
 		if (!s->started || !pthread_equal(pthread_self(), s->thread)) {
 			s->requested++;
 			pthread_cond_signal(&s->wake);
@@ -195,7 +199,10 @@ int orphan_cleanup_start(struct fs *fs)
 	pthread_cond_init(&s->wake, &attr);
 	pthread_cond_init(&s->idle, NULL);
 	pthread_condattr_destroy(&attr);
-	/* The thread looks at its own id: not before it is written. */
+	/*
+	 * Hold the lock: the thread compares its id with s->thread, which is
+	 * written here.
+	 */
 	pthread_mutex_lock(&s->lock);
 	err = -pthread_create(&s->thread, NULL, cleanup_main, fs);
 	s->started = !err;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Ranges of files: fallocate, and finding data and holes.  What touches more
- * chunks than one hold of the lock should is done in batches from the front;
- * holes are stepped over, however large they are.
+ * Ranges of files: fallocate, and finding data and holes.  A range with more
+ * chunks than may be changed in one hold of the lock is handled in batches from
+ * the front.  Holes of any size are skipped.
  */
 #include "fs.h"
 
@@ -32,8 +32,8 @@ static int range_check(int mode, off_t off, off_t len)
 }
 
 /*
- * Set *off to the start of the first extent that reaches beyond it, unless it
- * lies in one.  -ENOENT: there is none.
+ * Set *off to the start of the first extent that ends after it; keep it if it
+ * lies in an extent.  -ENOENT: there is none.
  */
 static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 {
@@ -57,8 +57,8 @@ static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 }
 
 /*
- * Fail with -ENOSPC if the file cannot come to have so many bytes more than it
- * has now.  Any of those that it has may lie in the range.
+ * Return -ENOSPC if the file cannot get `len` bytes more than it has now.
+ * Bytes that it has may lie in the range, so they are subtracted.
  */
 static int range_room(struct fs *fs, node_t node, uint64_t len)
 {
@@ -78,7 +78,7 @@ static uint64_t batch_start(const struct fs *fs, uint64_t off)
 	return off & ~(((uint64_t)PIECE_ITEMS << fs->chunk_bits) - 1);
 }
 
-/* One batch, up to `end` at most. */
+/* Change one batch, up to `end` at most. */
 static int range_batch(struct fs *fs, node_t node, struct change *change,
                        uint64_t end)
 {
@@ -94,9 +94,9 @@ static int range_batch(struct fs *fs, node_t node, struct change *change,
 }
 
 /*
- * The size is set by the last batch: a call that fails leaves it.  One that is
- * given up is answered as if it had not been, and sets it, too: then the kernel
- * forgets what it had cached of the range.
+ * Change a range batch by batch.  The last batch sets the size, so a call that
+ * fails leaves it as it was.  A cancelled call sets the size, too, and reports
+ * success: then the kernel drops its cache of the range.
  */
 static int range_fill(struct fs *fs, node_t node, struct change *change,
                       uint64_t end)
@@ -114,15 +114,15 @@ static int range_fill(struct fs *fs, node_t node, struct change *change,
 	return err;
 }
 
-/* From extent to extent. */
+/* Make a hole, extent by extent. */
 static int range_punch(struct fs *fs, node_t node, struct change *change,
                        uint64_t end)
 {
-	/* A batch in any case: for the checks and the times. */
+	/* Always do one batch: it checks the file and sets the times. */
 	int err = range_batch(fs, node, change, end);
 
 	while (!err && change->off < end) {
-		/* Given up: see above. */
+		/* Cancelled: see range_fill(). */
 		if (store_yield(fs->store))
 			return 0;
 		err = extent_seek(fs, node, &change->off);
@@ -153,8 +153,8 @@ int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len)
 /* ---- Data and holes ----------------------------------------------------- */
 
 /*
- * Go on with the search from *off over at most a piece's extents: 0 when it is
- * settled, -EAGAIN to go on from the new *off.
+ * Search from *off over a limited number of extents.  0: found; -EAGAIN: go on
+ * from the new *off.
  */
 static int seek_piece(struct vnode *v, int whence, uint64_t *off)
 {
@@ -180,7 +180,7 @@ static int seek_piece(struct vnode *v, int whence, uint64_t *off)
 		if (err)
 			return err;
 		start = item.key.off << bits;
-		/* What is only set aside counts as a hole. */
+		/* Allocated space without data counts as a hole. */
 		end = e.kind == EXTENT_ZERO ? 0 : start + e.len;
 		if (hole && (!end || start > *off))
 			return 0;

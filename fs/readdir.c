@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Reading directories.  An entry's cookie is its slot in the tree, a hash of
- * its name: entries made or removed meanwhile move no other.
+ * its name: adding and removing entries does not move others.
  */
 #include "fs.h"
 
@@ -13,7 +13,7 @@
 #include "listing.h"
 #include "state_dir.h"
 
-/* Entries given out in one hold of the lock; with attributes they cost more. */
+/* Most entries read in one hold of the lock; with attributes they cost more. */
 enum { ENTRIES_PIECE = 512, ENTRIES_PLUS_PIECE = 256 };
 
 struct reading {
@@ -23,7 +23,7 @@ struct reading {
 	void *arg;
 };
 
-/* An entry of which only the number and the type are told. */
+/* Return an entry with only the number and the type. */
 static struct fs_entry entry_plain(node_t node, uint32_t mode)
 {
 	return (struct fs_entry){
@@ -39,7 +39,7 @@ static int read_parent(struct reading *r)
 	node_t node;
 
 	if (r->dir.ino != INO_ROOT) {
-		/* Removed, but open: it has no parent any more. */
+		/* It was removed but is open: it has no parent any more. */
 		if (dir_parent(r->dir.tree, r->dir.ino, &parent))
 			parent = r->dir.ino;
 		node = NODE(r->dir.state->number, parent);
@@ -52,7 +52,9 @@ static int read_parent(struct reading *r)
 	return r->fn(r->arg, "..", &entry, COOKIE_PARENT);
 }
 
-/* The entries that every directory has.  1: fn said stop. */
+/*
+ * Read the entries that every directory has.  Return 1 if fn ended the reading.
+ */
 static int read_dots(struct reading *r, off_t off, enum fs_snapdir snapdir)
 {
 	struct fs_entry entry = vnode_entry(&r->dir);
@@ -99,7 +101,7 @@ static int read_entry(struct reading *r, const struct item *item)
 	return r->fn(r->arg, name, &entry, (off_t)item->key.off) ? 1 : 0;
 }
 
-/* -EAGAIN: there are more entries, after *off. */
+/* Read entries of the tree.  -EAGAIN: there are more, after *off. */
 static int read_inode(struct reading *r, off_t *off, enum fs_snapdir snapdir)
 {
 	unsigned left = r->plus ? ENTRIES_PLUS_PIECE : ENTRIES_PIECE;

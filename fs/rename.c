@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Taking names away: unlink, rmdir and rename.
+ * Removing and changing names: unlink, rmdir and rename.
  */
 #include "fs.h"
 
@@ -14,8 +14,8 @@
 #include "state_dir.h"
 
 /*
- * The inode lost a name.  *ret_finish: something is left to be freed without
- * the lock.
+ * Remove a name's link from the inode.  *ret_finish: call orphan_finish()
+ * without the lock.
  */
 static int name_lost(struct vnode *child, bool *ret_finish)
 {
@@ -96,8 +96,10 @@ int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
 	else
 		err = state_dir_unlink(fs, parent, name);
 	store_unlock(fs->store);
-	/* The name is gone; what cannot be freed now is when the store is next
-	 * opened: the orphan item stands. */
+	/*
+	 * The name is removed.  Orphan cleanup frees what cannot be freed now:
+	 * the ORPHAN item is kept.
+	 */
 	if (finish)
 		orphan_finish(fs, node);
 	if (!err)
@@ -121,15 +123,15 @@ int fs_rmdir(struct fs *fs, node_t parent, const char *name)
 
 /* ---- rename ------------------------------------------------------------- */
 
-/* The way from a directory up to the root, which must not pass an inode. */
+/* The path from a directory up to the root, which must not contain an inode. */
 struct climb {
 	uint64_t dir, avoid;
-	uint64_t at;    /* looked at next; INO_ROOT: it is free */
+	uint64_t at;    /* the next directory; INO_ROOT: done */
 	uint64_t steps; /* so far */
-	uint64_t moves; /* fs->moves when it began: what it saw still holds */
+	uint64_t moves; /* fs->moves at its start; still valid if equal */
 };
 
-enum { CLIMB_PIECE = 512 }; /* directories looked at in one hold of the lock */
+enum { CLIMB_PIECE = 512 }; /* directories checked in one hold of the lock */
 
 struct move {
 	struct fs *fs;
@@ -140,12 +142,12 @@ struct move {
 	bool same;
 	struct vnode child;
 	uint64_t slot;
-	struct vnode other; /* what has the new name */
+	struct vnode other; /* inode that has the new name */
 	bool has_other;
-	uint64_t whiteout_ino; /* of the whiteout to be made */
+	uint64_t whiteout_ino; /* inode number of the whiteout */
 	uint64_t new_slot;
 	struct climb climbs[2];
-	bool finish; /* result: `other` is still to be freed */
+	bool finish; /* result: call orphan_finish() for `other` */
 };
 
 static struct vnode *move_into(struct move *m)
@@ -153,16 +155,16 @@ static struct vnode *move_into(struct move *m)
 	return m->same ? &m->from : &m->into;
 }
 
-/* Counts the directories of a state that got another parent. */
+/* Return the counter of moves of directories to another parent, for a state. */
 static uint64_t *moves_of(struct fs *fs, const struct state *state)
 {
 	return &fs->moves[state->number % ARRAY_SIZE(fs->moves)];
 }
 
 /*
- * -EINVAL if `dir` is `ino` or lies below it.  -EAGAIN: it lies so deep that
- * the climb is to go on in another hold of the lock; it begins anew if
- * directories have been moved meanwhile.
+ * Return -EINVAL if `dir` is `ino` or lies below it.  -EAGAIN: the directory is
+ * so deep that the check is to go on in another hold of the lock.  It starts
+ * again if directories have been moved meanwhile.
  */
 static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
 {
@@ -176,7 +178,9 @@ static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
 			return -EINVAL;
 		if (n == CLIMB_PIECE)
 			return -EAGAIN;
-		/* No deeper than there are inodes: damage must not make a loop.
+		/*
+		 * Damage must not cause a loop: the depth is at most the number
+		 * of inodes.
 		 */
 		if (c->steps++ > dir->state->version->inodes)
 			return -EUCLEAN;
@@ -241,7 +245,7 @@ static int move_load(struct move *m, node_t parent, node_t new_parent)
 	return err;
 }
 
-/* The directories' counts and times. */
+/* Update the directories' counts and times. */
 static int move_parents(struct move *m)
 {
 	bool exchange = m->flags & RENAME_EXCHANGE;
@@ -288,7 +292,7 @@ static int move_exchange(struct move *m)
 	return err ? err : vnode_store(&m->other);
 }
 
-/* The old name goes, or means the whiteout. */
+/* Remove the old name, or let it name the whiteout. */
 static int move_away(struct move *m, const struct vnode *whiteout)
 {
 	struct key key = {
@@ -338,12 +342,12 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 
 	if (!err && m->has_other && (m->flags & RENAME_NOREPLACE))
 		return -EEXIST;
-	/* Two names of one inode: POSIX wants nothing done. */
+	/* Two names of one inode: POSIX requires that nothing is done. */
 	if (!err && m->has_other && m->child.ino == m->other.ino)
 		return 0;
 	if (!err)
 		err = move_check(m);
-	/* Before anything is changed: all may have been given out. */
+	/* Draw the number before anything is changed: none may be left. */
 	if (!err && (m->flags & RENAME_WHITEOUT))
 		err = ino_new(m->fs->store, INO_END, &m->whiteout_ino);
 	if (!err)

@@ -20,7 +20,7 @@ void root_touch(struct fs *fs)
 	forest_set_root_inode(fs->forest, &inode);
 }
 
-/* The times of .snap are not kept: only a list of forks has any. */
+/* Update the times of the list of forks; .snap has no times of its own. */
 static void list_touch(struct fs *fs, uint64_t fork)
 {
 	if (!fork)
@@ -89,7 +89,7 @@ int fs_state_rename(struct fs *fs, struct state *state, const char *name)
 	return err;
 }
 
-/* Rename by way of a third name that nobody has. */
+/* Rename a to an unused name first, then b, then a again. */
 int fs_state_exchange(struct fs *fs, struct state *a, struct state *b)
 {
 	char a_name[NAME_LEN_MAX + 1], b_name[NAME_LEN_MAX + 1], free_name[64];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The name space above the trees: the root directory, whose entries are the
+ * The directories above the trees: the root directory, whose entries are the
  * forks, each fork's .snap, whose entries are its snapshots, and the symlinks
- * that the root directory answers for names with a '~'.
+ * in the root directory for names with a '~'.
  */
 #include "state_dir.h"
 
@@ -14,13 +14,13 @@
 #include "root_symlink.h"
 #include "state_change.h"
 
-/* The fork whose states the directory lists; 0: the root directory. */
+/* Return the fork whose states the directory lists; 0: the root directory. */
 static uint64_t state_dir_fork(node_t node)
 {
 	return node_kind(node) == NODE_KIND_ROOT ? 0 : NODE_STATE(node);
 }
 
-/* A fork by its .snap.  -ESTALE: it is gone, or has none. */
+/* Return the fork of a .snap.  -ESTALE: the fork is gone, or has no .snap. */
 static int snapdir_fork(struct fs *fs, node_t node, struct state **ret_state)
 {
 	int err = state_get(fs->forest, NODE_STATE(node), ret_state);
@@ -54,8 +54,10 @@ static int root_getattr(struct fs *fs, struct stat *ret_st)
 	if (err)
 		return err;
 	inode.mode = S_IFDIR | (inode.mode & 07777);
-	/* Not counted: what looks at it for the number of subdirectories knows
-	 * by a 1 that it cannot. */
+	/*
+	 * Subdirectories are not counted.  Programs that use the link count for
+	 * their number recognize a 1 as 'unknown'.
+	 */
 	inode.nlink = 1;
 	*ret_st = inode_stat(fs, NODE_ROOT, &inode);
 	return 0;
@@ -204,7 +206,7 @@ static int lookup_dots(struct fs *fs, node_t parent, const char *name,
 	return err;
 }
 
-/* A symlink for a name such as main~monday or main~1. */
+/* Look up the symlink for a name such as main~monday or main~1. */
 static int lookup_link(struct fs *fs, const char *name,
                        struct fs_entry *ret_entry)
 {
@@ -271,7 +273,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 			err = fs_state_snapshot(fs, source, name, &state);
 		return err ? err : state_dir_entry(fs, state, ret_entry);
 	}
-	/* Snapshots belong to forks: there is none of all of them. */
+	/* Snapshots belong to one fork: there are none of all forks. */
 	if (!strcmp(name, SNAPDIR_NAME))
 		return -EPERM;
 	err = name_check_fork(name);
@@ -297,7 +299,7 @@ int state_dir_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	    name_is_position(name) && !fs->position_logged)
 		warn = fs->position_logged = true;
 	store_unlock(fs->store);
-	/* mkdir(2) has no way to warn; once is enough. */
+	/* mkdir(2) cannot warn; log it once. */
 	if (warn)
 		log_info(
 		        "snapshots with names such as '%s': '~%s' names such a "
@@ -307,7 +309,10 @@ int state_dir_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	return err;
 }
 
-/* A state by its entry; names that stand for others give `otherwise`. */
+/*
+ * Find the state that an entry names.  Names that are other entries return
+ * `otherwise`.
+ */
 static int state_dir_find(struct fs *fs, node_t parent, const char *name,
                           int otherwise, struct state **ret_state)
 {
@@ -339,7 +344,10 @@ int state_dir_unlink(struct fs *fs, node_t parent, const char *name)
 	return err;
 }
 
-/* Whether rmdir may delete it: see DESIGN, the name space. */
+/*
+ * Return 0 if rmdir may delete the fork: it must be redundant, and not the
+ * default.
+ */
 static int fork_check_removable(struct fs *fs, struct state *state)
 {
 	struct state *dflt;
@@ -364,7 +372,7 @@ int state_dir_rmdir(struct fs *fs, node_t parent, const char *name)
 
 /* ---- Renaming ----------------------------------------------------------- */
 
-/* Return true if mkdir of this name in the root makes a tree to copy into. */
+/* Return true if mkdir of this name in the root makes a new tree. */
 static bool makes_new_tree(struct fs *fs, const char *name)
 {
 	struct state *source;
@@ -373,7 +381,7 @@ static bool makes_new_tree(struct fs *fs, const char *name)
 	       !state_source(fs->forest, name, &source) && !source;
 }
 
-/* A state gets another name in its directory. */
+/* Rename a state in its directory. */
 static int state_move(struct fs *fs, struct state *state, const char *new_name,
                       unsigned flags)
 {
@@ -414,8 +422,8 @@ int state_dir_rename(struct fs *fs, node_t parent, const char *name,
 	int err;
 
 	/*
-	 * On EXDEV mv(1) copies.  It must not copy states, nor a directory on
-	 * top of what a fork has already.
+	 * mv(1) copies after EXDEV.  It must copy neither states, nor a
+	 * directory into a fork that already has content.
 	 */
 	if (node_kind(parent) == NODE_KIND_INODE && new_parent == NODE_ROOT &&
 	    (makes_new_tree(fs, new_name) ||

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The xattrs that say of which state a file is, and what that state is. */
+/*
+ * The virtual xattrs user.coppice.*: the state of a file, and a state's
+ * properties.
+ */
 #include "state_xattr.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Extended attributes: get, set, list and remove, with the rules of Linux for
- * their names and sizes, and those by which ACLs and modes go together.
+ * Extended attributes: get, set, list and remove, with Linux's rules for names
+ * and sizes, and the rules that keep ACLs and modes consistent.
  */
 #include "xattr.h"
 
@@ -204,7 +204,7 @@ static ssize_t virtual_get(struct fs *fs, node_t node, const char *name,
 	return (ssize_t)len;
 }
 
-/* The node that has the attribute: a fork's .snap shows its root's ACL. */
+/* Return the node that has the attribute: .snap shows its fork's root's ACL. */
 static node_t holder(node_t node, const char *name)
 {
 	if (node_kind(node) == NODE_KIND_SNAPDIR &&
@@ -281,7 +281,10 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 		err = xattr_decode(item.value, item.len, &x);
 		if (err)
 			return err;
-		/* The system call's limit, whoever may see them. */
+		/*
+		 * The system call's limit; it includes names that the caller
+		 * may not see.
+		 */
 		all += x.name_len + 1u;
 		if (all > XATTR_VALUE_MAX)
 			return -E2BIG;
@@ -298,7 +301,10 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 	return err && err != -ENOENT ? err : (ssize_t)len;
 }
 
-/* Of a fork's .snap: the name of its root's ACL, if that has one. */
+/*
+ * List the xattrs of a fork's .snap: the name of its root's ACL, if that has
+ * one.
+ */
 static ssize_t list_snapdir(struct fs *fs, node_t node, char *list, size_t size)
 {
 	static const char name[] = XATTR_ACL_ACCESS;
@@ -337,8 +343,10 @@ ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
 
 /* ---- Set and remove ----------------------------------------------------- */
 
-/* An ACL is to be set: what becomes of the mode.  *ret_none: it is no more
- * than the mode can say, or empty, so that nothing is to be kept. */
+/*
+ * Change the mode for an ACL that is to be set.  *ret_none: the ACL is empty or
+ * equivalent to the mode, so that it is not stored.
+ */
 static int set_acl(struct vnode *v, const char *name, const void *value,
                    size_t size, int flags, bool *ret_none)
 {
@@ -439,7 +447,10 @@ static int remove_locked(struct fs *fs, node_t node, const char *name)
 
 	if (!err)
 		err = xattr_find(&v, name, &old);
-	/* Every inode has an ACL: without the attribute it is the mode. */
+	/*
+	 * Every inode has an ACL: without the xattr it is equivalent to the
+	 * mode.
+	 */
 	if (err)
 		return err == -ENODATA && is_acl(name) ? 0 : err;
 	err = vnode_begin(&v);
