@@ -2,7 +2,10 @@
 /* Blocks in memory, by number. */
 #include <errno.h>
 
+#include "chunk.h"
 #include "engine.h"
+#include "lock.h"
+#include "node_codec.h"
 
 enum { BUCKETS_FIRST = 1 << 12 };
 
@@ -23,7 +26,10 @@ struct block *block_find(struct store *store, uint64_t number)
 	return block;
 }
 
-/* More buckets when they fill; without memory for it, chains grow longer. */
+/*
+ * Double the buckets when they fill.  Without memory for it, chains grow
+ * longer.
+ */
 static void block_rehash(struct store *store)
 {
 	size_t old_len = store->buckets_len;
@@ -87,7 +93,7 @@ static void block_leave_clean(struct store *store, struct block *block)
 	store->clean_bytes -= block_bytes(store, block);
 }
 
-/* The newest place in the ring is behind its head. */
+/* The newest position in the ring is behind its head. */
 static void block_enter_clean(struct store *store, struct block *block)
 {
 	block->newer = &store->clean;
@@ -262,7 +268,7 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 		return 0;
 	}
 	if (private && old->block.state == BLOCK_CLEAN) {
-		/* The map keeps the old bytes; these may change. */
+		/* The map keeps the old bytes; those of the node may change. */
 		block_leave_clean(store, &old->block);
 		old->block.owner = tree->owner;
 		txg_add_node(store, old);
@@ -294,8 +300,8 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 }
 
 /*
- * A private block goes.  What the map (or the syncing group on its way there)
- * has of it is freed with the open group; what was never stored is undone.
+ * Drop a private block.  What the map or the syncing group has of it is freed
+ * with the open group; a block that was never stored is undone.
  */
 static void block_drop(struct tree *tree, uint64_t number)
 {
@@ -318,8 +324,10 @@ static void block_drop(struct tree *tree, uint64_t number)
 	} else if (block) {
 		bool syncing = block->state == BLOCK_SYNCING;
 
-		/* The syncing group owns its blocks; clones may still look for
-		 * one that is not in the map yet. */
+		/*
+		 * The syncing group owns its blocks.  Clones may still look up
+		 * one that is not in the map yet.
+		 */
 		if (!syncing || block->kind == BLOCK_NODE ||
 		    !((struct chunk *)block)->cloned)
 			block_unhash(store, block);

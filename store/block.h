@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Blocks in memory: tree nodes and chunks by number, whether clean (as the map
- * has them), frozen (being committed) or new (changed since).  A look-up finds
- * the newest.  Inside store/ only.
+ * Blocks in memory: tree nodes and chunks by number, whether clean (as in the
+ * map), syncing (being committed) or new (changed since).  A look-up finds the
+ * newest.  Inside store/ only.
  */
 #ifndef COPPICE_BLOCK_H
 #define COPPICE_BLOCK_H
 
 #include "store.h"
+
+struct MDB_txn;
 
 enum block_state {
 	BLOCK_CLEAN,
@@ -15,13 +17,13 @@ enum block_state {
 	BLOCK_SYNCING,
 };
 
-/* What nodes and chunks in memory have in common. */
+/* The common part of nodes and chunks in memory. */
 struct block {
 	struct block *hash_next; /* in the bucket of the number */
 	struct block *older;     /* clean ones: towards the next to go */
 	struct block *newer;
 	uint64_t number;
-	uint64_t owner; /* account the block is booked on */
+	uint64_t owner; /* deadlist whose version is charged for it */
 	uint32_t place; /* index in its group's array */
 	uint8_t kind;   /* enum block_kind */
 	uint8_t state;  /* enum block_state */
@@ -44,17 +46,18 @@ struct node {
 };
 
 /*
- * The first byte of a stored block tells what it is; node_new() and node_seal()
- * see to it that a node's is BLOCK_TAG_NODE.
+ * The first byte of a stored block is its type. node_new() and node_seal() set
+ * that of a node to BLOCK_TAG_NODE.
  */
 enum block_tag {
 	BLOCK_TAG_NODE = 0x4e,
-	BLOCK_TAG_NODE_DELTA = 0x4f, /* a node compressed: see node_codec.c */
-	BLOCK_TAG_RAW = 0x10,        /* a chunk as it is */
-	BLOCK_TAG_ZSTD = 0x11,       /* a chunk compressed */
+	BLOCK_TAG_NODE_DELTA =
+	        0x4f,           /* a delta-compressed node: see node_codec.c */
+	BLOCK_TAG_RAW = 0x10,   /* a chunk as it is */
+	BLOCK_TAG_ZSTD = 0x11,  /* a chunk compressed */
 	BLOCK_TAG_DELTA = 0x12, /* a chunk compressed with another as prefix */
 	BLOCK_TAG_SPARSE_DELTA =
-	        0x13, /* what of a chunk differs from another */
+	        0x13, /* the parts of a chunk that differ from another */
 };
 
 uint32_t store_node_size(const struct store *store);
@@ -64,27 +67,45 @@ uint32_t store_node_size(const struct store *store);
  * for one that node_edit() replaced and one that tree_drop() freed.
  */
 
-/* The node to read. -EUCLEAN: missing or damaged (logged). */
+/* Return the node for reading. -EUCLEAN: missing or damaged (logged). */
 int node_read(struct store *store, uint64_t number, struct node **ret_node);
 
 /*
- * The node to change, on behalf of the tree.  If the number is private it is
- * the same number; else it is a copy under a new one, and the old one has gone
- * on the tree's deadlist: the caller then changes the parent's pointer.
+ * Return the node for changing it in this tree.  A private node keeps its
+ * number.  Any other is copied under a new number, and the old number is put on
+ * the deadlist of the tree; the caller then changes the pointer in the parent.
  */
 int node_edit(struct tree *tree, uint64_t number, struct node **ret_node);
 
-/* A new node with a new number; its data is all zeroes. */
+/* Return a new node with a new number; its data is all zeroes. */
 int node_new(struct tree *tree, struct node **ret_node);
 
-/* Let go of a node or chunk number: see tree_drop() in store.h. */
-
 /*
- * In node.c: seal sets the checksum and returns the bytes in use; verify
- * checks it, and that every offset and length in the node is in bounds.
+ * node.c: node_seal() sets the checksum and returns the bytes in use.
+ * node_verify() checks it, and that every offset and length in the node is in
+ * bounds.
  */
 uint32_t node_seal(const struct store *store, uint64_t number, uint8_t *data);
 int node_verify(const struct store *store, uint64_t number, const uint8_t *data,
                 size_t len);
+
+/* The table of blocks by number, and the cache of the clean ones. */
+
+/* Return the newest block of the number, or NULL. */
+struct block *block_find(struct store *store, uint64_t number);
+void block_insert(struct store *store, struct block *block);
+void block_unhash(struct store *store, struct block *block);
+/* Make the block a clean one of the cache, or free it if it is outdated. */
+void block_clean(struct store *store, struct block *block);
+/* Free clean blocks over the cache's limit, at most `most` of them. */
+void block_trim(struct store *store, size_t most);
+void block_release_all(struct store *store);
+/* Return the bytes of memory that the block takes. */
+size_t block_bytes(const struct store *store, const struct block *block);
+/*
+ * Return the read transaction of the lock's holder, which begins with its first
+ * read and ends when the lock is released.
+ */
+int store_reader(struct store *store, struct MDB_txn **ret_txn);
 
 #endif

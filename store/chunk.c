@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "chunk_codec.h"
 #include "engine.h"
 
 struct chunk *chunk_alloc(struct store *store, size_t capacity)
@@ -76,7 +77,7 @@ void chunk_set_len(struct chunk *chunk, uint32_t len)
 	chunk->len = len;
 }
 
-/* The 64ths of a full chunk that some of the bytes [from, to) lie in. */
+/* Return the bit map of the parts that the bytes [from, to) touch. */
 static uint64_t parts_of(const struct chunk *chunk, uint32_t from, uint32_t to)
 {
 	unsigned bits = chunk->store->geometry.chunk_bits - CHUNK_PARTS_BITS;
@@ -130,9 +131,9 @@ int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)
 	struct chunk *ref;
 
 	/*
-	 * What a frozen dedup reference names may be gone when this one is
-	 * written (if it became a dedup reference itself and was freed); the
-	 * dedup reference will be there.
+	 * The target of a dedup reference in the syncing group may be gone when
+	 * this one is written, if it became a dedup reference itself and was
+	 * freed.  The reference itself will still be there.
 	 */
 	while (block && block->kind == BLOCK_DEDUP &&
 	       block->state == BLOCK_NEW) {
@@ -175,8 +176,10 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 		                block->state == BLOCK_NEW && !chunk->cloned;
 	return chunk_ref(chunk);
 }
-/* The number under which the content lies, if `number` is a dedup reference in
- * memory; or the chunk itself, if it has appeared. */
+/*
+ * Set *number to that of the content if it is a dedup reference in memory.
+ * Return the chunk itself if it is in memory by now.
+ */
 static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 {
 	struct chunk *chunk;
@@ -231,7 +234,7 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 	return 0;
 }
 
-/* Pages of the map, one after the other, that are to be read. */
+/* A range of adjacent pages of the map to be read. */
 struct run {
 	uintptr_t start, end;
 };
@@ -259,7 +262,7 @@ static void run_add(struct run *run, const MDB_val *value)
 	run->end = (end + DISK_PAGE - 1) & ~(uintptr_t)(DISK_PAGE - 1);
 }
 
-/* LMDB tells where a fragment lies without a look at it. */
+/* LMDB returns the address of a fragment without reading it. */
 static void prefetch_one(MDB_cursor *cursor, uint64_t number, struct run *run)
 {
 	uint64_t id = number << DISK_FRAGMENT_BITS;

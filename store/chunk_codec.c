@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The form of a chunk in the store: a header (tag, lengths, hash of the
- * content) and a payload, which is the content as it is, compressed, compressed
- * with another chunk as prefix, or what of it is not as in another chunk; cut
- * into fragments of at most DISK_VALUE_MAX bytes.
+ * The stored form of a chunk: a header (tag, lengths, hash of the content) and
+ * a payload, cut into fragments of at most DISK_VALUE_MAX bytes.  The payload
+ * is the content as it is, compressed, compressed with another chunk as prefix,
+ * or the parts in which it differs from another chunk.
  */
+#include "chunk_codec.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <xxhash.h>
@@ -12,6 +14,8 @@
 
 #include "codec.h"
 #include "engine.h"
+#include "lock.h"
+#include "node_codec.h"
 
 /* ---- Hash and header ---------------------------------------------------- */
 
@@ -89,7 +93,7 @@ int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
 
 /* ---- Decoding ----------------------------------------------------------- */
 
-/* What a decompression needs, kept for the next one. */
+/* The state of a decompression, kept for the next one. */
 struct decoder {
 	struct decoder *next;
 	ZSTD_DCtx *zstd;
@@ -226,7 +230,7 @@ static int payload_unpack(struct decoder *decoder, const struct chunk_header *h,
 
 enum {
 	PATCH_HEAD = 8,
-	PATCH_SHARE = 4, /* it has at most one part in so many of a chunk */
+	PATCH_SHARE = 4, /* at most one in so many of the parts of a chunk */
 };
 
 static uint32_t part_len(const struct store *store, uint32_t len, unsigned part)
@@ -237,7 +241,7 @@ static uint32_t part_len(const struct store *store, uint32_t len, unsigned part)
 	return from >= len ? 0 : MIN(full, len - (uint32_t)from);
 }
 
-/* Bytes of the parts of a chunk of `len` bytes that are in the group. */
+/* Return the bytes of the parts in the bit map, for a chunk of `len` bytes. */
 static uint32_t parts_len(const struct store *store, uint32_t len,
                           uint64_t parts)
 {
@@ -249,7 +253,7 @@ static uint32_t parts_len(const struct store *store, uint32_t len,
 	return sum;
 }
 
-/* From the chunk to `out`, one behind the other, or the other way. */
+/* Copy parts from the chunk to `out`, one after the other, or back. */
 static void parts_copy(struct chunk *chunk, uint64_t parts, uint8_t *out,
                        bool back)
 {
@@ -294,7 +298,10 @@ static int sparse_delta_apply(struct decoder *decoder,
 	}
 	chunk->len = h->len;
 	memcpy(chunk->data, base->data, MIN(base->len, h->len));
-	/* What neither has is damage; let it at least be always the same. */
+	/*
+	 * Bytes that neither has are damage; set them to zero, so that the
+	 * result is always the same.
+	 */
 	if (base->len < h->len)
 		memset(chunk->data + base->len, 0, h->len - base->len);
 	parts_copy(chunk, parts, bytes, true);
@@ -373,8 +380,10 @@ int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
 
 	r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	             &value);
-	/* A freed chunk's content may live on under its number, but then no
-	 * tree names the number, and nobody asks. */
+	/*
+	 * The content of a freed chunk may remain under its number, but then no
+	 * tree refers to the number and it is not looked up.
+	 */
 	if (r == -ENOENT) {
 		r = disk_get_u64(txn, store->disk.dedup_refs, number,
 		                 &b.target);
@@ -429,7 +438,10 @@ static struct encoder *encoder_alloc(struct store *store, bool delta)
 		return NULL;
 	}
 	if (delta) {
-		/* What is like its prefix goes fast at any level. */
+		/*
+		 * Content that resembles its prefix compresses fast at any
+		 * level.
+		 */
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel,
 		                       encoder->level + LEVEL_DELTA);
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog,
@@ -467,8 +479,8 @@ void encoder_destroy(struct encoder *encoder)
 }
 
 /*
- * Are these bytes all as likely?  Told by how often two of them are equal: one
- * pair in 256 then.
+ * Return true if all byte values are about equally likely, which is measured by
+ * how often two of the bytes are equal: once in 256 then.
  */
 static bool bytes_are_noise(const uint8_t *data, uint32_t len)
 {
@@ -484,9 +496,9 @@ static bool bytes_are_noise(const uint8_t *data, uint32_t len)
 }
 
 /*
- * How hard to try: content that looks random (keys, hashes, what is compressed
- * already) is not compressed at all if it is small; if it is large it may
- * repeat itself, which zstd's fastest level finds as well.  INT_MIN: do not.
+ * Return the level to compress at.  Content that looks random (keys, hashes,
+ * compressed data) is not compressed at all if it is small (INT_MIN).  If it is
+ * large it may repeat itself, which the fastest level of zstd finds as well.
  */
 static int chunk_level(const struct chunk *chunk, int level)
 {
@@ -503,7 +515,10 @@ static int chunk_level(const struct chunk *chunk, int level)
 	               : level;
 }
 
-/* Put the header right in front of the payload, behind the room for it. */
+/*
+ * Write the header directly in front of the payload, at the end of the space
+ * left for it.
+ */
 static void encoder_finish(struct encoder *encoder, struct chunk_header *h,
                            size_t payload_len, const uint8_t **ret_data,
                            size_t *ret_len)
@@ -560,7 +575,9 @@ int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
 		n = ZSTD_compress2(delta->zstd, delta->out + CHUNK_HEADER_MAX,
 		                   delta->capacity - CHUNK_HEADER_MAX,
 		                   chunk->data, chunk->len);
-	/* What hangs on another chunk has to be worth it. */
+	/*
+	 * A delta that makes the chunk depend on another must save a quarter.
+	 */
 	if (ZSTD_isError(n) || n > plain_len / 4 * 3)
 		return 0;
 	memcpy(h.hash, hash, 16);

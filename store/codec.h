@@ -5,6 +5,8 @@
  * number order; varints are LEB128 (7 bits a byte, lowest first, at most ten
  * bytes, no needless zero bytes at the end).
  *
+ * Every source may include this header.
+ *
  * A writer or reader that would pass the end of its buffer sets `bad` and does
  * nothing from then on; the caller looks at it once, at the end.
  */
@@ -163,7 +165,7 @@ static inline void put_varint(struct writer *w, uint64_t v)
 	put_u8(w, (uint8_t)v);
 }
 
-/* Signed: small magnitudes of either sign are short (zigzag). */
+/* Write a signed number; small magnitudes of either sign are short (zigzag). */
 static inline void put_svarint(struct writer *w, int64_t v)
 {
 	put_varint(w, ((uint64_t)v << 1) ^ (uint64_t)(v >> 63));
@@ -206,7 +208,8 @@ static inline uint64_t get_varint(struct reader *r)
 
 		v |= (uint64_t)(b & 0x7f) << shift;
 		if (b < 0x80) {
-			/* One way to write a number: no padding, no overflow.
+			/*
+			 * Numbers have one encoding: no padding, no overflow.
 			 */
 			if ((shift && !b) || (shift == 63 && b > 1))
 				r->bad = true;
@@ -224,7 +227,7 @@ static inline int64_t get_svarint(struct reader *r)
 	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
 }
 
-/* True when all was read, to the last byte, and nothing passed the end. */
+/* Return true if everything was read, to the last byte, and nothing beyond. */
 static inline bool reader_done(const struct reader *r)
 {
 	return !r->bad && r->at == r->end;

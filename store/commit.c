@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Group commit: when a group is closed, the thread that writes it, and those
- * who wait for it.
+ * Group commit: the thread that writes groups, the times at which it does, and
+ * the threads that wait for it.
  */
+#include "commit.h"
+
 #include <errno.h>
 
 #include "codec.h"
 #include "engine.h"
+#include "lock.h"
+#include "reservation.h"
+#include "write.h"
 
 enum {
 	CLEAN_SLICE = 256,
@@ -34,7 +39,7 @@ static int counters_put(struct store *store)
 	                 writer_len(&w));
 }
 
-/* Lock held.  The open group becomes the syncing one; a new one opens. */
+/* Make the open group the syncing one, and open a new one. Lock held. */
 static int txg_close(struct store *store)
 {
 	struct txg *txg = store->open_txg, *next;
@@ -60,7 +65,10 @@ static int txg_close(struct store *store)
 	return 0;
 }
 
-/* Lock held, and let go of between slices: others need not wait for it all. */
+/*
+ * Finish a group that is on disk.  Lock held, and released between slices, so
+ * that others wait for one slice at most.
+ */
 static void txg_finish(struct store *store, struct txg *txg)
 {
 	size_t slice = 0;
@@ -71,7 +79,9 @@ static void txg_finish(struct store *store, struct txg *txg)
 		                ? &txg->nodes[i]->block
 		                : &txg->chunks[i - txg->nodes_len]->block;
 
-		/* When it is changed or dropped again, there is this to free.
+		/*
+		 * When the block is changed or dropped again, its stored bytes
+		 * must be freed.
 		 */
 		if (block->kind == BLOCK_NODE)
 			((struct node *)block)->stored = true;
@@ -85,8 +95,7 @@ static void txg_finish(struct store *store, struct txg *txg)
 	}
 }
 
-/* Lock held.  Adds those who wait for the group, which are the caller's then.
- */
+/* Add the waiters of the group to the list of the caller. Lock held. */
 static void waiters_take(struct txg *txg, struct waiter **waiters)
 {
 	struct waiter **end = &txg->waiters;
@@ -108,7 +117,7 @@ static void waiters_call(struct waiter *waiter, int err)
 	}
 }
 
-/* Lock not held.  Give memory back once so much has been freed. */
+/* Give memory back to the system once so much has been freed. Lock NOT held. */
 static void trim_after(struct store *store, size_t bytes)
 {
 	if (store->freed <= bytes)
@@ -136,7 +145,9 @@ static void failure_note(struct store *store, int err)
 	if (!store->failures)
 		store->failing_since = now;
 	store->failures++;
-	/* As long again as it has failed: who asks for tries changes nothing.
+	/*
+	 * Pause for as long as commits have failed so far.  Retries that were
+	 * asked for do not change that.
 	 */
 	store->retry_pause =
 	        MAX(now - store->failing_since, retry_least(store));
@@ -147,8 +158,8 @@ static void failure_note(struct store *store, int err)
 }
 
 /*
- * Note that a group is durable after failures: they are over when that is so of
- * all that had gathered by then.  Lock held.
+ * Note that a group is durable after failures.  They have ended when all groups
+ * are durable that were pending at the first success.  Lock held.
  */
 static void failure_end(struct store *store)
 {
@@ -179,7 +190,7 @@ static bool may_pass(int err)
 /* Return the error of writing a group as it is reported. */
 static int commit_error(const struct store *store, int err)
 {
-	/* LMDB makes EIO of a write that a full disk cut short. */
+	/* LMDB returns EIO for a write that a full disk cut short. */
 	if (err == -EDQUOT || (err == -EIO && reservation_disk_full(store)))
 		return -ENOSPC;
 	return err;
@@ -188,8 +199,9 @@ static int commit_error(const struct store *store, int err)
 /* ---- One commit --------------------------------------------------------- */
 
 /*
- * Lock held on entry and return; not while it writes.  A group that could not
- * be written stays frozen and is tried again.
+ * Write the syncing group.  Lock held on entry and return, but not while it
+ * writes.  A group that could not be written stays the syncing one and is
+ * retried.
  */
 static void commit_run(struct store *store)
 {
@@ -214,7 +226,7 @@ static void commit_run(struct store *store)
 		waiters_take(txg, &waiters);
 		txg->job = r < 0 ? NULL : txg->job;
 	}
-	/* What gathers cannot be on disk before what could not be written. */
+	/* The open group cannot be on disk before the one that failed. */
 	if (r < 0)
 		waiters_take(store->open_txg, &waiters);
 	if (r == 0) {
@@ -236,17 +248,17 @@ static void commit_run(struct store *store)
 		txg_destroy(txg);
 	}
 	waiters_call(waiters, r);
-	/* Not often: what is given back is soon asked for again. */
+	/* Rarely, because memory given back is soon needed again. */
 	trim_after(store, store->options.memory);
 	store_lock(store);
 }
 
 /* ---- The thread --------------------------------------------------------- */
 
-/* Nanoseconds between a try that failed and the next. */
+/* Return the nanoseconds between a failed try and the next. */
 static int64_t retry_pause(const struct store *store)
 {
-	/* A try for those who ask, but not more often than this. */
+	/* Retry for threads that ask, but not more often than this. */
 	if (store->commit_asked)
 		return retry_least(store);
 	if (store->stopping)
@@ -255,7 +267,10 @@ static int64_t retry_pause(const struct store *store)
 	return store->retry_pause;
 }
 
-/* Nanoseconds until a commit is due; 0: now; negative: nothing to do. */
+/*
+ * Return the nanoseconds until a commit is due; 0: now; negative: there is
+ * nothing to do.
+ */
 static int64_t commit_due(const struct store *store)
 {
 	int64_t age, limit = (int64_t)store->options.commit_ms * 1000000;
@@ -370,8 +385,10 @@ static int txg_wait(struct store *store, uint64_t txg)
 	uint64_t tries = store->tries;
 
 	while (store->durable_txg < txg) {
-		/* A group that gathers is only committed if it is asked for,
-		 * and again so once the one in front of it is done. */
+		/*
+		 * The open group is only committed on request: ask again once
+		 * the syncing one is done.
+		 */
 		if (!store->commit_asked &&
 		    (txg >= store->open_txg->number || store->commit_err))
 			commit_ask(store);

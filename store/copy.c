@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "commit.h"
 #include "disk_env.h"
 #include "engine.h"
 #include "meta.h"
@@ -88,7 +89,7 @@ static ssize_t copy_some(struct copying *c, off_t at, size_t len)
 		n = copy_file_range(c->disk->fd, &from, c->fd, &to, len, 0);
 		if (n > 0 || (n < 0 && !cannot_share(errno)))
 			return n < 0 ? -errno : n;
-		/* Some file systems report an end that is none. */
+		/* Some file systems report a false end of the file. */
 		c->buffer = malloc(BUFFER);
 		if (!c->buffer)
 			return -ENOMEM;
@@ -119,7 +120,7 @@ static int copy_pages(struct copying *c)
 		else if (n <= 0)
 			return (int)n; /* its last pages were never written */
 		at += (uint64_t)n;
-		/* Another opening of the file does not know this reader. */
+		/* A later opening of the file does not see this reader. */
 		if (disk_read_outdated(c->disk, c->txn))
 			return -EIO;
 		r = c->options->progress(c->options->arg, at, c->all);
@@ -138,7 +139,7 @@ static int copy_file(struct copying *c, const struct meta *meta)
 		return r;
 	if (fstat(c->disk->fd, &st) < 0)
 		return -errno;
-	/* A file that lost its end stays recognizable as such. */
+	/* Keep a truncated file recognizable as such. */
 	if (c->disk->fault == DISK_SHORT)
 		c->all = MIN(c->all, (uint64_t)st.st_size);
 	if (ftruncate(c->fd, (off_t)c->all) < 0)

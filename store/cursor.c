@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Places in a tree, and going from one item to the next.
- *
- * Keys are handed out in strictly ascending order whatever the nodes of a
- * damaged store hold, so every walk comes to an end.
+ * Positions in a tree, and moving from one item to the next.  Keys are returned
+ * in strictly ascending order even if nodes are damaged, so every walk ends.
  */
 #include "tree.h"
 
-/* Descend to the leaf where key belongs; the slot in it is for the caller. */
+/* Descend to the leaf where key belongs. The caller finds the slot in it. */
 static int descend(struct cursor *cursor, struct tree *tree, packed key)
 {
 	struct node *node;
@@ -32,7 +30,7 @@ static int descend(struct cursor *cursor, struct tree *tree, packed key)
 	return 0;
 }
 
-/* Down from a node of the path to its first or last item. */
+/* Descend from a node of the path to its first or last item. */
 static int descend_edge(struct cursor *cursor, bool last)
 {
 	for (;;) {
@@ -54,7 +52,7 @@ static int descend_edge(struct cursor *cursor, bool last)
 	}
 }
 
-/* To the first item of the next leaf, whose key must be at least this. */
+/* Move to the first item of the next leaf, whose key must be at least this. */
 static int next_leaf(struct cursor *cursor, packed least)
 {
 	const struct node *leaf;
@@ -79,7 +77,7 @@ static int next_leaf(struct cursor *cursor, packed least)
 	return err;
 }
 
-/* To the last item of the leaf before. */
+/* Move to the last item of the leaf before. */
 static int previous_leaf(struct cursor *cursor)
 {
 	while (--cursor->depth > 0) {

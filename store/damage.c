@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What is told of damaged blocks: a line of the log for each, however often it
- * is met.
- */
+/* The log of damaged blocks: one line for each, however often it is met. */
 #include <errno.h>
 
 #include "engine.h"
 
-/* Of this thread, since it was asked last. */
+/* This thread has reported damage since store_damage_reported(). */
 static __thread bool said;
 
-/* Is it told for the first time?  Beyond so many the oldest are forgotten. */
+/*
+ * Return true if the block has not been logged yet.  When the log is full, its
+ * oldest numbers are forgotten.
+ */
 static bool damage_is_new(struct damage_log *log, uint64_t number)
 {
 	bool is_new = true;

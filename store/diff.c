@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What differs between two trees.
+ * The difference of two trees.
  *
- * Each side stands in front of something: an item, or a whole subtree not
- * entered yet, of which a lower bound of the keys is known.  Where both stand
- * in front of the same block they skip it.  Otherwise the side with the lower
- * key moves: so a side never enters what the other may yet come to stand in
- * front of, and the shape of the trees does not matter.
+ * Each side is in front of something: an item, or a whole subtree not entered
+ * yet, of which a lower bound of the keys is known.  If both are in front of
+ * the same block, both skip it.  Otherwise the side with the lower key moves.
+ * So a side never enters a block that the other may yet reach, and the shape of
+ * the trees does not matter.
  */
 #include "tree.h"
-
 #include "util.h"
 
 enum { LEVEL_ITEM = -1 };
@@ -45,7 +44,7 @@ static int side_init(struct side *side, struct tree *tree, packed from)
 	return 0;
 }
 
-/* Stand in front of what is in the slot of the lowest node of the path. */
+/* Move in front of the slot of the lowest node of the path. */
 static void side_stand(struct side *side)
 {
 	const struct node *node = side->path[side->depth - 1].node;
@@ -119,7 +118,7 @@ static void side_item(const struct side *side, struct item *ret_item)
 
 typedef int diff_fn(void *arg, const struct item *a, const struct item *b);
 
-/* An item that is on one side, or with equal keys on both. */
+/* Report an item that one side has, or both with the same key. */
 static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
 {
 	struct item item_a, item_b;
@@ -139,7 +138,10 @@ static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
 	return err;
 }
 
-/* Which side moves: of those in front of the lower key the higher subtree. */
+/*
+ * Choose the side that moves: of the subtrees in front of the lower key, the
+ * higher one.
+ */
 static struct side *side_to_move(struct side *a, struct side *b)
 {
 	if (a->done || b->done)

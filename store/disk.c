@@ -68,8 +68,8 @@ static int free_count(void *arg)
 }
 
 /*
- * Count free pages by what freed them.  Database 0 is LMDB's own: transaction →
- * count and numbers of freed pages.
+ * Count free pages by the transaction that freed them.  Database 0 of LMDB maps
+ * a transaction to the count and numbers of the pages it freed.
  */
 static int count_free(MDB_txn *txn, struct free_count *f)
 {
@@ -121,7 +121,10 @@ int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes)
 	return r;
 }
 
-/* A line of the table of readers: process, thread, and transaction if any. */
+/*
+ * Parse a line of the table of readers: process, thread, and transaction if
+ * any.
+ */
 static int reader_line(const char *line, void *arg)
 {
 	size_t *oldest = arg, id;
@@ -188,7 +191,7 @@ struct get_call {
 	MDB_val *key, *value;
 };
 
-/* The first byte and the last: it lies in two pages at most. */
+/* Read the first byte and the last: it lies in two pages at most. */
 static void bytes_touch(const void *data, size_t len)
 {
 	const volatile uint8_t *bytes = data;
@@ -203,7 +206,7 @@ static int get_call(void *arg)
 	struct get_call *c = arg;
 	int r;
 
-	/* Of a page that is none of ours LMDB would set one alone. */
+	/* LMDB sets only one of the two fields if the page is damaged. */
 	*c->value = (MDB_val){0};
 	r = c->cursor ? mdb_cursor_get(c->cursor, c->key, c->value, c->op)
 	              : mdb_get(c->txn, c->dbi, c->key, c->value);
@@ -241,7 +244,10 @@ int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value)
 int disk_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **ret_cursor)
 {
 	MDB_stat stat;
-	/* So that where it begins is known, and only memory is left to take. */
+	/*
+	 * After this LMDB has the root of the database, and mdb_cursor_open()
+	 * only allocates memory.
+	 */
 	int r = disk_stat(txn, dbi, &stat);
 
 	return r ? r : mdb_cursor_open(txn, dbi, ret_cursor);

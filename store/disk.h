@@ -34,8 +34,8 @@ enum { DISK_READERS = 1000 }; /* read transactions at a time */
 
 /*
  * One opening of the environment.  LMDB refuses all further use of an
- * environment after it could not write a meta page; the file is then opened
- * again, and the former opening stays until its last reader has gone.
+ * environment after it could not write a meta page.  Then the file is opened
+ * again, and the former opening stays until its last reader has ended.
  * disk.pool_lock guards all but the first three fields.
  */
 struct opening {
@@ -53,7 +53,8 @@ struct opening {
 enum disk_fault {
 	DISK_SOUND,
 	DISK_META,  /* a meta page is damaged: the other one is used */
-	DISK_OLDER, /* pages of the last transaction are: that before is used */
+	DISK_OLDER, /* pages of the last transaction are damaged: the one before
+	               is used */
 	DISK_SHORT, /* pages that are in use are missing at the end */
 };
 
@@ -79,7 +80,7 @@ struct disk {
 	unsigned waiting;        /* for `changed` */
 };
 
-/* A negative errno for LMDB's code. */
+/* Return the negative errno for a code of LMDB. */
 int disk_error(int code);
 
 /*
@@ -89,21 +90,25 @@ int disk_error(int code);
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
 /*
- * -EMEDIUMTYPE: the file is something else; -EUCLEAN: its meta pages are
- * damaged; -EBADMSG: one of them is, and it can only be opened to be read.
+ * Open the environment (create: make it).  -EMEDIUMTYPE: the file is something
+ * else; -EUCLEAN: its meta pages are damaged; -EBADMSG: one of them is damaged,
+ * and it can only be opened read-only.
  */
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
 /* Open it to be read, as of the last transaction but one.  -EUCLEAN. */
 int disk_open_older(struct disk *disk, const char *path, uint64_t map_size);
+/* Return the size of the map: DISK_MAP_SIZE, or less if the environment says.
+ */
+uint64_t disk_map_size(void);
 /* Give the file the length that its meta page says. */
 int disk_lengthen(struct disk *disk);
 void disk_close(struct disk *disk);
 
 /*
- * disk_write.c: the write transaction, no more than one at a time.  -EUCLEAN:
- * what tells of the databases is damaged; -EIO: also as long as an environment
- * that had to be given up is being read.
+ * disk_write.c: begin the write transaction, no more than one at a time.
+ * -EUCLEAN: the records of the databases are damaged.  -EIO: also as long as an
+ * environment that had to be given up is being read.
  */
 int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
 /*
@@ -113,8 +118,8 @@ int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
 int disk_write_commit(struct disk *disk, MDB_txn *txn);
 
 /*
- * A read transaction of one's own.  Waits for one to end if there are too many;
- * one thread holds no more than a few.
+ * Begin a read transaction.  Waits for one to end if there are too many; one
+ * thread holds no more than a few.
  */
 int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);
 void disk_read_end(struct disk *disk, MDB_txn *txn);
@@ -127,12 +132,15 @@ bool disk_read_outdated(struct disk *disk, MDB_txn *txn);
 /* mdb_env_info() of the newest opening. */
 void disk_info(struct disk *disk, MDB_envinfo *ret_info);
 
-/* Bytes of the file in use at most, and of those how many are free again. */
+/*
+ * Return the bytes of the file up to its last page, and how many of them are
+ * free.
+ */
 int disk_usage(struct disk *disk, uint64_t *ret_used, uint64_t *ret_free);
 
 /* mdb_stat(), likewise guarded: see disk_find(). */
 int disk_stat(MDB_txn *txn, MDB_dbi dbi, MDB_stat *ret_stat);
-/* Bytes of the file that a database takes. */
+/* Return the bytes of the file that a database takes. */
 int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
 struct disk_free {
 	uint64_t usable; /* bytes of free pages that the next transaction may
@@ -141,44 +149,44 @@ struct disk_free {
 	                    next */
 	bool pinned;     /* others are free, but still seen by some reader */
 };
-/* Count the free pages.  Takes a time that grows with their lists. */
+/* Count the free pages. The time it takes grows with their lists. */
 int disk_count_free(struct disk *disk, struct disk_free *ret_free);
 
 /*
- * mdb_get() and mdb_cursor_get(), with LMDB's codes, for reading what may be
- * damaged: MDB_CORRUPTED instead of a fault.  What they give can be read, and
- * is no longer than it can be: a key 1 to 511 bytes and never less than 8
- * readable, a value DISK_VALUE_MAX.
+ * mdb_get() and mdb_cursor_get() with the codes of LMDB, for reading what may
+ * be damaged: they return MDB_CORRUPTED instead of faulting.  The returned key
+ * and value are readable and within their bounds: a key has 1 to 511 bytes, of
+ * which at least 8 can be read, and a value has at most DISK_VALUE_MAX.
  */
 int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value);
 int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                     MDB_cursor_op op);
-/* The same, but the value is not looked at, nor for the caller to look at. */
+/* Do the same, but neither the function nor the caller reads the value. */
 int disk_cursor_where(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                       MDB_cursor_op op);
 
 /*
- * mdb_cursor_open(), likewise: it reads where the database begins.  The caller
- * closes the cursor.
+ * Do what mdb_cursor_open() does, likewise guarded: it reads the root of the
+ * database.  The caller closes the cursor.
  */
 int disk_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **ret_cursor);
 
-/* get by number; -ENOENT. */
+/* Look up the value of a number. -ENOENT. */
 int disk_get(MDB_txn *txn, MDB_dbi dbi, uint64_t number, MDB_val *ret_value);
-/* The u64 kept under a number. */
+/* Look up the u64 stored under a number. */
 int disk_get_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number,
                  uint64_t *ret_value);
 
 /*
- * mdb_put(), mdb_del() and those of a cursor, with LMDB's codes, in a write
- * transaction of disk_write_begin(): MDB_CORRUPTED, and nothing changed, when
- * pages that they would change are damaged.
+ * mdb_put(), mdb_del() and those of a cursor, with the codes of LMDB, in a
+ * write transaction of disk_write_begin().  If pages that they would change are
+ * damaged, they return MDB_CORRUPTED and change nothing.
  */
 int disk_put(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *value);
 int disk_del(MDB_txn *txn, MDB_dbi dbi, MDB_val *key);
 int disk_cursor_put(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                     unsigned flags);
-/* The entry that the cursor stands at, which has this key. */
+/* Delete the entry at the cursor, which has this key. */
 int disk_cursor_del(MDB_cursor *cursor, MDB_val *key);
 
 int disk_put_u64(MDB_txn *txn, MDB_dbi dbi, uint64_t number, uint64_t value);

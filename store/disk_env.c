@@ -106,8 +106,8 @@ void opening_destroy(struct opening *opening)
 }
 
 /*
- * LMDB maps lock.mdb and writes to it: where a page of it has no disk space
- * yet, and there is none, that would be a fault.
+ * LMDB maps lock.mdb and writes to it: if the disk is full, a page without disk
+ * space would raise a signal.  So allocate it before.
  */
 static int disk_grant_locks(const char *path)
 {
@@ -166,8 +166,8 @@ int opening_create(struct disk *disk, const char *path, unsigned flags,
 /* ---- Opening and closing ------------------------------------------------ */
 
 /*
- * Pages that the file should have and has not would be a fault to touch.  Those
- * at its end may never have been written, if nothing has used them.
+ * Reading pages behind the end of the file would raise a signal.  Such pages
+ * may never have been written, if nothing has used them.
  */
 static int disk_check_length(struct disk *disk)
 {
@@ -182,6 +182,15 @@ static int disk_check_length(struct disk *disk)
 		return -EUCLEAN;
 	need = (info.me_last_pgno + 1) * DISK_PAGE;
 	return need > (uint64_t)st.st_size + LENGTHEN_MOST ? -EUCLEAN : 0;
+}
+
+uint64_t disk_map_size(void)
+{
+	const char *override = getenv("COPPICE_MAP_SIZE");
+	uint64_t size = override ? strtoull(override, NULL, 0) : 0;
+
+	/* For machines that cannot reserve so much address space. */
+	return size ? MIN(size, DISK_MAP_SIZE) : DISK_MAP_SIZE;
 }
 
 int disk_lengthen(struct disk *disk)
@@ -212,8 +221,8 @@ static int disk_open_fds(struct disk *disk)
 }
 
 /*
- * Choose the meta page to open the file at.  LMDB believes what it finds in
- * either, so that both must be good if it is to choose by itself: NULL.
+ * Choose the meta page to open the file at.  NULL: both are good, and LMDB
+ * chooses by itself; it trusts the content of either.
  */
 static int disk_choose(struct disk *disk, bool older,
                        const struct meta metas[METAS],

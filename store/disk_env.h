@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What disk_env.c and disk_write.c share.  Inside store/ only. */
+/* The parts that disk_env.c and disk_write.c share. Inside store/ only. */
 #ifndef COPPICE_DISK_ENV_H
 #define COPPICE_DISK_ENV_H
 

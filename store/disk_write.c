@@ -16,8 +16,6 @@
  * has its own lock.mdb: LMDB cannot share one between two environments of a
  * process.
  */
-#include "disk_env.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "disk_env.h"
 #include "meta.h"
 #include "page_check.h"
 #include "util.h"
@@ -163,8 +162,8 @@ static int disk_open_again(struct disk *disk)
 }
 
 /*
- * Make durable that the last transaction is the newest.  The first sync may
- * return an error of before: the system keeps it for each descriptor.
+ * Make it durable that the last transaction is the newest.  The first sync may
+ * return an earlier error, because the kernel keeps it for each descriptor.
  */
 static int disk_settle(struct disk *disk)
 {

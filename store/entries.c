@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Nodes taken apart and built anew, for splits, merges and prefixes that
- * change: told in node.h.
+ * Nodes taken apart and built anew, for splits, merges and changed prefixes:
+ * see node.h.
  */
 #include "node.h"
 #include "util.h"
@@ -38,8 +38,8 @@ void entries_insert(struct entries *entries, uint32_t at, packed key,
 }
 
 /*
- * The prefix that makes the node smallest: a byte more of it pays as long as
- * some key has a byte less in its item.
+ * Return the length of the prefix that makes the node smallest.  A longer
+ * prefix pays as long as it shortens the item of some key.
  */
 static unsigned best_prefix(const struct entries *entries, uint32_t from,
                             uint32_t to)
@@ -57,7 +57,7 @@ static unsigned best_prefix(const struct entries *entries, uint32_t from,
 	return MIN(common, longest - NODE_HEAD_LEN);
 }
 
-/* The key that entry `at` has in a node that begins at `from`. */
+/* Return the key that entry `at` has in a node that begins at `from`. */
 static packed entries_key(const struct entries *entries, uint32_t from,
                           uint32_t at)
 {
@@ -123,7 +123,10 @@ packed entries_separator(const struct entries *entries, uint32_t at)
 	packed left = entries->at[at - 1].key, right = entries->at[at].key;
 	unsigned common = packed_common(left, right);
 
-	/* Between leaves, the shortest key that lies between them. */
+	/*
+	 * Between leaves the separator is the shortest key that lies between
+	 * them.
+	 */
 	return entries->level || common >= KEY_LEN
 	               ? right
 	               : packed_cut(right, common + 1);
@@ -136,7 +139,7 @@ static bool cut_fits(const struct entries *entries, uint32_t size, uint32_t at)
 	       entries_size(entries, at, entries->count) <= size;
 }
 
-/* The cut that comes nearest to halving the bytes. */
+/* Return the cut that comes nearest to halving the bytes. */
 static uint32_t cut_middle(const struct entries *entries)
 {
 	uint32_t total = 0, left = 0, at = 0;
@@ -150,7 +153,9 @@ static uint32_t cut_middle(const struct entries *entries)
 	return at;
 }
 
-/* The shortest separator near the middle: inner nodes are made of them. */
+/*
+ * Choose the shortest separator near the middle: inner nodes consist of them.
+ */
 static uint32_t cut_short(const struct entries *entries, uint32_t middle)
 {
 	uint32_t reach = entries->count / 16;
@@ -187,8 +192,8 @@ uint32_t entries_cut(const struct entries *entries, uint32_t size,
 	if (cut_fits(entries, size, at))
 		return at;
 	/*
-	 * Some cut fits: either the added item is at one end and lacks the
-	 * prefix of the others, or no item is above a quarter of a node.
+	 * A cut that fits exists: either the added item is at one end and lacks
+	 * the prefix of the others, or no item is above a quarter of a node.
 	 */
 	for (uint32_t i = 0; i < entries->count; i++) {
 		if (cut_fits(entries, size, middle - i))

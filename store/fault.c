@@ -14,17 +14,17 @@ struct guard {
 	struct guard *outer;
 };
 
-/* The innermost of this thread; NULL: a fault is nobody's. */
+/* The innermost guard of this thread; NULL: there is none. */
 static __thread struct guard *volatile innermost;
 
-/* What the signals did before. */
+/* The handlers that the signals had before. */
 static struct sigaction before_segv, before_bus;
 
 static void fault_caught(int signal, siginfo_t *info, void *context)
 {
 	if (innermost)
 		siglongjmp(innermost->back, 1);
-	/* It happens again at once, and goes the way it would have gone. */
+	/* The access is repeated at once and handled as without us. */
 	sigaction(signal, signal == SIGBUS ? &before_bus : &before_segv, NULL);
 }
 

@@ -1,9 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the map has under a number is counted, and goes with the last need. */
+/*
+ * Reference counts of stored blocks, and freeing them with the last reference.
+ */
+#include "free.h"
+
 #include <errno.h>
 
+#include "accounting.h"
+#include "chunk_codec.h"
 #include "codec.h"
 #include "engine.h"
+#include "node_codec.h"
 
 int refcount_up(struct store *store, MDB_txn *txn, uint64_t number)
 {
@@ -32,7 +39,10 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 			break;
 		sparse_add(&store->sparse, number, value.mv_size);
 		r = disk_cursor_del(cursor, &key);
-		/* After a removal "next" is what took its place. */
+		/*
+		 * After a deletion MDB_NEXT returns the entry that took its
+		 * place.
+		 */
 		if (r == 0)
 			r = disk_cursor_get(cursor, &key, &value, MDB_NEXT);
 	}
@@ -40,7 +50,7 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 	return r == MDB_NOTFOUND ? 0 : disk_error(r);
 }
 
-/* One name less for the content under `target`; 1: that was the last. */
+/* Drop a reference to the content under `target`; 1: it was the last. */
 static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 {
 	uint64_t count;
@@ -55,7 +65,7 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 }
 
 /*
- * Read the header of a chunk, or of a node its base: zeroes at worst.
+ * Read the header of a chunk, or the base of a node; all zeroes if damaged.
  * *ret_node: the length of a node, else 0.
  */
 static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
@@ -80,7 +90,7 @@ static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
 	*ret_header = h;
 }
 
-/* A node has one fragment, which need not be looked for. */
+/* Delete a node: it has one fragment, and no search is needed. */
 static int node_delete(struct store *store, MDB_txn *txn, uint64_t number,
                        size_t len)
 {

@@ -3,18 +3,21 @@
  * Deadlists.  In the map a list is a row of runs: key (list, first number),
  * value a count, the sum of the sizes, and for each entry, in ascending order,
  * the distance of its number from the one before and its stored size, as
- * varints.  Key (list, 0) holds the list's account: entries, bytes, own bytes.
+ * varints.  Key (list, 0) holds the usage of the list's version: accounting.c.
  */
+#include "list.h"
+
 #include <errno.h>
 
+#include "chunk_codec.h"
 #include "codec.h"
+#include "commit.h"
 #include "engine.h"
+#include "free.h"
 
 enum {
 	RUN_BYTES_MAX = 1980,
 	RUN_ENTRIES_MAX = RUN_BYTES_MAX / 2,
-	LIST_KEY_LEN = 16,
-	USAGE_LEN_MAX = 30,
 	ENTRY_LEN_MAX = 15,
 };
 
@@ -29,210 +32,10 @@ struct run {
 	struct entry entries[RUN_ENTRIES_MAX];
 };
 
-/* ---- Gathering ---------------------------------------------------------- */
-
-static uint32_t *slot_of(uint32_t *index, size_t size, uint64_t list,
-                         uint64_t (*list_at)(void *, uint32_t), void *arg)
-{
-	size_t i = (size_t)((list * 0x9e3779b97f4a7c15) >> 32) & (size - 1);
-
-	while (index[i] && list_at(arg, index[i] - 1) != list)
-		i = (i + 1) & (size - 1);
-	return &index[i];
-}
-
-static uint64_t pending_at(void *arg, uint32_t i)
-{
-	return ((struct txg *)arg)->lists[i].list;
-}
-
-static uint64_t usage_at(void *arg, uint32_t i)
-{
-	return ((struct accounting *)arg)->usages[i].list;
-}
-
-/* Room for one more in an array with an index; doubles both. */
-static int index_grow(void **array, size_t item, size_t len, size_t *capacity,
-                      uint32_t **index, size_t *index_size,
-                      uint64_t (*list_at)(void *, uint32_t), void *arg)
-{
-	size_t more = *capacity ? *capacity * 2 : 16;
-	void *new_array;
-	uint32_t *new_index;
-
-	if (len < *capacity)
-		return 0;
-	new_array = realloc(*array, more * item);
-	if (!new_array)
-		return -ENOMEM;
-	*array = new_array;
-	new_index = calloc(more * 2, sizeof(*new_index));
-	if (!new_index)
-		return -ENOMEM;
-	free(*index);
-	*index = new_index;
-	*index_size = more * 2;
-	*capacity = more;
-	for (uint32_t i = 0; i < len; i++)
-		*slot_of(*index, *index_size, list_at(arg, i), list_at, arg) =
-		        i + 1;
-	return 0;
-}
-
-static struct pending_list *pending_find(struct txg *txg, uint64_t list,
-                                         bool create)
-{
-	uint32_t *slot;
-
-	if (create &&
-	    index_grow((void **)&txg->lists, sizeof(*txg->lists),
-	               txg->lists_len, &txg->lists_capacity, &txg->list_index,
-	               &txg->list_index_size, pending_at, txg))
-		txg_out_of_memory();
-	if (!txg->list_index)
-		return NULL;
-	slot = slot_of(txg->list_index, txg->list_index_size, list, pending_at,
-	               txg);
-	if (!*slot) {
-		if (!create)
-			return NULL;
-		txg->lists[txg->lists_len] =
-		        (struct pending_list){.list = list};
-		*slot = (uint32_t)++txg->lists_len;
-	}
-	return &txg->lists[*slot - 1];
-}
-
-void list_add(struct store *store, uint64_t list, uint64_t number)
-{
-	struct pending_list *p = pending_find(store->open_txg, list, true);
-
-	if (p->len == p->capacity) {
-		uint32_t capacity = p->capacity ? p->capacity * 2 : 16;
-		uint64_t *numbers =
-		        realloc(p->numbers, capacity * sizeof(*numbers));
-
-		if (!numbers)
-			txg_out_of_memory();
-		p->numbers = numbers;
-		p->capacity = capacity;
-	}
-	p->numbers[p->len++] = number;
-	txg_touch(store, sizeof(number));
-}
-
-int64_t pending_entries(const struct txg *txg, uint64_t list)
-{
-	const struct pending_list *p =
-	        pending_find((struct txg *)txg, list, false);
-
-	return p ? p->len + p->moved : 0;
-}
-
-void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries)
-{
-	pending_find(txg, from, true)->moved -= entries;
-	pending_find(txg, to, true)->moved += entries;
-}
-
-/* ---- Accounts ----------------------------------------------------------- */
-
-struct usage *accounting_get(struct accounting *accounting, uint64_t list)
-{
-	uint32_t *slot;
-
-	if (index_grow((void **)&accounting->usages,
-	               sizeof(*accounting->usages), accounting->len,
-	               &accounting->capacity, &accounting->index,
-	               &accounting->index_size, usage_at, accounting))
-		txg_out_of_memory();
-	slot = slot_of(accounting->index, accounting->index_size, list,
-	               usage_at, accounting);
-	if (!*slot) {
-		accounting->usages[accounting->len] =
-		        (struct usage){.list = list};
-		*slot = (uint32_t)++accounting->len;
-	}
-	return &accounting->usages[*slot - 1];
-}
-
-void accounting_release(struct accounting *accounting)
-{
-	free(accounting->usages);
-	free(accounting->index);
-	*accounting = (struct accounting){0};
-}
-
-static void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
+void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
 {
 	be64_put(key, list);
 	be64_put(key + 8, first);
-}
-
-static int usage_get(struct store *store, MDB_txn *txn, uint64_t list,
-                     struct usage *ret_usage)
-{
-	struct usage a = {.list = list};
-	uint8_t key[LIST_KEY_LEN];
-	MDB_val k = {sizeof(key), key}, v;
-	struct reader reader;
-	int r;
-
-	list_key(key, list, 0);
-	r = disk_error(disk_find(txn, store->disk.lists, &k, &v));
-	if (r < 0 && r != -ENOENT)
-		return r;
-	if (r == 0) {
-		reader = reader_init(v.mv_data, v.mv_size);
-		a.entries = get_svarint(&reader);
-		a.bytes = get_svarint(&reader);
-		a.unique = get_svarint(&reader);
-		if (!reader_done(&reader))
-			return -EUCLEAN;
-	}
-	*ret_usage = a;
-	return 0;
-}
-
-static int usage_put(struct store *store, MDB_txn *txn, const struct usage *a)
-{
-	uint8_t key[LIST_KEY_LEN], value[USAGE_LEN_MAX];
-	struct writer w = writer_init(value, sizeof(value));
-	MDB_val k = {sizeof(key), key}, v;
-	int r;
-
-	list_key(key, a->list, 0);
-	if (!a->entries && !a->bytes && !a->unique) {
-		r = disk_error(disk_del(txn, store->disk.lists, &k));
-		return r == -ENOENT ? 0 : r;
-	}
-	put_svarint(&w, a->entries);
-	put_svarint(&w, a->bytes);
-	put_svarint(&w, a->unique);
-	v = (MDB_val){writer_len(&w), value};
-	return disk_error(disk_put(txn, store->disk.lists, &k, &v));
-}
-
-int accounting_apply(struct store *store, MDB_txn *txn,
-                     struct accounting *accounting)
-{
-	for (size_t i = 0; i < accounting->len; i++) {
-		struct usage *change = &accounting->usages[i], now;
-		int r;
-
-		if (!change->entries && !change->bytes && !change->unique)
-			continue;
-		r = usage_get(store, txn, change->list, &now);
-		if (r < 0)
-			return r;
-		now.entries += change->entries;
-		now.bytes += change->bytes;
-		now.unique += change->unique;
-		r = usage_put(store, txn, &now);
-		if (r < 0)
-			return r;
-	}
-	return 0;
 }
 
 /* ---- Runs --------------------------------------------------------------- */
@@ -311,7 +114,7 @@ static int runs_put(struct store *store, MDB_txn *txn, uint64_t list,
 	return 0;
 }
 
-/* Is this the key of a run of the list? */
+/* Return true if this is the key of a run of the list. */
 static bool run_key(const MDB_val *key, uint64_t list)
 {
 	return key->mv_size == LIST_KEY_LEN && be64_get(key->mv_data) == list &&
@@ -481,7 +284,7 @@ int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
 	return 0;
 }
 
-/* The first run of the list that has entries above `above`. */
+/* Find the first run of the list that has entries above `above`. */
 static int run_above(MDB_cursor *cursor, uint64_t list, uint64_t above,
                      struct run *run)
 {
@@ -597,22 +400,6 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 		r = usage_put(store, txn, &none);
 	}
 	return r < 0 ? r : 0;
-}
-
-int accounting_transfer(struct store *store, MDB_txn *txn,
-                        struct accounting *accounting, uint64_t from,
-                        uint64_t to)
-{
-	struct usage now;
-	int64_t unique;
-	int r = usage_get(store, txn, from, &now);
-
-	if (r < 0)
-		return r;
-	unique = now.unique + accounting_get(accounting, from)->unique;
-	accounting_get(accounting, from)->unique -= unique;
-	accounting_get(accounting, to)->unique += unique;
-	return 0;
 }
 
 /* ---- Questions ---------------------------------------------------------- */

@@ -3,9 +3,14 @@
  * Changes of whole deadlists that are made by one commit.  No record of their
  * progress is needed: a commit makes all of a change or nothing.
  */
+#include "list_op.h"
+
 #include <errno.h>
 
+#include "commit.h"
 #include "engine.h"
+#include "list.h"
+#include "reservation.h"
 
 static void op_add(struct store *store, const struct list_op *op,
                    uint64_t entries)
@@ -107,7 +112,10 @@ int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
 			               (struct list_job){.kind = LIST_DROP,
 			                                 .list = op->list},
 			               accounting);
-		/* A damaged list must not keep the rest from the disk. */
+		/*
+		 * A damaged list must not keep the other changes from being
+		 * committed.
+		 */
 		if (r == -EUCLEAN)
 			log_error(
 			        "deadlist %llu is damaged: what it holds "

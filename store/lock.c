@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The store's lock: taking it, letting go of it, and letting others have it. */
+/* The store's lock: taking it, releasing it, and yielding it to others. */
+#include "lock.h"
+
 #include <errno.h>
 
 #include "engine.h"
 
 enum {
-	TRIM_AT_UNLOCK = 64, /* blocks let go of at an unlock, at most */
+	TRIM_AT_UNLOCK = 64, /* blocks freed at an unlock, at most */
 	YIELD_NAPS = 20,
 	YIELD_NS = 50000,
 };
@@ -29,7 +31,7 @@ int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg)
 
 #else
 
-/* Processor time of the calling thread in nanoseconds. */
+/* Return the processor time of the calling thread in nanoseconds. */
 static int64_t thread_ns(void)
 {
 	struct timespec ts;
@@ -48,7 +50,7 @@ static void hold_begin(struct store *store)
 
 static void hold_end(struct store *store)
 {
-	/* It began before anybody wanted to know. */
+	/* hold_since is 0 if the lock was taken before fn was set. */
 	if (store->hold_fn && store->hold_since)
 		store->hold_fn(store->hold_arg, thread_ns() - store->hold_since,
 		               store->work - store->work_before);

@@ -5,6 +5,8 @@
  * the directory has the line, too, but another inode: it was made of a store
  * that was in use, or had not been closed.
  */
+#include "lock_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,7 +29,10 @@ int lock_file_take(const char *path, bool readonly, int *ret_fd)
 	}
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 && errno == EROFS && readonly) {
-		/* Others may read, too; from elsewhere it may be writable. */
+		/*
+		 * Other processes may read it, too; through another mount it
+		 * may be writable.
+		 */
 		how = LOCK_SH;
 		fd = open(name, O_RDONLY | O_CLOEXEC);
 		if (fd < 0 && errno == ENOENT)
@@ -87,7 +92,7 @@ void lock_file_mark(struct store *store)
 		            store->path);
 	len = snprintf(line, sizeof(line), "data.mdb %ju\n",
 	               (uintmax_t)st.st_ino);
-	/* It serves a message: without space, or support, there is none. */
+	/* The line only serves a message: ignore a full disk. */
 	if (ftruncate(store->lock_fd, 0) < 0 ||
 	    pwrite(store->lock_fd, line, (size_t)len, 0) != len)
 		log_debug("cannot write to '%s/lock'", store->path);

@@ -39,7 +39,10 @@ void memtable_release(struct memtable *memtable)
 	memtable_init(memtable);
 }
 
-/* One level more with a chance of one in four (xorshift). */
+/*
+ * Draw the number of levels: each further one has a chance of one in four
+ * (xorshift).
+ */
 static unsigned memtable_levels(struct memtable *memtable)
 {
 	unsigned levels = 1;

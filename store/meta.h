@@ -19,7 +19,7 @@ enum { METAS = 2, META_HEAD = PAGE_HEADER + META_LEN };
 struct meta {
 	const char *fault; /* NULL, or why it cannot be used */
 	bool readable;     /* LMDB takes it for a meta page */
-	bool foreign;      /* it may be good for others, but not for us */
+	bool foreign;      /* it may belong to another program */
 	uint64_t txn;      /* its transaction */
 	uint64_t last;     /* number of the last page in use */
 	uint8_t bytes[META_HEAD];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One tree node: search, edits in place, checksum and verification.  The
- * format is told in node.h.
+ * Tree nodes: search, edits in place, checksum and verification. node.h has the
+ * format.
  */
 #include "node.h"
 
@@ -18,8 +18,8 @@ static packed slot_rest(const uint8_t *data, uint32_t slot)
 }
 
 /*
- * Past the slots from `low` on that have this head and a lesser rest.  Equal
- * heads are a short run, mostly of one.
+ * Return the slot behind those from `low` on that have this head and a lesser
+ * rest.  Runs of equal heads are short, mostly of one.
  */
 static __attribute__((noinline)) uint32_t find_rest(const uint8_t *data,
                                                     uint32_t low, uint32_t head,
@@ -54,10 +54,9 @@ static __attribute__((noinline)) uint32_t find_rest(const uint8_t *data,
 typedef uint16_t lanes __attribute__((vector_size(16)));
 
 /*
- * How many of n ascending heads are below this one.  Few enough are counted
- * eight at a time, which takes less than the steps that depend on each other
- * of a binary search.  Up to 14 bytes behind the heads are read and ignored:
- * places, or what else is in a node's buffer.
+ * Count how many of n ascending heads are below this one.  A small number is
+ * counted eight at a time, which is faster than the dependent steps of a binary
+ * search.  Up to 14 bytes behind the heads are read and ignored.
  */
 static uint32_t heads_below(const uint8_t *heads, uint32_t n, uint32_t head)
 {
@@ -123,15 +122,15 @@ void node_init(uint8_t *data, unsigned level)
 	data[NODE_LEVEL] = (uint8_t)level;
 }
 
-bool node_room(const uint8_t *data, packed key, uint32_t len,
-               uint32_t *ret_room)
+bool node_insert_size(const uint8_t *data, packed key, uint32_t len,
+                      uint32_t *ret_size)
 {
 	unsigned prefix_len = data[NODE_PREFIX];
 
 	if (packed_cut(key, prefix_len) !=
 	    packed_load(data + NODE_HEADER, prefix_len))
 		return false;
-	*ret_room = NODE_ITEM_MIN + len +
+	*ret_size = NODE_ITEM_MIN + len +
 	            packed_len(key << 8 * (prefix_len) << 8 * NODE_HEAD_LEN);
 	return true;
 }
@@ -164,7 +163,7 @@ void node_insert(uint8_t *data, uint32_t slot, packed key, const void *value,
 	         (uint16_t)(heap_len + NODE_WORD_LEN + rest_len + len));
 }
 
-/* Items that begin behind `offset` have moved by `by`. */
+/* Add `by` to the offsets of items that begin behind `offset`. */
 static void shift_places(uint8_t *data, uint32_t place, int32_t by)
 {
 	uint8_t *p = node_places(data);
@@ -238,7 +237,7 @@ uint32_t node_seal(const struct store *store, uint64_t number, uint8_t *data)
 	return len;
 }
 
-/* One item's own lengths and form; its place is in bounds. */
+/* Check the lengths and the form of one item, whose position is in bounds. */
 static const char *item_fault(const uint8_t *data, uint32_t slot,
                               const uint8_t *item)
 {
@@ -263,9 +262,9 @@ static const char *item_fault(const uint8_t *data, uint32_t slot,
 }
 
 /*
- * That the items lie in the heap one behind the other, in whatever order:
- * edits rely on it.  They do if all begin at different places, and if those
- * are, but for the first, just the places where they end.
+ * Check that the items lie in the heap without gaps, in any order, because
+ * edits rely on it.  They do if all of them start at different offsets, and
+ * each but the first starts where another ends.
  */
 static const char *heap_fault(const uint8_t *data, uint32_t heap_len)
 {

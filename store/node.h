@@ -66,7 +66,10 @@ enum {
  */
 __extension__ typedef unsigned __int128 packed;
 
-/* What is no valid key packs to more than every key it would sort after. */
+/*
+ * Pack a key.  An invalid key packs to more than every key that it would sort
+ * after.
+ */
 static inline packed key_pack(const struct key *key)
 {
 	if (__builtin_expect(key->ino >> 36 != 0, 0))
@@ -86,7 +89,7 @@ static inline struct key key_unpack(packed p)
 	};
 }
 
-/* Bytes of a packed key, without the zeroes at its end. */
+/* Return the bytes of a packed key without the zeroes at its end. */
 static inline unsigned packed_len(packed p)
 {
 	uint64_t low = (uint64_t)p, high = (uint64_t)(p >> 64);
@@ -96,7 +99,7 @@ static inline unsigned packed_len(packed p)
 	return high ? 8 - (unsigned)__builtin_ctzll(high) / 8 : 0;
 }
 
-/* How many bytes two packed keys begin with alike; 13 if they are equal. */
+/* Return the length in bytes of the common prefix; 13 if the keys are equal. */
 static inline unsigned packed_common(packed a, packed b)
 {
 	packed x = a ^ b;
@@ -107,7 +110,7 @@ static inline unsigned packed_common(packed a, packed b)
 	return low ? 8 + (unsigned)__builtin_clzll(low) / 8 : KEY_LEN;
 }
 
-/* The first `len` bytes (at most 13), followed by zeroes. */
+/* Return the first `len` bytes (at most 13), followed by zeroes. */
 static inline packed packed_cut(packed p, unsigned len)
 {
 	return p & ~(~(packed)0 >> 8 * len);
@@ -165,13 +168,13 @@ static inline uint32_t node_place(const uint8_t *data, uint32_t slot)
 	return be16_get(node_places(data) + 2 * slot);
 }
 
-/* Bytes of the node that are in use. */
+/* Return the bytes of the node that are in use. */
 static inline uint32_t node_used(const uint8_t *data)
 {
 	return (uint32_t)(node_heap(data) - data) + be16_get(data + NODE_HEAP);
 }
 
-/* The item of a slot: its word of lengths. */
+/* Return the item of a slot: its word of lengths. */
 static inline uint8_t *node_item(const uint8_t *data, uint32_t slot)
 {
 	return node_heap(data) + node_place(data, slot);
@@ -197,7 +200,7 @@ static inline uint32_t item_size(const uint8_t *item)
 	return NODE_WORD_LEN + item_rest_len(item) + item_value_len(item);
 }
 
-/* Of an inner node, slot 0 has none. */
+/* Return the key of a slot. Slot 0 of an inner node has none. */
 static inline packed node_key(const uint8_t *data, uint32_t slot)
 {
 	unsigned prefix_len = data[NODE_PREFIX];
@@ -210,7 +213,7 @@ static inline packed node_key(const uint8_t *data, uint32_t slot)
 	       tail >> 8 * prefix_len;
 }
 
-/* The block number in a slot of an inner node. */
+/* Return the block number in a slot of an inner node. */
 static inline uint64_t node_child(const uint8_t *data, uint32_t slot)
 {
 	return be64_get(item_value(node_item(data, slot)));
@@ -221,7 +224,7 @@ static inline void node_set_child(uint8_t *data, uint32_t slot, uint64_t number)
 	be64_put((uint8_t *)item_value(node_item(data, slot)), number);
 }
 
-/* The item in a slot of a leaf, for handing out. */
+/* Return the item in a slot of a leaf. */
 static inline void node_get(const uint8_t *data, uint32_t slot,
                             struct item *ret_item)
 {
@@ -233,12 +236,12 @@ static inline void node_get(const uint8_t *data, uint32_t slot,
 }
 
 /*
- * The first slot whose key is at or after `key`, or the number of slots.  Of
- * an inner node, slot 0 is before all keys.
+ * Return the first slot whose key is at or after `key`, or the number of slots.
+ * Slot 0 of an inner node is before all keys.
  */
 uint32_t node_find(const uint8_t *data, packed key, bool *ret_exact);
 
-/* The slot of the child, of an inner node, that `key` belongs to. */
+/* Return the slot of the child, in an inner node, that `key` belongs to. */
 static inline uint32_t node_route(const uint8_t *data, packed key)
 {
 	bool exact;
@@ -247,22 +250,24 @@ static inline uint32_t node_route(const uint8_t *data, packed key)
 	return slot - !exact;
 }
 
-/* An empty node; the buffer's other bytes are left as they are. */
+/* Make an empty node; the other bytes of the buffer are left as they are. */
 void node_init(uint8_t *data, unsigned level);
 
 /*
- * In-place edits.  The caller has seen to the room: node_room() is what the
- * item takes; false where the key does not have the node's prefix, for then
- * the node must be built anew.
+ * In-place edits.  The caller makes sure of the space: node_insert_size()
+ * returns the bytes that the item takes.  It returns false if the key does not
+ * have the prefix of the node; then the node must be built anew.
  */
-bool node_room(const uint8_t *data, packed key, uint32_t len,
-               uint32_t *ret_room);
+bool node_insert_size(const uint8_t *data, packed key, uint32_t len,
+                      uint32_t *ret_size);
 void node_insert(uint8_t *data, uint32_t slot, packed key, const void *value,
                  uint32_t len);
 void node_replace(uint8_t *data, uint32_t slot, const void *value,
                   uint32_t len);
-/* Of an inner node: the range of the child that goes falls to its left
- * neighbour, that of the first to its right one. */
+/*
+ * Remove the entry of a slot.  In an inner node the range of its child passes
+ * to the left neighbour, or, for the first child, to the right one.
+ */
 void node_remove(uint8_t *data, uint32_t slot);
 
 /* Items of nodes of one level taken apart; values point into the nodes. */
@@ -281,31 +286,35 @@ void entries_add_node(struct entries *entries, const uint8_t *data);
 void entries_insert(struct entries *entries, uint32_t at, packed key,
                     const uint8_t *value, uint32_t len);
 /*
- * Bytes of the node that entries from..to - 1 make (at least one).  The key of
- * the first does not matter in an inner node.
+ * Return the size in bytes of the node that entries from..to - 1 make (at least
+ * one).  The key of the first does not matter in an inner node.
  */
 uint32_t entries_size(const struct entries *entries, uint32_t from,
                       uint32_t to);
-/* Build that node.  The values must not lie in `data`. */
+/* Build the node of entries from..to - 1. The values must not lie in `data`. */
 void entries_build(const struct entries *entries, uint32_t from, uint32_t to,
                    uint8_t *data);
 
 /*
- * Where to cut entries that do not fit one node: the first of those that go
- * to the right.  `added` is the one that was inserted or has grown.
+ * Return the index at which to cut entries that do not fit one node: that of
+ * the first entry of the right node.  `added` is the entry that was inserted or
+ * has grown.
  */
 enum cut_hint {
 	CUT_MIDDLE, /* by bytes, moved a little for a short separator */
-	CUT_BEFORE, /* in front of `added`: what is left of it stays full */
-	CUT_AFTER,  /* behind it: more like it will come there */
+	CUT_BEFORE, /* in front of `added`: the left node stays full */
+	CUT_AFTER,  /* behind it: similar items are expected there */
 };
 uint32_t entries_cut(const struct entries *entries, uint32_t size,
                      uint32_t added, enum cut_hint hint);
-/* The key that the right node of a cut in front of `at` gets in its parent. */
+/* Return the key that the right node gets in its parent. */
 packed entries_separator(const struct entries *entries, uint32_t at);
 
 uint64_t node_sum(uint64_t number, const uint8_t *data, uint32_t len);
-/* node_verify() but for the checksum: NULL, or what is wrong. */
+/*
+ * Do what node_verify() does, except for the checksum.  Return NULL, or the
+ * fault.
+ */
 const char *node_fault(const uint8_t *data, uint32_t len);
 
 #endif

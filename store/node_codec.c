@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The forms of a tree node in the store: as it is, or packed.  What is packed
+ * The stored forms of a tree node: as it is, or compressed.  A compressed one
  * is a tag, the number of another node or 0, a checksum, and the node without
- * its tag and checksum, compressed with that other node as prefix: a copy of a
- * node, in which a little has been changed, takes little more than that.  The
- * other node is not packed with a prefix itself, so that one look more is all
- * it takes.
+ * its tag and checksum, compressed with that other node as prefix.  So the copy
+ * of a node in which a little has changed takes little more than the change.
+ * The other node is not compressed with a prefix itself, so that one more read
+ * is all it takes.
  */
+#include "node_codec.h"
+
 #include <errno.h>
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "chunk_codec.h"
 #include "codec.h"
 #include "engine.h"
 #include "node.h"
@@ -20,7 +23,7 @@ enum {
 	PACK_SKIP = NODE_LEVEL, /* bytes of the node that are left out */
 	PACK_LEVEL = -1,
 	PACK_WINDOW_BITS = 13, /* a node and its prefix */
-	/* What is packed is to save one part in so many. */
+	/* A compressed node must save at least one byte in so many. */
 	PACK_SHARE = 8,
 };
 
@@ -56,14 +59,17 @@ uint64_t node_stored_base(const MDB_val *value)
 	return header_decode(value, &h) ? 0 : h.base;
 }
 
-/* Of what is stored, and of what it stands for, as the node's own sum tells. */
+/*
+ * Return the checksum of the payload and, through the sum in the node, of the
+ * node.
+ */
 static uint64_t pack_sum(const uint8_t *payload, size_t len,
                          const uint8_t *node)
 {
 	return XXH3_64bits_withSeed(payload, len, be64_get(node + NODE_SUM));
 }
 
-/* The whole node from its payload; number: for its checksum. */
+/* Decode the whole node from its payload; number: for its checksum. */
 static int unpack(struct store *store, uint64_t number,
                   const struct pack_header *h, const uint8_t *prefix,
                   size_t prefix_len, uint8_t *buffer, size_t *ret_len)
@@ -86,7 +92,10 @@ static int unpack(struct store *store, uint64_t number,
 	return 0;
 }
 
-/* The bytes of a node that has no base; not verified if it is not packed. */
+/*
+ * Return the bytes of a node that has no base; not verified if it is stored as
+ * it is.
+ */
 static int base_get(struct store *store, MDB_txn *txn, uint64_t number,
                     uint8_t *buffer, const uint8_t **ret_data, size_t *ret_len)
 {
@@ -177,7 +186,7 @@ void node_encoder_destroy(struct node_encoder *node_encoder)
 	free(node_encoder);
 }
 
-/* Bytes of the packed form; SIZE_MAX: it cannot be had. */
+/* Return the bytes of the compressed form; SIZE_MAX: compression failed. */
 static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
                    size_t len, uint64_t base, const uint8_t *prefix,
                    size_t prefix_len)
@@ -203,7 +212,7 @@ static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
 	return n + writer_len(&w);
 }
 
-/* The node that a copy of this one is packed with; 0: none. */
+/* Return the node that a copy of this one is compressed with; 0: none. */
 static uint64_t prefix_get(struct store *store, MDB_txn *txn,
                            struct node_encoder *node_encoder, uint64_t number,
                            const uint8_t **ret_prefix, size_t *ret_len)

@@ -54,7 +54,9 @@ int page_key_compare(const struct page_tree *tree, const struct page_part *a,
 	return order ? order : (a->len > b->len) - (a->len < b->len);
 }
 
-/* NULL, or what is wrong with the i-th entry; *ret_len: bytes that it takes. */
+/*
+ * Return NULL, or the fault of the i-th entry; *ret_len: bytes that it takes.
+ */
 static const char *entry_fault(const uint8_t *page,
                                const struct page_tree *tree, unsigned i,
                                size_t *ret_len)
@@ -99,7 +101,7 @@ const char *page_body_fault(const uint8_t *page, const struct page_tree *tree)
 		if (what)
 			return what;
 		sum += len;
-		/* A branch's first key is not looked at. */
+		/* The first key of a branch is not used. */
 		if (!i && !leaf)
 			continue;
 		key = page_key(page, i);

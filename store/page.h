@@ -76,7 +76,7 @@ struct page_tree {
 };
 
 struct page_tree page_tree_get(const uint8_t *at);
-/* NULL, or what cannot be of its depth and its root. */
+/* Return NULL, or the fault in its depth and its root. */
 const char *page_tree_fault(const struct page_tree *tree);
 
 /* Bytes within a page; at: NULL if there are none. */
@@ -85,24 +85,24 @@ struct page_part {
 	size_t len;
 };
 
-/* NULL, or what is wrong with the head of the page of this number and type. */
+/* Return NULL, or the fault in the head of the page of this number and type. */
 const char *page_head_fault(const uint8_t *page, uint64_t number,
                             unsigned type);
 /*
- * NULL, or what is wrong with the rest of a branch or leaf whose head is right:
- * its entries lie inside of it, take all the room that they should, and are in
- * the order of the tree's keys.
+ * Return NULL, or the fault in the body of a branch or leaf whose head is
+ * right: its entries must lie within it, take exactly the space that its head
+ * says, and be in the order of the keys of the tree.
  */
 const char *page_body_fault(const uint8_t *page, const struct page_tree *tree);
 /*
- * NULL, or that keys of a sound page are not from low up to below high; no
- * bound where these are NULL.
+ * Return NULL, or a fault if keys of an intact page are not from low up to
+ * below high.  NULL: no bound.
  */
 const char *page_range_fault(const uint8_t *page, const struct page_tree *tree,
                              const struct page_part *low,
                              const struct page_part *high);
 
-/* Of a page that is sound: its entries, and what they hold. */
+/* The entries of an intact page, and their content. */
 static inline unsigned page_len(const uint8_t *page)
 {
 	return (le16_get(page + 12) - PAGE_HEADER) / 2u;
@@ -130,22 +130,22 @@ static inline unsigned page_node_flags(const uint8_t *node)
 	return le16_get(node + 4);
 }
 
-/* Of a leaf: the data, or the eight bytes that stand for it if it is BIG. */
+/* Leaves: return the data, or, if it is BIG, the 8-byte page number. */
 static inline struct page_part page_node_data(const uint8_t *node)
 {
 	return (struct page_part){node + NODE_HEAD + le16_get(node + 6),
 	                          le32_get(node)};
 }
 
-/* Of a branch. */
+/* Branches: return the number of the child page. */
 static inline uint64_t page_node_child(const uint8_t *node)
 {
 	return le32_get(node) | (uint64_t)le16_get(node + 4) << 32;
 }
 
 /*
- * Are these enough pages for BIG data of so many bytes?  Data that has become
- * shorter keeps what it had.
+ * Return true if these are enough pages for BIG data of so many bytes.  Data
+ * that has become shorter keeps its pages.
  */
 static inline bool page_big_fits(uint64_t pages, size_t len)
 {
@@ -155,8 +155,9 @@ static inline bool page_big_fits(uint64_t pages, size_t len)
 int page_key_compare(const struct page_tree *tree, const struct page_part *a,
                      const struct page_part *b);
 /*
- * Of a sound page: the entry with the key; else, of a leaf, the first beyond it
- * (page_len() if none), and of a branch the one that leads to it.
+ * Return the index of the entry with the key in an intact page.  If there is
+ * none, return in a leaf that of the first entry beyond it (page_len() if
+ * none), and in a branch that of the entry that leads to it.
  */
 unsigned page_search(const uint8_t *page, const struct page_tree *tree,
                      const struct page_part *key);

@@ -25,20 +25,25 @@ enum {
 	PAGES_KEY = 4,    /* that a key may make more */
 	/* bytes of a leaf below which LMDB joins it with another: a quarter */
 	LOW = (DISK_PAGE - PAGE_HEADER) / 4 + 1,
-	/* A list that takes pages of its own, so that LMDB looks for adjacent
-	 * ones, and in how many lists for each. */
+	/*
+	 * The length of a list that takes overflow pages, for which LMDB looks
+	 * for adjacent ones, and the number of lists it may need for each.
+	 */
 	LIST_SMALL = 509,
 	LISTS_MORE = 60,
 };
 
-/* A page that has been looked at, and in which run. */
+/* A page that has been checked, and the run in which it was. */
 struct mark {
 	uint64_t page, run;
-	/* Of a leaf: bytes that it may have lost, or DISK_PAGE: who knows. */
+	/*
+	 * Leaves: upper bound of the bytes that deletions have freed; DISK_PAGE
+	 * if unknown.
+	 */
 	size_t gone;
 };
 
-/* A place in the tree of free pages: the entry that is next. */
+/* A position in the tree of free pages: that of the next entry. */
 struct place {
 	const uint8_t *pages[DEPTH_MAX];
 	unsigned index[DEPTH_MAX];
@@ -59,10 +64,10 @@ struct page_check {
 	struct place free;
 	uint64_t supply, demand; /* free pages: looked at, and wanted */
 	uint64_t at;             /* the page that is being looked at */
-	uint64_t reported;       /* one more than that of the last line told */
+	uint64_t reported;       /* one more than the page logged last */
 };
 
-/* A page and where it stands; NULL as a bound: none. */
+/* A page and its position; NULL as a bound: none. */
 struct spot {
 	uint64_t number;
 	unsigned tree, depth; /* the root's is 1 */
@@ -98,7 +103,10 @@ int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
 		return r;
 	if (dbi >= TREES_MAX)
 		return MDB_DBS_FULL;
-	/* LMDB does not tell where it maps the file, but what lies there. */
+	/*
+	 * LMDB does not report where it maps the file, but returns pointers
+	 * into it.
+	 */
 	if (!check->map) {
 		const uint8_t *data = value.mv_data;
 		const uint8_t *page = data - (uintptr_t)data % DISK_PAGE;
@@ -128,13 +136,15 @@ static struct mark *mark_find(struct page_check *check, uint64_t page)
 	for (;; i++) {
 		struct mark *mark = &check->marks[i & (check->marks_cap - 1)];
 
-		/* What an earlier run has left is as good as none. */
+		/* Marks of an earlier run count as free slots. */
 		if (mark->run != check->run || mark->page == page)
 			return mark;
 	}
 }
 
-/* Room for what a key can need: there is no asking for it under a guard. */
+/*
+ * Reserve marks for one key, because memory cannot be allocated under a guard.
+ */
 static int marks_reserve(struct page_check *check)
 {
 	size_t cap = MAX(check->marks_cap, (size_t)MARKS_MIN);
@@ -199,7 +209,7 @@ static int spot_check(struct page_check *check, const struct spot *spot)
 	return 0;
 }
 
-/* Where the i-th entry of a sound branch leads to. */
+/* Return the child page of the i-th entry of an intact branch. */
 static struct spot spot_child(struct page_check *check, const struct spot *spot,
                               unsigned i, struct page_part bounds[2])
 {
@@ -223,7 +233,10 @@ static struct spot spot_child(struct page_check *check, const struct spot *spot,
 	return child;
 }
 
-/* May so much be gone of the leaf that LMDB has joined it with another? */
+/*
+ * Return true if the leaf may have lost so much that LMDB has joined it with
+ * another.
+ */
 static bool leaf_is_low(struct page_check *check, uint64_t number)
 {
 	const struct mark *mark = mark_find(check, number);
@@ -237,7 +250,7 @@ static bool leaf_is_low(struct page_check *check, uint64_t number)
 	return used < LOW + mark->gone;
 }
 
-/* The pages on either side of the i-th: it may be joined with them. */
+/* Check the pages on either side of the i-th, which may be joined with them. */
 static int beside_check(struct page_check *check, const struct spot *spot,
                         unsigned i)
 {
@@ -248,7 +261,7 @@ static int beside_check(struct page_check *check, const struct spot *spot,
 	struct spot child;
 	int r = 0;
 
-	/* Those that are low may have become one with it. */
+	/* Pages that are nearly empty may have been joined with it. */
 	if (leaves && !leaf_is_low(check, page_node_child(page_node(page, i))))
 		return 0;
 	while (leaves && low > 1 &&
@@ -268,7 +281,7 @@ static int beside_check(struct page_check *check, const struct spot *spot,
 	return r;
 }
 
-/* Data that lies in pages of its own: its first one tells how many. */
+/* Check data in overflow pages: the first one has their number. */
 static int big_check(struct page_check *check, const uint8_t *node)
 {
 	struct page_part data = page_node_data(node);
@@ -285,7 +298,7 @@ static int big_check(struct page_check *check, const uint8_t *node)
 	return what ? damaged(check, number, what) : 0;
 }
 
-/* Data of the key that lies elsewhere, and what the leaf loses. */
+/* Check the data of the key in overflow pages, and note what the leaf loses. */
 static int leaf_check(struct page_check *check, const struct spot *spot,
                       const struct page_part *key, bool removal)
 {
@@ -296,7 +309,7 @@ static int leaf_check(struct page_check *check, const struct spot *spot,
 	struct page_part found;
 	bool big;
 
-	/* It may be split, or what is in it become smaller. */
+	/* The page may be split, or its content become smaller. */
 	if (!removal)
 		mark->gone = DISK_PAGE;
 	if (i == page_len(page))
@@ -312,7 +325,7 @@ static int leaf_check(struct page_check *check, const struct spot *spot,
 	return big ? big_check(check, node) : 0;
 }
 
-/* The pages from the root to the key, and those beside them. */
+/* Check the pages from the root to the key, and those beside them. */
 static int way_check(struct page_check *check, unsigned tree,
                      const struct page_part *key, bool removal)
 {
@@ -341,7 +354,7 @@ static int way_check(struct page_check *check, unsigned tree,
 
 /* ---- Free pages --------------------------------------------------------- */
 
-/* Down to the first leaf below the page, which the place is to lead through. */
+/* Descend to the first leaf below the page, and set the position to it. */
 static int place_descend(struct page_check *check, uint64_t number)
 {
 	struct place *place = &check->free;
@@ -363,7 +376,10 @@ static int place_descend(struct page_check *check, uint64_t number)
 	}
 }
 
-/* On to the next entry of a leaf; the place is behind the last if none is. */
+/*
+ * Move to the next entry of a leaf; the position is behind the last if there is
+ * none.
+ */
 static int place_advance(struct page_check *check)
 {
 	struct place *place = &check->free;
@@ -384,7 +400,7 @@ static int place_advance(struct page_check *check)
 	return 0;
 }
 
-/* A list: how many, and that many numbers, from high to low. */
+/* Check a list: a count, and that many numbers in descending order. */
 static const char *list_fault(struct page_check *check,
                               const struct page_part *data)
 {
@@ -428,7 +444,7 @@ static int list_check(struct page_check *check)
 	if (what)
 		return damaged(check, number, what);
 	check->supply += le64_get(data.at);
-	/* When it has been taken from it is removed. */
+	/* A list that pages were taken from is removed. */
 	key = page_key(page, place->index[place->depth - 1]);
 	return way_check(check, FREE, &key, true);
 }
@@ -457,7 +473,9 @@ static int tree_read(struct page_check *check, unsigned i, const uint8_t *at)
 	return what ? damaged(check, tree->root, what) : 0;
 }
 
-/* What the transaction before has left: the page for every second one. */
+/*
+ * Check the meta page of the transaction before: the two are written in turn.
+ */
 static int meta_check(struct page_check *check)
 {
 	const uint8_t *meta = page_at(check, check->txn & 1) + PAGE_HEADER;
@@ -481,7 +499,7 @@ static int name_check(struct page_check *check, MDB_dbi dbi)
 	const uint8_t *node;
 	unsigned i;
 
-	/* So few names are in one page. */
+	/* There are so few names that one page has them all. */
 	if (tree->depth != 1)
 		return damaged(check, tree->root, "is not the page of names");
 	i = page_search(page, tree, &key);
@@ -542,7 +560,7 @@ static int guarded(struct page_check *check, int (*fn)(void *arg), void *arg)
 	return r == FAULT ? damaged(check, check->at, "cannot be read") : r;
 }
 
-/* As many lists as what is wanted may be taken from, and `more`. */
+/* Check as many free lists as the demand may take pages from, and `more`. */
 static int supply_check(struct page_check *check, uint64_t more)
 {
 	int r = 0;

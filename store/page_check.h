@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking the pages that a transaction is about to change.  A read that damage
- * leads astray ends in a fault, which can be caught; a change would write to
- * wherever it was led.  So the pages on the way to a key are looked at before
- * LMDB changes what it stands for, each once in a transaction: those that the
- * transaction before has left, for what this one makes of them is sound.
+ * Checks of the pages that a transaction is about to change.  A read that
+ * follows a damaged page ends in a fault, which can be caught; a change would
+ * write to any address.  So the pages on the way to a key are checked before
+ * LMDB changes the entry, each once in a transaction.  These are the pages that
+ * the transaction before has left; pages that this one has written are intact.
  * Inside store/ only.
  */
 #ifndef COPPICE_PAGE_CHECK_H
@@ -15,29 +15,32 @@
 
 struct page_check;
 
-/* For one environment, that of the store at the path; NULL: out of memory. */
+/*
+ * Create the checks of one environment, of the store at the path.  NULL: out of
+ * memory.
+ */
 struct page_check *page_check_create(const char *path);
 void page_check_destroy(struct page_check *check);
 /*
- * The handle of the database of this name, which lives as long; in a read
- * transaction that sees it.  An LMDB code.
+ * Register the handle of the database of this name, which must live as long as
+ * the checks. txn is a read transaction that sees it.  Return a code of LMDB.
  */
 int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
                     MDB_dbi dbi);
 
 /*
- * A write transaction has begun and changed nothing yet.  Checks what tells of
- * the databases.  As all that follow: -EUCLEAN with a line in the log, once,
- * for a damaged page; -ENOMEM.
+ * Begin the checks of a write transaction that has changed nothing yet: check
+ * the records of the databases.  This and the following functions return
+ * -ENOMEM, or -EUCLEAN for a damaged page, which they log once.
  */
 int page_check_begin(struct page_check *check, MDB_txn *txn);
 /*
- * The key is about to be put, or (removal) deleted, which may join its page
- * with one beside it.
+ * Check the pages for putting or (removal) deleting the key.  A deletion may
+ * join its page with a neighbour.
  */
 int page_check_key(struct page_check *check, MDB_dbi dbi, const MDB_val *key,
                    bool removal);
-/* The transaction is about to be committed. */
+/* Check the pages that the commit of the transaction will change. */
 int page_check_end(struct page_check *check);
 
 #endif

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Freeing what only one tree holds: its private nodes, bottom up, and what
- * their items name.
+ * Freeing the blocks that are private to a tree: its nodes, bottom up, and the
+ * chunks that their items name.
  *
- * A node goes after the last of its children, so a walk that is resumed finds
- * whole all that leads to what is left.  Where it stops is the separator in
- * front of a child: a descent to that key meets no node that is gone.
+ * A node is freed after the last of its children, so a walk that is resumed
+ * finds all nodes that lead to the rest.  The position where it stops is the
+ * separator in front of a child: a descent to that key meets no freed node.
  */
 #include "tree.h"
-
 #include "util.h"
 
 struct reaper {
@@ -57,7 +56,7 @@ static void reaper_pop(struct reaper *reaper)
 		reaper->path[reaper->depth - 1].slot++;
 }
 
-/* The lower bound of what is in the slot of the lowest node. */
+/* Return the lower bound of the slot of the lowest node. */
 static packed reaper_low(const struct reaper *reaper)
 {
 	const struct node *node = reaper->path[reaper->depth - 1].node;

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing back the entries of leaf pages that are repacked: see repack.c.
+ * Writing the entries of leaf pages that are repacked: see repack.c.
  *
- * A page that overflows at its end is split by LMDB in front of its last entry,
- * which would leave a third of a page empty where entries are large.  So the
- * place where a page ends is decided here, and a filler makes it overflow just
- * there.  The filler's key is that of a block's fragment 63: no block has that
- * many.
+ * LMDB splits a page that overflows at its end in front of its last entry,
+ * which would leave a third of the page empty where entries are large.  So the
+ * end of a page is chosen here, and a filler makes it overflow just there.  The
+ * key of the filler is that of fragment 63 of a block: no block has that many.
  */
+#include "refill.h"
+
 #include <errno.h>
 
 #include "engine.h"
@@ -51,10 +52,7 @@ static size_t leaves_of(const struct writing *w)
 	                                                 : stat.ms_leaf_pages;
 }
 
-/*
- * Read the run as it is now.  1: it is as it was when it was planned, or has
- * become less; 0: leave it.
- */
+/* Read the run as it is now. 1: it is as planned, or smaller; 0: leave it. */
 static int refill_read(struct refill *f, const struct repack *run)
 {
 	size_t used = 0, most = (size_t)run->bytes + DISK_PAGE * run->large;
@@ -98,9 +96,9 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 }
 
 /*
- * Have the entry with this key begin a page.  A page that overflows is split in
- * front of its last entry: that is made this one, of a byte for now; and what
- * overflows is a filler behind it.
+ * Make the entry with this key the first of a page.  LMDB splits a page that
+ * overflows in front of its last entry.  So this entry is put as the last one,
+ * of one byte for now, and a filler behind it makes the page overflow.
  */
 static int page_break(struct refill *f, uint64_t key)
 {
@@ -121,8 +119,10 @@ static int page_break(struct refill *f, uint64_t key)
 	return r;
 }
 
-/* Take the filler away if what else is in the page keeps it from being joined
- * with the one before. */
+/*
+ * Remove the filler if the rest of its page keeps LMDB from joining it with the
+ * page before.
+ */
 static int filler_remove(struct refill *f, bool always)
 {
 	int r;
@@ -162,7 +162,7 @@ static int refill_put(struct refill *f, uint64_t key, const void *data,
 	return filler_remove(f, false);
 }
 
-/* How much of a chunk's bytes goes into the next fragment. */
+/* Return how many bytes of a chunk go into the next fragment. */
 static size_t piece_len(const struct refill *f, size_t len)
 {
 	size_t space =

@@ -2,18 +2,21 @@
 /*
  * Repacking leaf pages of the table `blocks`.
  *
- * LMDB merges a leaf with the one beside it when both are less than a quarter
- * full, and never fills one up from another.  Where most blocks of a region
- * were freed, the leaves stay a third full.  So the bytes freed are counted by
- * region of block numbers; when they are many, the leaves of the region are
- * read, and runs of adjacent ones that fit into fewer are noted.  The next
- * commit removes the entries of a run and puts them back, which fills the
- * pages.
+ * LMDB merges a leaf with its neighbour when both are less than a quarter full,
+ * and never fills one up from another.  If most blocks of a region were freed,
+ * its leaves stay a third full.  So freed bytes are counted by region of block
+ * numbers.  When they are many, the leaves of the region are read, and runs of
+ * adjacent leaves whose entries fit into fewer are noted.  The next commit
+ * removes the entries of a run and puts them back, which fills the pages.
  */
+#include "repack.h"
+
 #include <errno.h>
 
+#include "commit.h"
 #include "engine.h"
 #include "page.h"
+#include "reservation.h"
 #include "write.h"
 
 enum {
@@ -22,10 +25,10 @@ enum {
 	RUN_LEAVES = 128,
 	RUNS_A_COMMIT = 128,
 	LEAVES_A_STEP = 512, /* that are read for one commit */
-	/* One in so many bytes freed: worth reading the leaves. */
+	/* Leaves are read if one in so many of their bytes was freed. */
 	SPARSE_SHARE = 16,
 	BLOCK_BYTES = 256, /* that a block frees, about */
-	/* One in so many pages saved: worth writing them. */
+	/* Leaves are rewritten if that saves one page in so many. */
 	SAVED_SHARE = 6,
 };
 
@@ -84,7 +87,7 @@ static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
 	pthread_mutex_lock(&sparse->lock);
 	begin = sparse->next;
 	used = region_of(sparse, seq) + 1;
-	/* A pass that has begun goes on to its end. */
+	/* A pass continues to its end. */
 	i = begin || sparse->total >= least ? begin : used;
 	while (i < used && !region_take(sparse, i, least / used))
 		i++;
@@ -97,7 +100,7 @@ static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
 		*ret_last = ((uint64_t)end << sparse->shift) - 1;
 	}
 	if (i == used && !begin && sparse->total >= least) {
-		/* Spread so thin that no region is worth it. */
+		/* The freed bytes are too spread out: no region is worth it. */
 		sparse->total = 0;
 		memset(sparse->freed, 0, sizeof(sparse->freed));
 	}
@@ -107,7 +110,7 @@ static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
 
 /* ---- Planning ----------------------------------------------------------- */
 
-/* Leaves that are read, and the run that they make. */
+/* The leaves that are read, and the run that they make. */
 struct plan {
 	MDB_cursor *cursor;
 	uint64_t last; /* key at which to stop */
@@ -127,7 +130,7 @@ static unsigned pages_for(size_t bytes)
 	return (unsigned)((bytes + space - 1) / space);
 }
 
-/* The run has ended: is it worth repacking? */
+/* End the run, and keep it if it is worth repacking. */
 static void plan_close(struct plan *plan)
 {
 	const struct repack *run = &plan->run;
@@ -230,7 +233,7 @@ static int least_get(struct store *store, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* Hand what was planned to the next commit.  -ENOSPC: there is no room. */
+/* Hand the planned runs to the next commit. -ENOSPC. */
 static int plan_hand_over(struct store *store, const struct plan *plan,
                           uint64_t *ret_txg)
 {
@@ -304,7 +307,7 @@ static int plan_next(struct store *store, struct plan *plan)
 		return r;
 	plan->at <<= DISK_FRAGMENT_BITS;
 	plan->last = (plan->last << DISK_FRAGMENT_BITS) | (DISK_FRAGMENTS - 1);
-	/* The leaf that the region before ended in has been read. */
+	/* The leaf in which the region before ended has been read. */
 	plan->at = MAX(plan->at, plan->read);
 	if (plan->at > plan->last)
 		plan->at = UINT64_MAX;

@@ -1,30 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Room: how much may still be written, and who may write it.
+ * The space reservation: how much may still be written, and by which changes.
  *
- * What gathers in memory must find room when it is committed, even if the disk
- * has been filled by others meanwhile: so the file is given disk space ahead of
- * its end, beyond which nothing is promised to a writer.  What will be written
- * is not known before it has been compressed and spread over pages; it is
- * reckoned high, and when that is too much, the commit is waited for and shows
- * the truth.
+ * Pending changes must find space at their commit, even if others have filled
+ * the disk meanwhile.  So disk space is preallocated beyond the end of the
+ * file, and writers are promised no more than that.  The size of a commit is
+ * not known before it has been compressed and spread over pages.  It is
+ * estimated high; if the estimate does not fit, the writer waits for a commit,
+ * which shows the true size.
  *
- * A reserve is kept back, for to delete takes pages, too, before it gives any
- * back.  Writers leave all of it alone, other changes half of it; the deletion
- * of states may use it up, in small commits of their own, each of which can use
- * what the last but one has freed.
+ * A reserve is kept back, because deletions need pages before they free any.
+ * Writers leave all of it, other changes half of it.  The deletion of states
+ * may use it up, in small commits of its own, each of which can use the pages
+ * that the last but one has freed.
  */
+#include "reservation.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "commit.h"
 #include "engine.h"
+#include "lock.h"
 
 enum {
 	RESERVE_MIN = 2 << 20,
 	RESERVE_MAX = 8 << 20,
-	STEP_MIN = 4 << 20, /* taken ahead of the end of the file */
+	STEP_MIN = 4 << 20, /* preallocated at a time */
 	STEP_MAX = 64 << 20,
 	GIVE_MIN = 256 << 10, /* less is not worth giving back */
 	BULK_MIN = 4096,      /* bytes of a write that is not small */
@@ -56,7 +60,10 @@ static uint64_t pending_cost(const struct store *store)
 	return txg_cost(store->open_txg) + txg_cost(store->syncing_txg);
 }
 
-/* What deletions may need: little in a small store.  Lock held. */
+/*
+ * Return the reserve for deletions, which is little in a small store.  Lock
+ * held.
+ */
 static uint64_t reserve_bytes(const struct store *store)
 {
 	uint64_t bytes = (store->used + pending_cost(store)) / 16;
@@ -66,7 +73,7 @@ static uint64_t reserve_bytes(const struct store *store)
 	return MIN(bytes, store->limit / 8);
 }
 
-/* How far ahead of its end the file grows at a time. */
+/* Return how many bytes to preallocate at a time. */
 static uint64_t step_bytes(const struct store *store)
 {
 	uint64_t step = MIN(store->used / 8, (uint64_t)STEP_MAX);
@@ -92,7 +99,10 @@ bool reservation_disk_full(const struct store *store)
 	return disk_room(store) < NEXT_TO_NONE;
 }
 
-/* Bytes behind the end of what is used that are ours and may be used. */
+/*
+ * Return the bytes behind the end of the used pages that are preallocated and
+ * within the limit.
+ */
 static uint64_t reservation_ahead(const struct store *store)
 {
 	uint64_t end = MIN(store->granted, store->limit);
@@ -113,7 +123,7 @@ void reservation_measure(struct store *store)
 	store->coming = 0;
 }
 
-/* Count what is free inside of the file, too: not for every commit. */
+/* Count the free pages within the file, too; not done for every commit. */
 static void reservation_count_free(struct store *store)
 {
 	struct disk_free free;
@@ -134,7 +144,7 @@ static void reservation_count_free(struct store *store)
 	store->avail -= MIN(store->avail, over);
 }
 
-/* Take disk space from `from` on up to `to`; -ENOSPC. */
+/* Preallocate disk space from `from` up to `to`. -ENOSPC. */
 static int grant(struct store *store, uint64_t from, uint64_t to)
 {
 	int err = 0;
@@ -149,7 +159,7 @@ static int grant(struct store *store, uint64_t from, uint64_t to)
 	while (err == EINTR);
 	if (err == EDQUOT || err == EFBIG)
 		err = ENOSPC;
-	/* This file system cannot: look at what is free, and hope. */
+	/* This file system does not preallocate: rely on its free space. */
 	if (err == EOPNOTSUPP || err == ENOSYS) {
 		store->cannot_grant = true;
 		err = 0;
@@ -157,7 +167,7 @@ static int grant(struct store *store, uint64_t from, uint64_t to)
 	return -err;
 }
 
-/* At least `bytes` more than there are, and some ahead if that can be. */
+/* Preallocate at least `bytes` more, and a step ahead if possible. */
 static int reservation_extend(struct store *store, uint64_t bytes)
 {
 	uint64_t step = step_bytes(store), before = reservation_ahead(store);
@@ -179,7 +189,7 @@ static int reservation_extend(struct store *store, uint64_t bytes)
 	return 0;
 }
 
-/* Keep `ahead` bytes of what has been granted behind the end. */
+/* Give back preallocated space, but keep `ahead` bytes behind the end. */
 static void give_back(struct store *store, uint64_t ahead)
 {
 	uint64_t keep = store->used + ahead;
@@ -188,14 +198,14 @@ static void give_back(struct store *store, uint64_t ahead)
 
 	if (fstat(fd, &st) < 0)
 		return;
-	/* See disk_lengthen(): whoever may only read cannot. */
+	/* See disk_lengthen(): a read-only opening could not do this. */
 	if ((uint64_t)st.st_size < store->used &&
 	    ftruncate(fd, (off_t)store->used) == 0)
 		st.st_size = (off_t)store->used;
 	if (!store->granted_once || store->granted <= keep + GIVE_MIN ||
 	    (uint64_t)st.st_size > keep)
 		return;
-	/* What lies behind the end goes; some is for the next time. */
+	/* Give back what lies behind the end, except for the bytes to keep. */
 	if (ftruncate(fd, st.st_size) == 0 &&
 	    grant(store, store->used, keep) == 0)
 		store->granted = keep;
@@ -209,7 +219,10 @@ void reservation_relax(struct store *store)
 {
 	uint64_t reserve = reserve_bytes(store);
 
-	/* What goes on in small steps does not give and take all the time. */
+	/*
+	 * Keep some: small steps should not give back and take again all the
+	 * time.
+	 */
 	if (store->granted > store->used + 2 * (reserve + step_bytes(store)))
 		give_back(store, reserve);
 }
@@ -219,7 +232,7 @@ void reservation_give_back(struct store *store)
 	uint64_t keep = reserve_bytes(store) + pending_cost(store);
 	uint64_t ahead, inside;
 
-	/* What is free inside of the file serves as well. */
+	/* Free pages within the file serve as well. */
 	reservation_count_free(store);
 	ahead = reservation_ahead(store);
 	inside = store->avail - MIN(store->avail, ahead);
@@ -229,8 +242,8 @@ void reservation_give_back(struct store *store)
 /* ---- Slowing down ------------------------------------------------------- */
 
 /*
- * Make room for what is pending and `keep` bytes more.  Waits for commits if
- * need be.  Lock held, and released while waiting.
+ * Reserve space for the pending changes and `keep` bytes more.  Waits for
+ * commits if necessary.  Lock held, and released while waiting.
  */
 static int reservation_need(struct store *store, uint64_t keep)
 {
@@ -244,14 +257,15 @@ static int reservation_need(struct store *store, uint64_t keep)
 		reservation_count_free(store);
 		if (need > store->avail)
 			r = reservation_extend(store, need - store->avail);
-		/* Without a grant it need not be there. */
+		/* Without preallocation the space need not be there. */
 		if (r == 0 && need > store->avail)
 			r = -ENOSPC;
 		if (r != -ENOSPC)
 			return r;
 		/*
-		 * A commit shows what it really takes; and it makes usable
-		 * what the one before has freed, even if it changes nothing.
+		 * A commit shows the true size of the changes.  It also makes
+		 * the pages usable that the one before has freed, even if it
+		 * changes nothing.
 		 */
 		if (commits == 2 || ((commits || !pending) &&
 		                     need > store->avail + store->coming))
@@ -265,7 +279,7 @@ static int reservation_need(struct store *store, uint64_t keep)
 	}
 }
 
-/* What cannot be kept up with is waited for. */
+/* Wait for the commit that is running while the open group is over the mark. */
 static void wait_for_committer(struct store *store, size_t mark)
 {
 	while (store->open_txg->bytes > mark && store->syncing_txg &&
@@ -283,7 +297,10 @@ static int throttle(struct store *store, bool grows, size_t mark)
 	store_lock(store);
 	wait_for_committer(store, mark);
 	reserve = reserve_bytes(store);
-	/* Memory has a limit; a full disk takes only what may make room. */
+	/*
+	 * The limit of memory holds for all; a full disk lets only such changes
+	 * pass as may free space.
+	 */
 	if (store->commit_err && (store->open_txg->bytes > store->txg_hard ||
 	                          (store->commit_err == -ENOSPC && grows)))
 		r = store->commit_err;
@@ -365,7 +382,7 @@ int list_op_check(struct store *store, uint64_t entries, bool alone)
 
 void reservation_set_limit(struct store *store, uint64_t max_size)
 {
-	/* The map has room for what was reckoned too low. */
+	/* Leave space in the map for estimates that were too low. */
 	store->limit = store->disk.map_size - store->disk.map_size / 16;
 	if (max_size)
 		store->limit = MIN(store->limit, max_size);

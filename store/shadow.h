@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Opening data.mdb, to be read, at one of its two meta pages, whatever the
- * other is like.  LMDB reads both and decides by itself.  It is given a file in
- * memory that begins like data.mdb, with meta pages that leave no choice; what
- * follows them is then mapped from data.mdb itself.  Inside store/ only.
+ * Opening data.mdb read-only at one of its two meta pages, whatever the state
+ * of the other.  LMDB reads both and decides by itself.  So it is given a file
+ * in memory that begins like data.mdb, but with meta pages that leave no
+ * choice; the rest is then mapped from data.mdb itself.  Inside store/ only.
  */
 #ifndef COPPICE_SHADOW_H
 #define COPPICE_SHADOW_H

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A store as a whole: making, opening, closing it. */
-#include <dirent.h>
+/* A store as a whole: opening and closing it, its counters and figures. */
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "check/view_page.h"
+#include "chunk_codec.h"
 #include "codec.h"
+#include "commit.h"
 #include "engine.h"
+#include "lock_file.h"
 #include "meta.h"
+#include "reservation.h"
 
 enum {
 	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
@@ -18,219 +21,15 @@ enum {
 	LEVEL_DEFAULT = 3,
 	DELTA_DEPTH_DEFAULT = 16,
 	BUCKETS_FIRST = 1 << 12,
-	NODE_SIZE_MIN =
-	        4 * (TREE_VALUE_MAX + 56), /* room for four of the longest */
-	SIZE_LEAST = 1 << 20,              /* of max_size */
 	/*
-	 * With more entries of lists in one commit, more of them lie in the
-	 * same pages, and others wait longer for the commit.
+	 * Entries of lists that one commit handles.  With more of them, more
+	 * lie in the same pages, but others wait longer for the commit.
 	 */
 	OPS_MOST = 8192,
 	OPS_MOST_ALONE = 65536,
 	SPARSE_LEAST = 256 << 10,
 };
 static const uint64_t memory_default = UINT64_C(256) << 20;
-static const char magic[8] = "coppice";
-
-/* No feature is known yet; a bit once used is never used for another. */
-enum { FEATURES_INCOMPAT = 0, FEATURES_READONLY = 0 };
-
-/* ---- The store's own record --------------------------------------------- */
-
-static size_t geometry_encode(const struct geometry *g, uint8_t *out,
-                              size_t size)
-{
-	struct writer w = writer_init(out, size);
-
-	put_bytes(&w, magic, sizeof(magic));
-	put_u32(&w, STORE_FORMAT_VERSION);
-	put_u64(&w, 0); /* compatible features */
-	put_u64(&w, FEATURES_READONLY);
-	put_u64(&w, FEATURES_INCOMPAT);
-	put_bytes(&w, g->uuid, sizeof(g->uuid));
-	put_u64(&w, g->seed);
-	put_u32(&w, g->node_size);
-	put_u32(&w, g->chunk_bits);
-	put_u64(&w, g->max_size);
-	put_u64(&w, g->created);
-	return writer_len(&w);
-}
-
-static bool geometry_valid(const struct geometry *g)
-{
-	return g->node_size >= NODE_SIZE_MIN &&
-	       g->node_size <= DISK_VALUE_MAX && g->chunk_bits >= 12 &&
-	       g->chunk_bits <= 17;
-}
-
-static int geometry_decode(const void *data, size_t len, bool readonly,
-                           struct geometry *ret_geometry)
-{
-	struct reader r = reader_init(data, len);
-	const uint8_t *bytes = reader_take(&r, sizeof(magic));
-	struct geometry g = {0};
-	uint64_t read_features, incompat;
-	uint32_t version;
-
-	if (!bytes || memcmp(bytes, magic, sizeof(magic)))
-		return -EMEDIUMTYPE;
-	version = get_u32(&r);
-	get_u64(&r);
-	read_features = get_u64(&r);
-	incompat = get_u64(&r);
-	if (r.bad)
-		return -EUCLEAN;
-	if (version > STORE_FORMAT_VERSION || incompat & ~FEATURES_INCOMPAT)
-		return -EPROTONOSUPPORT;
-	if (!readonly && read_features & ~FEATURES_READONLY)
-		return -EPROTONOSUPPORT;
-	bytes = reader_take(&r, sizeof(g.uuid));
-	if (bytes)
-		memcpy(g.uuid, bytes, sizeof(g.uuid));
-	g.seed = get_u64(&r);
-	g.node_size = get_u32(&r);
-	g.chunk_bits = get_u32(&r);
-	g.max_size = get_u64(&r);
-	g.created = get_u64(&r);
-	if (r.bad || !geometry_valid(&g))
-		return -EUCLEAN;
-	*ret_geometry = g;
-	return 0;
-}
-
-/* ---- Making ------------------------------------------------------------- */
-
-static int directory_prepare(const char *path, bool *ret_made)
-{
-	struct dirent *entry;
-	DIR *dir;
-	int r = 0;
-
-	*ret_made = mkdir(path, 0700) == 0;
-	if (*ret_made)
-		return 0;
-	if (errno != EEXIST)
-		return -errno;
-	dir = opendir(path);
-	if (!dir)
-		return -errno;
-	while (r != -EEXIST && (entry = readdir(dir))) {
-		if (!strcmp(entry->d_name, "data.mdb"))
-			r = -EEXIST;
-		else if (strcmp(entry->d_name, ".") &&
-		         strcmp(entry->d_name, "..") &&
-		         strcmp(entry->d_name, "lost+found"))
-			r = -ENOTEMPTY;
-	}
-	closedir(dir);
-	return r;
-}
-
-static uint64_t map_size(void)
-{
-	const char *override = getenv("COPPICE_MAP_SIZE");
-	uint64_t size = override ? strtoull(override, NULL, 0) : 0;
-
-	/* For machines that cannot reserve so much address space. */
-	return size ? MIN(size, DISK_MAP_SIZE) : DISK_MAP_SIZE;
-}
-
-/* The store's own record and, unless NULL, that of its counters. */
-static int records_create(MDB_txn *txn, struct disk *disk,
-                          const struct geometry *g, const uint64_t *counters)
-{
-	uint8_t key[] = {TABLE_META, 's', 't', 'o', 'r', 'e'}, value[128];
-	uint8_t counters_key[] = {TABLE_META, 'c', 'o', 'u', 'n',
-	                          't',        'e', 'r', 's'};
-	MDB_val k = {sizeof(key), key}, v = {0, value};
-	struct writer w = writer_init(value, sizeof(value));
-	int r;
-
-	v.mv_size = geometry_encode(g, value, sizeof(value));
-	r = disk_error(disk_put(txn, disk->records, &k, &v));
-	if (r < 0 || !counters)
-		return r;
-	for (int i = 0; i < 1 + COUNTER_COUNT; i++)
-		put_u64(&w, counters[i]);
-	k = (MDB_val){sizeof(counters_key), counters_key};
-	v.mv_size = writer_len(&w);
-	return disk_error(disk_put(txn, disk->records, &k, &v));
-}
-
-static int store_make(const char *path, const struct geometry *g,
-                      const uint64_t *counters)
-{
-	struct disk disk;
-	MDB_txn *txn;
-	bool made;
-	int r = directory_prepare(path, &made);
-
-	if (r < 0)
-		return r;
-	r = disk_open(&disk, path, map_size(), true, false);
-	if (r == 0)
-		r = disk_write_begin(&disk, &txn);
-	if (r == 0) {
-		r = records_create(txn, &disk, g, counters);
-		if (r == 0)
-			r = disk_write_commit(&disk, txn);
-		else
-			mdb_txn_abort(txn);
-	}
-	disk_close(&disk);
-	if (r < 0 && r != -EEXIST)
-		store_remove_files(path);
-	if (r < 0 && made)
-		rmdir(path);
-	return r;
-}
-
-static bool uuid_make(uint8_t ret_uuid[16])
-{
-	if (getrandom(ret_uuid, 16, 0) != 16)
-		return false;
-	ret_uuid[6] = (uint8_t)((ret_uuid[6] & 0x0f) | 0x40); /* RFC 4122 */
-	ret_uuid[8] = (uint8_t)((ret_uuid[8] & 0x3f) | 0x80);
-	return true;
-}
-
-int store_create(const char *path, const struct store_params *params)
-{
-	struct store_params p = params ? *params : (struct store_params){0};
-	struct geometry g = {
-	        .node_size =
-	                p.node_size ? p.node_size : STORE_NODE_SIZE_DEFAULT,
-	        .chunk_bits =
-	                p.chunk_bits ? p.chunk_bits : STORE_CHUNK_BITS_DEFAULT,
-	        .max_size = p.max_size,
-	        .created = (uint64_t)now_ns(),
-	};
-
-	if (!geometry_valid(&g) || (g.max_size && g.max_size < SIZE_LEAST))
-		return -EINVAL;
-	if (!uuid_make(g.uuid) ||
-	    getrandom(&g.seed, sizeof(g.seed), 0) != sizeof(g.seed))
-		return -EIO;
-	return store_make(path, &g, NULL);
-}
-
-int store_create_like(const char *path, const struct store *store, uint64_t seq,
-                      const uint64_t counters[COUNTER_COUNT])
-{
-	struct geometry g = store->geometry;
-	uint64_t all[1 + COUNTER_COUNT] = {seq};
-
-	for (int i = 0; i < COUNTER_COUNT; i++)
-		all[1 + i] = counters[i];
-	g.max_size = 0;
-	return store_make(path, &g, all);
-}
-
-uint64_t store_max_size(const struct store *store)
-{
-	return store->geometry.max_size;
-}
-
 /* ---- Opening ------------------------------------------------------------ */
 
 static int data_exists(const char *path)
@@ -388,13 +187,13 @@ static struct store *store_alloc(const char *path,
 }
 
 /*
- * Open the file, and check the pages that LMDB reads to find a record. -EBADMSG
- * only if it is to be written: perhaps it can be read.
+ * Open the file, and check the pages that LMDB reads to find a record.
+ * -EBADMSG: it cannot be opened for writing, but perhaps read-only.
  */
 static int open_checked(struct store *store, bool readonly)
 {
 	struct disk *disk = &store->disk;
-	int r = disk_open(disk, store->path, map_size(), false, readonly);
+	int r = disk_open(disk, store->path, disk_map_size(), false, readonly);
 
 	if (r < 0)
 		return r;
@@ -404,7 +203,7 @@ static int open_checked(struct store *store, bool readonly)
 		return -EBADMSG;
 	if (r == -EUCLEAN && disk->fault == DISK_SOUND) {
 		disk_close(disk);
-		r = disk_open_older(disk, store->path, map_size());
+		r = disk_open_older(disk, store->path, disk_map_size());
 		if (r == 0)
 			r = view_check_records(store);
 	}
@@ -531,7 +330,7 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	r = commit_stop_thread(store);
 	if (r < 0)
 		*ret_loss = pending_loss(store);
-	/* What could not be committed goes the way of a crash. */
+	/* Changes that could not be committed are dropped, as in a crash. */
 	syncing = store->syncing_txg;
 	for (int i = 0; i < 2; i++) {
 		struct txg *txg = i ? store->open_txg : syncing;
@@ -551,10 +350,10 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	return r;
 }
 
-/* Write the store's own record, and keep it if that worked.  Lock held. */
+/* Write the geometry, and keep it if that succeeds. Lock held. */
 static int geometry_put(struct store *store, const struct geometry *g)
 {
-	uint8_t value[128];
+	uint8_t value[GEOMETRY_LEN_MAX];
 	int r = table_put(store, TABLE_META, "store", 5, value,
 	                  geometry_encode(g, value, sizeof(value)));
 
@@ -570,7 +369,7 @@ int store_resize(struct store *store, uint64_t max_size)
 
 	if (store->options.readonly)
 		return -EROFS;
-	if (max_size && max_size < SIZE_LEAST)
+	if (max_size && max_size < MAX_SIZE_LEAST)
 		return -EINVAL;
 	store_lock(store);
 	g = store->geometry;
@@ -686,6 +485,11 @@ void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg)
 	store->txg_close_fn = fn;
 	store->txg_close_arg = arg;
 	store_unlock(store);
+}
+
+uint64_t store_max_size(const struct store *store)
+{
+	return store->geometry.max_size;
 }
 
 void store_stats(struct store *store, struct store_stats *ret_stats)

@@ -7,6 +7,7 @@
 
 #include "codec.h"
 #include "engine.h"
+#include "lock.h"
 
 struct full_key {
 	uint8_t bytes[TABLE_KEY_MAX + 1];
@@ -114,7 +115,7 @@ int table_del(struct store *store, enum table table, const void *key,
 
 /*
  * A merged walk over the records from a key on.  The newest source that has a
- * key decides about it.
+ * key decides.
  */
 struct walk {
 	struct memtable_entry *entries[2]; /* of the memtable, newest first */
@@ -161,7 +162,7 @@ static int walk_init(struct walk *walk, struct store *store,
 	return walk->r == -ENOENT ? 0 : walk->r;
 }
 
-/* The lowest key of all sources, NULL data at the end. */
+/* Return the lowest key of all sources; NULL data at the end. */
 static MDB_val walk_lowest(const struct walk *walk)
 {
 	MDB_val lowest = walk->r ? (MDB_val){0} : walk->key;
@@ -186,7 +187,7 @@ static bool entry_is(const struct memtable_entry *entry, const MDB_val *key)
 }
 
 /*
- * Move all sources past the key.  *ret_value: what the newest has under it;
+ * Move all sources past the key.  *ret_value: its value in the newest source;
  * NULL data: it was removed.
  */
 static int walk_pass(struct walk *walk, const MDB_val *key, MDB_val *ret_value)
@@ -216,7 +217,7 @@ static int walk_pass(struct walk *walk, const MDB_val *key, MDB_val *ret_value)
 	return walk->r == -ENOENT ? 0 : walk->r;
 }
 
-/* budget NULL: any number of removed records is passed. */
+/* budget NULL: no limit to the removed records passed. */
 static int table_walk(struct store *store, enum table table, const void *key,
                       size_t key_len, bool after, unsigned *budget,
                       struct record *ret_record)

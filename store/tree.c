@@ -106,7 +106,7 @@ static void tree_set_root(struct tree *tree, uint64_t root)
 		tree->on_root(tree, old);
 }
 
-/* Make the nodes of the path ones that may be changed. */
+/* Make the nodes of the path private, so that they may be changed. */
 static int path_edit(struct path *path)
 {
 	struct tree *tree = path->tree;
@@ -137,7 +137,7 @@ static int path_edit(struct path *path)
 
 /* ---- Putting ------------------------------------------------------------ */
 
-/* How one node of the path takes in an item. */
+/* The way in which one node of the path takes in an item. */
 struct growth {
 	enum { GROW_IN_PLACE, GROW_REBUILD, GROW_SPLIT } how;
 	bool replace; /* the item in the slot gets another value */
@@ -175,13 +175,13 @@ static bool fits_in_place(const struct growth *growth, const uint8_t *data,
 		return used - item_value_len(node_item(data, growth->slot)) +
 		               growth->len <=
 		       size;
-	return node_room(data, growth->key, growth->len, &space) &&
+	return node_insert_size(data, growth->key, growth->len, &space) &&
 	       used + space <= size;
 }
 
 /*
- * Items that come in ascending order should leave full nodes behind them:
- * inodes at the right end of the tree, the extents of a file anywhere.
+ * Leave full nodes behind items that come in ascending order: inodes at the
+ * right end of the tree, the extents of a file anywhere.
  */
 static enum cut_hint cut_hint(const struct growth *growth,
                               const struct entries *entries, bool rightmost)
@@ -202,7 +202,7 @@ static enum cut_hint cut_hint(const struct growth *growth,
 	return slot + 1 == entries->count ? CUT_BEFORE : CUT_AFTER;
 }
 
-/* Kept apart, as what follows is, for the size of its frame. */
+/* A function of its own, like the next one, to keep the stack frame small. */
 static __attribute__((noinline)) int
 growth_plan_anew(struct growth *growth, const struct path *path, int depth)
 {
@@ -226,7 +226,7 @@ growth_plan_anew(struct growth *growth, const struct path *path, int depth)
 	return 0;
 }
 
-/* Find out how the node takes the item in, changing nothing. */
+/* Determine how the node takes the item in, changing nothing. */
 static int growth_plan(struct growth *growth, const struct path *path,
                        int depth)
 {
@@ -238,7 +238,7 @@ static int growth_plan(struct growth *growth, const struct path *path,
 	return growth_plan_anew(growth, path, depth);
 }
 
-/* The growth of the parent, for the right node of the child's split. */
+/* Set the growth of the parent, for the right node of the split child. */
 static int growth_above(struct growth *growth, const struct path *path,
                         int depth, packed separator)
 {
@@ -443,7 +443,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 
 	if (!right_slot || right_slot >= node_count(parent->data))
 		return false;
-	/* A neighbour that cannot be read is none, and no failure. */
+	/* A neighbour that cannot be read is treated as missing. */
 	if (tree_child(tree, parent, with_left ? right_slot - 1 : right_slot,
 	               &other) ||
 	    other == node)
@@ -458,7 +458,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 	entries_add_node(&entries, with_left ? old : other->data);
 	if (entries.level)
 		entries.at[middle].key = node_key(parent->data, right_slot);
-	/* Some room left over, or the next item would split it again. */
+	/* Leave some space, or the next item would split it again. */
 	if (entries.at[middle - 1].key >= entries.at[middle].key ||
 	    entries_size(&entries, 0, entries.count) > size - size / 8)
 		return false;
@@ -469,7 +469,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 	return true;
 }
 
-/* Let go of roots that only lead to one child. */
+/* Drop roots that only lead to one child. */
 static void shrink_root(struct path *path)
 {
 	struct tree *tree = path->tree;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the files of the tree share: descending, with the checks a damaged
- * store asks for.  Inside store/ only.
+ * Descending a tree, with the checks that a damaged store needs.  Inside store/
+ * only.
  */
 #ifndef COPPICE_TREE_H
 #define COPPICE_TREE_H
@@ -10,10 +10,10 @@
 
 #include "node.h"
 
-/* Log that the node is not what its place in the tree says; -EUCLEAN. */
+/* Log that the node does not fit its position in the tree. Return -EUCLEAN. */
 int tree_damaged(const struct tree *tree, uint64_t number, const char *what);
 
-/* The child in a slot of an inner node; -EUCLEAN if its level is wrong. */
+/* Return the child in a slot of an inner node. -EUCLEAN: its level is wrong. */
 static inline int tree_child(const struct tree *tree, const struct node *parent,
                              uint32_t slot, struct node **ret_node)
 {

@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sets: changes that gather in memory until they are committed together. */
+/*
+ * Transaction groups: changes that gather in memory until they are committed
+ * together.
+ */
+#include "txg.h"
+
 #include <errno.h>
 
+#include "chunk.h"
 #include "engine.h"
 
 enum { REMOVALS_MOST = 1 << 14 };
@@ -59,7 +65,7 @@ void txg_touch(struct store *store, size_t bytes)
 
 	txg->bytes += bytes;
 	if (!txg->since) {
-		/* The committer begins to count its seconds. */
+		/* The committer measures the age of the group from now on. */
 		txg->since = mono_ns();
 		if (!store->syncing_txg)
 			pthread_cond_signal(&store->committer_wake);

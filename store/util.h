@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Small things every folder uses: cleanup attributes, sizes, the log.
+ * Small helpers for every folder: cleanup attributes, sizes, the log.  Every
+ * source may include this header.
  */
 #ifndef COPPICE_UTIL_H
 #define COPPICE_UTIL_H
@@ -41,7 +42,7 @@ static inline void close_file(FILE **f)
 #define _cleanup_close_ _cleanup_(close_fd)
 #define _cleanup_fclose_ _cleanup_(close_file)
 
-/* Hand over what a cleanup attribute would release. */
+/* Take the pointer away from a cleanup attribute. */
 #define steal(p)                                                               \
 	__extension__({                                                        \
 		__auto_type _s = *(p);                                         \
@@ -58,8 +59,8 @@ static inline int steal_fd(int *fd)
 }
 
 /*
- * Give the system back the pages that freed memory lies scattered over.  Takes
- * milliseconds: for when a lot was freed.
+ * Give back to the system pages that hold only freed memory.  It takes
+ * milliseconds: call it after much was freed.
  */
 static inline void memory_trim(void)
 {
@@ -68,7 +69,7 @@ static inline void memory_trim(void)
 #endif
 }
 
-/* Wall-clock time in nanoseconds since the epoch. */
+/* Return the wall-clock time in nanoseconds since the epoch. */
 static inline int64_t now_ns(void)
 {
 	struct timespec ts;
@@ -77,7 +78,7 @@ static inline int64_t now_ns(void)
 	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Nanoseconds that never go back, for measuring. */
+/* Return monotonic time in nanoseconds, for measuring. */
 static inline int64_t mono_ns(void)
 {
 	struct timespec ts;
@@ -93,10 +94,13 @@ enum log_level {
 	LOG_LEVEL_DEBUG
 };
 
-/* The one mutable global: what is below it is not written. */
+/* The one mutable global: messages below this level are not written. */
 extern enum log_level log_level;
 
-/* One line on standard error, or to syslog once log_to_syslog() was called. */
+/*
+ * Write one line to standard error, or to syslog once log_to_syslog() was
+ * called.
+ */
 void log_line(enum log_level level, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 void log_to_syslog(const char *ident);

@@ -15,12 +15,17 @@
  * Nothing in memory changes on the way but what the next try sets anew, so a
  * failed one can be repeated.
  */
+#include "write.h"
+
 #include <errno.h>
 
 #include "codec.h"
 #include "fault.h"
+#include "free.h"
+#include "list.h"
+#include "node_codec.h"
 #include "page.h"
-#include "write.h"
+#include "refill.h"
 
 static size_t leaves_count(struct writing *w)
 {
@@ -30,7 +35,7 @@ static size_t leaves_count(struct writing *w)
 	                                                 : stat.ms_leaf_pages;
 }
 
-/* An item has been appended: how much room does that leave in its page? */
+/* Update the free bytes of the last page after an item was appended. */
 static void tail_follow(struct writing *w, size_t len)
 {
 	size_t leaves = leaves_count(w), item;
@@ -60,7 +65,7 @@ int writing_put(struct writing *w, uint64_t key, const void *data, size_t len)
 	return r;
 }
 
-/* qsort() that takes an array that was never made. */
+/* Sort like qsort(), but accept an array that was never allocated. */
 static void sort(void *array, size_t len, size_t item,
                  int (*compare)(const void *, const void *))
 {
@@ -101,7 +106,7 @@ struct freed *writing_freed(const struct writing *w, uint64_t number)
 	               : NULL;
 }
 
-/* A node's base is another one than before: 0 stands for none. */
+/* Update the references after a node got another base; 0 stands for none. */
 static int node_rebase(struct writing *w, uint64_t old, uint64_t base)
 {
 	uint64_t bytes = 0;
@@ -128,14 +133,14 @@ static int node_write(struct writing *w, struct node *node)
 	MDB_val value;
 	int r;
 
-	/* Others read the node meanwhile: the checksum goes into a copy. */
+	/* Others read the node meanwhile, so the checksum is set in a copy. */
 	memcpy(data, node->data, w->store->geometry.node_size);
 	len = node_seal(w->store, node->block.number, data);
 	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value)) {
 		old = value.mv_size;
 		old_base = node_stored_base(&value);
 	}
-	/* What goes now is not to stay for this. */
+	/* A node that this group frees is not to be kept for this one. */
 	if (writing_freed(w, copied))
 		copied = old_base;
 	base = node_encoder_run(w->node_encoder, w->store, w->txn, copied, data,

@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A group that is being written: what write.c and write_chunk.c share. */
+/*
+ * Writing a syncing group in one transaction.  Inside store/ only.
+ */
 #ifndef COPPICE_WRITE_H
 #define COPPICE_WRITE_H
 
+#include "accounting.h"
+#include "chunk_codec.h"
 #include "engine.h"
+#include "node_codec.h"
 
 struct writing {
 	struct store *store;
@@ -19,18 +24,20 @@ struct writing {
 	size_t tail;       /* bytes that are free in the last; 0: not known */
 };
 
-/* What LMDB needs for an item besides its value: a node's head, key, offset. */
+/* Bytes that an item takes besides its value: head of a node, key, offset. */
 enum { ITEM_HEAD = 8 + 8 + 2 };
 
-/* Bytes of a leaf that an item takes: what is large lies elsewhere, and a
- * page's number stands for it. */
+/*
+ * Return the bytes of a leaf that an item takes.  A large value lies in
+ * overflow pages, and the leaf has their number.
+ */
 static inline size_t item_size(size_t len)
 {
 	return ITEM_HEAD +
 	       (len > DISK_LEAF_MAX ? sizeof(uint64_t) : len + len % 2);
 }
 
-/* The key of an item of a table of numbers. */
+/* Return the key of an item of a table whose keys are numbers. */
 static inline uint64_t key_number(const MDB_val *key)
 {
 	uint64_t number;
@@ -39,16 +46,17 @@ static inline uint64_t key_number(const MDB_val *key)
 	return number;
 }
 
-/* Under the key of a fragment. */
+/* Append or replace the value under the key of a fragment. */
 int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
-/* refill.c: repack what the group says */
-int repacks_write(struct writing *w);
-/* NULL: it is not freed by this group. */
+/* Return the group's entry that frees the number, or NULL. */
 struct freed *writing_freed(const struct writing *w, uint64_t number);
 /*
- * Writes the chunk, in whatever form is the smallest, or makes it a dedup
- * reference of what has its content already.
+ * Write the chunk in its smallest form, or as a dedup reference if its content
+ * is stored already.
  */
 int writing_chunk(struct writing *w, struct chunk *chunk);
+
+/* Write all of a syncing group.  Lock NOT held. */
+int commit_write(struct store *store, struct txg *txg);
 
 #endif

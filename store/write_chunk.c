@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Writing a chunk: as a dedup reference of what has its content, as a sparse
- * delta or a delta of what it replaces, or as it is.
+ * Writing a chunk: as a dedup reference to the same content, as a sparse delta
+ * or a delta against the replaced chunk, or as it is.
  */
 #include <errno.h>
 
 #include "codec.h"
+#include "free.h"
 #include "write.h"
 
 enum {
@@ -18,7 +19,7 @@ static bool chunk_same(const struct chunk *a, const struct chunk *b)
 	return a->len == b->len && !memcmp(a->data, b->data, a->len);
 }
 
-/* The chunk has the content of the stored one: 1, or an error. */
+/* Make the chunk a dedup reference to the stored one. Return 1, or an error. */
 static int chunk_dedup(struct writing *w, const struct chunk *chunk,
                        uint64_t target)
 {
@@ -30,7 +31,7 @@ static int chunk_dedup(struct writing *w, const struct chunk *chunk,
 	return r < 0 ? r : 1;
 }
 
-/* Where the content that a chunk replaces is stored, and how. */
+/* The stored content of the chunk that a chunk replaces. */
 struct replaced {
 	uint64_t number; /* 0: it replaces none that can be read */
 	struct chunk_header header;
@@ -54,9 +55,9 @@ static int replaced_get(struct writing *w, const struct chunk *chunk,
 }
 
 /*
- * Is the same content stored already, as what the chunk replaces or elsewhere?
- * A hash finds a candidate, its bytes decide.  1: yes, and the chunk has become
- * a dedup reference of it.
+ * Look for the same content under the replaced number and, by its hash,
+ * elsewhere, and compare the bytes. 1: it is stored already, and the chunk has
+ * become a dedup reference to it.
  */
 static int chunk_share(struct writing *w, const struct chunk *chunk,
                        const struct replaced *replaced, const uint8_t hash[16])
@@ -83,8 +84,9 @@ static int chunk_share(struct writing *w, const struct chunk *chunk,
 }
 
 /*
- * One need more of what is stored under the number, for the sake of what
- * replaces the name of it: where that goes, in its place.
+ * Add a reference to the stored block `number` for its replacement.  If this
+ * group frees the `name` through which the block was referred to, its reference
+ * is passed on instead.
  */
 static int count_pass(struct writing *w, uint64_t name, uint64_t number)
 {
@@ -97,9 +99,10 @@ static int count_pass(struct writing *w, uint64_t name, uint64_t number)
 }
 
 /*
- * Is little of the chunk unlike what it replaces?  1: it is, *ret_data and
- * *ret_len are the form that says what; the other one stays for its sake, even
- * if nothing else keeps it: to write the rest of it again would cost as much.
+ * Try a sparse delta. 1: little of the chunk differs from the replaced one, and
+ * *ret_data and *ret_len are the sparse delta.  The replaced block is kept for
+ * it even if nothing else needs it, because writing the rest of it again would
+ * cost as much.
  */
 static int chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
                               const struct replaced *replaced,
@@ -117,7 +120,7 @@ static int chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
 	return r < 0 ? r : 1;
 }
 
-/* Does more than one thing name or need the content under this number? */
+/* Return true if the content under this number has more than one reference. */
 static bool is_counted(const struct writing *w, uint64_t number)
 {
 	uint64_t count;
@@ -126,10 +129,10 @@ static bool is_counted(const struct writing *w, uint64_t number)
 }
 
 /*
- * The stored chunk to make a delta of: what the chunk replaces, if some other
- * version keeps that; else the nearest of what that was a delta of itself which
- * something keeps.  A chain that is as long as may be is not gone on with, but
- * begun anew at its root.  -ENOENT: there is none.
+ * Find the stored chunk to make a delta against: the replaced chunk, if another
+ * version keeps it; else the nearest chunk in its own chain of deltas that has
+ * another reference.  A chain of the greatest length is not extended: the delta
+ * is made against its root.  -ENOENT: there is none.
  */
 static int delta_base(struct writing *w, const struct chunk *chunk,
                       const struct replaced *replaced, uint64_t *ret_number,
@@ -160,7 +163,10 @@ static int delta_base(struct writing *w, const struct chunk *chunk,
 	return 0;
 }
 
-/* Content that does not compress is only like other content where it lies. */
+/*
+ * Return true if some aligned 8 bytes are the same in both.  Content that does
+ * not compress can only match at the same offset.
+ */
 static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
 {
 	uint32_t len = MIN(a->len, b->len);
@@ -178,9 +184,10 @@ static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
 enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
 
 /*
- * Can the chunk be kept as a delta of what it replaces?  *ret_data and
- * *ret_len are its plain form, and the delta if one is made, and its base
- * counted; if the content is the same, the chunk has become a dedup reference.
+ * Try a delta against the replaced chunk.  Before, *ret_data and *ret_len are
+ * the plain form.  DELTA_MADE: they are the delta, and its base has one more
+ * reference.  DELTA_SAME: the content is the same, and the chunk has become a
+ * dedup reference.
  */
 static int chunk_delta(struct writing *w, struct chunk *chunk,
                        const struct replaced *replaced, const uint8_t hash[16],
@@ -212,10 +219,10 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 }
 
 /*
- * How much of `len` bytes goes into the next fragment.  A rest that has no room
- * in the last page fills it up; one that would take the better part of a page
- * of its own, but not all of it, is halved: the halves share their pages with
- * others.
+ * Return how many of `len` bytes go into the next fragment.  A remainder that
+ * does not fit the last page fills that page up.  One that would take more than
+ * half of a page of its own, but not all, is halved, so that the halves share
+ * their pages with others.
  */
 static size_t fragment_len(const struct writing *w, size_t len)
 {
@@ -271,8 +278,10 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 		return 0;
 	if (r >= 0)
 		r = fragments_put(w, chunk->block.number, data, len);
-	/* A sparse delta is small, and soon patched again: not worth two
-	 * entries. */
+	/*
+	 * A sparse delta is small and will soon be replaced again: it is not
+	 * worth an entry in `hashes`.
+	 */
 	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
 		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);

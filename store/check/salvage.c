@@ -1,22 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * What repairing needs of a store: an empty one that is like a given one, the
- * items in which two damaged trees differ, and putting a finished file in the
- * place of a damaged one.
- */
+/* Comparing damaged trees, for a repair. */
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 #include "view.h"
 
-enum { ASIDE_MAX = 1000 }; /* damaged files that are kept, at most */
-
-/* ---- Comparing damaged trees -------------------------------------------- */
-
 enum { LEVEL_ITEM = -1 };
 
-/* A tree, read as far as it can be: what is damaged is passed over. */
+/* A tree, read as far as possible: damaged nodes are passed over. */
 struct side {
 	struct view *view;
 	bool done;
@@ -46,14 +36,14 @@ static void side_stand(struct side *side)
 	if (node_level(data)) {
 		side->level = (int)node_level(data) - 1;
 		side->number = node_child(data, slot);
-		/* The first key of a node is no bound of its own. */
+		/* The first key of a node does not bound it. */
 		if (key > side->low)
 			side->low = key;
 		return;
 	}
 	side->level = LEVEL_ITEM;
 	side->low = key;
-	/* Out of order: it is not where anybody would find it. */
+	/* The item is out of order: no look-up would find it. */
 	if (side->any && key <= side->last) {
 		side->low = side->last;
 		side_next(side);
@@ -109,7 +99,10 @@ static void side_init(struct side *side, struct view *view, uint64_t root)
 		side->level = (int)node_level(data);
 }
 
-/* As in tree_diff(): of those in front of the lower key the higher subtree. */
+/*
+ * Choose the side as tree_diff() does: of two subtrees in front of the lower
+ * key, the higher one.
+ */
 static struct side *side_to_move(struct side *a, struct side *b)
 {
 	if (a->done || b->done)
@@ -184,104 +177,4 @@ uint64_t view_content(struct view *view, uint64_t number)
 
 	return stored_block_get(view->store, view->txn, number, &b) ? 0
 	                                                            : b.target;
-}
-
-/* ---- Files -------------------------------------------------------------- */
-
-static int directory_sync(const char *path)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int file_sync(const char *path)
-{
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-int store_remove_files(const char *path)
-{
-	static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
-		_cleanup_free_ char *name = NULL;
-
-		if (asprintf(&name, "%s/%s", path, names[i]) < 0) {
-			name = NULL;
-			return -ENOMEM;
-		}
-		if (unlink(name) < 0 && errno != ENOENT && errno != ENOTDIR)
-			return -errno;
-	}
-	return 0;
-}
-
-int store_remove(const char *path)
-{
-	int r = store_remove_files(path);
-
-	if (r < 0)
-		return r;
-	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
-}
-
-/* Another name for the damaged file, that nothing has yet. */
-static int data_keep(const char *data, char **ret_kept)
-{
-	for (int i = 0; i < ASIDE_MAX; i++) {
-		_cleanup_free_ char *name = NULL;
-		int r = i ? asprintf(&name, "%s.damaged.%d", data, i + 1)
-		          : asprintf(&name, "%s.damaged", data);
-
-		if (r < 0) {
-			name = NULL;
-			return -ENOMEM;
-		}
-		if (!link(data, name)) {
-			*ret_kept = steal(&name);
-			return 0;
-		}
-		if (errno != EEXIST)
-			return -errno;
-	}
-	return -EEXIST;
-}
-
-int store_replace(struct store *store, const char *path, char **ret_kept)
-{
-	_cleanup_free_ char *data = NULL, *made = NULL, *kept = NULL;
-	struct stat st;
-	int r;
-
-	if (asprintf(&data, "%s/data.mdb", store->path) < 0)
-		data = NULL;
-	if (asprintf(&made, "%s/data.mdb", path) < 0)
-		made = NULL;
-	if (!data || !made)
-		return -ENOMEM;
-	if (stat(data, &st) < 0)
-		return -errno;
-	/* Root may repair what is another's. */
-	if (!geteuid() && chown(made, st.st_uid, st.st_gid) < 0)
-		return -errno;
-	if (chmod(made, st.st_mode & 07777) < 0)
-		return -errno;
-	r = file_sync(made);
-	if (!r)
-		r = data_keep(data, &kept);
-	if (!r)
-		r = directory_sync(store->path);
-	if (!r && rename(made, data) < 0)
-		r = -errno;
-	if (!r)
-		r = directory_sync(store->path);
-	if (r < 0)
-		return r;
-	/* It had the inode number of the damaged file. */
-	lock_file_clear(store);
-	*ret_kept = steal(&kept);
-	return 0;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Proving that a tree is one: that every node can be read and is well-formed,
- * on its level, with its keys in order and inside its bounds.
+ * Checks of a tree: every node can be read and is well-formed, is on its level,
+ * and has its keys in order and within its bounds.
  */
 #include "tree.h"
 
@@ -24,7 +24,10 @@ static void walk_report(const struct walk *walk, uint64_t number, int level,
 	walk->checker->damage(walk->checker->arg, number, level, what);
 }
 
-/* What is wrong with the node that should have this level and these bounds? */
+/*
+ * Return the fault of the node that should have this level and these bounds, or
+ * NULL.
+ */
 static const char *place_fault(const struct node *node, int level, packed low,
                                packed high, uint32_t size)
 {
@@ -61,7 +64,7 @@ static void walk_leaf(const struct walk *walk, const struct node *node)
 
 /*
  * Enter the node, unless it is damaged (reported) or left out.  A level below 0
- * is that of a root: whatever the node says.
+ * is that of a root: then the level in the node is taken.
  */
 static int walk_enter(struct walk *walk, uint64_t number, int level, packed low,
                       packed high)

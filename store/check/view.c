@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Images: opening them, their records and nodes, and the telling of damage. */
+/* Views: opening them, their records and nodes, and the reports of damage. */
 #include "view.h"
 
 #include <errno.h>
 #include <stdarg.h>
+
+#include "chunk_codec.h"
+#include "node_codec.h"
 
 enum { TEXT_MAX = 300 };
 
@@ -237,8 +240,8 @@ static void item_get(struct view *view, const uint8_t *data, uint32_t slot,
 }
 
 /*
- * The first item at or after key below the node; -ENOENT: none there.  Levels
- * go down at every step, so damage can lead astray but not round in circles.
+ * Find the first item at or after key below the node.  -ENOENT: there is none.
+ * The level falls at every step, so that no damage makes the descent endless.
  */
 static int node_seek(struct view *view, uint64_t number, int level, packed key,
                      struct item *ret_item)

@@ -1,26 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of the check share: struct view.  Inside store/ only.
+ * struct view, for the parts of the check.  Inside store/ only.
  *
- * For each block number the view has, it keeps the number, a byte of marks
- * and, for a chunk, how many dedup references it has.  A number is found by
- * bisection; its place in the arrays is its index.
+ * For each block number the view keeps the number, a byte of marks and, for a
+ * chunk, how many dedup references it has.  A number is found by bisection; its
+ * position in the arrays is its index.
  */
 #ifndef COPPICE_VIEW_H
 #define COPPICE_VIEW_H
 
+#include "chunk_codec.h"
 #include "engine.h"
 #include "node.h"
 
 enum mark {
 	MARK_NODE = 1,
 	MARK_CHUNK = 2,
-	MARK_DEDUP_REF = 4, /* its content is another's */
+	MARK_DEDUP_REF = 4, /* a dedup reference */
 	MARK_BAD = 8,       /* its bytes are damaged */
 	MARK_USED = 16,     /* a tree or a list holds it */
 	/* about the tree that is being looked at: */
 	MARK_DEAD = 32,   /* on its deadlist */
-	MARK_SHARED = 64, /* it has it, and its parent should, too */
+	MARK_SHARED = 64, /* the tree has it, and its parent should, too */
 	MARK_MET = 128,   /* seen in the parent's tree */
 };
 #define NO_INDEX SIZE_MAX
@@ -33,12 +34,12 @@ struct indexes {
 struct view_list {
 	uint64_t list;
 	int64_t entries, bytes; /* counted */
-	int64_t unique;         /* by its account */
-	bool known;             /* some version or task has it */
+	int64_t unique;         /* unique bytes of its usage record */
+	bool known;             /* a version or task refers to it */
 	bool bad;               /* reported */
 };
 
-/* Inodes of which a damaged node had, or may have had, items. */
+/* Inodes that a damaged node had, or may have had, items of. */
 struct unreadable {
 	uint64_t first, last;
 };
@@ -49,7 +50,7 @@ struct view {
 	struct store *store;
 	struct view_options options;
 	MDB_txn *txn;
-	int stopped; /* an error, or what a callback returned; else 0 */
+	int stopped; /* an error, or the result of a callback; else 0 */
 
 	uint64_t *numbers; /* ascending */
 	uint8_t *marks;
@@ -66,7 +67,7 @@ struct view {
 	size_t unreadable_len, unreadable_capacity;
 	bool new_unreadable; /* in the part that is private to it */
 	bool old_unreadable; /* in the parent's tree */
-	bool any_unreadable; /* in some tree: what was below is unknown */
+	bool any_unreadable; /* in some tree; the blocks below are unknown */
 	int64_t unique;      /* stored bytes of its own part */
 
 	/* nodes found lately that stay where they are in the map */
@@ -80,8 +81,8 @@ struct view {
 /* view.c */
 size_t view_index(const struct view *view, uint64_t number);
 /*
- * The bytes of a good node, in the map or in `buffer`; NULL: missing, damaged,
- * or no node.
+ * Return the bytes of an intact node, in the map or in `buffer`; NULL: missing,
+ * damaged, or not a node.
  */
 const uint8_t *view_node(struct view *view, uint64_t number,
                          uint8_t buffer[NODE_SIZE_MAX]);
@@ -89,14 +90,14 @@ void view_report(struct view *view, const char *kind, uint64_t block,
                  const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));
 /*
- * Return what the walk ends with, or 0: go on.  -EIO: the store's file had to
- * be opened again, and cannot be written as long as this goes on.
+ * Return the error that ends the walk, or 0 to go on.  -EIO: the file of the
+ * store had to be opened again, and cannot be written as long as this goes on.
  */
 int view_stopped(struct view *view);
 /* Nonzero: stop. */
 int view_progress(struct view *view, const char *what, uint64_t done,
                   uint64_t all);
-/* Room for one more item in an array; false: no memory, noted. */
+/* Make sure of capacity for one more item. false: no memory, noted. */
 bool view_grow(struct view *view, void **array, size_t item, size_t len,
                size_t *capacity);
 
@@ -105,27 +106,27 @@ int view_scan_blocks(struct view *view);
 int view_scan_dedup_refs(struct view *view);
 int view_scan_hashes(struct view *view);
 int view_finish_counts(struct view *view);
-/* What is wrong with a block that is marked as bad. */
+/* Return the fault of a block that is marked as bad. */
 const char *view_block_fault(struct view *view, uint64_t number);
 
 /* view_list.c */
 int view_scan_lists(struct view *view);
 struct view_list *view_list_find(struct view *view, uint64_t list);
-/* Calls fn for each entry of the list, in order, as far as it can be read. */
+/* Call fn for each entry of the list, in order, as far as it can be read. */
 int view_list_each(struct view *view, uint64_t list,
                    void (*fn)(struct view *view, uint64_t number,
                               uint32_t bytes));
 
 /*
- * view_diff.c: calls fn for what differs, as view_tree() tells; the marks of
- * the tree that is being looked at must be set.
+ * view_diff.c: call fn for the items that differ, like view_tree().  The marks
+ * of the tree that is being checked must be set.
  */
 int view_diff(struct view *view,
               int (*fn)(void *arg, const struct item *old,
                         const struct item *new),
               void *arg);
 
-/* view_page.c: -EUCLEAN: LMDB is not to be let near this */
+/* view_page.c: check the pages. -EUCLEAN: LMDB must not read this file. */
 int view_scan_pages(struct view *view);
 
 #endif

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking blocks one by one, and the tables that say which chunks have the
- * same content: dedup references, hashes, counts.
+ * Checks of the blocks one by one, and of the tables of chunks with the same
+ * content: dedup references, hashes, reference counts.
  */
-#include "view.h"
-
 #include <errno.h>
+
+#include "chunk_codec.h"
+#include "free.h"
+#include "node_codec.h"
+#include "view.h"
 
 enum { PROGRESS_STEP = 1 << 14 };
 
@@ -35,7 +38,7 @@ static bool number_add(struct view *view, uint64_t number, uint8_t marks)
 
 /* ---- Blocks ------------------------------------------------------------- */
 
-/* A block while its fragments pass by. */
+/* A block whose fragments are being read. */
 struct passing {
 	uint64_t number;
 	bool node;
@@ -102,7 +105,7 @@ static void passing_add(struct passing *p, uint64_t fragment,
 	p->bytes += value->mv_size;
 }
 
-/* A base has a lower number: it has passed already. */
+/* A base has a lower number, so it has been read before. */
 static void base_check(struct view *view, const struct passing *p)
 {
 	size_t i = view_index(view, p->base);
@@ -143,7 +146,9 @@ static bool passing_end(struct view *view, struct passing *p)
 	}
 	if (p->base)
 		base_check(view, p);
-	/* What a damaged block was is for those who name it to say. */
+	/*
+	 * The type of a damaged block is decided by the trees that refer to it.
+	 */
 	marks = p->node                    ? MARK_NODE
 	        : p->fault && !p->expected ? MARK_NODE | MARK_CHUNK
 	                                   : MARK_CHUNK;
@@ -218,7 +223,7 @@ const char *view_block_fault(struct view *view, uint64_t number)
 
 /* ---- Databases of numbers ----------------------------------------------- */
 
-/* Calls fn for each pair of a database that maps numbers to numbers. */
+/* Call fn for each pair of a database that maps numbers to numbers. */
 static int pairs_each(struct view *view, MDB_dbi dbi, const char *kind,
                       void (*fn)(struct view *view, uint64_t from, uint64_t to))
 {
@@ -262,8 +267,10 @@ static void dedup_ref_check(struct view *view, uint64_t number, uint64_t target)
 		view->names[i]++;
 }
 
-/* The numbers of dedup references are put among the others: from the end, in
- * place. */
+/*
+ * Merge the numbers of dedup references into the others, in place, from the
+ * end.
+ */
 static void numbers_merge(struct view *view, const uint64_t *refs, size_t count)
 {
 	size_t from = view->len - count, to = view->len;
@@ -300,7 +307,7 @@ static int dedup_refs_load(struct view *view, uint64_t **ret_dedup_refs,
 		return r;
 	while ((r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&number, key.mv_data, sizeof(number));
-		/* Then it is among the numbers already. */
+		/* The number is known already. */
 		if (view_index(view, number) != NO_INDEX) {
 			view_report(view, "alias", number, NULL,
 			            "block %llu is an alias, and stored, too",
@@ -373,8 +380,10 @@ int view_scan_hashes(struct view *view)
 
 /* ---- Counts ------------------------------------------------------------- */
 
-/* How much needs what is under this number: dedup references, deltas, its own
- * name. */
+/*
+ * Return the references to what is stored under this number: dedup references,
+ * deltas, its own number.
+ */
 static uint64_t names_of(const struct view *view, size_t i)
 {
 	return view->names[i] + !!(view->marks[i] & MARK_USED);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The items in which a tree differs from its parent's: those of its own leaves
- * against those of the leaves that are on its deadlist.  What is in leaves that
- * both have is the same.
+ * The items in which a tree differs from that of its parent: those of its
+ * private leaves against those of the leaves on its deadlist.  The items of
+ * leaves that both have are the same.
  */
 #include "view.h"
 
@@ -19,7 +19,7 @@ struct stream {
 	struct item item;
 };
 
-/* Is the node one that both have, or one that cannot be read? */
+/* Enter a node, unless both trees have it or it cannot be read (NULL). */
 static const uint8_t *stream_enter(struct stream *s, uint64_t number, int level)
 {
 	struct view *view = s->view;

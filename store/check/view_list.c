@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Checking the deadlists and the accounts, each by itself. */
-#include "view.h"
-
+/* Checks of the deadlists and the usage records, each by itself. */
 #include <errno.h>
+
+#include "view.h"
 
 enum { LIST_KEY_LEN = 16, ENTRIES_MAX = 4096 };
 
@@ -86,7 +86,7 @@ void view_list_known(struct view *view, uint64_t list)
 
 /* ---- The scan ----------------------------------------------------------- */
 
-/* What is being read: one list after the other, its account first. */
+/* The scan: one list after the other, its usage record first. */
 struct scan {
 	struct view *view;
 	struct view_list *list;

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking the pages of the file before LMDB is let near them: all that are in
- * use, all that are free, and that there are no others.
+ * Checks of the pages of the file before LMDB reads them: all pages in use, all
+ * free pages, and that there are no others.
  */
-#include "fault.h"
-#include "view.h"
-#include "page.h"
+#include "view_page.h"
 
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+
+#include "fault.h"
+#include "page.h"
+#include "view.h"
 
 typedef unsigned long long ull;
 
@@ -25,7 +27,8 @@ struct database {
 
 struct pages {
 	struct view *view;
-	const char *only; /* the one database to look at; NULL: all, and more */
+	const char *only; /* the one database to check; NULL: all, and the free
+	                     pages */
 	const uint8_t *map;
 	size_t len;     /* bytes of the file */
 	uint64_t count; /* pages in use at most */
@@ -58,7 +61,7 @@ static bool see(struct pages *p, uint64_t page)
 	return true;
 }
 
-/* The page if it has this type, as far as its number can be believed. */
+/* Return the page if its number is in bounds and it has this type. */
 static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned type)
 {
 	const uint8_t *at;
@@ -87,7 +90,10 @@ static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned type)
 
 /* ---- Trees -------------------------------------------------------------- */
 
-/* The data of a leaf's node, wherever it lies; at is NULL if it cannot be. */
+/*
+ * Return the data of a node of a leaf, in the leaf or in overflow pages; at is
+ * NULL if it is damaged.
+ */
 static struct page_part data_get(struct pages *p, const uint8_t *node)
 {
 	struct page_part data = page_node_data(node);
@@ -249,8 +255,9 @@ static void free_leaf(struct pages *p, uint64_t page,
 /* ---- All ---------------------------------------------------------------- */
 
 /*
- * The meta page that the transaction began with.  It is written over by the
- * next but one: the caller tries again with a new transaction.  -EAGAIN.
+ * Find the meta page that the transaction began with.  The next commit but one
+ * overwrites it: then the result is -EAGAIN, and the caller tries again with a
+ * new transaction.
  */
 static int meta_read(struct pages *p, uint8_t meta[META_LEN])
 {
@@ -328,7 +335,7 @@ static void pages_walk(struct pages *p)
 		            (ull)lost);
 }
 
-/* Prepare a walk over the pages; to be ended in any case. */
+/* Begin a walk over the pages. The caller ends it, even after an error. */
 static int pages_prepare(struct pages *p, struct view *view,
                          uint8_t meta[META_LEN])
 {
@@ -395,7 +402,7 @@ static int found_at_opening(void *arg, const struct damage *damage)
 {
 	uint64_t *count = arg;
 
-	/* Whoever wanted to open it says that it cannot be: once. */
+	/* The caller reports once that it cannot be opened. */
 	(*count)++;
 	log_debug("data.mdb: %s", damage->text);
 	return 0;

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking one tree against the rule of sharing: a version has its own blocks,
- * those above its base, and of its parent's tree just what is not on its kill
- * list.
+ * Checking one tree against the sharing rule: the private blocks of a version
+ * are those above its base; it shares all blocks of the tree of its parent that
+ * are not on its deadlist, and no others.
  *
- * First its own nodes are walked, which marks what they name beside.  Then its
- * deadlist is marked.  Then the parent's tree is walked, entering only what is
- * on the deadlist: all it meets must have one of the two marks, and all that
- * is marked must be met.  So the work is that of what differs, however large
- * the tree is that both have.
+ * First the private nodes are walked, and the shared blocks that they name are
+ * marked.  Then the entries of the deadlist are marked.  Then the tree of the
+ * parent is walked, entering only blocks on the deadlist: every block met must
+ * have one of the two marks, and every marked block must be met.  So the work
+ * is proportional to the difference, however large the common part of the trees
+ * is.
  */
-#include "view.h"
-
 #include <errno.h>
+
+#include "view.h"
 
 typedef unsigned long long ull;
 
@@ -82,7 +83,7 @@ static int64_t bytes_of(struct view *view, uint64_t number)
 
 /* ---- The version's own part --------------------------------------------- */
 
-/* A block of its own: false if it cannot be looked into. */
+/* Mark a private block. false: it cannot be entered. */
 static bool private_block(struct view *view, uint64_t number, bool node,
                           const struct key *key)
 {
@@ -116,7 +117,7 @@ static bool private_block(struct view *view, uint64_t number, bool node,
 		            (ull)number, node ? "node" : "chunk");
 		return false;
 	}
-	/* A dedup reference has what its target has. */
+	/* A dedup reference has the type of its target. */
 	if (view->marks[i] & MARK_DEDUP_REF) {
 		uint64_t target;
 		size_t t = NO_INDEX;
@@ -135,7 +136,7 @@ static bool private_block(struct view *view, uint64_t number, bool node,
 	return true;
 }
 
-/* A block it should have from its parent. */
+/* Mark a block that the parent should have, too. */
 static void shared_block(struct view *view, uint64_t number, bool node,
                          const struct key *key)
 {
@@ -170,8 +171,8 @@ static void private_items(struct view *view, const uint8_t *data)
 }
 
 /*
- * Does the first or last key below the node lie out of bounds?  Nodes on the
- * way were verified, so it ends.
+ * Return true if the first or last key below the node is out of bounds.  The
+ * nodes on the way were verified, so the descent ends.
  */
 static bool edge_outside(struct view *view, const uint8_t *data, bool last,
                          packed low, packed high)
@@ -193,7 +194,10 @@ static bool edge_outside(struct view *view, const uint8_t *data, bool last,
 	return key < low || key >= high;
 }
 
-/* NULL, or what is wrong with the node's place in the tree. */
+/*
+ * Return NULL, or the fault of the node with regard to its position in the
+ * tree.
+ */
 static const char *place_fault(struct view *view, const uint8_t *data,
                                int level, packed low, packed high)
 {
@@ -276,7 +280,10 @@ static void private_node(struct view *view, uint64_t number, int level,
 
 /* ---- The deadlist ------------------------------------------------------ */
 
-/* What this version's own tree had: to be freed in the background. */
+/*
+ * Mark a block that was private to this version: it is to be freed in the
+ * background.
+ */
 static void kill_own(struct view *view, uint64_t number, size_t i)
 {
 	if (view->marks[i] & MARK_USED) {
@@ -317,7 +324,7 @@ static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
 
 /* ---- The parent's tree -------------------------------------------------- */
 
-/* True: a block on its deadlist, to be looked into. */
+/* Return true for a block on the deadlist, to be entered. */
 static bool parent_block(struct view *view, uint64_t number, bool node,
                          packed low, packed high)
 {
@@ -335,7 +342,9 @@ static bool parent_block(struct view *view, uint64_t number, bool node,
 		return false;
 	if (marks & MARK_DEAD)
 		return true;
-	/* What the parent misses is said where it is looked at. */
+	/*
+	 * A block that the parent lacks is reported by the check of the parent.
+	 */
 	if (i != NO_INDEX && !view->new_unreadable)
 		view_report(view, "list", number, NULL,
 		            "block %llu of the parent's tree is neither in "
@@ -383,7 +392,7 @@ static void parent_node(struct view *view, uint64_t number, int level,
 	}
 }
 
-/* All that was marked must have been met. */
+/* Every marked block must have been met. */
 static void parent_compare(struct view *view)
 {
 	if (view->old_unreadable)
@@ -491,7 +500,7 @@ static void leaks_find(struct view *view)
 			            "block %llu is used by nobody",
 			            (ull)view->numbers[i]);
 	}
-	/* One by one they would say little. */
+	/* A report for each of them would say little. */
 	if (leaks && view->any_unreadable)
 		view_report(view, "leak", 0, NULL,
 		            "%llu blocks (%llu bytes) are used by nobody, or "
@@ -507,7 +516,10 @@ int view_finish(struct view *view)
 			            "deadlist %llu is nobody's",
 			            (ull)view->lists[i].list);
 	leaks_find(view);
-	/* Who does not reach a name cannot say that the count is wrong. */
+	/*
+	 * If some trees could not be read, references may have been missed: the
+	 * counts cannot be checked.
+	 */
 	if (view->stopped || view->any_unreadable)
 		return view->stopped;
 	return view_finish_counts(view);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 
 #include "engine.h"
+#include "node_codec.h"
 #include "util.h"
 
 int found_add(void *arg, const struct finding *f)

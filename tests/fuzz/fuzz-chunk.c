@@ -3,7 +3,9 @@
  */
 #include <unistd.h>
 
+#include "chunk_codec.h"
 #include "engine.h"
+#include "node_codec.h"
 #include "fuzz.h"
 #include "node.h"
 #include "scratch.h"

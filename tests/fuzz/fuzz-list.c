@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "engine.h"
+#include "list.h"
 #include "fuzz.h"
 #include "scratch.h"
 

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "engine.h"
+#include "node_codec.h"
 #include "forest.h"
 
 /* ---- Sets of numbers ---------------------------------------------------- */

@@ -3,6 +3,7 @@
 #include "fs_fixture.h"
 
 #include "engine.h"
+#include "node_codec.h"
 
 /* Everything that is no tree node goes. */
 static void chunks_lose(struct fixture *w)

@@ -61,7 +61,7 @@ static void exercise(const uint8_t *intact, uint32_t len, uint32_t size,
 			node_route(data, key);
 		n = node_level(data) ? NODE_CHILD_LEN
 		                     : (uint32_t)rng_below(rng, 448);
-		if (!exact && node_room(data, key, n, &room) &&
+		if (!exact && node_insert_size(data, key, n, &room) &&
 		    node_used(data) + room <= size &&
 		    (slot || !node_level(data)))
 			node_insert(data, slot, key, value, n);

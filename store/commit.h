@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The committer: the thread that writes transaction groups.  Inside store/
+ * only. */
+#ifndef COPPICE_COMMIT_H
+#define COPPICE_COMMIT_H
+
+struct store;
+
+int commit_start_thread(struct store *store);
+/*
+ * Commit the pending changes and end the thread.  If commits fail for too long,
+ * return the last error.
+ */
+int commit_stop_thread(struct store *store);
+/*
+ * Wait until all changes made so far are on disk.  Lock held, and released
+ * meanwhile.
+ */
+int commit_wait_all(struct store *store);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Freeing stored blocks.  A stored block has a reference count if more than one
+ * number, delta or node needs it, and is deleted with the last reference.
+ * Inside store/ only.
+ */
+#ifndef COPPICE_FREE_H
+#define COPPICE_FREE_H
+
+#include <lmdb.h>
+#include <stdint.h>
+
+struct accounting;
+struct store;
+
+enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
+
+/* Add a reference to the stored block. */
+int refcount_up(struct store *store, MDB_txn *txn, uint64_t number);
+/*
+ * Drop a reference to the stored block.  If it was the last one, delete the
+ * block, add its size to *ret_bytes, and drop its reference to the block that
+ * it is a delta of, which is deleted likewise.
+ */
+int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t *ret_bytes);
+/*
+ * Free the number, which is charged to `owner`, but not yet the stored block
+ * *ret_target: the number's own, or the target of its dedup reference.
+ * -ENOENT: there is none.
+ */
+int name_free(struct store *store, MDB_txn *txn, uint64_t number,
+              uint64_t owner, struct accounting *accounting,
+              uint64_t *ret_target);
+/*
+ * Free the number and its stored block.  *ret_bytes: stored bytes deleted.  A
+ * missing block is logged and no error.
+ */
+int commit_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t owner, struct accounting *accounting,
+                uint64_t *ret_bytes);
+
+#endif

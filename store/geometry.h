@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The geometry: the record of what identifies a store and is fixed when it is
+ * made (format, sizes, seed), with the one exception of its size limit and its
+ * uuid.  Inside store/ only.
+ */
+#ifndef COPPICE_GEOMETRY_H
+#define COPPICE_GEOMETRY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct geometry {
+	uint32_t node_size;  /* bytes */
+	uint32_t chunk_bits; /* log2 of a chunk's bytes */
+	uint64_t max_size;   /* bytes that data.mdb may grow to; 0: no limit */
+	uint64_t created;    /* ns since the epoch */
+	uint64_t seed;       /* of the hash of names */
+	uint8_t uuid[16];
+};
+
+enum { GEOMETRY_LEN_MAX = 128, MAX_SIZE_LEAST = 1 << 20 };
+
+/* Encode the record; return its length. */
+size_t geometry_encode(const struct geometry *g, uint8_t *out, size_t size);
+/*
+ * Decode the record.  -EMEDIUMTYPE: it is not a store's; -EPROTONOSUPPORT: it
+ * has a newer format or unknown features; -EUCLEAN.
+ */
+int geometry_decode(const void *data, size_t len, bool readonly,
+                    struct geometry *ret_geometry);
+/* Return true if the sizes are in their bounds. */
+bool geometry_valid(const struct geometry *g);
+/* Make a random uuid (RFC 4122); return false if that fails. */
+bool uuid_make(uint8_t ret_uuid[16]);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The committer's work on deadlists.  commit.c has the order; store_list.h
+ * declares the rest.  Inside store/ only.
+ */
+#ifndef COPPICE_LIST_H
+#define COPPICE_LIST_H
+
+#include "accounting.h"
+#include "txg.h"
+
+enum { LIST_KEY_LEN = 16 };
+/* Set the key of the run of the list that begins with the number `first`. */
+void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first);
+
+/* Write the group's additions to lists. */
+int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
+                struct accounting *accounting);
+/* Do one piece of the job. */
+int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
+                    struct accounting *accounting);
+
+#endif

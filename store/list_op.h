@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changes of whole deadlists within one commit.  Inside store/ only. */
+#ifndef COPPICE_LIST_OP_H
+#define COPPICE_LIST_OP_H
+
+#include <lmdb.h>
+
+#include "store.h"
+
+struct accounting;
+struct txg;
+
+/* See list_merge() and list_drop(). */
+struct list_op {
+	bool is_merge;
+	struct list_merge merge;
+	uint64_t list; /* to be dropped */
+};
+
+/* Make the changes that the group has, in their order. */
+int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
+                    struct accounting *accounting);
+
+#endif

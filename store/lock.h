@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The store's lock, for the functions that hold it.  Inside store/ only. */
+#ifndef COPPICE_LOCK_H
+#define COPPICE_LOCK_H
+
+#include "engine.h"
+
+/* Count a block or record that is looked at: see store_on_unlock(). */
+static inline void count_work(struct store *store)
+{
+#ifndef NDEBUG
+	store->work++;
+#endif
+}
+
+/*
+ * Wait on the condition, until a time of CLOCK_MONOTONIC unless it is NULL. The
+ * lock is released meanwhile.
+ */
+void lock_wait(struct store *store, pthread_cond_t *cond,
+               const struct timespec *until);
+
+#endif

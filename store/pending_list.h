@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Additions to deadlists that gather in a transaction group.  list_add() in
+ * store_list.h makes them.  Inside store/ only.
+ */
+#ifndef COPPICE_PENDING_LIST_H
+#define COPPICE_PENDING_LIST_H
+
+#include <stdint.h>
+
+struct txg;
+
+/* Numbers to be put on one deadlist. */
+struct pending_list {
+	uint64_t list;
+	uint64_t *numbers;
+	uint32_t len, capacity;
+	int64_t moved; /* entries that come from other lists, about */
+};
+
+/* Return the entries that the group adds to the list or moves to it. */
+int64_t pending_entries(const struct txg *txg, uint64_t list);
+/* Note that the group moves about so many entries from one list to another. */
+void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries);
+
+#endif

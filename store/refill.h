@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Writing sparse leaves anew, as repack.c planned it.  Inside store/ only. */
+#ifndef COPPICE_REFILL_H
+#define COPPICE_REFILL_H
+
+struct writing;
+
+/* Write all repacks of the group. */
+int repacks_write(struct writing *w);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Chunks: pieces of files.  A part of store.h: include that. */
+#ifndef COPPICE_STORE_CHUNK_H
+#define COPPICE_STORE_CHUNK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+struct tree;
+
+/*
+ * A chunk is a piece of a file: up to store_chunk_size() bytes under a block
+ * number.  A chunk of the open transaction group may be changed in place (see
+ * chunk_find()); once its group is closed, its bytes never change.  A struct
+ * chunk is a counted reference to the content in memory.
+ */
+struct chunk;
+
+/*
+ * Allocate a buffer of `capacity` bytes with length 0, one reference and no
+ * number.  For any thread.
+ */
+struct chunk *chunk_alloc(struct store *store, size_t capacity);
+struct chunk *chunk_ref(struct chunk *chunk);
+void chunk_unref(struct chunk *chunk); /* takes NULL */
+uint8_t *chunk_data(struct chunk *chunk);
+uint32_t chunk_len(const struct chunk *chunk);
+/* Set the length; added bytes are zero.  The data may move.  -ENOMEM. */
+int chunk_resize(struct chunk *chunk, uint32_t len);
+/*
+ * Set the length, within the capacity, of a buffer that is not a block yet.
+ * Added bytes are not initialized: the caller fills all of them.
+ */
+void chunk_set_len(struct chunk *chunk, uint32_t len);
+
+/*
+ * Make the buffer a block of the tree, and return its new number.  The store
+ * keeps a reference of its own.  `replaces` is the number of the chunk that
+ * this one replaces, as a hint for storing one as a delta of the other; 0:
+ * none.  Lock held.
+ */
+uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
+
+/*
+ * Set the `replaces` of chunk_add() later, when a file is renamed over another.
+ * It has an effect until the chunk is committed.  Lock held.
+ */
+void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces);
+
+/*
+ * Declare that the buffer is a copy of the first `len` bytes of the chunk that
+ * it is going to replace, except for the bytes [from, to), and that the other
+ * chunk will not change any more.  Such a chunk can become a sparse delta.
+ */
+void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
+                   uint32_t to);
+/* Note that the bytes [from, to) of a chunk have been changed in place. */
+void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
+
+/* Draw a new number in `tree` for the content of `number`.  Lock held. */
+int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);
+
+/*
+ * Return a new reference to the chunk if it is in memory, else NULL.  Lock
+ * held.  *ret_writable (may be NULL): the chunk may be changed in place while
+ * the lock stays held, provided that its number is private to the caller's
+ * tree.  A chunk for which *ret_writable is false never changes again and may
+ * be read without the lock for as long as the reference lives.
+ */
+struct chunk *chunk_find(struct store *store, uint64_t number,
+                         bool *ret_writable);
+
+/*
+ * Start reading these chunks from the disk, all at once, before they are loaded
+ * one by one.  Lock NOT held.
+ */
+void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
+
+/*
+ * Read the chunk from the store, verify it and cache it.  Lock NOT held.
+ * -ENOENT: it was freed meanwhile; look it up in the tree again.
+ */
+int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
+
+#endif

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A transaction group: changes that gather in memory and become durable
+ * together.  The store has an open group and, during a commit, a syncing one.
+ * Inside store/ only.
+ */
+#ifndef COPPICE_TXG_H
+#define COPPICE_TXG_H
+
+#include "block.h"
+#include "list_op.h"
+#include "memtable.h"
+#include "pending_list.h"
+#include "repack.h"
+
+/* A block number that the group frees. */
+struct freed {
+	uint64_t number;
+	uint64_t owner; /* charged for the block until now */
+	/* The stored block stays, because another number needs it now. */
+	bool passed;
+};
+
+/* A callback of store_when_durable(). */
+struct waiter {
+	struct waiter *next;
+	void (*fn)(void *arg, int err);
+	void *arg;
+};
+
+/* Open: guarded by the store's lock.  Syncing: it does not change. */
+struct txg {
+	uint64_t number; /* of the group */
+	int64_t since;   /* mono_ns of the first change; 0: none yet */
+	size_t bytes;    /* memory it holds, about */
+	struct node **nodes;
+	size_t nodes_len, nodes_capacity;
+	struct chunk **chunks; /* and dedup references */
+	size_t chunks_len, chunks_capacity;
+	struct freed *frees;
+	size_t frees_len, frees_capacity;
+	struct pending_list *lists;
+	size_t lists_len, lists_capacity;
+	uint32_t *list_index; /* of `lists`: see number_index.h */
+	size_t list_index_size;
+	struct memtable records;
+	size_t removals;     /* removed records, which readers step over */
+	struct list_op *ops; /* in the order in which they are to be done */
+	size_t ops_len, ops_capacity;
+	uint64_t ops_entries;   /* list entries that they handle, about */
+	struct repack *repacks; /* done last */
+	size_t repacks_len;
+	uint64_t repack_pages; /* pages that they write, at most */
+	struct list_job *job;
+	struct waiter *waiters;
+	uint64_t seq; /* counters at the time when the group was closed */
+	uint64_t counters[COUNTER_COUNT];
+};
+
+/*
+ * Abort the process: there is no memory to note the rest of a change that is
+ * half done.  The store on disk is intact; going on would damage it.
+ */
+void txg_out_of_memory(void) __attribute__((noreturn));
+struct txg *txg_create(uint64_t number);
+void txg_destroy(struct txg *txg);
+
+/* All of these change the open group.  Lock held. */
+
+/* Note a change that takes about `bytes` of memory. */
+void txg_touch(struct store *store, size_t bytes);
+void txg_add_node(struct store *store, struct node *node);
+void txg_add_chunk(struct store *store, struct chunk *chunk);
+void txg_add_free(struct store *store, uint64_t number, uint64_t owner);
+/* Remove a block that was added. */
+void txg_take_out(struct store *store, struct block *block);
+
+#endif
