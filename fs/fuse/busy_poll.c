@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A short wait that stops when it does not pay. */
+/*
+ * Polling for a moment, as long as that pays.
+ */
 #include "busy_poll.h"
 
 #include <poll.h>
@@ -8,17 +10,17 @@
 #include "util.h"
 
 enum {
-	WAIT_NS = 50000, /* about what it takes to wake a thread */
-	GAP_NS = 3000,   /* much more than a poll takes */
+	WAIT_NS = 50000, /* about the time to wake a thread */
+	GAP_NS = 3000,   /* much longer than a poll */
 	CREDIT_MAX = 64,
-	COST = 4,   /* of a wait in vain, in waits that paid */
-	PROBE = 64, /* without credit, every so many reads are waited for */
+	COST = 4,   /* of a failed poll, in successful ones */
+	PROBE = 64, /* without credit, one of so many reads polls */
 };
 
 /*
- * Whoever asks on the very processor that this thread waits on must first get
- * it away from it: then the wait did not help, although it ended in time.  That
- * shows as a gap in which the thread did not run.
+ * Poll fd until it is readable.  Return false on timeout, or if this thread was
+ * off its processor meanwhile, which shows as a gap between two polls: then the
+ * caller runs on the same processor, and polling has only delayed it.
  */
 static bool wait_awake(int fd)
 {
@@ -39,7 +41,7 @@ void busy_poll_look_around(struct busy_poll *busy_poll, unsigned processors)
 	_cleanup_fclose_ FILE *f = fopen("/proc/loadavg", "re");
 	unsigned running;
 
-	/* The asker, the one who waits for it, and this thread may run. */
+	/* The caller, a process that waits for it, and this thread may run. */
 	if (f && fscanf(f, "%*f %*f %*f %u/", &running) == 1)
 		atomic_store_explicit(&busy_poll->crowded,
 		                      processors == 1 ||

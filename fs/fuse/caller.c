@@ -18,7 +18,10 @@ bool caller_is_given(fuse_req_t req)
 	return fuse_req_ctx(req)->uid != (uid_t)-1;
 }
 
-/* -1: unknown, as of one in a pid namespace that the daemon does not see. */
+/*
+ * Read the user and group of a process.  -1: unknown, e.g.  in a pid namespace
+ * that is not visible to the daemon.
+ */
 static struct caller read_caller(pid_t pid)
 {
 	struct caller caller = {(uid_t)-1, (gid_t)-1};

@@ -19,7 +19,7 @@ static bool is_dying(uint32_t thread)
 	char path[40], line[128];
 	uint64_t pending;
 
-	/* It is in a process name space that this one does not see. */
+	/* The thread is in a pid namespace that is not visible here. */
 	if (!thread)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/status", thread);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Replies that wait for invalidations, and the threads behind that. */
+/*
+ * Deferred replies, which wait for invalidations, and the threads that send
+ * them.
+ */
 #include "inval.h"
 
 #include <errno.h>
@@ -10,14 +13,14 @@
 enum { BACKGROUND_MAX = 16, KEYS_MAX = CHANGES_NODES + 2 * CHANGES_NAMES };
 #define DEFER_MAX_NS INT64_C(1000000000)
 
-/* A reply that waits.  Guarded by coherence.lock. */
+/* A deferred reply.  Guarded by coherence.lock. */
 struct deferred {
 	struct deferred *prev, *next;
 	struct session *session; /* whose request it answers; may be NULL */
 	void (*run)(void *arg);
-	bool listed; /* it waits */
+	bool listed; /* in the list */
 	bool background;
-	unsigned refs; /* invalidations that wait for it, and its runner */
+	unsigned refs; /* waiters, the list, and the runner */
 	int64_t since;
 	unsigned key_count;
 	node_t keys[KEYS_MAX];
@@ -30,8 +33,8 @@ struct coherence {
 	pthread_cond_t deleted;        /* for the forgetter */
 	struct deferred *first, *last; /* the oldest first */
 	struct deferred *ready;        /* to be sent, see replier_main() */
-	bool idle;                     /* the replier sleeps without a limit */
-	bool gone;                     /* states were deleted */
+	bool idle; /* the replier sleeps without a timeout */
+	bool gone; /* states were deleted */
 	bool stopping;
 	struct mounts *mounts;
 	pthread_t replier, forgetter;
@@ -62,7 +65,7 @@ static void deferred_list(struct coherence *coherence, struct deferred *d)
 		pthread_cond_signal(&coherence->changed);
 }
 
-/* Take it off the list; its runner has the list's reference. */
+/* Remove it from the list; the caller gets the list's reference. */
 static void deferred_unlist(struct coherence *coherence, struct deferred *d)
 {
 	d->listed = false;
@@ -111,7 +114,7 @@ static void release_keyed(struct coherence *coherence,
 	}
 }
 
-/* Whether the rules forbid to let the reply wait. */
+/* Return true if the rules forbid deferring the reply. */
 static bool must_answer(const struct deferred *d)
 {
 	if (!d->session)
@@ -174,10 +177,10 @@ static void inval_unlink(struct inval *inval)
 	session->invals_count--;
 }
 
-/* One of the invalidations that it waits for is done, or it does not wait. */
+/* Remove a waiter's reference; if it was the last one, the reply is ready. */
 static void deferred_advance(struct coherence *coherence, struct deferred *d)
 {
-	/* The list's reference, and this one's: it was the last. */
+	/* Only the references of the list and of this waiter are left. */
 	if (d->listed && d->refs == 2) {
 		deferred_unlist(coherence, d);
 		d->next = coherence->ready;
@@ -187,7 +190,7 @@ static void deferred_advance(struct coherence *coherence, struct deferred *d)
 	deferred_unref(d);
 }
 
-/* In the session's notifier, which cannot send replies: see notifier.h. */
+/* Run in the session's notifier, which cannot send replies: see notifier.h. */
 static void inval_run(struct notifier_job *job, int fd)
 {
 	struct inval *inval = (struct inval *)job;
@@ -238,7 +241,10 @@ static struct deferred *deferred_create(const struct changes *changes,
 	return d;
 }
 
-/* One that has hung for so long is not waited for. */
+/*
+ * Return true if the session's invalidations have hung for too long to wait for
+ * them; log it once.
+ */
 static bool hangs(struct session *session)
 {
 	const struct inval *oldest = session->invals_oldest;
@@ -247,7 +253,7 @@ static bool hangs(struct session *session)
 	                mono_ns() - oldest->posted <= DEFER_MAX_NS))
 		return false;
 	if (!session->hang_logged)
-		log_warning("'%s' does not give up what it has cached: it may "
+		log_warning("'%s' does not drop what it has cached: it may "
 		            "show old content",
 		            session->mountpoint);
 	session->hang_logged = true;
@@ -292,7 +298,10 @@ static void post(struct coherence *coherence, struct invals *invals,
 	}
 	if (!d)
 		return;
-	/* Its own session may have been among them. */
+	/*
+	 * Posting may have added invalidations of its own session, so check the
+	 * rules only now.
+	 */
 	if (d->refs && !must_answer(d)) {
 		deferred_list(coherence, d);
 		return;
@@ -333,7 +342,7 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 	return d;
 }
 
-/* One thread waits for another. */
+/* An event that one thread waits for. */
 struct event {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -381,7 +390,10 @@ void coherence_release(struct session *session)
 
 /* ---- The thread that sends replies -------------------------------------- */
 
-/* Lock held, but not while it waits.  Return false if it was not woken. */
+/*
+ * Wait for the condition until `when`. Lock held, but released meanwhile.
+ * Return false after the timeout.
+ */
 static bool wait_until(struct coherence *coherence, pthread_cond_t *cond,
                        int64_t when)
 {
@@ -391,8 +403,9 @@ static bool wait_until(struct coherence *coherence, pthread_cond_t *cond,
 }
 
 /*
- * Until a reply is ready or has waited for too long.  Lock held, but not while
- * it waits.  Only after a while without replies is it woken by each new one.
+ * Wait until a reply is ready or has been deferred for too long.  Lock held,
+ * but released meanwhile.  New replies wake the thread only after a while
+ * without any.
  */
 static void wait_ready(struct coherence *coherence)
 {
@@ -407,7 +420,7 @@ static void wait_ready(struct coherence *coherence)
 	coherence->idle = false;
 }
 
-/* The replies that waited long enough; *ret_late: for too long. */
+/* Return the replies that are to be sent.  *ret_late: they waited too long. */
 static struct deferred *take_ready(struct coherence *coherence, bool *ret_late)
 {
 	struct deferred *ready = coherence->ready, *oldest = coherence->first;
@@ -435,8 +448,8 @@ static void *replier_main(void *arg)
 		if (ready) {
 			pthread_mutex_unlock(&coherence->lock);
 			if (overdue)
-				log_debug("a change is answered before all "
-				          "mounts have forgotten the old");
+				log_debug("replied to a change before all "
+				          "mounts dropped the old content");
 			run_released(coherence, ready);
 			pthread_mutex_lock(&coherence->lock);
 		} else {
@@ -471,7 +484,7 @@ static void *forgetter_main(void *arg)
 		pthread_mutex_unlock(&coherence->lock);
 		mounts_each(coherence->mounts, inval_forget_gone, NULL);
 		pthread_mutex_lock(&coherence->lock);
-		/* A tenth of one processor, at the most. */
+		/* Use at most a tenth of one processor. */
 		next = now + 10 * (mono_ns() - now);
 	}
 	pthread_mutex_unlock(&coherence->lock);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * libfuse reports why it cannot mount in log messages alone, in pieces: they
- * are kept while it mounts.
+ * Mounting by libfuse.  libfuse reports the reason of a failure only in log
+ * messages, in pieces: they are collected while it mounts.
  */
 #define FUSE_USE_VERSION 312
 #include "fuse_mount.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests about inodes, and what all handlers need. */
+/*
+ * Requests about inodes, and functions that all handlers share.
+ */
 #include "handlers.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@ void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err)
 		const struct session *session = request_session(req);
 		node_t node = session_node(session, ino);
 
-		/* A damaged block is told once, and not here. */
+		/* A damaged block is logged once, by the store. */
 		if (!store_damage_reported())
 			log_error("cannot %s inode %ju of state %ju: damaged "
 			          "store",
@@ -39,7 +41,7 @@ struct fs_cred request_cred(fuse_req_t req)
 
 bool request_kills_priv(const struct session *session, bool asked)
 {
-	/* Where the kernel cannot say whether they go, they always do. */
+	/* A kernel without this flag does not ask: drop them always. */
 	return asked ||
 	       !(session->protocol.agreed & PROTOCOL_HANDLE_KILLPRIV_V2);
 }
@@ -60,15 +62,15 @@ struct fuse_entry_param entry_param(struct session *session,
 	        .attr = attr_param(session, &entry->st),
 	};
 
-	/* The kernel's root directory has none. */
+	/* The kernel's root directory has no generation. */
 	if (param.ino != FUSE_ROOT_ID)
 		param.generation = entry->generation;
 
 	if (entry->uncacheable || !keep)
 		return param;
 	/*
-	 * A lookup under way does not notice snapdir_forget(): the attributes
-	 * of a .snap are kept from the answer to GETATTR, which does.
+	 * Let the kernel cache the attributes of a .snap only from a reply to
+	 * GETATTR: snapdir_forget() does not affect a lookup that is under way.
 	 */
 	if (NODE_INO(entry->node) != INO_SNAPDIR)
 		param.attr_timeout = KEEP_FOR_LONG;
@@ -77,8 +79,9 @@ struct fuse_entry_param entry_param(struct session *session,
 }
 
 /*
- * Count the look-up of an entry of this directory.  Another state may get the
- * number of the entry's before that, if that is not the directory's own.
+ * Count the lookup of an entry of this directory.  If the entry is in another
+ * state than the directory, the number of its state may have been reused before
+ * it was counted: return -ESTALE then.
  */
 static int entry_know(struct session *session, node_t dir,
                       const struct fs_entry *entry)
@@ -96,9 +99,9 @@ static int entry_know(struct session *session, node_t dir,
 }
 
 /*
- * The kernel takes these attributes as they come, even if it was told to forget
- * those of the inode meanwhile: where others may change them it must not keep
- * them.
+ * Return the timeout for attributes that the kernel applies even if a
+ * notification has invalidated the inode's attributes meanwhile: 0 if other
+ * sessions may change them.
  */
 static double unordered_timeout(struct session *session, node_t node)
 {
@@ -121,7 +124,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 		        MIN(reply->param.attr_timeout,
 		            unordered_timeout(session, entry->node));
 	}
-	/* An O_TMPFILE has no name. */
+	/* An O_TMPFILE file has no name. */
 	if (strcmp(name, PROTOCOL_TMPFILE_NAME) != 0)
 		changes_name(changes, parent, name, entry->node);
 	reply_changed(changes, reply);
@@ -153,11 +156,13 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- Inodes ------------------------------------------------------------- */
 
-/* The kernel may remember for a while that there is no such name. */
+/*
+ * Return true if the kernel may cache for a while that the name does not exist.
+ */
 static bool keep_negative(struct session *session, node_t parent,
                           const char *name, uint64_t epoch)
 {
-	/* Names of states appear by themselves. */
+	/* Names of states appear without a change through a mount. */
 	return parent != NODE_ROOT && NODE_INO(parent) != INO_SNAPDIR &&
 	       negatives_add(session->negatives, parent, name) &&
 	       coherence_epoch(session) == epoch;
@@ -177,7 +182,10 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	node_t parent = session_node(session, ino);
 	uint64_t epoch = coherence_epoch(session);
 	bool by_number = is_by_number(name);
-	/* Such a lookup holds no directory's lock, on which others wait. */
+	/*
+	 * Lookups by number and of ".." hold no directory lock, which an
+	 * invalidation of the name would wait for.
+	 */
 	bool keep = !by_number && strcmp(name, "..") != 0;
 	struct fs_entry entry = {0};
 	int err;
@@ -242,9 +250,9 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
 }
 
 /*
- * Make the kernels forget the attributes and the ACL of a fork's .snap, which
- * are those of its root directory, where that is the node that changed.  Waits
- * for nothing, so that it may be done here, before the answer.
+ * Invalidate the attributes and the ACL of a fork's .snap in all kernels, if
+ * the changed node is the fork's root directory, from which .snap has them.
+ * Does not wait, so it may be called before the reply.
  */
 static void snapdir_forget(struct session *session, node_t node)
 {
@@ -277,7 +285,7 @@ static unsigned attr_set(const struct session *session, int to_set)
 		if (to_set & flags[i].fuse)
 			set |= flags[i].fs;
 	}
-	/* In the protocol this bit says: suid and sgid both. */
+	/* In the protocol this bit means both suid and sgid. */
 	if ((to_set & FUSE_SET_ATTR_KILL_SUID) ||
 	    ((set & FS_SET_SIZE) && request_kills_priv(session, false)))
 		set |= FS_SET_KILL_PRIV;
@@ -332,7 +340,7 @@ static void handle_statfs(fuse_req_t req, fuse_ino_t ino)
 	int err = fs_statfs(session->fs, session->state, &vfs);
 
 	if (err < 0)
-		reply_result(req, "tell the space for", ino, err);
+		reply_result(req, "get the free space for", ino, err);
 	else
 		fuse_reply_statfs(req, &vfs);
 }
@@ -361,7 +369,7 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	value = name + strlen(name) + 1;
 	err = fs_setxattr(session->fs, node, name, value, size, flags);
 	if (err == 0 && kill_sgid) {
-		/* An ACL set by one who is not in the file's group. */
+		/* The caller is not in the file's group. */
 		err = fs_getattr(session->fs, node, &st);
 		if (err == 0 && (st.st_mode & S_ISGID)) {
 			st.st_mode &= ~(mode_t)S_ISGID;
@@ -388,8 +396,8 @@ static void reply_xattr(fuse_req_t req, fuse_ino_t ino, const void *value,
 }
 
 /*
- * A mount of one state reveals neither where the store is nor the name of
- * another state.
+ * Return true if the mount must not show the xattr: a mount of one state
+ * reveals neither the store's path nor the name of another state.
  */
 static bool hides_xattr(const struct session *session, const char *name)
 {
@@ -408,7 +416,7 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		fuse_reply_err(req, ENODATA);
 		return;
 	}
-	/* The kernel keeps ACLs with the attributes. */
+	/* The kernel caches ACLs with the attributes. */
 	lookups_mark(session->lookups, session_node(session, ino),
 	             CACHED_ATTRS);
 	size = MIN(size, (size_t)XATTR_SIZE_MAX);
@@ -419,7 +427,10 @@ static void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	reply_xattr(req, ino, value, size, len);
 }
 
-/* Return true if the caller's list has the names that only root may see. */
+/*
+ * Return true if the list for the caller includes the names that only root may
+ * see.
+ */
 static bool sees_trusted(fuse_req_t req, node_t node)
 {
 	struct fs *fs = request_session(req)->fs;
@@ -462,9 +473,9 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 }
 
 /*
- * Left out on purpose, and then ENOSYS, of which the kernel makes the best:
- * flush (there is nothing to do: never asked again), access (the kernel checks
- * permissions) and the locks (the kernel keeps its own).
+ * Requests without a handler get ENOSYS, after which the kernel does not send
+ * them again: flush (there is nothing to do), access (the kernel checks
+ * permissions) and locks (the kernel keeps its own).
  */
 const struct fuse_lowlevel_ops handlers = {
         .init = handle_init,

@@ -7,7 +7,10 @@
 
 #include "util.h"
 
-/* Directories whose entries are states: changed over the socket, too. */
+/*
+ * Return true if the directory's entries are states, which change over the
+ * control socket, too.
+ */
 static bool lists_states(node_t node)
 {
 	return node == NODE_ROOT || NODE_INO(node) == INO_SNAPDIR;
@@ -23,14 +26,14 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_result(req, "open", ino, err);
 		return;
 	}
-	/* The kernel keeps the entries until they or an announcement change. */
+	/* The kernel may cache the entries until they are invalidated. */
 	fi->cache_readdir = 1;
 	fi->keep_cache = 1;
 	if (fuse_reply_open(req, fi) != 0)
 		node_close(session, node);
 }
 
-/* An answer to readdir or readdirplus in the making. */
+/* A reply to readdir or readdirplus that is being filled. */
 struct listing_reply {
 	fuse_req_t req;
 	struct session *session;
@@ -39,7 +42,7 @@ struct listing_reply {
 	char *data;
 	size_t size;
 	size_t used;
-	/* Looked up with it: for taking back if the answer is not sent. */
+	/* Nodes looked up by the reply, to be forgotten if it is not sent. */
 	node_t *nodes;
 	size_t count;
 	int err;
@@ -70,7 +73,7 @@ static int add_entry_plus(void *arg, const char *name,
 {
 	struct listing_reply *reply = arg;
 	size_t room = reply->size - reply->used;
-	/* Under the store's lock: who changes it then finds it known. */
+	/* The store's lock is held: a later change finds the lookup counted. */
 	struct fuse_entry_param param =
 	        entry_param(reply->session, entry, true);
 	size_t need =
@@ -79,7 +82,7 @@ static int add_entry_plus(void *arg, const char *name,
 
 	if (need > room)
 		return 1;
-	/* The kernel does not look these two up. */
+	/* The kernel does not count lookups of . and .. */
 	if (!is_dots(name)) {
 		reply->err = lookups_add(reply->session->lookups, entry->node);
 		if (reply->err < 0)
@@ -96,7 +99,7 @@ static void take_back(struct listing_reply *reply)
 		node_forget(reply->session, reply->nodes[i], 1);
 }
 
-/* The least that an entry takes in an answer of each kind. */
+/* The minimum size of an entry in each kind of reply. */
 enum { ENTRY_MIN = 24, ENTRY_PLUS_MIN = 152, LISTING_MAX = 1 << 20 };
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -117,13 +120,13 @@ static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	reply.data = data;
 	reply.nodes = nodes;
-	/* Before it is read: a change after this makes it be forgotten. */
+	/* Mark before reading: a change after this invalidates the pages. */
 	lookups_mark(session->lookups, reply.dir, CACHED_PAGES);
 	if (data && nodes)
 		err = fs_readdir(session->fs, reply.dir, off, plus,
 		                 session->snapdir,
 		                 plus ? add_entry_plus : add_entry, &reply);
-	/* What was found before an error is told first. */
+	/* Entries read before an error are sent; the next request fails. */
 	if (err >= 0)
 		err = reply.err;
 	if (err < 0 && reply.used == 0) {
@@ -209,11 +212,11 @@ void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
 
 /* ---- Removing and renaming ---------------------------------------------- */
 
-/* A name that went, or means something else: the child is what it meant. */
+/* Add the change of a name; child: the node that it named before. */
 static void name_changed(struct changes *changes, node_t parent,
                          const char *name, node_t child)
 {
-	/* A kernel that knows the directory may know the state, too. */
+	/* A kernel with the directory may have the state, too. */
 	changes_name(changes, parent, name,
 	             lists_states(parent) ? parent : child);
 	changes_attrs(changes, child);
@@ -234,7 +237,7 @@ void handle_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
 	reply_changed(&changes, &reply);
 }
 
-/* rmdir=always: what only this fork holds goes with it. */
+/* Delete a fork with all that only it holds (rmdir=always). */
 static int delete_fork(struct session *session, const char *name)
 {
 	struct forest *forest = fs_forest(session->fs);
@@ -287,7 +290,7 @@ void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	}
 	name_changed(&changes, parent, name, moved.moved);
 	name_changed(&changes, into, new_name, moved.replaced);
-	/* Over a state another one may have gone. */
+	/* The rename may have replaced a state. */
 	changes.links = changes.gone = lists_states(parent);
 	reply_changed(&changes, &reply);
 }

@@ -9,18 +9,19 @@
 #include "caller.h"
 #include "util.h"
 
-enum { DIRECT = 1 }; /* a file handle: the kernel keeps nothing it writes */
+enum { DIRECT = 1 }; /* a file handle: writes bypass the kernel's cache */
 
 /*
- * An append goes where the file ends at that moment, which the kernel may not
- * know: it must keep no page that it has filled at another place.
+ * Return true if the file is opened for appending and must bypass the kernel's
+ * pages.  An append is written at the file's end, which the kernel may have
+ * wrong: it must not keep a page that it has filled at another offset.
  */
 static bool appends(struct session *session, node_t node,
                     const struct fuse_file_info *fi)
 {
 	if (!(fi->flags & O_APPEND) || (fi->flags & O_ACCMODE) == O_RDONLY)
 		return false;
-	/* Older kernels then refuse to share a mapping of the file. */
+	/* With direct_io older kernels refuse shared mappings of the file. */
 	return (fi->flags & O_ACCMODE) == O_WRONLY ||
 	       (session->protocol.agreed & PROTOCOL_DIRECT_IO_ALLOW_MMAP) ||
 	       session_shares(session, NODE_STATE(node));
@@ -65,7 +66,7 @@ bool request_kills_sgid(fuse_req_t req, const struct stat *st)
 	       !caller_is_member(req, st->st_gid);
 }
 
-/* The suid and sgid of a file that is about to be changed. */
+/* suid and sgid of a file that is about to be changed. */
 struct ids {
 	bool any;
 	bool foreign; /* see request_kills_sgid() */
@@ -84,9 +85,9 @@ static struct ids ids_of(fuse_req_t req, node_t node)
 }
 
 /*
- * The kernel does not expect the mode it knows to change with a write.  To
- * make it forget attributes alone waits for nothing, so that it may be done
- * here, before the answer.
+ * Drop sgid if ids->foreign, and invalidate the kernel's attributes: it does
+ * not expect a write to change the mode.  Invalidating attributes alone does
+ * not wait, so it may be done before the reply.
  */
 static int ids_killed(struct session *session, node_t node,
                       const struct ids *ids)
@@ -134,14 +135,14 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_send(&reply);
 		return;
 	}
-	/* After a failure, too: it may be empty by then. */
+	/* Announce it after a failure, too: the file may be empty by then. */
 	changes_data(&changes, node, 0, 0);
 	reply_changed(&changes, &reply);
 }
 
 /*
- * Made, or (without O_EXCL) found after all: another mount may have been
- * quicker than this one's kernel knows.
+ * Make and open a file.  Without O_EXCL, open it if it exists: another mount
+ * may have made it since this kernel's lookup.
  */
 static int make_file(struct session *session, node_t parent, const char *name,
                      mode_t mode, const struct fs_cred *cred, int flags,
@@ -212,8 +213,8 @@ void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /*
- * Whether the bytes go past the kernel's pages.  A mapping of a file that is
- * open with O_DIRECT does not; but for it no owner of locks is told.
+ * Return true if the transfer bypasses the kernel's pages.  That of a mapping
+ * does not, even if the file is open with O_DIRECT; it has no lock owner.
  */
 static bool is_direct(const struct fuse_file_info *fi)
 {
@@ -228,7 +229,7 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	struct fs_data data;
 	int err;
 
-	/* Before it is read: a change after this makes it be forgotten. */
+	/* Mark before reading: a change after this invalidates the pages. */
 	if (!is_direct(fi))
 		lookups_mark(session->lookups, node, CACHED_PAGES);
 	err = fs_read(session->fs, node, off, size, &data);
@@ -241,8 +242,9 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /*
- * The kernel's idea of where the file ends may be old, since another mount has
- * changed it: an append is done at the true end, *off, one at a time.
+ * Append at the file's end and return the offset in *off.  The kernel's size
+ * may be old, because another mount has changed the file; therefore appends are
+ * done one at a time here.
  */
 static int append(struct session *session, node_t node, const char *data,
                   size_t size, unsigned flags, off_t *off)
@@ -261,7 +263,10 @@ static int append(struct session *session, node_t node, const char *data,
 	return err;
 }
 
-/* List the changes of a write that was asked for at `asked`, done at `off`. */
+/*
+ * Return the changes of a write that was requested at `asked` and done at
+ * `off`.
+ */
 static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
                                     off_t off, size_t size,
                                     const struct fuse_file_info *fi)
@@ -271,9 +276,9 @@ static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
 
 	changes_data(&changes, node, (uint64_t)off, size);
 	/*
-	 * Before a direct write the kernel drops its pages, but not what is
-	 * read meanwhile; what it has filled for a buffered one lies where it
-	 * thought that the file ends.
+	 * The kernel drops its pages before a direct write, but may read some
+	 * again meanwhile.  The pages that it has filled for a buffered append
+	 * are at its own idea of the file's end.
 	 */
 	changes.own = direct || off != asked;
 	changes.own_size = off != asked;
@@ -302,16 +307,16 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	if (fi->fh != DIRECT)
 		lookups_mark(session->lookups, node, CACHED_PAGES);
 	/*
-	 * A page of a mapping that is written back reaches as far as the kernel
-	 * believes that the file does: another mount may have cut it off.
+	 * A page written back from a mapping extends to the file's size as the
+	 * kernel has it, but another mount may have truncated the file.
 	 */
 	if (fi->writepage)
 		flags |= FS_WRITE_WITHIN;
 	reply.what = "write";
 	reply.written = size;
 	/*
-	 * After the last part the kernel sends an fsync, if one is asked for,
-	 * but of a file that was opened with direct_io.
+	 * The kernel sends an fsync after the last part if one is required,
+	 * except for files opened with direct_io.
 	 */
 	reply.lazy = fi->fh != DIRECT;
 	reply.durable = fi->fh == DIRECT && (fi->flags & O_DSYNC);
@@ -322,7 +327,9 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	if (reply.err == 0)
 		reply.err = ids_killed(session, node, &ids);
 	changes = write_changes(req, node, asked, off, size, fi);
-	/* The kernel keeps the page as if it had been written. */
+	/*
+	 * The kernel keeps the page as if it had been written: invalidate it.
+	 */
 	if (reply.err < 0 && fi->writepage)
 		changes.own = true;
 	reply_changed(&changes, &reply);
@@ -333,7 +340,7 @@ static void synced(void *arg, int err)
 	struct reply *reply = arg;
 	struct session *session = request_session(reply->req);
 
-	/* Whoever commits has said what is damaged, and says it once. */
+	/* The committer has logged the damage. */
 	reply->err = err == -EUCLEAN ? -EIO : err;
 	reply_send(reply); /* which frees the request */
 	reply_destroy(session, reply);
@@ -360,7 +367,9 @@ void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 		reply_result(req, reply.what, ino, -ENOMEM);
 		return;
 	}
-	/* Pages of a mapping that it wrote back may have to be announced yet.
+	/*
+	 * Wait for announcements of pages that were written back from a
+	 * mapping.
 	 */
 	changes.barrier = changes.unlocked = true;
 	changes_attrs(&changes, session_node(changes.session, ino));
@@ -369,8 +378,8 @@ void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 }
 
 /*
- * Nothing in these requests says whether the caller may keep suid and sgid;
- * root may.
+ * Drop suid, sgid and capabilities unless the caller is root.  The request does
+ * not contain whether the caller may keep them.
  */
 static int kill_priv_of_others(fuse_req_t req, node_t node,
                                const struct ids *ids)
@@ -401,7 +410,10 @@ void handle_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off,
 	reply.err = fs_fallocate(session->fs, node, mode, off, len);
 	if (reply.err == 0)
 		reply.err = kill_priv_of_others(req, node, &ids);
-	/* A part may be done: the kernel believes that nothing is. */
+	/*
+	 * A failed call may have changed a part of the range, which the kernel
+	 * assumes unchanged.
+	 */
 	changes.own = reply.err < 0;
 	changes_data(&changes, node, (uint64_t)off, (uint64_t)len);
 	reply_changed(&changes, &reply);

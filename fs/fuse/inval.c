@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Finding what has to be invalidated. */
+/*
+ * Collecting and sending invalidations.
+ */
 #include "inval.h"
 
 #include <errno.h>
@@ -8,8 +10,8 @@
 #include "util.h"
 
 enum {
-	SETTLE_NAMES = 32, /* of an inode's, as many are waited for */
-	SCAN_MAX = 64,     /* pending ones that are looked at for merging */
+	SETTLE_NAMES = 32, /* most names of an inode that are invalidated */
+	SCAN_MAX = 64,     /* most pending ones checked for merging */
 };
 
 /* ---- What changed ------------------------------------------------------- */
@@ -66,8 +68,9 @@ static void add_waiter(struct invals *invals, struct inval *inval)
 }
 
 /*
- * Names have a queue of their own, and what must come after them uses it, too:
- * a directory's lock may be held by one who waits for a file's, and that by a
+ * Add an invalidation and a waiter for it.  Names have a queue of their own,
+ * which is also used for invalidations that must come after them: a directory's
+ * lock may be held by a process that waits for a file's lock, and that one by a
  * write whose reply waits for pages.
  */
 static struct inval *add_inval(struct invals *invals, struct session *session,
@@ -77,7 +80,7 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 	size_t len = name ? strlen(name) + 1 : 0;
 	struct inval *inval;
 
-	/* It has hung for long, and the log says so. */
+	/* The session has hung for long, which was logged. */
 	if (session->invals_count > INVALS_MAX)
 		return NULL;
 	inval = calloc(1, sizeof(*inval) + len);
@@ -101,9 +104,10 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 }
 
 /*
- * Return one of the kind for the node that has not begun, so that it serves a
- * further change, too.  Without that the queue of a mount would grow as long as
- * changes come faster than it gives up what it has cached.
+ * Find a pending invalidation of the kind for the node that has not been
+ * started, and wait for it: it covers a further change.  Otherwise the queue of
+ * a mount would grow as long as changes come faster than the mount's kernel
+ * handles invalidations.
  */
 static struct inval *find_pending(struct invals *invals,
                                   struct session *session, enum inval_kind kind,
@@ -125,9 +129,10 @@ static struct inval *find_pending(struct invals *invals,
 }
 
 /*
- * An answer with this node is under way to the kernel, which does not have the
- * inode yet.  A lookup holds the parent's lock until the inode is there: wait
- * for that by invalidating the names, then invalidate the attributes.
+ * Invalidate the attributes of a node that is on the way to the kernel in a
+ * reply.  A lookup holds the parent's lock until the inode exists.
+ * Invalidating the node's names waits for that lock; the attributes follow in
+ * the same queue.
  */
 static void add_settling(struct invals *invals, struct session *session,
                          node_t node)
@@ -144,13 +149,16 @@ static void add_settling(struct invals *invals, struct session *session,
 		if (inval)
 			inval->expire = true;
 	}
-	/* A name that is being removed is in the queue before this. */
+	/* A removed name is in the queue before this. */
 	inval = add_inval(invals, session, INVAL_ATTRS, node, NULL);
 	if (inval)
 		inval->names = true;
 }
 
-/* This waits for nothing, so that threads which handle requests may do it. */
+/*
+ * Invalidate attributes without waiting; threads that handle requests may do
+ * it.
+ */
 static void inval_attrs_now(struct invals *invals, struct session *session,
                             node_t node)
 {
@@ -159,11 +167,11 @@ static void inval_attrs_now(struct invals *invals, struct session *session,
 		add_settling(invals, session, node);
 }
 
-/* Wait for other changes' invalidations of the node that are not done yet. */
+/* Wait for pending invalidations of the node by other changes. */
 static void add_barriers(struct invals *invals, struct session *session,
                          node_t node)
 {
-	/* A longer queue is that of a session that is not waited for. */
+	/* A session with a longer queue is not waited for. */
 	if (session->invals_count > INVALS_LONG)
 		return;
 	for (struct inval *at = session->invals_newest; at; at = at->older) {
@@ -186,10 +194,10 @@ static bool needs_tail(const struct changes *changes,
 }
 
 /*
- * A kernel with the file open learns that it is longer only if it is told, or
- * asked for its attributes; until then it refuses to map or to copy what lies
- * beyond the end that it knows.  Pages are marked before the byte is read: a
- * change after that makes it be forgotten.
+ * A kernel that has the file open gets a greater size only by a notification or
+ * by requesting the attributes; until then it refuses to map or to copy bytes
+ * beyond the size it has.  The pages are marked before the byte is read, so
+ * that a later change invalidates them.
  */
 struct tail inval_tail(const struct changes *changes,
                        const struct change_node *change)
@@ -225,7 +233,7 @@ static void add_tail(struct invals *invals, struct session *session,
 {
 	struct inval *inval = find_pending(invals, session, INVAL_SIZE, node);
 
-	/* Two may have read the end in the other order. */
+	/* Two changes may have read the end in the other order. */
 	if (inval && inval->off >= tail->off)
 		return;
 	if (!inval)
@@ -236,7 +244,7 @@ static void add_tail(struct invals *invals, struct session *session,
 	inval->byte = tail->byte;
 }
 
-/* len 0 is to the end. */
+/* Extend the range; len 0: to the end. */
 static void add_range(struct inval *inval, uint64_t off, uint64_t len)
 {
 	uint64_t end =
@@ -276,7 +284,9 @@ static void collect_node(struct invals *invals, struct session *session,
 	add_barriers(invals, session, change->node);
 }
 
-/* One of the name that has not begun, and of the listing behind it. */
+/*
+ * Pending invalidations, not started, of a name and of its directory's listing.
+ */
 struct pending_name {
 	struct inval *name, *listing;
 };
@@ -304,8 +314,8 @@ static struct pending_name find_name(struct session *session,
 }
 
 /*
- * gently: what is mounted below the name stays as long as it means the same.
- * listing: the directory's pages, too.
+ * Add an invalidation of a name.  gently: keep mounts below the name as long as
+ * it names the same node.  listing: the directory's pages, too.
  */
 static void add_name(struct invals *invals, struct session *session,
                      const struct change_name *change, bool gently,
@@ -332,8 +342,9 @@ static void add_name(struct invals *invals, struct session *session,
 }
 
 /*
- * The invalidation of a name waits for all who read the directory at the
- * moment, so that the one of its pages, after it, finds what they cached.
+ * Collect the invalidations for a name.  That of the name waits for all
+ * processes that read the directory at the moment; that of the pages comes
+ * after it and so includes what these have cached.
  */
 static void collect_name(struct invals *invals, struct session *session,
                          const struct change_name *change, bool gently)
@@ -380,7 +391,10 @@ static void collect_in(struct invals *invals, struct session *session,
 	}
 }
 
-/* Whether a lookup through the session may have missed one of the changes. */
+/*
+ * Return true if a lookup through the session may have missed one of the
+ * changes.
+ */
 static bool reaches_any(const struct session *session,
                         const struct changes *changes)
 {
@@ -426,7 +440,10 @@ static bool is_gone(struct fs *fs, uint64_t number)
 	return err == -ESTALE;
 }
 
-/* The session's nodes of the state from inode `from` on, with their pages. */
+/*
+ * Invalidate the session's nodes of the state from inode `from` on, with their
+ * pages.
+ */
 static void add_state(struct invals *invals, struct session *session,
                       uint64_t state, uint64_t from, bool open)
 {
@@ -434,7 +451,8 @@ static void add_state(struct invals *invals, struct session *session,
 	size_t count = 0;
 
 	if (lookups_list(session->lookups, state, open, &nodes, &count) < 0) {
-		log_error("cannot make a mount forget a state: out of memory");
+		log_error(
+		        "cannot invalidate a state in a mount: out of memory");
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -470,8 +488,8 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 }
 
 /*
- * Attributes alone: a page that is not open is reached through OPEN, which
- * fails.
+ * Attributes suffice: pages of a file that is not open are reached only through
+ * OPEN, which fails.
  */
 int inval_forget_gone(void *arg, struct session *session)
 {
@@ -512,14 +530,14 @@ void inval_notify(const struct inval *inval, int fd)
 		protocol_inval_inode(fd, ino, -1, 0);
 		break;
 	case INVAL_NAME:
-		/* To expire a name is known since protocol 7.38. */
+		/* Kernels expire names since protocol 7.38. */
 		protocol_inval_entry(fd, ino, inval->name,
 		                     inval->expire &&
 		                             session->protocol.minor >= 38);
 		break;
 	case INVAL_SIZE:
 		protocol_store_byte(fd, ino, inval->off, inval->byte);
-		/* It was only a means. */
+		/* The byte served to set the size. */
 		protocol_inval_inode(fd, ino, (int64_t)inval->off, 1);
 		break;
 	}

@@ -23,7 +23,7 @@ enum inval_kind {
 	INVAL_SIZE, /* the file is at least as long as off + 1 */
 };
 
-/* One notification to one session. */
+/* A notification to a session. */
 struct inval {
 	struct notifier_job job;
 	struct inval *next;      /* in the list that was collected */

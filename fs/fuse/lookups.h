@@ -47,7 +47,7 @@ bool lookups_has(struct lookups *lookups, node_t node);
 /* Return true if the kernel has the node open. */
 bool lookups_is_open(struct lookups *lookups, node_t node);
 
-/* What a kernel may have cached of a node. */
+/* Parts of a node that a kernel may have cached. */
 enum {
 	CACHED_ATTRS = 1, /* attributes and ACLs */
 	CACHED_PAGES = 2, /* bytes of a file, entries of a directory */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The threads that take a session's requests from the kernel.  See loop.h.
+ * The threads that read a session's requests from the kernel.  See loop.h.
  *
  * One worker is best as long as it keeps up: of several that wait, the kernel
  * wakes the one that has slept longest, on another processor.  A second and
- * third are started only when all there are have been busy with one request for
- * a tick, or requests have been waiting for some; no more than there are
- * processors, unless all of those stand still, as writers do that are slowed
- * down and readers that wait for the disk, or have been busy for long.
+ * third worker are started only when all workers have been busy with one
+ * request for a tick, or requests have been waiting for some ticks.  There are
+ * no more workers than processors, unless all workers stand still (writers that
+ * are slowed down, readers that wait for the disk) or have been busy for long.
  */
 #include "loop.h"
 
@@ -24,7 +24,7 @@
 #include "util.h"
 
 enum {
-	STILL_MAX = 8, /* workers beyond the processors, if those stand still */
+	STILL_MAX = 8, /* workers beyond the processors, if all stand still */
 	TICK_MS = 1,
 	WAITING_TICKS = 3, /* requests have waited so long: start a worker */
 	STUCK_TICKS = 20,  /* all workers were stuck so long: start a worker */
@@ -42,13 +42,13 @@ struct worker {
 	uint8_t *request;
 	/* Counts the beginnings and ends of requests: odd while busy. */
 	atomic_ulong steps;
-	atomic_bool ended; /* to be joined */
-	/* The numbers of its request and of the one last interrupted. */
+	atomic_bool ended; /* the thread can be joined */
+	/* Numbers of the current request and of the last interrupted one. */
 	_Atomic uint64_t number, interrupted;
-	/* The watcher's own. */
+	/* Used by the watcher alone. */
 	bool live;
 	unsigned long seen;      /* steps at the last tick */
-	int64_t ran;             /* its processor time then, if it was stuck */
+	int64_t ran;             /* processor time then, if it was stuck */
 	unsigned long inspected; /* steps at the last inspection */
 	int64_t since;           /* when an inspection first saw those */
 };
@@ -60,15 +60,15 @@ struct loop {
 	struct busy_poll busy_poll;
 	struct eventcount event; /* the watcher's sleep */
 	atomic_bool stopping;
-	atomic_uint tokens; /* that many workers are to end */
-	/* The watcher's own. */
+	atomic_uint tokens; /* number of workers that are to end */
+	/* Used by the watcher alone. */
 	unsigned limit;    /* processors */
 	unsigned live;     /* workers that have not been joined */
 	unsigned retiring; /* tokens handed out, less the workers ended */
 	unsigned ticks, waiting, stuck, calm, excess, idle; /* in ticks */
 	int64_t inspected; /* when it was inspected last, in ns */
-	bool inspect_more; /* inspect() has asked for it */
-	bool start_failed; /* the log has it */
+	bool inspect_more; /* inspect() has requested another call */
+	bool start_failed; /* it was logged */
 	struct worker workers[LOOP_WORKERS_MAX];
 };
 
@@ -91,7 +91,7 @@ void loop_interrupt(struct loop *loop, uint64_t number)
 	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
 		struct worker *worker = &loop->workers[i];
 
-		/* Whatever that worker does next has another number. */
+		/* The worker's next request has another number. */
 		if (atomic_load(&worker->number) == number)
 			atomic_store(&worker->interrupted, number);
 	}
@@ -144,7 +144,7 @@ void loop_stop(struct loop *loop)
 
 /* ---- Workers ------------------------------------------------------------ */
 
-/* Take a token, if there is one: this worker ends. */
+/* Take a token, if there is one.  Return true if this worker is to end. */
 static bool token_take(struct loop *loop)
 {
 	unsigned tokens = atomic_load(&loop->tokens);
@@ -158,8 +158,7 @@ static bool token_take(struct loop *loop)
 }
 
 /*
- * Read a request.  Return its size; 0: there will be none; -EINTR: to be
- * tried again.
+ * Read a request and return its size; 0: there are no more; -EINTR: try again.
  */
 static ssize_t receive(struct worker *worker)
 {
@@ -170,24 +169,24 @@ static ssize_t receive(struct worker *worker)
 	n = read(loop->fd, worker->request, LOOP_REQUEST_MAX);
 	if (n >= 0)
 		return n;
-	/* ENOENT: the asker of one that was about to be read has gone. */
+	/* ENOENT: the request was interrupted before it was read. */
 	if (errno == EINTR || errno == EAGAIN || errno == ENOENT)
 		return -EINTR;
-	/* Unmounted, or the connection was aborted: its end, too. */
+	/* ENODEV: unmounted; ECONNABORTED: the connection was aborted. */
 	if (errno != ENODEV && errno != ECONNABORTED)
 		log_error("cannot read requests: %s", strerror(errno));
 	return 0;
 }
 
 /*
- * This thread answers others, who wait: let it run soon, for a moment, rather
- * than later and for long.  A short slice does that with a scheduler that knows
- * them (EEVDF, Linux 6.12); elsewhere it does nothing.
+ * Ask the scheduler for a short slice: others wait for this thread, so it
+ * should run soon and for a moment rather than later and longer.  EEVDF (Linux
+ * 6.12) supports that; other schedulers ignore it.
  */
 static void slice_shorten(void)
 {
 	enum { SLICE_NS = 100000 };
-	/* As in linux/sched/types.h, which some C libraries have, too. */
+	/* From linux/sched/types.h, which conflicts with some C libraries. */
 	struct {
 		uint32_t size, policy;
 		uint64_t flags;
@@ -262,7 +261,7 @@ static int worker_start(struct loop *loop)
 	return 0;
 }
 
-/* Start one more; one that was to end need not. */
+/* Start a worker, and withdraw the tokens. */
 static void grow(struct loop *loop)
 {
 	int err;
@@ -276,7 +275,7 @@ static void grow(struct loop *loop)
 	loop->start_failed = err < 0;
 }
 
-/* Have so many end, each after its next request; never all. */
+/* End `count` workers, but never all, each after its next request. */
 static void shrink(struct loop *loop, unsigned count)
 {
 	count = MIN(count, loop->live - loop->retiring - 1);
@@ -302,7 +301,10 @@ static void reap(struct loop *loop)
 	}
 }
 
-/* Interrupt those that read; one that was about to read is met next time. */
+/*
+ * Interrupt the workers that read.  One that is about to read is interrupted
+ * the next time.
+ */
 static void kick(struct loop *loop)
 {
 	for (unsigned i = 0; i < LOOP_WORKERS_MAX; i++) {
@@ -322,15 +324,15 @@ static bool requests_wait(const struct loop *loop)
 	return poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
-/* What the workers did since the last tick. */
+/* The activity of the workers since the last tick. */
 struct activity {
-	bool any;   /* something */
-	bool stuck; /* all are busy with the same request as then */
-	bool still; /* and have been for two ticks, and hardly ran */
+	bool any;   /* a request began or ended */
+	bool stuck; /* all are busy with the request of the last tick */
+	bool still; /* ... for two ticks, and hardly ran */
 	bool all_busy;
 };
 
-/* Processor time that the thread has had, in nanoseconds. */
+/* Return the processor time of the thread, in nanoseconds. */
 static int64_t worker_ran(const struct worker *worker)
 {
 	struct timespec ts;
@@ -342,7 +344,7 @@ static int64_t worker_ran(const struct worker *worker)
 	return ts.tv_sec * 1000000000 + ts.tv_nsec;
 }
 
-/* Does a worker that is stuck stand still, too? */
+/* Return true if a stuck worker hardly ran since the last tick. */
 static bool look_still(struct worker *worker)
 {
 	int64_t ran = worker_ran(worker);
@@ -376,7 +378,7 @@ static struct activity look(struct loop *loop)
 	return a;
 }
 
-/* The processors that it may run on can become more or fewer. */
+/* Return the number of usable processors, which can change. */
 static unsigned processors(void)
 {
 	cpu_set_t set;
@@ -397,8 +399,8 @@ static void look_around(struct loop *loop)
 }
 
 /*
- * Fill in *busy if the worker handles the request that it handled at the last
- * inspection.  Its bytes are not written to before it is finished.
+ * Fill in *busy if the worker still handles the request of the last inspection.
+ * The request's bytes are not changed before it is finished.
  */
 static bool inspect_worker(struct worker *worker, int64_t now,
                            struct loop_busy *busy)
@@ -416,7 +418,7 @@ static bool inspect_worker(struct worker *worker, int64_t now,
 	return atomic_load(&worker->steps) == steps;
 }
 
-/* Have the owner look at what is being handled for long. */
+/* Report requests that take long to the owner. */
 static void inspect(struct loop *loop)
 {
 	struct loop_busy busy[LOOP_WORKERS_MAX];
@@ -466,8 +468,8 @@ static void tick(struct loop *loop)
 }
 
 /*
- * Wait for the next tick, or, if there has been no request for a while, until
- * there is one.
+ * Wait for the next tick, or, after a while without requests, for the next
+ * request.
  */
 static void wait_for_tick(struct loop *loop)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Which states are shared by sessions, or known to them.  Everything here with
- * policy held, but for mounted_states_in_use().
+ * The states that are reached by several sessions, or used by any.  Policy is
+ * held, except for mounted_states_in_use().
  */
 #include "session.h"
 
@@ -26,7 +26,7 @@ static int compare_states(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-/* The states with a session of their own that another one reaches, too. */
+/* List the mounted states that another session reaches, too. */
 static void recount(struct mounts *mounts)
 {
 	size_t count = 0;
@@ -79,18 +79,24 @@ bool mounted_states_in_use(void *arg, uint64_t number)
 	        &mounts->states[number % SESSION_STATES_CACHED];
 
 	for (struct session *s = mounts->first; s; s = s->next) {
-		/* The state that it mounts is known as long as it lives. */
+		/*
+		 * The session's own state has a lookup as long as the session
+		 * exists.
+		 */
 		if (lookups_any(s->lookups, number) ||
 		    lookups_has(s->lookups, NODE(0, NODE_LINK_FIRST + number)))
 			return true;
 	}
-	/* Changed with the store's lock held only. */
+	/* The cache is changed only with the store's lock held. */
 	if (atomic_load(cached) >> 1 == number)
 		atomic_store(cached, 0);
 	return false;
 }
 
-/* A snapshot never changes, nor does what it is: remembered by number. */
+/*
+ * Return true if the state is read-only.  A state never changes in this, so it
+ * is cached by number.
+ */
 static bool state_readonly(struct mounts *mounts, uint64_t number)
 {
 	_Atomic uint64_t *cached =
@@ -119,7 +125,7 @@ bool session_shares(struct session *session, uint64_t state)
 	if (mounts->count == 1)
 		return false;
 	if (mounts->whole < 2 || session->state) {
-		/* Another than a session's own state is a snapshot there. */
+		/* Other states in a mount of one state are snapshots. */
 		if (session->state && session->state != state)
 			return false;
 		return bsearch(&state, mounts->mounted, mounts->mounted_count,

@@ -14,7 +14,7 @@ struct negative {
 	struct negative *next; /* in its bucket */
 	node_t parent;
 	int64_t answered; /* mono_ns() */
-	bool taken;       /* in no bucket any more */
+	bool taken;       /* removed from its bucket */
 	char name[];
 };
 
@@ -49,7 +49,7 @@ static struct negative **bucket(struct negatives *negatives, node_t parent,
 	return &negatives->buckets[(hash ^ hash >> 32) & (BUCKETS - 1)];
 }
 
-/* Return where the name is linked into its bucket; NULL there: it is not. */
+/* Return the link to the name's entry; it is NULL if there is none. */
 static struct negative **find(struct negatives *negatives, node_t parent,
                               const char *name)
 {
@@ -61,7 +61,7 @@ static struct negative **find(struct negatives *negatives, node_t parent,
 	return at;
 }
 
-/* Take it out of its bucket; it stays in the list until it is the oldest. */
+/* Remove it from its bucket; it stays in the list until it is the oldest. */
 static void unhash(struct negative **at)
 {
 	struct negative *negative = *at;
@@ -106,7 +106,7 @@ static void insert(struct negatives *negatives, struct negative *negative)
 	        find(negatives, negative->parent, negative->name);
 
 	if (*at)
-		unhash(at); /* the newer one is forgotten later */
+		unhash(at); /* the newer entry is kept longer */
 	at = bucket(negatives, negative->parent, negative->name);
 	negative->next = *at;
 	*at = negative;

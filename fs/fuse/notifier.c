@@ -26,14 +26,16 @@ struct notifier {
 
 enum { OWN_FD = 3 }; /* after the standard streams */
 
-/* Open the device of this mount once more.  Negative: it cannot be done. */
+/*
+ * Open the device of this mount again.  Return a negative number if that fails.
+ */
 static int device_clone(int fd)
 {
 	uint32_t from = (uint32_t)fd;
 	char path[32];
 	int own;
 
-	/* /dev may be another one here than where the mount was made. */
+	/* /dev may differ from the one where the mount was made. */
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	own = open(path, O_RDWR | O_CLOEXEC);
 	if (own >= 0 && ioctl(own, FUSE_DEV_IOC_CLONE, &from) < 0) {
@@ -44,8 +46,8 @@ static int device_clone(int fd)
 }
 
 /*
- * Leave the descriptors of the other threads.  Return the one to write to;
- * where that cannot be done it is the session's.
+ * Give the thread its own table of descriptors.  Return the one to write to,
+ * which is the session's if that fails.
  */
 static int leave_descriptors(int fd)
 {

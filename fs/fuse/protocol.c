@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The kernel's protocol, beyond what libfuse knows of it. */
+/*
+ * The FUSE protocol where the kernel's version has more than libfuse's.
+ */
 #include "protocol.h"
 
 #include <errno.h>
@@ -26,8 +28,8 @@ enum {
 #define INIT_NO_EXPORT (UINT64_C(1) << 38)   /* since 7.40 */
 
 /*
- * What is asked for over libfuse's head.  PARALLEL_DIROPS is here because
- * some versions know the flag and do not send it.
+ * Flags that are requested in addition to libfuse's.  PARALLEL_DIROPS is one
+ * because some versions of libfuse define the flag and do not send it.
  */
 #define INIT_WANTED                                                            \
 	(FUSE_PARALLEL_DIROPS | PROTOCOL_HANDLE_KILLPRIV_V2 |                  \
@@ -44,13 +46,13 @@ static void adapt_init(struct protocol *protocol,
 	protocol->offered = init.flags;
 	if (!(init.flags & INIT_EXT))
 		return;
-	/* What comes in a ring would not come by here. */
+	/* Requests in a ring would bypass session_handle(). */
 	init.flags2 &= ~(uint32_t)(INIT_OVER_IO_URING >> 32);
 	protocol->offered |= (uint64_t)init.flags2 << 32;
 	memcpy(arg, &init, MIN(len, sizeof(init)));
 }
 
-/* The short form becomes the long one. */
+/* Convert the short format to the long one. */
 static void adapt_setxattr(struct fuse_in_header *in, uint8_t *arg, size_t *len,
                            size_t room)
 {
@@ -120,8 +122,8 @@ const char *protocol_setxattr_name(const char *name, bool *ret_kill_sgid)
 	uint32_t flags;
 
 	/*
-	 * No attribute has an empty name, and no name begins with \1: this is
-	 * the low byte of the flags, which come eight bytes before the name.
+	 * In the long format this is the low byte of the flags, which are eight
+	 * bytes before the name: no name is empty or begins with \1.
 	 */
 	if (name[0] == 0 || name[0] == SETXATTR_KILL_SGID)
 		name += SETXATTR_LONG - SETXATTR_SHORT;

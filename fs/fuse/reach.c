@@ -37,7 +37,10 @@ bool session_reaches(const struct session *session, node_t node)
 	return reaches;
 }
 
-/* A node has one number in a session. */
+/*
+ * Return true if the number is the one that the session uses for a node that it
+ * reaches.
+ */
 static bool number_reached(const struct session *session, uint64_t ino)
 {
 	node_t node = session_node(session, ino);
@@ -46,7 +49,7 @@ static bool number_reached(const struct session *session, uint64_t ino)
 	       session_reaches(session, node);
 }
 
-/* Return where a second node number lies behind the header; 0: nowhere. */
+/* Return the offset of a second node number in the request; 0: none. */
 static size_t second_number(uint32_t opcode)
 {
 	const size_t header = sizeof(struct fuse_in_header);
@@ -67,7 +70,7 @@ static size_t second_number(uint32_t opcode)
 	}
 }
 
-/* Return true for what ends an earlier request or is about no node. */
+/* Return true for requests that end an earlier one or have no node. */
 static bool is_exempt(uint32_t opcode)
 {
 	switch (opcode) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Answers that may be sent later than the request is done: when the kernels of
- * other mounts have dropped what changed, and, with -o sync, when the change is
- * durable.
+ * Replies, which may be sent later than the request is done: when the kernels
+ * of other mounts have dropped what changed, and, with -o sync, when the change
+ * is durable.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static void reply_run(void *arg)
 	reply_send(arg);
 }
 
-/* Undo what the kernel would hold by an answer that it does not get. */
+/* Undo the opens and lookups that the reply would have given to the kernel. */
 static void reply_fail(struct reply *reply, int err)
 {
 	struct session *session = request_session(reply->req);
@@ -117,7 +117,7 @@ static void durable(void *arg, int err)
 	struct reply *reply = arg;
 	struct session *session = request_session(reply->req);
 
-	/* Whoever commits has said what is damaged, and says it once. */
+	/* The committer has logged the damage. */
 	if (err < 0)
 		reply_fail(reply, err == -EUCLEAN ? -EIO : err);
 	reply_send(reply); /* which frees the request */
@@ -128,11 +128,11 @@ static void durable_run(void *arg)
 {
 	struct reply *reply = *(struct reply **)arg;
 
-	/* Node 0 is of no state, which might be gone by now. */
+	/* Node 0 belongs to no state; a state might be deleted by now. */
 	fs_fsync(request_session(reply->req)->fs, 0, durable, reply);
 }
 
-/* As reply_changed(), with the change made durable first. */
+/* Make the change durable, then reply as reply_changed() does. */
 static void reply_durable(const struct changes *changes,
                           const struct reply *reply)
 {

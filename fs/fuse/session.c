@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sessions, from the descriptor that came with a mount to the end of it. */
+/*
+ * Sessions, from the descriptor of a new mount to the mount's end.
+ */
 #define FUSE_USE_VERSION 312
 #include "coherence.h"
 
@@ -14,7 +16,9 @@
 #include "cancel.h"
 #include "util.h"
 
-/* Hold a node in each session whose kernel knows it.  Policy is held. */
+/*
+ * Hold a node in each session whose kernel has looked it up.  Policy is held.
+ */
 static unsigned keep_node(void *arg, node_t node)
 {
 	const struct mounts *mounts = arg;
@@ -39,7 +43,9 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	err = coherence_create(mounts, &mounts->coherence);
 	if (err < 0)
 		return err;
-	/* Requests without end must not keep a new session waiting. */
+	/*
+	 * Prefer writers: a new session must not wait as long as requests come.
+	 */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(
 	        &attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
@@ -57,7 +63,7 @@ void mounts_release(struct mounts *mounts)
 	fs_set_keeper(mounts->fs, NULL, NULL);
 	fs_set_in_use(mounts->fs, NULL, NULL);
 	store_on_yield(forest_store(fs_forest(mounts->fs)), NULL);
-	/* What is left of a session may still come back to it. */
+	/* A kernel may still use a session that could not be freed. */
 	if (mounts->left)
 		return;
 	coherence_destroy(mounts->coherence);
@@ -137,9 +143,8 @@ void session_abort(struct session *session)
 }
 
 /*
- * libfuse writes its answer to INIT into a socket, from which it goes to the
- * kernel with what libfuse has no name for; then the device takes the
- * socket's place.
+ * Send the reply to INIT.  libfuse writes it to a socket; flags that libfuse
+ * does not have are added here.  Then the device replaces the socket.
  */
 static void session_answer_init(struct session *session)
 {
@@ -151,7 +156,7 @@ static void session_answer_init(struct session *session)
 	        {&reply, sizeof(reply.header)},
 	        {reply.bytes + sizeof(reply.header), 0},
 	};
-	/* If it has not answered by now it never will. */
+	/* libfuse has replied by now or never will. */
 	ssize_t n = recv(session->init_fd, &reply, sizeof(reply), MSG_DONTWAIT);
 
 	if (n < (ssize_t)sizeof(reply.header) ||
@@ -236,7 +241,7 @@ static const struct loop_ops session_ops = {
 
 /* ---- Its beginning and its end ------------------------------------------ */
 
-/* The connection to the kernel, through the descriptor. */
+/* Create libfuse's session, and take the descriptor. */
 static int session_connect(struct session *session, int fd)
 {
 	char name[] = "coppice", path[32];
@@ -293,7 +298,7 @@ static int session_create(struct mounts *mounts,
 		err = negatives_create(&session->negatives);
 	if (err == 0)
 		err = loop_create(&session_ops, session, &session->loop);
-	/* The kernel knows the root directory without having looked it up. */
+	/* The kernel has the root directory without a lookup. */
 	if (err == 0)
 		err = lookups_add(session->lookups, session_node(session, 1));
 	if (err == 0)
@@ -303,7 +308,7 @@ static int session_create(struct mounts *mounts,
 	if (err == 0)
 		err = notifier_create(session->fd, &session->name_notifier);
 	if (err < 0) {
-		session->fd = -1; /* stays the caller's */
+		session->fd = -1; /* still owned by the caller */
 		session_free(session);
 		return err;
 	}
@@ -311,10 +316,10 @@ static int session_create(struct mounts *mounts,
 	return 0;
 }
 
-/* A session that is ending waits so long for its invalidations. */
+/* The time that an ending session waits for its invalidations. */
 #define UNUSED_MAX_NS INT64_C(5000000000)
 
-/* Answer a request that nobody will handle any more. */
+/* Refuse a request that will not be handled any more. */
 static void refuse_request(struct session *session, void *buf, size_t size)
 {
 	const struct fuse_in_header *in = buf;
@@ -332,9 +337,10 @@ static void refuse_request(struct session *session, void *buf, size_t size)
 }
 
 /*
- * Wait for those who have a reference.  An invalidation of theirs may wait in
- * the kernel for a request that is not handled any more: refuse those.  False:
- * it waits for something else; the session must not be freed.
+ * Wait until no other thread has a reference.  An invalidation may wait in the
+ * kernel for a request that is not handled any more: such requests are refused.
+ * Return false if it waits for something else; the session must not be freed
+ * then.
  */
 static bool wait_unused(struct session *session)
 {
@@ -364,7 +370,7 @@ static void release_node(void *arg, node_t node)
 	fs_release(arg, node);
 }
 
-/* Wait for those who still use it, then let go of everything. */
+/* Wait until the session is unused, then free it. */
 static void session_end(struct session *session)
 {
 	struct mounts *mounts = session->mounts;
@@ -374,9 +380,10 @@ static void session_end(struct session *session)
 	pthread_rwlock_unlock(&mounts->policy);
 
 	if (!wait_unused(session)) {
-		log_warning("'%s' is left as it is: a process keeps its kernel "
-		            "from giving it up",
-		            session->mountpoint);
+		log_warning(
+		        "'%s' is not freed: a process keeps its kernel from "
+		        "ending the connection",
+		        session->mountpoint);
 		pthread_rwlock_wrlock(&mounts->policy);
 		session->next = mounts->left;
 		mounts->left = session;
@@ -384,7 +391,9 @@ static void session_end(struct session *session)
 		mounts->ended(mounts->ended_arg);
 		return;
 	}
-	/* The kernel does not send the last releases when it lets go. */
+	/*
+	 * The kernel does not send the last releases when the connection ends.
+	 */
 	lookups_close_all(session->lookups, release_node, session->fs);
 	session_free(session);
 	mounts->ended(mounts->ended_arg);
@@ -399,7 +408,7 @@ static void *session_main(void *arg)
 	return NULL;
 }
 
-/* Return -ESTALE if the state was deleted before the session was known. */
+/* Return -ESTALE if the state was deleted before the session was added. */
 static int check_state(struct mounts *mounts,
                        const struct session_params *params)
 {
@@ -444,7 +453,7 @@ int session_start(struct mounts *mounts, const struct session_params *params,
 	mounted_states_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 fail:
-	session->fd = -1; /* stays the caller's */
+	session->fd = -1; /* still owned by the caller */
 	session_free(session);
 	return err;
 }
@@ -468,7 +477,7 @@ void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
 	        .fresh = fresh,
 	};
 
-	/* Who knows the directory may know the state. */
+	/* A kernel with the directory may have the state, too. */
 	changes_name(&changes, parent, name, parent);
 	coherence_announce_wait(&changes);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The request for attributes that tells the birth time, too (since Linux
- * 6.6), which libfuse does not pass on: it is answered here.
+ * The statx request (since Linux 6.6), which includes the birth time.  libfuse
+ * does not pass it on: the reply is sent from here.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 
 enum { OPCODE_STATX = 52 };
 
-/* As the kernel's header has it from 7.39 on. */
+/* From the kernel's header since 7.39. */
 struct sx_time {
 	int64_t sec;
 	uint32_t nsec;
@@ -22,7 +22,7 @@ struct sx_time {
 };
 
 struct statx_out {
-	uint64_t attr_valid; /* seconds these may be kept */
+	uint64_t attr_valid; /* seconds that the kernel may cache them */
 	uint32_t attr_valid_nsec;
 	uint32_t flags;
 	uint64_t spare[2];
@@ -130,7 +130,7 @@ bool statx_answer(struct session *session, const void *request, size_t len)
 	header.unique = in->unique;
 	header.error = err;
 	header.len = (uint32_t)(sizeof(header) + iov[1].iov_len);
-	/* An asker who was interrupted no longer wants it. */
+	/* ENOENT: the caller was interrupted. */
 	if (writev(session->fd, iov, 2) < 0 && errno != ENOENT)
 		log_debug("cannot answer: %s", strerror(errno));
 	return true;

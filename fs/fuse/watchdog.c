@@ -248,7 +248,7 @@ bool watchdog_look(struct watchdog *dog, const struct loop_busy *busy,
 	if (alarm)
 		threads_report(dog, now);
 	if (before && !has_logged(dog))
-		log_warning("'%s': all requests that were late are answered",
+		log_warning("'%s': all overdue requests are answered",
 		            dog->mountpoint);
 	return deferred;
 }

@@ -46,8 +46,8 @@ struct watchdog {
 	pthread_mutex_t lock; /* guards first, last and what they lead to */
 	struct deferral *first, *last;
 	/*
-	 * What has been logged and is not answered yet; used by the watcher
-	 * alone.
+	 * Requests that were logged and are not answered yet; used by the
+	 * watcher alone.
 	 */
 	bool logged_deferred[WATCHED_KINDS];
 	size_t logged_count;

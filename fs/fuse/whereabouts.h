@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the threads of this process are doing, for the log.
+ * The positions of this process's threads, for the log.
  */
 #ifndef COPPICE_WHEREABOUTS_H
 #define COPPICE_WHEREABOUTS_H

@@ -220,7 +220,7 @@ def test_end_while_a_client_keeps_a_directory_locked(store, mnt, directory):
     here, there = directory
     with held(there):
         os.unlink(here / "file")
-        mnt.allow("give up|giving it up")
+        mnt.allow("does not drop|is not freed")
         mnt.process.send_signal(signal.SIGTERM)
         wait_for(lambda: subprocess.run(
             [COPPICE, "check", store.path], check=False,

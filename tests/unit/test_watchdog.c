@@ -112,7 +112,7 @@ static void test_busy(void **state)
 	assert_null(strstr(text, "WRITE"));
 	assert_string_equal(look(&dog, busy + 1, 1, 1001 * S, false), "");
 	text = look(&dog, NULL, 0, 1002 * S, false);
-	assert_non_null(strstr(text, "all requests that were late"));
+	assert_non_null(strstr(text, "all overdue requests"));
 	assert_int_equal(lines(text), 1);
 	assert_string_equal(look(&dog, NULL, 0, 1003 * S, false), "");
 	watchdog_release(&dog);
@@ -171,7 +171,7 @@ static void test_deferred(void **state)
 	watchdog_settle(&dog, &syncs[1]);
 	watchdog_settle(&dog, &syncs[3]);
 	text = look(&dog, NULL, 0, 35 * S, true);
-	assert_non_null(strstr(text, "all requests that were late"));
+	assert_non_null(strstr(text, "all overdue requests"));
 	/* An answer that waits for another mount is more than that. */
 	text = look(&dog, NULL, 0, 65 * S, true);
 	assert_non_null(strstr(text, "WRITE (16)"));
