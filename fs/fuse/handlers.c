@@ -9,6 +9,10 @@
 #include <sys/xattr.h>
 
 #include "caller.h"
+#include "handlers_dir.h"
+#include "handlers_file.h"
+#include "mounted_states.h"
+#include "reach.h"
 #include "util.h"
 
 enum { MAX_WRITE = 1 << 20, MAX_BACKGROUND = 64 };

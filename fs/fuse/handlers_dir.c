@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests about directories and the names in them. */
-#include "handlers.h"
+#include "handlers_dir.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests about files that are open. */
-#include "handlers.h"
+#include "handlers_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/xattr.h>
 
 #include "caller.h"
+#include "mounted_states.h"
 #include "util.h"
 
 enum { DIRECT = 1 }; /* a file handle: writes bypass the kernel's cache */

@@ -3,7 +3,7 @@
  * The states that are reached by several sessions, or used by any.  Policy is
  * held, except for mounted_states_in_use().
  */
-#include "session.h"
+#include "mounted_states.h"
 
 #include <errno.h>
 #include <stdlib.h>

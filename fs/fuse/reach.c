@@ -4,10 +4,11 @@
  * its owner chooses (open_by_handle_at(2), NFS): every number in a request is
  * checked here before the request is handled.
  */
+#include "reach.h"
+
 #include <errno.h>
 #include <linux/fuse.h>
 
-#include "session.h"
 #include "util.h"
 
 /* Since protocol 7.45; headers may be older. */

@@ -4,6 +4,8 @@
  * of other mounts have dropped what changed, and, with -o sync, when the change
  * is durable.
  */
+#include "reply.h"
+
 #include <errno.h>
 #include <stdlib.h>
 

@@ -14,6 +14,9 @@
 #include <unistd.h>
 
 #include "cancel.h"
+#include "mounted_states.h"
+#include "reach.h"
+#include "statx.h"
 #include "util.h"
 
 /*

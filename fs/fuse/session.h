@@ -128,11 +128,6 @@ void session_ref(struct session *session);
 void session_unref(struct session *session);
 
 /*
- * Return true if another session reaches the state, and the state is writable.
- */
-bool session_shares(struct session *session, uint64_t state);
-
-/*
  * Convert between a node and the number that the kernel uses for it.  In a
  * mount of one state, nodes of that state are numbered by inode alone, so that
  * the root has the number that the kernel requires.
@@ -151,13 +146,6 @@ static inline uint64_t session_ino(const struct session *session, node_t node)
 	return node;
 }
 
-/*
- * Return true if the node can be reached in the session's mount.  A mount of a
- * state contains no other state except, if it shows a fork's .snap, the
- * snapshots in it.  Takes the store's lock.
- */
-bool session_reaches(const struct session *session, node_t node);
-
 /* ---- Changes over the control socket ------------------------------------ */
 
 /*
@@ -172,33 +160,12 @@ void mounts_states_gone(struct mounts *mounts);
 void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
                          bool fresh);
 
-/* ---- Between session.c, mounted_states.c, and others ----------------------
- */
+/* ---- For the other sources of this folder ------------------------------- */
 
 extern const struct fuse_lowlevel_ops handlers;
 extern const size_t handlers_size;
 
 enum { KEEP_FOR_LONG = 86400 }; /* seconds that the kernel may cache an entry */
-
-/*
- * Reply ESTALE to a request about a node that the session does not reach;
- * return true if it did.
- */
-bool reach_refuse(const struct session *session, const void *request,
-                  size_t len);
-
-/* Reply to the request if it is a statx; return true if it was. */
-bool statx_answer(struct session *session, const void *request, size_t len);
-
-/*
- * Return true if a session's kernel may still use the number of a deleted
- * state; else remove the number from the cache of states.  Store's lock held.
- */
-bool mounted_states_in_use(void *arg, uint64_t number);
-
-/* Add the session (-ENOMEM), or remove it.  Policy held to write. */
-int mounted_states_join(struct mounts *mounts, struct session *session);
-void mounted_states_leave(struct mounts *mounts, struct session *session);
 
 /*
  * Return references to all sessions but one, in an array that the caller frees.

@@ -3,6 +3,8 @@
  * The statx request (since Linux 6.6), which includes the birth time.  libfuse
  * does not pass it on: the reply is sent from here.
  */
+#include "statx.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -10,7 +12,6 @@
 #include <sys/sysmacros.h>
 
 #include "inode.h"
-#include "session.h"
 
 enum { OPCODE_STATX = 52 };
 

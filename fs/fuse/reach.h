@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The nodes that a session reaches. */
+#ifndef COPPICE_REACH_H
+#define COPPICE_REACH_H
+
+#include "session.h"
+
+/*
+ * Return true if the node can be reached in the session's mount.  A mount of a
+ * state contains no other state except, if it shows a fork's .snap, the
+ * snapshots in it.  Takes the store's lock.
+ */
+bool session_reaches(const struct session *session, node_t node);
+
+/*
+ * Reply ESTALE to a request about a node that the session does not reach;
+ * return true if it did.
+ */
+bool reach_refuse(const struct session *session, const void *request,
+                  size_t len);
+
+#endif

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The statx request, which libfuse does not pass on. */
+#ifndef COPPICE_STATX_H
+#define COPPICE_STATX_H
+
+#include "session.h"
+
+/* Reply to the request if it is a statx; return true if it was. */
+bool statx_answer(struct session *session, const void *request, size_t len);
+
+#endif
