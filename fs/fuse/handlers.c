@@ -87,8 +87,8 @@ struct fuse_entry_param entry_param(struct session *session,
  * state than the directory, the number of its state may have been reused before
  * it was counted: return -ESTALE then.
  */
-static int entry_know(struct session *session, node_t dir,
-                      const struct fs_entry *entry)
+static int entry_add_lookup(struct session *session, node_t dir,
+                            const struct fs_entry *entry)
 {
 	int err = lookups_add(session->lookups, entry->node);
 
@@ -117,7 +117,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 {
 	struct session *session = changes->session;
 
-	reply->err = entry_know(session, parent, entry);
+	reply->err = entry_add_lookup(session, parent, entry);
 	if (reply->err < 0 && reply->kind == REPLY_CREATE)
 		node_close(session, entry->node);
 	if (reply->err == 0) {
@@ -204,8 +204,8 @@ static void handle_lookup(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (err == 0 && !session_reaches(session, entry.node))
 		err = -ESTALE;
 	if (err == 0)
-		err = entry_know(session, by_number ? NODE_ROOT : parent,
-		                 &entry);
+		err = entry_add_lookup(session, by_number ? NODE_ROOT : parent,
+		                       &entry);
 	if (err == -ENOENT && keep_negative(session, parent, name, epoch)) {
 		fuse_reply_entry(req, &none);
 		return;

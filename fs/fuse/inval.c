@@ -349,19 +349,19 @@ static void add_name(struct invals *invals, struct session *session,
 static void collect_name(struct invals *invals, struct session *session,
                          const struct change_name *change, bool gently)
 {
-	bool known_name, listing;
+	bool cached, listing;
 	unsigned taken;
 
 	if (!lookups_has(session->lookups, change->parent))
 		return;
-	known_name = negatives_take(session->negatives, change->parent,
-	                            change->name);
+	cached = negatives_take(session->negatives, change->parent,
+	                        change->name);
 	if (change->child && lookups_has(session->lookups, change->child))
-		known_name = true;
+		cached = true;
 	taken = lookups_take(session->lookups, change->parent,
 	                     CACHED_ATTRS | CACHED_PAGES | CACHED_WHOLE);
 	listing = taken & CACHED_PAGES;
-	if (known_name || listing)
+	if (cached || listing)
 		add_name(invals, session, change, gently, listing);
 	else
 		add_barriers(invals, session, change->parent);
