@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice check: is everything in the store as it should be? */
+/* coppice check: verify and repair a store. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -31,7 +31,7 @@ struct output {
 
 /* ---- Rows --------------------------------------------------------------- */
 
-/* A name as one line of a terminal can have it. */
+/* Print a name with its control characters replaced by "?". */
 static void print_name(const json_t *text)
 {
 	char name[8192];
@@ -160,9 +160,9 @@ static int repair_complain(const char *path, int err)
 	return code;
 }
 
-/* What was (would be) done, for people. */
-static void repair_tell(const struct output *out, bool dry_run,
-                        const struct repair_result *result)
+/* Print what was done, or with dry_run would be done. */
+static void print_result(const struct output *out, bool dry_run,
+                         const struct repair_result *result)
 {
 	if (out->printer.json)
 		return;
@@ -177,7 +177,7 @@ static void repair_tell(const struct output *out, bool dry_run,
 		       result->kept);
 }
 
-/* Not by the daemon: nobody may have the store open. */
+/* Repair in this process: no other process may have the store open. */
 static int repair_store(const char *path, bool dry_run, struct output *out)
 {
 	struct store_options store_options = {.readonly = true};
@@ -201,14 +201,14 @@ static int repair_store(const char *path, bool dry_run, struct output *out)
 	store_close(store);
 	if (r)
 		return repair_complain(path, r);
-	repair_tell(out, dry_run, &result);
+	print_result(out, dry_run, &result);
 	free(result.kept);
 	return dry_run && result.found ? EXIT_DAMAGE : EXIT_DONE;
 }
 
 /* ---- The check ---------------------------------------------------------- */
 
-/* The store is open nowhere: here, and without changing anything. */
+/* Check in this process: no daemon has the store open. */
 static int check_here(struct store *store, json_t *request, struct output *out,
                       json_t **ret_answer)
 {
@@ -221,7 +221,10 @@ static int check_here(struct store *store, json_t *request, struct output *out,
 	return r;
 }
 
-/* As store_access_open(), but for a store that may be too damaged for that. */
+/*
+ * Check through the daemon or here.  Unlike store_access_open() this works for
+ * a store that is too damaged for any other request.
+ */
 static int check_anywhere(const char *path, json_t *request, struct output *out,
                           json_t **ret_answer)
 {
@@ -326,20 +329,20 @@ const struct command command_check = {
         .name = "check",
         .args = "[--data | --repair [--dry-run]] [--json] [STORE]",
         .summary = "Look for damage",
-        .help = "Looks at everything in the store as of its last commit, and "
+        .help = "Verifies everything in the store as of its last commit, and "
                 "prints a line for\n"
-                "each thing that is not as it should be.  Changes nothing; "
-                "the store may be\n"
-                "mounted and in use.  Exits with 3 if there is damage.\n"
+                "each finding.  Changes nothing; the store may be mounted and "
+                "in use.  Exits\n"
+                "with 3 if there is damage.\n"
                 "\n"
                 "      --data         also read all files' contents and "
                 "verify them\n"
-                "      --repair       cut out what is damaged, and say what "
+                "      --repair       cut out damaged data, and report what "
                 "was lost; the store\n"
-                "                     must not be mounted, and there must be "
-                "room for a second\n"
+                "                     must not be mounted, and its disk needs "
+                "space for a second\n"
                 "                     copy of it\n"
-                "      --dry-run      with --repair: only say what would be "
+                "      --dry-run      with --repair: only report what would be "
                 "done\n"
                 "      --json         an array of findings\n"
                 "  -s, --store=STORE  the store's directory\n",

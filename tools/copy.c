@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * coppice copy: a store's copy, mounted or not.
+ * coppice copy: copy a store, mounted or not.
  *
- * The file is written by the process that has the store open, but opened here,
- * with the caller's rights and in the caller's name space.  It has no name
- * before it is complete, so that nothing is left when this process ends early;
- * where the file system has no such files it lies in a directory beside NEW.
- * The directory becomes NEW when all in it is on the disk.
+ * The process that has the store open writes the file, but this process opens
+ * it, with the caller's permissions and in the caller's mount namespace.  The
+ * file has no name until it is complete, so that nothing is left when this
+ * process ends early; on a file system without such files it lies in a
+ * directory beside NEW.  The directory is renamed to NEW when everything in it
+ * is durable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -51,7 +52,7 @@ static void on_signal(int number)
 	stopped = number;
 }
 
-/* The first of them ends the copy in good order, the second the process. */
+/* The first signal ends the copy and cleans up, the second the process. */
 static void catch_signals(void)
 {
 	struct sigaction action = {.sa_handler = on_signal,
@@ -178,7 +179,7 @@ static void copy_release(struct copy *copy)
 	free(copy->full);
 }
 
-/* Give the file, which is complete, its name. */
+/* Give the complete file its name. */
 static int file_name(struct copy *copy)
 {
 	_cleanup_free_ char *data = NULL, *from = NULL;
@@ -231,7 +232,7 @@ static int renew_identity(const struct copy *copy, json_t *answer)
 	return r ? r : closed;
 }
 
-/* Make the directory NEW, if nothing has that name by now. */
+/* Rename the directory to NEW, unless NEW exists by now. */
 static int publish(struct copy *copy)
 {
 	int r = directory_sync(copy->aside);
@@ -240,7 +241,7 @@ static int publish(struct copy *copy)
 		return r;
 	r = renameat2(AT_FDCWD, copy->aside, AT_FDCWD, copy->full,
 	              RENAME_NOREPLACE);
-	/* Without that flag, no more than an empty directory is replaced. */
+	/* rename() without the flag replaces an empty directory at most. */
 	if (r < 0 && errno == EINVAL)
 		r = rename(copy->aside, copy->full);
 	if (r < 0)
@@ -265,7 +266,7 @@ static int finish(struct copy *copy, bool new_identity, json_t *answer)
 
 /* ---- The verb ----------------------------------------------------------- */
 
-/* Copy, and end as the signal would have, if there was one. */
+/* Copy.  If a signal stopped it, end by that signal. */
 static int copy_store(const char *store, const char *path, bool new_identity,
                       bool json)
 {
@@ -334,17 +335,17 @@ const struct command command_copy = {
         .name = "copy",
         .args = "[--new-identity] [--json] [STORE] NEW",
         .summary = "Copy a store, mounted or not",
-        .help = "NEW is a directory that is not there yet.  The copy has "
+        .help = "NEW is a directory that does not exist yet.  The copy has "
                 "everything that was\n"
                 "in the store when the verb was called, and is on the disk "
                 "when it returns; the\n"
-                "store may be in use.  If the copy fails there is nothing at "
-                "NEW.\n"
+                "store may be in use.  If the copy fails, NEW is not "
+                "created.\n"
                 "\n"
-                "      --new-identity     make it another store; else it is "
-                "the same one, as a\n"
-                "                         backup is\n"
-                "      --json             an object that tells of the copy\n"
+                "      --new-identity     make it another store; otherwise "
+                "it keeps the\n"
+                "                         identity, as a backup does\n"
+                "      --json             an object that describes the copy\n"
                 "  -s, --store=STORE      the store's directory\n",
         .run = run,
 };

@@ -80,9 +80,9 @@ const struct command command_default = {
         .summary = "Print or set the state that plain names fork",
         .help = "`mkdir MNT/new` and `coppice fork new` fork the default "
                 "state.  A new store\n"
-                "has none: there they make a new, empty tree.\n"
+                "has none: then they make a new, empty tree.\n"
                 "\n"
-                "      --none         let there be none\n"
+                "      --none         remove the default\n"
                 "      --json         print it as an object\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

@@ -5,7 +5,10 @@
 #include "target.h"
 #include "util.h"
 
-/* Without a source it may be a new tree, with a root like any new directory. */
+/*
+ * Without a source the fork may be a new tree, whose root gets the mode of a
+ * new directory.
+ */
 static json_t *fork_request(const char *source, const char *name)
 {
 	json_t *request =
@@ -49,11 +52,11 @@ const struct command command_fork = {
         .summary = "Make a new fork of a state, or a new tree",
         .help = "SOURCE is a fork or a snapshot, by name or by a path in it.  "
                 "Without it\n"
-                "the new name tells, as with mkdir: it is made from the "
-                "longest part in\n"
-                "front of an '@' that is a state's name; without an '@' it is "
-                "a new, empty\n"
-                "tree, or a fork of the default state where there is one.\n"
+                "the new name determines it, as with mkdir: the longest part "
+                "in front of an\n"
+                "'@' that is a state's name.  A name without '@' makes a fork "
+                "of the default\n"
+                "state, or a new, empty tree if there is none.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

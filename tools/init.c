@@ -24,18 +24,22 @@ mode_t directory_mode(void)
 }
 
 /*
- * A store in the making.  It lies in a directory inside of the one that it is
- * for, until its file is complete and gets its name in one step: killed at any
- * moment, this leaves a store or something that the next one puts away.
+ * A store that is being made.  It lies in a directory inside its final one
+ * until its file is complete and is renamed in one step: if the process is
+ * killed, a complete store is left, or something that the next coppice init
+ * removes.
  */
 struct making {
 	const char *path;
 	char *part; /* the directory inside */
-	int dir;    /* locked as long as this goes on */
+	int dir;    /* the final directory, locked meanwhile */
 	bool made;  /* the directory was not there before */
 };
 
-/* Check that nothing is in the directory but what an earlier try left. */
+/*
+ * Check that the directory is empty, but for what an interrupted coppice init
+ * has left.
+ */
 static int check_empty(const char *path)
 {
 	static const char *const harmless[] = {".", "..", "lost+found",
@@ -95,7 +99,7 @@ static int making_fill(const struct making *making,
 	return r ? r : closed;
 }
 
-/* Give the file, which is complete and on the disk, its target. */
+/* Rename the complete and durable file to its final name. */
 static int making_finish(const struct making *making)
 {
 	if (renameat(making->dir, STORE_UNFINISHED "/data.mdb", making->dir,
@@ -141,7 +145,7 @@ static const char *reason(int err)
 	}
 }
 
-/* A power of two from 4 KiB to 128 KiB. */
+/* Return true and the exponent if size is a power of two, 4 to 128 KiB. */
 static bool chunk_bits(uint64_t size, uint32_t *ret_bits)
 {
 	for (uint32_t bits = 12; bits <= 17; bits++) {

@@ -28,7 +28,7 @@ static const struct field details[] = {
 static int print_row(void *arg, json_t *row)
 {
 	printer_row(arg, row);
-	/* A reader who has seen enough has closed the pipe. */
+	/* The reader of a pipe may close it early. */
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
@@ -47,7 +47,7 @@ static int list(const char *store, const char *arg, struct printer *printer)
 	if (r)
 		return r;
 	request = request_new("list", "fork", fork, NULL);
-	/* Of all forks the snapshots, too. */
+	/* Without a fork, list all of them with their snapshots. */
 	if (request && !fork)
 		json_object_set_new(request, "all", json_true());
 	printer_begin(printer);
@@ -90,11 +90,11 @@ const struct command command_list = {
                 "FORK~NAME; with FORK, a name or a path in a mount, its "
                 "snapshots alone.\n"
                 "\n"
-                "  -l, --long         with when it was made, its number of "
+                "  -l, --long         columns: time of creation, number of "
                 "files, their\n"
                 "                     size, the space that deleting it would "
                 "free, and\n"
-                "                     how many snapshots it has\n"
+                "                     number of snapshots\n"
                 "      --json         an array of objects, one a line, as of "
                 "'show'\n"
                 "  -s, --store=STORE  the store's directory\n",

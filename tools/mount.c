@@ -21,7 +21,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	_cleanup_free_ char *error = NULL;
 	int r;
 
-	/* The mount's source says for ever where the store is. */
+	/* The path is the mount's source as long as the mount exists. */
 	r = target_canonical(store, &store_path);
 	if (r)
 		return r;
@@ -42,7 +42,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	return r == -EUCLEAN || r == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
-/* Change the mount that is there; the kernel keeps what it is about. */
+/* Change the flags of the mount; everything else stays. */
 static int remount(const struct parsed_options *parsed, const char *mountpoint)
 {
 	_cleanup_free_ char *error = NULL;
@@ -63,8 +63,8 @@ static int remount(const struct parsed_options *parsed, const char *mountpoint)
 }
 
 /*
- * Mount or remount as the options say.  fusermount3 drops what only root may
- * ask for without a word.
+ * Mount or remount with the options.  Warn about those that only root may use:
+ * fusermount3 drops them silently.
  */
 static int mount_or_remount(struct parsed_options *parsed,
                             struct mount_options *options, char **paths)
@@ -125,8 +125,8 @@ int mount_helper(int argc, char **argv)
 	int c;
 
 	/*
-	 * mount(8) takes devices and set-user-ID as granted unless it says
-	 * otherwise: what it was told in their favour it does not pass on.
+	 * mount(8) has dev and suid as defaults and does not pass them to the
+	 * helper, only nodev and nosuid.
 	 */
 	parsed.dev = parsed.suid = geteuid() == 0;
 	while ((c = getopt(argc, argv, "sfnvo:t:")) != -1) {
@@ -187,9 +187,9 @@ const struct command command_mount = {
                 "                     a mount\n"
                 "      sync           changes are durable when the call "
                 "returns\n"
-                "      dev, suid      heed device files, set-user-ID bits\n"
+                "      dev, suid      allow device files, set-user-ID bits\n"
                 "      noexec         run no programs\n"
                 "      nosymfollow    follow no symbolic links\n"
-                "      nonempty       hide what the mount point has in it\n",
+                "      nonempty       mount on a directory that is not empty\n",
         .run = run,
 };

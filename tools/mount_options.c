@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Options of a mount. */
 #include "mount_options.h"
 
 #include <errno.h>
@@ -9,7 +8,7 @@
 #include "size.h"
 #include "util.h"
 
-/* Of mount(8), fstab and the kernel's table, and of no meaning here. */
+/* Return true for options of mount(8), fstab or the kernel to be ignored. */
 static bool is_ignored(const char *option)
 {
 	static const char *const words[] = {
@@ -94,7 +93,7 @@ static int export_parse(struct parsed_options *parsed, const char *value)
 	return parsed->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
 }
 
-/* 0; -EINVAL: the value is bad; -ENOENT: no such option. */
+/* Add one option.  -EINVAL: bad value; -ENOENT: unknown option. */
 static int option_parse(struct parsed_options *parsed, const char *option)
 {
 	const char *value = strchr(option, '=');
@@ -125,7 +124,7 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 	return -ENOENT;
 }
 
-/* The next option, without its backslashes, into `out`; false at the end. */
+/* Copy the next option, unescaped, to `out`.  Return false at the end. */
 static bool option_next(const char **at, char *out)
 {
 	const char *p = *at;

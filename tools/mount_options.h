@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The text behind -o, as people, fstab and mount(8) write it.
+ * Parsing the options behind -o, as users, fstab and mount(8) write them.
  */
 #ifndef COPPICE_MOUNT_OPTIONS_H
 #define COPPICE_MOUNT_OPTIONS_H
 
 #include "client_mount.h"
 
-/* What was parsed; strings are its own. */
+/* Parsed options.  Strings are its own. */
 struct parsed_options {
 	bool sloppy; /* unknown options are not an error */
 	bool readonly, allow_other, rmdir_always, no_export;
 	bool nonempty;
-	bool remount; /* only the flags of what is mounted change */
+	bool remount; /* change the flags of an existing mount */
 	bool dev, suid, noexec, nosymfollow, sync;
 	bool snapdir_set;
 	enum fs_snapdir snapdir;
@@ -22,12 +22,13 @@ struct parsed_options {
 };
 
 /*
- * Options between commas; a backslash keeps the next byte as it is.  Later
- * ones win.  -EINVAL, and the sentence in *ret_error, to be freed.
+ * Add the options of a string: separated by commas; a backslash escapes the
+ * next byte; later ones win.  -EINVAL: *ret_error is the error message, to be
+ * freed.
  */
 int parsed_options_add(struct parsed_options *parsed, const char *options,
                        char **ret_error);
-/* Into the struct, which borrows text's strings. */
+/* Store them in `options`, which borrows the strings of `parsed`. */
 void parsed_options_apply(struct parsed_options *parsed,
                           struct mount_options *options);
 void parsed_options_release(struct parsed_options *parsed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice rename: another name for a state. */
+/* coppice rename: rename a state. */
 #include "store_access.h"
 #include "command.h"
 #include "target.h"
@@ -52,12 +52,11 @@ const struct command command_rename = {
         .name = "rename",
         .args = "[-s STORE] [--positional] STATE NEW",
         .summary = "Give a state another name",
-        .help = "NEW is the new name alone: of a snapshot without its fork's "
+        .help = "NEW is the new name; for a snapshot, without its fork's "
                 "name.\n"
                 "Forks and snapshots made from the state stay what they are.\n"
                 "\n"
-                "      --positional   take FORK~N and FORK~@TIME, which are "
-                "refused else\n"
+                "      --positional   accept FORK~N and FORK~@TIME, too\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

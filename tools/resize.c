@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice resize: what a store may grow to. */
+/* coppice resize: change the size that a store may grow to. */
 #include <stdio.h>
 #include <string.h>
 
@@ -40,10 +40,10 @@ const struct command command_resize = {
         .name = "resize",
         .args = "[-s STORE] SIZE|max",
         .summary = "Change the size that a store may grow to",
-        .help = "With max, the disk is the limit.  A store that is larger "
-                "already is full\n"
-                "until enough in it is deleted; its file stays as large as it "
-                "is.\n"
+        .help = "With max, the disk is the limit.  A store that is already "
+                "larger counts as\n"
+                "full until enough in it is deleted; its file does not "
+                "shrink.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

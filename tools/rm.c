@@ -14,8 +14,8 @@ struct rm {
 };
 
 /*
- * Replace positions by names, all before anything is deleted: each deletion
- * changes the positions of the others.  The arguments that fail are cut out.
+ * Replace positions by names before anything is deleted, as each deletion
+ * changes the positions of the others.  Remove the arguments that fail.
  */
 static int locate(struct store_access *access, char **states)
 {
@@ -35,7 +35,7 @@ static int locate(struct store_access *access, char **states)
 	return code;
 }
 
-/* All of them, even if some cannot be: the worst of the exit codes. */
+/* Delete all that can be deleted.  Return the worst of the exit codes. */
 static int rm_states(const struct rm *rm, const char *store, char **states)
 {
 	struct store_access access;
@@ -100,17 +100,16 @@ const struct command command_rm = {
         .name = "rm",
         .args = "[-s STORE] [-r] [--positional] STATE...",
         .summary = "Delete states, whatever is in them",
-        .help = "The name is free at once; the space that nothing else holds "
-                "is given\n"
-                "back in the background.  What was made from a state stays.  "
+        .help = "The name is free at once; space that no other state uses is "
+                "freed in the\n"
+                "background.  Forks and snapshots made from the state stay.  "
                 "The default\n"
                 "state cannot be deleted.\n"
                 "\n"
-                "  -r, --recursive    with a fork its snapshots, too\n"
-                "      --positional   take FORK~N and FORK~@TIME, which are "
-                "refused else:\n"
-                "                     each deletion makes them mean other "
-                "snapshots\n"
+                "  -r, --recursive    delete a fork's snapshots, too\n"
+                "      --positional   accept FORK~N and FORK~@TIME, too; each "
+                "deletion\n"
+                "                     changes the snapshots that they mean\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

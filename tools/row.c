@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Printing rows. */
 #include "row.h"
 
 #include <stdio.h>
@@ -11,7 +10,7 @@
 
 enum { VALUE_MAX = NAME_LEN_MAX * 2 + 2 };
 
-/* The value as text. */
+/* Return the value as text. */
 static const char *value_text(const struct field *field, json_t *value,
                               char buffer[VALUE_MAX])
 {
@@ -25,7 +24,7 @@ static const char *value_text(const struct field *field, json_t *value,
 			return none;
 		return buffer;
 	case FIELD_TIME:
-		/* To the second: it is as long as the example in the header. */
+		/* Cut after the seconds. */
 		if (!json_is_string(value))
 			return none;
 		snprintf(buffer, VALUE_MAX, "%.19sZ", json_string_value(value));
@@ -43,7 +42,7 @@ static const char *value_text(const struct field *field, json_t *value,
 	return buffer;
 }
 
-/* A new object with the described fields alone, in their order. */
+/* Return a new object with only the described fields, in their order. */
 static json_t *json_row(const struct field *fields, json_t *row)
 {
 	json_t *out = json_object();
@@ -73,7 +72,7 @@ static void print_columns(const struct printer *printer, json_t *row)
 		if (row)
 			text = value_text(f, json_object_get(row, f->key),
 			                  buffer);
-		/* Nothing follows the last one that would have to line up. */
+		/* The last column is not padded. */
 		printf("%*s%s", f[1].key ? f->width : 0, text,
 		       f[1].key ? "  " : "\n");
 	}

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Printing rows of an answer, as text or as JSON, from one description.
+ * Printing the rows of an answer as text or JSON, from one table of fields.
  */
 #ifndef COPPICE_ROW_H
 #define COPPICE_ROW_H
@@ -21,10 +21,10 @@ struct field {
 	const char *key;   /* in the answer and in JSON: an interface */
 	const char *title; /* in text */
 	enum field_format format;
-	int width; /* of its column; negative: to the left */
+	int width; /* of its column; negative: aligned to the left */
 };
 
-/* How a verb prints; the caller fills in the first three. */
+/* The output of a verb; the caller sets the first three fields. */
 struct printer {
 	const struct field *fields; /* ends with a NULL key */
 	bool json;
@@ -32,12 +32,12 @@ struct printer {
 	unsigned long printed;
 };
 
-/* A list: one row a line, as it comes; JSON is an array. */
+/* Print a list, one row a line, as rows arrive; an array in JSON. */
 void printer_begin(struct printer *printer);
 void printer_row(struct printer *printer, json_t *row);
 void printer_end(struct printer *printer);
 
-/* One object: a line for each field; JSON is an object. */
+/* Print one object, a line for each field; an object in JSON. */
 void printer_object(struct printer *printer, json_t *row);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice show: all about one state. */
+/* coppice show: print the fields of one state. */
 #include "store_access.h"
 #include "command.h"
 #include "target.h"
@@ -61,7 +61,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_show = {
         .name = "show",
         .args = "[-s STORE] [--json] STATE",
-        .summary = "Tell about one state",
+        .summary = "Show one state",
         .help = "STATE is a fork's name, FORK~SNAPSHOT, FORK~N (the N-th "
                 "newest snapshot),\n"
                 "FORK~@TIME (the newest at or before the time), or a path in "

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Sizes in text. */
 #include "size.h"
 
 #include <ctype.h>
@@ -18,7 +17,7 @@ int size_parse(const char *text, uint64_t *ret_bytes)
 	unsigned shift = 0;
 	uint64_t bytes;
 
-	/* strtoull would take a sign and leading space. */
+	/* strtoull() would accept a sign and leading spaces. */
 	if (!isdigit((unsigned char)*text))
 		return -EINVAL;
 	errno = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice snap: a new snapshot of a fork. */
+/* coppice snap: make a snapshot of a fork. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,9 +9,9 @@
 #include "util.h"
 
 /*
- * FORK~NAME, FORK/.snap/NAME and .snap/NAME: the name, cut off the argument;
- * NULL if it is a fork alone.  In 'main~monday@redo' the '~' belongs to a
- * fork's name.
+ * Cut the name off FORK~NAME, FORK/.snap/NAME or .snap/NAME and return it; NULL
+ * if the argument is a fork alone.  In 'main~monday@redo' the '~' belongs to
+ * the fork's name.
  */
 static char *cut_name(char *arg)
 {
@@ -33,8 +33,8 @@ static char *cut_name(char *arg)
 }
 
 /*
- * With the store known, the name of a fork that was not told: the default
- * state, else that which the current directory is in, else the only one.
+ * Return the fork to snapshot if none is given: the default state, or else the
+ * fork of the current directory, or else the only fork.  The store is known.
  */
 static int default_fork(struct target *target, char **ret_name)
 {
@@ -111,7 +111,7 @@ const struct command command_snap = {
                 "the default state,\n"
                 "or if there is none the fork that the current directory is "
                 "in, or the only\n"
-                "one.  One argument may say both, as FORK~NAME.  Without a "
+                "one.  One argument can give both: FORK~NAME.  Without a "
                 "NAME it is the\n"
                 "time, in UTC, as 2026-11-20T12:00:00Z, and is printed as "
                 "FORK~NAME.\n"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What is told of a state, as show prints it and as JSON has it.
+ * The fields of a state, as `show` and the JSON of `list` print them.
  */
 #ifndef COPPICE_STATE_ROW_H
 #define COPPICE_STATE_ROW_H

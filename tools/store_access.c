@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Requests, to the daemon or to the store. */
 #include "store_access.h"
 
 #include <errno.h>
@@ -14,10 +13,10 @@
 #include "util.h"
 
 enum {
-	AGAIN_MS = 100,    /* between two tries */
-	BUSY_TRIES = 50,   /* to open a store that another has open */
-	ENDING_MS = 15000, /* for a daemon that ends to have ended */
-	COPY_TRIES = 100,  /* of a copy that is cut short by that */
+	RETRY_MS = 100,    /* between two tries */
+	BUSY_TRIES = 50,   /* to open a store that another process has open */
+	ENDING_MS = 15000, /* wait for a daemon that is ending */
+	COPY_TRIES = 100,  /* of a copy that an ending daemon cuts short */
 };
 
 int store_complain(const char *action, const char *path, int err)
@@ -53,12 +52,12 @@ int store_access_open(struct store_access *access, const char *path, bool reads)
 	*access = (struct store_access){
 	        .path = path, .reads = reads, .socket = -1};
 	/*
-	 * A daemon that is starting or ending has the store open without
-	 * answering: that takes moments, unless the disk is very slow.
+	 * A daemon that is starting or ending has the store open but does not
+	 * answer.  That takes a moment, unless the disk is very slow.
 	 */
 	for (int tries = 0; r == -EBUSY && tries < BUSY_TRIES; tries++) {
 		if (tries)
-			poll(NULL, 0, AGAIN_MS);
+			poll(NULL, 0, RETRY_MS);
 		r = daemon_client_connect(path, &access->socket);
 		if (!r)
 			return EXIT_DONE;
@@ -127,7 +126,7 @@ static void answer_complain(const char *before, const json_t *text)
 		complain("%s%s", before, sentence);
 }
 
-/* Complain of what went wrong; the exit code. */
+/* Complain if the request failed.  Return the exit code. */
 static int call_result(const struct store_access *access, int r,
                        json_t **answer, json_t **ret_answer)
 {
@@ -166,7 +165,7 @@ static int count_row(void *arg, json_t *row)
 	return rows->fn(rows->arg, row);
 }
 
-/* Do the request once; *ret_again: the daemon ended, and it may be repeated. */
+/* Send the request once.  *ret_again: the daemon ended; it may be repeated. */
 static int call_once(struct store_access *access, json_t *request,
                      struct counted *rows, json_t **ret_answer, bool *ret_again)
 {
@@ -202,7 +201,7 @@ int store_access_call(struct store_access *access, json_t *request,
 	while (again && mono_ns() < end) {
 		json_decref(steal(&answer));
 		close(access->socket);
-		poll(NULL, 0, AGAIN_MS);
+		poll(NULL, 0, RETRY_MS);
 		r = store_access_open(access, access->path, access->reads);
 		if (r)
 			return r;
@@ -246,7 +245,7 @@ int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
 			break;
 		}
 		close(access->socket);
-		poll(NULL, 0, AGAIN_MS);
+		poll(NULL, 0, RETRY_MS);
 		r = store_access_open(access, access->path, access->reads);
 		if (r)
 			return r;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* coppice sync: everything to the disk. */
+/* coppice sync: make all changes durable. */
 #include "store_access.h"
 #include "command.h"
 #include "target.h"
@@ -19,7 +19,7 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
 		return r;
 	r = target_init(&target, store);
-	/* Which state the path is in does not matter: it is the store. */
+	/* The path only selects the store; the state does not matter. */
 	if (!r && argc)
 		r = target_list(&target, argv[0], &state);
 	if (!r)
@@ -34,9 +34,9 @@ const struct command command_sync = {
         .name = "sync",
         .args = "[-s STORE] [PATH]",
         .summary = "Write everything that was changed to the disk",
-        .help = "For the whole store, as fsync(2) of any file in it does; "
-                "sync(1) does not\n"
-                "reach file systems of this kind.  PATH is one inside a "
+        .help = "Covers the whole store, as fsync(2) of any file in it does; "
+                "sync(1) does\n"
+                "not reach FUSE file systems.  PATH is a path inside a "
                 "mount.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Stores and states by path. */
 #include "target.h"
 
 #include <errno.h>
@@ -15,9 +14,9 @@
 #include "mount_store.h"
 #include "util.h"
 
-/* What a path inside a mount tells. */
+/* The store and state that a path inside a mount belongs to. */
 struct resolved_path {
-	char *store; /* NULL: not where it was mounted from any more */
+	char *store; /* NULL: unknown, because it was moved */
 	char *state; /* NULL: the mount's root, above all states */
 	bool own;    /* it is the state's own directory */
 };
@@ -28,7 +27,7 @@ static void resolved_path_release(struct resolved_path *resolved)
 	free(resolved->state);
 }
 
-/* -ENODEV: the path is not inside a mounted store. */
+/* Resolve a path.  -ENODEV: it is not inside a mounted store. */
 static int path_resolve(const char *path, struct resolved_path *ret_resolved)
 {
 	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
@@ -72,9 +71,9 @@ static bool is_store(const char *path)
 }
 
 /*
- * A path rather than the name of a state?  As long as nothing else tells the
- * store, what is a path in a mount is meant as that; and a store's own path is
- * a mistake to be told.
+ * Return true if the argument is a path rather than the name of a state.  As
+ * long as nothing else has selected the store, any path in a mount counts, and
+ * that of a store, which is reported as a mistake.
  */
 static bool is_path(const struct target *target, const char *arg)
 {
@@ -115,7 +114,7 @@ void target_release(struct target *target)
 	target->store = NULL;
 }
 
-/* The path's store is the one that this is about, or becomes it. */
+/* Make the path's store the target's, or fail if that is another one. */
 static int target_join(struct target *target, const char *arg,
                        struct resolved_path *resolved)
 {
@@ -141,7 +140,7 @@ static int path_complain(const char *path, int err)
 {
 	if (err == -ENODEV && is_store(path))
 		complain("'%s' is a store, not a path in one that is mounted: "
-		         "say -s '%s'",
+		         "use -s '%s'",
 		         path, path);
 	else if (err == -ENODEV)
 		complain("'%s' is not inside a mounted store", path);
@@ -167,7 +166,7 @@ static int target_path(struct target *target, const char *arg,
 	return EXIT_DONE;
 }
 
-/* Cut off what follows the last component: slashes, and "/.". */
+/* Cut off the slashes and "/." behind the last component. */
 static void path_trim(char *path)
 {
 	size_t len = strlen(path);
@@ -185,9 +184,9 @@ static bool is_mount_root(const char *path)
 }
 
 /*
- * Find the link in a mount's root, called FORK~NAME or FORK~N, that the path
- * is or, by way of other links, leads to.  Return its name, to be freed, or
- * NULL: there is none.
+ * Find the link FORK~NAME or FORK~N in a mount's root that the path is, or
+ * leads to through other links.  Return its name, to be freed; NULL: there is
+ * none.
  */
 static char *link_name(const char *path)
 {
@@ -220,8 +219,8 @@ static char *link_name(const char *path)
 }
 
 /*
- * Whether the path is a symlink, by its last component; not if a slash behind
- * it asks for what it leads to.
+ * Return true if the path's last component is a symlink, without a slash behind
+ * it that stands for the link's target.
  */
 static bool is_symlink(const char *path)
 {
@@ -252,7 +251,7 @@ int target_state(struct target *target, const char *arg, bool own,
 		         resolved.state);
 		return EXIT_FAILED;
 	}
-	/* A position is for the store to refuse, not for the link to hide. */
+	/* Pass on a link's position, so that the store can refuse it. */
 	*ret_name = own ? link_name(arg) : NULL;
 	if (!*ret_name && own && is_symlink(arg)) {
 		complain("'%s' is a symlink; name the state itself, '%s'", arg,
@@ -315,7 +314,7 @@ int target_here(struct target *target, char **ret_name)
 	return EXIT_DONE;
 }
 
-/* The stores of this user that are mounted, as far as telling one from many. */
+/* The mounted stores of this user; the search ends at the second. */
 struct only {
 	unsigned count;
 	char store[PATH_MAX]; /* the first */

@@ -2,13 +2,13 @@
 /*
  * Which store and which states the arguments of a verb mean.
  *
- * A state is told by its name or by a path inside a mount, and such a path
- * tells the store, too.  Paths are arguments that begin with '/' or '.' (no
- * fork's name does); also, when neither -s nor COPPICE_STORE says which store,
- * the relative path of a state's own directory.
+ * An argument names a state by its name or by a path inside a mount; such a
+ * path selects the store, too.  Arguments that begin with '/' or '.' are paths
+ * (no fork's name begins so).  Without -s and COPPICE_STORE, the relative path
+ * of a state's own directory is a path as well.
  *
- * If nothing tells the store, it is the only one that is mounted; not for verbs
- * that delete or rename, which must not depend on what else is mounted.
+ * If nothing selects the store, it is the only one that is mounted; not for
+ * verbs that delete or rename, which must not depend on other mounts.
  *
  * The functions complain themselves and return an exit code.
  */
@@ -20,9 +20,8 @@
 
 struct target {
 	char *store;  /* NULL: not known yet */
-	bool by_path; /* a path told which */
-	bool careful; /* the store must be told: to be set after target_init()
-	               */
+	bool by_path; /* a path selected it */
+	bool careful; /* no store by default; set after target_init() */
 };
 
 /* `store`: the verb's own -s, or NULL. */
@@ -30,28 +29,28 @@ int target_init(struct target *target, const char *store);
 void target_release(struct target *target);
 
 /*
- * The name of the state that `arg` means.  For verbs that change the state
- * itself `own` is true: then a path must be the state's own directory, so that
- * a path to something in it is not taken for the whole.
+ * Return the name of the state that `arg` means.  With `own`, for verbs that
+ * change the state itself, a path must be the state's own directory: a path to
+ * a file in the state does not name the state.
  */
 int target_state(struct target *target, const char *arg, bool own,
                  char **ret_name);
-/* `arg` as the name of a fork to be made, or its path in a mount's root. */
+/* Return the name of a fork to be made; `arg` is it or its path in a mount. */
 int target_new_fork(struct target *target, const char *arg, char **ret_name);
 /*
- * `arg` as what it lists: a fork's name or path, or NULL for the whole store,
- * when it is the path of a mount's root.
+ * Return the name of the fork that `arg` means; NULL if `arg` is the path of a
+ * mount's root, which stands for the whole store.
  */
 int target_list(struct target *target, const char *arg, char **ret_name);
 /*
- * The state that the current directory is in, if it is in one of the store's;
- * else *ret_name is NULL.
+ * Return the state that the current directory is in, or NULL if it is not in
+ * one of this store.
  */
 int target_here(struct target *target, char **ret_name);
-/* All arguments were looked at: the store must be known by now. */
+/* Determine the store after all arguments were resolved. */
 int target_store(struct target *target);
 
-/* The canonical path of a directory that should be a store. */
+/* Return the canonical path of a store, to be freed. */
 int target_canonical(const char *store, char **ret_path);
 
 #endif

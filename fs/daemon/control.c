@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What each verb of a request does to a store. */
+/* The verbs of requests. */
 #include "control_verb.h"
 
 #include <errno.h>
@@ -62,7 +62,6 @@ int control_set_error(struct control *c, int err, json_t *error)
 	return err;
 }
 
-/* A sentence for what went wrong with a state called `name`. */
 int control_fail_state(struct control *c, const char *verb, const char *name,
                        int err)
 {
@@ -86,7 +85,6 @@ int control_fail_state(struct control *c, const char *verb, const char *name,
 	}
 }
 
-/* An argument that names a state.  -ENOENT, without a word: it is not there. */
 int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX])
 {
@@ -106,7 +104,7 @@ bool control_flag(struct control *c, const char *key)
 	return json_is_true(json_object_get(c->request, key));
 }
 
-static int tell(struct control *c, const char *key, json_t *value)
+static int answer_add(struct control *c, const char *key, json_t *value)
 {
 	if (!value || json_object_set_new(c->answer, key, value) < 0)
 		return fail(c, -ENOMEM, "out of memory");
@@ -122,17 +120,18 @@ static json_t *full_name(struct control *c, struct state *state)
 	return name_escape(name);
 }
 
-static int tell_state(struct control *c, json_t *name, uint64_t number)
+static int answer_state(struct control *c, json_t *name, uint64_t number)
 {
-	int err = tell(c, "name", name);
+	int err = answer_add(c, "name", name);
 
 	return err < 0 ? err
-	               : tell(c, "number", json_integer((json_int_t)number));
+	               : answer_add(c, "number",
+	                            json_integer((json_int_t)number));
 }
 
 /*
- * Find what is to be deleted or renamed, by name alone.  Lock held.  A failure
- * may have its sentence already.
+ * Find the state that is to be deleted or renamed, by name alone.  Lock held.
+ * If it fails, the error message may have been set.
  */
 static int find_named(struct control *c, const char *verb, const char *name,
                       struct state **ret_state)
@@ -150,7 +149,10 @@ static int find_named(struct control *c, const char *verb, const char *name,
 	            verb, name, full);
 }
 
-/* Warn of a snapshot's name that still finds one when it is deleted. */
+/*
+ * Warn if the snapshot's name is also a position: it finds another snapshot
+ * once this one is deleted.
+ */
 static int warn_of_position(struct control *c, const char *name)
 {
 	char text[STATE_NAME_MAX * 2];
@@ -161,7 +163,7 @@ static int warn_of_position(struct control *c, const char *name)
 	         "'~%s' names this snapshot while it exists, and is read as a "
 	         "position afterwards",
 	         name);
-	return tell(c, "warning", name_escape(text));
+	return answer_add(c, "warning", name_escape(text));
 }
 
 /* ---- Verbs -------------------------------------------------------------- */
@@ -216,10 +218,13 @@ static int verb_fork(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
 	announce(c, 0, name, true);
-	return tell_state(c, full, number);
+	return answer_state(c, full, number);
 }
 
-/* Now, as a name: sorts by time, and means the same in any time zone. */
+/*
+ * Return the current time in UTC as a name, which sorts by time.  `again`
+ * counts the names of this second that are taken.
+ */
 static void name_of_now(unsigned again, char name[STATE_NAME_MAX])
 {
 	time_t now = time(NULL);
@@ -263,7 +268,7 @@ static int verb_snap(struct control *c)
 		err = fs_state_snapshot(c->fs, fork, name, &snapshot);
 		if (err != -EEXIST || have == 0)
 			break;
-		/* The lock may have been let go of. */
+		/* state_snapshot() may have released the lock. */
 		err = state_resolve(c->forest, fork_name, &fork);
 	}
 	if (err == 0) {
@@ -280,7 +285,7 @@ static int verb_snap(struct control *c)
 		return control_fail_state(c, "make snapshot", name, err);
 	announce(c, of, name, true);
 	err = warn_of_position(c, name);
-	return err < 0 ? err : tell_state(c, full, number);
+	return err < 0 ? err : answer_state(c, full, number);
 }
 
 static int verb_rename(struct control *c)
@@ -316,7 +321,7 @@ static int verb_rename(struct control *c)
 		announce(c, fork, to, true);
 	}
 	err = fork ? warn_of_position(c, to) : 0;
-	return err < 0 ? err : tell_state(c, full, number);
+	return err < 0 ? err : answer_state(c, full, number);
 }
 
 static int verb_rm(struct control *c)
@@ -355,10 +360,10 @@ static int verb_rm(struct control *c)
 	announce(c, fork, own, false);
 	if (c->mounts)
 		mounts_states_gone(c->mounts);
-	return tell_state(c, full, number);
+	return answer_state(c, full, number);
 }
 
-/* Return true if FORK~SUFFIX is written as a position. */
+/* Return true if the name is FORK~SUFFIX with a position as suffix. */
 static bool asks_position(const char *name)
 {
 	const char *cut = strrchr(name, '~');
@@ -367,9 +372,9 @@ static bool asks_position(const char *name)
 }
 
 /*
- * Tell the full name of what is given by position or by name.  A snapshot whose
- * name reads as a position that it does not have is refused: which of the two
- * is meant cannot be known.
+ * Return the full name of a state given by position or by name.  If the text is
+ * both the name of a snapshot and the position of another, refuse it as
+ * ambiguous.
  */
 static int verb_find(struct control *c)
 {
@@ -381,7 +386,7 @@ static int verb_find(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	/* First, because it may let go of the lock. */
+	/* First, because it may release the lock. */
 	at = state_at_position(c->forest, name, &other);
 	err = state_named(c->forest, name, &state);
 	if (err == 0 && asks_position(name)) {
@@ -399,15 +404,18 @@ static int verb_find(struct control *c)
 		            "this position",
 		            name);
 	return err < 0 ? control_fail_state(c, "find", name, err)
-	               : tell(c, "name", name_escape(full));
+	               : answer_add(c, "name", name_escape(full));
 }
 
-/* Tell that there is no default state, and a fork's name if it is alone. */
-static int tell_no_default(struct control *c)
+/*
+ * Answer that there is no default state, and name the only fork if there is
+ * just one.
+ */
+static int answer_no_default(struct control *c)
 {
 	struct state *fork;
 	json_t *only = NULL;
-	int err = tell(c, "name", json_null());
+	int err = answer_add(c, "name", json_null());
 
 	if (err < 0)
 		return err;
@@ -420,7 +428,7 @@ static int tell_no_default(struct control *c)
 		}
 	}
 	store_unlock(c->store);
-	return only ? tell(c, "only", only) : 0;
+	return only ? answer_add(c, "only", only) : 0;
 }
 
 static int verb_default(struct control *c)
@@ -453,11 +461,11 @@ static int verb_default(struct control *c)
 	if (err < 0 && have == 0)
 		return control_fail_state(c, "make the default", name, err);
 	if (err == -ENOENT)
-		return tell_no_default(c);
+		return answer_no_default(c);
 	if (err < 0)
-		return fail(c, err, "cannot tell the default state: %s",
+		return fail(c, err, "cannot look up the default state: %s",
 		            control_reason(err));
-	return tell_state(c, full, number);
+	return answer_state(c, full, number);
 }
 
 static int verb_sync(struct control *c)
@@ -517,7 +525,7 @@ static int run(struct control *c)
 		if (strcmp(verb, verbs[i].name) == 0)
 			return verbs[i].run(c);
 	}
-	return fail(c, -EOPNOTSUPP, "this version does not know the verb '%s'",
+	return fail(c, -EOPNOTSUPP, "this version does not have the verb '%s'",
 	            verb);
 }
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The verb `check`: what forest_check() tells, as rows. */
 #include "control_check.h"
 
 #include <errno.h>
@@ -9,12 +8,12 @@
 
 enum { PROGRESS_NS = 200000000 }; /* between two rows of progress */
 
-struct telling {
+struct report {
 	control_row_fn *fn;
 	void *arg;
-	bool progress;    /* is asked for */
-	int64_t told;     /* when it was told last */
-	json_int_t found; /* how much was found */
+	bool progress;    /* rows of progress are requested */
+	int64_t last;     /* mono_ns() of the last row of progress */
+	json_int_t found; /* number of findings */
 };
 
 static json_t *text_or_null(const char *text)
@@ -22,7 +21,7 @@ static json_t *text_or_null(const char *text)
 	return text ? name_escape(text) : json_null();
 }
 
-static int send_row(struct telling *t, json_t *row)
+static int send_row(struct report *t, json_t *row)
 {
 	int r;
 
@@ -35,7 +34,7 @@ static int send_row(struct telling *t, json_t *row)
 
 static int on_found(void *arg, const struct finding *f)
 {
-	struct telling *t = arg;
+	struct report *t = arg;
 
 	t->found++;
 	return send_row(
@@ -49,12 +48,12 @@ static int on_found(void *arg, const struct finding *f)
 
 static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 {
-	struct telling *t = arg;
+	struct report *t = arg;
 	int64_t now = mono_ns();
 
-	if (!t->progress || now - t->told < PROGRESS_NS)
+	if (!t->progress || now - t->last < PROGRESS_NS)
 		return 0;
-	t->told = now;
+	t->last = now;
 	return send_row(t,
 	                json_pack("{s:s, s:I, s:I}", "progress", what, "done",
 	                          (json_int_t)done, "all", (json_int_t)all));
@@ -63,11 +62,11 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 int control_check(struct store *store, json_t *request, control_row_fn *fn,
                   void *arg, json_t *answer)
 {
-	struct telling t = {
+	struct report t = {
 	        .fn = fn,
 	        .arg = arg,
 	        .progress = json_is_true(json_object_get(request, "progress")),
-	        .told = mono_ns(),
+	        .last = mono_ns(),
 	};
 	struct check_options options = {
 	        .data = json_is_true(json_object_get(request, "data")),

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The verb `copy`: the store's file into one that the caller has opened. */
 #include "control_copy.h"
 
 #include <errno.h>
@@ -14,20 +13,20 @@ enum { PROGRESS_NS = 200000000 }; /* between two rows of progress */
 struct copying {
 	control_row_fn *fn;
 	void *arg;
-	int64_t told; /* when progress was reported last */
-	int ended;    /* what fn ended it with */
+	int64_t last; /* mono_ns() of the last row of progress */
+	int ended;    /* nonzero: fn's result, which ended the request */
 };
 
-/* A row also finds out whether there still is somebody who waits. */
+/* Send a row of progress.  It fails if the receiver has gone. */
 static int on_progress(void *arg, uint64_t done, uint64_t all)
 {
 	struct copying *c = arg;
 	int64_t now = mono_ns();
 	json_t *row;
 
-	if (now - c->told < PROGRESS_NS)
+	if (now - c->last < PROGRESS_NS)
 		return 0;
-	c->told = now;
+	c->last = now;
 	row = json_pack("{s:s, s:I, s:I}", "progress", "copying", "done",
 	                (json_int_t)done, "all", (json_int_t)all);
 	if (!row)
@@ -39,7 +38,7 @@ static int on_progress(void *arg, uint64_t done, uint64_t all)
 	return c->ended;
 }
 
-/* Return true if it can be written to, at any offset, and nothing is lost. */
+/* Return true if the file is empty and can be written to at any offset. */
 static bool is_empty_file(int fd)
 {
 	struct stat st;
@@ -50,7 +49,7 @@ static bool is_empty_file(int fd)
 	       S_ISREG(st.st_mode) && st.st_size == 0;
 }
 
-static json_t *done(const struct store *store, uint64_t bytes)
+static json_t *copy_answer(const struct store *store, uint64_t bytes)
 {
 	const uint8_t *uuid = store_uuid(store);
 	char hex[33];
@@ -64,7 +63,7 @@ static json_t *done(const struct store *store, uint64_t bytes)
 int control_copy(struct store *store, int fd, control_row_fn *fn, void *arg,
                  json_t **ret_answer)
 {
-	struct copying c = {.fn = fn, .arg = arg, .told = mono_ns()};
+	struct copying c = {.fn = fn, .arg = arg, .last = mono_ns()};
 	const struct copy_options options = {on_progress, &c};
 	uint64_t bytes;
 	int err;
@@ -86,7 +85,7 @@ int control_copy(struct store *store, int fd, control_row_fn *fn, void *arg,
 	if (c.ended)
 		return c.ended;
 	if (err == 0)
-		*ret_answer = done(store, bytes);
+		*ret_answer = copy_answer(store, bytes);
 	else
 		*ret_answer =
 		        control_error(err, "cannot copy: %s",

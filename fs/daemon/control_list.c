@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is told of states and of the store: the verbs list, show and stat. */
 #include "control_list.h"
 
 #include <errno.h>
@@ -70,46 +69,46 @@ static int row_fill(struct control *c, struct state *state, struct row *row)
 	return state_info(c->forest, state, &row->info);
 }
 
-enum { ROWS = 64 }; /* gathered in one hold of the lock */
+enum { ROWS = 64 }; /* collected each time the lock is taken */
 
-/* Where a list goes on: after this snapshot, if any, of this fork. */
-struct place {
+/* The position of a list: behind this snapshot, if any, of this fork. */
+struct list_position {
 	bool forks;     /* list forks */
 	bool snapshots; /* list snapshots: of each fork, or of one */
 	char fork[NAME_LEN_MAX + 1];
 	char snapshot[NAME_LEN_MAX + 1];
-	bool in_fork; /* the fork's own row is behind us */
+	bool in_fork; /* the fork's own row was returned */
 };
 
-/* The next state of the list; -ENOENT at the end.  Lock held. */
-static int place_next(struct control *c, struct place *place,
-                      struct state **ret_state)
+/* Return the next state of the list; -ENOENT: there is none.  Lock held. */
+static int position_next(struct control *c, struct list_position *position,
+                         struct state **ret_state)
 {
 	struct state *fork, *snapshot;
 	int err;
 
-	if (place->snapshots && place->in_fork &&
-	    state_find(c->forest, 0, place->fork, &fork) == 0 &&
-	    state_next(c->forest, fork->number, place->snapshot, &snapshot) ==
-	            0) {
-		memcpy(place->snapshot, snapshot->name,
-		       sizeof(place->snapshot));
+	if (position->snapshots && position->in_fork &&
+	    state_find(c->forest, 0, position->fork, &fork) == 0 &&
+	    state_next(c->forest, fork->number, position->snapshot,
+	               &snapshot) == 0) {
+		memcpy(position->snapshot, snapshot->name,
+		       sizeof(position->snapshot));
 		*ret_state = snapshot;
 		return 0;
 	}
-	if (!place->forks)
+	if (!position->forks)
 		return -ENOENT;
-	err = state_next(c->forest, 0, place->fork, &fork);
+	err = state_next(c->forest, 0, position->fork, &fork);
 	if (err < 0)
 		return err;
-	memcpy(place->fork, fork->name, sizeof(place->fork));
-	place->snapshot[0] = 0;
-	place->in_fork = true;
+	memcpy(position->fork, fork->name, sizeof(position->fork));
+	position->snapshot[0] = 0;
+	position->in_fork = true;
 	*ret_state = fork;
 	return 0;
 }
 
-static int list_from(struct control *c, struct place *place)
+static int list_from(struct control *c, struct list_position *position)
 {
 	_cleanup_free_ struct row *rows = calloc(ROWS, sizeof(*rows));
 	size_t count = ROWS;
@@ -122,7 +121,7 @@ static int list_from(struct control *c, struct place *place)
 
 		store_lock(c->store);
 		for (count = 0; count < ROWS; count++) {
-			err = place_next(c, place, &state);
+			err = position_next(c, position, &state);
 			if (err == 0)
 				err = row_fill(c, state, &rows[count]);
 			if (err < 0)
@@ -147,14 +146,14 @@ static int list_from(struct control *c, struct place *place)
 
 int control_list(struct control *c)
 {
-	struct place place = {.forks = true,
-	                      .snapshots = control_flag(c, "all")};
+	struct list_position position = {.forks = true,
+	                                 .snapshots = control_flag(c, "all")};
 	char name[STATE_NAME_MAX];
 	struct state *fork;
 	int err = control_argument(c, "fork", false, name);
 
 	if (err == -ENOENT)
-		return list_from(c, &place);
+		return list_from(c, &position);
 	if (err < 0)
 		return err;
 	store_lock(c->store);
@@ -162,7 +161,7 @@ int control_list(struct control *c)
 	if (err == 0 && fork->fork)
 		err = -ENOTDIR;
 	if (err == 0)
-		memcpy(place.fork, fork->name, sizeof(place.fork));
+		memcpy(position.fork, fork->name, sizeof(position.fork));
 	store_unlock(c->store);
 	if (err == -ENOTDIR)
 		return fail(c, -EINVAL,
@@ -170,9 +169,9 @@ int control_list(struct control *c)
 		            name);
 	if (err < 0)
 		return control_fail_state(c, "list", name, err);
-	place.forks = false;
-	place.snapshots = place.in_fork = true;
-	return list_from(c, &place);
+	position.forks = false;
+	position.snapshots = position.in_fork = true;
+	return list_from(c, &position);
 }
 
 int control_show(struct control *c)

@@ -37,19 +37,19 @@ void daemon_block_signals(void)
 	signal(SIGPIPE, SIG_IGN);
 }
 
-static void event(int fd)
+static void notify(int fd)
 {
-	/* Fails only when it has been signalled very often already. */
+	/* It fails only if the counter is full, and then the event is set. */
 	if (eventfd_write(fd, 1) < 0)
 		return;
 }
 
 void daemon_changed(struct daemon *daemon)
 {
-	event(daemon->wake);
+	notify(daemon->wake);
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
 		if (daemon->connections[i].socket >= 0)
-			event(daemon->connections[i].wake);
+			notify(daemon->connections[i].wake);
 	}
 }
 
@@ -124,7 +124,10 @@ static int open_store(struct daemon *daemon,
 	return err < 0 ? fail_open(ret_error, err, options->store) : 0;
 }
 
-/* Only who holds the store's lock comes here, so a socket there is dead. */
+/*
+ * Listen on the store's control socket.  This process holds the store's lock,
+ * so an existing socket is stale.
+ */
 static int listen_at(struct daemon *daemon, const char *store)
 {
 	bool readonly = store_is_readonly(daemon->store);
@@ -154,7 +157,7 @@ static int listen_at(struct daemon *daemon, const char *store)
 	mask = umask(0177);
 	err = bind(fd, (struct sockaddr *)&address, len) < 0 ? -errno : 0;
 	umask(mask);
-	/* The owner may ask, too, when root mounts. */
+	/* Let the owner connect, too, when root mounts. */
 	if (err == 0 && !readonly && !geteuid() && st.st_uid &&
 	    fchownat(dir, "control", st.st_uid, (gid_t)-1,
 	             AT_SYMLINK_NOFOLLOW) < 0)
@@ -188,7 +191,7 @@ int daemon_create(const struct mount_options *options,
 
 	if (!daemon)
 		return fail(ret_error, -ENOMEM, "out of memory");
-	/* What one thread frees another may use: memory= is for all of them. */
+	/* Share few malloc arenas: the memory= limit covers all threads. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	daemon->listen = daemon->signals = daemon->wake = -1;
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
@@ -220,7 +223,7 @@ int daemon_create(const struct mount_options *options,
 
 /* ---- Serving ------------------------------------------------------------ */
 
-static void accept_client(struct daemon *daemon)
+static void accept_connection(struct daemon *daemon)
 {
 	struct connection *connection = NULL;
 	pthread_attr_t attr;
@@ -283,7 +286,7 @@ static int leave_mount(void *arg, struct session *session)
 	struct mount_entry entry;
 	char reason[256];
 
-	/* It may be in another name space, or moved. */
+	/* It may be in another mount namespace, or have been moved. */
 	if (mount_entry_find_device(session->device, &entry) == 0)
 		mountpoint_unmount(entry.mountpoint, MNT_DETACH, reason,
 		                   sizeof(reason));
@@ -322,15 +325,15 @@ static void wait_for_mounts(struct daemon *daemon, int ms)
 	}
 }
 
-/* Asked to end: what is mounted goes, used or not. */
-static void leave(struct daemon *daemon)
+/* End all mounts, in use or not. */
+static void end_mounts(struct daemon *daemon)
 {
 	pthread_mutex_lock(&daemon->lock);
 	daemon->ending = true;
 	while (daemon->mounting)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
 	pthread_mutex_unlock(&daemon->lock);
-	/* If it fails it is tried again, until the store is closed. */
+	/* If this fails, it is retried until the store is closed. */
 	store_sync(daemon->store);
 	mounts_each(&daemon->mounts, leave_mount, NULL);
 	wait_for_mounts(daemon, LEAVE_MS);
@@ -339,14 +342,14 @@ static void leave(struct daemon *daemon)
 }
 
 /*
- * Refuse those who are connected and were not accepted yet, so that they know
- * that nothing of what they have asked is done.
+ * Refuse the connections that were not accepted yet, so that their requests are
+ * sent again to the next daemon.
  */
-static void refuse_waiting(struct daemon *daemon)
+static void refuse_pending(struct daemon *daemon)
 {
 	int fd;
 
-	/* Nobody can connect any more from here on. */
+	/* No new connection is made after this. */
 	shutdown(daemon->listen, SHUT_RDWR);
 	while ((fd = accept4(daemon->listen, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
 		json_t *error = connection_refusal();
@@ -362,12 +365,12 @@ static void stop_listening(struct daemon *daemon)
 {
 	char path[PATH_MAX], dir[PATH_MAX - sizeof("/control")];
 
-	refuse_waiting(daemon);
+	refuse_pending(daemon);
 	close_fd(&daemon->listen);
 	daemon->listen = -1;
 	if (store_is_readonly(daemon->store))
 		return;
-	/* Where it was opened there may be another store by now. */
+	/* The path that was opened may lead to another store by now. */
 	store_where(daemon->store, dir, sizeof(dir));
 	snprintf(path, sizeof(path), "%s/control", dir);
 	if (unlink(path) < 0)
@@ -375,10 +378,10 @@ static void stop_listening(struct daemon *daemon)
 }
 
 /*
- * Lock held; let go of while waiting.  Who does not take the answer in this
- * time does not get it.
+ * Wait for the requests at work.  A connection that does not read its answer in
+ * LEAVE_MS is shut down.  Lock held; released while waiting.
  */
-static void wait_for_clients(struct daemon *daemon)
+static void wait_for_requests(struct daemon *daemon)
 {
 	struct timespec ts;
 	int err = 0;
@@ -415,13 +418,13 @@ static int close_all(struct daemon *daemon)
 	struct store_loss loss = {0};
 	int err;
 
-	/* No one begins any more; who is at work comes to an end. */
+	/* No new request begins; those at work are finished. */
 	pthread_mutex_lock(&daemon->lock);
 	for (size_t i = 0; i < CONNECTIONS_MAX; i++) {
 		if (daemon->connections[i].socket >= 0)
 			shutdown(daemon->connections[i].socket, SHUT_RD);
 	}
-	wait_for_clients(daemon);
+	wait_for_requests(daemon);
 	pthread_mutex_unlock(&daemon->lock);
 
 	mounts_release(&daemon->mounts);
@@ -453,7 +456,7 @@ int daemon_run(struct daemon *daemon)
 		struct signalfd_siginfo info;
 		eventfd_t count;
 
-		/* That the first mount never comes is for the clock to say. */
+		/* Wake up to time out if the first mount does not come. */
 		if (poll(fds, accepts ? 3 : 2,
 		         serves_mounts(daemon) ? -1 : 1000) < 0 &&
 		    errno != EINTR)
@@ -464,13 +467,14 @@ int daemon_run(struct daemon *daemon)
 		    read(daemon->signals, &info, sizeof(info)) == sizeof(info))
 			asked = true;
 		if (accepts && fds[2].revents)
-			accept_client(daemon);
+			accept_connection(daemon);
 		pthread_mutex_lock(&daemon->lock);
 		asked |= daemon->ending;
 		pthread_mutex_unlock(&daemon->lock);
 	}
-	leave(daemon);
-	/* The name of the socket goes before the lock that protects it. */
+	end_mounts(daemon);
+	/* Remove the socket before the store's lock, which protects it, goes.
+	 */
 	stop_listening(daemon);
 	return close_all(daemon);
 }
@@ -493,7 +497,7 @@ void daemon_destroy(struct daemon *daemon)
 	close_fd(&daemon->listen);
 	close_fd(&daemon->signals);
 	close_fd(&daemon->wake);
-	/* A thread of such a session still waits in the kernel. */
+	/* A thread of a session that did not end still uses it. */
 	if (daemon->mounts.left)
 		return;
 	pthread_cond_destroy(&daemon->idle);

@@ -86,7 +86,7 @@ int daemon_client_call(int socket, json_t *request, int fd, control_row_fn *fn,
 	if (err < 0)
 		return err;
 	err = json_line_write(socket, request, fd, SEND_TIMEOUT_MS);
-	/* A request that did not arrive as a whole was not done. */
+	/* A request that did not arrive completely was not done. */
 	if (err == -EPIPE)
 		err = -EAGAIN;
 	while (err == 0) {

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The daemon as a process of its own, apart from who started it. */
 #include "detach.h"
 
 #include <errno.h>
@@ -24,16 +23,16 @@ static void detach(int keep)
 		log_warning("cannot leave the working directory");
 	for (int fd = 0; fd < 3 && null >= 0; fd++)
 		dup2(null, fd);
-	/* Nothing of who started it is kept open. */
+	/* Close everything inherited from the parent. */
 	if (keep != 3)
 		dup2(keep, 3);
 	close_range(4, ~0u, 0);
 }
 
 /*
- * A daemon that lived in a mount namespace made for something that ends would
- * keep that namespace, and the mounts in it, for ever.  So root's daemon moves
- * out of it, to where the store has the same name.
+ * Move root's daemon to the outermost mount namespace in which the store has
+ * the same path.  Otherwise it would keep a temporary namespace, and the mounts
+ * in it, alive.
  */
 static int leave_namespace(const char *store, int dir, char **ret_error)
 {
@@ -44,15 +43,15 @@ static int leave_namespace(const char *store, int dir, char **ret_error)
 		            "the store '%s' was replaced while it was opened",
 		            store);
 	return err < 0 ? fail(ret_error, err,
-	                      "cannot go back to the mount namespace of the "
+	                      "cannot return to the mount namespace of the "
 	                      "store '%s': %s",
 	                      store, strerror(-err))
 	               : 0;
 }
 
 /*
- * Serve the store, whose open directory is `dir`.  The parent is sent an empty
- * sentence when the daemon listens, or the reason why it does not.
+ * Serve the store, whose open directory is `dir`.  Send the parent 0 when the
+ * daemon listens, or else the error and its message.
  */
 static void daemon_main(const struct mount_options *options, int dir, int pipe)
         __attribute__((noreturn));
@@ -75,7 +74,7 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 		error = strdup("");
 	if (error && write(pipe, &err, sizeof(err)) == sizeof(err) &&
 	    write(pipe, error, strlen(error)) < 0)
-		log_error("cannot tell: %s", error);
+		log_error("cannot report: %s", error);
 	close(pipe);
 	if (err < 0)
 		_exit(1);
@@ -89,7 +88,7 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	_exit(err < 0);
 }
 
-/* Read what daemon_main() says of its start: 0 if it listens. */
+/* Read the result that daemon_main() sends; 0: it listens. */
 static int read_result(int from, pid_t pid, char **ret_error)
 {
 	char text[2048];
@@ -151,7 +150,7 @@ int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
 
 void daemon_wait(pid_t pid, int ms)
 {
-	/* Known to the kernel since Linux 5.3, to C libraries later. */
+	/* Linux 5.3; not all C libraries have a function for it. */
 	_cleanup_close_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	struct pollfd p = {fd, POLLIN, 0};
 

@@ -8,8 +8,9 @@
 struct mount_options;
 
 /*
- * Start a daemon for the store, and return when it listens.  -EBUSY: another
- * process has the store open.  Failures are told in a sentence, to be freed.
+ * Start a daemon for the store, and return when it listens.  On failure
+ * *ret_error is the error message, to be freed; -EBUSY: another process has the
+ * store open.
  */
 int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
                  char **ret_error);

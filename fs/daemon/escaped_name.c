@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names in JSON.  A name is any bytes, JSON is Unicode: what is valid UTF-8
- * stays as it is; any other byte B (128 to 255) becomes the private character
- * U+EF00 + B.  Those characters themselves, should a name have them, are
- * written as three such bytes, so that each text means one name.
+ * Valid UTF-8 stays as it is; any other byte B (128 to 255) becomes the private
+ * character U+EF00 + B.  If a name has such a character, its three bytes are
+ * escaped one by one, so that every string stands for one name.
  */
 #include "escaped_name.h"
 
@@ -11,7 +10,10 @@
 
 #include "util.h"
 
-/* Length of the UTF-8 sequence at p, 0 if it is none; *ret_char what it is. */
+/*
+ * Decode the UTF-8 sequence at p into *ret_char.  Return its length; 0: it is
+ * not valid.
+ */
 static size_t utf8_decode(const unsigned char *p, size_t len,
                           uint32_t *ret_char)
 {

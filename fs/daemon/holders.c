@@ -13,7 +13,7 @@
 #include "util.h"
 
 enum {
-	NAMED = 5, /* processes; the others are counted */
+	NAMED = 5, /* processes that are named; the others are counted */
 	NAMESPACES = 64,
 	NAME_LEN = 32,
 	PATH_LEN = 64 + NAME_MAX,
@@ -26,7 +26,7 @@ struct search {
 	char *text;
 	size_t len;
 	unsigned found;
-	/* mount namespaces that were looked at */
+	/* mount namespaces that were searched */
 	char own[NAME_LEN];
 	struct {
 		char name[NAME_LEN];
@@ -44,7 +44,7 @@ static void add_text(struct search *s, const char *text)
 	s->text[s->len] = 0;
 }
 
-/* Add "PID (NAME)" if there are not enough of them. */
+/* Add "PID (NAME)", or only count the process if NAMED have been added. */
 static void add_process(struct search *s, const char *pid)
 {
 	char path[PATH_LEN], name[NAME_LEN] = "?", item[PATH_LEN];
@@ -94,14 +94,15 @@ static void each_process(struct search *s,
 	add_rest(s);
 }
 
-/* ---- What a process uses ------------------------------------------------ */
+/* ---- Files that a process uses
+ * ------------------------------------------------ */
 
 /* Return true if the link of a process leads into the mount. */
 static bool leads_in(const struct search *s, const char *path)
 {
 	struct statx st;
 
-	/* Nothing but what the kernel knows is asked for. */
+	/* Use cached attributes only: the daemon may hang. */
 	if (statx(AT_FDCWD, path, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, 0,
 	          &st) < 0 ||
 	    st.stx_dev_major != s->device_major ||
@@ -207,7 +208,7 @@ static bool is_in_namespace(struct search *s, const char *pid)
 	return has;
 }
 
-/* ---- The questions ------------------------------------------------------ */
+/* ---- The searches ------------------------------------------------------ */
 
 static bool search_init(struct search *s, const char *device, char *text)
 {
@@ -221,7 +222,7 @@ struct inner {
 	char *text;
 };
 
-/* The last one lies on top. */
+/* The last match is the topmost mount. */
 static int find_inner(void *arg, const struct mount_entry *entry)
 {
 	struct inner *inner = arg;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The processes that keep a mount busy, or alive: found in /proc, as far as the
- * caller may look, and without asking the file system, which may hang.
+ * The processes that keep a mount busy, or alive.  They are looked up in /proc,
+ * as far as the caller may read it, and without calls into the mounted file
+ * system, which may hang.
  */
 #ifndef COPPICE_HOLDERS_H
 #define COPPICE_HOLDERS_H
@@ -14,16 +15,17 @@
 enum { HOLDERS_TEXT = PATH_MAX + 512 };
 
 /*
- * Name what keeps the mount from being unmounted: a mount in it, or processes
- * by their open files, directories and maps, as "12 (vi), 34 (sh) and 5 more".
- * False: nothing was found.
+ * Describe what keeps the mount from being unmounted: a mount in it, or the
+ * processes that use it by open files, directories and mappings, as "12 (vi),
+ * 34 (sh) and 5 more".  Return false if nothing was found.
  */
 bool holders_busy(const struct mount_entry *mount, char ret_text[HOLDERS_TEXT]);
 
 /*
- * Name, as a clause, what keeps the file system on this device (MAJOR:MINOR)
- * alive after one of its mounts is gone: another mount of it here, processes in
- * mount namespaces that have one, or that have its files open.
+ * Describe, in a clause, what keeps the file system on this device
+ * (MAJOR:MINOR) alive after one of its mounts is gone: another mount of it
+ * here, processes in mount namespaces that have one, or that have its files
+ * open.
  */
 bool holders_elsewhere(const char *device, char ret_text[HOLDERS_TEXT]);
 

@@ -20,7 +20,7 @@ void json_line_reader_release(struct json_line_reader *reader)
 	free(reader->data);
 }
 
-/* Keep one descriptor, close any others: nobody asked for them. */
+/* Keep one descriptor and close any others. */
 static void take_descriptors(struct json_line_reader *reader,
                              struct msghdr *msg)
 {
@@ -103,7 +103,7 @@ int json_line_read(struct json_line_reader *reader, int timeout_ms,
 		seen = reader->len;
 		if (reader->len == LINE_MAX_LEN)
 			return -EMSGSIZE;
-		/* A sender of single bytes gets no more time than others. */
+		/* The limit is for the whole line, however it is split. */
 		if (timeout_ms >= 0 && left < 0)
 			return -ETIMEDOUT;
 		err = receive(reader, timeout_ms < 0 ? -1 : (int)left);
@@ -141,7 +141,7 @@ int json_line_write(int socket, json_t *object, int fd, int timeout_ms)
 		return -ENOMEM;
 	if (len >= LINE_MAX_LEN)
 		return -EMSGSIZE;
-	text[len++] = '\n'; /* in the place of the NUL */
+	text[len++] = '\n'; /* replaces the NUL */
 	for (size_t sent = 0; sent < len;) {
 		struct pollfd p = {socket, POLLOUT, 0};
 		ssize_t n = send_part(socket, text + sent, len - sent, fd);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Asking daemons whose mount it is. */
 #include "mount_store.h"
 
 #include <errno.h>
@@ -25,8 +24,9 @@ static bool has_session(const json_t *sessions, const char *device)
 }
 
 /*
- * Return false if no daemon serves the store, or one that does not have the
- * mount.  A daemon that does not answer this user is taken for the right one.
+ * Return false if no daemon serves the store, or a daemon that does not have
+ * the mount.  A daemon that refuses to answer this user counts as the right
+ * one.
  */
 static bool serves(const char *store, const char *device)
 {

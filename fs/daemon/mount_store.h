@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * From a mount to its store.  The mount's source tells where that was when it
- * was mounted; its directory may have been moved since, and another store be
- * there now.
+ * Finding the store of a mount.  The mount's source is the path of the store at
+ * the time of mounting; the directory may have been moved since, and another
+ * store may be there now.
  */
 #ifndef COPPICE_MOUNT_STORE_H
 #define COPPICE_MOUNT_STORE_H
@@ -11,8 +11,8 @@
 
 /*
  * Find the directory of the store that `path`, in that mount, belongs to.
- * -ESTALE: it was moved and the mount does not tell where to, as a mount of one
- * state; or the mount's daemon has died.
+ * -ESTALE: it was moved and the mount does not have its new path, as a mount of
+ * one state; or the mount's daemon has died.
  */
 int mount_store_find(const char *path, const struct mount_entry *mount,
                      char ret_store[PATH_MAX]);

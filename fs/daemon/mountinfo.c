@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* /proc/self/mountinfo and unmounting. */
 #include "mountinfo.h"
 
 #include <errno.h>
@@ -10,7 +9,7 @@
 #include "program.h"
 #include "util.h"
 
-/* Spaces and the like are written as \ooo. */
+/* Decode \ooo, which stands for a space and other special characters. */
 static void decode(char *text)
 {
 	char *out = text;
@@ -112,7 +111,7 @@ static int search_entry(void *arg, const struct mount_entry *entry)
 	    (s->source &&
 	     (!entry->coppice || strcmp(entry->source, s->source) != 0)))
 		return 0;
-	/* The last one lies on top. */
+	/* The last match is the topmost mount. */
 	*s->found = *entry;
 	s->count++;
 	return 0;
@@ -173,30 +172,30 @@ int mountpoint_sync(const char *mountpoint)
 
 	if (fd >= 0 && fsync(fd) == 0)
 		return 0;
-	/* A state that was deleted has nothing to lose. */
+	/* A deleted state has nothing to save. */
 	return errno == ESTALE ? 0 : -errno;
 }
 
 /*
- * Let the program with the privilege unmount for an ordinary user.  It reports
- * what went wrong in words alone.
+ * Unmount by the set-user-ID program fusermount3, which reports errors only as
+ * text.
  */
-static int fusermount(const char *mountpoint, int flags, char *said,
+static int fusermount(const char *mountpoint, int flags, char *message,
                       size_t size)
 {
 	const char *const argv[] = {"fusermount3",
 	                            flags & MNT_DETACH ? "-uz" : "-u", "--",
 	                            mountpoint, NULL};
-	int status = program_run(argv, said, size);
+	int status = program_run(argv, message, size);
 
 	if (status == 0)
 		return 0;
 	if (status < 0)
-		snprintf(said, size, "cannot run fusermount3: %s",
+		snprintf(message, size, "cannot run fusermount3: %s",
 		         strerror(-status));
-	else if (!*said)
-		snprintf(said, size, "fusermount3 failed");
-	return strstr(said, strerror(EBUSY)) ? -EBUSY : -EPERM;
+	else if (!*message)
+		snprintf(message, size, "fusermount3 failed");
+	return strstr(message, strerror(EBUSY)) ? -EBUSY : -EPERM;
 }
 
 int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The mounts of this process's mount namespace, and how to undo one. */
+/* The mounts of this process's mount namespace, and unmounting. */
 #ifndef COPPICE_MOUNTINFO_H
 #define COPPICE_MOUNTINFO_H
 
@@ -11,17 +11,17 @@
 
 struct mount_entry {
 	char device[32];           /* MAJOR:MINOR */
-	char mountpoint[PATH_MAX]; /* as the kernel tells it, decoded */
+	char mountpoint[PATH_MAX]; /* as in mountinfo, decoded */
 	char source[PATH_MAX];
-	uint64_t id, parent; /* mount IDs: its own, that it lies in */
+	uint64_t id, parent; /* mount IDs of this mount and its parent */
 	bool coppice;        /* of our type */
-	uid_t user; /* who mounted it: he may unmount it, as root may */
+	uid_t user; /* the user who mounted it; may unmount it, as root may */
 };
 
-/* The topmost mount at exactly this path. -ENOENT: nothing is mounted there. */
+/* Find the topmost mount at this path.  -ENOENT: there is none. */
 int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry);
 
-/* The same by device. */
+/* Find the topmost mount of this device.  -ENOENT: there is none. */
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 
 /* Find the last mount of the store at this path; returns how many there are. */
@@ -39,8 +39,8 @@ int mount_entry_each_in(const char *path,
                         void *arg);
 
 /*
- * The absolute path of a mount point, without asking what is mounted there,
- * which may have no one left to answer.
+ * Return the absolute path of a mount point, without calls into the mounted
+ * file system, whose daemon may be dead.
  */
 int mountpoint_resolve(const char *path, char ret_path[PATH_MAX]);
 
@@ -49,8 +49,8 @@ int mountpoint_sync(const char *mountpoint);
 
 /*
  * Unmount, by umount2(2) with these flags or, for an ordinary user, by
- * fusermount3.  -EBUSY: it is in use.  Every failure leaves its reason in
- * words.
+ * fusermount3.  -EBUSY: it is in use.  On failure ret_reason is the reason
+ * for the error message.
  */
 int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,
                        size_t size);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Mount namespaces of this process and its ancestors. */
 #include "namespace.h"
 
 #include <errno.h>
@@ -26,7 +25,7 @@ static void view_release(struct view *view)
 	close_fd(&view->root);
 }
 
-/* `pid` is a number as /proc has it, or "self". */
+/* Open the view of a process; `pid` is its number in /proc, or "self". */
 static int view_open(const char *pid, struct view *ret_view)
 {
 	struct view view = {-1, -1};
@@ -47,13 +46,13 @@ static int view_open(const char *pid, struct view *ret_view)
 	return 0;
 }
 
-/* Sets *ret_left as soon as the process has left the view it had. */
+/* Enter the view.  *ret_left is set once the process has left its own. */
 static int view_enter(const struct view *view, bool *ret_left)
 {
 	if (setns(view->mounts, CLONE_NEWNS) < 0)
 		return -errno;
 	*ret_left = true;
-	/* setns() made the namespace's root the process's, chroot or not. */
+	/* setns() has changed the root to that of the namespace. */
 	if (fchdir(view->root) < 0 || chroot(".") < 0)
 		return -errno;
 	return 0;
@@ -67,7 +66,10 @@ static bool same_file(int a, int b)
 	       st.st_dev == other.st_dev && st.st_ino == other.st_ino;
 }
 
-/* Return true if the path leads to the directory, as writable as `dir` is. */
+/*
+ * Return true if the path leads to the directory and both are read-only or both
+ * are writable.
+ */
 static bool leads_to(const char *path, int dir)
 {
 	_cleanup_close_ int found =
@@ -80,8 +82,8 @@ static bool leads_to(const char *path, int dir)
 }
 
 /*
- * Return the number of a process's parent in the same /proc, which may be that
- * of another pid namespace; 0: it has none there.
+ * Return the process ID of the parent in the same /proc, which may belong to
+ * another pid namespace; 0: it has none there.
  */
 static int parent_of(const char *pid)
 {
@@ -94,7 +96,8 @@ static int parent_of(const char *pid)
 	f = fopen(path, "re");
 	if (!f || !fgets(line, sizeof(line), f))
 		return 0;
-	end = strrchr(line, ')'); /* the name in front may be anything */
+	end = strrchr(line,
+	              ')'); /* the name in front may contain any character */
 	if (!end || sscanf(end + 1, " %*c %d", &parent) != 1)
 		return 0;
 	return parent;
@@ -122,7 +125,7 @@ static size_t open_ancestors(const struct view *own,
 			view_release(&view);
 			continue;
 		}
-		/* The farthest one matters most. */
+		/* If there are too many, keep the farthest. */
 		if (count == VIEWS_MAX)
 			view_release(&views[--count]);
 		views[count++] = view;

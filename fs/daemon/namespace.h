@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The mount namespace that the daemon lives in. */
+/* The daemon's mount namespace. */
 #ifndef COPPICE_NAMESPACE_H
 #define COPPICE_NAMESPACE_H
 
@@ -9,8 +9,8 @@
  * stay if there is none, or without the privilege to move.  The working
  * directory may change.
  *
- * Return 0 if `path` leads to `dir` afterwards, -ESTALE if it does not, or why
- * the own namespace could not be entered again.
+ * Return 0 if `path` leads to `dir` afterwards; -ESTALE: it does not; or
+ * another error if the own namespace could not be entered again.
  */
 int namespace_leave(const char *path, int dir);
 

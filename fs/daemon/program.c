@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Running other programs. */
 #include "program.h"
 
 #include <errno.h>
@@ -11,7 +10,7 @@
 
 #include "util.h"
 
-/* Start it with standard error into `to`. */
+/* Start the program with `to` as its standard error. */
 static int start(const char *const argv[], int to, pid_t *ret_pid)
 {
 	posix_spawn_file_actions_t actions;
@@ -27,8 +26,8 @@ static int start(const char *const argv[], int to, pid_t *ret_pid)
 	return -err;
 }
 
-/* Read all there is, and keep the beginning. */
-static void listen_to(int from, char *said, size_t size)
+/* Read until the end, and keep the beginning. */
+static void read_message(int from, char *message, size_t size)
 {
 	char bytes[512];
 	size_t len = 0;
@@ -40,21 +39,21 @@ static void listen_to(int from, char *said, size_t size)
 		if (n < 0)
 			break;
 		n = MIN(n, (ssize_t)(size - 1 - len));
-		memcpy(said + len, bytes, (size_t)n);
+		memcpy(message + len, bytes, (size_t)n);
 		len += (size_t)n;
 	}
-	said[len] = 0;
-	said[strcspn(said, "\n")] = 0;
+	message[len] = 0;
+	message[strcspn(message, "\n")] = 0;
 }
 
-int program_run(const char *const argv[], char *said, size_t size)
+int program_run(const char *const argv[], char *message, size_t size)
 {
 	_cleanup_close_ int from = -1;
 	_cleanup_close_ int to = -1;
 	int fds[2], status, err;
 	pid_t pid;
 
-	said[0] = 0;
+	message[0] = 0;
 	if (pipe2(fds, O_CLOEXEC) < 0)
 		return -errno;
 	from = fds[0];
@@ -63,7 +62,7 @@ int program_run(const char *const argv[], char *said, size_t size)
 	if (err < 0)
 		return err;
 	close(steal_fd(&to));
-	listen_to(from, said, size);
+	read_message(from, message, size);
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)
 			return -errno;

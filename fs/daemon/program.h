@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Other programs, run for what only they can do. */
+/* Running other programs. */
 #ifndef COPPICE_PROGRAM_H
 #define COPPICE_PROGRAM_H
 
@@ -7,10 +7,10 @@
 
 /*
  * Run the program, found in PATH, to its end, without input and output.  The
- * first line that it writes to standard error goes to `said`, cut to `size`
+ * first line that it writes to standard error goes to `message`, cut to `size`
  * bytes; "" if there is none.  Return its exit status, 128 if a signal ended
  * it, or a negative errno if it could not be run.
  */
-int program_run(const char *const argv[], char *said, size_t size);
+int program_run(const char *const argv[], char *message, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* mount(8)'s own table, written by mount(8) and umount(8) themselves. */
+/* mount(8) and umount(8) themselves write the table. */
 #include "utab.h"
 
 #include <stdbool.h>
@@ -17,18 +17,18 @@ void utab_add(const char *source, const char *mountpoint)
 	const char *const argv[] = {
 	        "mount",       "-fic", "-t",   "fuse.coppice", "-o",
 	        helper_option, "--",   source, mountpoint,     NULL};
-	char said[256];
+	char message[256];
 	int status;
 
 	if (geteuid() != 0 || access("/sbin/umount.fuse.coppice", X_OK) < 0)
 		return;
-	status = program_run(argv, said, sizeof(said));
+	status = program_run(argv, message, sizeof(message));
 	if (status)
 		log_info("umount(8) will not wait for '%s': %s", mountpoint,
-		         said);
+		         message);
 }
 
-/* Return true if there may be an entry of ours. */
+/* Return true if the table has an entry with our helper. */
 static bool is_used(void)
 {
 	_cleanup_fclose_ FILE *f = fopen("/run/mount/utab", "re");
@@ -46,8 +46,8 @@ void utab_remove(const char *mountpoint)
 {
 	const char *const argv[] = {"umount", "--fake",   "-ic",
 	                            "--",     mountpoint, NULL};
-	char said[256];
+	char message[256];
 
 	if (geteuid() == 0 && is_used())
-		program_run(argv, said, sizeof(said));
+		program_run(argv, message, sizeof(message));
 }
