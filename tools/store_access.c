@@ -118,12 +118,12 @@ static int no_row(void *arg, json_t *row)
 
 static void answer_complain(const char *before, const json_t *text)
 {
-	char sentence[4096];
+	char message[4096];
 
-	if (name_unescape(text, sentence, sizeof(sentence)))
+	if (name_unescape(text, message, sizeof(message)))
 		complain("the answer cannot be read");
 	else
-		complain("%s%s", before, sentence);
+		complain("%s%s", before, message);
 }
 
 /* Complain if the request failed.  Return the exit code. */

@@ -14,14 +14,14 @@
 
 json_t *control_error(int err, const char *format, ...)
 {
-	char sentence[4096];
+	char message[4096];
 	va_list ap;
 	json_t *text, *error;
 
 	va_start(ap, format);
-	vsnprintf(sentence, sizeof(sentence), format, ap);
+	vsnprintf(message, sizeof(message), format, ap);
 	va_end(ap);
-	text = name_escape(sentence);
+	text = name_escape(message);
 	error = json_object();
 	if (!text || !error || json_object_set_new(error, "error", text) < 0 ||
 	    json_object_set_new(error, "errno", json_integer(-err)) < 0) {

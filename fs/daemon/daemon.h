@@ -59,8 +59,8 @@ int daemon_create(const struct mount_options *options,
  */
 int daemon_run(struct daemon *daemon);
 /*
- * Return a message that says which changes this error of daemon_run() has lost,
- * to be freed; NULL: no memory.
+ * Return a message that names the changes lost by this error of daemon_run(), to
+ * be freed; NULL: no memory.
  */
 char *daemon_loss_message(const struct daemon *daemon, int err);
 /* End daemon_run() from another thread. */

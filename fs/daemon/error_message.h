@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Error messages: a sentence for people beside a negative errno. */
+/* Error messages: a text for people beside a negative errno. */
 #ifndef COPPICE_ERROR_MESSAGE_H
 #define COPPICE_ERROR_MESSAGE_H
 
