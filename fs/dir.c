@@ -311,7 +311,7 @@ static void create_undo(struct vnode *child)
 		if (chunk)
 			tree_drop(child->tree, chunk);
 	}
-	child->state->version->blocks -= child->inode.blocks;
+	state_count(child->state, 0, -child->inode.blocks);
 }
 
 static int create_items(const struct creation *b, const struct inherited_acl *h,
@@ -366,7 +366,7 @@ static int create_locked(const struct creation *b, struct want *want,
 		create_undo(&child);
 		return err;
 	}
-	dir.state->version->inodes++;
+	state_count(dir.state, 1, 0);
 	*ret_entry = vnode_entry(&child);
 	if (!b->name)
 		return 0;
@@ -470,7 +470,7 @@ int whiteout_make(struct vnode *dir, const char *name,
 		create_undo(&v);
 		return err;
 	}
-	dir->state->version->inodes++;
+	state_count(dir->state, 1, 0);
 	*ret = v;
 	return 0;
 }
@@ -558,7 +558,7 @@ size_t fs_names(struct fs *fs, node_t node, struct fs_name *names, size_t max)
 	store_lock(fs->store);
 	err = state_get(fs->forest, NODE_STATE(node), &state);
 	if (!err)
-		err = cursor_seek(&cursor, &state->version->tree, &key, &item);
+		err = cursor_seek(&cursor, state_tree(state), &key, &item);
 	while (!err && count < max && item.key.ino == key.ino &&
 	       item.key.kind == ITEM_BACKREF) {
 		struct backref_item b;

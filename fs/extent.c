@@ -68,7 +68,6 @@ int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
                 const struct ext *to, const uint8_t *data)
 {
 	struct key key = {.ino = v->ino, .kind = ITEM_EXTENT, .off = index};
-	struct version *version = v->state->version;
 	struct extent extent = {to->kind, to->len, to->chunk, data};
 	uint8_t value[TREE_VALUE_MAX];
 	uint64_t more = ext_blocks(to) - ext_blocks(old);
@@ -86,7 +85,7 @@ int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
 		tree_drop(v->tree, old->chunk);
 	/* Arithmetic modulo 2^64: correct for a decrease, too. */
 	v->inode.blocks += more;
-	version->blocks += more;
+	state_count(v->state, 0, more);
 	return 0;
 }
 

@@ -140,9 +140,9 @@ int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)
 		store_lock(fs->store);
 		err = state_get(fs->forest, state, &s);
 		if (!err) {
-			used = s->version->blocks << BLOCK_SHIFT;
+			used = state_blocks(s) << BLOCK_SHIFT;
 			vfs.f_files = inos;
-			vfs.f_ffree = inos - s->version->inodes;
+			vfs.f_ffree = inos - state_inodes(s);
 			vfs.f_favail = vfs.f_ffree;
 		}
 		store_unlock(fs->store);

@@ -135,7 +135,7 @@ int vnode_load(struct fs *fs, node_t node, struct vnode *ret)
 	err = state_get(fs->forest, NODE_STATE(node), &v.state);
 	if (err)
 		return err;
-	v.tree = &v.state->version->tree;
+	v.tree = state_tree(v.state);
 	err = inode_load(v.tree, v.ino, &v.inode);
 	if (err)
 		return err == -ENOENT ? -ESTALE : err;

@@ -102,7 +102,7 @@ static int vnode_reap(struct vnode *v, unsigned budget)
 		return err;
 	err = tree_del(v->tree, &key);
 	if (!err)
-		v->state->version->inodes--;
+		state_count(v->state, -UINT64_C(1), 0);
 	return err;
 }
 
@@ -173,7 +173,7 @@ void fs_adopt(struct fs *fs, struct state *state)
 	uint64_t ino;
 
 	if ((state->flags & STATE_READONLY) ||
-	    !orphan_first(&state->version->tree, 0, &ino))
+	    !orphan_first(state_tree(state), 0, &ino))
 		return;
 	if (orphan_record(fs, state->number, true) ||
 	    orphan_cleanup_push(fs, state->number))

@@ -33,14 +33,14 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 	}
 	if (err || state_has_twin(fs->forest, state))
 		return CLEANUP_LATER;
-	while (orphan_first(&state->version->tree, *ino, ino)) {
+	while (orphan_first(state_tree(state), *ino, ino)) {
 		o = open_find(fs, NODE(number, *ino));
 		if (!o)
 			return CLEANUP_ONE;
 		o->orphan = true;
 		++*ino;
 	}
-	if (!orphan_first(&state->version->tree, 0, ino))
+	if (!orphan_first(state_tree(state), 0, ino))
 		orphan_record(fs, number, false);
 	return CLEANUP_DONE;
 }
@@ -55,7 +55,7 @@ static int cleanup_stray(struct fs *fs, uint64_t number, uint64_t ino)
 
 	store_lock(fs->store);
 	err = state_get(fs->forest, number, &state);
-	if (!err && inode_load(&state->version->tree, ino, &inode) == -ENOENT) {
+	if (!err && inode_load(state_tree(state), ino, &inode) == -ENOENT) {
 		err = state_edit(state, &tree);
 		if (!err)
 			err = orphan_del_at(fs, state, tree, ino);

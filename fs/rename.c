@@ -182,7 +182,7 @@ static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
 		 * Damage must not cause a loop: the depth is at most the number
 		 * of inodes.
 		 */
-		if (c->steps++ > dir->state->version->inodes)
+		if (c->steps++ > state_inodes(dir->state))
 			return -EUCLEAN;
 		err = dir_parent(dir->tree, c->at, &c->at);
 		if (err)

@@ -82,7 +82,7 @@ static int snapdir_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 	        .size = state->snapshots,
 	};
 	inode.atime = inode.mtime = inode.ctime =
-	        timestamp_of(state->version->created);
+	        timestamp_of(state_version_created(state));
 	*ret_st = inode_stat(fs, node, &inode);
 	return 0;
 }

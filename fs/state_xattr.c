@@ -31,11 +31,11 @@ static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
 	} numbers[] = {
 	        {"number", state->number},
 	        {"readonly", !!(state->flags & STATE_READONLY)},
-	        {"version", state->version->id},
-	        {"parent", state->version->parent},
+	        {"version", state_version_id(state)},
+	        {"parent", state_parent_id(state)},
 	        {"snapshots", state->snapshots},
-	        {"inodes", state->version->inodes},
-	        {"bytes", state->version->blocks << BLOCK_SHIFT},
+	        {"inodes", state_inodes(state)},
+	        {"bytes", state_blocks(state) << BLOCK_SHIFT},
 	};
 	struct state *fork = state;
 	int err;

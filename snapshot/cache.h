@@ -4,8 +4,8 @@
  * written.  What embeds a struct cached owns the memory; the cache only links.
  * All of it under the store's lock.
  */
-#ifndef COPPICE_CACHE_H
-#define COPPICE_CACHE_H
+#ifndef COPPICE_SNAPSHOT_CACHE_H
+#define COPPICE_SNAPSHOT_CACHE_H
 
 #include "snapshot.h"
 

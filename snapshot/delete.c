@@ -9,13 +9,15 @@
  * without a version: that alone makes its snapshots unreachable, by number and
  * by name. The background thread then deletes them one by one.
  */
+#include "delete.h"
 #include "forest.h"
+#include "position.h"
 #include "util.h"
 
 #include <errno.h>
 
 /* The state names its version no more: noted before, in gc_note(). */
-static void state_let_go(struct state *s, struct version *parent)
+static void state_release_version(struct state *s, struct version *parent)
 {
 	struct version *v = s->version;
 
@@ -69,7 +71,7 @@ static int time_del(struct forest *forest, const struct state *s)
 
 /*
  * What is needed to let go of the state's version, as far as it can fail:
- * the task is noted, and a head's parent is at hand when it has to be told
+ * the task is noted, and a head's parent is at hand when it has to be reported
  * that it has one child less with its tree.
  */
 static int state_prepare(struct state *s, struct version **ret_parent)
@@ -106,7 +108,7 @@ static int state_erase(struct forest *forest, struct state *s)
 		positions_del(forest, s);
 	else
 		positions_forget(forest, s->number);
-	state_let_go(s, parent);
+	state_release_version(s, parent);
 	state_free_later(forest, s);
 	meta_mark(forest);
 	watch_deleted(forest, s);
@@ -114,7 +116,7 @@ static int state_erase(struct forest *forest, struct state *s)
 }
 
 /* A fork with snapshots: its name and head now, the rest in the background. */
-static int fork_doom(struct forest *forest, struct state *s)
+static int fork_delete(struct forest *forest, struct state *s)
 {
 	struct version *parent = NULL;
 	int r;
@@ -127,8 +129,8 @@ static int fork_doom(struct forest *forest, struct state *s)
 	if (r < 0)
 		return r;
 	positions_forget(forest, s->number);
-	state_let_go(s, parent);
-	s->flags |= STATE_DOOMED;
+	state_release_version(s, parent);
+	s->flags |= STATE_DELETING;
 	s->gone = true;
 	state_mark(s);
 	forest->meta.states -= 1 + s->snapshots;
@@ -169,7 +171,7 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 	if (r < 0)
 		return r;
 	if (state->snapshots)
-		return recursive ? fork_doom(forest, state) : -ENOTEMPTY;
+		return recursive ? fork_delete(forest, state) : -ENOTEMPTY;
 	if (state->fork)
 		r = state_load(forest, state->fork, &fork);
 	if (!r)
@@ -235,7 +237,7 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
-	if (!(f->flags & STATE_DOOMED))
+	if (!(f->flags & STATE_DELETING))
 		return 0; /* another one that has the number */
 	clear_resume(&forest->gc, fork, &at);
 	state_mark(f);

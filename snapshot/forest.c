@@ -7,6 +7,8 @@
  *   TABLE_META  "forks"   inode of the directory that lists the forks
  */
 #include "forest.h"
+#include "number.h"
+#include "position.h"
 #include "util.h"
 
 #include <errno.h>

@@ -4,6 +4,8 @@
  * a few records, whatever the state holds and however many there are.
  */
 #include "forest.h"
+#include "number.h"
+#include "position.h"
 #include "util.h"
 
 #include <errno.h>
@@ -139,30 +141,30 @@ static void state_add(struct forest *forest, struct state *s)
 }
 
 /* From here on nothing fails. */
-static void fork_plan_plant(struct fork_plan *plan, struct state *source,
+static void fork_plan_apply(struct fork_plan *plan, struct state *source,
                             struct state **ret_state)
 {
 	struct forest *forest = source->forest;
-	struct version *stem = plan->fork_point;
+	struct version *fork_point = plan->fork_point;
 	struct version *head = plan->head;
 	struct state *s = steal(&plan->state);
 
 	if (plan->successor) {
 		struct version *successor = steal(&plan->successor);
 
-		version_freeze(stem, plan->seq);
-		version_attach(successor, stem);
+		version_freeze(fork_point, plan->seq);
+		version_attach(successor, fork_point);
 		state_point(source, successor);
 		state_mark(source);
 	}
 	if (head) {
-		version_attach(head, stem);
+		version_attach(head, fork_point);
 		plan->head = NULL;
 	} else {
-		stem->refs++;
-		version_mark(stem);
+		fork_point->refs++;
+		version_mark(fork_point);
 	}
-	state_point(s, head ? head : stem);
+	state_point(s, head ? head : fork_point);
 	state_add(forest, s);
 	*ret_state = s;
 }
@@ -188,7 +190,7 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 	r = name_put(forest, plan.state);
 	if (r < 0)
 		return r;
-	fork_plan_plant(&plan, source, ret_state);
+	fork_plan_apply(&plan, source, ret_state);
 	return 0;
 }
 
@@ -274,7 +276,7 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 		table_del(forest->store, TABLE_TIME, key, sizeof(key));
 		return r;
 	}
-	fork_plan_plant(&plan, fork, ret_state);
+	fork_plan_apply(&plan, fork, ret_state);
 	positions_add(forest, *ret_state);
 	fork->snapshots++;
 	state_mark(fork);

@@ -20,6 +20,10 @@
  * again in the same hold.  A version with several children and no refs waits.
  */
 #include "gc.h"
+#include "delete.h"
+#include "forest.h"
+#include "merge.h"
+#include "reap.h"
 #include "util.h"
 
 #include <errno.h>
@@ -316,7 +320,7 @@ static void gc_shrink(struct forest *forest)
 
 	for (size_t i = 0; crowded && i < sweeps; i++) {
 		store_lock(forest->store);
-		sweeps = 2 * forest_evictions(forest) + 1;
+		sweeps = 2 * forest_evict_rounds(forest) + 1;
 		if (forest->states.dirty_count >= STATES_DIRTY)
 			forest_flush(forest);
 		forest_evict(forest);

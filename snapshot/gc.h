@@ -1,11 +1,27 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The background thread's kinds of work: told in gc.c, reap.c and merge.c.
+ * The background thread that frees the space of deleted versions, and its
+ * tasks.  Lock held unless a function says otherwise.
  */
-#ifndef COPPICE_GC_H
-#define COPPICE_GC_H
+#ifndef COPPICE_SNAPSHOT_GC_H
+#define COPPICE_SNAPSHOT_GC_H
 
-#include "forest.h"
+#include <pthread.h>
+
+#include "version.h"
+
+/* A task is a record of TABLE_TASK, keyed by its kind and an id: see gc.c. */
+enum task_kind {
+	TASK_TIDY = 1, /* put the lists of a merge together; merged version */
+	TASK_CLEAR,    /* delete the snapshots of a deleted fork; its number */
+	TASK_REAP,     /* free the tree of a leaf; version */
+	TASK_MERGE,    /* merge an inner version with its child; version */
+	TASK_DROP,     /* free a deadlist without an owner; list */
+	TASK_STUCK,    /* a version that cannot be read; never tried again */
+	TASK_KINDS,
+};
+
+enum { TASK_KEY_LEN = 9 };
 
 struct task {
 	enum task_kind kind;
@@ -13,24 +29,57 @@ struct task {
 	struct record record;
 };
 
-/* The next to be done.  -ENOENT: none. */
-int task_first(struct forest *forest, struct task *ret_task);
+/* The background thread. */
+struct gc {
+	pthread_t thread;
+	bool runs;
+	uint32_t limit; /* nodes in one piece; used by the thread alone */
+	bool tight;     /* the store is nearly full; used by the thread alone */
+	uint64_t holds; /* of the store's lock by others, at its last hold */
+	bool alone;     /* nobody else has held the lock since */
+	/*
+	 * Where the search for the next task of a kind begins (UINT64_MAX:
+	 * there is none), and the one for the next snapshot to clear: so that
+	 * records deleted before are not passed again.  Guarded by the store's
+	 * lock.
+	 */
+	uint64_t first_task[TASK_KINDS];
+	uint8_t cleared[TABLE_KEY_MAX];
+	uint32_t cleared_len;
 
-/* Read the record of one task.  -ENOENT. */
+	pthread_mutex_t lock;
+	pthread_cond_t wake; /* to the thread: pending or stop */
+	pthread_cond_t idle; /* from the thread: quiet or failed */
+	bool pending;        /* gc->lock: there may be work */
+	bool quiet;          /* gc->lock: it has found no work */
+	bool stop;           /* gc->lock */
+	int err;             /* gc->lock: the error it waits after, or 0 */
+};
+
+/* Read the record of a task.  -ENOENT. */
 int task_get(struct forest *forest, enum task_kind kind, uint64_t id,
              struct record *ret_record);
+int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
+             const void *value, size_t len);
+int task_del(struct forest *forest, enum task_kind kind, uint64_t id);
+/* Return the next task to be done.  -ENOENT: none. */
+int task_first(struct forest *forest, struct task *ret_task);
 
-/* *ret_begun: some of the leaf's tree is gone already, or all of it. */
-int reap_begun(struct forest *forest, const struct version *v, bool *ret_begun);
-/* Pieces of work done in one hold of the lock. */
-int reap_step(struct forest *forest, const struct task *task);
-int merge_step(struct forest *forest, const struct task *task);
-
-/* Lock NOT held: these wait for commits.  -EINTR: the thread is to stop. */
-int tidy_run(struct forest *forest, const struct task *task);
-/* Some of the lists that nobody has any more, from this one on. */
-int drop_run(struct forest *forest, const struct task *first);
-/* All of the jobs, a piece of each a commit. */
+/*
+ * Add the task for a version that is about to have this number of refs and
+ * children, if there is one.  Call it before the change: if it succeeds, the
+ * change must follow.  A task that turns out to be needless does no harm.
+ */
+int gc_note(struct version *v, uint64_t refs, uint64_t kids);
+/*
+ * Run all of the jobs, a piece of each in a commit.  -EINTR: the thread is to
+ * stop.  Lock NOT held.
+ */
 int job_run(struct forest *forest, struct list_job *jobs);
+
+int gc_start(struct forest *forest);
+void gc_stop(struct forest *forest);
+/* Wake the thread: there may be work. */
+void gc_wake(struct forest *forest);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What can be told of a state. */
+/* What can be reported of a state. */
 #include "forest.h"
 #include "util.h"
 

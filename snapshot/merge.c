@@ -27,7 +27,9 @@
  *   waits its turn.
  * - TIDY can be repeated from its beginning after a crash at any point.
  */
-#include "gc.h"
+#include "merge.h"
+#include "forest.h"
+#include "reap.h"
 #include "util.h"
 
 #include <errno.h>

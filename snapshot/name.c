@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Names of states: which are allowed, and what the longer forms mean. */
+#include "name.h"
 #include "forest.h"
+#include "position.h"
 #include "util.h"
 
 #include <ctype.h>

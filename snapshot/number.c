@@ -11,7 +11,8 @@
  * A number is free when nothing in the store names it, nor does anything in
  * memory: the folders above say what a kernel knows.
  */
-#include "gc.h"
+#include "number.h"
+#include "forest.h"
 #include "util.h"
 
 #include <errno.h>
@@ -19,7 +20,7 @@
 enum {
 	SEARCH_PIECE = 256, /* looked at in one hold of the lock */
 	FREE_COST = 8,      /* looks that a number without a state takes */
-	BUDGET_REMOVED = 16,
+	REMOVED_BUDGET = 16,
 };
 
 void forest_limit_numbers(struct forest *forest, uint64_t end)
@@ -64,7 +65,7 @@ static bool is_state(struct forest *forest, uint64_t number)
 /* Return true if a key of the table begins (or may begin) with the number. */
 static bool is_prefix(struct forest *forest, enum table table, uint64_t number)
 {
-	unsigned budget = BUDGET_REMOVED;
+	unsigned budget = REMOVED_BUDGET;
 	struct record record;
 	uint8_t key[8];
 	int r;

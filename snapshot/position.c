@@ -9,6 +9,7 @@
  * newest on: what has been read stays right while snapshots come, which are
  * always newer than all, and go.
  */
+#include "position.h"
 #include "forest.h"
 #include "util.h"
 

@@ -7,7 +7,8 @@
  * child that is unchanged.  So its tree may be freed over many holds of the
  * lock.  How far it came is in the task's record.
  */
-#include "gc.h"
+#include "reap.h"
+#include "forest.h"
 #include "util.h"
 
 #include <errno.h>

@@ -10,6 +10,7 @@
  * are all different and ascend with their numbers, whatever the clock does, so
  * that the newest is the first in TABLE_TIME.
  */
+#include "state.h"
 #include "forest.h"
 #include "util.h"
 
@@ -68,7 +69,7 @@ int state_decode(const void *data, size_t len, struct state *s,
 	get_string(&r, get_varint(&r), FULL_NAME_MAX - 1, s->origin_name);
 	if (!reader_done(&r) || !s->name[0] || flags & ~UINT64_C(3) ||
 	    !(flags & STATE_READONLY) != !s->fork ||
-	    !(flags & STATE_DOOMED) != !!version)
+	    !(flags & STATE_DELETING) != !!version)
 		return -EUCLEAN;
 	*ret_version = version;
 	return 0;
@@ -140,9 +141,9 @@ int state_load(struct forest *forest, uint64_t number, struct state **ret_state)
 	if (r < 0)
 		return r;
 	state_point(s, v);
-	s->gone = s->flags & STATE_DOOMED;
+	s->gone = s->flags & STATE_DELETING;
 	cache_add(&forest->states, &s->cached);
-	forest_wake_evictor(forest);
+	forest_evict_soon(forest);
 	*ret_state = steal(&s);
 	return 0;
 }
@@ -153,7 +154,7 @@ bool forest_crowded(const struct forest *forest)
 	       forest->versions.count > VERSIONS_CACHED;
 }
 
-void forest_wake_evictor(struct forest *forest)
+void forest_evict_soon(struct forest *forest)
 {
 	/* Not for each one that is read: the thread takes all at once. */
 	if (forest->states.count > STATES_CACHED + STATES_CACHED / 4 ||
@@ -186,13 +187,13 @@ static bool evict_version(void *arg, struct cached *entry)
 	return true;
 }
 
-enum { BUCKETS_A_SWEEP = 1024 };
+enum { EVICT_BUCKETS = 1024 };
 
-size_t forest_evictions(const struct forest *forest)
+size_t forest_evict_rounds(const struct forest *forest)
 {
 	unsigned bits = MAX(forest->states.bits, forest->versions.bits);
 
-	return ((size_t)1 << bits) / BUCKETS_A_SWEEP + 1;
+	return ((size_t)1 << bits) / EVICT_BUCKETS + 1;
 }
 
 /*
@@ -203,10 +204,10 @@ void forest_evict(struct forest *forest)
 {
 	deleted_free(forest);
 	if (forest->states.count > STATES_CACHED)
-		cache_evict(&forest->states, BUCKETS_A_SWEEP, evict_state,
+		cache_evict(&forest->states, EVICT_BUCKETS, evict_state,
 		            forest);
 	if (forest->versions.count > VERSIONS_CACHED)
-		cache_evict(&forest->versions, BUCKETS_A_SWEEP, evict_version,
+		cache_evict(&forest->versions, EVICT_BUCKETS, evict_version,
 		            forest);
 }
 
@@ -236,7 +237,7 @@ static int fork_check(struct forest *forest, uint64_t number)
 	r = state_load(forest, number, &fork);
 	if (r < 0)
 		return r;
-	return fork->flags & STATE_DOOMED ? -ENOENT : 0;
+	return fork->flags & STATE_DELETING ? -ENOENT : 0;
 }
 
 int state_get(struct forest *forest, uint64_t number, struct state **ret_state)
@@ -245,8 +246,8 @@ int state_get(struct forest *forest, uint64_t number, struct state **ret_state)
 	int r = state_load(forest, number, &s);
 
 	if (!r)
-		r = s->flags & STATE_DOOMED ? -ENOENT
-		                            : fork_check(forest, s->fork);
+		r = s->flags & STATE_DELETING ? -ENOENT
+		                              : fork_check(forest, s->fork);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
 	*ret_state = s;
@@ -421,4 +422,42 @@ int state_newest(struct forest *forest, uint64_t fork, int64_t at,
 	time_key(key, fork, at, 0);
 	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
 	return r ? r : state_of_time(forest, fork, &record, ret_state);
+}
+
+/* ---- The version's fields ----------------------------------------------- */
+
+struct tree *state_tree(struct state *state)
+{
+	return &state->version->tree;
+}
+
+uint64_t state_inodes(const struct state *state)
+{
+	return state->version->inodes;
+}
+
+uint64_t state_blocks(const struct state *state)
+{
+	return state->version->blocks;
+}
+
+void state_count(struct state *state, uint64_t inodes, uint64_t blocks)
+{
+	state->version->inodes += inodes;
+	state->version->blocks += blocks;
+}
+
+uint64_t state_version_id(const struct state *state)
+{
+	return state->version->id;
+}
+
+uint64_t state_parent_id(const struct state *state)
+{
+	return state->version->parent;
+}
+
+int64_t state_version_created(const struct state *state)
+{
+	return state->version->created;
 }

@@ -6,6 +6,7 @@
  *   TABLE_SYMLINK  1, be64 ino   the record
  *   TABLE_SYMLINK  2, name       varint ino
  */
+#include "symlink.h"
 #include "forest.h"
 #include "util.h"
 

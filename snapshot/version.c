@@ -7,6 +7,7 @@
  * are heads with an unchanged root are enough, and cost the same however many
  * children there are.
  */
+#include "version.h"
 #include "forest.h"
 #include "util.h"
 
@@ -241,7 +242,7 @@ int version_unchanged(struct version *head, bool *ret_unchanged,
 	int r;
 
 	*ret_unchanged = false;
-	/* An empty tree has no root that could tell it from another. */
+	/* An empty tree has no root that could report it from another. */
 	if (head->changed || head->freeze || !head->parent || !head->tree.root)
 		return 0;
 	r = version_load(head->forest, head->parent, &parent);

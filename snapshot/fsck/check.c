@@ -6,9 +6,11 @@
  * Versions are looked at in the order of their numbers, so parents before
  * children, and of each only what differs from its parent: what was added must
  * be right, and must change every sum by as much as it says.  So each block is
- * looked at once, and a fault is told where it came to be.
+ * looked at once, and a fault is reported where it came to be.
  */
 #include "check.h"
+#include "check_item.h"
+#include "check_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -154,8 +156,8 @@ static const char *path_of(struct check *check, uint64_t root, uint64_t ino,
 	return at && !*at ? "/" : at;
 }
 
-int check_tell(struct check *check, const char *kind, const struct about *about,
-               const char *format, ...)
+int check_report(struct check *check, const char *kind,
+                 const struct about *about, const char *format, ...)
 {
 	char text[TEXT_MAX], name[FULL_NAME_MAX + 16], path[PATH_SIZE];
 	struct finding finding = {.kind = kind, .text = text};
@@ -192,7 +194,7 @@ static int on_damage(void *arg, const struct damage *damage)
 
 	if (damage->key)
 		about.ino = damage->key->ino;
-	return check_tell(check, damage->kind, &about, "%s", damage->text);
+	return check_report(check, damage->kind, &about, "%s", damage->text);
 }
 
 static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)

@@ -7,7 +7,7 @@
  * removed: by so much must what the inode says of itself have changed.  Of a
  * version without a parent all items were added, and all is looked at.
  */
-#include "check.h"
+#include "check_item.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -23,7 +23,7 @@ struct passing {
 	bool has_old, has_new; /* the inode itself is among what differs */
 	struct inode old, new;
 	int64_t names, entries, subdirs, xattrs, blocks; /* more than before */
-	bool bad; /* an item cannot be read: counts do not tell */
+	bool bad; /* an item cannot be read: counts do not report */
 };
 
 struct walk {
@@ -34,24 +34,24 @@ struct walk {
 	int64_t inodes, blocks; /* more than in the parent */
 };
 
-static int tell(struct walk *w, const char *kind, uint64_t ino,
-                const char *what)
+static int report(struct walk *w, const char *kind, uint64_t ino,
+                  const char *what)
 {
 	struct about about = {.version = w->v->id, .ino = ino};
 
-	return check_tell(w->check, kind, &about, "%s", what);
+	return check_report(w->check, kind, &about, "%s", what);
 }
 
 /* About an entry of a directory. */
-static int tell_entry(struct walk *w, const char *kind, uint64_t dir,
-                      const char *name, size_t name_len, const char *what)
+static int report_entry(struct walk *w, const char *kind, uint64_t dir,
+                        const char *name, size_t name_len, const char *what)
 {
 	struct about about = {.version = w->v->id,
 	                      .ino = dir,
 	                      .name = name,
 	                      .name_len = name_len};
 
-	return check_tell(w->check, kind, &about, "%s", what);
+	return check_report(w->check, kind, &about, "%s", what);
 }
 
 /* ---- Looking things up -------------------------------------------------- */
@@ -144,24 +144,25 @@ static int dirent_added(struct walk *w, const struct item *item,
 	int r;
 
 	if (!place_right(item, slot_of(w, 0, d->name, d->name_len)))
-		return tell_entry(w, "dirent", dir, d->name, d->name_len,
-		                  "is not where its name would be looked for");
+		return report_entry(
+		        w, "dirent", dir, d->name, d->name_len,
+		        "is not where its name would be looked for");
 	r = inode_get(w, w->tree->root, d->ino, &inode);
 	if (r == -EUCLEAN)
-		return tell_entry(w, "lost", dir, d->name, d->name_len,
-		                  "its inode is damaged");
+		return report_entry(w, "lost", dir, d->name, d->name_len,
+		                    "its inode is damaged");
 	if (r == -ENOENT)
-		return tell_entry(w, "dirent", dir, d->name, d->name_len,
-		                  "its inode is missing");
+		return report_entry(w, "dirent", dir, d->name, d->name_len,
+		                    "its inode is missing");
 	if (r)
 		return r;
 	if (IFTODT(inode.mode) != d->type)
-		return tell_entry(w, "dirent", dir, d->name, d->name_len,
-		                  "its inode is of another type");
+		return report_entry(w, "dirent", dir, d->name, d->name_len,
+		                    "its inode is of another type");
 	r = backref_get(w, d->ino, dir, d->name, d->name_len, &other);
 	if (r == -ENOENT)
-		return tell_entry(w, "backref", dir, d->name, d->name_len,
-		                  "its inode does not know this name");
+		return report_entry(w, "backref", dir, d->name, d->name_len,
+		                    "its inode does not know this name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -177,8 +178,8 @@ static int dirent_removed(struct walk *w, uint64_t dir,
 		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
 	r = dirent_get(w, dir, d->name, d->name_len, &item, &now);
 	if ((!r && now.ino != d->ino) || r == -ENOENT)
-		return tell_entry(w, "dirent", dir, d->name, d->name_len,
-		                  "is missing; an inode has the name");
+		return report_entry(w, "dirent", dir, d->name, d->name_len,
+		                    "is missing; an inode has the name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -190,14 +191,15 @@ static int backref_added(struct walk *w, const struct item *item,
 	int r;
 
 	if (!place_right(item, slot_of(w, b->parent, b->name, b->name_len)))
-		return tell(w, "backref", item->key.ino,
-		            "a name is not where it would be looked for");
+		return report(w, "backref", item->key.ino,
+		              "a name is not where it would be looked for");
 	r = dirent_get(w, b->parent, b->name, b->name_len, &other, &d);
 	if ((!r && d.ino != item->key.ino) || r == -ENOENT)
-		return tell_entry(w, "dirent", b->parent, b->name, b->name_len,
-		                  r ? "is missing; an inode has the name"
-		                    : "leads to another inode than the one "
-		                      "that has the name");
+		return report_entry(w, "dirent", b->parent, b->name,
+		                    b->name_len,
+		                    r ? "is missing; an inode has the name"
+		                      : "leads to another inode than the one "
+		                        "that has the name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -212,8 +214,9 @@ static int backref_removed(struct walk *w, uint64_t ino,
 		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
 	r = backref_get(w, ino, b->parent, b->name, b->name_len, &item);
 	if (r == -ENOENT)
-		return tell_entry(w, "backref", b->parent, b->name, b->name_len,
-		                  "its inode does not know this name");
+		return report_entry(w, "backref", b->parent, b->name,
+		                    b->name_len,
+		                    "its inode does not know this name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -222,7 +225,7 @@ static int backref_removed(struct walk *w, uint64_t ino,
 static int item_bad(struct walk *w, const struct item *item, const char *what)
 {
 	w->p.bad = true;
-	return tell(w, "item", item->key.ino, what);
+	return report(w, "item", item->key.ino, what);
 }
 
 static int inode_item(struct walk *w, const struct item *item, bool is_new)
@@ -232,8 +235,8 @@ static int inode_item(struct walk *w, const struct item *item, bool is_new)
 
 	if (item->key.off || inode_decode(item->value, item->len, &inode)) {
 		p->bad = true;
-		return is_new ? tell(w, "item", item->key.ino,
-		                     "the inode cannot be read")
+		return is_new ? report(w, "item", item->key.ino,
+		                       "the inode cannot be read")
 		              : 0;
 	}
 	*(is_new ? &p->new : &p->old) = inode;
@@ -242,8 +245,8 @@ static int inode_item(struct walk *w, const struct item *item, bool is_new)
 	w->blocks += is_new ? (int64_t)inode.blocks : -(int64_t)inode.blocks;
 	if (is_new && item->key.ino >= w->check->counters[COUNTER_INO] &&
 	    item->key.ino != INO_ROOT)
-		return tell(w, "inode", item->key.ino,
-		            "its number was not given out yet");
+		return report(w, "inode", item->key.ino,
+		              "its number was not given out yet");
 	return 0;
 }
 
@@ -288,9 +291,10 @@ static int xattr_item(struct walk *w, const struct item *item, bool is_new)
 	}
 	w->p.xattrs += is_new ? 1 : -1;
 	if (is_new && !place_right(item, slot_of(w, 0, x.name, x.name_len)))
-		return tell(w, "xattr", item->key.ino,
-		            "an extended attribute is not where its name would "
-		            "be looked for");
+		return report(
+		        w, "xattr", item->key.ino,
+		        "an extended attribute is not where its name would "
+		        "be looked for");
 	return 0;
 }
 
@@ -308,8 +312,8 @@ static int extent_item(struct walk *w, const struct item *item, bool is_new)
 	w->p.blocks += is_new ? blocks : -blocks;
 	if (is_new && (e.len > store_chunk_size(w->check->store) ||
 	               (e.kind == EXTENT_INLINE && item->key.off)))
-		return tell(w, "extent", item->key.ino,
-		            "an extent is longer than its place");
+		return report(w, "extent", item->key.ino,
+		              "an extent is longer than its place");
 	return 0;
 }
 
@@ -323,8 +327,8 @@ static int orphan_item(struct walk *w, const struct item *item, bool is_new)
 		return 0;
 	r = inode_get(w, w->tree->root, item->key.off, &inode);
 	if (r == -ENOENT)
-		return tell(w, "orphan", item->key.off,
-		            "is to be deleted, and missing");
+		return report(w, "orphan", item->key.off,
+		              "is to be deleted, and missing");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -359,7 +363,7 @@ static bool orphan_has(struct walk *w, uint64_t ino)
 	struct key key = {.ino = 0, .kind = ITEM_ORPHAN, .off = ino};
 	struct item item;
 
-	/* Where it cannot be told, nothing is said. */
+	/* Where it cannot be reported, nothing is said. */
 	return view_get(w->check->view, w->tree->root, &key, &item) != -ENOENT;
 }
 
@@ -405,12 +409,13 @@ static int sums_compare(struct walk *w, const struct sums *old,
 
 	for (size_t i = 0; !r && i < ARRAY_SIZE(sums); i++)
 		if (sums[i].said != sums[i].found)
-			r = check_tell(w->check, sums[i].kind, &about,
-			               "the inode counts %lld %s%s; there are "
-			               "%lld",
-			               (long long)sums[i].said, sums[i].what,
-			               whole ? "" : " more than before",
-			               (long long)sums[i].found);
+			r = check_report(
+			        w->check, sums[i].kind, &about,
+			        "the inode counts %lld %s%s; there are "
+			        "%lld",
+			        (long long)sums[i].said, sums[i].what,
+			        whole ? "" : " more than before",
+			        (long long)sums[i].found);
 	return r;
 }
 
@@ -428,8 +433,8 @@ static int tail_check(struct walk *w, const struct inode *inode)
 		/* Space may be set aside there; bytes may not be. */
 		if (!extent_decode(item.value, item.len, &e) &&
 		    e.kind != EXTENT_ZERO && !orphan_has(w, w->p.ino))
-			return tell(w, "size", w->p.ino,
-			            "has contents behind its end");
+			return report(w, "size", w->p.ino,
+			              "has contents behind its end");
 		if (e.kind != EXTENT_ZERO)
 			break;
 		key.off = item.key.off + 1;
@@ -443,16 +448,17 @@ static int inode_check(struct walk *w, const struct inode *inode)
 	int r = 0;
 
 	if (!IFTODT(inode->mode))
-		return tell(w, "inode", w->p.ino, "has no type");
+		return report(w, "inode", w->p.ino, "has no type");
 	if (w->p.has_old && (w->p.old.mode ^ inode->mode) & S_IFMT)
-		return tell(w, "inode", w->p.ino, "has become of another type");
+		return report(w, "inode", w->p.ino,
+		              "has become of another type");
 	if (w->p.ino == INO_ROOT && (!dir || inode->nlink < 2))
-		r = tell(w, "inode", w->p.ino, "the root is no directory");
+		r = report(w, "inode", w->p.ino, "the root is no directory");
 	if (!r && dir && inode->nlink == 1)
-		r = tell(w, "nlink", w->p.ino, "a directory has one link");
+		r = report(w, "nlink", w->p.ino, "a directory has one link");
 	if (!r && !inode->nlink && !orphan_has(w, w->p.ino))
-		r = tell(w, "orphan", w->p.ino,
-		         "has no name, and is not noted to be deleted");
+		r = report(w, "orphan", w->p.ino,
+		           "has no name, and is not noted to be deleted");
 	if (!r && !dir)
 		r = tail_check(w, inode);
 	return r;
@@ -482,8 +488,8 @@ static int passing_end(struct walk *w)
 
 		r = view_seek(w->check->view, w->tree->root, &key, &item);
 		if (!r && item.key.ino == p->ino)
-			return tell(w, "inode", p->ino,
-			            "there are items without their inode");
+			return report(w, "inode", p->ino,
+			              "there are items without their inode");
 		return 0;
 	}
 	old = p->has_old ? inode_sums(&p->old, p->ino) : none;
@@ -522,11 +528,11 @@ static int version_sums(struct walk *w, uint64_t parent_inodes,
 	    view_incomplete(w->check->view) ||
 	    (inodes == w->inodes && blocks == w->blocks))
 		return 0;
-	return check_tell(w->check, "count", &about,
-	                  "version %llu counts %lld inodes and %lld blocks "
-	                  "more than its parent; there are %lld and %lld",
-	                  (ull)w->v->id, (long long)inodes, (long long)blocks,
-	                  (long long)w->inodes, (long long)w->blocks);
+	return check_report(w->check, "count", &about,
+	                    "version %llu counts %lld inodes and %lld blocks "
+	                    "more than its parent; there are %lld and %lld",
+	                    (ull)w->v->id, (long long)inodes, (long long)blocks,
+	                    (long long)w->inodes, (long long)w->blocks);
 }
 
 int check_items(struct check *check, struct check_version *v,

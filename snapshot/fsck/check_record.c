@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checking the records: states, names, times, versions, tasks. */
-#include "check.h"
+#include "check_record.h"
+#include "check_symlink.h"
+#include "number.h"
 #include "util.h"
 
 #include <errno.h>
@@ -56,8 +58,8 @@ static int version_load_one(struct check *check, const struct record *record)
 	struct check_version *c;
 
 	if (record->key_len != 8)
-		return check_tell(check, "record", NULL,
-		                  "a version's record has a bad key");
+		return check_report(check, "record", NULL,
+		                    "a version's record has a bad key");
 	c = row_add((void **)&check->versions, sizeof(*c), &check->versions_len,
 	            &check->versions_capacity);
 	if (!c)
@@ -88,8 +90,8 @@ static int state_load_one(struct check *check, const struct record *record)
 	uint64_t version;
 
 	if (record->key_len != 8)
-		return check_tell(check, "record", NULL,
-		                  "a state's record has a bad key");
+		return check_report(check, "record", NULL,
+		                    "a state's record has a bad key");
 	c = row_add((void **)&check->states, sizeof(*c), &check->states_len,
 	            &check->states_capacity);
 	if (!c)
@@ -111,8 +113,8 @@ static int state_load_one(struct check *check, const struct record *record)
 
 static int task_bad(struct check *check, uint64_t id)
 {
-	return check_tell(check, "task", NULL,
-	                  "the note of work on %llu cannot be read", (ull)id);
+	return check_report(check, "task", NULL,
+	                    "the note of work on %llu cannot be read", (ull)id);
 }
 
 static int task_reap(struct check *check, uint64_t id,
@@ -150,10 +152,10 @@ static int task_tidy(struct check *check, uint64_t id,
 		return task_bad(check, id);
 	v = check_version(check, owner);
 	if (!v || v->list != to)
-		return check_tell(check, "task", NULL,
-		                  "lists are to be tidied for version %llu, "
-		                  "which is %s",
-		                  (ull)owner, v ? "another's" : "missing");
+		return check_report(check, "task", NULL,
+		                    "lists are to be tidied for version %llu, "
+		                    "which is %s",
+		                    (ull)owner, v ? "another's" : "missing");
 	v->tidy_list = from;
 	return 0;
 }
@@ -164,8 +166,8 @@ static int task_load_one(struct check *check, const struct record *record)
 	uint64_t id;
 
 	if (record->key_len != 9)
-		return check_tell(check, "task", NULL,
-		                  "a note of work has a bad key");
+		return check_report(check, "task", NULL,
+		                    "a note of work has a bad key");
 	id = be64_get(record->key + 1);
 	check->tasks += record->key[0] != TASK_STUCK;
 	v = check_version(check, id);
@@ -184,17 +186,19 @@ static int task_load_one(struct check *check, const struct record *record)
 	case TASK_STUCK:
 		if (v)
 			v->task = true;
-		return check_tell(check, "task", NULL,
-		                  "the space of deleted version %llu could not "
-		                  "be given back",
-		                  (ull)id);
+		return check_report(
+		        check, "task", NULL,
+		        "the space of deleted version %llu could not "
+		        "be given back",
+		        (ull)id);
 	}
-	return check_tell(check, "task", NULL,
-	                  "a note of unknown work (%u) on %llu", record->key[0],
-	                  (ull)id);
+	return check_report(check, "task", NULL,
+	                    "a note of unknown work (%u) on %llu",
+	                    record->key[0], (ull)id);
 }
 
-/* Lists that nobody has any more are known, too; to be told after the scan. */
+/* Lists that nobody has any more are known, too; to be reported after the scan.
+ */
 static int task_know_lists(struct check *check, const struct record *record)
 {
 	if (record->key_len == 9 && record->key[0] == TASK_DROP)
@@ -217,8 +221,8 @@ int check_load(struct check *check)
 	check->seq = UINT64_MAX;
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		check->counters[i] = UINT64_MAX;
-	return check_tell(check, "record", NULL,
-	                  "the record of the store's counters is damaged");
+	return check_report(check, "record", NULL,
+	                    "the record of the store's counters is damaged");
 }
 
 /* ---- Names and times ---------------------------------------------------- */
@@ -233,12 +237,12 @@ static int name_check_one(struct check *check, const struct record *record)
 	uint8_t key[8];
 
 	if (!reader_done(&r) || record->key_len <= 8)
-		return check_tell(check, "name", NULL,
-		                  "a name's record is damaged");
+		return check_report(check, "name", NULL,
+		                    "a name's record is damaged");
 	fork = be64_get(record->key);
 	about.state = check_state(check, number);
 	if (!about.state)
-		return check_tell(
+		return check_report(
 		        check, "name", NULL,
 		        "the name '%.*s' is that of state %llu, which "
 		        "is missing",
@@ -251,12 +255,12 @@ static int name_check_one(struct check *check, const struct record *record)
 	    state_decode(state_record.value, state_record.len, &state,
 	                 &version) ||
 	    about.state->named || about.state->fork != fork ||
-	    about.state->flags & STATE_DOOMED ||
+	    about.state->flags & STATE_DELETING ||
 	    strlen(state.name) != record->key_len - 8 ||
 	    memcmp(state.name, record->key + 8, record->key_len - 8))
-		return check_tell(check, "name", &about,
-		                  "has the name '%.*s', too",
-		                  (int)record->key_len - 8, record->key + 8);
+		return check_report(check, "name", &about,
+		                    "has the name '%.*s', too",
+		                    (int)record->key_len - 8, record->key + 8);
 	about.state->named = true;
 	return 0;
 }
@@ -268,21 +272,21 @@ static int time_check_one(struct check *check, const struct record *record)
 	uint64_t number;
 
 	if (record->key_len != TIME_KEY_LEN)
-		return check_tell(check, "time", NULL,
-		                  "a snapshot's time has a bad key");
+		return check_report(check, "time", NULL,
+		                    "a snapshot's time has a bad key");
 	number = be64_get(record->key + 16);
 	about.state = check_state(check, number);
 	if (!about.state)
-		return check_tell(check, "time", NULL,
-		                  "there is a time of state %llu, which is "
-		                  "missing",
-		                  (ull)number);
+		return check_report(check, "time", NULL,
+		                    "there is a time of state %llu, which is "
+		                    "missing",
+		                    (ull)number);
 	if (about.state->bad)
 		return 0;
 	time_key(key, about.state->fork, about.state->created, number);
 	if (!about.state->fork || memcmp(key, record->key, sizeof(key)))
-		return check_tell(check, "time", &about,
-		                  "has a time that is not its own");
+		return check_report(check, "time", &about,
+		                    "has a time that is not its own");
 	about.state->timed = true;
 	return 0;
 }
@@ -295,14 +299,14 @@ static int state_check_version(struct check *check, struct check_state *s)
 	struct check_version *v = check_version(check, s->version);
 
 	if (!v)
-		return check_tell(check, "state", &about,
-		                  "its version %llu is missing",
-		                  (ull)s->version);
+		return check_report(check, "state", &about,
+		                    "its version %llu is missing",
+		                    (ull)s->version);
 	v->found_refs++;
 	if (v->bad || !s->fork == !v->freeze)
 		return 0;
-	return check_tell(check, "state", &about, "its version %llu is %s",
-	                  (ull)s->version, s->fork ? "not frozen" : "frozen");
+	return check_report(check, "state", &about, "its version %llu is %s",
+	                    (ull)s->version, s->fork ? "not frozen" : "frozen");
 }
 
 static int state_check_one(struct check *check, struct check_state *s)
@@ -312,26 +316,26 @@ static int state_check_one(struct check *check, struct check_state *s)
 	int r = 0;
 
 	if (s->bad)
-		return check_tell(check, "record", &about,
-		                  "the record of state %llu is damaged",
-		                  (ull)s->number);
+		return check_report(check, "record", &about,
+		                    "the record of state %llu is damaged",
+		                    (ull)s->number);
 	if (s->number >= check->counters[COUNTER_STATE] ||
 	    s->number >= STATE_NUMBER_END)
-		r = check_tell(check, "state", &about,
-		               "its number %llu was not given out yet",
-		               (ull)s->number);
+		r = check_report(check, "state", &about,
+		                 "its number %llu was not given out yet",
+		                 (ull)s->number);
 	if (!r && s->fork && (!fork || fork->fork))
-		r = check_tell(check, "state", &about,
-		               "its fork, state %llu, is missing",
-		               (ull)s->fork);
+		r = check_report(check, "state", &about,
+		                 "its fork, state %llu, is missing",
+		                 (ull)s->fork);
 	if (fork)
 		fork->found_snapshots++;
-	if (!r && !s->named && !(s->flags & STATE_DOOMED))
-		r = check_tell(check, "name", &about,
-		               "is not found by its name");
+	if (!r && !s->named && !(s->flags & STATE_DELETING))
+		r = check_report(check, "name", &about,
+		                 "is not found by its name");
 	if (!r && s->fork && !s->timed)
-		r = check_tell(check, "time", &about,
-		               "is not found by its time");
+		r = check_report(check, "time", &about,
+		                 "is not found by its time");
 	if (!r && s->version)
 		r = state_check_version(check, s);
 	return r;
@@ -366,28 +370,29 @@ static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
 	int r = meta_read(check, &meta);
 
 	if (r == -EUCLEAN)
-		return check_tell(check, "record", NULL,
-		                  "the record of all states is damaged");
+		return check_report(check, "record", NULL,
+		                    "the record of all states is damaged");
 	if (r < 0)
 		return r;
 	s = check_state(check, meta.default_state);
-	if (meta.default_state && (!s || s->flags & STATE_DOOMED))
-		r = check_tell(check, "state", NULL,
-		               "the default state, %llu, is missing",
-		               (ull)meta.default_state);
+	if (meta.default_state && (!s || s->flags & STATE_DELETING))
+		r = check_report(check, "state", NULL,
+		                 "the default state, %llu, is missing",
+		                 (ull)meta.default_state);
 	if (!r && meta.states != states)
-		r = check_tell(check, "count", NULL,
-		               "%llu states are counted; there are %llu",
-		               (ull)meta.states, (ull)states);
+		r = check_report(check, "count", NULL,
+		                 "%llu states are counted; there are %llu",
+		                 (ull)meta.states, (ull)states);
 	if (!r && meta.deleting != deleting)
-		r = check_tell(check, "count", NULL,
-		               "%llu snapshots are counted as to be deleted; "
-		               "there are %llu",
-		               (ull)meta.deleting, (ull)deleting);
+		r = check_report(check, "count", NULL,
+		                 "%llu snapshots are counted as to be deleted; "
+		                 "there are %llu",
+		                 (ull)meta.deleting, (ull)deleting);
 	if (!r && meta.tasks != check->tasks)
-		r = check_tell(check, "count", NULL,
-		               "%llu notes of work are counted; there are %llu",
-		               (ull)meta.tasks, (ull)check->tasks);
+		r = check_report(
+		        check, "count", NULL,
+		        "%llu notes of work are counted; there are %llu",
+		        (ull)meta.tasks, (ull)check->tasks);
 	return r;
 }
 
@@ -406,8 +411,8 @@ static int forks_check(struct check *check)
 	    !memcmp(record.key, key, sizeof(key) - 1) &&
 	    !inode_decode(record.value, record.len, &inode))
 		return 0;
-	return check_tell(check, "record", NULL,
-	                  "the record of the forks' directory is damaged");
+	return check_report(check, "record", NULL,
+	                    "the record of the forks' directory is damaged");
 }
 
 static int states_check(struct check *check)
@@ -428,16 +433,16 @@ static int states_check(struct check *check)
 		struct about about = {.state = s};
 
 		fork = s->fork ? check_state(check, s->fork) : s;
-		if (s->bad || !fork || !(fork->flags & STATE_DOOMED))
+		if (s->bad || !fork || !(fork->flags & STATE_DELETING))
 			count++;
-		if (!s->bad && s->flags & STATE_DOOMED)
+		if (!s->bad && s->flags & STATE_DELETING)
 			deleting += s->snapshots;
 		if (!s->bad && s->snapshots != s->found_snapshots)
-			r = check_tell(check, "count", &about,
-			               "%llu snapshots are counted; there are "
-			               "%llu",
-			               (ull)s->snapshots,
-			               (ull)s->found_snapshots);
+			r = check_report(
+			        check, "count", &about,
+			        "%llu snapshots are counted; there are "
+			        "%llu",
+			        (ull)s->snapshots, (ull)s->found_snapshots);
 	}
 	return r ? r : meta_check(check, count, deleting);
 }
@@ -452,14 +457,15 @@ static int version_count_one(struct check *check, struct check_version *v)
 	int r = 0;
 
 	if (v->bad)
-		return check_tell(check, "record", &about,
-		                  "the record of version %llu is damaged",
-		                  (ull)v->id);
+		return check_report(check, "record", &about,
+		                    "the record of version %llu is damaged",
+		                    (ull)v->id);
 	parent = v->parent ? check_version(check, v->parent) : NULL;
 	if (v->parent && (!parent || v->parent >= v->id))
-		return check_tell(check, "version", &about,
-		                  "the parent %llu of version %llu is missing",
-		                  (ull)v->parent, (ull)v->id);
+		return check_report(
+		        check, "version", &about,
+		        "the parent %llu of version %llu is missing",
+		        (ull)v->parent, (ull)v->id);
 	if (parent && parent->bad)
 		return 0;
 	if (parent) {
@@ -471,14 +477,14 @@ static int version_count_one(struct check *check, struct check_version *v)
 		                      v->root == parent->root;
 	}
 	if (v->base != base || (parent && !parent->freeze))
-		r = check_tell(check, "version", &about,
-		               "version %llu has the base %llu; its parent "
-		               "froze at %llu",
-		               (ull)v->id, (ull)v->base, (ull)base);
+		r = check_report(check, "version", &about,
+		                 "version %llu has the base %llu; its parent "
+		                 "froze at %llu",
+		                 (ull)v->id, (ull)v->base, (ull)base);
 	if (!r && (v->id > check->seq || v->freeze > check->seq))
-		r = check_tell(check, "version", &about,
-		               "version %llu is newer than the store",
-		               (ull)v->id);
+		r = check_report(check, "version", &about,
+		                 "version %llu is newer than the store",
+		                 (ull)v->id);
 	return r;
 }
 
@@ -490,27 +496,28 @@ static int version_check_one(struct check *check, struct check_version *v)
 	if (v->bad)
 		return 0;
 	if (v->kids != v->found_kids || v->kids_xor != v->found_xor)
-		r = check_tell(check, "version", &about,
-		               "version %llu counts %llu children; there are "
-		               "%llu%s",
-		               (ull)v->id, (ull)v->kids, (ull)v->found_kids,
-		               v->kids == v->found_kids ? ", not the same"
-		                                        : "");
+		r = check_report(check, "version", &about,
+		                 "version %llu counts %llu children; there are "
+		                 "%llu%s",
+		                 (ull)v->id, (ull)v->kids, (ull)v->found_kids,
+		                 v->kids == v->found_kids ? ", not the same"
+		                                          : "");
 	if (!r && v->same != v->found_same)
-		r = check_tell(check, "version", &about,
-		               "version %llu counts %llu children with its "
-		               "tree; there are %llu",
-		               (ull)v->id, (ull)v->same, (ull)v->found_same);
+		r = check_report(check, "version", &about,
+		                 "version %llu counts %llu children with its "
+		                 "tree; there are %llu",
+		                 (ull)v->id, (ull)v->same, (ull)v->found_same);
 	if (!r && v->refs != v->found_refs)
-		r = check_tell(check, "version", &about,
-		               "version %llu counts %llu states; there are "
-		               "%llu",
-		               (ull)v->id, (ull)v->refs, (ull)v->found_refs);
+		r = check_report(check, "version", &about,
+		                 "version %llu counts %llu states; there are "
+		                 "%llu",
+		                 (ull)v->id, (ull)v->refs, (ull)v->found_refs);
 	if (!r && !v->refs && v->kids < 2 && !v->task)
-		r = check_tell(check, "version", &about,
-		               "version %llu is nobody's, and not noted to be "
-		               "given back",
-		               (ull)v->id);
+		r = check_report(
+		        check, "version", &about,
+		        "version %llu is nobody's, and not noted to be "
+		        "given back",
+		        (ull)v->id);
 	return r;
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Checking the symlinks in the directory that lists the forks. */
-#include "check.h"
+#include "check_symlink.h"
+#include "check_record.h"
+#include "symlink.h"
 #include "util.h"
 
 #include <errno.h>
@@ -33,32 +35,33 @@ static int check_by_ino(struct check *check, const struct record *record)
 
 	if (record->key_len != SYMLINK_KEY_LEN ||
 	    symlink_decode(record->value, record->len, &link))
-		return check_tell(check, "record", NULL,
-		                  "the record of a symbolic link in the root "
-		                  "is damaged");
+		return check_report(check, "record", NULL,
+		                    "the record of a symbolic link in the root "
+		                    "is damaged");
 	link.ino = be64_get(record->key + 1);
 	if (link.ino < INO_FIRST || link.ino >= check->counters[COUNTER_INO])
-		return check_tell(check, "inode", NULL,
-		                  "the symbolic link '%s' in the root has the "
-		                  "number %llu, which was not given out yet",
-		                  link.name, (unsigned long long)link.ino);
+		return check_report(
+		        check, "inode", NULL,
+		        "the symbolic link '%s' in the root has the "
+		        "number %llu, which was not given out yet",
+		        link.name, (unsigned long long)link.ino);
 	r = record_read(check, TABLE_SYMLINK, key,
 	                symlink_name_key(key, link.name), &other);
 	if (r < 0)
 		return r;
 	if (!r || !names_symlink(&other, link.ino))
-		return check_tell(check, "name", NULL,
-		                  "the symbolic link '%s' in the root is not "
-		                  "found by its name",
-		                  link.name);
+		return check_report(check, "name", NULL,
+		                    "the symbolic link '%s' in the root is not "
+		                    "found by its name",
+		                    link.name);
 	r = record_read(check, TABLE_NAME, key, name_key(key, 0, link.name),
 	                &other);
 	if (r <= 0)
 		return r;
-	return check_tell(check, "name", NULL,
-	                  "a symbolic link in the root has the name of the "
-	                  "fork '%s'",
-	                  link.name);
+	return check_report(check, "name", NULL,
+	                    "a symbolic link in the root has the name of the "
+	                    "fork '%s'",
+	                    link.name);
 }
 
 static int check_by_name(struct check *check, const struct record *record)
@@ -81,10 +84,10 @@ static int check_by_name(struct check *check, const struct record *record)
 	    strlen(link.name) == record->key_len - 1 &&
 	    !memcmp(link.name, record->key + 1, record->key_len - 1))
 		return 0;
-	return check_tell(check, "name", NULL,
-	                  "the name '%.*s' is that of a symbolic link in the "
-	                  "root which is missing",
-	                  (int)record->key_len - 1, record->key + 1);
+	return check_report(check, "name", NULL,
+	                    "the name '%.*s' is that of a symbolic link in the "
+	                    "root which is missing",
+	                    (int)record->key_len - 1, record->key + 1);
 }
 
 static int check_one(struct check *check, const struct record *record)
@@ -95,9 +98,9 @@ static int check_one(struct check *check, const struct record *record)
 	case SYMLINK_BY_NAME:
 		return check_by_name(check, record);
 	}
-	return check_tell(check, "record", NULL,
-	                  "the record of a symbolic link in the root is "
-	                  "damaged");
+	return check_report(check, "record", NULL,
+	                    "the record of a symbolic link in the root is "
+	                    "damaged");
 }
 
 int check_symlinks(struct check *check)

@@ -8,6 +8,12 @@
  * one's place.
  */
 #include "repair.h"
+#include "check_record.h"
+#include "repair_inode.h"
+#include "repair_record.h"
+#include "repair_symlink.h"
+#include "repair_tree.h"
+#include "repair_verify.h"
 #include "util.h"
 
 #include <errno.h>
@@ -99,18 +105,18 @@ int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
 	return 0;
 }
 
-static int tell(struct repair *repair, const struct finding *finding)
+static int report(struct repair *repair, const struct finding *finding)
 {
-	repair->told++;
+	repair->reported++;
 	return repair->options.done(repair->options.arg, finding);
 }
 
-int repair_tell_state(struct repair *repair, const char *kind,
-                      const char *state, const char *text)
+int repair_report_state(struct repair *repair, const char *kind,
+                        const char *state, const char *text)
 {
 	struct finding finding = {.kind = kind, .state = state, .text = text};
 
-	return tell(repair, &finding);
+	return report(repair, &finding);
 }
 
 void repair_full_name(struct repair *repair, size_t state,
@@ -127,35 +133,36 @@ void repair_full_name(struct repair *repair, size_t state,
 }
 
 /* True: it was not there yet. */
-static int told_add(struct repair *repair, uint64_t hash)
+static int reported_add(struct repair *repair, uint64_t hash)
 {
-	if (repair->told_len * 2 >= repair->told_size) {
-		size_t size =
-		        repair->told_size ? repair->told_size * 2 : TOLD_FIRST;
-		uint64_t *old = repair->told_set;
-		size_t old_size = repair->told_size;
+	if (repair->reported_len * 2 >= repair->reported_size) {
+		size_t size = repair->reported_size ? repair->reported_size * 2
+		                                    : TOLD_FIRST;
+		uint64_t *old = repair->reported_set;
+		size_t old_size = repair->reported_size;
 
-		repair->told_set = calloc(size, sizeof(*old));
-		if (!repair->told_set) {
-			repair->told_set = old;
+		repair->reported_set = calloc(size, sizeof(*old));
+		if (!repair->reported_set) {
+			repair->reported_set = old;
 			return -ENOMEM;
 		}
-		repair->told_size = size;
-		repair->told_len = 0;
+		repair->reported_size = size;
+		repair->reported_len = 0;
 		for (size_t i = 0; i < old_size; i++)
 			if (old[i])
-				told_add(repair, old[i]);
+				reported_add(repair, old[i]);
 		free(old);
 	}
 	hash += !hash;
 	for (size_t i = hash;; i++) {
-		uint64_t *at = &repair->told_set[i & (repair->told_size - 1)];
+		uint64_t *at =
+		        &repair->reported_set[i & (repair->reported_size - 1)];
 
 		if (*at == hash)
 			return 0;
 		if (!*at) {
 			*at = hash;
-			repair->told_len++;
+			repair->reported_len++;
 			return 1;
 		}
 	}
@@ -197,8 +204,8 @@ static const char *path_of(struct repair *repair, uint64_t ino,
 	return at && !*at ? "/" : at;
 }
 
-/* What several states have lost in common is told for the first of them. */
-static int loss_tell(struct repair *repair, const struct loss *loss)
+/* What several states have lost in common is reported for the first of them. */
+static int loss_report(struct repair *repair, const struct loss *loss)
 {
 	char state[FULL_NAME_MAX + 16], path[PATH_SIZE], key[600];
 	struct finding finding = {
@@ -207,8 +214,8 @@ static int loss_tell(struct repair *repair, const struct loss *loss)
 	                 (unsigned long long)loss->ino, loss->kind, loss->text,
 	                 loss->name ? loss->name : "");
 
-	r = told_add(repair, store_hash(repair->store, key,
-	                                MIN((size_t)r, sizeof(key) - 1)));
+	r = reported_add(repair, store_hash(repair->store, key,
+	                                    MIN((size_t)r, sizeof(key) - 1)));
 	if (r <= 0)
 		return r;
 	if (repair->v->state != NO_VERSION) {
@@ -216,7 +223,7 @@ static int loss_tell(struct repair *repair, const struct loss *loss)
 		finding.state = state;
 	}
 	finding.path = path_of(repair, loss->ino, loss->name, path);
-	return tell(repair, &finding);
+	return report(repair, &finding);
 }
 
 static void losses_clear(struct repair *repair)
@@ -226,12 +233,12 @@ static void losses_clear(struct repair *repair)
 	repair->losses_len = 0;
 }
 
-int repair_tell_losses(struct repair *repair)
+int repair_report_losses(struct repair *repair)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < repair->losses_len; i++)
-		r = loss_tell(repair, &repair->losses[i]);
+		r = loss_report(repair, &repair->losses[i]);
 	losses_clear(repair);
 	return r;
 }
@@ -289,9 +296,10 @@ static int version_doubt(struct repair *repair, const struct repair_version *v)
 	if (!v->strange || v->state == NO_VERSION)
 		return 0;
 	repair_full_name(repair, v->state, state);
-	return repair_tell_state(repair, "doubtful", state,
-	                         "it counts more or fewer files or blocks than "
-	                         "it has");
+	return repair_report_state(
+	        repair, "doubtful", state,
+	        "it counts more or fewer files or blocks than "
+	        "it has");
 }
 
 static int version_build(struct repair *repair, struct repair_version *v)
@@ -306,7 +314,7 @@ static int version_build(struct repair *repair, struct repair_version *v)
 	if (!r)
 		r = version_doubt(repair, v);
 	if (!r)
-		r = repair_tell_losses(repair);
+		r = repair_report_losses(repair);
 	version_end(repair, v);
 	return r;
 }
@@ -445,10 +453,10 @@ static void repair_release(struct repair *repair)
 	free(repair->path);
 	free(repair->versions);
 	free(repair->states);
-	free(repair->told_set);
+	free(repair->reported_set);
 	free(repair->doubted.at);
 	free(repair->suspects.at);
-	free(repair->homeless.at);
+	free(repair->nameless.at);
 	free(repair->retype.at);
 	free(repair->losses);
 }
@@ -529,7 +537,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 	if (r)
 		return r;
 	result.found = look.found;
-	result.done = repair.told;
+	result.done = repair.reported;
 	*ret_result = result;
 	return 0;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the parts of repairing share.  Inside snapshot/ only.
+ * The state of a repair.  Private to snapshot/.
  *
  * A repaired store is a new one, filled with what can be read of the damaged
  * one.  Versions are built in the order of their lineage: each begins as its
  * parent's new tree, takes over the items in which the old trees differ, and is
- * then put in order, so that what was shared stays shared.
+ * then made consistent.  So shared blocks stay shared.
  *
- * The new store's lock is held all the while, but for repair_breathe().
+ * The new store's lock is held all the time, except in repair_yield().
  */
 #ifndef COPPICE_SNAPSHOT_REPAIR_H
 #define COPPICE_SNAPSHOT_REPAIR_H
@@ -32,15 +32,16 @@ struct repair_version {
 	uint64_t old_root;
 	int64_t created;
 	size_t parent; /* index, lower than its own; or NO_VERSION */
-	size_t state;  /* index of one that has it or grew from it */
+	size_t state;  /* index of a state that names it or a descendant */
 	bool frozen;
-	uint64_t id; /* in the new store, as all that follows */
+	/* in the new store: */
+	uint64_t id;
 	struct tree tree;
 	uint64_t freeze, kids, kids_xor, same, refs;
 	uint64_t inodes, blocks;
-	bool strange;      /* has more or fewer than its record said */
-	struct keys fixed; /* where it is not what the old tree was */
-	size_t users;      /* kept kids that are not built yet */
+	bool strange;      /* its record had other numbers of these */
+	struct keys fixed; /* keys at which it differs from the old tree */
+	size_t users;      /* kept children that are not built yet */
 };
 
 /* A state that is kept. */
@@ -49,11 +50,11 @@ struct repair_state {
 	size_t version; /* index */
 };
 
-/* What was done, to be told with a path when that is known. */
+/* A loss or change that is reported when its path is known. */
 struct loss {
 	const char *kind, *text;
 	uint64_t ino;
-	char *name; /* of the entry, if it is about one of the directory */
+	char *name; /* of the affected entry of the directory, or NULL */
 };
 
 struct repair {
@@ -68,67 +69,41 @@ struct repair {
 	uint64_t default_state;
 	struct inode forks; /* the directory that lists the forks */
 	uint64_t seq, counters[COUNTER_COUNT];
-	uint64_t ino_max;   /* the highest in use */
-	uint64_t found_ino; /* of all directories lost+found; 0: none yet */
-	uint64_t told;      /* rows */
-	uint64_t *told_set; /* hashes of what was told: open addressing */
-	size_t told_size, told_len;
+	uint64_t ino_max;       /* the highest in use */
+	uint64_t found_ino;     /* of every lost+found; 0: none yet */
+	uint64_t reported;      /* losses and changes so far */
+	uint64_t *reported_set; /* their hashes: open addressing */
+	size_t reported_size, reported_len;
 
 	/* about the version that is being built */
 	struct repair_version *v;
-	bool fixing;  /* what is changed now is not as it was */
-	bool touched; /* something differs that the parent had to be fixed for
-	               */
+	bool fixing; /* changes from now on are differences from the old tree */
+	bool touched; /* it differs where the parent had to be fixed */
 	unsigned edits;
 	int lost_err;
-	struct inos doubted;  /* chunks with more or fewer names than counted */
-	struct inos suspects; /* to be looked at */
-	struct inos homeless; /* without a name, when all have been looked at */
-	struct inos retype;   /* pairs: an inode, and what its type was */
+	struct inos doubted;  /* chunks whose reference count is wrong */
+	struct inos suspects; /* inodes to be checked */
+	struct inos nameless; /* without a name after all were checked */
+	struct inos retype;   /* pairs: an inode, and its former type */
 	struct loss *losses;
 	size_t losses_len, losses_capacity;
 };
 
-/* repair.c */
+/* Grow an array by one zeroed element and return it; NULL: out of memory. */
 void *repair_grow(void **rows, size_t size, size_t *len, size_t *capacity);
 int inos_add(struct inos *inos, uint64_t ino);
-/* In order, each once. */
+/* Sort and remove duplicates. */
 void inos_sort(struct inos *inos);
-/* `name` may be NULL.  Copied. */
+/* Add a loss of the version being built.  `name` is copied; NULL is allowed. */
 int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
                 const char *name, size_t name_len, const char *text);
-/* Tell a loss that is about a state, or none, as a whole. */
-int repair_tell_state(struct repair *repair, const char *kind,
-                      const char *state, const char *text);
-/* Tell what was lost of the version, and forget it. */
-int repair_tell_losses(struct repair *repair);
-/* The full name of a state, to its index. */
+/* Report a loss that concerns a whole state, or none (NULL). */
+int repair_report_state(struct repair *repair, const char *kind,
+                        const char *state, const char *text);
+/* Report and free the losses of the version being built. */
+int repair_report_losses(struct repair *repair);
+/* Write the full name of the state at an index. */
 void repair_full_name(struct repair *repair, size_t state,
                       char out[FULL_NAME_MAX + 16]);
-
-/*
- * repair_record.c, repair_state.c: what is kept, from the old records; and the
- * new records
- */
-int repair_plan(struct repair *repair);
-int repair_records(struct repair *repair);
-
-/* repair_symlink.c: those in the root, when the states have their names */
-int repair_symlinks(struct repair *repair);
-
-/* repair_tree.c: the items of the new tree */
-int repair_breathe(struct repair *repair);
-int repair_put(struct repair *repair, const struct key *key, const void *value,
-               size_t len);
-/* What is not there is no error. */
-int repair_del(struct repair *repair, const struct key *key);
-/* The old tree as far as it can be read, but what none can read. */
-int repair_copy(struct repair *repair);
-
-/* repair_verify.c: adds to suspects; counts inodes and blocks */
-int repair_verify(struct repair *repair);
-
-/* repair_inode.c, repair_name.c: makes the new tree consistent */
-int repair_fix(struct repair *repair);
 
 #endif

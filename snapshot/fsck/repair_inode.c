@@ -9,7 +9,10 @@
  * there are contents of it.  Only when nothing is suspected any more, what has
  * no name is given one in lost+found.
  */
-#include "repair_fix.h"
+#include "repair_inode.h"
+#include "repair_name.h"
+#include "repair_tree.h"
+#include "repair_verify.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -117,7 +120,7 @@ struct inode fix_inode_new(struct repair *repair, uint32_t mode)
 	};
 }
 
-/* What kind of file it was, as its contents tell, or else the hint (DT_*). */
+/* What kind of file it was, as its contents report, or else the hint (DT_*). */
 static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 {
 	if (ino == INO_ROOT)
@@ -130,8 +133,8 @@ static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 }
 
 /* The inode, made anew if it is lost and can be.  -ENOENT. */
-int fix_inode_revive(struct repair *repair, uint64_t ino, uint8_t hint,
-                     struct inode *ret_inode)
+int fix_inode_rebuild(struct repair *repair, uint64_t ino, uint8_t hint,
+                      struct inode *ret_inode)
 {
 	int r = fix_inode_get(repair, ino, ret_inode);
 	uint32_t mode;
@@ -190,7 +193,7 @@ static int inode_purge(struct repair *repair, uint64_t ino, const char *text)
 		if (!r)
 			r = repair_del(repair, &copy.item.key);
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 		if (r < 0)
 			return r;
 	}
@@ -246,7 +249,7 @@ static int items_fix(struct repair *repair, uint64_t ino,
 	while (!(r = fix_item_next(repair, &key, &copy))) {
 		r = item_fix(repair, &copy, inode, tally);
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 		if (r < 0)
 			return r;
 	}
@@ -262,8 +265,8 @@ static bool tail_has(struct repair *repair, uint64_t ino,
 	return tally->end > chunks * chunk && !orphan_has(repair, ino);
 }
 
-/* Was something told of it lately? */
-static bool told_has(const struct repair *repair, uint64_t ino)
+/* Was something reported of it lately? */
+static bool reported_has(const struct repair *repair, uint64_t ino)
 {
 	size_t len = repair->losses_len;
 
@@ -294,7 +297,7 @@ static int sums_fix(struct repair *repair, uint64_t ino,
 	}
 	if (!memcmp(&now, inode, sizeof(now)))
 		return 0;
-	if (!dir && !told_has(repair, ino)) {
+	if (!dir && !reported_has(repair, ino)) {
 		int r = repair_lose(repair, "corrected", ino, NULL, 0,
 		                    "it counted other links, blocks or "
 		                    "attributes than it has");
@@ -311,7 +314,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 	struct inode inode = {0};
 	struct tally tally;
 	bool orphan;
-	int r = fix_inode_revive(repair, ino, DT_UNKNOWN, &inode);
+	int r = fix_inode_rebuild(repair, ino, DT_UNKNOWN, &inode);
 
 	if (r == -ENOENT)
 		return inode_purge(repair, ino, "its inode is lost");
@@ -337,7 +340,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 	}
 	if (!r && !tally.names && !orphan && ino != INO_ROOT) {
 		r = last ? fix_adopt(repair, ino, &inode)
-		         : inos_add(&repair->homeless, ino);
+		         : inos_add(&repair->nameless, ino);
 		tally.names = last;
 	}
 	/* A directory whose name is still to be found has its links already. */
@@ -379,7 +382,7 @@ static int inos_fix(struct repair *repair, struct inos *inos, bool last)
 	for (size_t i = 0; !r && i < now.len; i++) {
 		r = now.at[i] ? inode_fix(repair, now.at[i], last) : 0;
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 	}
 	free(now.at);
 	return r;
@@ -390,11 +393,11 @@ static int round_fix(struct repair *repair)
 {
 	int r = types_fix(repair);
 
-	repair->homeless.len = 0;
+	repair->nameless.len = 0;
 	for (int i = 0; !r && repair->suspects.len && i < PASSES_MAX; i++)
 		r = inos_fix(repair, &repair->suspects, false);
 	if (!r)
-		r = inos_fix(repair, &repair->homeless, true);
+		r = inos_fix(repair, &repair->nameless, true);
 	for (int i = 0; !r && repair->suspects.len && i < PASSES_MAX; i++)
 		r = inos_fix(repair, &repair->suspects, false);
 	return r;

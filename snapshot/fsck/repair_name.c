@@ -3,7 +3,8 @@
  * Repairing: entries and back references, which must agree, and the directory
  * lost+found for what has no name left.
  */
-#include "repair_fix.h"
+#include "repair_name.h"
+#include "repair_tree.h"
 #include "util.h"
 
 #include <dirent.h>
@@ -80,7 +81,7 @@ int fix_backref(struct repair *repair, const struct copy *copy,
 		return fix_suspect(repair, b.parent);
 	}
 	if (surplus || ino == INO_ROOT ||
-	    fix_inode_revive(repair, b.parent, DT_DIR, &parent) ||
+	    fix_inode_rebuild(repair, b.parent, DT_DIR, &parent) ||
 	    !S_ISDIR(parent.mode))
 		return 0;
 	r = entry_add(repair, b.parent, b.name, b.name_len, ino, inode->mode);
@@ -133,7 +134,7 @@ int fix_dirent(struct repair *repair, const struct copy *copy,
 		return repair_del(repair, &copy->item.key);
 	if (!fix_is_right_place(repair, &copy->item, 0, d.name, d.name_len))
 		return entry_remove(repair, copy, &d, NULL);
-	r = fix_inode_revive(repair, d.ino, d.type, &inode);
+	r = fix_inode_rebuild(repair, d.ino, d.type, &inode);
 	if (r == -ENOENT)
 		return entry_remove(repair, copy, &d, "its inode is lost");
 	if (r < 0)

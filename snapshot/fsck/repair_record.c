@@ -9,7 +9,12 @@
  * back, is not kept; nor is a version without a state, unless several others
  * grew from it.
  */
-#include "repair_plan.h"
+#include "repair_record.h"
+#include "number.h"
+#include "repair_state.h"
+#include "repair_symlink.h"
+#include "repair_tree.h"
+#include "check_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -289,7 +294,7 @@ static int plan_states(struct plan *p)
 		r = plan_recover_states(p, false);
 	if (!r)
 		r = plan_recover_forks(p);
-	return r ? r : plan_tell_lost(p);
+	return r ? r : plan_report_lost(p);
 }
 
 int repair_plan(struct repair *repair)
@@ -370,8 +375,8 @@ static int name_put(struct repair *repair, struct state *s)
 		         (ull)s->number);
 		if (!name_good(repair, s))
 			return -EEXIST;
-		if (repair_tell_state(repair, "restored", s->name,
-		                      "its name was lost"))
+		if (repair_report_state(repair, "restored", s->name,
+		                        "its name was lost"))
 			return -ECANCELED;
 	}
 	put_varint(&w, s->number);
@@ -446,12 +451,12 @@ int repair_records(struct repair *repair)
 	for (size_t i = 0; !r && i < repair->versions_len; i++) {
 		r = version_put(repair, &repair->versions[i]);
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 	}
 	for (size_t i = 0; !r && i < repair->states_len; i++) {
 		r = state_put(repair, &repair->states[i]);
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 	}
 	return r ? r : repair_symlinks(repair);
 }

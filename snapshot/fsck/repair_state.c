@@ -2,7 +2,10 @@
 /*
  * Repairing: which states are kept, those included of which a record is lost.
  */
-#include "repair_plan.h"
+#include "repair_state.h"
+#include "number.h"
+#include "repair_record.h"
+#include "check_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -95,8 +98,8 @@ static bool is_deleting(struct plan *p, const struct check_state *s)
 	const struct check_state *fork =
 	        s->fork ? check_state(p->check, s->fork) : NULL;
 
-	return s->flags & STATE_DOOMED ||
-	       (fork && !fork->bad && fork->flags & STATE_DOOMED);
+	return s->flags & STATE_DELETING ||
+	       (fork && !fork->bad && fork->flags & STATE_DELETING);
 }
 
 int plan_state(struct plan *p, const struct check_state *s, bool forks)
@@ -147,7 +150,7 @@ int plan_names(struct plan *p)
 		s = check_state(p->check, number);
 		fork = check_state(p->check, be64_get(key));
 		if ((s && !s->bad) ||
-		    (fork && !fork->bad && fork->flags & STATE_DOOMED))
+		    (fork && !fork->bad && fork->flags & STATE_DELETING))
 			continue;
 		r = lost_add(p, number, be64_get(key), 0, (char *)key + 8,
 		             key_len - 8);
@@ -246,9 +249,9 @@ static int state_recover(struct plan *p, size_t version, struct lost *lost,
 	if (!state_keep(p, &s, version, apart))
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "%s", s.name);
-	return repair_tell_state(repair, "restored", name,
-	                         lost ? "the state's record was lost"
-	                              : "a state without a name");
+	return repair_report_state(repair, "restored", name,
+	                           lost ? "the state's record was lost"
+	                                : "a state without a name");
 }
 
 int plan_recover_states(struct plan *p, bool head)
@@ -308,15 +311,15 @@ int plan_recover_forks(struct plan *p)
 			lost->found = true;
 		if (!state_keep(p, &s, newest->version, true))
 			return -ENOMEM;
-		if (repair_tell_state(repair, "restored", s.name,
-		                      "the fork was lost, and is what its "
-		                      "newest snapshot is"))
+		if (repair_report_state(repair, "restored", s.name,
+		                        "the fork was lost, and is what its "
+		                        "newest snapshot is"))
 			return -ECANCELED;
 	}
 	return 0;
 }
 
-int plan_tell_lost(struct plan *p)
+int plan_report_lost(struct plan *p)
 {
 	int r = 0;
 
@@ -336,8 +339,8 @@ int plan_tell_lost(struct plan *p)
 			snprintf(name, sizeof(name), "%s%s%s",
 			         fork ? fork->state.name : "", fork ? "~" : "",
 			         lost->name);
-		r = repair_tell_state(p->repair, "removed", name,
-		                      "the state is lost");
+		r = repair_report_state(p->repair, "removed", name,
+		                        "the state is lost");
 	}
 	return r;
 }

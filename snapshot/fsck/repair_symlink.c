@@ -3,7 +3,9 @@
  * Repairing: the symlinks in the directory that lists the forks.  One is kept
  * if its record can be read and no fork has its name.
  */
-#include "repair_plan.h"
+#include "repair_symlink.h"
+#include "symlink.h"
+#include "check_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -77,13 +79,14 @@ static int keep_one(struct check *check, const struct record *record)
 	if (!is_by_ino(record))
 		return 0;
 	if (symlink_read(record, &link))
-		return repair_tell_state(repair, "removed", NULL,
-		                         "a symbolic link in the root");
+		return repair_report_state(repair, "removed", NULL,
+		                           "a symbolic link in the root");
 	r = name_check_free(repair, &link);
 	if (r == -EEXIST)
-		return repair_tell_state(repair, "removed", link.name,
-		                         "a symbolic link in the root had the "
-		                         "same name");
+		return repair_report_state(
+		        repair, "removed", link.name,
+		        "a symbolic link in the root had the "
+		        "same name");
 	return r ? r : symlink_put(repair, &link);
 }
 

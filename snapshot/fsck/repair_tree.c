@@ -7,18 +7,18 @@
  * all that was fixed is first made what the old tree of the version has there,
  * for it may have what the parent has lost.
  */
-#include "repair.h"
+#include "repair_tree.h"
 #include "util.h"
 
 #include <errno.h>
 
-enum { BREATH = 32 }; /* edits after which others may have the lock */
+enum { EDITS_PER_HOLD = 32 }; /* edits in one hold of the lock */
 
-int repair_breathe(struct repair *repair)
+int repair_yield(struct repair *repair)
 {
 	int r;
 
-	if (++repair->edits % BREATH)
+	if (++repair->edits % EDITS_PER_HOLD)
 		return 0;
 	store_unlock(repair->store);
 	r = store_throttle(repair->store, true);
@@ -253,7 +253,7 @@ static int on_difference(void *arg, const struct item *old,
 
 	repair->touched |= parent_has_fixed(repair, key->ino);
 	r = new ? item_copy(repair, new) : repair_del(repair, key);
-	return r ? r : repair_breathe(repair);
+	return r ? r : repair_yield(repair);
 }
 
 /* What was in a node is not known, if nothing else tells of it. */
@@ -286,7 +286,7 @@ static int fixed_undo(struct repair *repair)
 		else if (r == -ENOENT || r == -EUCLEAN)
 			r = repair_del(repair, &keys->at[i]);
 		if (!r)
-			r = repair_breathe(repair);
+			r = repair_yield(repair);
 	}
 	return r;
 }

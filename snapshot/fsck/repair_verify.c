@@ -5,7 +5,8 @@
  * The parent's new tree is in order.  So only what differs from it is looked
  * at, as the check does, and counts must have changed by as much as there is.
  */
-#include "repair.h"
+#include "repair_verify.h"
+#include "repair_tree.h"
 #include "util.h"
 
 #include <dirent.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Whatever is said to name a state: names, numbers, times. */
 #include "forest.h"
+#include "name.h"
 #include "fuzz.h"
 #include "fs_fixture.h"
 #include "escaped_name.h"

@@ -2,6 +2,7 @@
 /* The records of versions, states and symlinks; the first byte says which. */
 #include "fuzz.h"
 #include "forest.h"
+#include "symlink.h"
 
 static void fuzz_version(const uint8_t *data, size_t len)
 {

@@ -190,7 +190,7 @@ static unsigned count_items(struct fixture *w, uint64_t state, struct key key)
 
 	store_lock(w->store);
 	assert_int_equal(state_get(w->forest, state, &s), 0);
-	for (err = cursor_seek(&cursor, &s->version->tree, &key, &item);
+	for (err = cursor_seek(&cursor, state_tree(s), &key, &item);
 	     !err && item.key.ino == key.ino && item.key.kind == key.kind;
 	     err = cursor_next(&cursor, &item))
 		n++;
@@ -331,8 +331,7 @@ static void seen_check(const struct seen *seen)
 
 static void state_check(struct state *state)
 {
-	struct version *v = state->version;
-	struct survey s = {.tree = &v->tree};
+	struct survey s = {.tree = state_tree(state)};
 	struct key first = {0};
 	struct cursor cursor;
 	uint64_t blocks = 0;
@@ -347,8 +346,8 @@ static void state_check(struct state *state)
 		seen_check(&s.seen[i]);
 		blocks += s.seen[i].blocks;
 	}
-	assert_int_equal(v->inodes, s.count);
-	assert_int_equal(v->blocks, blocks);
+	assert_int_equal(state_inodes(state), s.count);
+	assert_int_equal(state_blocks(state), blocks);
 	free(s.seen);
 }
 

@@ -345,7 +345,7 @@ static void lineage_count(struct lineage *l)
 
 		assert_int_equal(
 		        state_decode(record.value, record.len, &s, &id), 0);
-		assert_false(s.flags & STATE_DOOMED);
+		assert_false(s.flags & STATE_DELETING);
 		lineage_find(l, id)->refs++;
 		states++;
 	}

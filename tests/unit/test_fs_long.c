@@ -175,7 +175,7 @@ static uint64_t blocks_of_main(void)
 
 	store_lock(w.store);
 	assert_int_equal(state_get(w.forest, NODE_STATE(w.main), &main), 0);
-	blocks = main->version->blocks;
+	blocks = state_blocks(main);
 	store_unlock(w.store);
 	return blocks;
 }

@@ -15,6 +15,7 @@
 
 #include "forest.h"
 #include "fs_struct.h"
+#include "number.h"
 #include "control.h"
 
 /*

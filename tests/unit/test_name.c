@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "forest.h"
+#include "name.h"
 #include "scratch.h"
 #include "util.h"
 

@@ -9,6 +9,7 @@
 
 #include "forest.h"
 #include "fs_struct.h"
+#include "number.h"
 
 static struct fixture w;
 static struct kernel k;

@@ -14,6 +14,7 @@
 #include "engine.h"
 #include "util.h"
 #include "fixture.h"
+#include "position.h"
 
 enum { MANY = 4000 };
 

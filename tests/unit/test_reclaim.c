@@ -18,6 +18,8 @@
 #include "gc.h"
 #include "scratch.h"
 #include "util.h"
+#include "forest.h"
+#include "reap.h"
 
 enum { ITEMS = 4000 };
 

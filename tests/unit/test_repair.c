@@ -130,7 +130,7 @@ static void fork_add(struct manifest *m, struct forest *forest, uint64_t fork)
 		state_full_name(forest, s, name);
 		strcat(name, ":");
 		manifest_add(m, name, 0, s->number);
-		directory_add(m, &s->version->tree, INO_ROOT, name);
+		directory_add(m, state_tree(s), INO_ROOT, name);
 		if (!s->fork)
 			fork_add(m, forest, s->number);
 	}

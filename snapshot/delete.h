@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The background part of deleting a fork with its snapshots.  Lock held. */
+#ifndef COPPICE_SNAPSHOT_DELETE_H
+#define COPPICE_SNAPSHOT_DELETE_H
+
+#include "snapshot.h"
+
+/*
+ * Delete up to `most` snapshots of a fork that is being deleted, and the fork's
+ * record when none is left.  -EAGAIN: there are more.
+ */
+int fork_clear(struct forest *forest, uint64_t fork, uint32_t most);
+
+#endif

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checking the items of one version's tree. */
+#ifndef COPPICE_SNAPSHOT_CHECK_ITEM_H
+#define COPPICE_SNAPSHOT_CHECK_ITEM_H
+
+#include "check.h"
+
+int check_items(struct check *check, struct check_version *v,
+                const struct view_tree *tree, uint64_t parent_inodes,
+                uint64_t parent_blocks);
+
+#endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Checking the symlinks of the directory that lists the forks. */
+#ifndef COPPICE_SNAPSHOT_CHECK_SYMLINK_H
+#define COPPICE_SNAPSHOT_CHECK_SYMLINK_H
+
+#include "check.h"
+
+int check_symlinks(struct check *check);
+
+#endif

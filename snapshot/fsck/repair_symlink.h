@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The symlinks of the directory that lists the forks. */
+#ifndef COPPICE_SNAPSHOT_REPAIR_SYMLINK_H
+#define COPPICE_SNAPSHOT_REPAIR_SYMLINK_H
+
+#include "repair_plan.h"
+
+/* Reserve the inode numbers that they have. */
+int plan_symlinks(struct plan *p);
+/* Write them to the new store.  Call it after the states have their names. */
+int repair_symlinks(struct repair *repair);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The numbers of states.  Lock held. */
+#ifndef COPPICE_SNAPSHOT_NUMBER_H
+#define COPPICE_SNAPSHOT_NUMBER_H
+
+#include "snapshot.h"
+
+enum { STATE_NUMBER_END = 1 << 27 }; /* bound of the field in a node number */
+
+/*
+ * Return a number for a new state.  1: success, but the lock was released
+ * meanwhile: pointers obtained before are invalid.  -ENOSPC: none is free;
+ * -EINTR: see store_yield().
+ */
+int number_draw(struct forest *forest, uint64_t *ret_number);
+/* Lower STATE_NUMBER_END, for tests; call it before the first number_draw(). */
+void forest_limit_numbers(struct forest *forest, uint64_t end);
+
+#endif
