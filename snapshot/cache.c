@@ -39,7 +39,8 @@ struct cached *cache_find(struct cache *cache, uint64_t key)
 	return e;
 }
 
-/* Twice the buckets; without the memory for them, chains grow instead. */
+/* Double the number of buckets.  Without memory for them, chains grow longer.
+ */
 static void cache_grow(struct cache *cache)
 {
 	unsigned bits = cache->bits + 1;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Deleting states.  The name goes at once; what it leaves behind is noted as
- * tasks for the background thread in the same hold of the lock, so that a
- * crash finds either the state or the tasks.
+ * Delete states.  The name is deleted at once.  Tasks for the background
+ * thread, which frees the space, are added in the same hold of the lock: after
+ * a crash either the state or the tasks exist.
  *
  * A fork that is deleted with its snapshots may have any number of them.  It
- * loses its name and its head, and stays as a record of a fork being deleted
- * without a version: that alone makes its snapshots unreachable, by number and
- * by name. The background thread then deletes them one by one.
+ * loses its name and its version, but its record stays, with STATE_DELETING:
+ * that alone makes its snapshots unreachable, by number and by name.  The
+ * background thread then deletes them one by one.
  */
 #include "delete.h"
 #include "forest.h"
@@ -16,7 +16,7 @@
 
 #include <errno.h>
 
-/* The state names its version no more: noted before, in gc_note(). */
+/* Drop the state's reference to its version.  gc_note() was called before. */
 static void state_release_version(struct state *s, struct version *parent)
 {
 	struct version *v = s->version;
@@ -30,7 +30,7 @@ static void state_release_version(struct state *s, struct version *parent)
 	version_mark(v);
 }
 
-/* Out of memory's tables; the struct stays for those who still look at it. */
+/* Remove the state from the cache; its memory is freed in a later hold. */
 static void state_free_later(struct forest *forest, struct state *s)
 {
 	s->gone = true;
@@ -70,9 +70,9 @@ static int time_del(struct forest *forest, const struct state *s)
 }
 
 /*
- * What is needed to let go of the state's version, as far as it can fail:
- * the task is noted, and a head's parent is at hand when it has to be reported
- * that it has one child less with its tree.
+ * Do the part of a deletion that can fail: add the task, and read the parent of
+ * an unchanged head, whose count of such children will decrease.  *ret_parent
+ * is NULL if the head was changed.
  */
 static int state_prepare(struct state *s, struct version **ret_parent)
 {
@@ -89,7 +89,7 @@ static int state_prepare(struct state *s, struct version **ret_parent)
 	return r;
 }
 
-/* A state that has no snapshots: all of it at once. */
+/* Delete a state that has no snapshots. */
 static int state_erase(struct forest *forest, struct state *s)
 {
 	struct version *parent = NULL;
@@ -115,7 +115,7 @@ static int state_erase(struct forest *forest, struct state *s)
 	return 0;
 }
 
-/* A fork with snapshots: its name and head now, the rest in the background. */
+/* Delete a fork with snapshots: its name and head now, the rest by a task. */
 static int fork_delete(struct forest *forest, struct state *s)
 {
 	struct version *parent = NULL;
@@ -151,7 +151,7 @@ static int default_check(struct forest *forest, const struct state *state)
 		return 0;
 	if (!forest->meta.default_state)
 		return 0;
-	/* The default may be a snapshot of the fork. */
+	/* The default state may be a snapshot of the fork. */
 	r = state_load(forest, forest->meta.default_state, &s);
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
@@ -187,10 +187,10 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 }
 
 /*
- * Delete the snapshot of a fork being deleted whose record in TABLE_TIME is the
- * first after *at, and set *at to that record.  A snapshot that cannot be read
- * loses its time and keeps its space until the store is checked.  -ENOENT: none
- * is left.
+ * Delete one snapshot of a fork that is being deleted: the one whose record in
+ * TABLE_TIME is the first after *at; and set *at to that record.  If the
+ * snapshot cannot be read, only the record in TABLE_TIME is deleted, and its
+ * space stays in use until the store is repaired.  -ENOENT: none is left.
  */
 static int clear_one(struct forest *forest, struct state *fork,
                      struct record *at)
@@ -212,7 +212,7 @@ static int clear_one(struct forest *forest, struct state *fork,
 	return r;
 }
 
-/* Return where the clearing of this fork's snapshots goes on. */
+/* Return the record after which the deletion of the snapshots continues. */
 static void clear_resume(struct gc *gc, uint64_t fork, struct record *ret_at)
 {
 	be64_put(ret_at->key, fork);
@@ -238,7 +238,7 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	if (!(f->flags & STATE_DELETING))
-		return 0; /* another one that has the number */
+		return 0; /* another fork that has the number now */
 	clear_resume(&forest->gc, fork, &at);
 	state_mark(f);
 	while (!r && most--) {
@@ -251,7 +251,7 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 	r = record_del(forest, f);
 	if (r < 0)
 		return r;
-	forest->gc.cleared_len = 0; /* another fork may get the number */
+	forest->gc.cleared_len = 0; /* another fork may have the number next */
 	forest->meta.deleting -= f->snapshots;
 	meta_mark(forest);
 	state_free_later(forest, f);

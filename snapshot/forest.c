@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All states of one open store: made, opened, closed, and written to the
- * tables whenever a group of changes is closed.
+ * All states of one open store: create, open and close them, and write their
+ * records to the tables whenever a transaction group is closed.
  *
  *   TABLE_META  "forest"  varint states, tasks, deleting, default state or 0
  *   TABLE_META  "forks"   inode of the directory that lists the forks
@@ -124,9 +124,9 @@ void forest_flush(struct forest *forest)
 {
 	int r = forest_put(forest);
 
-	/* What is left stays dirty, and is written with the next set. */
+	/* The other records stay dirty and are written with the next txg. */
 	if (r < 0)
-		log_error("cannot note the states of '%s': %s",
+		log_error("cannot write the states of '%s': %s",
 		          store_path(forest->store), strerror(-r));
 }
 
@@ -135,7 +135,7 @@ static void forest_on_freeze(void *arg)
 	struct forest *forest = arg;
 
 	forest_flush(forest);
-	/* What is saved may leave memory. */
+	/* Clean entries can be evicted. */
 	if (forest_crowded(forest))
 		gc_wake(forest);
 }
@@ -289,7 +289,7 @@ void forest_close(struct forest *forest)
 	store = forest->store;
 	gc_stop(forest);
 	if (!forest->readonly) {
-		/* If this fails, store_close() tries again. */
+		/* store_close() tries again if this fails. */
 		store_sync(store);
 		store_lock(store);
 		forest_on_freeze(forest);
@@ -304,7 +304,7 @@ struct store *forest_store(struct forest *forest)
 	return forest->store;
 }
 
-/* ---- What is one for all states ----------------------------------------- */
+/* ---- Common to all states ----------------------------------------- */
 
 uint64_t forest_count(struct forest *forest)
 {

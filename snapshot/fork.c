@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Making states of states, renaming and changing them.  All in constant time:
- * a few records, whatever the state holds and however many there are.
+ * Fork, snapshot and rename states.  Each writes a few records, whatever the
+ * size of the state and the number of states.
  */
 #include "forest.h"
 #include "number.h"
@@ -10,12 +10,13 @@
 
 #include <errno.h>
 
-/* What a new state is made of, complete before anything is changed. */
+/* The parts of a new state, allocated before anything is changed. */
 struct fork_plan {
-	struct state *state;        /* the new one */
-	struct version *head;       /* its head, if it is a fork */
-	struct version *successor;  /* the source's next head, if it freezes */
-	struct version *fork_point; /* the frozen version they share */
+	struct state *state;  /* the new state */
+	struct version *head; /* its head, if it is a fork */
+	struct version
+	        *successor; /* the source's new head, if its head is frozen */
+	struct version *fork_point; /* the frozen version that both share */
 	uint64_t seq;               /* of the freeze */
 };
 
@@ -38,7 +39,7 @@ static int state_check_free(struct forest *forest, uint64_t fork,
 	return r == -ENOENT ? 0 : r ? r : -EEXIST;
 }
 
-/* The same state in another hold of the lock.  -ESTALE: it has gone. */
+/* Find the same state in another hold of the lock.  -ESTALE: it was deleted. */
 static int state_again(struct forest *forest, uint64_t number, int64_t created,
                        struct state **ret_state)
 {
@@ -47,7 +48,7 @@ static int state_again(struct forest *forest, uint64_t number, int64_t created,
 
 	if (r < 0)
 		return r;
-	/* The number may be another's by now. */
+	/* Another state may have the number by now. */
 	if (s->created != created)
 		return -ESTALE;
 	*ret_state = s;
@@ -55,9 +56,9 @@ static int state_again(struct forest *forest, uint64_t number, int64_t created,
 }
 
 /*
- * Begin a state of this name in `fork` (0: a fork), whose number is drawn, made
- * of *source (NULL: of nothing), which is looked up anew if the lock is let go
- * of meanwhile.
+ * Check that the name is free in `fork` (0: among the forks), draw a number and
+ * allocate the state.  If that releases the lock, *source is looked up again.
+ * source is NULL for a state with a new tree.
  */
 static int fork_plan_begin(struct fork_plan *plan, struct forest *forest,
                            uint64_t fork, const char *name,
@@ -82,9 +83,10 @@ static int fork_plan_begin(struct fork_plan *plan, struct forest *forest,
 }
 
 /*
- * The fork point is the frozen version that has the source's present tree.  A
- * snapshot's is its own; a head that was not changed since it was forked has
- * its parent's; any other head becomes it.
+ * Find the fork point, the frozen version with the source's present tree, and
+ * allocate the new heads.  The fork point of a snapshot is its own version; of
+ * a head that is unchanged since it was forked, the parent.  Any other head is
+ * itself frozen, and the source gets a new one.
  */
 static int fork_plan_init(struct fork_plan *plan, struct state *source,
                           bool snapshot)
@@ -100,7 +102,7 @@ static int fork_plan_init(struct fork_plan *plan, struct state *source,
 		return r;
 	plan->fork_point = unchanged ? parent : v;
 	if (!plan->fork_point->freeze) {
-		/* Every number from here on is above the freeze's. */
+		/* All numbers drawn from here on are above the freeze's. */
 		plan->seq = store_next_seq(forest->store);
 		r = version_new_head(forest, v, &plan->successor);
 	}
@@ -131,7 +133,7 @@ static int name_put(struct forest *forest, const struct state *s)
 	                 writer_len(&w));
 }
 
-/* Make the new state known; it must be written. */
+/* Add the new state to the cache and mark it as to be written. */
 static void state_add(struct forest *forest, struct state *s)
 {
 	cache_add(&forest->states, &s->cached);
@@ -140,7 +142,7 @@ static void state_add(struct forest *forest, struct state *s)
 	meta_mark(forest);
 }
 
-/* From here on nothing fails. */
+/* Link the new versions and the new state.  Cannot fail. */
 static void fork_plan_apply(struct fork_plan *plan, struct state *source,
                             struct state **ret_state)
 {
@@ -228,7 +230,7 @@ int state_create(struct forest *forest, const char *name,
 	return 0;
 }
 
-/* Above the time of every snapshot the fork has. */
+/* Raise the state's time above that of every other snapshot of the fork. */
 static int snapshot_date(struct forest *forest, struct state *s)
 {
 	int64_t newest;
@@ -327,7 +329,7 @@ int state_edit(struct state *state, struct tree **ret_tree)
 		return -ESTALE;
 	if (state->flags & STATE_READONLY || state->forest->readonly)
 		return -EROFS;
-	/* Reads the parent, for version_on_root(). */
+	/* Reads the parent into the cache, for version_on_root(). */
 	r = version_unchanged(v, &unchanged, NULL);
 	if (r < 0)
 		return r;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Giving back the space of versions that nobody names any more.
+ * Free the space of versions that no state names any more.
  *
- * Work is noted as records in TABLE_TASK, keyed by kind and number, in the
- * same hold of the lock as the change that makes it: after a crash the thread
- * goes on where the last commit left it.  A note says "look here", not "do
- * this": what is to be done is seen from the version when its turn comes, and
- * a note that has become wrong is dropped.
+ * Tasks are records in TABLE_TASK, keyed by kind and number.  They are added in
+ * the same hold of the lock as the change that causes them: after a crash the
+ * thread continues from the last commit.  A task is a hint to examine a
+ * version: when its turn comes, the version's state decides what is done, and a
+ * task that no longer applies is dropped.
  *
- * The thread does one task at a time, the kinds in this order:
+ * The thread does one task at a time, by kind:
  *
  * TIDY comes first, so that at most one merge is unfinished.  MERGE comes
  * before REAP, because a merge frees blocks by their numbers and reads no tree:
@@ -16,8 +16,9 @@
  * from the oldest on, and only the tree of the last one is walked.  DROP comes
  * last: it frees little.
  *
- * What was freed or merged may be all that kept the parent: it is looked at
- * again in the same hold.  A version with several children and no refs waits.
+ * A version that is reaped or merged may be the last child of its parent, for
+ * which a task is then added in the same hold.  A version with several children
+ * and no refs waits.
  */
 #include "gc.h"
 #include "delete.h"
@@ -34,12 +35,12 @@ enum {
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
 	JOB_ENTRIES_TIGHT = 256,
-	COMMIT_BLOCKS = 8192, /* after so many freed, make the space usable */
+	COMMIT_BLOCKS = 8192, /* freed blocks after which a commit starts */
 };
 
 /*
- * How long the lock is held at a time.  The thread then sleeps for as long,
- * unless nobody else has used the lock since the last time.
+ * Longest hold of the lock.  The thread then sleeps for the same time, unless
+ * nobody else has taken the lock since its last hold.
  */
 static const int64_t hold_ns = 300000;
 static const int64_t pause_max_ns = 5000000;
@@ -113,7 +114,7 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	return 0;
 }
 
-/* The first task of the kind.  -ENOENT. */
+/* Return the first task of a kind.  -ENOENT. */
 static int task_of_kind(struct forest *forest, enum task_kind kind,
                         struct task *ret_task)
 {
@@ -158,8 +159,9 @@ int gc_note(struct version *v, uint64_t refs, uint64_t kids)
 }
 
 /*
- * What cannot be read cannot be given back; others must not wait for it.  The
- * note stays, for a check of the store to find.
+ * Replace the task for a version that cannot be read, so that others do not
+ * wait for it.  The TASK_STUCK record stays, and a check of the store reports
+ * it.
  */
 static int task_give_up(struct forest *forest, const struct task *task)
 {
@@ -205,7 +207,7 @@ static void gc_sleep(int64_t ns)
 	nanosleep(&ts, NULL);
 }
 
-/* One piece of a task, with the lock held. */
+/* Do one piece of a task.  Lock held. */
 static int task_step(struct forest *forest, const struct task *task)
 {
 	int r;
@@ -267,7 +269,7 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	return r;
 }
 
-/* With nothing else to do, repack what deletions have left behind. */
+/* Without other work, repack pages that deletions have left half empty. */
 static int gc_repack(struct forest *forest)
 {
 	int r = store_repack(forest->store);
@@ -277,7 +279,7 @@ static int gc_repack(struct forest *forest)
 	return r;
 }
 
-/* One piece of work.  -ENOENT: there is none. */
+/* Do one piece of work.  -ENOENT: there is none. */
 static int gc_step(struct forest *forest)
 {
 	struct store *store = forest->store;
@@ -310,17 +312,18 @@ static int gc_step(struct forest *forest)
 }
 
 /*
- * Sweep until memory is back at its limits, or everything is in use: twice
- * over all, for the first time only takes the marks of use away.
+ * Evict until memory is back at its limits, or everything is in use.  That
+ * takes two rounds over all entries: the first one only clears the marks of
+ * use.
  */
 static void gc_shrink(struct forest *forest)
 {
 	bool crowded = true, trim = false;
-	size_t sweeps = 1;
+	size_t rounds = 1;
 
-	for (size_t i = 0; crowded && i < sweeps; i++) {
+	for (size_t i = 0; crowded && i < rounds; i++) {
 		store_lock(forest->store);
-		sweeps = 2 * forest_evict_rounds(forest) + 1;
+		rounds = 2 * forest_evict_rounds(forest) + 1;
 		if (forest->states.dirty_count >= STATES_DIRTY)
 			forest_flush(forest);
 		forest_evict(forest);
@@ -335,7 +338,7 @@ static void gc_shrink(struct forest *forest)
 		memory_trim();
 }
 
-/* gc->lock held: wait to be woken, or a second after a failure. */
+/* Wait for a wake-up, or for a second after a failure.  gc->lock held. */
 static void gc_wait(struct gc *gc)
 {
 	struct timespec ts;
@@ -377,7 +380,7 @@ static void *gc_main(void *arg)
 		if (r == -ENOENT || r == -EINTR)
 			r = 0;
 		if (r && r != err)
-			log_error("cannot give back the space of deleted "
+			log_error("cannot free the space of deleted "
 			          "states: %s",
 			          strerror(-r));
 		pthread_mutex_lock(&gc->lock);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What can be reported of a state. */
+/* Information about a state. */
 #include "forest.h"
 #include "util.h"
 
 #include <errno.h>
 
 /*
- * No entry in the root directory.  Items of other inodes are then files that
- * were unlinked and are open, or were a moment ago: nobody finds them again.
+ * Return true if the root directory is empty.  Any other inodes are then files
+ * that were unlinked while open: no name leads to them.
  */
 static bool tree_is_bare(struct tree *tree)
 {
@@ -24,7 +24,7 @@ bool state_has_twin(struct forest *forest, struct state *state)
 	struct version *v = state->version;
 	/*
 	 * Snapshots that are being deleted with their fork still count as
-	 * refs, and keep nothing: while there are any, no ref is relied on.
+	 * refs, but keep nothing: while there are any, refs are ignored.
 	 */
 	bool refs_keep = !forest->meta.deleting;
 	struct version *parent;
@@ -48,7 +48,7 @@ bool state_is_redundant(struct forest *forest, struct state *state)
 	       tree_is_bare(&state->version->tree);
 }
 
-/* Stored bytes that go when the state does. */
+/* Return the stored bytes that deleting the state would free. */
 static int state_exclusive(struct forest *forest, const struct state *state,
                            uint64_t *ret_bytes)
 {
@@ -61,7 +61,7 @@ static int state_exclusive(struct forest *forest, const struct state *state,
 	if (v->refs > 1 || v->kids > 1)
 		return 0;
 	if (v->kids) {
-		/* What the only child dropped of what this one made. */
+		/* Blocks of this version that its only child has dropped. */
 		r = version_load(forest, v->kids_xor, &kid);
 		return r ? r
 		         : list_bytes_above(forest->store, kid->tree.list,
@@ -74,8 +74,8 @@ static int state_exclusive(struct forest *forest, const struct state *state,
 }
 
 /*
- * A head with no parent is as it was made if its root directory is: anything
- * else needs an entry there first.
+ * Return true if a head without a parent is as it was made.  Every change needs
+ * an entry in the root directory first, which changes its ctime.
  */
 static bool tree_is_untouched(struct tree *tree)
 {

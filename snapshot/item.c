@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Items to bytes and back, and the finding of items by name.
+ * Encode and decode items, and find items by name.
  *
  * An inode:
  *
@@ -14,8 +14,8 @@
  *   time    mtime, ctime, atime: each only with its flag, with the seconds
  *           counted from btime's
  *
- * What is nearly always the same costs nothing: one link, a gid that is the
- * uid, blocks that the size implies, times that are equal.
+ * The usual values take no space: one link, a gid equal to the uid, blocks that
+ * the size implies, equal times.
  */
 #include "item.h"
 
@@ -27,7 +27,7 @@ enum {
 	HAS_NLINK = 2,   /* else 1 */
 	HAS_RDEV = 4,    /* else 0 */
 	HAS_XATTRS = 8,  /* else 0 */
-	HAS_BLOCKS = 16, /* else what blocks_implied() says */
+	HAS_BLOCKS = 16, /* else blocks_implied() */
 	HAS_ALL = 31,
 };
 
@@ -184,8 +184,8 @@ int inode_decode(const void *data, size_t len, struct inode *ret_inode)
 }
 
 /*
- * The rest of the item as a name.  What a file's name can never be would be
- * dangerous to hand to the kernel; it is damage.
+ * Read the rest of the item as a name.  Names that no file can have count as
+ * damage: it would be dangerous to pass them to the kernel.
  */
 static const char *get_name(struct reader *r, bool file, uint8_t *ret_len)
 {
@@ -385,7 +385,7 @@ uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
 	return slot ? slot : SLOT_PROBES;
 }
 
-/* 1: it is the item of that name; 0: of another. */
+/* Return 1 if the item is that of the name, 0 if it is another one's. */
 static int slot_match(const struct item *item, uint64_t parent,
                       const char *name, size_t name_len)
 {
@@ -423,8 +423,8 @@ static int slot_match(const struct item *item, uint64_t parent,
 }
 
 /*
- * Look through the places of a name: 0 and the item, or -ENOENT and a mask of
- * the places that others have.
+ * Search the slots of a name.  0: *ret_item is set; -ENOENT: *ret_taken is a
+ * mask of the slots that other names use.
  */
 static int slot_probe(struct tree *tree, const struct key *first,
                       uint64_t parent, const char *name, size_t name_len,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Items: what a state's tree is made of, and their form in the store.
+ * Items, the elements of a state's tree, and their encoding in the store.
  *
  *   ino kind       off                     value
  *   0   ORPHAN     the orphan's ino        nothing
@@ -11,9 +11,9 @@
  *   ino EXTENT     chunk's index in file   struct extent
  *
  * A slot is a 63-bit seeded hash with the low four bits cleared, plus the
- * first of sixteen places that was free: so names whose hashes collide have
- * slots of their own, and a look-up reads the sixteen places, nearly always
- * one item.  A directory entry's slot is its readdir cookie; slots begin at 16.
+ * lowest of the numbers 0 to 15 that was free: so names whose hashes collide
+ * have different slots.  A lookup reads these sixteen slots, nearly always one
+ * item. A directory entry's slot is its readdir cookie; slots begin at 16.
  */
 #ifndef COPPICE_ITEM_H
 #define COPPICE_ITEM_H
@@ -33,7 +33,7 @@ enum item_kind {
 enum {
 	INO_ROOT = 1,    /* a state's root directory */
 	INO_SNAPDIR = 2, /* its .snap: virtual, never in a tree */
-	INO_FIRST = 16,  /* the first that COUNTER_INO gives out */
+	INO_FIRST = 16,  /* the first number of COUNTER_INO */
 	NAME_LEN_MAX = 255,
 	XATTR_INLINE_MAX = 180, /* value bytes kept in the item itself */
 	XATTR_VALUE_MAX = 65536,
@@ -41,12 +41,12 @@ enum {
 	SLOT_PROBES = 16,
 };
 
-/* Inode numbers are below this: what a key of a tree has room for. */
+/* Bound of inode numbers: the field of a tree's key has 36 bits. */
 #define INO_END (UINT64_C(1) << 36)
 
 /*
  * Return a new inode number below `end`, which is at most INO_END.  -ENOSPC:
- * all of them were given out.  Lock held.
+ * all of them were used.  Lock held.
  */
 static inline int ino_new(struct store *store, uint64_t end, uint64_t *ret_ino)
 {
@@ -63,14 +63,14 @@ struct inode {
 	uint32_t nlink;
 	uint32_t uid;
 	uint32_t gid;
-	uint64_t size;   /* bytes; of a directory: its number of entries */
-	uint64_t blocks; /* 512-byte units of data it has */
+	uint64_t size;   /* bytes; of a directory: number of entries */
+	uint64_t blocks; /* 512-byte units of its data */
 	uint64_t rdev;
-	uint32_t xattrs; /* how many it has */
+	uint32_t xattrs; /* number of extended attributes */
 	struct timestamp atime, mtime, ctime, btime;
 };
 
-/* The encoders return the length used, 0 for what cannot be encoded. */
+/* The encoders return the length used; 0: the value cannot be encoded. */
 enum { INODE_LEN_MAX = 120 };
 size_t inode_encode(const struct inode *inode, uint8_t out[INODE_LEN_MAX]);
 /* -EUCLEAN unless the bytes are exactly one inode. */
@@ -98,15 +98,15 @@ struct xattr_item {
 	uint8_t name_len;
 	const char *name;
 	uint32_t len;   /* of the value */
-	uint64_t chunk; /* block with the value; 0: it is in the item */
+	uint64_t chunk; /* block with the value; 0: the value is in the item */
 	const uint8_t *value;
 };
 size_t xattr_encode(const struct xattr_item *x, uint8_t out[TREE_VALUE_MAX]);
 int xattr_decode(const void *data, size_t len, struct xattr_item *ret);
 
 enum extent_kind {
-	EXTENT_CHUNK = 1, /* the chunk's bytes; what it lacks reads as zero */
-	EXTENT_INLINE,    /* index 0 only: the file's bytes themselves */
+	EXTENT_CHUNK = 1, /* the chunk's bytes, and zeroes behind its end */
+	EXTENT_INLINE,    /* index 0 only: the file's bytes are in the item */
 	EXTENT_ZERO,      /* preallocated: reads as zero, counted as used */
 };
 struct extent {
@@ -118,18 +118,19 @@ struct extent {
 size_t extent_encode(const struct extent *e, uint8_t out[TREE_VALUE_MAX]);
 int extent_decode(const void *data, size_t len, struct extent *ret);
 
-/* The chunk number an item names, for any kind of item; 0: none. */
+/* Return the chunk number that an item of any kind names; 0: none. */
 uint64_t item_chunk(const struct item *item);
 
-/* The first of the sixteen places of a name; parent is 0 but for BACKREF. */
+/* Return the first of the sixteen slots of a name; parent is 0 but for BACKREF.
+ */
 uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
                     size_t name_len);
 
 /*
- * Items found by name.  slot_find: -ENOENT, or the item whose value names
- * `name` (for BACKREF: and `parent`, which is 0 for other kinds).
- * slot_free: a free place for it; -EEXIST if the name is there; -ENOSPC: all
- * sixteen places are taken.  Lock held.
+ * slot_find(): find the item of a name (for BACKREF: of name and parent; parent
+ * is 0 for other kinds).  -ENOENT.  slot_free(): return a free slot for a name;
+ * -EEXIST: the name has an item; -ENOSPC: all sixteen slots are in use.  Lock
+ * held.
  */
 int slot_find(struct tree *tree, uint64_t ino, enum item_kind kind,
               uint64_t parent, const char *name, size_t name_len,

@@ -1,30 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Merging inner versions with their only child.
+ * Merge inner versions with their only child.
  *
- * A frozen version V without refs and with one child C goes by C
- * taking up its base, parent, account and list.  This is done at once, in one
- * hold of the lock.  Short lists are put together by the commit that has the
- * change (list_merge()), those of many merges in one commit, in the order of
- * the merges: a chain of versions goes in any number of steps.  Longer ones are
- * tidied up behind it, one merge at a time:
+ * A frozen version V without refs and with one child C is deleted by giving C
+ * its base, its parent, its space accounting and its deadlist, in one hold of
+ * the lock.  Short deadlists are merged by the commit of the change
+ * (list_merge()), those of many merges in one commit, in the order of the
+ * merges: so a chain of versions can be merged in any number of steps.  Longer
+ * deadlists are merged afterwards by a TIDY task, one merge at a time:
  *
- * - Until that hold all three of V's conditions may fail again: C may be a
- *   head without changes, whose fork is a second child of V and whose snapshot
- *   is a reference to V.  They are looked at in the hold itself, and after it
- *   there is no V that could get anything.
- * - From then on C drops only what is at or below V's base through its list;
- *   what V made and C drops is C's own, and freed directly.  So what the lists
- *   hold above V's base only gets less: it is C's old drops of what V made,
- *   which nobody can reach, and TIDY frees it, booked on C, which took up V's
- *   account.
- * - Of the two lists the one that was longer becomes C's, and receives what C
- *   drops from then on; TIDY moves the other's entries to it.
- * - While TIDY is at work C may be changed, forked, frozen and deleted: none of
- *   that touches the old list, and all of it only adds to the new one.  What
- *   would take the lists away under it (C being reaped, C being merged into a
- *   child, C's new parent being merged into C) is work of this thread, and
- *   waits its turn.
+ * - Until the hold of the merge, V's conditions may fail again: if C is an
+ *   unchanged head, a fork of it becomes a second child of V, and a snapshot of
+ *   it is a reference to V.  The conditions are checked in the hold itself;
+ *   after it V no longer exists.
+ * - From then on C adds only blocks at or below V's base to its deadlist;
+ * blocks that V made belong to C alone and are freed directly.  So the entries
+ * of the lists above V's base only decrease: they are blocks of V that C
+ * dropped before, which no tree reaches.  TIDY frees them and subtracts them
+ * from the space accounting of C, which now includes V's.
+ * - The longer of the two lists becomes C's deadlist and receives what C drops
+ *   from then on; TIDY moves the entries of the other one to it.
+ * - While TIDY runs, C may be changed, forked, frozen and deleted: none of that
+ *   changes the old list, and all of it only adds to the new one.  Work that
+ *   would remove the lists (reaping C, merging C into a child, merging C's new
+ *   parent into C) is done by the same thread, after TIDY.
  * - TIDY can be repeated from its beginning after a crash at any point.
  */
 #include "merge.h"
@@ -36,13 +35,13 @@
 
 /* ---- Merging ------------------------------------------------------------ */
 
-/* What is left to do when a version was taken up by its child. */
+/* The rest of a merge: the record of a TASK_TIDY. */
 struct tidy {
-	uint64_t old_list; /* the child's until then */
-	uint64_t above;    /* what it holds above this is garbage, */
-	uint64_t owner;    /* booked on this account */
-	uint64_t from;     /* the list to be emptied */
-	uint64_t to;       /* into this one */
+	uint64_t old_list; /* the child's deadlist before the merge */
+	uint64_t above;    /* its blocks above this number are freed */
+	uint64_t owner;    /* and subtracted from this version's accounting */
+	uint64_t from;     /* the list whose entries are moved */
+	uint64_t to;       /* to this list */
 };
 
 static int tidy_put(struct forest *forest, uint64_t id, const struct tidy *tidy)
@@ -74,7 +73,7 @@ static int tidy_get(const struct task *task, struct tidy *ret_tidy)
 	return 0;
 }
 
-/* The shorter list is the one to be moved. */
+/* Choose the shorter list as the one to be moved. */
 static int merge_plan(struct forest *forest, const struct version *v,
                       const struct version *child, struct list_merge *ret_merge)
 {
@@ -101,9 +100,9 @@ static int merge_plan(struct forest *forest, const struct version *v,
 }
 
 /*
- * Decide how the lists are put together: by the next commit, or, if they are
- * long, by a TIDY task, for which *merge is reduced to the account.  -EAGAIN:
- * try again after the next commit.
+ * Decide how the lists are merged: by the next commit, or, if they are long, by
+ * a TIDY task; *merge is then reduced to the space accounting.  -EAGAIN: try
+ * again after the next commit.
  */
 static int merge_lists(struct forest *forest, const struct version *v,
                        struct list_merge *merge)
@@ -124,7 +123,7 @@ static int merge_lists(struct forest *forest, const struct version *v,
 	return tidy_put(forest, v->id, &tidy);
 }
 
-/* The only child takes up the version.  From the first line nothing fails. */
+/* Merge the version into its only child.  Cannot fail. */
 static void merge_switch(struct forest *forest, struct version *v,
                          struct version *child, struct version *parent,
                          const struct list_merge *merge)
@@ -141,10 +140,10 @@ static void merge_switch(struct forest *forest, struct version *v,
 }
 
 /*
- * Return the only child.  -ESRCH: it is being reaped.  Blocks that it shares
- * with the version may lie in front of the place that the walk of its tree has
- * reached: they must stay the version's, which reap_finish() notes to be reaped
- * next.
+ * Return the only child.  -ESRCH: it is being reaped, and cannot be merged
+ * into. The walk of its tree may have passed blocks that it shares with the
+ * version: they must stay the version's, for which reap_finish() adds the next
+ * task.
  */
 static int merge_child(struct forest *forest, const struct version *v,
                        struct version **ret_child)
@@ -208,7 +207,8 @@ int tidy_run(struct forest *forest, const struct task *task)
 	r = job_run(forest, &job);
 	if (r < 0)
 		return r;
-	/* Nothing is added to it any more: as of that commit is as it is. */
+	/* No entries are added to it any more, so the last commit's info is
+	 * exact. */
 	store_lock(forest->store);
 	r = list_info(forest->store, tidy.from, &info);
 	store_unlock(forest->store);

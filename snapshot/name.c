@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Names of states: which are allowed, and what the longer forms mean. */
+/* Names of states: check them, and resolve the longer forms. */
 #include "name.h"
 #include "forest.h"
 #include "position.h"
@@ -61,7 +61,7 @@ int name_check_snapshot(const char *name)
 
 static const int64_t second_ns = 1000000000;
 
-/* The last moment before this second. */
+/* Return the last moment before this second. */
 static int64_t time_before(int64_t sec)
 {
 	if (sec > INT64_MAX / second_ns)
@@ -71,7 +71,7 @@ static int64_t time_before(int64_t sec)
 	return sec * second_ns - 1;
 }
 
-/* -N with a unit: so long ago. */
+/* Parse -N with a unit: a time before now. */
 static int parse_ago(const char *text, int64_t now, int64_t *ret_time)
 {
 	static const struct {
@@ -102,7 +102,7 @@ static int parse_ago(const char *text, int64_t now, int64_t *ret_time)
 	return -EINVAL;
 }
 
-/* The end of the local day so many days after today. */
+/* Return the end of the local day that is `days` after today. */
 static int parse_day(int64_t now, int days, int64_t *ret_time)
 {
 	time_t sec = (time_t)(now / second_ns);
@@ -117,7 +117,7 @@ static int parse_day(int64_t now, int days, int64_t *ret_time)
 	return 0;
 }
 
-/* Exactly `digits` digits; moves on behind them. */
+/* Parse exactly `digits` digits and move *text behind them. */
 static bool parse_digits(const char **text, int digits, int *ret_number)
 {
 	int n = 0;
@@ -139,7 +139,7 @@ static bool parse_char(const char **text, char c)
 	return true;
 }
 
-/* YYYY-MM-DD; a day that the calendar has. */
+/* Parse YYYY-MM-DD, a day that the calendar has. */
 static bool parse_date(const char **text, struct tm *tm)
 {
 	struct tm is = {.tm_hour = 12};
@@ -151,12 +151,12 @@ static bool parse_date(const char **text, struct tm *tm)
 	is.tm_year = tm->tm_year -= 1900;
 	is.tm_mon = tm->tm_mon -= 1;
 	is.tm_mday = tm->tm_mday;
-	/* Changes a day that is not there to one of the next month. */
+	/* Changes a day that does not exist to one of the next month. */
 	timegm(&is);
 	return is.tm_mon == tm->tm_mon && is.tm_mday == tm->tm_mday;
 }
 
-/* HH:MM or HH:MM:SS. *ret_span: the seconds that it stands for. */
+/* Parse HH:MM or HH:MM:SS.  *ret_span: its length in seconds. */
 static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
 {
 	bool seconds;
@@ -171,7 +171,7 @@ static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
 	return tm->tm_hour < 24 && tm->tm_min < 60 && tm->tm_sec <= 60;
 }
 
-/* The end of the day, minute or second that is written as in ISO 8601. */
+/* Return the end of a day, minute or second in the form of ISO 8601. */
 static int parse_iso(const char *text, int64_t now, int64_t *ret_time)
 {
 	struct tm tm = {0};
@@ -224,7 +224,7 @@ int name_parse_time(const char *text, int64_t now, int64_t *ret_time)
 /* Larger numbers are dates (20261120) rather than positions. */
 enum { POSITION_LIKELY = 9999999 };
 
-/* N in decimal; -EINVAL unless it is just that. */
+/* Parse a decimal number.  -EINVAL: it is anything else. */
 static int parse_count(const char *text, uint64_t *ret_count)
 {
 	uint64_t n = 0;
@@ -332,7 +332,7 @@ int state_named(struct forest *forest, const char *name,
 	r = strlen(name) > NAME_LEN_MAX
 	            ? -ENOENT
 	            : state_find(forest, 0, name, ret_state);
-	/* Neither a snapshot's name nor a time has a '~': the last one cuts. */
+	/* No snapshot's name or time has a '~': split at the last one. */
 	cut = strrchr(name, '~');
 	if (r != -ENOENT || !cut)
 		return r == -ENOENT && name_check_fork(name) ? -EINVAL : r;

@@ -2,14 +2,14 @@
 /*
  * The numbers of states.
  *
- * A counter gives out each number below the end once.  From then on the counter
- * minus the end is the place of a search, which gives out the numbers of
- * deleted states again: it goes round, so that each rests as long as can be.
- * The counter is part of every commit, so that the search goes on where it was
- * after a restart, and goes back with the states after a crash.
+ * A counter gives each number below the end once.  After that, the counter
+ * minus the end is the position of a circular search for numbers of deleted
+ * states, so that each number stays unused as long as possible.  The counter is
+ * part of every commit: the search continues at its position after a restart,
+ * and returns to an earlier one together with the states after a crash.
  *
- * A number is free when nothing in the store names it, nor does anything in
- * memory: the folders above say what a kernel knows.
+ * A number is free when nothing in the store or in memory names it; the folders
+ * above report which numbers a kernel still uses.
  */
 #include "number.h"
 #include "forest.h"
@@ -18,8 +18,8 @@
 #include <errno.h>
 
 enum {
-	SEARCH_PIECE = 256, /* looked at in one hold of the lock */
-	FREE_COST = 8,      /* looks that a number without a state takes */
+	SEARCH_PIECE = 256, /* numbers checked in one hold of the lock */
+	FREE_COST = 8,      /* cost of a number without a state, in checks */
 	REMOVED_BUDGET = 16,
 };
 
@@ -45,7 +45,7 @@ uint32_t state_generation(const struct state *state)
 	uint64_t mixed =
 	        (uint64_t)state->created * UINT64_C(0x9e3779b97f4a7c15);
 
-	/* The kernel has it as a signed number; 0 is for nodes of no state. */
+	/* The kernel uses a signed number; 0 is for nodes without a state. */
 	return (uint32_t)(mixed >> 33) | 1;
 }
 
@@ -80,7 +80,7 @@ static bool is_prefix(struct forest *forest, enum table table, uint64_t number)
 	return record.key_len >= 8 && be64_get(record.key) == number;
 }
 
-/* Of a number that no state has: return true if nothing else names it. */
+/* Return true if nothing names a number that no state has. */
 static bool number_is_free(struct forest *forest, uint64_t number)
 {
 	struct record record;
@@ -96,7 +96,7 @@ static bool number_is_free(struct forest *forest, uint64_t number)
 	       !(forest->keeps && forest->keeps(forest->keeps_arg, number));
 }
 
-/* Move the search on and return the number it was at. */
+/* Advance the search and return the number at its old position. */
 static uint64_t search_step(struct forest *forest)
 {
 	uint64_t end = forest->number_end;
@@ -109,8 +109,8 @@ static uint64_t search_step(struct forest *forest)
 }
 
 /*
- * Search for one hold of the lock among at most *left numbers.  -EAGAIN: there
- * are more; -ENOSPC: there are not.
+ * Search among at most *left numbers, as many as one hold of the lock allows.
+ * -EAGAIN: some are left; -ENOSPC: none are.
  */
 static int search_piece(struct forest *forest, uint64_t *left,
                         uint64_t *ret_number)
@@ -136,7 +136,7 @@ static int number_search(struct forest *forest, uint64_t *ret_number)
 	bool released = false;
 	int r;
 
-	/* Before anything is asked for: see fs_confirm(). */
+	/* Set before the first search: see fs_confirm(). */
 	atomic_store(&forest->reuses, true);
 	while ((r = search_piece(forest, &left, ret_number)) == -EAGAIN) {
 		store_unlock(forest->store);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Snapshots by their position in time: the N-th newest of a fork, or the newest
- * at or before a time.
+ * Find snapshots by their position in time: the N-th newest of a fork, or the
+ * newest at or before a time.
  *
- * The table of times leads from one snapshot to the next older one, which is
- * good for the first few.  For others the times of a fork are kept in memory,
- * as far back as has been asked for.  They are read a piece at a time, from the
- * newest on: what has been read stays right while snapshots come, which are
- * always newer than all, and go.
+ * The table of times leads from one snapshot to the next older one: the newest
+ * few are found that way.  For others the times of a fork are kept in memory,
+ * as far back as they were needed.  They are read in pieces, from the newest
+ * on, and are updated when snapshots are made, which are always the newest, and
+ * deleted.
  */
 #include "position.h"
 #include "forest.h"
@@ -16,11 +16,11 @@
 #include <errno.h>
 
 enum {
-	NEAR = 16,     /* records looked at without memory of them */
-	PIECE = 256,   /* records looked at in one hold of the lock */
-	TIMES = PIECE, /* in one block of them */
+	NEAR = 16,     /* records read without keeping their times */
+	PIECE = 256,   /* records read in one hold of the lock */
+	TIMES = PIECE, /* in one block */
 };
-/* Times kept of all forks, unless more are wanted within a second. */
+/* Limit of the times of all forks; forks used within a second are kept. */
 static const uint64_t times_max = UINT64_C(2) << 20;
 static const int64_t times_keep_ns = 1000000000;
 
@@ -33,10 +33,10 @@ struct positions {
 	struct positions *next; /* used less recently */
 	uint64_t fork;
 	int64_t used;  /* when, by mono_ns() */
-	int64_t reach; /* snapshots of this time and newer are in */
-	bool begun;    /* there is a reach */
-	bool whole;    /* and no others exist */
-	size_t count;  /* of the times */
+	int64_t reach; /* snapshots of this time and newer are included */
+	bool begun;    /* `reach` is set */
+	bool whole;    /* all snapshots are included */
+	size_t count;  /* number of times */
 	size_t blocks_len, blocks_room;
 	struct times **blocks; /* the newest first; none is empty */
 };
@@ -84,7 +84,7 @@ static void block_remove(struct positions *p, size_t index)
 	        (p->blocks_len - index) * sizeof(*p->blocks));
 }
 
-/* The n-th newest; n is not above the count. */
+/* Return the n-th newest time; n is at most p->count. */
 static int64_t times_nth(const struct positions *p, uint64_t n)
 {
 	struct times *const *block = p->blocks;
@@ -95,8 +95,8 @@ static int64_t times_nth(const struct positions *p, uint64_t n)
 }
 
 /*
- * The newest at or before `time`: its block, and its place in that, or false if
- * all are newer.
+ * Find the newest time at or before `time`: its block, and its index in that.
+ * Return false if all are newer.
  */
 static bool times_find(const struct positions *p, int64_t time,
                        size_t *ret_block, uint32_t *ret_place)
@@ -123,9 +123,10 @@ static bool times_find(const struct positions *p, int64_t time,
 	return true;
 }
 
-/* ---- Those of a fork ---------------------------------------------------- */
+/* ---- The times of a fork ----------------------------------------------------
+ */
 
-/* Found, it is the first of all. */
+/* Find the times of a fork and move them to the front of the list. */
 static struct positions *positions_take(struct forest *forest, uint64_t fork)
 {
 	struct positions **at = &forest->positions, *p;
@@ -161,7 +162,7 @@ void positions_release(struct forest *forest)
 		positions_drop_first(forest);
 }
 
-/* Keep within the limit, but what is in use. */
+/* Free the least recently used times above the limit. */
 static void positions_trim(struct forest *forest, int64_t now)
 {
 	struct positions **at = &forest->positions;
@@ -222,7 +223,7 @@ static int time_next(struct forest *forest, uint64_t fork,
 	return r;
 }
 
-/* Read a piece more of a fork's times. */
+/* Read the next piece of a fork's times. */
 static int positions_extend(struct forest *forest, struct positions *p)
 {
 	unsigned budget = PIECE;
@@ -264,7 +265,7 @@ static int positions_extend(struct forest *forest, struct positions *p)
 static int state_at(struct forest *forest, uint64_t fork, int64_t time,
                     struct state **ret_state)
 {
-	/* There is one of just that time. */
+	/* A snapshot of exactly this time exists. */
 	return state_newest(forest, fork, time, ret_state);
 }
 
@@ -311,8 +312,8 @@ void positions_del(struct forest *forest, const struct state *snapshot)
 /* ---- Finding ------------------------------------------------------------ */
 
 /*
- * The n-th newest at or before a time, if a look at a few records finds it.
- * -EAGAIN: it does not.
+ * Find the n-th newest snapshot at or before a time among the first few
+ * records. -EAGAIN: it is not among them.
  */
 static int near_nth(struct forest *forest, uint64_t fork, int64_t time,
                     uint64_t n, struct state **ret_state)
@@ -321,7 +322,7 @@ static int near_nth(struct forest *forest, uint64_t fork, int64_t time,
 	uint8_t key[TIME_KEY_LEN];
 	int r = 0;
 
-	/* Before all of that time: numbers are above 0. */
+	/* Sorts before all records of that time: numbers are above 0. */
 	time_key(key, fork, time, 0);
 	while (!r && n--) {
 		if (!budget)
@@ -353,7 +354,7 @@ int position_nth(struct forest *forest, uint64_t fork, uint64_t n,
 	return p->whole ? -ENOENT : -EAGAIN;
 }
 
-/* The newest of those known at or before a time; -EAGAIN: none is known yet. */
+/* Search the times in memory.  -EAGAIN: more of them must be read first. */
 static int known_at(struct forest *forest, const struct positions *p,
                     int64_t time, struct state **ret_state)
 {
@@ -394,7 +395,7 @@ int position_bound(struct forest *forest, uint64_t fork, int64_t *ret_time)
 	r = time_next(forest, fork, key, &budget);
 	if (r && r != -EAGAIN)
 		return r;
-	/* One that is gone will do. */
+	/* The time of a deleted snapshot is a bound, too. */
 	*ret_time = time_of_key(key);
 	return 0;
 }

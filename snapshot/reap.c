@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Giving back the blocks of leaf versions, and their deadlists.
+ * Free the blocks of leaf versions, and their deadlists.
  *
- * A version without refs and kids can be reached by nobody, and
- * nothing changes that: a child needs a state that names the version, or a
- * child that is unchanged.  So its tree may be freed over many holds of the
- * lock.  How far it came is in the task's record.
+ * A version without refs and children is unreachable, and stays so: a new child
+ * would need a state that names the version, or an unchanged child.  So its
+ * tree can be freed over many holds of the lock.  The task's record holds the
+ * position of the walk.
  */
 #include "reap.h"
 #include "forest.h"
@@ -22,7 +22,7 @@ static void reap_item(void *arg, const struct item *item)
 	struct tree *tree = arg;
 	uint64_t chunk = item_chunk(item);
 
-	/* What it shares with its ancestors is theirs. */
+	/* Blocks at or below the base belong to its ancestors. */
 	if (chunk > tree->base)
 		tree_drop(tree, chunk);
 }
@@ -67,8 +67,8 @@ static int reap_pause(struct forest *forest, uint64_t id,
 }
 
 /*
- * Drop a list that has no owner any more, with the next commit or, if it is
- * long, by a task.  -EAGAIN: try again after the next commit.
+ * Free a list without an owner, with the next commit or, if it is long, by a
+ * task.  -EAGAIN: try again after the next commit.
  */
 static int list_discard(struct forest *forest, uint64_t list)
 {
@@ -84,7 +84,7 @@ static int list_discard(struct forest *forest, uint64_t list)
 	return r;
 }
 
-/* Its tree is gone: so is the version. */
+/* Delete a version whose tree has been freed. */
 static int reap_finish(struct forest *forest, struct version *v,
                        struct version *parent)
 {
@@ -141,7 +141,7 @@ int reap_step(struct forest *forest, const struct task *task)
 
 /* ---- Dropping lists ----------------------------------------------------- */
 
-/* The lists noted to be dropped, from the first on, and how many. */
+/* Collect the lists of TASK_DROP records, from the first on. */
 static int drop_collect(struct forest *forest, const struct task *first,
                         struct list_job jobs[PIECE_LISTS], int *ret_count)
 {

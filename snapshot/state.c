@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * States: their records, those in memory, and finding them.
+ * States: encode and decode their records, cache them, and find them.
  *
  *   TABLE_STATE  be64 number                      the record
  *   TABLE_NAME   be64 fork, name                  varint number
  *   TABLE_TIME   be64 fork, be64 ~time, be64 number   nothing
  *
- * A fork's own name stands under fork 0.  The times of one fork's snapshots
- * are all different and ascend with their numbers, whatever the clock does, so
- * that the newest is the first in TABLE_TIME.
+ * The names of forks are under fork 0.  The times of one fork's snapshots all
+ * differ and increase in the order in which they were made, whatever the clock
+ * does, so that the newest is the first in TABLE_TIME.
  */
 #include "state.h"
 #include "forest.h"
@@ -95,13 +95,12 @@ void state_mark(struct state *s)
 
 	cache_mark(states, &s->cached);
 	store_changed(s->forest->store);
-	/* Many are made: until they are written they cannot leave memory. */
+	/* Dirty states cannot be evicted: have many of them written early. */
 	if (states->dirty_count % STATES_DIRTY == 0 &&
 	    forest_crowded(s->forest))
 		gc_wake(s->forest);
 }
 
-/* The state names another version, or none. */
 void state_point(struct state *s, struct version *version)
 {
 	if (s->version)
@@ -156,7 +155,7 @@ bool forest_crowded(const struct forest *forest)
 
 void forest_evict_soon(struct forest *forest)
 {
-	/* Not for each one that is read: the thread takes all at once. */
+	/* A margin, so that the thread is not woken for each state read. */
 	if (forest->states.count > STATES_CACHED + STATES_CACHED / 4 ||
 	    forest->versions.count > VERSIONS_CACHED + VERSIONS_CACHED / 4)
 		gc_wake(forest);
@@ -196,10 +195,6 @@ size_t forest_evict_rounds(const struct forest *forest)
 	return ((size_t)1 << bits) / EVICT_BUCKETS + 1;
 }
 
-/*
- * To be called where nobody holds a pointer: first thing under the lock, by
- * the background thread.  A part of the tables at a time.
- */
 void forest_evict(struct forest *forest)
 {
 	deleted_free(forest);
@@ -226,7 +221,7 @@ void deleted_free(struct forest *forest)
 
 /* ---- Finding ------------------------------------------------------------ */
 
-/* 0 for a fork that is there. */
+/* Return 0 if the fork exists and is not being deleted. */
 static int fork_check(struct forest *forest, uint64_t number)
 {
 	struct state *fork;
@@ -327,7 +322,7 @@ int state_next(struct forest *forest, uint64_t fork, const char *after,
 	return r;
 }
 
-/* Move on to the next record of the walk, and give out its number. */
+/* Advance to the next record of the walk and return its number. */
 static int walk_step(struct forest *forest, struct state_walk *walk,
                      unsigned *budget, uint64_t *ret_number)
 {
@@ -374,7 +369,7 @@ int state_walk(struct forest *forest, struct state_walk *walk,
 	return r == -ENOENT ? 0 : -EAGAIN;
 }
 
-/* Newer times first: the order of the bytes is that of the times, reversed. */
+/* Invert a time, so that the order of keys is from the newest on. */
 static uint64_t time_flip(int64_t time)
 {
 	return ~((uint64_t)time ^ UINT64_C(1) << 63);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The symlinks in the directory that lists the forks.  They belong to no state;
- * their names are none of a fork's.
+ * The symlinks in the directory that lists the forks.  They belong to no state,
+ * and share the name space of the forks.
  *
  *   TABLE_SYMLINK  1, be64 ino   the record
  *   TABLE_SYMLINK  2, name       varint ino
@@ -167,7 +167,7 @@ int symlink_next(struct forest *forest, uint64_t after, uint64_t *ret_ino)
 
 /* ---- Changing ----------------------------------------------------------- */
 
-/* Neither a fork nor another symlink has the name. */
+/* Return 0 if neither a fork nor another symlink has the name, else -EEXIST. */
 static int name_check_free(struct forest *forest, const char *name)
 {
 	struct symlink other;

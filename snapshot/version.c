@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Versions: their records, those in memory, and the arithmetic of lineage.
+ * Versions: encode and decode their records, cache them, and maintain the
+ * lineage.
  *
- * Nobody keeps a list of a version's children.  Their number, the xor of
- * their ids (which is the id when there is one) and the number of them that
- * are heads with an unchanged root are enough, and cost the same however many
- * children there are.
+ * There is no list of a version's children.  Their number, the xor of their ids
+ * (the id of an only child) and the number of children that are unchanged heads
+ * are enough, and cost the same for any number of children.
  */
 #include "version.h"
 #include "forest.h"
@@ -68,9 +68,9 @@ static void version_key(uint8_t key[8], uint64_t id)
 /* ---- In memory ---------------------------------------------------------- */
 
 /*
- * The root of a head got another number.  The first time its parent loses a
- * child that was the same; state_edit() saw to it that the parent is here.
- * A root never comes back to the number it had: numbers do not repeat.
+ * Called when the root of a head has changed.  The first time, the parent's
+ * number of unchanged children decreases; state_edit() has read the parent into
+ * the cache.  A root never has an earlier number again: numbers do not repeat.
  */
 static void version_on_root(struct tree *tree, uint64_t old_root)
 {
@@ -231,7 +231,7 @@ void version_freeze(struct version *head, uint64_t seq)
 {
 	head->freeze = seq;
 	head->created = now_ns();
-	head->refs--; /* its state goes on with another head */
+	head->refs--; /* its state names the new head */
 	version_mark(head);
 }
 
@@ -242,7 +242,7 @@ int version_unchanged(struct version *head, bool *ret_unchanged,
 	int r;
 
 	*ret_unchanged = false;
-	/* An empty tree has no root that could report it from another. */
+	/* Empty trees have no root number to compare. */
 	if (head->changed || head->freeze || !head->parent || !head->tree.root)
 		return 0;
 	r = version_load(head->forest, head->parent, &parent);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking all states of a store: the order of it, and the telling, with the
- * names and paths that people know.
+ * Check all states of a store: the order of the steps, and the reports, with
+ * the names and paths that users see.
  *
- * Versions are looked at in the order of their numbers, so parents before
- * children, and of each only what differs from its parent: what was added must
- * be right, and must change every sum by as much as it says.  So each block is
- * looked at once, and a fault is reported where it came to be.
+ * Versions are checked in the order of their numbers, so parents before
+ * children.  Of each, only the differences from its parent are checked: items
+ * that were added must be valid, and the sums must have changed by as much as
+ * the items did.  So each block is read once, and a fault is reported for the
+ * first version that has it.
  */
 #include "check.h"
 #include "check_item.h"
@@ -54,7 +55,7 @@ struct check_state *check_state(struct check *check, uint64_t number)
 	return NULL;
 }
 
-/* A state whose version this is, or else one that grew from it. */
+/* Find a state that names the version, or else a descendant of it. */
 static struct check_state *state_of_version(struct check *check, uint64_t id)
 {
 	struct check_state *descendant = NULL;
@@ -65,7 +66,7 @@ static struct check_state *state_of_version(struct check *check, uint64_t id)
 
 		if (at == id)
 			return s;
-		/* A parent's number is lower: so this ends. */
+		/* Ends, because a parent's number is lower. */
 		while (!descendant && at > id) {
 			struct check_version *v = check_version(check, at);
 
@@ -119,7 +120,7 @@ static const char *full_name(struct check *check, const struct check_state *s,
 	return out;
 }
 
-/* From the end of the buffer to its beginning. */
+/* Put "/name" in front of `at`; NULL: the buffer is full. */
 static char *path_put(char *start, char *at, const char *name, size_t len)
 {
 	if ((size_t)(at - start) < len + 1)
@@ -130,7 +131,7 @@ static char *path_put(char *start, char *at, const char *name, size_t len)
 	return at;
 }
 
-/* NULL: the way up is damaged. */
+/* Return the path of an inode; NULL: a back reference is damaged. */
 static const char *path_of(struct check *check, uint64_t root, uint64_t ino,
                            const char *name, size_t name_len,
                            char out[PATH_SIZE])
@@ -184,7 +185,8 @@ int check_report(struct check *check, const char *kind,
 	return check->options.found(check->options.arg, &finding);
 }
 
-/* ---- The view's side --------------------------------------------------- */
+/* ---- Callbacks of the view
+ * --------------------------------------------------- */
 
 static int on_damage(void *arg, const struct damage *damage)
 {
@@ -207,7 +209,7 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 	               : 0;
 }
 
-/* ---- The order of it ---------------------------------------------------- */
+/* ---- The steps ---------------------------------------------------- */
 
 static int trees_check(struct check *check)
 {
@@ -255,7 +257,7 @@ int forest_check(struct store *store, const struct check_options *options)
 	};
 	int r = view_open(store, &view_options, &check.view);
 
-	/* What can be said then was said. */
+	/* The view has reported the damage. */
 	if (r == -EUCLEAN)
 		return 0;
 	if (!r)

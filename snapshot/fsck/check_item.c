@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Checking the items of a version's tree that differ from its parent's.
+ * Check the items of a version's tree that differ from its parent's.
  *
- * Each item that was added is looked at by itself, and so are the items it
- * leads to.  For each inode it is counted how many items were added and
- * removed: by so much must what the inode says of itself have changed.  Of a
- * version without a parent all items were added, and all is looked at.
+ * Each added item is checked by itself, together with the items it refers to.
+ * For each inode, the items added and removed are counted: the inode's own
+ * numbers must have changed by as much.  In a version without a parent all
+ * items count as added.
  */
 #include "check_item.h"
 #include "util.h"
@@ -16,14 +16,15 @@
 
 typedef unsigned long long ull;
 
-/* One inode, while its items pass by. */
+/* The inode whose items are being visited. */
 struct passing {
 	uint64_t ino;
 	bool any;
-	bool has_old, has_new; /* the inode itself is among what differs */
+	bool has_old, has_new; /* the inode item itself differs */
 	struct inode old, new;
-	int64_t names, entries, subdirs, xattrs, blocks; /* more than before */
-	bool bad; /* an item cannot be read: counts do not report */
+	int64_t names, entries, subdirs, xattrs,
+	        blocks; /* change against the parent */
+	bool bad;       /* an item cannot be read: the counts are useless */
 };
 
 struct walk {
@@ -31,7 +32,7 @@ struct walk {
 	struct check_version *v;
 	const struct view_tree *tree;
 	struct passing p;
-	int64_t inodes, blocks; /* more than in the parent */
+	int64_t inodes, blocks; /* change against the parent */
 };
 
 static int report(struct walk *w, const char *kind, uint64_t ino,
@@ -42,7 +43,7 @@ static int report(struct walk *w, const char *kind, uint64_t ino,
 	return check_report(w->check, kind, &about, "%s", what);
 }
 
-/* About an entry of a directory. */
+/* Report a finding about an entry of a directory. */
 static int report_entry(struct walk *w, const char *kind, uint64_t dir,
                         const char *name, size_t name_len, const char *what)
 {
@@ -72,7 +73,7 @@ static uint64_t slot_of(struct walk *w, uint64_t parent, const char *name,
 	return slot_first(w->check->store, parent, name, name_len);
 }
 
-/* 0 and the entry's item; -ENOENT. */
+/* Find the entry of a name.  -ENOENT. */
 static int dirent_get(struct walk *w, uint64_t dir, const char *name,
                       size_t name_len, struct item *ret_item,
                       struct dirent_item *ret)
@@ -129,7 +130,7 @@ static int backref_get(struct walk *w, uint64_t ino, uint64_t parent,
 
 /* ---- Entries and back references ---------------------------------------- */
 
-/* Is this item where a look-up of its name finds it? */
+/* Return true if the item is in a slot that a lookup of its name reads. */
 static bool place_right(const struct item *item, uint64_t first)
 {
 	return item->key.off >= first && item->key.off < first + SLOT_PROBES;
@@ -166,7 +167,10 @@ static int dirent_added(struct walk *w, const struct item *item,
 	return r == -EUCLEAN ? 0 : r;
 }
 
-/* Then the inode must not know the name any more, or have it by another. */
+/*
+ * Check a removed entry: the inode must have lost the back reference, too, or
+ * another entry of the name must stand for it.
+ */
 static int dirent_removed(struct walk *w, uint64_t dir,
                           const struct dirent_item *d)
 {
@@ -317,7 +321,7 @@ static int extent_item(struct walk *w, const struct item *item, bool is_new)
 	return 0;
 }
 
-/* An inode without a name, or with a tail that is being cut off. */
+/* Check an orphan: an inode without a name, or one being truncated. */
 static int orphan_item(struct walk *w, const struct item *item, bool is_new)
 {
 	struct inode inode;
@@ -363,11 +367,11 @@ static bool orphan_has(struct walk *w, uint64_t ino)
 	struct key key = {.ino = 0, .kind = ITEM_ORPHAN, .off = ino};
 	struct item item;
 
-	/* Where it cannot be reported, nothing is said. */
+	/* In doubt it counts as an orphan, and nothing is reported. */
 	return view_get(w->check->view, w->tree->root, &key, &item) != -ENOENT;
 }
 
-/* What an inode's own fields say, as the items would be counted. */
+/* An inode's own numbers, in the form in which its items are counted. */
 struct sums {
 	int64_t names, entries, subdirs, xattrs, blocks;
 };
@@ -419,7 +423,7 @@ static int sums_compare(struct walk *w, const struct sums *old,
 	return r;
 }
 
-/* What of a file's bytes lies behind its end. */
+/* Check that a file has no data behind its end. */
 static int tail_check(struct walk *w, const struct inode *inode)
 {
 	struct key key = {.ino = w->p.ino, .kind = ITEM_EXTENT};
@@ -430,7 +434,7 @@ static int tail_check(struct walk *w, const struct inode *inode)
 	key.off = inode->size / chunk + !!(inode->size % chunk);
 	while (!view_seek(w->check->view, w->tree->root, &key, &item) &&
 	       item.key.ino == w->p.ino && item.key.kind == ITEM_EXTENT) {
-		/* Space may be set aside there; bytes may not be. */
+		/* Preallocated space is allowed there, data is not. */
 		if (!extent_decode(item.value, item.len, &e) &&
 		    e.kind != EXTENT_ZERO && !orphan_has(w, w->p.ino))
 			return report(w, "size", w->p.ino,
@@ -464,7 +468,7 @@ static int inode_check(struct walk *w, const struct inode *inode)
 	return r;
 }
 
-/* The inode's items were all seen. */
+/* Check the inode after all of its items were visited. */
 static int passing_end(struct walk *w)
 {
 	struct passing *p = &w->p;

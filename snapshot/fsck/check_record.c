@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Checking the records: states, names, times, versions, tasks. */
+/* Check the records: states, names, times, versions, tasks. */
 #include "check_record.h"
 #include "check_symlink.h"
 #include "number.h"
@@ -44,7 +44,7 @@ int check_records_each(struct check *check, enum table table,
 			return r;
 		key_len = record->key_len;
 		memcpy(key, record->key, key_len);
-		/* A record with an empty key is nobody's: go on behind it. */
+		/* Skip a record with an empty key. */
 		if (!key_len)
 			key[key_len++] = 0;
 	}
@@ -123,7 +123,7 @@ static int task_reap(struct check *check, uint64_t id,
 	struct check_version *v = check_version(check, id);
 	struct reader r = reader_init(record->value, record->len);
 
-	if (!v) /* looked for, not found, forgotten */
+	if (!v) /* harmless: the task is dropped when it runs */
 		return 0;
 	v->task = true;
 	if (!record->len)
@@ -135,7 +135,7 @@ static int task_reap(struct check *check, uint64_t id,
 	return reader_done(&r) ? 0 : task_bad(check, id);
 }
 
-/* The list that is being emptied belongs to the version, too. */
+/* Note that the list being emptied belongs to the version, too. */
 static int task_tidy(struct check *check, uint64_t id,
                      const struct record *record)
 {
@@ -197,9 +197,8 @@ static int task_load_one(struct check *check, const struct record *record)
 	                    record->key[0], (ull)id);
 }
 
-/* Lists that nobody has any more are known, too; to be reported after the scan.
- */
-static int task_know_lists(struct check *check, const struct record *record)
+/* Register the lists that wait to be dropped: they are not lost. */
+static int task_register_list(struct check *check, const struct record *record)
 {
 	if (record->key_len == 9 && record->key[0] == TASK_DROP)
 		view_list_known(check->view, be64_get(record->key + 1));
@@ -341,7 +340,7 @@ static int state_check_one(struct check *check, struct check_state *s)
 	return r;
 }
 
-/* As forest.c writes it. */
+/* Read the record that meta_put() in forest.c writes. */
 static int meta_read(struct check *check, struct forest_meta *ret_meta)
 {
 	static const char key[] = "forest";
@@ -396,7 +395,7 @@ static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
 	return r;
 }
 
-/* The directory that lists the forks. */
+/* Check the inode of the directory that lists the forks. */
 static int forks_check(struct check *check)
 {
 	static const char key[] = "forks";
@@ -472,7 +471,7 @@ static int version_count_one(struct check *check, struct check_version *v)
 		base = parent->freeze;
 		parent->found_kids++;
 		parent->found_xor ^= v->id;
-		/* A deleted one does not count any more. */
+		/* Deleted heads do not count. */
 		parent->found_same += !v->freeze && v->refs && v->root &&
 		                      v->root == parent->root;
 	}
@@ -523,7 +522,7 @@ static int version_check_one(struct check *check, struct check_version *v)
 
 int check_lineage(struct check *check)
 {
-	int r = check_records_each(check, TABLE_TASK, task_know_lists);
+	int r = check_records_each(check, TABLE_TASK, task_register_list);
 
 	if (!r)
 		r = states_check(check);

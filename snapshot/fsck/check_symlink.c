@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Checking the symlinks in the directory that lists the forks. */
+/* Check the symlinks in the directory that lists the forks. */
 #include "check_symlink.h"
 #include "check_record.h"
 #include "symlink.h"
@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-/* Return whether the record of that key is there, and it: 1, 0, or an error. */
+/* Read a record.  1: *ret is set; 0: there is none; or an error. */
 static int record_read(struct check *check, enum table table, const void *key,
                        size_t key_len, struct record *record)
 {
@@ -77,7 +77,7 @@ static int check_by_name(struct check *check, const struct record *record)
 	found = record_read(check, TABLE_SYMLINK, key, sizeof(key), &other);
 	if (found < 0)
 		return found;
-	/* Of one that is damaged there was a finding. */
+	/* A damaged record was reported already. */
 	if (found && symlink_decode(other.value, other.len, &link))
 		return 0;
 	if (reader_done(&r) && found &&

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing a store: the order of it, and the telling of what is done.
+ * Repair a store: the order of the steps, and the reports.
  *
- * Blocks are shared by trees of which none knows the others, so what is damaged
- * cannot be mended where it is.  A new store is made beside it instead, filled,
- * and checked as any other; only if nothing is found in it, it takes the old
- * one's place.
+ * A damaged block cannot be repaired in place: it may be shared by trees that
+ * have no references to each other.  A new store is made beside the old one
+ * instead, filled, and checked like any other.  It replaces the old one only if
+ * the check finds nothing.
  */
 #include "repair.h"
 #include "check_record.h"
@@ -85,7 +85,8 @@ static void keys_sort(struct keys *keys)
 	keys->len = len;
 }
 
-/* ---- Telling ------------------------------------------------------------ */
+/* ---- Reporting ------------------------------------------------------------
+ */
 
 int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
                 const char *name, size_t name_len, const char *text)
@@ -132,7 +133,7 @@ void repair_full_name(struct repair *repair, size_t state,
 	         fork ? "~" : "", s->name);
 }
 
-/* True: it was not there yet. */
+/* Add a hash to the set.  1: it is new; 0: it is not; or an error. */
 static int reported_add(struct repair *repair, uint64_t hash)
 {
 	if (repair->reported_len * 2 >= repair->reported_size) {
@@ -168,7 +169,7 @@ static int reported_add(struct repair *repair, uint64_t hash)
 	}
 }
 
-/* From the end of the buffer to its beginning. */
+/* Put "/name" in front of `at`; NULL: the buffer is full. */
 static char *path_put(char *start, char *at, const char *name, size_t len)
 {
 	if ((size_t)(at - start) < len + 1)
@@ -179,7 +180,7 @@ static char *path_put(char *start, char *at, const char *name, size_t len)
 	return at;
 }
 
-/* In the new tree.  NULL: there is no way to it. */
+/* Return the path in the new tree; NULL: it has none. */
 static const char *path_of(struct repair *repair, uint64_t ino,
                            const char *name, char out[PATH_SIZE])
 {
@@ -204,7 +205,7 @@ static const char *path_of(struct repair *repair, uint64_t ino,
 	return at && !*at ? "/" : at;
 }
 
-/* What several states have lost in common is reported for the first of them. */
+/* Report a loss, unless it was reported for another state already. */
 static int loss_report(struct repair *repair, const struct loss *loss)
 {
 	char state[FULL_NAME_MAX + 16], path[PATH_SIZE], key[600];
@@ -254,7 +255,7 @@ static int progress(struct repair *repair, const char *what, uint64_t done,
 
 /* ---- Building ----------------------------------------------------------- */
 
-/* The version begins as its parent is. */
+/* Begin a version with the tree of its parent. */
 static void version_begin(struct repair *repair, struct repair_version *v)
 {
 	struct repair_version *parent;
@@ -371,7 +372,7 @@ static int on_flaw(void *arg, const struct finding *finding)
 	return 0;
 }
 
-/* As any store is checked: nothing less will do. */
+/* Check the new store completely. */
 static int store_prove(const char *path)
 {
 	struct store_options options = {.readonly = true};
@@ -482,7 +483,7 @@ static int repair_run(struct repair *repair, char **ret_kept)
 	return r;
 }
 
-/* ---- All of it ---------------------------------------------------------- */
+/* ---- The steps ---------------------------------------------------------- */
 
 struct first_look {
 	const struct repair_options *options;
@@ -528,7 +529,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 	struct repair_result result = {0};
 	int r = forest_check(store, &check);
 
-	/* If it is no more than a meta page, that is quickly done. */
+	/* A damaged meta page alone is repaired in place. */
 	if (!r && look.found && look.found == look.metas &&
 	    store_meta_damaged(store))
 		r = options->dry_run ? 0 : store_mend_meta(store);

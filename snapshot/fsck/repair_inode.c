@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: putting the inodes of a new tree in order.
+ * Repair: make the inodes of a new tree consistent.
  *
- * An inode that is suspected is looked at with all its items, and made to agree
- * with those it names; whoever is changed by that is suspected next.  What
- * names a file on both sides stays; of what one side has, the other side is
- * restored; what leads nowhere goes.  An inode that is lost is made anew if
- * there are contents of it.  Only when nothing is suspected any more, what has
- * no name is given one in lost+found.
+ * A suspect inode is checked with all its items and made to agree with the
+ * inodes it refers to; an inode that this changes becomes a suspect.  A name
+ * with both an entry and a back reference is kept; if one of the two is
+ * missing, it is restored; a name without an inode is removed.  A lost inode is
+ * made again if contents of it are left.  When there are no suspects any more,
+ * inodes without a name get one in lost+found.
  */
 #include "repair_inode.h"
 #include "repair_name.h"
@@ -38,7 +38,6 @@ static void copy_keep(struct copy *copy, const struct item *item)
 	copy->item.value = copy->value;
 }
 
-/* The next item of the inode at or after *key, which moves behind it. */
 int fix_item_next(struct repair *repair, struct key *key, struct copy *ret)
 {
 	uint64_t ino = key->ino;
@@ -120,7 +119,8 @@ struct inode fix_inode_new(struct repair *repair, uint32_t mode)
 	};
 }
 
-/* What kind of file it was, as its contents report, or else the hint (DT_*). */
+/* Return the mode of a lost inode by its contents, or else by the hint (DT_*);
+ * 0: it has no contents. */
 static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 {
 	if (ino == INO_ROOT)
@@ -132,7 +132,6 @@ static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 	return 0;
 }
 
-/* The inode, made anew if it is lost and can be.  -ENOENT. */
 int fix_inode_rebuild(struct repair *repair, uint64_t ino, uint8_t hint,
                       struct inode *ret_inode)
 {
@@ -152,7 +151,6 @@ int fix_inode_rebuild(struct repair *repair, uint64_t ino, uint8_t hint,
 	return r ? r : fix_suspect(repair, ino);
 }
 
-/* The entry, if it leads to the inode. */
 int fix_entry_find(struct repair *repair, uint64_t dir, const char *name,
                    size_t len, uint64_t ino, struct key *ret_key)
 {
@@ -170,7 +168,7 @@ int fix_entry_find(struct repair *repair, uint64_t dir, const char *name,
 	return r;
 }
 
-/* All that is left of an inode goes, with the entries that lead to it. */
+/* Remove all items of an inode and the entries that name it. */
 static int inode_purge(struct repair *repair, uint64_t ino, const char *text)
 {
 	struct key key = {.ino = ino}, entry;
@@ -265,7 +263,7 @@ static bool tail_has(struct repair *repair, uint64_t ino,
 	return tally->end > chunks * chunk && !orphan_has(repair, ino);
 }
 
-/* Was something reported of it lately? */
+/* Return true if one of the last losses is about the inode. */
 static bool reported_has(const struct repair *repair, uint64_t ino)
 {
 	size_t len = repair->losses_len;
@@ -276,7 +274,7 @@ static bool reported_has(const struct repair *repair, uint64_t ino)
 	return false;
 }
 
-/* What the inode says of itself. */
+/* Correct the inode's own numbers. */
 static int sums_fix(struct repair *repair, uint64_t ino,
                     const struct inode *inode, const struct tally *tally)
 {
@@ -308,7 +306,7 @@ static int sums_fix(struct repair *repair, uint64_t ino,
 	return fix_inode_put(repair, ino, &now);
 }
 
-/* last: if it has no name it is given one. */
+/* Make one inode consistent.  `last`: add a name if it has none. */
 static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 {
 	struct inode inode = {0};
@@ -343,7 +341,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 		         : inos_add(&repair->nameless, ino);
 		tally.names = last;
 	}
-	/* A directory whose name is still to be found has its links already. */
+	/* Count the links of a directory whose name may yet be restored. */
 	if (!last && !orphan && S_ISDIR(inode.mode))
 		tally.names = 1;
 	return r ? r : sums_fix(repair, ino, &inode, &tally);
@@ -388,7 +386,7 @@ static int inos_fix(struct repair *repair, struct inos *inos, bool last)
 	return r;
 }
 
-/* Until nobody is suspected; then for those who are left without a name. */
+/* Fix inodes until there are no suspects, then those without a name. */
 static int round_fix(struct repair *repair)
 {
 	int r = types_fix(repair);
@@ -404,8 +402,9 @@ static int round_fix(struct repair *repair)
 }
 
 /*
- * No node of it could not be read, and yet it is not what its record says: the
- * record may be what is wrong, or lead to another tree.
+ * Return true if all nodes of the tree could be read and yet its numbers are
+ * not those of the version's record.  The record may be wrong, or name the root
+ * of another tree.
  */
 static bool is_strange(struct repair *repair)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: entries and back references, which must agree, and the directory
- * lost+found for what has no name left.
+ * Repair: make entries and back references agree, and make the directory
+ * lost+found for inodes without a name.
  */
 #include "repair_name.h"
 #include "repair_tree.h"
@@ -51,7 +51,6 @@ bool fix_is_right_place(struct repair *repair, const struct item *item,
 	return item->key.off >= first && item->key.off < first + SLOT_PROBES;
 }
 
-/* A name that the inode has. */
 int fix_backref(struct repair *repair, const struct copy *copy,
                 const struct inode *inode, struct tally *tally)
 {
@@ -77,7 +76,7 @@ int fix_backref(struct repair *repair, const struct copy *copy,
 	if (r < 0 || found == -EEXIST)
 		return r;
 	if (!found) {
-		/* The entry finds the inode to lack the name: it decides. */
+		/* The check of the entry will restore or remove the name. */
 		return fix_suspect(repair, b.parent);
 	}
 	if (surplus || ino == INO_ROOT ||
@@ -119,7 +118,6 @@ static int entry_remove(struct repair *repair, const struct copy *copy,
 	return r ? r : fix_suspect(repair, d->ino);
 }
 
-/* An entry of a directory. */
 int fix_dirent(struct repair *repair, const struct copy *copy,
                struct tally *tally)
 {
@@ -172,7 +170,7 @@ static int found_make(struct repair *repair, const char *name, size_t len)
 	if (!repair->found_ino)
 		r = store_count(repair->store, COUNTER_INO, repair->ino_max + 1,
 		                INO_END, &repair->found_ino);
-	/* All were given out: one that no tree has any more will do. */
+	/* All numbers were used: take one that no tree has any more. */
 	if (r == -ENOSPC && repair->ino_max + 1 < INO_END)
 		repair->found_ino = repair->ino_max + 1;
 	else if (r < 0)

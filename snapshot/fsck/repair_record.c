@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: which states and versions are kept, and their new records.
+ * Repair: which states and versions are kept, and their new records.
  *
- * A state is kept if its record and that of its version can be read.  Where
- * just one fork (or snapshot) has lost its record, and just one version is
- * nobody's, they belong together; else such a version becomes a fork of a new
- * name.  What was deleted already, and only waited for its space to be given
- * back, is not kept; nor is a version without a state, unless several others
- * grew from it.
+ * A state is kept if its record and that of its version can be read.  If
+ * exactly one fork (or snapshot) has lost its record, and exactly one version
+ * has no state, they belong together; otherwise such a version becomes a fork
+ * with a new name.  Deleted versions that only wait to be freed are not kept.
+ * A version without a state is not kept either, unless it has several
+ * children.
  */
 #include "repair_record.h"
 #include "number.h"
@@ -32,7 +32,7 @@ size_t plan_version_index(struct plan *p, uint64_t id)
 	                                   : NO_VERSION;
 }
 
-/* The parent as far as it is one. */
+/* Return the index of the parent; NO_VERSION: it is unusable. */
 static size_t version_parent(struct plan *p, size_t i)
 {
 	const struct check_version *v = &p->check->versions[i];
@@ -78,7 +78,7 @@ static struct repair_version *version_keep(struct plan *p, size_t i,
 	return v;
 }
 
-/* Those with a state, and those from which several grew that have one. */
+/* Keep the versions with a state, and those with several kept children. */
 static int versions_keep(struct plan *p)
 {
 	size_t len = p->check->versions_len;
@@ -121,7 +121,7 @@ static int by_number(const void *a, const void *b)
 	                                           : 0;
 }
 
-/* One that no state has, and just one other grew from, is not needed. */
+/* Skip the parents that have no state and one child alone. */
 static void versions_shorten(struct repair *repair)
 {
 	for (size_t i = 0; i < repair->versions_len; i++) {
@@ -208,7 +208,7 @@ static int default_plan(struct plan *p)
 		forks = !repair->states[i].state.fork;
 	if (!forks)
 		return -ENODATA;
-	/* New names should not fork a state that nobody chose. */
+	/* Without a readable default state there is none. */
 	repair->default_state = default_read(p);
 	if (!plan_kept_find(repair, repair->default_state))
 		repair->default_state = 0;
@@ -224,12 +224,12 @@ static int on_survey(void *arg, const struct item *old, const struct item *new)
 	return 0;
 }
 
-/* Counters that were lost, or cannot be right, begin behind what there is. */
+/* Set counters that are lost or impossible to above the numbers in use. */
 static int counters_plan(struct plan *p)
 {
 	static const uint64_t ends[] = {
 	        [COUNTER_INO] = INO_END,
-	        /* Behind the end it is where a search goes on: number.c. */
+	        /* Above the end it is a position: see number.c. */
 	        [COUNTER_STATE] = 2 * STATE_NUMBER_END,
 	};
 	struct repair *repair = p->repair;
@@ -281,7 +281,7 @@ static int plan_states(struct plan *p)
 	struct check *check = p->check;
 	int r = 0;
 
-	/* Snapshots first: what they have, no fork writes to. */
+	/* Snapshots first: a fork cannot write to a version that one has. */
 	for (size_t i = 0; !r && i < check->states_len; i++)
 		r = plan_state(p, &check->states[i], false);
 	for (size_t i = 0; !r && i < check->states_len; i++)
@@ -385,7 +385,7 @@ static int name_put(struct repair *repair, struct state *s)
 	                 writer_len(&w));
 }
 
-/* A fork with inodes that are to be deleted has a note of it. */
+/* Write the record of a fork that has orphans. */
 static int orphan_put(struct repair *repair, const struct repair_state *s)
 {
 	struct key first = {.kind = ITEM_ORPHAN};
@@ -426,7 +426,7 @@ static int state_put(struct repair *repair, struct repair_state *s)
 	return r ? r : orphan_put(repair, s);
 }
 
-/* As forest.c writes them. */
+/* Write the records that meta_put() and root_put() in forest.c write. */
 static int meta_put(struct repair *repair)
 {
 	uint8_t value[4 * 10], inode[INODE_LEN_MAX];

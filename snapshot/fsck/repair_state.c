@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: which states are kept, those included of which a record is lost.
+ * Repair: which states are kept, including those with a lost record.
  */
 #include "repair_state.h"
 #include "number.h"
@@ -14,7 +14,7 @@ typedef unsigned long long ull;
 
 /* ---- States ------------------------------------------------------------- */
 
-/* Its version is that of the check's index, until versions are kept. */
+/* Keep a state.  `version` is an index in the check until versions are kept. */
 static struct repair_state *state_keep(struct plan *p, const struct state *s,
                                        size_t version, bool apart)
 {
@@ -77,7 +77,7 @@ bool plan_number_good(uint64_t number)
 	return number && number < STATE_NUMBER_END;
 }
 
-/* The state's record, whole. */
+/* Read the state's record with its names. */
 static int state_read(struct plan *p, uint64_t number, struct state *ret_state)
 {
 	struct record record;
@@ -126,7 +126,6 @@ int plan_state(struct plan *p, const struct check_state *s, bool forks)
 	return state_keep(p, &state, version, forks && frozen) ? 0 : -ENOMEM;
 }
 
-/* Names of states whose records are gone. */
 int plan_names(struct plan *p)
 {
 	_cleanup_free_ struct record *record = calloc(1, sizeof(*record));
@@ -160,9 +159,12 @@ int plan_names(struct plan *p)
 	return r == -ENOENT ? 0 : r;
 }
 
-/* ---- States that lost their versions, and the other way round ----------- */
+/* ---- States without a version, and versions without a state ------------- */
 
-/* Somebody had the version, by what it counts, who is not known. */
+/*
+ * Return true if a state that is not known named the version: its record counts
+ * more references than were found, or it is a head without a fork.
+ */
 static bool version_orphaned(struct plan *p, size_t i, bool head)
 {
 	const struct check_version *v = &p->check->versions[i];
@@ -178,7 +180,7 @@ static bool version_orphaned(struct plan *p, size_t i, bool head)
 	return refs < v->refs;
 }
 
-/* Return true if there is something that the number may belong to. */
+/* Return true if a record names the number. */
 static bool number_is_named(struct plan *p, uint64_t number)
 {
 	struct repair *repair = p->repair;
@@ -265,7 +267,7 @@ int plan_recover_states(struct plan *p, bool head)
 		any |= !p->lost[i].found && !p->lost[i].fork == head;
 	for (size_t i = 0; i < len; i++)
 		count += version_orphaned(p, i, head);
-	/* A count alone may be what is wrong. */
+	/* Without a lost state only the count of references may be wrong. */
 	if (!head && !any)
 		return 0;
 	for (size_t i = 0; !r && i < len; i++)
@@ -282,7 +284,6 @@ struct repair_state *plan_kept_find(struct repair *repair, uint64_t number)
 	return NULL;
 }
 
-/* A fork is made of its newest snapshot, if it is itself lost. */
 int plan_recover_forks(struct plan *p)
 {
 	struct repair *repair = p->repair;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: the symlinks in the directory that lists the forks.  One is kept
- * if its record can be read and no fork has its name.
+ * Repair: the symlinks in the directory that lists the forks.  A symlink is
+ * kept if its record can be read and no fork has its name.
  */
 #include "repair_symlink.h"
 #include "symlink.h"

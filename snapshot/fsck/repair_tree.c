@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: from the old tree to the new one, item by item.
+ * Repair: copy the old tree to the new one, item by item.
  *
- * Where a parent had to be fixed, a version begins with what the parent is now.
- * That is right for it, too, unless something there differs between them: then
- * all that was fixed is first made what the old tree of the version has there,
- * for it may have what the parent has lost.
+ * A version begins with the new tree of its parent, fixed items included.  They
+ * are right for the version, too, unless the old trees differ in these inodes:
+ * then the fixed items are first replaced by those of the version's own old
+ * tree, which may have what the parent has lost.
  */
 #include "repair_tree.h"
 #include "util.h"
@@ -110,7 +110,7 @@ static bool item_readable(struct repair *repair, const struct item *item)
 	return false;
 }
 
-/* The item cannot be had: it is not in the new tree. */
+/* Remove an item that cannot be copied, and mark it as fixed. */
 static int item_give_up(struct repair *repair, const struct key *key)
 {
 	bool fixing = repair->fixing;
@@ -122,7 +122,7 @@ static int item_give_up(struct repair *repair, const struct key *key)
 	return r;
 }
 
-/* A chunk of the new store with the content of one of the old. */
+/* Copy a chunk of the old store to the new one. */
 static int chunk_copy(struct repair *repair, uint64_t number,
                       struct chunk **ret_chunk)
 {
@@ -144,7 +144,9 @@ static int chunk_copy(struct repair *repair, uint64_t number,
 	return 0;
 }
 
-/* A dedup reference may have become that of another chunk: the content is good.
+/*
+ * Report a dedup reference to a chunk with a wrong reference count: it may name
+ * another chunk than before, whose content is valid.
  */
 static int chunk_doubt(struct repair *repair, uint64_t ino, uint64_t number)
 {
@@ -227,7 +229,7 @@ static const struct keys *parent_fixed(struct repair *repair)
 	               : &repair->versions[repair->v->parent].fixed;
 }
 
-/* Did this inode have to be fixed in the parent? */
+/* Return true if the inode was fixed in the parent. */
 static bool parent_has_fixed(struct repair *repair, uint64_t ino)
 {
 	const struct keys *keys = parent_fixed(repair);
@@ -256,7 +258,7 @@ static int on_difference(void *arg, const struct item *old,
 	return r ? r : repair_yield(repair);
 }
 
-/* What was in a node is not known, if nothing else tells of it. */
+/* Report a node that cannot be read: the items in it are unknown. */
 static void on_lost(void *arg, const struct key *low)
 {
 	struct repair *repair = arg;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: which inodes of a new tree are not in order.
+ * Repair: find the inconsistent inodes of a new tree.
  *
- * The parent's new tree is in order.  So only what differs from it is looked
- * at, as the check does, and counts must have changed by as much as there is.
+ * The parent's new tree is consistent.  So only the differences from it are
+ * checked, as the check does, and counts must have changed by as much.
  */
 #include "repair_verify.h"
 #include "repair_tree.h"
@@ -94,7 +94,7 @@ static int dirent_item(struct walk *w, const struct item *item, bool is_new)
 	}
 	if (back)
 		return 0;
-	/* The inode still has the name: so must the directory, for it. */
+	/* The inode still has the name: the directory must have it, too. */
 	if (!slot_find(w->tree, dir, ITEM_DIRENT, 0, d.name, d.name_len,
 	               &other) &&
 	    !dirent_decode(other.value, other.len, &now) && now.ino == d.ino)
@@ -175,7 +175,7 @@ static int item_look(struct walk *w, const struct item *item, bool is_new)
 	case ITEM_EXTENT:
 		return extent_item(w, item, is_new);
 	}
-	return -EUCLEAN; /* none was copied */
+	return -EUCLEAN; /* items of other kinds are not copied */
 }
 
 /* ---- Inodes ------------------------------------------------------------- */
@@ -188,7 +188,7 @@ static bool orphan_has(struct walk *w, uint64_t ino)
 	return !tree_get(w->tree, &key, &item);
 }
 
-/* Are there bytes in the part of a file that is behind its end? */
+/* Return true if a file has data behind its end and is no orphan. */
 static bool tail_has(struct walk *w, const struct inode *inode)
 {
 	uint32_t chunk = store_chunk_size(w->repair->store);
@@ -207,7 +207,7 @@ static bool tail_has(struct walk *w, const struct inode *inode)
 	return false;
 }
 
-/* As the check has it: what the inode says against what was counted. */
+/* Return true if the inode's own numbers are those that were counted. */
 static bool sums_right(const struct passing *p)
 {
 	struct inode none = {0};
@@ -296,7 +296,7 @@ static int on_item(void *arg, const struct item *old, const struct item *new)
 
 /* ---- A version ---------------------------------------------------------- */
 
-/* A tree without a root directory is none. */
+/* Make the root directory a suspect if it is missing. */
 static int root_look(struct walk *w)
 {
 	struct inode inode;
