@@ -39,8 +39,7 @@ struct cached *cache_find(struct cache *cache, uint64_t key)
 	return e;
 }
 
-/* Double the number of buckets.  Without memory for them, chains grow longer.
- */
+/* Double the number of buckets.  Ignored without memory for them. */
 static void cache_grow(struct cache *cache)
 {
 	unsigned bits = cache->bits + 1;

@@ -304,7 +304,7 @@ struct store *forest_store(struct forest *forest)
 	return forest->store;
 }
 
-/* ---- Common to all states ----------------------------------------- */
+/* ---- Common to all states ----------------------------------------------- */
 
 uint64_t forest_count(struct forest *forest)
 {

@@ -12,10 +12,9 @@
 
 /* The parts of a new state, allocated before anything is changed. */
 struct fork_plan {
-	struct state *state;  /* the new state */
-	struct version *head; /* its head, if it is a fork */
-	struct version
-	        *successor; /* the source's new head, if its head is frozen */
+	struct state *state;        /* the new state */
+	struct version *head;       /* its head, if it is a fork */
+	struct version *successor;  /* the source's head after a freeze */
 	struct version *fork_point; /* the frozen version that both share */
 	uint64_t seq;               /* of the freeze */
 };

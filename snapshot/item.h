@@ -121,8 +121,7 @@ int extent_decode(const void *data, size_t len, struct extent *ret);
 /* Return the chunk number that an item of any kind names; 0: none. */
 uint64_t item_chunk(const struct item *item);
 
-/* Return the first of the sixteen slots of a name; parent is 0 but for BACKREF.
- */
+/* Return the first slot of a name; parent is 0 but for BACKREF. */
 uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
                     size_t name_len);
 

@@ -13,11 +13,11 @@
  *   unchanged head, a fork of it becomes a second child of V, and a snapshot of
  *   it is a reference to V.  The conditions are checked in the hold itself;
  *   after it V no longer exists.
- * - From then on C adds only blocks at or below V's base to its deadlist;
- * blocks that V made belong to C alone and are freed directly.  So the entries
- * of the lists above V's base only decrease: they are blocks of V that C
- * dropped before, which no tree reaches.  TIDY frees them and subtracts them
- * from the space accounting of C, which now includes V's.
+ * - From then on C adds only blocks at or below V's base to its deadlist.  The
+ *   blocks that V made belong to C alone and are freed directly.  So the
+ *   entries of the lists above V's base only decrease: they are blocks of V
+ *   that C dropped before, which no tree reaches.  TIDY frees them and
+ *   subtracts them from the space accounting of C, which now includes V's.
  * - The longer of the two lists becomes C's deadlist and receives what C drops
  *   from then on; TIDY moves the entries of the other one to it.
  * - While TIDY runs, C may be changed, forked, frozen and deleted: none of that
@@ -207,8 +207,10 @@ int tidy_run(struct forest *forest, const struct task *task)
 	r = job_run(forest, &job);
 	if (r < 0)
 		return r;
-	/* No entries are added to it any more, so the last commit's info is
-	 * exact. */
+	/*
+	 * No entries are added to it any more, so the last commit's info is
+	 * exact.
+	 */
 	store_lock(forest->store);
 	r = list_info(forest->store, tidy.from, &info);
 	store_unlock(forest->store);

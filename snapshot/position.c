@@ -123,8 +123,7 @@ static bool times_find(const struct positions *p, int64_t time,
 	return true;
 }
 
-/* ---- The times of a fork ----------------------------------------------------
- */
+/* ---- The times of a fork ------------------------------------------------ */
 
 /* Find the times of a fork and move them to the front of the list. */
 static struct positions *positions_take(struct forest *forest, uint64_t fork)

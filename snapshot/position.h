@@ -14,8 +14,10 @@ int position_nth(struct forest *forest, uint64_t fork, uint64_t n,
                  struct state **ret_state);
 int position_at(struct forest *forest, uint64_t fork, int64_t time,
                 struct state **ret_state);
-/* Return a time not older than any snapshot of the fork.  -ENOENT: no
- * snapshots. */
+/*
+ * Return a time not older than any snapshot of the fork.  -ENOENT: no
+ * snapshots.
+ */
 int position_bound(struct forest *forest, uint64_t fork, int64_t *ret_time);
 /* Add a snapshot that was just made: the newest of its fork. */
 void positions_add(struct forest *forest, const struct state *snapshot);

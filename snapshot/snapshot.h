@@ -189,8 +189,10 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
  */
 int state_create(struct forest *forest, const char *name,
                  const struct inode *root, struct state **ret_state);
-/* Make a snapshot of a fork.  Errors as of state_fork(); -EROFS: `fork` is a
- * snapshot. */
+/*
+ * Make a snapshot of a fork.  Errors as of state_fork(); -EROFS: `fork` is a
+ * snapshot.
+ */
 int state_snapshot(struct forest *forest, struct state *fork, const char *name,
                    struct state **ret_state);
 int state_rename(struct forest *forest, struct state *state, const char *name);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Versions: the roots in the lineage that states name.  Lock held throughout.
- */
+/* Versions: the roots in the lineage that states name.  Lock held. */
 #ifndef COPPICE_SNAPSHOT_VERSION_H
 #define COPPICE_SNAPSHOT_VERSION_H
 
@@ -62,8 +61,10 @@ void version_attach(struct version *head, struct version *parent);
 void version_freeze(struct version *head, uint64_t seq);
 /* Mark the version's record as to be written. */
 void version_mark(struct version *v);
-/* Delete the record and free the version.  The caller has unlinked it from its
- * parent and its child. */
+/*
+ * Delete the record and free the version.  The caller has unlinked it from its
+ * parent and its child.
+ */
 int version_remove(struct version *v);
 /*
  * Set *ret_unchanged if the head still has the tree that it was forked with,

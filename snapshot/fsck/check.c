@@ -185,8 +185,7 @@ int check_report(struct check *check, const char *kind,
 	return check->options.found(check->options.arg, &finding);
 }
 
-/* ---- Callbacks of the view
- * --------------------------------------------------- */
+/* ---- Callbacks of the view ---------------------------------------------- */
 
 static int on_damage(void *arg, const struct damage *damage)
 {
@@ -209,7 +208,7 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 	               : 0;
 }
 
-/* ---- The steps ---------------------------------------------------- */
+/* ---- The steps ---------------------------------------------------------- */
 
 static int trees_check(struct check *check)
 {

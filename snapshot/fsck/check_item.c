@@ -145,9 +145,8 @@ static int dirent_added(struct walk *w, const struct item *item,
 	int r;
 
 	if (!place_right(item, slot_of(w, 0, d->name, d->name_len)))
-		return report_entry(
-		        w, "dirent", dir, d->name, d->name_len,
-		        "is not where its name would be looked for");
+		return report_entry(w, "dirent", dir, d->name, d->name_len,
+		                    "is not in a slot of its name");
 	r = inode_get(w, w->tree->root, d->ino, &inode);
 	if (r == -EUCLEAN)
 		return report_entry(w, "lost", dir, d->name, d->name_len,
@@ -162,8 +161,9 @@ static int dirent_added(struct walk *w, const struct item *item,
 		                    "its inode is of another type");
 	r = backref_get(w, d->ino, dir, d->name, d->name_len, &other);
 	if (r == -ENOENT)
-		return report_entry(w, "backref", dir, d->name, d->name_len,
-		                    "its inode does not know this name");
+		return report_entry(
+		        w, "backref", dir, d->name, d->name_len,
+		        "its inode has no back reference to this name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -196,7 +196,7 @@ static int backref_added(struct walk *w, const struct item *item,
 
 	if (!place_right(item, slot_of(w, b->parent, b->name, b->name_len)))
 		return report(w, "backref", item->key.ino,
-		              "a name is not where it would be looked for");
+		              "a back reference is not in a slot of its name");
 	r = dirent_get(w, b->parent, b->name, b->name_len, &other, &d);
 	if ((!r && d.ino != item->key.ino) || r == -ENOENT)
 		return report_entry(w, "dirent", b->parent, b->name,
@@ -218,9 +218,9 @@ static int backref_removed(struct walk *w, uint64_t ino,
 		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
 	r = backref_get(w, ino, b->parent, b->name, b->name_len, &item);
 	if (r == -ENOENT)
-		return report_entry(w, "backref", b->parent, b->name,
-		                    b->name_len,
-		                    "its inode does not know this name");
+		return report_entry(
+		        w, "backref", b->parent, b->name, b->name_len,
+		        "its inode has no back reference to this name");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -250,7 +250,7 @@ static int inode_item(struct walk *w, const struct item *item, bool is_new)
 	if (is_new && item->key.ino >= w->check->counters[COUNTER_INO] &&
 	    item->key.ino != INO_ROOT)
 		return report(w, "inode", item->key.ino,
-		              "its number was not given out yet");
+		              "its number was not allocated yet");
 	return 0;
 }
 
@@ -297,8 +297,7 @@ static int xattr_item(struct walk *w, const struct item *item, bool is_new)
 	if (is_new && !place_right(item, slot_of(w, 0, x.name, x.name_len)))
 		return report(
 		        w, "xattr", item->key.ino,
-		        "an extended attribute is not where its name would "
-		        "be looked for");
+		        "an extended attribute is not in a slot of its name");
 	return 0;
 }
 
@@ -332,7 +331,7 @@ static int orphan_item(struct walk *w, const struct item *item, bool is_new)
 	r = inode_get(w, w->tree->root, item->key.off, &inode);
 	if (r == -ENOENT)
 		return report(w, "orphan", item->key.off,
-		              "is to be deleted, and missing");
+		              "is marked for deletion, but missing");
 	return r == -EUCLEAN ? 0 : r;
 }
 
@@ -462,7 +461,7 @@ static int inode_check(struct walk *w, const struct inode *inode)
 		r = report(w, "nlink", w->p.ino, "a directory has one link");
 	if (!r && !inode->nlink && !orphan_has(w, w->p.ino))
 		r = report(w, "orphan", w->p.ino,
-		           "has no name, and is not noted to be deleted");
+		           "has no name, and is not marked for deletion");
 	if (!r && !dir)
 		r = tail_check(w, inode);
 	return r;

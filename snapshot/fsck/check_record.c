@@ -114,7 +114,7 @@ static int state_load_one(struct check *check, const struct record *record)
 static int task_bad(struct check *check, uint64_t id)
 {
 	return check_report(check, "task", NULL,
-	                    "the note of work on %llu cannot be read", (ull)id);
+	                    "the task for %llu cannot be read", (ull)id);
 }
 
 static int task_reap(struct check *check, uint64_t id,
@@ -167,7 +167,7 @@ static int task_load_one(struct check *check, const struct record *record)
 
 	if (record->key_len != 9)
 		return check_report(check, "task", NULL,
-		                    "a note of work has a bad key");
+		                    "a task has a bad key");
 	id = be64_get(record->key + 1);
 	check->tasks += record->key[0] != TASK_STUCK;
 	v = check_version(check, id);
@@ -189,11 +189,11 @@ static int task_load_one(struct check *check, const struct record *record)
 		return check_report(
 		        check, "task", NULL,
 		        "the space of deleted version %llu could not "
-		        "be given back",
+		        "be freed",
 		        (ull)id);
 	}
 	return check_report(check, "task", NULL,
-	                    "a note of unknown work (%u) on %llu",
+	                    "a task of unknown kind (%u) for %llu",
 	                    record->key[0], (ull)id);
 }
 
@@ -321,7 +321,7 @@ static int state_check_one(struct check *check, struct check_state *s)
 	if (s->number >= check->counters[COUNTER_STATE] ||
 	    s->number >= STATE_NUMBER_END)
 		r = check_report(check, "state", &about,
-		                 "its number %llu was not given out yet",
+		                 "its number %llu was not allocated yet",
 		                 (ull)s->number);
 	if (!r && s->fork && (!fork || fork->fork))
 		r = check_report(check, "state", &about,
@@ -388,10 +388,9 @@ static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
 		                 "there are %llu",
 		                 (ull)meta.deleting, (ull)deleting);
 	if (!r && meta.tasks != check->tasks)
-		r = check_report(
-		        check, "count", NULL,
-		        "%llu notes of work are counted; there are %llu",
-		        (ull)meta.tasks, (ull)check->tasks);
+		r = check_report(check, "count", NULL,
+		                 "%llu tasks are counted; there are %llu",
+		                 (ull)meta.tasks, (ull)check->tasks);
 	return r;
 }
 
@@ -514,8 +513,7 @@ static int version_check_one(struct check *check, struct check_version *v)
 	if (!r && !v->refs && v->kids < 2 && !v->task)
 		r = check_report(
 		        check, "version", &about,
-		        "version %llu is nobody's, and not noted to be "
-		        "given back",
+		        "version %llu has no state, and no task to free it",
 		        (ull)v->id);
 	return r;
 }

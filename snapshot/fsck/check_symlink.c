@@ -43,7 +43,7 @@ static int check_by_ino(struct check *check, const struct record *record)
 		return check_report(
 		        check, "inode", NULL,
 		        "the symbolic link '%s' in the root has the "
-		        "number %llu, which was not given out yet",
+		        "number %llu, which was not allocated yet",
 		        link.name, (unsigned long long)link.ino);
 	r = record_read(check, TABLE_SYMLINK, key,
 	                symlink_name_key(key, link.name), &other);

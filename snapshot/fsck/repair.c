@@ -85,8 +85,7 @@ static void keys_sort(struct keys *keys)
 	keys->len = len;
 }
 
-/* ---- Reporting ------------------------------------------------------------
- */
+/* ---- Reporting ---------------------------------------------------------- */
 
 int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
                 const char *name, size_t name_len, const char *text)

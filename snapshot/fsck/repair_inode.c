@@ -119,8 +119,10 @@ struct inode fix_inode_new(struct repair *repair, uint32_t mode)
 	};
 }
 
-/* Return the mode of a lost inode by its contents, or else by the hint (DT_*);
- * 0: it has no contents. */
+/*
+ * Return the mode of a lost inode by its contents, or else by the hint (DT_*);
+ * 0: it has no contents.
+ */
 static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 {
 	if (ino == INO_ROOT)

@@ -30,8 +30,10 @@ int fix_inode_put(struct repair *repair, uint64_t ino,
                   const struct inode *inode);
 /* Return an inode with no contents; it is not added to the tree. */
 struct inode fix_inode_new(struct repair *repair, uint32_t mode);
-/* Return the inode; if only contents of it are left, make it from those and the
- * hint (DT_*).  -ENOENT: nothing is left. */
+/*
+ * Return the inode; if only contents of it are left, make it from those and the
+ * hint (DT_*).  -ENOENT: nothing is left.
+ */
 int fix_inode_rebuild(struct repair *repair, uint64_t ino, uint8_t hint,
                       struct inode *ret_inode);
 /* Find the entry that names the inode.  -EEXIST: it names another one. */

@@ -265,9 +265,10 @@ static void on_lost(void *arg, const struct key *low)
 	const char *text;
 	int r;
 
-	text = low->ino
-	               ? "what part of the tree had is lost, from this inode on"
-	               : "what part of the tree had is lost, from its root on";
+	text = low->ino ? "items of a part of the tree are lost, from this "
+	                  "inode on"
+	                : "items of a part of the tree are lost, from its root "
+	                  "on";
 	r = repair_lose(repair, "lost", low->ino, NULL, 0, text);
 	if (r < 0)
 		repair->lost_err = r;
