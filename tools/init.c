@@ -67,6 +67,7 @@ static int check_empty(const char *path)
 
 static int making_begin(struct making *making)
 {
+	struct stat st;
 	int r;
 
 	if (asprintf(&making->part, "%s/" STORE_UNFINISHED, making->path) < 0)
@@ -79,6 +80,9 @@ static int making_begin(struct making *making)
 		return -errno;
 	if (flock(making->dir, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	/* Another process that made the directory has removed it again. */
+	if (fstat(making->dir, &st) == 0 && st.st_nlink == 0)
+		return -EBUSY;
 	r = check_empty(making->path);
 	return r ? r : store_remove(making->part);
 }
@@ -124,7 +128,8 @@ static int store_make(const char *path, const struct store_params *params)
 		r = making_finish(&making);
 	if (begun)
 		store_remove(making.part);
-	if (r && making.made)
+	/* If it is busy, another process makes a store in it. */
+	if (r && r != -EBUSY && making.made)
 		rmdir(path);
 	close_fd(&making.dir);
 	free(making.part);

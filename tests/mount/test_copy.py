@@ -208,7 +208,9 @@ def halted(store, mnt, tmp):
     mnt.process.send_signal(signal.SIGSTOP)
     copy = subprocess.Popen(
         [COPPICE, "copy", store.path, tmp / "target" / "copy"],
-        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # A shell in the background may have set SIGINT to be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def waits():
         with open(f"/proc/{copy.pid}/wchan") as file:
