@@ -5,8 +5,8 @@
  * Each side is in front of something: an item, or a whole subtree not entered
  * yet, of which a lower bound of the keys is known.  If both are in front of
  * the same block, both skip it.  Otherwise the side with the lower key moves.
- * So a side never enters a block that the other may yet reach, and the shape of
- * the trees does not matter.
+ * A side therefore never enters a block that the other may yet reach, and the
+ * shape of the trees does not matter.
  */
 #include "tree.h"
 #include "util.h"

@@ -97,8 +97,8 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 
 /*
  * Make the entry with this key the first of a page.  LMDB splits a page that
- * overflows in front of its last entry.  So this entry is put as the last one,
- * of one byte for now, and a filler behind it makes the page overflow.
+ * overflows in front of its last entry.  The entry is therefore put last, with
+ * one byte as its value, and a filler behind it makes the page overflow.
  */
 static int page_break(struct refill *f, uint64_t key)
 {

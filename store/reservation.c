@@ -393,7 +393,8 @@ uint64_t reservation_stat(struct store *store)
 	uint64_t ahead, beyond;
 
 	reservation_count_free(store);
-	/* What lies ahead, of what there is anyway or as much as is granted. */
+	/* Space beyond the end of the file: granted, or else free on the disk.
+	 */
 	ahead = store->cannot_grant ? reservation_ahead(store) : 0;
 	beyond = store->cannot_grant ? store->used : store->granted;
 	beyond = store->limit - MIN(beyond, store->limit);

@@ -11,7 +11,7 @@ struct copy {
 	uint8_t value[TREE_VALUE_MAX];
 };
 
-/* What was counted of an inode. */
+/* The counts of one inode: names, entries, extents. */
 struct tally {
 	uint64_t names, entries, subdirs, xattrs, blocks;
 	uint64_t end; /* of its data, in bytes */

@@ -205,7 +205,7 @@ static void test_pause_grows(void **state)
 	}
 	for (int64_t pause = LEAST; pause < failing; pause *= 2)
 		most++;
-	/* What works in the background asks, too. */
+	/* The background work asks for commits, too. */
 	assert_in_range(tries, ASKED, 2 * ASKED + most);
 	teardown();
 }

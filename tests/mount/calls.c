@@ -80,7 +80,7 @@ WRAP(int, fallocate, (int fd, int mode, off_t off, off_t len),
 WRAP(int, fallocate64, (int fd, int mode, off_t off, off_t len),
      (fd, mode, off, len))
 
-/* Of the calls that open a file those that make it, or may write. */
+/* Calls that open a file count if they create it or open it for writing. */
 #define OPEN(name, parameters, ...)                                            \
 	int name parameters;                                                   \
 	int name parameters                                                    \
@@ -103,7 +103,7 @@ OPEN(open64, (const char *path, int flags, ...), path)
 OPEN(openat, (int dir, const char *path, int flags, ...), dir, path)
 OPEN(openat64, (int dir, const char *path, int flags, ...), dir, path)
 
-/* As on a machine with such pages, and said aloud. */
+/* Return true, and log it, if the address is not aligned to the faked pages. */
 static bool is_misaligned(uint64_t at, const char *name)
 {
 	const char *pages = getenv("COPPICE_PAGES");

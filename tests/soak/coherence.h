@@ -63,7 +63,7 @@ struct options {
 	char *dirs[MOUNTS_MAX];
 };
 
-/* What a worker process works with. */
+/* The state of a worker process. */
 struct worker {
 	const struct options *options;
 	struct shared *shared;

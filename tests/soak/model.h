@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a worker of mode model expects its directory to contain. */
+/* The expected content of the directory of a worker in mode model. */
 #ifndef COPPICE_COHERENCE_MODEL_H
 #define COPPICE_COHERENCE_MODEL_H
 
