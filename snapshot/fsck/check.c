@@ -12,6 +12,7 @@
 #include "check.h"
 #include "check_item.h"
 #include "check_record.h"
+#include "unknown_table.h"
 #include "util.h"
 
 #include <errno.h>
@@ -261,6 +262,8 @@ int forest_check(struct store *store, const struct check_options *options)
 		return 0;
 	if (!r)
 		r = check_load(&check);
+	if (!r)
+		r = unknown_tables_log(check.view, store_path(store));
 	if (!r)
 		r = view_scan(check.view);
 	if (!r)

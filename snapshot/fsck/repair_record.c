@@ -15,6 +15,7 @@
 #include "repair_symlink.h"
 #include "repair_tree.h"
 #include "check_record.h"
+#include "unknown_table.h"
 #include "util.h"
 
 #include <errno.h>
@@ -458,5 +459,7 @@ int repair_records(struct repair *repair)
 		if (!r)
 			r = repair_yield(repair);
 	}
-	return r ? r : repair_symlinks(repair);
+	if (!r)
+		r = repair_symlinks(repair);
+	return r ? r : unknown_tables_copy(repair->check.view, repair->store);
 }
