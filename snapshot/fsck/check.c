@@ -12,13 +12,14 @@
 #include "check.h"
 #include "check_item.h"
 #include "check_record.h"
+#include "inode_path.h"
 #include "unknown_table.h"
 #include "util.h"
 
 #include <errno.h>
 #include <stdarg.h>
 
-enum { TEXT_MAX = 400, PATH_SIZE = 4096, PATH_PARTS_MAX = 2048 };
+enum { TEXT_MAX = 400 };
 
 /* ---- Finding ------------------------------------------------------------ */
 
@@ -121,47 +122,22 @@ static const char *full_name(struct check *check, const struct check_state *s,
 	return out;
 }
 
-/* Put "/name" in front of `at`; NULL: the buffer is full. */
-static char *path_put(char *start, char *at, const char *name, size_t len)
+struct tree_in_view {
+	struct view *view;
+	uint64_t root;
+};
+
+static int seek_in_view(void *arg, const struct key *key, struct item *ret_item)
 {
-	if ((size_t)(at - start) < len + 1)
-		return NULL;
-	at -= len;
-	memcpy(at, name, len);
-	*--at = '/';
-	return at;
-}
+	struct tree_in_view *tree = arg;
 
-/* Return the path of an inode; NULL: a back reference is damaged. */
-static const char *path_of(struct check *check, uint64_t root, uint64_t ino,
-                           const char *name, size_t name_len,
-                           char out[PATH_SIZE])
-{
-	char *at = out + PATH_SIZE - 1;
-
-	*at = 0;
-	if (name)
-		at = path_put(out, at, name, name_len);
-	for (int i = 0; at && ino != INO_ROOT; i++) {
-		struct key key = {.ino = ino, .kind = ITEM_BACKREF};
-		struct backref_item b;
-		struct item item;
-
-		if (i == PATH_PARTS_MAX ||
-		    view_seek(check->view, root, &key, &item) ||
-		    item.key.ino != ino || item.key.kind != ITEM_BACKREF ||
-		    backref_decode(item.value, item.len, &b))
-			return NULL;
-		at = path_put(out, at, b.name, b.name_len);
-		ino = b.parent;
-	}
-	return at && !*at ? "/" : at;
+	return view_seek(tree->view, tree->root, key, ret_item);
 }
 
 int check_report(struct check *check, const char *kind,
                  const struct about *about, const char *format, ...)
 {
-	char text[TEXT_MAX], name[FULL_NAME_MAX + 16], path[PATH_SIZE];
+	char text[TEXT_MAX], name[FULL_NAME_MAX + 16], path[INODE_PATH_SIZE];
 	struct finding finding = {.kind = kind, .text = text};
 	struct check_version *v = NULL;
 	struct check_state *s = about ? about->state : NULL;
@@ -180,9 +156,12 @@ int check_report(struct check *check, const char *kind,
 	}
 	if (s)
 		finding.state = full_name(check, s, name);
-	if (v && about->ino)
-		finding.path = path_of(check, v->root, about->ino, about->name,
-		                       about->name_len, path);
+	if (v && about->ino) {
+		struct tree_in_view tree = {check->view, v->root};
+
+		finding.path = inode_path(seek_in_view, &tree, about->ino,
+		                          about->name, about->name_len, path);
+	}
 	return check->options.found(check->options.arg, &finding);
 }
 

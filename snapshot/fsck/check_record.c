@@ -3,25 +3,12 @@
 #include "check_record.h"
 #include "check_symlink.h"
 #include "number.h"
+#include "rows.h"
 #include "util.h"
 
 #include <errno.h>
 
 typedef unsigned long long ull;
-
-static void *row_add(void **rows, size_t size, size_t *len, size_t *capacity)
-{
-	if (*len == *capacity) {
-		size_t more = *capacity ? *capacity * 2 : 64;
-		void *grown = realloc(*rows, more * size);
-
-		if (!grown)
-			return NULL;
-		*rows = grown;
-		*capacity = more;
-	}
-	return memset((char *)*rows + size * (*len)++, 0, size);
-}
 
 int check_records_each(struct check *check, enum table table,
                        int (*fn)(struct check *check,
@@ -60,8 +47,8 @@ static int version_load_one(struct check *check, const struct record *record)
 	if (record->key_len != 8)
 		return check_report(check, "record", NULL,
 		                    "a version's record has a bad key");
-	c = row_add((void **)&check->versions, sizeof(*c), &check->versions_len,
-	            &check->versions_capacity);
+	c = rows_add((void **)&check->versions, sizeof(*c),
+	             &check->versions_len, &check->versions_capacity);
 	if (!c)
 		return -ENOMEM;
 	c->id = be64_get(record->key);
@@ -92,8 +79,8 @@ static int state_load_one(struct check *check, const struct record *record)
 	if (record->key_len != 8)
 		return check_report(check, "record", NULL,
 		                    "a state's record has a bad key");
-	c = row_add((void **)&check->states, sizeof(*c), &check->states_len,
-	            &check->states_capacity);
+	c = rows_add((void **)&check->states, sizeof(*c), &check->states_len,
+	             &check->states_capacity);
 	if (!c)
 		return -ENOMEM;
 	c->number = be64_get(record->key);

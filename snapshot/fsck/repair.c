@@ -9,6 +9,7 @@
  */
 #include "repair.h"
 #include "check_record.h"
+#include "inode_path.h"
 #include "repair_inode.h"
 #include "repair_record.h"
 #include "repair_symlink.h"
@@ -18,28 +19,14 @@
 
 #include <errno.h>
 
-enum { PATH_SIZE = 4096, PATH_PARTS_MAX = 2048, TOLD_FIRST = 1024 };
+enum { REPORTED_FIRST = 1024 };
 
 /* ---- Arrays ------------------------------------------------------------- */
 
-void *repair_grow(void **rows, size_t size, size_t *len, size_t *capacity)
-{
-	if (*len == *capacity) {
-		size_t more = *capacity ? *capacity * 2 : 64;
-		void *grown = realloc(*rows, more * size);
-
-		if (!grown)
-			return NULL;
-		*rows = grown;
-		*capacity = more;
-	}
-	return memset((char *)*rows + size * (*len)++, 0, size);
-}
-
 int inos_add(struct inos *inos, uint64_t ino)
 {
-	uint64_t *at = repair_grow((void **)&inos->at, sizeof(*at), &inos->len,
-	                           &inos->capacity);
+	uint64_t *at = rows_add((void **)&inos->at, sizeof(*at), &inos->len,
+	                        &inos->capacity);
 
 	if (!at)
 		return -ENOMEM;
@@ -92,8 +79,8 @@ int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
 {
 	struct loss *loss;
 
-	loss = repair_grow((void **)&repair->losses, sizeof(*loss),
-	                   &repair->losses_len, &repair->losses_capacity);
+	loss = rows_add((void **)&repair->losses, sizeof(*loss),
+	                &repair->losses_len, &repair->losses_capacity);
 	if (!loss)
 		return -ENOMEM;
 	*loss = (struct loss){.kind = kind, .text = text, .ino = ino};
@@ -137,7 +124,7 @@ static int reported_add(struct repair *repair, uint64_t hash)
 {
 	if (repair->reported_len * 2 >= repair->reported_size) {
 		size_t size = repair->reported_size ? repair->reported_size * 2
-		                                    : TOLD_FIRST;
+		                                    : REPORTED_FIRST;
 		uint64_t *old = repair->reported_set;
 		size_t old_size = repair->reported_size;
 
@@ -168,46 +155,16 @@ static int reported_add(struct repair *repair, uint64_t hash)
 	}
 }
 
-/* Put "/name" in front of `at`; NULL: the buffer is full. */
-static char *path_put(char *start, char *at, const char *name, size_t len)
+static int seek_in_new_tree(void *arg, const struct key *key,
+                            struct item *ret_item)
 {
-	if ((size_t)(at - start) < len + 1)
-		return NULL;
-	at -= len;
-	memcpy(at, name, len);
-	*--at = '/';
-	return at;
-}
-
-/* Return the path in the new tree; NULL: it has none. */
-static const char *path_of(struct repair *repair, uint64_t ino,
-                           const char *name, char out[PATH_SIZE])
-{
-	char *at = out + PATH_SIZE - 1;
-
-	*at = 0;
-	if (name)
-		at = path_put(out, at, name, strlen(name));
-	for (int i = 0; at && ino != INO_ROOT; i++) {
-		struct key key = {.ino = ino, .kind = ITEM_BACKREF};
-		struct backref_item b;
-		struct item item;
-
-		if (i == PATH_PARTS_MAX ||
-		    tree_seek(&repair->v->tree, &key, &item) ||
-		    item.key.ino != ino || item.key.kind != ITEM_BACKREF ||
-		    backref_decode(item.value, item.len, &b))
-			return NULL;
-		at = path_put(out, at, b.name, b.name_len);
-		ino = b.parent;
-	}
-	return at && !*at ? "/" : at;
+	return tree_seek(arg, key, ret_item);
 }
 
 /* Report a loss, unless it was reported for another state already. */
 static int loss_report(struct repair *repair, const struct loss *loss)
 {
-	char state[FULL_NAME_MAX + 16], path[PATH_SIZE], key[600];
+	char state[FULL_NAME_MAX + 16], path[INODE_PATH_SIZE], key[600];
 	struct finding finding = {
 	        .kind = loss->kind, .text = loss->text, .ino = loss->ino};
 	int r = snprintf(key, sizeof(key), "%llu %s %s %s",
@@ -222,7 +179,9 @@ static int loss_report(struct repair *repair, const struct loss *loss)
 		repair_full_name(repair, repair->v->state, state);
 		finding.state = state;
 	}
-	finding.path = path_of(repair, loss->ino, loss->name, path);
+	finding.path = inode_path(seek_in_new_tree, &repair->v->tree, loss->ino,
+	                          loss->name,
+	                          loss->name ? strlen(loss->name) : 0, path);
 	return report(repair, &finding);
 }
 

@@ -13,6 +13,7 @@
 #define COPPICE_SNAPSHOT_REPAIR_H
 
 #include "check.h"
+#include "rows.h"
 
 #define NO_VERSION SIZE_MAX
 
@@ -89,8 +90,6 @@ struct repair {
 	size_t losses_len, losses_capacity;
 };
 
-/* Grow an array by one zeroed element and return it; NULL: out of memory. */
-void *repair_grow(void **rows, size_t size, size_t *len, size_t *capacity);
 int inos_add(struct inos *inos, uint64_t ino);
 /* Sort and remove duplicates. */
 void inos_sort(struct inos *inos);

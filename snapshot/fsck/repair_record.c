@@ -63,8 +63,8 @@ static struct repair_version *version_keep(struct plan *p, size_t i,
 	struct repair *repair = p->repair;
 	struct repair_version *v;
 
-	v = repair_grow((void **)&repair->versions, sizeof(*v),
-	                &repair->versions_len, &repair->versions_capacity);
+	v = rows_add((void **)&repair->versions, sizeof(*v),
+	             &repair->versions_len, &repair->versions_capacity);
 	if (!v)
 		return NULL;
 	v->old = p->check->versions[i].id;

@@ -30,8 +30,8 @@ static struct repair_state *state_keep(struct plan *p, const struct state *s,
 		p->apart = grown;
 		p->apart_size = more;
 	}
-	kept = repair_grow((void **)&repair->states, sizeof(*kept),
-	                   &repair->states_len, &repair->states_capacity);
+	kept = rows_add((void **)&repair->states, sizeof(*kept),
+	                &repair->states_len, &repair->states_capacity);
 	if (!kept)
 		return NULL;
 	kept->state = *s;
@@ -60,8 +60,8 @@ static int lost_add(struct plan *p, uint64_t number, uint64_t fork,
 		}
 		return 0;
 	}
-	lost = repair_grow((void **)&p->lost, sizeof(*lost), &p->lost_len,
-	                   &p->lost_capacity);
+	lost = rows_add((void **)&p->lost, sizeof(*lost), &p->lost_len,
+	                &p->lost_capacity);
 	if (!lost)
 		return -ENOMEM;
 	lost->number = number;

@@ -35,8 +35,8 @@ static int fixed_add(struct repair *repair, const struct key *key)
 
 	if (keys->len && !key_compare(&keys->at[keys->len - 1], key))
 		return 0;
-	at = repair_grow((void **)&keys->at, sizeof(*at), &keys->len,
-	                 &keys->capacity);
+	at = rows_add((void **)&keys->at, sizeof(*at), &keys->len,
+	              &keys->capacity);
 	if (!at)
 		return -ENOMEM;
 	*at = *key;
