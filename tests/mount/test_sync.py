@@ -134,6 +134,8 @@ def test_remount(store):
 def test_another_mount_goes_without(store):
     """The option is that of one mount; the daemon has several."""
     server = store.mount("one", "sync")
-    (store.mount("two") / "main" / "new").mkdir()
+    other = store.mount("two")
+    (other / "main" / "new").mkdir()
     server.kill()
+    other.kill()
     assert not (store.mount("again") / "main" / "new").exists()
