@@ -49,6 +49,9 @@ int tables_open(struct tables *tables, MDB_env *env, unsigned flags,
 		                            tables->at[i].flags |
 		                                    (create ? MDB_CREATE : 0),
 		                            &tables->at[i].dbi));
+		/* The name of a table is damaged. */
+		if (r == -ENOENT)
+			r = -EUCLEAN;
 		if (r < 0) {
 			mdb_txn_abort(txn);
 			return r;
