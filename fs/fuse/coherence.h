@@ -32,13 +32,17 @@
  * - Until a call that removes or moves a name has returned, other mounts may
  *   still reach the inode by that name.
  * - The kernel applies the size in a reply to SETATTR or LINK some time after
- * it has received the reply, ignoring notifications in between.  If the file
- * was made longer through another mount meanwhile, the size of the INVAL_SIZE
- * is replaced by the older size.  Such attributes are not cached
+ *   it has received the reply, ignoring notifications in between.  If the file
+ *   was made longer through another mount meanwhile, the size of the INVAL_SIZE
+ *   is replaced by the older size.  Such attributes are not cached
  *   (unordered_timeout() in handlers.c): the next stat(2), or read beyond that
  *   size, requests new ones, but the use of a mapping does not.  Waiting for
  *   the inode's lock would order the two, but no notification does that in all
  *   kernels.
+ * - A notifier that is killed with the daemon can wait in the kernel for a page
+ *   whose WRITE is still queued.  No thread is left to read that request, and
+ *   the notifier's own descriptor keeps the connection open: the mount hangs
+ *   until the connection is aborted (umount -f).
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H
