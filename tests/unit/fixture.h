@@ -11,7 +11,7 @@
 
 enum { FILES = 150, STATES_MAX = 400, CHUNK_MAX = 9000 };
 
-/* What a state should be. */
+/* The expected content of a state. */
 struct model {
 	uint64_t number;
 	uint64_t fork;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the tests of fs/ share: see fs_fixture.h. */
+/* The fixture that the tests of fs/ share: see fs_fixture.h. */
 #include "fs_fixture.h"
 
 #include <dirent.h>

@@ -94,7 +94,7 @@ static void test_bad_varints(void **state)
 	}
 }
 
-/* What passes the end is neither written nor read, nor is anything after. */
+/* Nothing is written or read past the end, nor after an attempt to. */
 static void test_bounds(void **state)
 {
 	uint8_t bytes[5] = {1, 2, 3, 4, 5};

@@ -128,7 +128,7 @@ static void on_close(void *arg)
 	        table_put(waits->store, TABLE_NAME, "key", 3, &value, 1), 0);
 }
 
-/* What the hook puts is in the txg that is closed. */
+/* Records that the hook puts belong to the txg that is closed. */
 static void test_close_hook(void **state)
 {
 	struct scratch scratch;

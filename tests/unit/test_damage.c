@@ -129,7 +129,7 @@ static void test_any_byte(void **state)
 
 /* ---- Going on ----------------------------------------------------------- */
 
-/* What each file of the intact store holds. */
+/* The hash of the content of each file of the intact store. */
 struct lookups {
 	node_t node;
 	uint64_t hash;

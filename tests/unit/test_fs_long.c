@@ -382,7 +382,7 @@ static void expect_listed(bool plus)
 	assert_true(yields >= 3);
 	for (int i = 0; i < MANY; i++) {
 		assert_true(listed.seen[i] <= 1);
-		/* What was there all the time is listed. */
+		/* Entries that were there all the time are listed. */
 		if (i % 3)
 			assert_int_equal(listed.seen[i], 1);
 	}

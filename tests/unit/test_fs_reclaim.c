@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is left of the store's space when snapshots of files have expired. */
+/* The space that the store uses after snapshots of files have expired. */
 #include "fs_fixture.h"
 
 #include <stdio.h>

@@ -532,7 +532,7 @@ static void test_rename_of_symlinks(void **state)
 	                 0);
 	assert_int_equal(move(NODE_ROOT, "c", NODE_ROOT, "d", RENAME_EXCHANGE),
 	                 -ENOENT);
-	/* As ln -sfn does it: one leads elsewhere from one moment on. */
+	/* Replace a symlink in one step, as ln -sfn does. */
 	assert_int_equal(move(NODE_ROOT, "c", NODE_ROOT, "b", 0), 0);
 	expect_target("b", b, "to-b");
 	expect_target("c", NOTHING, "");
