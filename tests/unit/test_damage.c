@@ -127,6 +127,28 @@ static void test_any_byte(void **state)
 	              (unsigned long long)tries, (unsigned long long)harmless);
 }
 
+/* The name of a table in LMDB's own tree is changed, in all copies of it. */
+static void test_table_name(void **state)
+{
+	static const char name[] = "counts";
+	const size_t len = sizeof(name) - 1;
+	uint8_t *at = intact.bytes, *end = at + intact.len;
+	int copies = 0;
+
+	for (; (at = memmem(at, (size_t)(end - at), name, len)); at += len) {
+		at[len - 1] ^= 1;
+		copies++;
+	}
+	assert_true(copies > 0);
+	intact_restore();
+	assert_int_equal(apart(judge), 3);
+	for (at = intact.bytes; copies; at += len, copies--) {
+		at = memmem(at, (size_t)(end - at), "countr", len);
+		assert_non_null(at);
+		at[len - 1] ^= 1;
+	}
+}
+
 /* ---- Going on ----------------------------------------------------------- */
 
 /* The hash of the content of each file of the intact store. */
@@ -609,6 +631,7 @@ int main(void)
 	        cmocka_unit_test(test_live_writes),
 	        cmocka_unit_test(test_live_bounds),
 	        cmocka_unit_test(test_any_byte),
+	        cmocka_unit_test(test_table_name),
 	        cmocka_unit_test(test_going_on),
 	};
 
