@@ -116,6 +116,15 @@ int view_compare(struct view *view, uint64_t old_root, uint64_t new_root,
                  void (*unreadable)(void *arg, const struct key *low),
                  void *arg);
 
+/*
+ * Call fn with the name of each database that this version of the program does
+ * not know: a later one may have added it, as a compatible feature.
+ */
+int view_unknown_databases(struct view *view,
+                           int (*fn)(void *arg, const char *name), void *arg);
+/* Add these databases to the store at the path, which nobody has open. */
+int view_copy_unknown(struct view *view, const char *path);
+
 /* Return the number under which a chunk's content is stored; 0: unknown. */
 uint64_t view_content(struct view *view, uint64_t number);
 

@@ -365,6 +365,8 @@ static int store_fill(struct repair *repair)
 	repair->store = NULL;
 	if (!r)
 		r = closed;
+	if (!r)
+		r = view_copy_unknown(repair->check.view, repair->path);
 	return r ? r : store_prove(repair->path);
 }
 

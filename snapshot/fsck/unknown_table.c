@@ -40,9 +40,21 @@ static int table_log(void *arg, unsigned table, const struct record *record)
 	return 1;
 }
 
+static int database_log(void *arg, const char *name)
+{
+	const char *path = arg;
+
+	log_warning("the store '%s' has a database '%s', which this version "
+	            "of coppice does not know: it is not checked",
+	            path, name);
+	return 0;
+}
+
 int unknown_tables_log(struct view *view, const char *path)
 {
-	return each_record(view, table_log, (void *)path);
+	int r = each_record(view, table_log, (void *)path);
+
+	return r ? r : view_unknown_databases(view, database_log, (void *)path);
 }
 
 static int record_copy(void *arg, unsigned table, const struct record *record)

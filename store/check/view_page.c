@@ -37,6 +37,9 @@ struct pages {
 	struct database *db; /* that is being walked */
 	unsigned faults;
 	bool unsafe;
+	/* view_each_entry() */
+	entry_fn *entry;
+	void *arg;
 };
 
 static void fault(struct pages *p, uint64_t page, const char *what)
@@ -207,6 +210,27 @@ static void data_leaf(struct pages *p, uint64_t page,
 {
 	if (sub)
 		fault(p, page, "has a database in a database");
+}
+
+/* Return true if all pages of the data can be read. */
+static bool data_is_readable(const struct page_part *data)
+{
+	for (size_t i = 0; i < data->len; i += DISK_PAGE)
+		if (!fault_is_readable(data->at + i))
+			return false;
+	return !data->len || fault_is_readable(data->at + data->len - 1);
+}
+
+static void entry_leaf(struct pages *p, uint64_t page,
+                       const struct page_part *key,
+                       const struct page_part *data, bool sub)
+{
+	if (p->view->stopped)
+		return;
+	if (sub || !data_is_readable(data))
+		p->view->stopped = -EUCLEAN;
+	else
+		p->view->stopped = p->entry(p->arg, key, data);
 }
 
 static void main_leaf(struct pages *p, uint64_t page,
@@ -396,6 +420,28 @@ int view_scan_pages(struct view *view)
 		            "pages of the last commit are damaged: the one "
 		            "before is looked at");
 	return scan_pages(view, NULL);
+}
+
+int view_each_entry(struct view *view, const struct page_tree *tree,
+                    entry_fn *fn, void *arg)
+{
+	struct pages p = {.view = view, .entry = fn, .arg = arg};
+	struct database db = {.name = "entries", .tree = *tree};
+	int r;
+
+	p.db = &db;
+	r = pages_map(&p);
+	if (r < 0)
+		return r;
+	p.count = p.len / DISK_PAGE;
+	p.seen = calloc(1, (size_t)p.count / 8 + 1);
+	if (p.seen)
+		database_walk(&p, &db, entry_leaf);
+	r = !p.seen ? -ENOMEM : view->stopped;
+	if (!r && db.bad)
+		r = -EUCLEAN;
+	pages_end(&p);
+	return r;
 }
 
 static int found_at_opening(void *arg, const struct damage *damage)

@@ -202,7 +202,7 @@ void plant_begin(const char *name, unsigned flags)
 void plant_reopen(const char *name, unsigned flags)
 {
 	assert_int_equal(mdb_env_create(&plant.env), 0);
-	mdb_env_set_maxdbs(plant.env, 8);
+	mdb_env_set_maxdbs(plant.env, 16);
 	mdb_env_set_mapsize(plant.env, 1 << 28);
 	assert_int_equal(mdb_env_open(plant.env, intact.scratch.store, 0, 0600),
 	                 0);

@@ -455,34 +455,6 @@ static void test_records(void **state)
 	}
 }
 
-/* Records of tables that another version of the program has added are kept. */
-static void test_unknown_tables(void **state)
-{
-	static const char keys[2][5] = {"\x3fone", "\xfftwo"};
-
-	plant_begin("records", 0);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		MDB_val k = {4, (void *)keys[i]}, v = {5, (void *)"value"};
-
-		assert_int_equal(mdb_put(plant.txn, plant.dbi, &k, &v, 0), 0);
-	}
-	plant_end();
-	plant_reopen("blocks", MDB_INTEGERKEY);
-	assert_true(plant_find(false, 0));
-	plant_flip(plant.value.mv_size - 1, 0x80);
-	plant_end();
-	assert_true(expect_repaired("unknown tables", false) > 0);
-	plant_reopen("records", 0);
-	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		MDB_val k = {4, (void *)keys[i]}, v;
-
-		assert_int_equal(mdb_get(plant.txn, plant.dbi, &k, &v), 0);
-		assert_int_equal(v.mv_size, 5);
-		assert_memory_equal(v.mv_data, "value", 5);
-	}
-	plant_end();
-}
-
 /* Of a fork nothing but its version is left, and all numbers were given out. */
 static void test_numbers_used_up(void **state)
 {
@@ -777,7 +749,6 @@ int main(void)
 	        cmocka_unit_test(test_lists),
 	        cmocka_unit_test(test_records),
 	        cmocka_unit_test(test_numbers_used_up),
-	        cmocka_unit_test(test_unknown_tables),
 	        cmocka_unit_test(test_items),
 	        cmocka_unit_test(test_many),
 	        cmocka_unit_test(test_worked),
