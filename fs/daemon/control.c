@@ -8,6 +8,7 @@
 
 #include "control_check.h"
 #include "control_list.h"
+#include "control_swap.h"
 #include "escaped_name.h"
 #include "session.h"
 #include "util.h"
@@ -129,12 +130,8 @@ static int answer_state(struct control *c, json_t *name, uint64_t number)
 	                            json_integer((json_int_t)number));
 }
 
-/*
- * Find the state that is to be deleted or renamed, by name alone.  Lock held.
- * If it fails, the error message may have been set.
- */
-static int find_named(struct control *c, const char *verb, const char *name,
-                      struct state **ret_state)
+int control_find_named(struct control *c, const char *verb, const char *name,
+                       struct state **ret_state)
 {
 	char full[NAME_LEN_MAX * 2 + 2];
 	struct state *other;
@@ -168,8 +165,8 @@ static int warn_of_position(struct control *c, const char *name)
 
 /* ---- Verbs -------------------------------------------------------------- */
 
-static void announce(struct control *c, uint64_t fork, const char *name,
-                     bool fresh)
+void control_announce(struct control *c, uint64_t fork, const char *name,
+                      bool fresh)
 {
 	if (c->mounts)
 		mounts_name_changed(c->mounts, fork, name, fresh);
@@ -217,7 +214,7 @@ static int verb_fork(struct control *c)
 		            name);
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
-	announce(c, 0, name, true);
+	control_announce(c, 0, name, true);
 	return answer_state(c, full, number);
 }
 
@@ -283,7 +280,7 @@ static int verb_snap(struct control *c)
 		            fork_name);
 	if (err < 0)
 		return control_fail_state(c, "make snapshot", name, err);
-	announce(c, of, name, true);
+	control_announce(c, of, name, true);
 	err = warn_of_position(c, name);
 	return err < 0 ? err : answer_state(c, full, number);
 }
@@ -302,7 +299,7 @@ static int verb_rename(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	err = find_named(c, "rename", name, &state);
+	err = control_find_named(c, "rename", name, &state);
 	if (err < 0) {
 		store_unlock(c->store);
 		return control_fail_state(c, "rename", name, err);
@@ -317,8 +314,8 @@ static int verb_rename(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "rename to", to, err);
 	if (strcmp(old, to) != 0) {
-		announce(c, fork, old, false);
-		announce(c, fork, to, true);
+		control_announce(c, fork, old, false);
+		control_announce(c, fork, to, true);
 	}
 	err = fork ? warn_of_position(c, to) : 0;
 	return err < 0 ? err : answer_state(c, full, number);
@@ -335,7 +332,7 @@ static int verb_rm(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	err = find_named(c, "delete", name, &state);
+	err = control_find_named(c, "delete", name, &state);
 	if (err == 0) {
 		memcpy(own, state->name, sizeof(own));
 		fork = state->fork;
@@ -357,7 +354,7 @@ static int verb_rm(struct control *c)
 		            name);
 	if (err < 0)
 		return control_fail_state(c, "delete", name, err);
-	announce(c, fork, own, false);
+	control_announce(c, fork, own, false);
 	if (c->mounts)
 		mounts_states_gone(c->mounts);
 	return answer_state(c, full, number);
@@ -512,6 +509,7 @@ static const struct {
         {"default", verb_default}, {"sync", verb_sync},
         {"stat", control_stat},    {"check", verb_check},
         {"resize", verb_resize},   {"find", verb_find},
+        {"swap", control_swap},
 };
 
 static int run(struct control *c)

@@ -44,5 +44,17 @@ int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
 /* Return true if the argument is given and true. */
 bool control_flag(struct control *c, const char *key);
+/*
+ * Find the state that is to be deleted or renamed, by name alone.  Lock held.
+ * If it fails, the error message may have been set.
+ */
+int control_find_named(struct control *c, const char *verb, const char *name,
+                       struct state **ret_state);
+/*
+ * Invalidate what the mounts have cached of a name that was added (fresh) or
+ * removed among the forks (fork 0) or a fork's snapshots.  Lock NOT held.
+ */
+void control_announce(struct control *c, uint64_t fork, const char *name,
+                      bool fresh);
 
 #endif

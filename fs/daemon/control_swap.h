@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The request "swap": two states exchange their names. */
+#ifndef COPPICE_CONTROL_SWAP_H
+#define COPPICE_CONTROL_SWAP_H
+
+#include "control_verb.h"
+
+int control_swap(struct control *c);
+
+#endif
