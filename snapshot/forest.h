@@ -14,6 +14,7 @@
 #include "gc.h"
 #include "snapshot.h"
 #include "state.h"
+#include "state_hold.h"
 #include "version.h"
 
 /* The record of what is counted over all states. */
@@ -40,6 +41,7 @@ struct forest {
 	_Atomic bool reuses; /* numbers of deleted states are used again */
 	bool (*keeps)(void *arg, uint64_t number); /* forest_set_keeper() */
 	void *keeps_arg;
+	struct state_hold *holds; /* see state_hold.c */
 	struct gc gc;
 };
 

@@ -114,7 +114,18 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	return 0;
 }
 
-/* Return the first task of a kind.  -ENOENT. */
+/* Return true if the record is a task of a version that is held. */
+static bool task_deferred(struct forest *forest, const struct record *record)
+{
+	return record->key_len == TASK_KEY_LEN &&
+	       (record->key[0] == TASK_MERGE || record->key[0] == TASK_REAP) &&
+	       version_is_held(forest, be64_get(record->key + 1));
+}
+
+/*
+ * Return the first task of a kind.  -ENOENT.  Those of held versions are passed
+ * over: gc_resume() makes them found again.
+ */
 static int task_of_kind(struct forest *forest, enum task_kind kind,
                         struct task *ret_task)
 {
@@ -127,6 +138,9 @@ static int task_of_kind(struct forest *forest, enum task_kind kind,
 		return -ENOENT;
 	task_key(key, kind, *first);
 	r = table_seek(forest->store, TABLE_TASK, key, sizeof(key), record);
+	while (!r && task_deferred(forest, record))
+		r = table_next(forest->store, TABLE_TASK, record->key,
+		               record->key_len, record);
 	if (!r && (record->key_len != TASK_KEY_LEN || record->key[0] != kind))
 		r = -ENOENT;
 	if (r == -ENOENT)
@@ -415,6 +429,15 @@ void gc_stop(struct forest *forest)
 	pthread_mutex_unlock(&gc->lock);
 	pthread_join(gc->thread, NULL);
 	gc->runs = false;
+}
+
+void gc_resume(struct forest *forest, uint64_t version)
+{
+	uint64_t *first = forest->gc.first_task;
+
+	first[TASK_MERGE] = MIN(first[TASK_MERGE], version);
+	first[TASK_REAP] = MIN(first[TASK_REAP], version);
+	gc_wake(forest);
 }
 
 void gc_wake(struct forest *forest)

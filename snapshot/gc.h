@@ -79,6 +79,11 @@ int job_run(struct forest *forest, struct list_job *jobs);
 
 int gc_start(struct forest *forest);
 void gc_stop(struct forest *forest);
+/*
+ * Do the tasks of a version that was held, if it has any: the thread passes over
+ * them as long as it is held.
+ */
+void gc_resume(struct forest *forest, uint64_t version);
 /* Wake the thread: there may be work. */
 void gc_wake(struct forest *forest);
 

@@ -89,12 +89,29 @@ static bool tree_is_untouched(struct tree *tree)
 	       inode.ctime.nsec == inode.btime.nsec;
 }
 
+/*
+ * Return true if the version is about to be merged with its only child.  Only a
+ * changed head was frozen as this version (see state_hold()): what is unchanged
+ * since then has changed since the last fork.
+ */
+static bool version_passes(const struct version *v)
+{
+	return !v->refs && v->kids == 1;
+}
+
 static int state_unchanged(const struct state *state, bool *ret_unchanged)
 {
-	struct version *v = state->version;
+	struct version *v = state->version, *parent = NULL;
+	int r;
 
-	if (!(state->flags & STATE_READONLY) && v->parent)
-		return version_unchanged(v, ret_unchanged, NULL);
+	if (!(state->flags & STATE_READONLY) && v->parent) {
+		r = version_unchanged(v, ret_unchanged, &parent);
+		if (r < 0 || !*ret_unchanged || !version_passes(parent))
+			return r;
+		v = parent;
+		*ret_unchanged = !v->parent && tree_is_untouched(&v->tree);
+		return 0;
+	}
 	*ret_unchanged =
 	        state->flags & STATE_READONLY || tree_is_untouched(&v->tree);
 	return 0;

@@ -387,4 +387,6 @@ struct repair_result {
 int forest_repair(struct store *store, const struct repair_options *options,
                   struct repair_result *ret_result);
 
+#include "state_hold.h"
+
 #endif

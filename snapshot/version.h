@@ -26,7 +26,7 @@ struct version {
 	struct forest *forest;
 	struct cached cached; /* dirty: the record must be written */
 	bool changed;  /* a head that is known to differ from its parent */
-	uint32_t pins; /* states in memory that point here */
+	uint32_t pins; /* states in memory and holds that point here */
 };
 
 enum { VERSION_LEN_MAX = 120 };

@@ -59,11 +59,14 @@ struct model *fixture_model(struct fixture *w, uint64_t number);
 /* Lock held. */
 struct state *fixture_get(struct fixture *w, const struct model *t);
 
-/* fixture_files.c: lock held, but for the last. */
+/* fixture_files.c: lock held, but for the last two. */
 extern const struct key fixture_root_key;
 struct key fixture_inode_key(int file);
 void fixture_put(struct fixture *w, struct model *t, int file, uint32_t seed);
 void fixture_del(struct fixture *w, struct model *t, int file);
 void fixture_compare_state(struct fixture *w, const struct model *t);
+/* Compare the files of a tree that is held with those of the model. */
+void fixture_compare_tree(struct fixture *w, struct tree *tree,
+                          const struct model *t);
 
 #endif

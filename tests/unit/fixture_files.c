@@ -220,19 +220,16 @@ static void compare_meta(struct fixture *w, const struct model *t)
 	assert_ptr_equal(found, s);
 }
 
-void fixture_compare_state(struct fixture *w, const struct model *t)
+/* Compare the items alone, and return the chunks.  Lock held. */
+static void compare_items(struct tree *tree, const struct model *t,
+                          uint64_t chunks[FILES])
 {
-	uint64_t chunks[FILES] = {0};
 	struct cursor cursor;
 	struct item item;
 	struct key first = {0};
 	size_t items = 0, files = 0;
-	int r;
+	int r = cursor_seek(&cursor, tree, &first, &item);
 
-	store_lock(w->store);
-	compare_meta(w, t);
-	r = cursor_seek(&cursor, &fixture_get(w, t)->version->tree, &first,
-	                &item);
 	assert_int_equal(r, 0);
 	assert_int_equal(key_compare(&item.key, &fixture_root_key), 0);
 	while (!(r = cursor_next(&cursor, &item))) {
@@ -244,11 +241,38 @@ void fixture_compare_state(struct fixture *w, const struct model *t)
 		items++;
 	}
 	assert_int_equal(r, -ENOENT);
-	store_unlock(w->store);
-	for (int i = 0; i < FILES; i++) {
+	for (int i = 0; i < FILES; i++)
 		files += t->files[i] != 0;
+	assert_int_equal(items, 2 * files);
+}
+
+static void compare_chunks(struct fixture *w, const struct model *t,
+                           const uint64_t chunks[FILES])
+{
+	for (int i = 0; i < FILES; i++) {
 		if (chunks[i])
 			compare_chunk(w, chunks[i], t->files[i]);
 	}
-	assert_int_equal(items, 2 * files);
+}
+
+void fixture_compare_tree(struct fixture *w, struct tree *tree,
+                          const struct model *t)
+{
+	uint64_t chunks[FILES] = {0};
+
+	store_lock(w->store);
+	compare_items(tree, t, chunks);
+	store_unlock(w->store);
+	compare_chunks(w, t, chunks);
+}
+
+void fixture_compare_state(struct fixture *w, const struct model *t)
+{
+	uint64_t chunks[FILES] = {0};
+
+	store_lock(w->store);
+	compare_meta(w, t);
+	compare_items(&fixture_get(w, t)->version->tree, t, chunks);
+	store_unlock(w->store);
+	compare_chunks(w, t, chunks);
 }

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Holds on the tree of a state.
+ *
+ * Only two tasks end a version's tree: REAP and MERGE of that version.  The
+ * background thread passes over them while the version is held (gc.c).  Their
+ * records stay, so that nothing is lost if the process dies.  Other versions'
+ * tasks free only blocks that the held tree does not reach:
+ *
+ * - Reaping or merging a child frees blocks above the held version's freeze.
+ * - Merging the parent into the held version frees blocks that the held one has
+ *   dropped, and changes its base, deadlist and parent, not its tree.
+ */
+#include "state_hold.h"
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+static void hold_add(struct forest *forest, struct version *v,
+                     struct state_hold *hold)
+{
+	v->pins++;
+	*hold = (struct state_hold){.version = v, .next = forest->holds};
+	forest->holds = hold;
+}
+
+/*
+ * Freeze the state's head and give the state a new one.  The frozen version has
+ * no refs and one child: a task to merge them is added in the same hold of the
+ * lock.
+ */
+static int head_freeze(struct state *state)
+{
+	struct version *v = state->version, *successor;
+	struct forest *forest = state->forest;
+	uint64_t seq = store_next_seq(forest->store);
+	int r = version_new_head(forest, v, &successor);
+
+	if (!r)
+		r = gc_note(v, 0, 1);
+	if (r < 0) {
+		free(successor);
+		return r;
+	}
+	version_freeze(v, seq);
+	version_attach(successor, v);
+	state_point(state, successor);
+	state_mark(state);
+	return 0;
+}
+
+int state_hold(struct state *state, struct state_hold *ret_hold)
+{
+	struct forest *forest = state->forest;
+	struct version *v = state->version, *parent = NULL;
+	bool unchanged;
+	int r;
+
+	if (state->gone)
+		return -ESTALE;
+	if (v->freeze || forest->readonly) {
+		hold_add(forest, v, ret_hold);
+		return 0;
+	}
+	r = version_unchanged(v, &unchanged, &parent);
+	if (!r && !unchanged)
+		r = head_freeze(state);
+	if (r < 0)
+		return r;
+	hold_add(forest, unchanged ? parent : v, ret_hold);
+	return 0;
+}
+
+bool version_is_held(const struct forest *forest, uint64_t id)
+{
+	for (const struct state_hold *h = forest->holds; h; h = h->next) {
+		if (h->version->id == id)
+			return true;
+	}
+	return false;
+}
+
+void hold_release(struct forest *forest, struct state_hold *hold)
+{
+	struct state_hold **at = &forest->holds;
+	struct version *v = hold->version;
+
+	if (!v)
+		return;
+	while (*at != hold)
+		at = &(*at)->next;
+	*at = hold->next;
+	*hold = (struct state_hold){0};
+	v->pins--;
+	if (!forest->readonly && !version_is_held(forest, v->id))
+		gc_resume(forest, v->id);
+}
+
+struct tree *hold_tree(const struct state_hold *hold)
+{
+	return &hold->version->tree;
+}
+
+uint64_t hold_version(const struct state_hold *hold)
+{
+	return hold->version->id;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Holds: reading one instant of a state in many pieces, while the state goes on
+ * being written, is forked, snapshotted or deleted.  A part of snapshot.h:
+ * include that.
+ *
+ * A hold keeps a frozen version's tree from being freed or merged away.  It is
+ * in memory alone: if the process dies, the next opening of the store continues
+ * with what the hold has deferred.  Lock held throughout.
+ */
+#ifndef COPPICE_SNAPSHOT_STATE_HOLD_H
+#define COPPICE_SNAPSHOT_STATE_HOLD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct forest;
+struct state;
+struct version;
+
+/* The memory is the caller's.  All zero: holds nothing. */
+struct state_hold {
+	struct version *version; /* frozen, or of a store opened read-only */
+	struct state_hold *next; /* of forest->holds */
+};
+
+/*
+ * Hold the present tree of a state.  Constant time.  A head that has changed
+ * since it was forked is frozen, as by a snapshot without a name, which costs
+ * what a snapshot costs: call store_throttle(store, false) before, without the
+ * lock.  -ESTALE: the state was deleted; -ENOMEM; -ENOSPC.
+ */
+int state_hold(struct state *state, struct state_hold *ret_hold);
+/*
+ * Let go of the tree.  The version of a frozen head is merged away in the
+ * background.  Does nothing if nothing is held.
+ */
+void hold_release(struct forest *forest, struct state_hold *hold);
+
+/* Return the held tree, to read from; valid until the hold is released. */
+struct tree *hold_tree(const struct state_hold *hold);
+/* Return the id of the held version: equal ids mean equal trees. */
+uint64_t hold_version(const struct state_hold *hold);
+
+/* Return true if any hold is on the version with this id. */
+bool version_is_held(const struct forest *forest, uint64_t id);
+
+#endif
