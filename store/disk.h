@@ -45,6 +45,7 @@ struct opening {
 	struct opening *older;
 	unsigned txns;     /* read transactions there are */
 	unsigned running;  /* of them, not at rest */
+	unsigned ended;    /* how many have ended; wraps */
 	MDB_txn *pool[64]; /* at rest */
 	unsigned pool_len;
 };

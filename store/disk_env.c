@@ -395,12 +395,14 @@ static int txn_start(struct opening *opening, MDB_txn **txn)
 
 /*
  * Wait until a read transaction that could not be started, for this reason, may
- * be; return true if it is worth another try.  pool_lock held, and released
- * while waiting.
+ * be; return true if it is worth another try.  `ended`: opening->ended before
+ * the last try.  pool_lock held, and released while waiting.
  */
 static bool may_read_again(struct disk *disk, const struct opening *opening,
-                           int code)
+                           unsigned ended, int code)
 {
+	if (code == MDB_READERS_FULL && opening->ended != ended)
+		return true;
 	if (code == MDB_READERS_FULL && opening->running) {
 		disk_wait(disk);
 		return true;
@@ -420,6 +422,7 @@ int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
 	pthread_mutex_lock(&disk->pool_lock);
 	do {
 		struct opening *opening = disk->opening, *left = NULL;
+		unsigned ended = opening->ended;
 		MDB_txn *txn = NULL;
 
 		if (opening->pool_len)
@@ -436,9 +439,10 @@ int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
 		if (txn)
 			mdb_txn_abort(txn);
 		pthread_mutex_lock(&disk->pool_lock);
-		opening->running--;
-		disk_changed(disk);
-		again = may_read_again(disk, opening, code);
+		/* Those that wait for one to end have nobody left to do so. */
+		if (--opening->running == 0)
+			disk_changed(disk);
+		again = may_read_again(disk, opening, ended, code);
 		left = opening_leave(opening, 1);
 		if (left) {
 			pthread_mutex_unlock(&disk->pool_lock);
@@ -450,23 +454,32 @@ int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
 	return disk_error(code);
 }
 
+/* pool_lock held. */
+static void read_ended(struct opening *opening)
+{
+	opening->running--;
+	opening->ended++;
+	disk_changed(opening->disk);
+}
+
 void disk_read_end(struct disk *disk, MDB_txn *txn)
 {
 	struct opening *opening = mdb_env_get_userctx(mdb_txn_env(txn)), *left;
 
 	mdb_txn_reset(txn);
 	pthread_mutex_lock(&disk->pool_lock);
-	opening->running--;
-	disk_changed(disk);
 	if (opening == disk->opening &&
 	    opening->pool_len < ARRAY_SIZE(opening->pool)) {
 		opening->pool[opening->pool_len++] = txn;
+		read_ended(opening);
 		pthread_mutex_unlock(&disk->pool_lock);
 		return;
 	}
 	pthread_mutex_unlock(&disk->pool_lock);
 	mdb_txn_abort(txn);
 	pthread_mutex_lock(&disk->pool_lock);
+	/* Only now is its slot in the table of readers free. */
+	read_ended(opening);
 	left = opening_leave(opening, 1);
 	pthread_mutex_unlock(&disk->pool_lock);
 	opening_destroy(left);
