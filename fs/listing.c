@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "inode.h"
 #include "root_symlink.h"
 #include "state_dir.h"
@@ -35,13 +36,6 @@ struct listing {
 	size_t count;
 	uint64_t numbers[];
 };
-
-static int number_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 /* ---- Those that are kept ------------------------------------------------ */
 
@@ -169,8 +163,7 @@ static int listing_make(struct fs *fs, uint64_t fork,
 			break;
 		store_unlock(fs->store);
 		if (!err)
-			qsort(l->numbers, l->count, sizeof(*l->numbers),
-			      number_compare);
+			array_sort(l->numbers, l->count, number_compare);
 		else if (store_yield(fs->store))
 			err = -EINTR;
 		store_lock(fs->store);
@@ -206,17 +199,7 @@ static int listing_get(struct fs *fs, uint64_t fork, bool fresh,
 
 static size_t listing_after(const struct listing *listing, uint64_t number)
 {
-	size_t low = 0, high = listing->count;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (listing->numbers[mid] <= number)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
+	return array_lower_bound(listing->numbers, listing->count, number + 1);
 }
 
 /* Read . and .. of the directory.  Return 1 if fn ended the reading. */

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "inode.h"
 #include "open.h"
 #include "orphan.h"
@@ -147,21 +148,10 @@ static void *cleanup_main(void *arg)
 int orphan_cleanup_push(struct fs *fs, uint64_t state)
 {
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
-	int err = 0;
+	int err;
 
 	pthread_mutex_lock(&s->lock);
-	if (s->count == s->capacity) {
-		size_t capacity = s->capacity ? 2 * s->capacity : 16;
-		uint64_t *states =
-		        realloc(s->states, capacity * sizeof(*states));
-
-		if (states) {
-			s->states = states;
-			s->capacity = capacity;
-		} else {
-			err = -ENOMEM;
-		}
-	}
+	err = array_grow(&s->states, s->count, &s->capacity);
 	if (!err) {
 		s->states[s->count++] = state;
 		/* A state that the thread itself puts off does not wake it. */

@@ -10,6 +10,7 @@
  * deleted.
  */
 #include "position.h"
+#include "array.h"
 #include "forest.h"
 #include "util.h"
 
@@ -37,7 +38,7 @@ struct positions {
 	bool begun;    /* `reach` is set */
 	bool whole;    /* all snapshots are included */
 	size_t count;  /* number of times */
-	size_t blocks_len, blocks_room;
+	size_t blocks_len, blocks_capacity;
 	struct times **blocks; /* the newest first; none is empty */
 };
 
@@ -55,16 +56,8 @@ static struct times *block_insert(struct positions *p, size_t index)
 {
 	struct times *times;
 
-	if (p->blocks_len == p->blocks_room) {
-		size_t room = p->blocks_room ? 2 * p->blocks_room : 8;
-		struct times **blocks =
-		        realloc(p->blocks, room * sizeof(*blocks));
-
-		if (!blocks)
-			return NULL;
-		p->blocks = blocks;
-		p->blocks_room = room;
-	}
+	if (array_grow(&p->blocks, p->blocks_len, &p->blocks_capacity))
+		return NULL;
 	times = malloc(sizeof(*times));
 	if (!times)
 		return NULL;

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "chunk_codec.h"
 #include "codec.h"
 #include "commit.h"
@@ -231,13 +232,6 @@ static int list_insert(struct store *store, MDB_txn *txn, uint64_t list,
 
 /* ---- The committer's work ----------------------------------------------- */
 
-static int compare_u64(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static int pending_commit(struct store *store, MDB_txn *txn,
                           struct pending_list *p, struct accounting *accounting)
 {
@@ -249,8 +243,8 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 
 	if (!entries)
 		return -ENOMEM;
-	qsort(p->numbers, p->len, sizeof(*p->numbers), compare_u64);
-	for (uint32_t i = 0; i < p->len; i++) {
+	array_sort(p->numbers, p->len, number_compare);
+	for (size_t i = 0; i < p->len; i++) {
 		struct stored_block b = {0};
 
 		r = stored_block_get(store, txn, p->numbers[i], &b);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "commit.h"
 #include "engine.h"
 #include "list.h"
@@ -17,17 +18,8 @@ static void op_add(struct store *store, const struct list_op *op,
 {
 	struct txg *txg = store->open_txg;
 
-	if (txg->ops_len == txg->ops_capacity) {
-		size_t capacity =
-		        txg->ops_capacity ? 2 * txg->ops_capacity : 16;
-		struct list_op *ops =
-		        realloc(txg->ops, capacity * sizeof(*ops));
-
-		if (!ops)
-			txg_out_of_memory();
-		txg->ops = ops;
-		txg->ops_capacity = capacity;
-	}
+	if (array_grow(&txg->ops, txg->ops_len, &txg->ops_capacity))
+		txg_out_of_memory();
 	txg->ops[txg->ops_len++] = *op;
 	txg->ops_entries += entries;
 	txg_touch(store, sizeof(*op));

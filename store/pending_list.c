@@ -2,6 +2,7 @@
 /* Additions to deadlists, by list. */
 #include "pending_list.h"
 
+#include "array.h"
 #include "engine.h"
 #include "number_index.h"
 
@@ -38,16 +39,8 @@ void list_add(struct store *store, uint64_t list, uint64_t number)
 {
 	struct pending_list *p = pending_find(store->open_txg, list, true);
 
-	if (p->len == p->capacity) {
-		uint32_t capacity = p->capacity ? p->capacity * 2 : 16;
-		uint64_t *numbers =
-		        realloc(p->numbers, capacity * sizeof(*numbers));
-
-		if (!numbers)
-			txg_out_of_memory();
-		p->numbers = numbers;
-		p->capacity = capacity;
-	}
+	if (array_grow(&p->numbers, p->len, &p->capacity))
+		txg_out_of_memory();
 	p->numbers[p->len++] = number;
 	txg_touch(store, sizeof(number));
 }
@@ -57,7 +50,7 @@ int64_t pending_entries(const struct txg *txg, uint64_t list)
 	const struct pending_list *p =
 	        pending_find((struct txg *)txg, list, false);
 
-	return p ? p->len + p->moved : 0;
+	return p ? (int64_t)p->len + p->moved : 0;
 }
 
 void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries)

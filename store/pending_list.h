@@ -6,6 +6,7 @@
 #ifndef COPPICE_PENDING_LIST_H
 #define COPPICE_PENDING_LIST_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct txg;
@@ -14,7 +15,7 @@ struct txg;
 struct pending_list {
 	uint64_t list;
 	uint64_t *numbers;
-	uint32_t len, capacity;
+	size_t len, capacity;
 	int64_t moved; /* entries that come from other lists, about */
 };
 

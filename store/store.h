@@ -4,9 +4,10 @@
  * ordered tables of records, and the deadlists of versions, all kept in one
  * LMDB environment and changed together, a commit at a time.
  *
- * The folders above include this header, util.h and codec.h, and no others of
- * store/.  The headers store_*.h are parts of it, one for each noun.  The store
- * has blocks, trees and records, and nothing of files, states or names.
+ * The folders above include this header, util.h, array.h and codec.h, and no
+ * others of store/.  The headers store_*.h are parts of it, one for each noun.
+ * The store has blocks, trees and records, and nothing of files, states or
+ * names.
  *
  * Locking.  One mutex, the store's lock, guards everything in memory.  Where a
  * comment says "lock held", the caller holds it through store_lock(); nodes and

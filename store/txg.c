@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "chunk.h"
 #include "engine.h"
 
@@ -46,19 +47,6 @@ void txg_destroy(struct txg *txg)
 	free(txg);
 }
 
-static void *set_grow(void *array, size_t len, size_t *capacity, size_t item)
-{
-	size_t more = *capacity ? *capacity * 2 : 64;
-
-	if (len < *capacity)
-		return array;
-	array = realloc(array, more * item);
-	if (!array)
-		txg_out_of_memory();
-	*capacity = more;
-	return array;
-}
-
 void txg_touch(struct store *store, size_t bytes)
 {
 	struct txg *txg = store->open_txg;
@@ -81,8 +69,8 @@ void txg_add_node(struct store *store, struct node *node)
 {
 	struct txg *txg = store->open_txg;
 
-	txg->nodes = set_grow(txg->nodes, txg->nodes_len, &txg->nodes_capacity,
-	                      sizeof(*txg->nodes));
+	if (array_grow(&txg->nodes, txg->nodes_len, &txg->nodes_capacity))
+		txg_out_of_memory();
 	node->block.state = BLOCK_NEW;
 	node->block.place = (uint32_t)txg->nodes_len;
 	txg->nodes[txg->nodes_len++] = node;
@@ -93,8 +81,8 @@ void txg_add_chunk(struct store *store, struct chunk *chunk)
 {
 	struct txg *txg = store->open_txg;
 
-	txg->chunks = set_grow(txg->chunks, txg->chunks_len,
-	                       &txg->chunks_capacity, sizeof(*txg->chunks));
+	if (array_grow(&txg->chunks, txg->chunks_len, &txg->chunks_capacity))
+		txg_out_of_memory();
 	chunk->block.state = BLOCK_NEW;
 	chunk->block.place = (uint32_t)txg->chunks_len;
 	txg->chunks[txg->chunks_len++] = chunk;
@@ -105,8 +93,8 @@ void txg_add_free(struct store *store, uint64_t number, uint64_t owner)
 {
 	struct txg *txg = store->open_txg;
 
-	txg->frees = set_grow(txg->frees, txg->frees_len, &txg->frees_capacity,
-	                      sizeof(*txg->frees));
+	if (array_grow(&txg->frees, txg->frees_len, &txg->frees_capacity))
+		txg_out_of_memory();
 	txg->frees[txg->frees_len++] =
 	        (struct freed){.number = number, .owner = owner};
 	txg_touch(store, sizeof(struct freed));

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "codec.h"
 #include "fault.h"
 #include "free.h"
@@ -65,45 +66,21 @@ int writing_put(struct writing *w, uint64_t key, const void *data, size_t len)
 	return r;
 }
 
-/* Sort like qsort(), but accept an array that was never allocated. */
-static void sort(void *array, size_t len, size_t item,
-                 int (*compare)(const void *, const void *))
-{
-	if (len > 1)
-		qsort(array, len, item, compare);
-}
-
-static int compare_numbers(uint64_t a, uint64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
 static int compare_nodes(const void *a, const void *b)
 {
-	return compare_numbers((*(struct node *const *)a)->block.number,
-	                       (*(struct node *const *)b)->block.number);
+	return number_order((*(struct node *const *)a)->block.number,
+	                    (*(struct node *const *)b)->block.number);
 }
 
 static int compare_chunks(const void *a, const void *b)
 {
-	return compare_numbers((*(struct chunk *const *)a)->block.number,
-	                       (*(struct chunk *const *)b)->block.number);
-}
-
-static int compare_frees(const void *a, const void *b)
-{
-	return compare_numbers(((const struct freed *)a)->number,
-	                       ((const struct freed *)b)->number);
+	return number_order((*(struct chunk *const *)a)->block.number,
+	                    (*(struct chunk *const *)b)->block.number);
 }
 
 struct freed *writing_freed(const struct writing *w, uint64_t number)
 {
-	struct freed key = {.number = number};
-
-	return w->txg->frees_len
-	               ? bsearch(&key, w->txg->frees, w->txg->frees_len,
-	                         sizeof(key), compare_frees)
-	               : NULL;
+	return array_find(w->txg->frees, w->txg->frees_len, number);
 }
 
 /* Update the references after a node got another base; 0 stands for none. */
@@ -266,10 +243,9 @@ static int set_write(void *arg)
 	struct txg *txg = w->txg;
 	int r;
 
-	sort(txg->nodes, txg->nodes_len, sizeof(*txg->nodes), compare_nodes);
-	sort(txg->chunks, txg->chunks_len, sizeof(*txg->chunks),
-	     compare_chunks);
-	sort(txg->frees, txg->frees_len, sizeof(*txg->frees), compare_frees);
+	array_sort(txg->nodes, txg->nodes_len, compare_nodes);
+	array_sort(txg->chunks, txg->chunks_len, compare_chunks);
+	array_sort(txg->frees, txg->frees_len, number_compare);
 	for (size_t i = 0; i < txg->frees_len; i++)
 		txg->frees[i].passed = false;
 	r = disk_write_begin(w->disk, &w->txn);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "array.h"
 #include "util.h"
 
 struct lookup {
@@ -481,18 +482,12 @@ struct states {
 
 static int states_add(struct states *states, uint64_t number)
 {
-	if (states->count == states->capacity) {
-		size_t more = states->capacity ? states->capacity * 2 : 16;
-		uint64_t *grown =
-		        realloc(states->numbers, more * sizeof(*grown));
+	int err =
+	        array_grow(&states->numbers, states->count, &states->capacity);
 
-		if (!grown)
-			return -ENOMEM;
-		states->numbers = grown;
-		states->capacity = more;
-	}
-	states->numbers[states->count++] = number;
-	return 0;
+	if (!err)
+		states->numbers[states->count++] = number;
+	return err;
 }
 
 int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "array.h"
 #include "util.h"
 
 static unsigned reach(const struct mounts *mounts, uint64_t state)
@@ -17,13 +18,6 @@ static unsigned reach(const struct mounts *mounts, uint64_t state)
 	for (struct session *s = mounts->first; state && s; s = s->next)
 		count += s->state == state;
 	return count;
-}
-
-static int compare_states(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
 }
 
 /* List the mounted states that another session reaches, too. */
@@ -36,18 +30,17 @@ static void recount(struct mounts *mounts)
 		    reach(mounts, s->state) > 1)
 			mounts->mounted[count++] = s->state;
 	}
-	qsort(mounts->mounted, count, sizeof(uint64_t), compare_states);
+	array_sort(mounts->mounted, count, number_compare);
 	mounts->mounted_count = count;
 }
 
 int mounted_states_join(struct mounts *mounts, struct session *session)
 {
-	uint64_t *grown =
-	        realloc(mounts->mounted, (mounts->count + 1) * sizeof(*grown));
+	int err = array_grow(&mounts->mounted, mounts->count,
+	                     &mounts->mounted_capacity);
 
-	if (!grown)
-		return -ENOMEM;
-	mounts->mounted = grown;
+	if (err < 0)
+		return err;
 	store_lock(forest_store(fs_forest(mounts->fs)));
 	session->next = mounts->first;
 	mounts->first = session;
@@ -128,8 +121,8 @@ bool session_shares(struct session *session, uint64_t state)
 		/* Other states in a mount of one state are snapshots. */
 		if (session->state && session->state != state)
 			return false;
-		return bsearch(&state, mounts->mounted, mounts->mounted_count,
-		               sizeof(state), compare_states);
+		return array_find(mounts->mounted, mounts->mounted_count,
+		                  state);
 	}
 	return state == 0 || !state_readonly(mounts, state);
 }

@@ -62,7 +62,7 @@ struct mounts {
 	unsigned count;
 	unsigned whole;    /* mounts of the whole store among them */
 	uint64_t *mounted; /* states that several sessions reach, sorted */
-	size_t mounted_count;
+	size_t mounted_count, mounted_capacity;
 	/* cache: number << 1 | readonly, at number % SESSION_STATES_CACHED */
 	_Atomic uint64_t states[SESSION_STATES_CACHED];
 	/* Called from the thread of a session that has ended. */

@@ -10,6 +10,7 @@
  * first version that has it.
  */
 #include "check.h"
+#include "array.h"
 #include "check_item.h"
 #include "check_record.h"
 #include "inode_path.h"
@@ -25,36 +26,12 @@ enum { TEXT_MAX = 400 };
 
 struct check_version *check_version(struct check *check, uint64_t id)
 {
-	size_t low = 0, high = check->versions_len;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (check->versions[middle].id == id)
-			return &check->versions[middle];
-		if (check->versions[middle].id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return array_find(check->versions, check->versions_len, id);
 }
 
 struct check_state *check_state(struct check *check, uint64_t number)
 {
-	size_t low = 0, high = check->states_len;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (check->states[middle].number == number)
-			return &check->states[middle];
-		if (check->states[middle].number < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return array_find(check->states, check->states_len, number);
 }
 
 /* Find a state that names the version, or else a descendant of it. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Check the records: states, names, times, versions, tasks. */
 #include "check_record.h"
+#include "array.h"
 #include "check_symlink.h"
 #include "number.h"
-#include "rows.h"
 #include "util.h"
 
 #include <errno.h>
@@ -47,8 +47,8 @@ static int version_load_one(struct check *check, const struct record *record)
 	if (record->key_len != 8)
 		return check_report(check, "record", NULL,
 		                    "a version's record has a bad key");
-	c = rows_add((void **)&check->versions, sizeof(*c),
-	             &check->versions_len, &check->versions_capacity);
+	c = array_add(&check->versions, &check->versions_len,
+	              &check->versions_capacity);
 	if (!c)
 		return -ENOMEM;
 	c->id = be64_get(record->key);
@@ -79,8 +79,8 @@ static int state_load_one(struct check *check, const struct record *record)
 	if (record->key_len != 8)
 		return check_report(check, "record", NULL,
 		                    "a state's record has a bad key");
-	c = rows_add((void **)&check->states, sizeof(*c), &check->states_len,
-	             &check->states_capacity);
+	c = array_add(&check->states, &check->states_len,
+	              &check->states_capacity);
 	if (!c)
 		return -ENOMEM;
 	c->number = be64_get(record->key);

@@ -8,6 +8,7 @@
  * the check finds nothing.
  */
 #include "repair.h"
+#include "array.h"
 #include "check_record.h"
 #include "inode_path.h"
 #include "repair_inode.h"
@@ -25,8 +26,7 @@ enum { REPORTED_FIRST = 1024 };
 
 int inos_add(struct inos *inos, uint64_t ino)
 {
-	uint64_t *at = rows_add((void **)&inos->at, sizeof(*at), &inos->len,
-	                        &inos->capacity);
+	uint64_t *at = array_add(&inos->at, &inos->len, &inos->capacity);
 
 	if (!at)
 		return -ENOMEM;
@@ -34,24 +34,10 @@ int inos_add(struct inos *inos, uint64_t ino)
 	return 0;
 }
 
-static int by_ino(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 void inos_sort(struct inos *inos)
 {
-	size_t len = 0;
-
-	if (!inos->len)
-		return;
-	qsort(inos->at, inos->len, sizeof(*inos->at), by_ino);
-	for (size_t i = 0; i < inos->len; i++)
-		if (!i || inos->at[i] != inos->at[i - 1])
-			inos->at[len++] = inos->at[i];
-	inos->len = len;
+	array_sort(inos->at, inos->len, number_compare);
+	inos->len = numbers_unique(inos->at, inos->len);
 }
 
 static int by_key(const void *a, const void *b)
@@ -63,9 +49,7 @@ static void keys_sort(struct keys *keys)
 {
 	size_t len = 0;
 
-	if (!keys->len)
-		return;
-	qsort(keys->at, keys->len, sizeof(*keys->at), by_key);
+	array_sort(keys->at, keys->len, by_key);
 	for (size_t i = 0; i < keys->len; i++)
 		if (!i || key_compare(&keys->at[i], &keys->at[len - 1]))
 			keys->at[len++] = keys->at[i];
@@ -79,8 +63,8 @@ int repair_lose(struct repair *repair, const char *kind, uint64_t ino,
 {
 	struct loss *loss;
 
-	loss = rows_add((void **)&repair->losses, sizeof(*loss),
-	                &repair->losses_len, &repair->losses_capacity);
+	loss = array_add(&repair->losses, &repair->losses_len,
+	                 &repair->losses_capacity);
 	if (!loss)
 		return -ENOMEM;
 	*loss = (struct loss){.kind = kind, .text = text, .ino = ino};

@@ -13,7 +13,6 @@
 #define COPPICE_SNAPSHOT_REPAIR_H
 
 #include "check.h"
-#include "rows.h"
 
 #define NO_VERSION SIZE_MAX
 

@@ -28,7 +28,7 @@ struct plan {
 	struct lost *lost;
 	size_t lost_len, lost_capacity;
 	bool *apart; /* for each kept state: it needs a head of its own */
-	size_t apart_size;
+	size_t apart_capacity;
 };
 
 #endif

@@ -10,6 +10,7 @@
  * children.
  */
 #include "repair_record.h"
+#include "array.h"
 #include "number.h"
 #include "repair_state.h"
 #include "repair_symlink.h"
@@ -63,8 +64,8 @@ static struct repair_version *version_keep(struct plan *p, size_t i,
 	struct repair *repair = p->repair;
 	struct repair_version *v;
 
-	v = rows_add((void **)&repair->versions, sizeof(*v),
-	             &repair->versions_len, &repair->versions_capacity);
+	v = array_add(&repair->versions, &repair->versions_len,
+	              &repair->versions_capacity);
 	if (!v)
 		return NULL;
 	v->old = p->check->versions[i].id;
@@ -113,15 +114,6 @@ static int versions_keep(struct plan *p)
 
 /* ---- The plan ----------------------------------------------------------- */
 
-static int by_number(const void *a, const void *b)
-{
-	const struct repair_state *x = a, *y = b;
-
-	return x->state.number < y->state.number   ? -1
-	       : x->state.number > y->state.number ? 1
-	                                           : 0;
-}
-
 /* Skip the parents that have no state and one child alone. */
 static void versions_shorten(struct repair *repair)
 {
@@ -155,8 +147,7 @@ static int states_point(struct plan *p)
 		repair->versions[kept].refs++;
 	}
 	versions_shorten(repair);
-	qsort(repair->states, repair->states_len, sizeof(*repair->states),
-	      by_number);
+	array_sort(repair->states, repair->states_len, number_compare);
 	for (size_t i = 0; i < repair->states_len; i++)
 		repair->versions[repair->states[i].version].state = i;
 	for (size_t i = repair->versions_len; i--;) {

@@ -3,6 +3,7 @@
  * Repair: which states are kept, including those with a lost record.
  */
 #include "repair_state.h"
+#include "array.h"
 #include "number.h"
 #include "repair_record.h"
 #include "check_record.h"
@@ -21,17 +22,10 @@ static struct repair_state *state_keep(struct plan *p, const struct state *s,
 	struct repair *repair = p->repair;
 	struct repair_state *kept;
 
-	if (repair->states_len == p->apart_size) {
-		size_t more = p->apart_size ? 2 * p->apart_size : 64;
-		bool *grown = realloc(p->apart, more);
-
-		if (!grown)
-			return NULL;
-		p->apart = grown;
-		p->apart_size = more;
-	}
-	kept = rows_add((void **)&repair->states, sizeof(*kept),
-	                &repair->states_len, &repair->states_capacity);
+	if (array_grow(&p->apart, repair->states_len, &p->apart_capacity))
+		return NULL;
+	kept = array_add(&repair->states, &repair->states_len,
+	                 &repair->states_capacity);
 	if (!kept)
 		return NULL;
 	kept->state = *s;
@@ -60,8 +54,7 @@ static int lost_add(struct plan *p, uint64_t number, uint64_t fork,
 		}
 		return 0;
 	}
-	lost = rows_add((void **)&p->lost, sizeof(*lost), &p->lost_len,
-	                &p->lost_capacity);
+	lost = array_add(&p->lost, &p->lost_len, &p->lost_capacity);
 	if (!lost)
 		return -ENOMEM;
 	lost->number = number;

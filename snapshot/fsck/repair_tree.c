@@ -8,6 +8,7 @@
  * tree, which may have what the parent has lost.
  */
 #include "repair_tree.h"
+#include "array.h"
 #include "util.h"
 
 #include <errno.h>
@@ -35,8 +36,7 @@ static int fixed_add(struct repair *repair, const struct key *key)
 
 	if (keys->len && !key_compare(&keys->at[keys->len - 1], key))
 		return 0;
-	at = rows_add((void **)&keys->at, sizeof(*at), &keys->len,
-	              &keys->capacity);
+	at = array_add(&keys->at, &keys->len, &keys->capacity);
 	if (!at)
 		return -ENOMEM;
 	*at = *key;
@@ -233,17 +233,8 @@ static const struct keys *parent_fixed(struct repair *repair)
 static bool parent_has_fixed(struct repair *repair, uint64_t ino)
 {
 	const struct keys *keys = parent_fixed(repair);
-	size_t low = 0, high = keys->len;
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (keys->at[middle].ino < ino)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < keys->len && keys->at[low].ino == ino;
+	return array_find(keys->at, keys->len, ino);
 }
 
 static int on_difference(void *arg, const struct item *old,

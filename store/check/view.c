@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdarg.h>
 
+#include "array.h"
 #include "chunk_codec.h"
 #include "node_codec.h"
 
@@ -52,19 +53,11 @@ int view_progress(struct view *view, const char *what, uint64_t done,
 bool view_grow(struct view *view, void **array, size_t item, size_t len,
                size_t *capacity)
 {
-	size_t more = *capacity ? *capacity + *capacity / 2 : 64;
-	void *grown;
+	int r = array_grow_items(array, item, len, capacity);
 
-	if (len < *capacity)
-		return true;
-	grown = realloc(*array, more * item);
-	if (!grown) {
-		view->stopped = -ENOMEM;
-		return false;
-	}
-	*array = grown;
-	*capacity = more;
-	return true;
+	if (r)
+		view->stopped = r;
+	return !r;
 }
 
 /* ---- Opening ------------------------------------------------------------ */
@@ -186,19 +179,9 @@ int view_counters(struct view *view, uint64_t *ret_seq,
 
 size_t view_index(const struct view *view, uint64_t number)
 {
-	size_t low = 0, high = view->len;
+	size_t i = array_lower_bound(view->numbers, view->len, number);
 
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (view->numbers[middle] == number)
-			return middle;
-		if (view->numbers[middle] < number)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NO_INDEX;
+	return i < view->len && view->numbers[i] == number ? i : NO_INDEX;
 }
 
 const uint8_t *view_node(struct view *view, uint64_t number,

@@ -2,6 +2,7 @@
 /* Checks of the deadlists and the usage records, each by itself. */
 #include <errno.h>
 
+#include "array.h"
 #include "view.h"
 
 enum { LIST_KEY_LEN = 16, ENTRIES_MAX = 4096 };
@@ -61,19 +62,7 @@ static struct view_list *list_begin(struct view *view, uint64_t list)
 
 struct view_list *view_list_find(struct view *view, uint64_t list)
 {
-	size_t low = 0, high = view->lists_len;
-
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (view->lists[middle].list == list)
-			return &view->lists[middle];
-		if (view->lists[middle].list < list)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
+	return array_find(view->lists, view->lists_len, list);
 }
 
 void view_list_known(struct view *view, uint64_t list)
