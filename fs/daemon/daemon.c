@@ -14,6 +14,7 @@
 
 #include "client_mount.h"
 #include "control_address.h"
+#include "guard.h"
 #include "json_line.h"
 #include "mountinfo.h"
 #include "error_message.h"
@@ -201,6 +202,10 @@ int daemon_create(const struct mount_options *options,
 	pthread_mutex_init(&daemon->lock, NULL);
 	pthread_cond_init(&daemon->idle, NULL);
 	daemon->started = mono_ns();
+	err = guard_create(options->store, &daemon->guard);
+	if (err < 0)
+		log_warning("cannot start the guard process: %s",
+		            strerror(-err));
 	err = open_store(daemon, options, ret_error);
 	if (err == 0) {
 		err = open_events(daemon);
@@ -217,6 +222,7 @@ int daemon_create(const struct mount_options *options,
 		daemon_destroy(daemon);
 		return err;
 	}
+	daemon->mounts.guard = daemon->guard;
 	*ret_daemon = daemon;
 	return 0;
 }
@@ -451,13 +457,14 @@ int daemon_run(struct daemon *daemon)
 		struct pollfd fds[] = {
 		        {daemon->wake, POLLIN, 0},
 		        {daemon->signals, POLLIN, 0},
+		        {guard_poll_fd(daemon->guard), 0, 0},
 		        {daemon->listen, POLLIN, 0},
 		};
 		struct signalfd_siginfo info;
 		eventfd_t count;
 
 		/* Wake up to time out if the first mount does not come. */
-		if (poll(fds, accepts ? 3 : 2,
+		if (poll(fds, accepts ? 4 : 3,
 		         serves_mounts(daemon) ? -1 : 1000) < 0 &&
 		    errno != EINTR)
 			break;
@@ -466,7 +473,9 @@ int daemon_run(struct daemon *daemon)
 		if (fds[1].revents &&
 		    read(daemon->signals, &info, sizeof(info)) == sizeof(info))
 			asked = true;
-		if (accepts && fds[2].revents)
+		if (fds[2].revents)
+			guard_lost(daemon->guard);
+		if (accepts && fds[3].revents)
 			accept_connection(daemon);
 		pthread_mutex_lock(&daemon->lock);
 		asked |= daemon->ending;
@@ -497,6 +506,7 @@ void daemon_destroy(struct daemon *daemon)
 	close_fd(&daemon->listen);
 	close_fd(&daemon->signals);
 	close_fd(&daemon->wake);
+	guard_destroy(daemon->guard);
 	/* A thread of a session that did not end still uses it. */
 	if (daemon->mounts.left)
 		return;

@@ -14,6 +14,7 @@
 
 enum { CONNECTIONS_MAX = 64 };
 
+struct guard;
 struct mount_options;
 
 struct daemon {
@@ -21,6 +22,7 @@ struct daemon {
 	struct forest *forest;
 	struct fs *fs;
 	struct mounts mounts;
+	struct guard *guard;  /* NULL: none could be started */
 	int listen;           /* listening socket; -1: closed */
 	int signals;          /* signalfd */
 	int wake;             /* eventfd for the main loop */
@@ -48,8 +50,9 @@ struct daemon {
 void daemon_block_signals(void);
 
 /*
- * Open the store and listen.  On failure *ret_error is the error message, to be
- * freed; -EBUSY: another process has the store open.
+ * Start the guard (fs/fuse/guard.h), open the store and listen.  No other
+ * thread runs yet.  On failure *ret_error is the error message, to be freed;
+ * -EBUSY: another process has the store open.
  */
 int daemon_create(const struct mount_options *options,
                   struct daemon **ret_daemon, char **ret_error);
@@ -59,8 +62,8 @@ int daemon_create(const struct mount_options *options,
  */
 int daemon_run(struct daemon *daemon);
 /*
- * Return a message that names the changes lost by this error of daemon_run(), to
- * be freed; NULL: no memory.
+ * Return a message that names the changes lost by this error of daemon_run(),
+ * to be freed; NULL: no memory.
  */
 char *daemon_loss_message(const struct daemon *daemon, int err);
 /* End daemon_run() from another thread. */

@@ -39,10 +39,6 @@
  *   size, requests new ones, but the use of a mapping does not.  Waiting for
  *   the inode's lock would order the two, but no notification does that in all
  *   kernels.
- * - A notifier that is killed with the daemon can wait in the kernel for a page
- *   whose WRITE is still queued.  No thread is left to read that request, and
- *   the notifier's own descriptor keeps the connection open: the mount hangs
- *   until the connection is aborted (umount -f).
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H

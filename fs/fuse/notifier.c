@@ -4,14 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "device.h"
 #include "util.h"
 
 struct notifier {
@@ -25,25 +24,6 @@ struct notifier {
 };
 
 enum { OWN_FD = 3 }; /* after the standard streams */
-
-/*
- * Open the device of this mount again.  Return a negative number if that fails.
- */
-static int device_clone(int fd)
-{
-	uint32_t from = (uint32_t)fd;
-	char path[32];
-	int own;
-
-	/* /dev may differ from the one where the mount was made. */
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	own = open(path, O_RDWR | O_CLOEXEC);
-	if (own >= 0 && ioctl(own, FUSE_DEV_IOC_CLONE, &from) < 0) {
-		close(own);
-		return -1;
-	}
-	return own;
-}
 
 /*
  * Give the thread its own table of descriptors.  Return the one to write to,

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "cancel.h"
+#include "device.h"
+#include "guard.h"
 #include "mounted_states.h"
 #include "reach.h"
 #include "statx.h"
@@ -177,6 +179,8 @@ static void session_free(struct session *session)
 {
 	if (!session)
 		return;
+	if (session->guarded)
+		guard_remove(session->mounts->guard, session->id);
 	notifier_destroy(session->notifier);
 	notifier_destroy(session->name_notifier);
 	loop_destroy(session->loop);
@@ -307,6 +311,9 @@ static int session_create(struct mounts *mounts,
 	if (err == 0)
 		err = session_connect(session, params->fd);
 	if (err == 0)
+		session->guarded =
+		        guard_add(mounts->guard, session->id, session->fd);
+	if (err == 0)
 		err = notifier_create(session->fd, &session->notifier);
 	if (err == 0)
 		err = notifier_create(session->fd, &session->name_notifier);
@@ -321,23 +328,6 @@ static int session_create(struct mounts *mounts,
 
 /* The time that an ending session waits for its invalidations. */
 #define UNUSED_MAX_NS INT64_C(5000000000)
-
-/* Refuse a request that will not be handled any more. */
-static void refuse_request(struct session *session, void *buf, size_t size)
-{
-	const struct fuse_in_header *in = buf;
-	struct fuse_out_header out = {
-	        .len = sizeof(out),
-	        .error = -ECONNABORTED,
-	};
-	ssize_t n = read(session->fd, buf, size);
-
-	if (n < (ssize_t)sizeof(*in))
-		return;
-	out.unique = in->unique;
-	if (write(session->fd, &out, sizeof(out)) < 0)
-		log_debug("cannot refuse a request: %s", strerror(errno));
-}
 
 /*
  * Wait until no other thread has a reference.  An invalidation may wait in the
@@ -358,7 +348,8 @@ static bool wait_unused(struct session *session)
 	while (session->refs && mono_ns() < limit) {
 		pthread_mutex_unlock(&session->lock);
 		if (poll(&p, 1, 10) > 0 && (p.revents & POLLIN) && buf)
-			refuse_request(session, buf, LOOP_REQUEST_MAX);
+			device_refuse(session->fd, -ECONNABORTED, buf,
+			              LOOP_REQUEST_MAX);
 		else if (p.revents & ~POLLIN)
 			usleep(1000);
 		pthread_mutex_lock(&session->lock);

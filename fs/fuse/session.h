@@ -5,7 +5,7 @@
  *
  * Locks, in the order they are taken: mounts.policy, mounts.append,
  * coherence.lock, the store's; then, under which no other is taken: those of
- * lookups, negatives, the watchdog, session.lock and notifier.lock.
+ * lookups, negatives, the watchdog, session.lock, notifier.lock and the guard.
  */
 #ifndef COPPICE_SESSION_H
 #define COPPICE_SESSION_H
@@ -27,6 +27,7 @@ struct fuse_lowlevel_ops;
 struct session;
 struct mounts;
 struct coherence;
+struct guard;
 struct inval;
 
 /* Parameters of a mount.  The caller owns the strings. */
@@ -49,6 +50,7 @@ enum { SESSION_STATES_CACHED = 1024 };
 struct mounts {
 	struct fs *fs;
 	struct coherence *coherence;
+	struct guard *guard; /* the owner's; NULL: none */
 	/*
 	 * Held to read while a request is handled, and to write while a session
 	 * is added or removed, so that all requests see the same sessions.
@@ -84,6 +86,7 @@ struct session {
 	struct protocol protocol; /* written while INIT is answered */
 	int fd;                   /* the device */
 	int init_fd;              /* socket that gets libfuse's reply to INIT */
+	bool guarded;             /* the guard has a clone of the device */
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;

@@ -23,6 +23,7 @@ import pytest
 BUILD = Path(os.environ.get(
     "COPPICE_BUILD", Path(__file__).resolve().parents[2] / "build"))
 COPPICE = BUILD / "tools" / "coppice"
+CONNECTIONS = Path("/sys/fs/fuse/connections")
 SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
 # How much slower than the plain build everything may be.
 SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
@@ -123,8 +124,7 @@ class Mount:
             if target == str(self.path) and kind == "fuse.coppice":
                 minor = device.split(":")[1]
                 try:
-                    Path(f"/sys/fs/fuse/connections/{minor}/abort"
-                         ).write_text("1")
+                    (CONNECTIONS / minor / "abort").write_text("1")
                 except OSError:
                     pass
         if self.process.poll() is None:

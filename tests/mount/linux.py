@@ -197,6 +197,28 @@ def run(*command, cwd=None, env=None, code=0, timeout=300):
     return result.stdout.decode(errors="surrogateescape")
 
 
+# argv: "map" or "write", and a file.  Both change all pages of it for ever; as
+# they do so through two mounts, the pages of the mapping are written back by
+# invalidations, of which one or another is always under way.
+CLASH = """
+import mmap, os, sys
+what, path = sys.argv[1:]
+fd = os.open(path, os.O_RDWR)
+size = os.fstat(fd).st_size
+pages = mmap.mmap(fd, size) if what == "map" else None
+first = True
+while True:
+    if pages:
+        for i in range(0, size, 4096):
+            pages[i:i + 5] = b"dirty"
+    else:
+        os.pwrite(fd, b"x" * size, 0)
+    if first:
+        print("began", flush=True)
+    first = False
+"""
+
+
 def git_env(home):
     """For git: an author, nobody's configuration, and no maintenance that goes
     on in the background, where it would keep a mount in use."""

@@ -16,7 +16,7 @@ import pytest
 
 from conftest import (COPPICE, children, daemons, mounted, mounts,
                       wait_for)
-from linux import (INO_MASK, as_user, handle_of, open_handle, opened, raises,
+from linux import (CLASH, INO_MASK, as_user, handle_of, open_handle, opened, raises,
                    run)
 
 
@@ -775,6 +775,36 @@ def test_mount_by_an_ordinary_user(user_script):
         user ./coppice umount mnt
     """)
     assert out.split() == ["main", "main~s", "main@a", "65534"]
+
+
+def test_kill_of_an_ordinary_users_daemon(user_script, tmp):
+    """Nothing hangs, as with root's: see test_guard.py."""
+    (tmp / "clash.py").write_text(CLASH)
+    (tmp / "home" / "two").mkdir()
+    os.chown(tmp / "home" / "two", 65534, 65534)
+    out = user_script(f"""
+        user ./coppice init store
+        user ./coppice mount -o state=main store mnt
+        user ./coppice mount -o state=main store two
+        user truncate -s 16M mnt/file
+        user /usr/bin/python3 {tmp}/clash.py map mnt/file >map 2>/dev/null &
+        user /usr/bin/python3 {tmp}/clash.py write two/file >write 2>/dev/null &
+        until [ -s map ] && [ -s write ]; do :; done
+        for pid in $(pgrep -U 65534 -x coppice); do
+            ls -l /proc/$pid/fd | grep -q {tmp}/home/store/data.mdb || continue
+            kill -9 $pid
+            for i in $(seq 1000); do
+                [ "$(ls /proc/$pid/task 2>/dev/null | wc -l)" -gt 1 ] || break
+                sleep 0.01
+            done
+            [ $i -lt 1000 ] || umount -f mnt two
+            [ $i -lt 1000 ] && echo ended
+        done
+        wait
+        user fusermount3 -u mnt
+        user fusermount3 -u two
+    """)
+    assert out == "ended\n"
 
 
 def test_why_an_ordinary_user_cannot_unmount(user_script, tmp):
