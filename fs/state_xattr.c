@@ -65,6 +65,25 @@ static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
 	return -ENODATA;
 }
 
+/*
+ * Write the path within the state.  Of directories alone: a file has as many
+ * paths as names.
+ */
+static int xattr_path(struct state *state, uint64_t ino, char *out, size_t size)
+{
+	struct inode inode;
+	int err;
+
+	if (size < TREE_PATH_SIZE || ino == INO_SNAPDIR)
+		return -ENODATA;
+	err = tree_inode(state_tree(state), ino, &inode);
+	if (!err && !S_ISDIR(inode.mode))
+		return -ENODATA;
+	if (!err)
+		err = tree_path_of(state_tree(state), ino, NULL, 0, out);
+	return err == -ENOENT ? -ENODATA : err;
+}
+
 int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
                     size_t size)
 {
@@ -89,6 +108,8 @@ int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
 		snprintf(out, size, "%s", full);
 		return 0;
 	}
+	if (!strcmp(name, "path"))
+		return xattr_path(state, NODE_INO(node), out, size);
 	if (NODE_INO(node) != INO_ROOT)
 		return -ENODATA;
 	return xattr_of_state(fs, state, name, out, size);

@@ -388,5 +388,6 @@ int forest_repair(struct store *store, const struct repair_options *options,
                   struct repair_result *ret_result);
 
 #include "state_hold.h"
+#include "tree_path.h"
 
 #endif

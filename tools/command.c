@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	OPTIONS_MAX = 8,  /* of a verb, besides --help */
+	OPTIONS_MAX = 16, /* of a verb, besides --help */
 	LONG_FIRST = 256, /* getopt's value of the first option in the table */
 };
 
@@ -81,9 +81,12 @@ static void tables_init(struct getopt_tables *tables,
 	for (; options[count].name && count < OPTIONS_MAX; count++) {
 		const struct command_option *o = &options[count];
 
-		tables->options[count] = (struct option){
-		        o->name, o->value ? required_argument : no_argument,
-		        NULL, LONG_FIRST + count};
+		tables->options[count] =
+		        (struct option){o->name,
+		                        !o->value  ? no_argument
+		                        : !o->flag ? required_argument
+		                                   : optional_argument,
+		                        NULL, LONG_FIRST + count};
 		if (!o->letter)
 			continue;
 		*letter++ = (char)o->letter;
@@ -129,7 +132,7 @@ bool command_parse(const struct command *self,
 		}
 		if (o->value)
 			*o->value = optarg;
-		else
+		if (o->flag)
 			*o->flag = true;
 	}
 	*argc -= optind;

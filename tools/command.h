@@ -35,10 +35,12 @@ extern const char *command_store;
 
 /* An option of a verb.  A table of them ends with a NULL name. */
 struct command_option {
-	const char *name;   /* without its dashes */
-	int letter;         /* of the short form; 0: none */
-	bool *flag;         /* set to true if the option is given, or */
-	const char **value; /* set to the option's argument */
+	const char *name; /* without its dashes */
+	int letter;       /* of the short form; 0: none */
+	bool *flag;       /* set to true if the option is given, or */
+	const char *
+	        *value; /* set to the option's argument.  With both, the
+	                   argument is optional: --NAME[=VALUE]; no letter */
 };
 
 /*

@@ -66,11 +66,12 @@ static int run(const struct command *self, int argc, char **argv)
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
 	        {"long", 'l', .flag = &is_long},
-	        {"json", .flag = &printer.json},
+	        {"json", .flag = &printer.json, .value = &printer.form},
 	        {0},
 	};
 
-	if (!command_parse(self, options, 0, 1, &argc, &argv, &code))
+	if (!command_parse(self, options, 0, 1, &argc, &argv, &code) ||
+	    !printer_check(&printer, self, &code))
 		return code;
 	if (is_long) {
 		printer.fields = details;
@@ -83,7 +84,7 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_list = {
         .name = "list",
-        .args = "[-s STORE] [-l] [--json] [FORK]",
+        .args = "[-s STORE] [-l] [--json[=lines]] [FORK]",
         .summary = "List forks and their snapshots",
         .help = "In the order of the names, each fork followed by its "
                 "snapshots as\n"
@@ -95,8 +96,9 @@ const struct command command_list = {
                 "                     size, the space that deleting it would "
                 "free, and\n"
                 "                     number of snapshots\n"
-                "      --json         an array of objects, one a line, as of "
-                "'show'\n"
+                "      --json[=lines] an array of objects, one a line, as of "
+                "'show';\n"
+                "                     or the objects alone\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

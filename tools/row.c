@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "command.h"
 #include "escaped_name.h"
 #include "snapshot.h"
 #include "size.h"
@@ -78,18 +79,33 @@ static void print_columns(const struct printer *printer, json_t *row)
 	}
 }
 
+bool printer_check(const struct printer *printer, const struct command *self,
+                   int *ret_code)
+{
+	if (!printer->form || !strcmp(printer->form, "lines"))
+		return true;
+	*ret_code = command_usage(self,
+	                          "--json is an array, or =lines; not "
+	                          "'%s'",
+	                          printer->form);
+	return false;
+}
+
 void printer_begin(struct printer *printer)
 {
 	printer->printed = 0;
-	if (printer->json)
+	if (printer->json && !printer->form)
 		fputs("[", stdout);
-	else if (printer->header)
+	else if (printer->header && !printer->json)
 		print_columns(printer, NULL);
 }
 
 void printer_row(struct printer *printer, json_t *row)
 {
-	if (printer->json) {
+	if (printer->json && printer->form) {
+		json_print(printer->fields, row, JSON_COMPACT);
+		fputc('\n', stdout);
+	} else if (printer->json) {
 		fputs(printer->printed ? ",\n" : "\n", stdout);
 		json_print(printer->fields, row, JSON_COMPACT);
 	} else {
@@ -100,7 +116,7 @@ void printer_row(struct printer *printer, json_t *row)
 
 void printer_end(struct printer *printer)
 {
-	if (printer->json)
+	if (printer->json && !printer->form)
 		fputs(printer->printed ? "\n]\n" : "]\n", stdout);
 }
 

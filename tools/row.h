@@ -24,15 +24,34 @@ struct field {
 	int width; /* of its column; negative: aligned to the left */
 };
 
-/* The output of a verb; the caller sets the first three fields. */
+/*
+ * The output of a verb; the caller sets `fields` and `header`.  A verb with
+ * --json[=lines] has the option {"json", .flag = &json, .value = &form}, and
+ * calls printer_check() after command_parse().
+ */
 struct printer {
 	const struct field *fields; /* ends with a NULL key */
 	bool json;
-	bool header; /* a line of titles above columns of text */
+	const char *form; /* of JSON: NULL: an array; "lines": an object a line,
+	                     without brackets and commas */
+	bool header;      /* a line of titles above columns of text */
 	unsigned long printed;
 };
 
-/* Print a list, one row a line, as rows arrive; an array in JSON. */
+struct command;
+
+/*
+ * Return true if the form of JSON is one that there is; or false if the verb is
+ * to end with the exit code *ret_code: a usage message was printed.
+ */
+bool printer_check(const struct printer *printer, const struct command *self,
+                   int *ret_code);
+
+/*
+ * Print a list, one row a line, as rows arrive; in JSON an array, or lines.
+ * Rows come no faster than they are printed: a reader that waits makes the
+ * store wait.
+ */
 void printer_begin(struct printer *printer);
 void printer_row(struct printer *printer, json_t *row);
 void printer_end(struct printer *printer);

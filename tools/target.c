@@ -149,8 +149,8 @@ static int path_complain(const char *path, int err)
 	return EXIT_FAILED;
 }
 
-static int target_path(struct target *target, const char *arg,
-                       struct resolved_path *ret_resolved)
+static int target_resolve(struct target *target, const char *arg,
+                          struct resolved_path *ret_resolved)
 {
 	struct resolved_path resolved = {0};
 	int r = path_resolve(arg, &resolved);
@@ -239,7 +239,7 @@ int target_state(struct target *target, const char *arg, bool own,
 		*ret_name = strdup(arg);
 		return EXIT_DONE;
 	}
-	r = target_path(target, arg, &resolved);
+	r = target_resolve(target, arg, &resolved);
 	if (r)
 		return r;
 	if (!resolved.state) {
@@ -276,7 +276,7 @@ int target_new_fork(struct target *target, const char *arg, char **ret_name)
 	}
 	parent = slash == arg ? strdup("/")
 	                      : strndup(arg, (size_t)(slash - arg));
-	r = target_path(target, parent, &resolved);
+	r = target_resolve(target, parent, &resolved);
 	if (r)
 		return r;
 	if (resolved.state) {
@@ -295,7 +295,7 @@ int target_list(struct target *target, const char *arg, char **ret_name)
 
 	if (!is_path(target, arg))
 		return target_state(target, arg, false, ret_name);
-	r = target_path(target, arg, &resolved);
+	r = target_resolve(target, arg, &resolved);
 	if (r)
 		return r;
 	*ret_name = steal(&resolved.state);
@@ -311,6 +311,110 @@ int target_here(struct target *target, char **ret_name)
 	    (!target->store ||
 	     (resolved.store && !strcmp(target->store, resolved.store))))
 		*ret_name = steal(&resolved.state);
+	return EXIT_DONE;
+}
+
+/* ---- Paths in states ----------------------------------------------------- */
+
+/*
+ * Cut the path into the directory that is there, to be looked at by the kernel,
+ * and the rest, which may be gone: *ret_rest is its part of `path`, or "".  A
+ * final symlink belongs to the rest, so that it is not followed, unless it is
+ * in a mount's root, where symlinks stand for states.
+ */
+static int path_cut(const char *path, char *ret_dir, size_t size,
+                    const char **ret_rest)
+{
+	size_t len = strlen(path);
+	struct stat st;
+
+	if (len >= size)
+		return -ENAMETOOLONG;
+	strcpy(ret_dir, path);
+	if (lstat(ret_dir, &st) == 0 && S_ISDIR(st.st_mode)) {
+		*ret_rest = path + len;
+		return 0;
+	}
+	for (;;) {
+		while (len && ret_dir[len - 1] == '/')
+			len--;
+		while (len && ret_dir[len - 1] != '/')
+			len--;
+		*ret_rest = path + len;
+		if (!len)
+			strcpy(ret_dir, ".");
+		else
+			ret_dir[len] = 0;
+		if (stat(ret_dir, &st) == 0 && S_ISDIR(st.st_mode))
+			break;
+		if (!len || (errno != ENOENT && errno != ENOTDIR))
+			return -errno;
+	}
+	if (is_mount_root(ret_dir) && stat(path, &st) == 0 &&
+	    S_ISDIR(st.st_mode)) {
+		strcpy(ret_dir, path);
+		*ret_rest = path + strlen(path);
+	}
+	return 0;
+}
+
+/* Return true if a component is "..": of what is gone, nobody knows it. */
+static bool has_dotdot(const char *path)
+{
+	for (; path; path = strchr(path, '/')) {
+		path += strspn(path, "/");
+		if (!strncmp(path, "..", 2) && (!path[2] || path[2] == '/'))
+			return true;
+	}
+	return false;
+}
+
+/* Return the path in its state of a file in a mount. */
+static int path_in_state(struct target *target, const char *arg,
+                         char **ret_name, char **ret_path)
+{
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
+	char dir[PATH_MAX], inner[PATH_MAX];
+	const char *rest;
+	ssize_t len;
+	int r = path_cut(arg, dir, sizeof(dir), &rest);
+
+	if (r || has_dotdot(rest))
+		return path_complain(arg, r ? r : -ENOENT);
+	r = target_resolve(target, dir, &resolved);
+	if (r)
+		return r;
+	if (!resolved.state) {
+		complain("'%s' is not inside a state", arg);
+		return EXIT_FAILED;
+	}
+	len = getxattr(dir, "user.coppice.path", inner, sizeof(inner));
+	if (len < 0)
+		return path_complain(arg, -errno);
+	if (asprintf(ret_path, "%.*s%s%s", (int)len, inner,
+	             *rest && len > 1 ? "/" : "", rest) < 0)
+		return path_complain(arg, -ENOMEM);
+	*ret_name = steal(&resolved.state);
+	return EXIT_DONE;
+}
+
+int target_path(struct target *target, const char *arg, char **ret_name,
+                char **ret_path)
+{
+	const char *cut = strstr(arg, ":/");
+	bool is_absolute = *arg == '/' || *arg == '.';
+
+	if (cut && !is_absolute && !memchr(arg, '/', (size_t)(cut - arg))) {
+		*ret_name = strndup(arg, (size_t)(cut - arg));
+		*ret_path = strdup(cut + 1);
+		return EXIT_DONE;
+	}
+	if (is_absolute || is_path(target, arg) ||
+	    (!cut && strchr(arg, '/') && (!target->store || target->by_path)))
+		return path_in_state(target, arg, ret_name, ret_path);
+	/* The rest is a name; only FORK/.snap/SNAPSHOT has slashes. */
+	*ret_name = cut ? strndup(arg, (size_t)(cut - arg)) : strdup(arg);
+	*ret_path = strdup(cut ? cut + 1 : "/");
 	return EXIT_DONE;
 }
 

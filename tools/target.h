@@ -43,6 +43,17 @@ int target_new_fork(struct target *target, const char *arg, char **ret_name);
  */
 int target_list(struct target *target, const char *arg, char **ret_name);
 /*
+ * Return the state and the path in it that `arg` means, both to be freed:
+ * STATE:/PATH (the first ":/" splits it; nothing is looked up), STATE alone
+ * (its path is "/"), or a path inside a mount.  Of the latter a final symlink
+ * is not followed, and it need not be there (any more): what is missing is
+ * taken as it is written, below the part that is there.  An argument that
+ * begins with '/' or
+ * '.', or has a '/' in front of the first ":/", is a path inside a mount.
+ */
+int target_path(struct target *target, const char *arg, char **ret_name,
+                char **ret_path);
+/*
  * Return the state that the current directory is in, or NULL if it is not in
  * one of this store.
  */

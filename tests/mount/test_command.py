@@ -201,6 +201,11 @@ def test_list_json_is_an_element_a_line(coppice):
     assert lines[0] == "[" and lines[-1] == "]"
     for line in lines[1:-1]:
         assert set(json.loads(line.rstrip(","))) == FIELDS
+    rows = [json.loads(line)
+            for line in coppice("list", "--json=lines").splitlines()]
+    assert rows == json.loads(coppice("list", "--json"))
+    assert coppice("list", "--json=lines", "main") == ""
+    assert "=lines" in coppice.fails("list", "--json=yaml", code=2)
 
 
 def test_show(coppice):

@@ -267,6 +267,21 @@ def test_virtual_xattrs(mnt, main, fork):
         os.getxattr(main, "user.coppice.nonsense")
 
 
+def test_path_as_virtual_xattr(store, mnt, main):
+    (main / "a" / "b").mkdir(parents=True)
+    (main / "a" / "file").write_text("x")
+    (main / ".snap" / "monday").mkdir()
+    assert os.getxattr(main, "user.coppice.path") == b"/"
+    assert os.getxattr(main / "a" / "b", "user.coppice.path") == b"/a/b"
+    assert os.getxattr(main / ".snap" / "monday" / "a", "user.coppice.path"
+                       ) == b"/a"
+    (main / "a").rename(main / "c")
+    assert os.getxattr(main / "c" / "b", "user.coppice.path") == b"/c/b"
+    for path in mnt, main / "c" / "file", main / ".snap":
+        with raises(errno.ENODATA):
+            os.getxattr(path, "user.coppice.path")
+
+
 def test_virtual_xattrs_are_not_copied(main, fork, tmp):
     (main / "dir").mkdir()
     run("rsync", "-aX", f"{main}/", f"{tmp}/copy/")
