@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Information about a state. */
 #include "forest.h"
+#include "space.h"
 #include "util.h"
 
 #include <errno.h>
@@ -46,31 +47,6 @@ bool state_is_redundant(struct forest *forest, struct state *state)
 	return !state->gone && !state->snapshots &&
 	       !(state->flags & STATE_READONLY) &&
 	       tree_is_bare(&state->version->tree);
-}
-
-/* Return the stored bytes that deleting the state would free. */
-static int state_exclusive(struct forest *forest, const struct state *state,
-                           uint64_t *ret_bytes)
-{
-	const struct version *v = state->version;
-	struct list_info info;
-	struct version *kid;
-	int r;
-
-	*ret_bytes = 0;
-	if (v->refs > 1 || v->kids > 1)
-		return 0;
-	if (v->kids) {
-		/* Blocks of this version that its only child has dropped. */
-		r = version_load(forest, v->kids_xor, &kid);
-		return r ? r
-		         : list_bytes_above(forest->store, kid->tree.list,
-		                            v->tree.base, ret_bytes);
-	}
-	r = list_info(forest->store, v->tree.owner, &info);
-	if (!r)
-		*ret_bytes = info.unique_bytes;
-	return r;
 }
 
 /*
@@ -148,7 +124,7 @@ int state_info(struct forest *forest, struct state *state,
 	}
 	r = state_unchanged(state, &info.unchanged);
 	if (!r)
-		r = state_exclusive(forest, state, &info.exclusive);
+		r = state_frees(forest, state, &info.exclusive);
 	if (!r)
 		*ret_info = info;
 	return r;

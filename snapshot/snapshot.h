@@ -325,6 +325,34 @@ int forest_drain(struct forest *forest);
 /* Return how many deleted versions are still to be freed. */
 uint64_t forest_backlog(struct forest *forest);
 
+/*
+ * Figures of states as of the last commit, in bytes of stored blocks, without
+ * reading trees.  A chunk whose content is stored under another number counts
+ * as 0 bytes.  While deleted states are being reclaimed, the figures may be
+ * lower.
+ */
+struct space;
+int space_create(struct forest *forest, struct space **ret_space);
+void space_destroy(struct space *space);
+/* Empty the set of states. */
+void space_clear(struct space *space);
+/* Add a state to the set; one that is in it already is ignored.  -ESTALE. */
+int space_add(struct space *space, const struct state *state);
+/*
+ * Return the bytes that deleting the states of the set together would free.
+ * Afterwards the set can only be emptied.  Releases the lock from time to time:
+ * pointers obtained before the call are invalid afterwards.  -EINTR: see
+ * store_yield().
+ */
+int space_frees(struct space *space, uint64_t *ret_bytes);
+/*
+ * Return the bytes that the state references: its tree and all chunks that the
+ * tree names.  Releases the lock likewise.  -ESTALE.  What it found is kept for
+ * other states until space_destroy(), so the caller commits its changes first
+ * and asks for all states soon.
+ */
+int space_referenced(struct space *space, uint64_t number, uint64_t *ret_bytes);
+
 /* ---- Checking ----------------------------------------------------------- */
 
 /* An inconsistency in the store. */

@@ -417,11 +417,23 @@ int list_info(struct store *store, uint64_t list, struct list_info *ret_info)
 	return 0;
 }
 
-int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
-                     uint64_t *ret_bytes)
+/* Return the part of a run's bytes that is above `above`. */
+static uint64_t run_bytes_above(const struct run *run, uint64_t above)
+{
+	uint64_t sum = 0;
+
+	if (run->entries[0].number > above)
+		return run->bytes;
+	for (uint32_t i = 0; i < run->count; i++)
+		if (run->entries[i].number > above)
+			sum += run->entries[i].bytes;
+	return sum;
+}
+
+int list_sum_step(struct store *store, struct list_sum *sum, uint32_t runs)
 {
 	_cleanup_free_ struct run *run = malloc(sizeof(*run));
-	uint64_t sum = 0, from = above;
+	uint64_t at = MAX(sum->at, sum->above), bytes = sum->bytes;
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	int r;
@@ -429,23 +441,30 @@ int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
 	if (!run)
 		return -ENOMEM;
 	r = store_reader(store, &txn);
+	if (r == 0)
+		r = disk_error(
+		        disk_cursor_open(txn, store->disk.lists, &cursor));
 	if (r < 0)
 		return r;
-	r = disk_error(disk_cursor_open(txn, store->disk.lists, &cursor));
-	if (r < 0)
-		return r;
-	while ((r = run_above(cursor, list, from, run)) == 0) {
-		if (run->entries[0].number > above)
-			sum += run->bytes;
-		for (uint32_t i = 0;
-		     run->entries[0].number <= above && i < run->count; i++)
-			if (run->entries[i].number > above)
-				sum += run->entries[i].bytes;
-		from = run->entries[run->count - 1].number;
+	while (runs-- && (r = run_above(cursor, sum->list, at, run)) == 0) {
+		bytes += run_bytes_above(run, sum->above);
+		at = run->entries[run->count - 1].number;
 	}
 	mdb_cursor_close(cursor);
-	if (r != -ENOENT)
+	if (r < 0 && r != -ENOENT)
 		return r;
-	*ret_bytes = sum;
-	return 0;
+	sum->bytes = bytes;
+	sum->at = at;
+	return r ? 0 : -EAGAIN;
+}
+
+int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
+                     uint64_t *ret_bytes)
+{
+	struct list_sum sum = {.list = list, .above = above};
+	int r = list_sum_step(store, &sum, UINT32_MAX);
+
+	if (!r)
+		*ret_bytes = sum.bytes;
+	return r == -EAGAIN ? -EUCLEAN : r;
 }

@@ -34,6 +34,17 @@ int list_info(struct store *store, uint64_t list, struct list_info *ret_info);
 /* Sum up the stored size of the entries numbered above `above`.  Lock held. */
 int list_bytes_above(struct store *store, uint64_t list, uint64_t above,
                      uint64_t *ret_bytes);
+/*
+ * Do the same in pieces: read up to `runs` of the list's runs, of up to 1,000
+ * entries each.  0: sum->bytes is the sum; -EAGAIN: continue with another call,
+ * after a release of the lock.  Lock held.
+ */
+struct list_sum {
+	uint64_t list, above;
+	uint64_t at; /* 0 at first; entries up to it are in the sum */
+	uint64_t bytes;
+};
+int list_sum_step(struct store *store, struct list_sum *sum, uint32_t runs);
 
 enum list_job_kind {
 	/* Free blocks on `list` above `above`, which are charged to `other`. */

@@ -35,6 +35,9 @@ static const char *value_text(const struct field *field, json_t *value,
 		return buffer;
 	case FIELD_BOOL:
 		return json_is_true(value) ? "yes" : "no";
+	case FIELD_RATIO:
+		snprintf(buffer, VALUE_MAX, "%.2fx", json_real_value(value));
+		return buffer;
 	case FIELD_COUNT:
 		break;
 	}

@@ -11,10 +11,11 @@
 enum field_format {
 	FIELD_NAME,
 	FIELD_COUNT,
-	FIELD_SIZE, /* bytes; in text with a unit */
-	FIELD_TIME, /* "2026-11-20T12:00:00.123456789Z"; in text to the second
-	             */
-	FIELD_BOOL, /* in text yes or no */
+	FIELD_SIZE,  /* bytes; in text with a unit */
+	FIELD_TIME,  /* "2026-11-20T12:00:00.123456789Z"; in text to the second
+	              */
+	FIELD_BOOL,  /* in text yes or no */
+	FIELD_RATIO, /* a real number; in text "2.50x" */
 };
 
 struct field {

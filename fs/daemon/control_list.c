@@ -71,18 +71,8 @@ static int row_fill(struct control *c, struct state *state, struct row *row)
 
 enum { ROWS = 64 }; /* collected each time the lock is taken */
 
-/* The position of a list: behind this snapshot, if any, of this fork. */
-struct list_position {
-	bool forks;     /* list forks */
-	bool snapshots; /* list snapshots: of each fork, or of one */
-	char fork[NAME_LEN_MAX + 1];
-	char snapshot[NAME_LEN_MAX + 1];
-	bool in_fork; /* the fork's own row was returned */
-};
-
-/* Return the next state of the list; -ENOENT: there is none.  Lock held. */
-static int position_next(struct control *c, struct list_position *position,
-                         struct state **ret_state)
+int list_position_next(struct control *c, struct list_position *position,
+                       struct state **ret_state)
 {
 	struct state *fork, *snapshot;
 	int err;
@@ -121,7 +111,7 @@ static int list_from(struct control *c, struct list_position *position)
 
 		store_lock(c->store);
 		for (count = 0; count < ROWS; count++) {
-			err = position_next(c, position, &state);
+			err = list_position_next(c, position, &state);
 			if (err == 0)
 				err = row_fill(c, state, &rows[count]);
 			if (err < 0)

@@ -9,4 +9,17 @@ int control_list(struct control *c);
 int control_show(struct control *c);
 int control_stat(struct control *c);
 
+/* The position of a list: behind this snapshot, if any, of this fork. */
+struct list_position {
+	bool forks;     /* list forks */
+	bool snapshots; /* list snapshots: of each fork, or of one */
+	char fork[NAME_LEN_MAX + 1];
+	char snapshot[NAME_LEN_MAX + 1];
+	bool in_fork; /* the fork's own row was returned */
+};
+
+/* Return the next state of the list; -ENOENT: there is none.  Lock held. */
+int list_position_next(struct control *c, struct list_position *position,
+                       struct state **ret_state);
+
 #endif

@@ -40,7 +40,7 @@ _coppice() {
 		return
 	fi
 	case $verb in
-	fork | snap | list | show | rename | rm | default | swap)
+	fork | snap | list | show | rename | rm | default | swap | du)
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "control_du.h"
+
+#include <errno.h>
+
+#include "control_list.h"
+#include "escaped_name.h"
+#include "util.h"
+
+/* The work on one request. */
+struct du {
+	struct control *c;
+	struct space *one; /* the state of a row */
+	struct space *set; /* all that were named */
+};
+
+struct du_row {
+	char name[NAME_LEN_MAX * 2 + 2];
+	uint64_t number, unique, referenced, bytes, inodes;
+};
+
+static void du_release(struct du *du)
+{
+	space_destroy(du->one);
+	space_destroy(du->set);
+}
+
+/* Lock held; it may be released and taken again. */
+static int row_fill(struct du *du, uint64_t number, struct du_row *row)
+{
+	struct state *state;
+	int err = state_get(du->c->forest, number, &state);
+
+	space_clear(du->one);
+	if (err == 0)
+		err = space_add(du->one, state);
+	if (err == 0)
+		err = space_frees(du->one, &row->unique);
+	if (err == 0)
+		err = space_referenced(du->one, number, &row->referenced);
+	if (err == 0)
+		err = state_get(du->c->forest, number, &state);
+	if (err < 0)
+		return err;
+	row->number = number;
+	row->bytes = state_blocks(state) * 512;
+	row->inodes = state_inodes(state);
+	state_full_name(du->c->forest, state, row->name);
+	return 0;
+}
+
+static int row_send(struct control *c, const struct du_row *row)
+{
+	uint64_t stored = row->referenced;
+	uint64_t shared = stored - MIN(stored, row->unique);
+	json_t *json = json_pack(
+	        "{s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name",
+	        name_escape(row->name), "number", (json_int_t)row->number,
+	        "unique", (json_int_t)row->unique, "shared", (json_int_t)shared,
+	        "referenced", (json_int_t)stored, "bytes",
+	        (json_int_t)row->bytes, "inodes", (json_int_t)row->inodes,
+	        "ratio",
+	        stored ? json_real((double)row->bytes / (double)stored)
+	               : json_null());
+
+	if (!json)
+		return fail(c, -ENOMEM, "out of memory");
+	c->ended = c->fn(c->arg, json);
+	json_decref(json);
+	return c->ended;
+}
+
+/* Send the rows of all states. */
+static int du_all(struct du *du)
+{
+	struct list_position position = {.forks = true, .snapshots = true};
+	struct control *c = du->c;
+	struct du_row row;
+
+	for (;;) {
+		struct state *state;
+		int err;
+
+		store_lock(c->store);
+		err = list_position_next(c, &position, &state);
+		if (err == -ENOENT) {
+			store_unlock(c->store);
+			return 0;
+		}
+		if (err == 0)
+			err = row_fill(du, state->number, &row);
+		store_unlock(c->store);
+		if (err == -ESTALE) /* deleted meanwhile */
+			continue;
+		if (err < 0)
+			return fail(c, err, "cannot list the space: %s",
+			            control_reason(err));
+		err = row_send(c, &row);
+		if (err)
+			return err;
+	}
+}
+
+/* Find a state that the request names, and add it to the set. */
+static int du_find(struct du *du, json_t *text, uint64_t *ret_number)
+{
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = name_unescape(text, name, sizeof(name));
+
+	if (err < 0)
+		return fail(du->c, -EINVAL, "\"names\" are not names");
+	store_lock(du->c->store);
+	err = state_resolve(du->c->forest, name, &state);
+	if (err == 0) {
+		*ret_number = state->number;
+		err = space_add(du->set, state);
+	}
+	store_unlock(du->c->store);
+	return err < 0 ? control_fail_state(du->c, "measure", name, err) : 0;
+}
+
+static int du_rows(struct du *du, const uint64_t *numbers, size_t count)
+{
+	struct control *c = du->c;
+	struct du_row row;
+
+	for (size_t i = 0; i < count; i++) {
+		int err;
+
+		store_lock(c->store);
+		err = row_fill(du, numbers[i], &row);
+		store_unlock(c->store);
+		if (err < 0)
+			return fail(c, err, "cannot measure a state: %s",
+			            control_reason(err));
+		err = row_send(c, &row);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Send the rows of the named states, and answer what they would free. */
+static int du_named(struct du *du, json_t *names)
+{
+	size_t count = json_array_size(names);
+	_cleanup_free_ uint64_t *numbers = calloc(count + 1, sizeof(*numbers));
+	struct control *c = du->c;
+	uint64_t frees;
+	int err = 0;
+
+	if (!numbers)
+		return fail(c, -ENOMEM, "out of memory");
+	/* Nothing is printed if one of the names is wrong. */
+	for (size_t i = 0; !err && i < count; i++)
+		err = du_find(du, json_array_get(names, i), &numbers[i]);
+	if (!err)
+		err = du_rows(du, numbers, count);
+	if (err)
+		return err;
+	store_lock(c->store);
+	err = space_frees(du->set, &frees);
+	store_unlock(c->store);
+	if (err < 0)
+		return fail(c, err, "cannot measure the states: %s",
+		            control_reason(err));
+	json_object_set_new(c->answer, "frees",
+	                    json_integer((json_int_t)frees));
+	return 0;
+}
+
+int control_du(struct control *c)
+{
+	_cleanup_(du_release) struct du du = {.c = c};
+	json_t *names = json_object_get(c->request, "names");
+	/* The figures are those of the last commit. */
+	int err = store_settle(c->store);
+
+	/* A full store can be measured, too. */
+	if (err < 0 && err != -ENOSPC && err != -EROFS)
+		return fail(c, err, "cannot measure: %s", control_reason(err));
+	err = space_create(c->forest, &du.one);
+	if (!err)
+		err = space_create(c->forest, &du.set);
+	if (err < 0)
+		return fail(c, err, "out of memory");
+	if (names && !json_is_array(names))
+		return fail(c, -EINVAL, "\"names\" is not a list");
+	err = names ? du_named(&du, names) : du_all(&du);
+	if (err)
+		return err;
+	store_lock(c->store);
+	if (forest_backlog(c->forest))
+		json_object_set_new(
+		        c->answer, "warning",
+		        json_string("deleted states are still being reclaimed; "
+		                    "the figures are exact afterwards"));
+	store_unlock(c->store);
+	return 0;
+}

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb `du`: the space of states. */
+#ifndef COPPICE_CONTROL_DU_H
+#define COPPICE_CONTROL_DU_H
+
+#include "control_verb.h"
+
+/*
+ * Send a row for each of the states "names", or for all states if the request
+ * has no "names".  With "names", the answer has what deleting them together
+ * would free, as "frees".
+ */
+int control_du(struct control *c);
+
+#endif
