@@ -295,8 +295,7 @@ static int create_target(const struct creation *b, struct vnode *child)
 	return ext_replace(child, 0, &hole, &e, (const uint8_t *)b->target);
 }
 
-/* Remove the items of an inode whose creation failed. */
-static void create_undo(struct vnode *child)
+void vnode_discard(struct vnode *child)
 {
 	struct key key = {.ino = child->ino};
 	struct item item;
@@ -363,7 +362,7 @@ static int create_locked(const struct creation *b, struct want *want,
 	if (!err)
 		err = create_items(b, &h, &dir, slot, &child);
 	if (err) {
-		create_undo(&child);
+		vnode_discard(&child);
 		return err;
 	}
 	state_count(dir.state, 1, 0);
@@ -467,7 +466,7 @@ int whiteout_make(struct vnode *dir, const char *name,
 	if (!err)
 		err = backref_put(&v, dir->ino, name);
 	if (err) {
-		create_undo(&v);
+		vnode_discard(&v);
 		return err;
 	}
 	state_count(dir->state, 1, 0);

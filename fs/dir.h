@@ -21,6 +21,11 @@ int dirent_put(struct vnode *dir, uint64_t slot, const char *name,
                const struct vnode *child);
 int backref_put(struct vnode *child, uint64_t parent, const char *name);
 int backref_del(struct vnode *child, uint64_t parent, const char *name);
+/*
+ * Remove the items of an inode whose creation failed, before it was counted in
+ * its state.
+ */
+void vnode_discard(struct vnode *child);
 /* Return the parent of a directory other than the root.  -ENOENT: removed. */
 int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent);
 /* Return true if the entry of a directory in a state is a symlink. */

@@ -282,4 +282,6 @@ int fs_removexattr(struct fs *fs, node_t node, const char *name);
 void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
               void *arg);
 
+#include "clone.h"
+
 #endif

@@ -5,11 +5,15 @@
  * all of it is freed, and a record in TABLE_ORPHAN names the state.  Both are
  * written in the same transaction groups as the change itself, so a crash loses
  * none.
+ *
+ * A directory with entries can be an orphan, too: the box of a clone (clone.c)
+ * that was not completed.  Deleting it makes what is in it orphans.
  */
 #include "orphan.h"
 
 #include <errno.h>
 
+#include "dir.h"
 #include "extent.h"
 #include "inode.h"
 #include "open.h"
@@ -69,6 +73,63 @@ int orphan_del(struct vnode *v)
 	return orphan_del_at(v->fs, v->state, v->tree, v->ino);
 }
 
+/* Make an inode that lost its last name an orphan, to be freed later. */
+static int child_orphan(struct vnode *child)
+{
+	struct open_node *o;
+	int err;
+
+	child->inode.nlink = 0;
+	if (!S_ISREG(child->inode.mode))
+		open_keep(child->fs, vnode_node(child));
+	o = open_find(child->fs, vnode_node(child));
+	err = orphan_add(child);
+	if (!err)
+		err = vnode_store(child);
+	if (o)
+		o->orphan = !err;
+	return err;
+}
+
+/*
+ * Remove an entry of a directory without a name.  What it names becomes an
+ * orphan itself, if it has no other name.
+ */
+static int child_remove(struct vnode *dir, const struct item *item)
+{
+	struct vnode child = *dir;
+	struct key key = item->key;
+	char name[NAME_LEN_MAX + 1];
+	struct dirent_item d;
+	uint64_t other;
+	int err = dirent_decode(item->value, item->len, &d);
+
+	if (err)
+		return err;
+	memcpy(name, d.name, d.name_len);
+	name[d.name_len] = 0;
+	child.ino = d.ino;
+	err = tree_del(dir->tree, &key);
+	if (err)
+		return err;
+	dir->inode.size--;
+	err = inode_load(dir->tree, child.ino, &child.inode);
+	if (!err)
+		err = backref_del(&child, dir->ino, name);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	child.inode.ctime = time_now();
+	if (S_ISDIR(child.inode.mode)) {
+		err = dir_parent(dir->tree, child.ino, &other);
+		return err == -ENOENT ? child_orphan(&child) : err;
+	}
+	if (child.inode.nlink > 1) {
+		child.inode.nlink--;
+		return vnode_store(&child);
+	}
+	return child_orphan(&child);
+}
+
 /*
  * Remove an inode without a name, and all its items.  -EAGAIN: there are more.
  */
@@ -91,7 +152,8 @@ static int vnode_reap(struct vnode *v, unsigned budget)
 			return err ? err : -EAGAIN;
 		}
 		chunk = item_chunk(&item);
-		err = tree_del(v->tree, &found);
+		err = found.kind == ITEM_DIRENT ? child_remove(v, &item)
+		                                : tree_del(v->tree, &found);
 		if (err)
 			return err;
 		if (chunk)
@@ -129,7 +191,8 @@ int vnode_unlinked(struct vnode *v)
 	return kept ? kept : -EAGAIN;
 }
 
-static int orphan_piece(struct fs *fs, node_t node)
+/* *ret_dir is set if the orphan is a directory that has entries. */
+static int orphan_piece(struct fs *fs, node_t node, bool *ret_dir)
 {
 	struct vnode v;
 	int err = vnode_load_rw(fs, node, &v);
@@ -145,12 +208,14 @@ static int orphan_piece(struct fs *fs, node_t node)
 		              PIECE_ITEMS);
 		return err || !v.inode.nlink ? err : orphan_del(&v);
 	}
+	*ret_dir |= S_ISDIR(v.inode.mode) && v.inode.size;
 	err = vnode_reap(&v, PIECE_ITEMS);
 	return err ? err : orphan_del(&v);
 }
 
 int orphan_finish(struct fs *fs, node_t node)
 {
+	bool left = false;
 	int err;
 
 	do {
@@ -158,11 +223,14 @@ int orphan_finish(struct fs *fs, node_t node)
 		if (err < 0)
 			return err;
 		store_lock(fs->store);
-		err = orphan_piece(fs, node);
+		err = orphan_piece(fs, node, &left);
 		store_unlock(fs->store);
 	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
-	/* The request was cancelled: orphan cleanup does the rest. */
-	if (err == -EINTR)
+	/*
+	 * The request was cancelled, or a directory had entries, which became
+	 * orphans: orphan cleanup does the rest.
+	 */
+	if (err == -EINTR || left)
 		orphan_cleanup_push(fs, NODE_STATE(node));
 	/* It was deleted already, with its state or by another thread. */
 	return err == -ESTALE ? 0 : err;

@@ -21,11 +21,24 @@ enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
 
 enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 
+/* Find an orphan that nobody has open, from *ino on. */
+static bool closed_orphan(struct fs *fs, struct state *state, uint64_t *ino)
+{
+	while (orphan_first(state_tree(state), *ino, ino)) {
+		struct open_node *o = open_find(fs, NODE(state->number, *ino));
+
+		if (!o)
+			return true;
+		o->orphan = true;
+		++*ino;
+	}
+	return false;
+}
+
 /* Find the next orphan to remove in the state, from *ino on. */
 static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 {
 	struct state *state;
-	struct open_node *o;
 	int err = state_get(fs->forest, number, &state);
 
 	if (err == -ESTALE || (!err && (state->flags & STATE_READONLY))) {
@@ -34,13 +47,12 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 	}
 	if (err || state_has_twin(fs->forest, state))
 		return CLEANUP_LATER;
-	while (orphan_first(state_tree(state), *ino, ino)) {
-		o = open_find(fs, NODE(number, *ino));
-		if (!o)
-			return CLEANUP_ONE;
-		o->orphan = true;
-		++*ino;
-	}
+	if (closed_orphan(fs, state, ino))
+		return CLEANUP_ONE;
+	/* What was in a directory that was removed may have a lower number. */
+	*ino = 0;
+	if (closed_orphan(fs, state, ino))
+		return CLEANUP_ONE;
 	if (!orphan_first(state_tree(state), 0, ino))
 		orphan_record(fs, number, false);
 	return CLEANUP_DONE;

@@ -497,6 +497,9 @@ static int passing_end(struct walk *w)
 	}
 	old = p->has_old ? inode_sums(&p->old, p->ino) : none;
 	new = inode_sums(&p->new, p->ino);
+	/* A directory without a name does not count its subdirectories. */
+	if (!p->new.nlink || (p->has_old && !p->old.nlink))
+		new.subdirs = old.subdirs + p->subdirs;
 	r = sums_compare(w, &old, &new);
 	return r ? r : inode_check(w, &p->new);
 }

@@ -220,8 +220,11 @@ static bool sums_right(const struct passing *p)
 
 		names = (new->nlink &&named) - (old->nlink && named);
 		entries = (int64_t) new->size - (int64_t)old->size;
-		subdirs = (new->nlink ? (int64_t) new->nlink - 2 : 0) -
-		          (old->nlink ? (int64_t)old->nlink - 2 : 0);
+		subdirs = (int64_t) new->nlink -
+		          (p->has_old ? (int64_t)old->nlink : 2);
+		/* Without a name it does not count its subdirectories. */
+		if (!new->nlink || (p->has_old && !old->nlink))
+			subdirs = p->subdirs;
 	} else {
 		names = (int64_t) new->nlink - (int64_t)old->nlink;
 	}

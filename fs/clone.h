@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Clones: copies of a file or a directory with everything below it, inside a
+ * state or across states, that share their chunks with the source.  A part of
+ * fs.h: include that.
+ */
+#ifndef COPPICE_CLONE_H
+#define COPPICE_CLONE_H
+
+#include <stdint.h>
+
+struct fs;
+
+struct fs_cloned {
+	uint64_t node;    /* the copy */
+	uint64_t entries; /* names that were copied, the first one included */
+};
+
+/*
+ * Copy the inode `from`, and everything below it if it is a directory, to the
+ * new name `name` in the directory `parent`, whose state may be another one.
+ * The source is read as of the call.  The copies have new inode numbers; they
+ * keep modes, owners, times, xattrs, ACLs and the hard links among them.  The
+ * name appears when everything is copied; after a failure or a crash, what was
+ * copied so far is removed by the orphan cleanup.
+ *
+ * -EEXIST: the name exists; -EROFS: `parent` is in a snapshot; -ENOTDIR;
+ * -ESTALE: a state was deleted meanwhile; -EPERM: a node is not in a tree;
+ * -EINTR: see store_yield(); -ENOSPC, -ENOMEM.  Takes the store's lock itself,
+ * in pieces.
+ */
+int fs_clone(struct fs *fs, uint64_t from, uint64_t parent, const char *name,
+             struct fs_cloned *ret_cloned);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The copies of inodes that a clone makes, and what a clone has in memory.
+ * Called with the store's lock held; clone.c does the rest.
+ */
+#ifndef COPPICE_CLONE_INODE_H
+#define COPPICE_CLONE_INODE_H
+
+#include "inode.h"
+
+enum {
+	BATCH_ENTRIES = 128, /* most entries made in one hold of the lock */
+	BATCH_EXTENTS = 256, /* most extents copied in it, about */
+	LOOK_ENTRIES = 1024, /* most entries looked at for a batch */
+};
+
+/* A directory whose copy is not complete. */
+struct frame {
+	uint64_t from;    /* inode number in the source */
+	struct vnode dir; /* the copy; fs, state and tree are not valid */
+	uint64_t after;   /* slot of the last entry that was copied */
+	bool subdirs;     /* there are some */
+	bool files_done;  /* only subdirectories are left */
+	bool at_end;      /* no entry is left */
+	bool dirty;       /* the inode must be stored */
+};
+
+/* An inode of the source that has several names, and its copy. */
+struct link {
+	uint64_t from, to;
+};
+
+/* An entry to be copied. */
+struct clone_entry {
+	uint64_t from, to; /* inode numbers */
+	uint64_t slot;
+	uint8_t type;
+	bool again; /* a further name of an inode that was copied before */
+	uint8_t name_len;
+	char name[NAME_LEN_MAX + 1];
+	struct inode inode;   /* of the source */
+	struct cursor cursor; /* at the inode's item in the source */
+};
+
+struct clone {
+	struct fs *fs;
+	node_t from, parent;
+	const char *name;
+	struct state_hold hold;
+	struct tree *source;
+	uint64_t box; /* inode number; 0: not made yet */
+	struct vnode top;
+	struct frame *frames; /* the way down to the present directory */
+	size_t depth, capacity;
+	void *links; /* tree of struct link, see tsearch(3) */
+	/* A file of which not all extents are copied.  ino 0: none. */
+	struct vnode file;
+	uint64_t file_from, file_next; /* inode number; extent to go on with */
+	uint64_t entries;
+	struct clone_entry batch[BATCH_ENTRIES];
+	size_t batch_count, looked; /* entries in it, and looked at for it */
+	/* Valid in one hold of the lock. */
+	struct state *state;
+	struct tree *tree;
+};
+
+/* Return an inode of the target's tree, without its attributes. */
+struct vnode clone_vnode(struct clone *c, uint64_t ino);
+/*
+ * Choose the copy's inode number: a new one, or that of the inode's copy which
+ * was made for another of its names.
+ */
+int clone_inode_number(struct clone *c, struct clone_entry *entry);
+/*
+ * Copy the inode of an entry, with its name in the directory `parent` of the
+ * target.  Nothing of it is left after an error.  Of a long file the rest is
+ * left to clone_file_continue(): then c->file is set.
+ */
+int clone_inode_make(struct clone *c, uint64_t parent,
+                     struct clone_entry *entry, struct vnode *ret);
+/* Add a further name to an inode that was copied before. */
+int clone_inode_link(struct clone *c, uint64_t parent,
+                     const struct clone_entry *entry);
+/* Copy more extents of the long file; after the last one c->file.ino is 0. */
+int clone_file_continue(struct clone *c);
+
+#endif
