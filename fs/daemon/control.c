@@ -7,6 +7,7 @@
 #include <stdarg.h>
 
 #include "control_check.h"
+#include "control_clone.h"
 #include "control_du.h"
 #include "control_list.h"
 #include "control_swap.h"
@@ -510,7 +511,8 @@ static const struct {
         {"default", verb_default}, {"sync", verb_sync},
         {"stat", control_stat},    {"check", verb_check},
         {"resize", verb_resize},   {"find", verb_find},
-        {"swap", control_swap},    {"du", control_du},
+        {"swap", control_swap},    {"clone", control_clone},
+        {"du", control_du},
 };
 
 static int run(struct control *c)

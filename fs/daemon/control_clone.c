@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The request "clone": copy a subtree within the store. */
+#include "control_clone.h"
+
+#include <errno.h>
+
+#include "coherence.h"
+#include "control_path.h"
+
+/* Where the copy is to appear. */
+struct place {
+	node_t parent;
+	const char *name; /* points into the path */
+};
+
+static int fail_target(struct control *c, const struct control_path *to,
+                       int err)
+{
+	switch (err) {
+	case -EEXIST:
+		return fail(c, err, "cannot clone to '%s:%s': it exists",
+		            to->state, to->path);
+	case -EROFS:
+		return fail(c, err,
+		            "cannot clone to '%s:%s': it is in a "
+		            "snapshot",
+		            to->state, to->path);
+	case -EINVAL:
+		return fail(c, err,
+		            "cannot clone to '%s:%s': not a possible "
+		            "name",
+		            to->state, to->path);
+	case -ESTALE:
+		return fail(c, err,
+		            "cannot clone to '%s:%s': a state was deleted or "
+		            "replaced meanwhile",
+		            to->state, to->path);
+	default:
+		return control_fail_path(c, "clone to", to, err);
+	}
+}
+
+/* Cut the last component off the path; it must not be empty. */
+static int path_cut(struct control *c, const struct control_path *to,
+                    char dir[TREE_PATH_SIZE], char name[TREE_PATH_SIZE])
+{
+	size_t len = strlen(to->path), at;
+
+	while (len && to->path[len - 1] == '/')
+		len--;
+	for (at = len; at && to->path[at - 1] != '/';)
+		at--;
+	if (at == len)
+		return fail_target(c, to, -EEXIST);
+	snprintf(dir, TREE_PATH_SIZE, "%.*s", (int)at, to->path);
+	snprintf(name, TREE_PATH_SIZE, "%.*s", (int)(len - at), to->path + at);
+	return 0;
+}
+
+/* Find the node of a path.  Lock held. */
+static int find_node(struct control *c, const char *verb,
+                     const struct control_path *path, node_t *ret_node)
+{
+	struct state *state;
+	struct inode inode;
+	uint64_t ino;
+	int err = state_resolve(c->forest, path->state, &state);
+
+	if (err < 0)
+		return control_fail_state(c, verb, path->state, err);
+	err = control_path_find(c, verb, path, state_tree(state), &ino, &inode);
+	if (!err)
+		*ret_node = NODE(state->number, ino);
+	return err;
+}
+
+static void clone_announce(struct mounts *mounts, const struct place *place,
+                           node_t node)
+{
+	struct changes changes = {.mounts = mounts, .fresh = true};
+
+	changes_name(&changes, place->parent, place->name, node);
+	coherence_announce_wait(&changes);
+}
+
+int control_clone(struct control *c)
+{
+	char name[TREE_PATH_SIZE];
+	struct place place = {.name = name};
+	struct control_path from, to, dir;
+	struct fs_cloned cloned;
+	node_t node = 0;
+	int err = control_path(c, "source", "source_path", true, &from);
+
+	if (!err)
+		err = control_path(c, "to", "to_path", true, &to);
+	if (!err)
+		err = path_cut(c, &to, dir.path, name);
+	if (err)
+		return err;
+	strcpy(dir.state, to.state);
+	store_lock(c->store);
+	err = find_node(c, "clone", &from, &node);
+	if (!err)
+		err = find_node(c, "clone to", &dir, &place.parent);
+	store_unlock(c->store);
+	if (err)
+		return err;
+	err = fs_clone(c->fs, node, place.parent, name, &cloned);
+	if (err == -EINTR)
+		return c->ended = err;
+	if (err)
+		return fail_target(c, &to, err);
+	if (c->mounts)
+		clone_announce(c->mounts, &place, cloned.node);
+	if (json_object_set_new(c->answer, "entries",
+	                        json_integer((json_int_t)cloned.entries)) < 0 ||
+	    json_object_set_new(
+	            c->answer, "inode",
+	            json_integer((json_int_t)NODE_INO(cloned.node))) < 0)
+		return fail(c, -ENOMEM, "out of memory");
+	return 0;
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice clone: copy a file or a directory within the store. */
+#include <jansson.h>
+#include <stdio.h>
+
+#include "store_access.h"
+#include "command.h"
+#include "target.h"
+#include "util.h"
+
+struct place {
+	char *state, *path;
+};
+
+static void place_release(struct place *place)
+{
+	free(place->state);
+	free(place->path);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	_cleanup_(target_release) struct target target = {0};
+	_cleanup_(place_release) struct place from = {0}, to = {0};
+	const char *store = NULL;
+	json_t *answer = NULL;
+	bool verbose = false;
+	int r;
+	const struct command_option options[] = {
+	        {"verbose", 'v', .flag = &verbose},
+	        {"store", 's', .value = &store},
+	        {0},
+	};
+
+	if (!command_parse(self, options, 2, 2, &argc, &argv, &r))
+		return r;
+	r = target_init(&target, store);
+	if (!r)
+		r = target_path(&target, argv[0], &from.state, &from.path);
+	if (!r)
+		r = target_path(&target, argv[1], &to.state, &to.path);
+	if (!r)
+		r = target_store(&target);
+	if (r)
+		return r;
+	r = store_request(target.store, false,
+	                  request_new("clone", "source", from.state,
+	                              "source_path", from.path, "to", to.state,
+	                              "to_path", to.path, NULL),
+	                  NULL, NULL, &answer);
+	if (!r && verbose)
+		printf("%" JSON_INTEGER_FORMAT " entries\n",
+		       json_integer_value(json_object_get(answer, "entries")));
+	json_decref(answer);
+	return r ? r : finish_output(EXIT_DONE);
+}
+
+const struct command command_clone = {
+        .name = "clone",
+        .args = "[-v] [-s STORE] SOURCE TARGET",
+        .summary = "Copy a file or a directory, sharing its contents",
+        .help = "SOURCE and TARGET are STATE:/PATH or paths in a mount; SOURCE "
+                "may be a whole\n"
+                "state.  TARGET must not exist.  It appears when everything is "
+                "copied.  Owners,\n"
+                "modes, times, attributes and hard links are kept.\n"
+                "\n"
+                "  -v, --verbose      print how many entries were copied\n"
+                "  -s, --store=STORE  the store's directory\n",
+        .run = run,
+};
