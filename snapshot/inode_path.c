@@ -16,7 +16,7 @@ static char *part_put(char *start, char *at, const char *name, size_t len)
 	return at;
 }
 
-const char *inode_path(inode_path_seek_fn *seek, void *arg, uint64_t ino,
+const char *inode_path(item_seek_fn *seek, void *arg, uint64_t ino,
                        const char *name, size_t name_len,
                        char out[INODE_PATH_SIZE])
 {

@@ -7,16 +7,12 @@
 
 enum { INODE_PATH_SIZE = 4096 };
 
-/* Find the first item at or after the key; 0, or an error if there is none. */
-typedef int inode_path_seek_fn(void *arg, const struct key *key,
-                               struct item *ret_item);
-
 /*
  * Return the path of the inode, or of the entry `name` of it if that is not
  * NULL; it begins with '/' and lies in `out`.  NULL: it has none, a back
  * reference is damaged, or the path is too long.
  */
-const char *inode_path(inode_path_seek_fn *seek, void *arg, uint64_t ino,
+const char *inode_path(item_seek_fn *seek, void *arg, uint64_t ino,
                        const char *name, size_t name_len,
                        char out[INODE_PATH_SIZE]);
 

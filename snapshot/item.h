@@ -121,6 +121,10 @@ int extent_decode(const void *data, size_t len, struct extent *ret);
 /* Return the chunk number that an item of any kind names; 0: none. */
 uint64_t item_chunk(const struct item *item);
 
+/* Find the first item at or after the key; 0, or an error if there is none. */
+typedef int item_seek_fn(void *arg, const struct key *key,
+                         struct item *ret_item);
+
 /* Return the first slot of a name; parent is 0 but for BACKREF. */
 uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
                     size_t name_len);

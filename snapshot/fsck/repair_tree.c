@@ -10,6 +10,7 @@
 #include "repair_tree.h"
 #include "array.h"
 #include "util.h"
+#include "version_walk.h"
 
 #include <errno.h>
 
@@ -82,32 +83,13 @@ int repair_del(struct repair *repair, const struct key *key)
 
 static bool item_readable(struct repair *repair, const struct item *item)
 {
-	struct inode inode;
-	struct backref_item b;
-	struct dirent_item d;
-	struct xattr_item x;
-	struct extent e;
+	union item_content c;
 
-	if (!item->key.ino != (item->key.kind == ITEM_ORPHAN))
+	if (item_decode(item, &c))
 		return false;
-	switch (item->key.kind) {
-	case ITEM_ORPHAN:
-		return true;
-	case ITEM_INODE:
-		return !item->key.off &&
-		       !inode_decode(item->value, item->len, &inode);
-	case ITEM_BACKREF:
-		return !backref_decode(item->value, item->len, &b);
-	case ITEM_XATTR:
-		return !xattr_decode(item->value, item->len, &x);
-	case ITEM_DIRENT:
-		return !dirent_decode(item->value, item->len, &d);
-	case ITEM_EXTENT:
-		return !extent_decode(item->value, item->len, &e) &&
-		       e.len <= store_chunk_size(repair->store) &&
-		       (e.kind != EXTENT_INLINE || !item->key.off);
-	}
-	return false;
+	return item->key.kind != ITEM_EXTENT ||
+	       (c.extent.len <= store_chunk_size(repair->store) &&
+	        (c.extent.kind != EXTENT_INLINE || !item->key.off));
 }
 
 /* Remove an item that cannot be copied, and mark it as fixed. */
