@@ -311,9 +311,29 @@ int store_remove_files(const char *path);
 /*
  * Replace the data of this store by those of the closed store at the path, in
  * the same file system, in one durable step.  The old file is kept under the
- * name *ret_kept, to be freed by the caller; this store still reads it.
+ * name *ret_kept, to be freed by the caller, or deleted if ret_kept is NULL;
+ * this store still reads it.
  */
 int store_replace(struct store *store, const char *path, char **ret_kept);
+
+/*
+ * Write the store's data anew, without gaps, to a file in the directory
+ * STORE_COMPACTING within the store's, and replace the old file by it in one
+ * durable step.  Nobody else uses the store, nothing in it is uncommitted, and
+ * the caller closes it next: it still refers to the old file.  *ret_bytes: the
+ * new file's length.  After an error the store is unchanged.
+ * -EPROTONOSUPPORT: a later version of the program keeps more in the store.
+ */
+#define STORE_COMPACTING "compact"
+int store_compact(struct store *store, const struct copy_options *options,
+                  uint64_t *ret_bytes);
+/* Return what store_compact() will take. */
+struct compact_space {
+	uint64_t before;    /* bytes of the store's file */
+	uint64_t needed;    /* upper bound of those of the new one */
+	uint64_t available; /* on the disk */
+};
+int store_compact_need(struct store *store, struct compact_space *ret_space);
 
 #include "store_chunk.h"
 #include "store_list.h"

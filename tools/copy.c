@@ -22,6 +22,7 @@
 #include "target.h"
 #include "row.h"
 #include "escaped_name.h"
+#include "stopping.h"
 #include "util.h"
 
 static const struct field fields[] = {
@@ -42,31 +43,6 @@ struct copy {
 	bool shown;
 };
 
-/* ---- Signals ------------------------------------------------------------ */
-
-static const int stopping[] = {SIGINT, SIGTERM, SIGHUP};
-static volatile sig_atomic_t stopped; /* the signal */
-
-static void on_signal(int number)
-{
-	stopped = number;
-}
-
-/* The first signal ends the copy and cleans up, the second the process. */
-static void catch_signals(void)
-{
-	struct sigaction action = {.sa_handler = on_signal,
-	                           .sa_flags = (int)SA_RESETHAND};
-
-	for (size_t i = 0; i < ARRAY_SIZE(stopping); i++) {
-		struct sigaction before;
-
-		if (!sigaction(stopping[i], NULL, &before) &&
-		    before.sa_handler != SIG_IGN)
-			sigaction(stopping[i], &action, NULL);
-	}
-}
-
 /* ---- Progress ----------------------------------------------------------- */
 
 static void progress_clear(struct copy *copy)
@@ -82,7 +58,7 @@ static int on_row(void *arg, json_t *row)
 	json_int_t done = json_integer_value(json_object_get(row, "done"));
 	json_int_t all = json_integer_value(json_object_get(row, "all"));
 
-	if (stopped)
+	if (stopping_signal())
 		return -EINTR;
 	if (!copy->terminal)
 		return 0;
@@ -259,7 +235,7 @@ static int finish(struct copy *copy, bool new_identity, json_t *answer)
 		r = file_name(copy);
 	if (!r && new_identity)
 		r = renew_identity(copy, answer);
-	if (!r && stopped)
+	if (!r && stopping_signal())
 		r = -EINTR;
 	return r ? r : publish(copy);
 }
@@ -279,7 +255,7 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 	r = store_access_open(&access, store, true);
 	if (r)
 		return r;
-	catch_signals();
+	stopping_catch();
 	r = copy_init(&copy, path);
 	if (r) {
 		r = fail(&copy, r);
@@ -295,8 +271,8 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 		r = r ? fail(&copy, r) : 0;
 	}
 	copy_release(&copy);
-	if (r && stopped)
-		raise(stopped);
+	if (r && stopping_signal())
+		raise(stopping_signal());
 	if (!r && json) {
 		json_object_set_new(answer, "path", name_escape(path));
 		printer_object(&printer, answer);

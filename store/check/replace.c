@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Replacing a damaged data file by a repaired one. */
+/* Replacing a data file by one that was repaired or compacted. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -65,7 +65,7 @@ int store_replace(struct store *store, const char *path, char **ret_kept)
 	if (chmod(made, st.st_mode & 07777) < 0)
 		return -errno;
 	r = file_sync(made);
-	if (!r)
+	if (!r && ret_kept)
 		r = data_keep(data, &kept);
 	if (!r)
 		r = directory_sync(store->path);
@@ -76,9 +76,10 @@ int store_replace(struct store *store, const char *path, char **ret_kept)
 	if (r < 0)
 		return r;
 	/*
-	 * The mark in the lock file has the inode number of the damaged file.
+	 * The mark in the lock file has the inode number of the old file.
 	 */
 	lock_file_clear(store);
-	*ret_kept = steal(&kept);
+	if (ret_kept)
+		*ret_kept = steal(&kept);
 	return 0;
 }

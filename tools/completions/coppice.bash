@@ -44,7 +44,7 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
-	init | mount | umount | check | copy) compopt -o dirnames ;;
+	init | mount | umount | check | copy | compact) compopt -o dirnames ;;
 	esac
 }
 complete -F _coppice coppice
