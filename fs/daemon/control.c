@@ -11,6 +11,7 @@
 #include "control_du.h"
 #include "control_list.h"
 #include "control_swap.h"
+#include "control_tree.h"
 #include "escaped_name.h"
 #include "session.h"
 #include "util.h"
@@ -512,7 +513,7 @@ static const struct {
         {"stat", control_stat},    {"check", verb_check},
         {"resize", verb_resize},   {"find", verb_find},
         {"swap", control_swap},    {"clone", control_clone},
-        {"du", control_du},
+        {"du", control_du},        {"lineage", control_lineage},
 };
 
 static int run(struct control *c)

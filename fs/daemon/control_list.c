@@ -9,7 +9,7 @@
 
 /* ---- Rows --------------------------------------------------------------- */
 
-static json_t *time_text(int64_t ns)
+json_t *control_time(int64_t ns)
 {
 	char date[64], text[96];
 	time_t sec = (time_t)(ns / 1000000000);
@@ -42,7 +42,7 @@ static json_t *row_json(const struct row *row)
 	        "name", name_escape(row->name), "fork",
 	        i->readonly ? name_escape(i->fork_name) : json_null(),
 	        "snapshot", i->readonly, "number", (json_int_t)i->number,
-	        "created", time_text(i->created), "origin",
+	        "created", control_time(i->created), "origin",
 	        *i->origin_name ? name_escape(i->origin_name) : json_null(),
 	        "inodes", (json_int_t)i->inodes, "bytes", (json_int_t)i->bytes,
 	        "exclusive", (json_int_t)i->exclusive, "snapshots",

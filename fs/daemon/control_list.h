@@ -9,6 +9,9 @@ int control_list(struct control *c);
 int control_show(struct control *c);
 int control_stat(struct control *c);
 
+/* Return a time, in ns since the epoch, as rows have it. */
+json_t *control_time(int64_t ns);
+
 /* The position of a list: behind this snapshot, if any, of this fork. */
 struct list_position {
 	bool forks;     /* list forks */

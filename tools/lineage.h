@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The lineage of all states, read from a store.  Versions that no state names
+ * are left out unless several others come from them.
+ */
+#ifndef COPPICE_LINEAGE_H
+#define COPPICE_LINEAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NO_NODE = -1 };
+
+/* A state, as rows of `list` describe it. */
+struct lineage_state {
+	uint64_t version;
+	uint64_t parent;
+	char *name;     /* as in JSON */
+	char *created;  /* likewise */
+	uint64_t bytes; /* size of its files */
+	uint64_t frees; /* bytes that deleting it would free */
+	bool is_snapshot;
+};
+
+/* A version. */
+struct lineage_node {
+	uint64_t version;
+	uint64_t parent; /* version; 0: none */
+	char *created; /* as in JSON; when it froze.  NULL: a state names it */
+	size_t first, states; /* in the array of states */
+	/* set by lineage_link(); indexes of nodes, or NO_NODE */
+	int64_t up;             /* parent */
+	int64_t kids, next_kid; /* the heaviest, then the newest first */
+	uint64_t kids_count;
+	uint64_t weight; /* nodes that come from it, and itself */
+	bool left_out;
+};
+
+struct lineage {
+	struct lineage_state *states; /* by version */
+	size_t states_len, states_capacity;
+	struct lineage_node *nodes; /* by version: parents come first */
+	size_t nodes_len, nodes_capacity;
+};
+
+/* Read the lineage.  Complains itself, and returns an exit code. */
+int lineage_read(const char *store, struct lineage *ret_lineage);
+void lineage_release(struct lineage *lineage);
+
+#endif
