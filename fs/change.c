@@ -17,6 +17,7 @@
 #include "inode.h"
 #include "orphan.h"
 #include "want.h"
+#include "xattr.h"
 
 enum how {
 	HOW_SKIP,     /* nothing to do */

@@ -21,8 +21,8 @@
 #include <stdlib.h>
 
 #include "clone_inode.h"
-#include "dir.h"
-#include "open.h"
+#include "dirent_item.h"
+#include "open_table.h"
 #include "orphan.h"
 
 /* ---- Entries ------------------------------------------------------------ */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "dir.h"
+#include "dirent_item.h"
 #include "extent.h"
 
 struct vnode clone_vnode(struct clone *c, uint64_t ino)

@@ -13,6 +13,7 @@
 #include "inode.h"
 #include "orphan.h"
 #include "want.h"
+#include "xattr.h"
 
 enum {
 	CLONE_ITEMS = 128,   /* most chunks shared in one hold of the lock */

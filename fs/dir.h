@@ -8,29 +8,10 @@
 #include "inode.h"
 
 /*
- * Load a directory whose entries are about to change.  -ENOTDIR; -EROFS;
- * -ENOENT: it has been removed; -EPERM: it is not in a tree.
- */
-int dir_load_rw(struct fs *fs, node_t node, struct vnode *ret);
-/* -EINVAL, -ENAMETOOLONG; -EEXIST for the name of the .snap directory. */
-int dir_check_name(const struct vnode *dir, const char *name);
-/* Find an entry, and load the inode that it names.  -ENOENT */
-int dir_find(struct vnode *dir, const char *name, uint64_t *ret_slot,
-             struct vnode *ret_child);
-int dirent_put(struct vnode *dir, uint64_t slot, const char *name,
-               const struct vnode *child);
-int backref_put(struct vnode *child, uint64_t parent, const char *name);
-int backref_del(struct vnode *child, uint64_t parent, const char *name);
-/*
  * Remove the items of an inode whose creation failed, before it was counted in
  * its state.
  */
 void vnode_discard(struct vnode *child);
-/* Return the parent of a directory other than the root.  -ENOENT: removed. */
-int dir_parent(struct tree *tree, uint64_t ino, uint64_t *ret_parent);
-/* Return true if the entry of a directory in a state is a symlink. */
-bool dir_entry_is_symlink(struct fs *fs, node_t parent, const char *name);
-
 /*
  * Make the inode of a whiteout, with the number `ino`, for the entry `name` of
  * the directory.  The caller has called vnode_begin(), and adds the entry.

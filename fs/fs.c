@@ -9,7 +9,7 @@
 
 #include "fs_struct.h"
 #include "listing.h"
-#include "open.h"
+#include "open_table.h"
 #include "orphan_cleanup.h"
 
 /* Queue the states that TABLE_ORPHAN names: a crash left orphans in them. */

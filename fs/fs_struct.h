@@ -47,7 +47,7 @@ struct fs {
 	uint32_t chunk_size;
 	uint8_t *zeros; /* chunk_size of them, never written */
 	/* guarded by the store's lock */
-	struct open_node **opens; /* hash table, see open.h */
+	struct open_node **opens; /* hash table, see open_table.h */
 	size_t open_buckets, open_count;
 	struct listing *listings;                 /* see listing.h */
 	uint64_t moves[64];                       /* see rename.c */

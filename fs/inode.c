@@ -7,8 +7,6 @@
 
 #include <errno.h>
 
-#include "xattr.h"
-
 enum node_kind node_kind(node_t node)
 {
 	uint64_t ino = NODE_INO(node);
@@ -188,21 +186,4 @@ struct fs_entry vnode_entry(const struct vnode *v)
 void vnode_touch(struct vnode *v)
 {
 	v->inode.mtime = v->inode.ctime = time_now();
-}
-
-int vnode_kill_priv(struct vnode *v, bool ids)
-{
-	int err;
-
-	if (ids) {
-		v->inode.mode &= ~(uint32_t)S_ISUID;
-		/*
-		 * sgid without the right to execute means mandatory locking:
-		 * keep it.
-		 */
-		if (v->inode.mode & S_IXGRP)
-			v->inode.mode &= ~(uint32_t)S_ISGID;
-	}
-	err = xattr_del(v, XATTR_CAPABILITY);
-	return err == -ENODATA ? 0 : err;
 }

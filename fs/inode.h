@@ -50,12 +50,6 @@ struct fs_entry vnode_entry(const struct vnode *v);
 /* Set mtime and ctime: the content or the entries changed. */
 void vnode_touch(struct vnode *v);
 
-/*
- * Remove a file's privileges because the file was changed: the capability, and
- * with `ids` also suid, and sgid if the group may execute.
- */
-int vnode_kill_priv(struct vnode *v, bool ids);
-
 struct timestamp time_now(void);
 /* Convert nanoseconds since the epoch. */
 struct timestamp timestamp_of(int64_t ns);

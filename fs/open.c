@@ -1,158 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Open nodes: how often each is open, so that an inode that loses its last
- * name is kept until the last release.
- */
-#include "open.h"
-
+/* Opening and releasing nodes. */
 #include <errno.h>
 #include <fcntl.h>
 
 #include "file.h"
 #include "inode.h"
+#include "open_table.h"
 #include "orphan.h"
-
-/* ---- The table ---------------------------------------------------------- */
-
-static size_t open_bucket(const struct fs *fs, node_t node)
-{
-	return (node * UINT64_C(0x9e3779b97f4a7c15)) >> 32 &
-	       (fs->open_buckets - 1);
-}
-
-struct open_node *open_find(struct fs *fs, node_t node)
-{
-	struct open_node *o;
-
-	if (!fs->open_buckets)
-		return NULL;
-	for (o = fs->opens[open_bucket(fs, node)]; o; o = o->next)
-		if (o->node == node)
-			return o;
-	return NULL;
-}
-
-bool open_any(struct fs *fs, uint64_t state)
-{
-	for (size_t i = 0; i < fs->open_buckets; i++)
-		for (struct open_node *o = fs->opens[i]; o; o = o->next)
-			if (NODE_STATE(o->node) == state)
-				return true;
-	return false;
-}
-
-static int open_grow(struct fs *fs)
-{
-	size_t old_count = fs->open_buckets;
-	struct open_node **old = fs->opens;
-	size_t count = old_count ? 2 * old_count : 64;
-	struct open_node **buckets = calloc(count, sizeof(struct open_node *));
-
-	if (!buckets)
-		return -ENOMEM;
-	fs->opens = buckets;
-	fs->open_buckets = count;
-	for (size_t i = 0; i < old_count; i++) {
-		while (old[i]) {
-			struct open_node *o = old[i];
-			size_t b = open_bucket(fs, o->node);
-
-			old[i] = o->next;
-			o->next = buckets[b];
-			buckets[b] = o;
-		}
-	}
-	free(old);
-	return 0;
-}
-
-int open_add(struct fs *fs, node_t node, bool orphan)
-{
-	struct open_node *o = open_find(fs, node);
-	size_t b;
-
-	if (o) {
-		o->count++;
-		return 0;
-	}
-	if (fs->open_count >= fs->open_buckets && open_grow(fs))
-		return -ENOMEM;
-	o = malloc(sizeof(*o));
-	if (!o)
-		return -ENOMEM;
-	b = open_bucket(fs, node);
-	*o = (struct open_node){fs->opens[b], node, 1, orphan};
-	fs->opens[b] = o;
-	fs->open_count++;
-	return 0;
-}
-
-/* Remove an open.  Return true if it was the last and the inode has no name. */
-static bool open_drop(struct fs *fs, node_t node)
-{
-	struct open_node **at, *o;
-	bool orphan;
-
-	if (!fs->open_buckets)
-		return false;
-	for (at = &fs->opens[open_bucket(fs, node)]; *at; at = &(*at)->next)
-		if ((*at)->node == node)
-			break;
-	o = *at;
-	if (!o || --o->count)
-		return false;
-	*at = o->next;
-	orphan = o->orphan;
-	free(o);
-	fs->open_count--;
-	return orphan;
-}
-
-void opens_release(struct fs *fs)
-{
-	for (size_t i = 0; i < fs->open_buckets; i++) {
-		while (fs->opens[i]) {
-			struct open_node *o = fs->opens[i];
-
-			fs->opens[i] = o->next;
-			free(o);
-		}
-	}
-	free(fs->opens);
-}
-
-int open_keep(struct fs *fs, node_t node)
-{
-	int err;
-
-	if (!fs->keep)
-		return 0;
-	/* Add the entry first: no memory is needed after keep() has counted. */
-	err = open_add(fs, node, false);
-	if (err)
-		return err;
-	open_find(fs, node)->count += fs->keep(fs->keep_arg, node);
-	open_drop(fs, node);
-	return 0;
-}
-
-void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
-                   void *arg)
-{
-	store_lock(fs->store);
-	fs->in_use = in_use;
-	fs->in_use_arg = arg;
-	store_unlock(fs->store);
-}
-
-void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
-                   void *arg)
-{
-	store_lock(fs->store);
-	fs->keep = keep;
-	fs->keep_arg = arg;
-	store_unlock(fs->store);
-}
+#include "xattr.h"
 
 void fs_release(struct fs *fs, node_t node)
 {
@@ -173,8 +28,6 @@ void fs_release(struct fs *fs, node_t node)
 		            (unsigned long long)NODE_STATE(node),
 		            strerror(-err));
 }
-
-/* ---- Open --------------------------------------------------------------- */
 
 static int open_locked(struct fs *fs, node_t node, int flags, bool *ret_finish)
 {

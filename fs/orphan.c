@@ -13,10 +13,10 @@
 
 #include <errno.h>
 
-#include "dir.h"
+#include "dirent_item.h"
 #include "extent.h"
 #include "inode.h"
-#include "open.h"
+#include "open_table.h"
 #include "orphan_cleanup.h"
 
 static struct key orphan_key(uint64_t ino)

@@ -14,7 +14,7 @@
 
 #include "array.h"
 #include "inode.h"
-#include "open.h"
+#include "open_table.h"
 #include "orphan.h"
 
 enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };

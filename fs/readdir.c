@@ -8,7 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 
-#include "dir.h"
+#include "dirent_item.h"
 #include "inode.h"
 #include "listing.h"
 #include "state_dir.h"

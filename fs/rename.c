@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "dir.h"
+#include "dirent_item.h"
 #include "extent.h"
 #include "inode.h"
 #include "orphan.h"

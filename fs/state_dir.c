@@ -9,7 +9,7 @@
 #include <errno.h>
 #include <stdio.h>
 
-#include "dir.h"
+#include "dirent_item.h"
 #include "inode.h"
 #include "root_symlink.h"
 #include "state_change.h"

@@ -475,3 +475,20 @@ int fs_removexattr(struct fs *fs, node_t node, const char *name)
 	store_unlock(fs->store);
 	return err;
 }
+
+int vnode_kill_priv(struct vnode *v, bool ids)
+{
+	int err;
+
+	if (ids) {
+		v->inode.mode &= ~(uint32_t)S_ISUID;
+		/*
+		 * sgid without the right to execute means mandatory locking:
+		 * keep it.
+		 */
+		if (v->inode.mode & S_IXGRP)
+			v->inode.mode &= ~(uint32_t)S_ISGID;
+	}
+	err = xattr_del(v, XATTR_CAPABILITY);
+	return err == -ENODATA ? 0 : err;
+}

@@ -26,4 +26,10 @@ int xattr_put(struct vnode *v, const char *name, const void *value, size_t len,
 /* Remove an xattr.  The caller stores the inode.  -ENODATA */
 int xattr_del(struct vnode *v, const char *name);
 
+/*
+ * Remove a file's privileges because the file was changed: the capability, and
+ * with `ids` also suid, and sgid if the group may execute.
+ */
+int vnode_kill_priv(struct vnode *v, bool ids);
+
 #endif

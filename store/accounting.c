@@ -9,7 +9,6 @@
 
 #include "codec.h"
 #include "engine.h"
-#include "list.h"
 #include "number_index.h"
 
 enum { USAGE_LEN_MAX = 30 };

@@ -10,7 +10,21 @@
 #include <lmdb.h>
 #include <stdint.h>
 
+#include "codec.h"
+
 struct store;
+
+enum { LIST_KEY_LEN = 16 };
+/*
+ * Set the key in the database of lists: of the run of a list that begins with
+ * the number `first`, or, with 0, of the list's usage record.
+ */
+static inline void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list,
+                            uint64_t first)
+{
+	be64_put(key, list);
+	be64_put(key + 8, first);
+}
 
 struct usage {
 	uint64_t list;

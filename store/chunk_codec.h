@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The codec of chunks: the stored form, its header, and the encoders and
- * decoders of zstd that make and read it.  Inside store/ only.
+ * The codec of chunks: the stored form, its header, and reading it.
+ * chunk_encoder.h makes it.  Inside store/ only.
  */
 #ifndef COPPICE_CHUNK_CODEC_H
 #define COPPICE_CHUNK_CODEC_H
@@ -21,6 +21,9 @@ struct chunk_header {
 };
 enum { CHUNK_HEADER_MAX = 40, CHUNK_DEPTH_MAX = 32 };
 
+/* Write the header to `out`; return its length. */
+size_t chunk_header_encode(const struct chunk_header *h,
+                           uint8_t out[CHUNK_HEADER_MAX]);
 /* Decode the header of a stored chunk.  -EUCLEAN. */
 int chunk_header_decode(const void *data, size_t len,
                         struct chunk_header *ret_header);
@@ -45,47 +48,14 @@ int decoder_unpack(struct store *store, const void *prefix, size_t prefix_len,
                    size_t *ret_len);
 void decoder_destroy_all(struct store *store);
 
-struct encoder;
-int encoder_create(struct store *store, struct encoder **ret_encoder);
-void encoder_destroy(struct encoder *encoder);
 /*
- * Encode the chunk, whose content has this hash, without a base.  The result is
- * valid until the next call.
+ * The payload of a sparse delta: a bit map of the parts that differ from the
+ * base, then these parts one after the other, compressed if they get shorter.
  */
-int encoder_run(struct encoder *encoder, const struct chunk *chunk,
-                const uint8_t hash[16], const uint8_t **ret_data,
-                size_t *ret_len);
-/*
- * Encode the chunk as a delta, at `depth`, against the chunk that is stored as
- * base_number.  plain_len is the length of what encoder_run() returned last.
- * 1: the delta is much shorter, and *ret_data and *ret_len are set.  0: it is
- * not.
- */
-int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
-                      const uint8_t hash[16], const struct chunk *base,
-                      uint64_t base_number, unsigned depth, size_t plain_len,
-                      const uint8_t **ret_data, size_t *ret_len);
-/* Return true if a sparse delta against the replaced chunk is small enough. */
-bool chunk_is_sparse_delta(const struct chunk *chunk);
-/*
- * Encode a chunk for which chunk_is_sparse_delta() is true as a sparse delta,
- * at `depth`, against the replaced chunk, which is stored as base_number.
- */
-void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
-                        const uint8_t hash[16], uint64_t base_number,
-                        unsigned depth, const uint8_t **ret_data,
-                        size_t *ret_len);
-
-/* A block as the map has it. */
-struct stored_block {
-	uint64_t bytes; /* stored size; 0 for a dedup reference */
-	bool is_chunk;
-	bool is_dedup_ref;
-	uint64_t target; /* of a dedup reference; else the number itself */
-	uint64_t hash64; /* chunks: head of the content's hash */
-};
-/* Look up a block in the map.  -ENOENT; -EUCLEAN. */
-int stored_block_get(struct store *store, MDB_txn *txn, uint64_t number,
-                     struct stored_block *ret_block);
+enum { SPARSE_HEAD = 8 };
+/* Return the bytes of the parts in the bit map, for a chunk of `len` bytes. */
+uint32_t parts_len(const struct store *store, uint32_t len, uint64_t parts);
+/* Copy parts from the chunk to `out`, one after the other, or back. */
+void parts_copy(struct chunk *chunk, uint64_t parts, uint8_t *out, bool back);
 
 #endif

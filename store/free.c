@@ -11,6 +11,7 @@
 #include "codec.h"
 #include "engine.h"
 #include "node_codec.h"
+#include "stored_block.h"
 
 int refcount_up(struct store *store, MDB_txn *txn, uint64_t number)
 {

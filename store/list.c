@@ -12,9 +12,9 @@
 #include "array.h"
 #include "chunk_codec.h"
 #include "codec.h"
-#include "commit.h"
 #include "engine.h"
 #include "free.h"
+#include "stored_block.h"
 
 enum {
 	RUN_BYTES_MAX = 1980,
@@ -32,12 +32,6 @@ struct run {
 	uint64_t bytes;
 	struct entry entries[RUN_ENTRIES_MAX];
 };
-
-void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first)
-{
-	be64_put(key, list);
-	be64_put(key + 8, first);
-}
 
 /* ---- Runs --------------------------------------------------------------- */
 

@@ -9,10 +9,6 @@
 #include "accounting.h"
 #include "txg.h"
 
-enum { LIST_KEY_LEN = 16 };
-/* Set the key of the run of the list that begins with the number `first`. */
-void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list, uint64_t first);
-
 /* Write the group's additions to lists. */
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
                 struct accounting *accounting);

@@ -20,6 +20,7 @@
 #include <errno.h>
 
 #include "array.h"
+#include "chunk_encoder.h"
 #include "codec.h"
 #include "fault.h"
 #include "free.h"

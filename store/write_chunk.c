@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 
+#include "chunk_encoder.h"
 #include "codec.h"
 #include "free.h"
 #include "write.h"

@@ -12,10 +12,10 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
-#include "client_mount.h"
 #include "control_address.h"
 #include "guard.h"
 #include "json_line.h"
+#include "mount_request.h"
 #include "mountinfo.h"
 #include "error_message.h"
 #include "util.h"

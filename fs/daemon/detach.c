@@ -7,9 +7,9 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#include "client_mount.h"
 #include "daemon.h"
 #include "fuse_mount.h"
+#include "mount_request.h"
 #include "namespace.h"
 #include "error_message.h"
 #include "util.h"

@@ -49,6 +49,10 @@ struct check {
 struct check_version *check_version(struct check *check, uint64_t id);
 struct check_state *check_state(struct check *check, uint64_t number);
 
+/* Call fn for each record of a table, in order, until it returns nonzero. */
+int check_records_each(struct check *check, enum table table,
+                       int (*fn)(struct check *check,
+                                 const struct record *record));
 /* The subject of a finding; fields that do not apply are 0. */
 struct about {
 	struct check_state *state;

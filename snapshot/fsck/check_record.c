@@ -10,33 +10,6 @@
 
 typedef unsigned long long ull;
 
-int check_records_each(struct check *check, enum table table,
-                       int (*fn)(struct check *check,
-                                 const struct record *record))
-{
-	_cleanup_free_ struct record *record = malloc(sizeof(*record));
-	uint8_t key[TABLE_KEY_MAX];
-	uint32_t key_len = 0;
-	int r;
-
-	if (!record)
-		return -ENOMEM;
-	for (;;) {
-		r = view_record(check->view, table, key, key_len, key_len,
-		                record);
-		if (r < 0)
-			return r == -ENOENT ? 0 : r;
-		r = fn(check, record);
-		if (r)
-			return r;
-		key_len = record->key_len;
-		memcpy(key, record->key, key_len);
-		/* Skip a record with an empty key. */
-		if (!key_len)
-			key[key_len++] = 0;
-	}
-}
-
 /* ---- Versions and states ------------------------------------------------ */
 
 static int version_load_one(struct check *check, const struct record *record)

@@ -5,10 +5,6 @@
 
 #include "check.h"
 
-/* Call fn for each record of a table, in order, until it returns nonzero. */
-int check_records_each(struct check *check, enum table table,
-                       int (*fn)(struct check *check,
-                                 const struct record *record));
 /* Read and check the records one by one. */
 int check_load(struct check *check);
 /* Check the records against each other. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Check the symlinks in the directory that lists the forks. */
 #include "check_symlink.h"
-#include "check_record.h"
 #include "symlink.h"
 #include "util.h"
 

@@ -31,4 +31,9 @@ struct plan {
 	size_t apart_capacity;
 };
 
+/* Return the index of a version in the check; NO_VERSION: it is unusable. */
+size_t plan_version_index(struct plan *p, uint64_t id);
+/* Return when the version was made; 0: unknown. */
+int64_t plan_version_created(struct plan *p, uint64_t id);
+
 #endif

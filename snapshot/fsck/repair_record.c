@@ -10,6 +10,7 @@
  * children.
  */
 #include "repair_record.h"
+#include "repair_plan.h"
 #include "array.h"
 #include "number.h"
 #include "repair_state.h"
@@ -26,14 +27,6 @@ typedef unsigned long long ull;
 
 /* ---- Versions ----------------------------------------------------------- */
 
-size_t plan_version_index(struct plan *p, uint64_t id)
-{
-	struct check_version *v = check_version(p->check, id);
-
-	return v && !v->bad && !v->reaping ? (size_t)(v - p->check->versions)
-	                                   : NO_VERSION;
-}
-
 /* Return the index of the parent; NO_VERSION: it is unusable. */
 static size_t version_parent(struct plan *p, size_t i)
 {
@@ -42,20 +35,6 @@ static size_t version_parent(struct plan *p, size_t i)
 	if (v->bad || !v->parent || v->parent >= v->id)
 		return NO_VERSION;
 	return plan_version_index(p, v->parent);
-}
-
-int64_t plan_version_created(struct plan *p, uint64_t id)
-{
-	struct version v = {0};
-	struct record record;
-	uint8_t key[8];
-
-	be64_put(key, id);
-	if (view_record(p->check->view, TABLE_VERSION, key, sizeof(key), false,
-	                &record) ||
-	    version_decode(record.value, record.len, &v))
-		return now_ns();
-	return v.created;
 }
 
 static struct repair_version *version_keep(struct plan *p, size_t i,

@@ -5,7 +5,6 @@
 #include "repair_state.h"
 #include "array.h"
 #include "number.h"
-#include "repair_record.h"
 #include "check_record.h"
 #include "util.h"
 

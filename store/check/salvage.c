@@ -2,6 +2,7 @@
 /* Comparing damaged trees, for a repair. */
 #include <errno.h>
 
+#include "stored_block.h"
 #include "view.h"
 
 enum { LEVEL_ITEM = -1 };

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 
+#include "stored_block.h"
 #include "view.h"
 
 typedef unsigned long long ull;

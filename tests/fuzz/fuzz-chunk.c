@@ -4,11 +4,13 @@
 #include <unistd.h>
 
 #include "chunk_codec.h"
+#include "chunk_encoder.h"
 #include "engine.h"
 #include "node_codec.h"
 #include "fuzz.h"
 #include "node.h"
 #include "scratch.h"
+#include "stored_block.h"
 
 static struct scratch scratch;
 static struct store *store;

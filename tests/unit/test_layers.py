@@ -76,6 +76,56 @@ def test_own_headers_are_there(layer):
                 assert Path(name).name in known, f"{path} includes {name}"
 
 
+# The sources of a folder that include each other's headers, and why they may.
+CIRCLES = {
+    ("store", "commit", "reservation"):
+        "a commit reserves space; a change of the size waits for a commit",
+    ("store", "refill", "write"):
+        "a commit in two sources: refill.c writes with the functions of write.c",
+    ("store", "disk_env", "shadow"):
+        "the file is opened through a shadow of it, which is an opening, too",
+    ("snapshot", "forest", "number", "position"):
+        "struct forest owns what the others keep",
+    ("fs", "acl", "xattr"):
+        "an ACL is stored as an xattr; setting that xattr sets the ACL",
+    ("fs", "orphan", "orphan_cleanup"):
+        "an orphan that stays is given to the thread that deletes orphans",
+}
+
+
+def includes_within(folder, suffix):
+    """For each source or header the others of the folder that it includes."""
+    paths = list((TOP / folder).glob(f"*{suffix}"))
+    names = {p.stem for p in paths}
+    return {p.stem: {Path(name).stem for kind, name in includes(p)
+                     if kind == '"'} & names - {p.stem} for p in paths}
+
+
+def circles(graph):
+    """The groups of nodes that reach each other."""
+    reach = {node: set(nexts) for node, nexts in graph.items()}
+    for middle in graph:
+        for node in graph:
+            if middle in reach[node]:
+                reach[node] |= reach[middle]
+    return {tuple(sorted(other for other in reach[node]
+                         if node in reach[other]))
+            for node in graph if node in reach[node]}
+
+
+def test_circles():
+    assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}}) == {("a", "b")}
+
+
+def test_circles_of_includes_are_known():
+    found = set()
+    for folder in (*LAYERS, *ROOMS[1:], "store/check", "snapshot/fsck"):
+        assert not circles(includes_within(folder, ".h")), folder
+        found |= {(folder, *circle)
+                  for circle in circles(includes_within(folder, ".c"))}
+    assert found == set(CIRCLES)
+
+
 def tracked():
     result = subprocess.run(
         ["git", "-C", TOP, "-c", "safe.directory=*", "ls-files", "-z"],

@@ -18,6 +18,7 @@
 #include "chunk_codec.h"
 #include "engine.h"
 #include "fixture.h"
+#include "stored_block.h"
 #include "util.h"
 
 /* Commit all, and free what was deleted. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Open nodes: how often each is open.
+ * The table of open nodes: how often each is open, so that an inode that loses
+ * its last name is kept until the last release.
  */
-#ifndef COPPICE_OPEN_H
-#define COPPICE_OPEN_H
+#ifndef COPPICE_OPEN_TABLE_H
+#define COPPICE_OPEN_TABLE_H
 
 #include "inode.h"
 
@@ -18,6 +19,11 @@ struct open_node {
 struct open_node *open_find(struct fs *fs, node_t node); /* NULL: not open */
 /* Add an open of the node.  -ENOMEM */
 int open_add(struct fs *fs, node_t node, bool orphan);
+/*
+ * Remove an open of the node.  Return true if it was the last one of an orphan:
+ * the caller deletes the inode.
+ */
+bool open_drop(struct fs *fs, node_t node);
 /* Return true if a node of the state is open. */
 bool open_any(struct fs *fs, uint64_t state);
 /* Add an open for each user that fs_set_keeper()'s function counts.  -ENOMEM */

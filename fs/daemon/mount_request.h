@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a mount is asked for. */
+#ifndef COPPICE_MOUNT_REQUEST_H
+#define COPPICE_MOUNT_REQUEST_H
+
+#include "fs.h"
+
+/* The options of a mount.  Strings are the caller's. */
+struct mount_options {
+	const char *store;
+	const char *mountpoint;
+	const char *state; /* -o state=; NULL: the whole store */
+	enum fs_snapdir snapdir;
+	bool snapdir_set;
+	bool rmdir_always;
+	bool sync;      /* in `extra`, too: both kernel and daemon apply it */
+	bool no_export; /* refuse file handles */
+	bool readonly;
+	bool nonempty; /* allow a mount point that is not empty */
+	bool foreground;
+	bool allow_other;
+	bool nosymfollow;
+	uint64_t memory;   /* bytes; 0: default */
+	const char *extra; /* options for the kernel's mount: dev, suid, ... */
+};
+
+#endif
