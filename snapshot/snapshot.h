@@ -415,7 +415,9 @@ struct repair_result {
 int forest_repair(struct store *store, const struct repair_options *options,
                   struct repair_result *ret_result);
 
+#include "file_content.h"
 #include "lineage.h"
+#include "state_diff.h"
 #include "state_hold.h"
 #include "tree_path.h"
 

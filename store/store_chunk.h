@@ -84,4 +84,11 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
  */
 int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
 
+/*
+ * Compare two chunks by what the disk has of them, without their content.  Lock
+ * NOT held.  1: the same bytes; 0: of the same length, and other bytes; -EAGAIN:
+ * only their bytes tell, to be loaded and compared.
+ */
+int chunk_compare(struct store *store, uint64_t a, uint64_t b);
+
 #endif

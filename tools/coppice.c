@@ -15,7 +15,7 @@ static const struct command *const commands[] = {
         &command_snap,  &command_list,    &command_show,   &command_rename,
         &command_rm,    &command_default, &command_sync,   &command_resize,
         &command_check, &command_copy,    &command_swap,   &command_clone,
-        &command_du,    &command_compact, &command_tree,
+        &command_du,    &command_compact, &command_tree,   &command_diff,
 };
 
 const char *command_store;

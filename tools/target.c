@@ -398,6 +398,18 @@ static int path_in_state(struct target *target, const char *arg,
 	return EXIT_DONE;
 }
 
+/* Return true if the path, or what is left of it, is inside a state's mount. */
+static bool is_inside(const char *arg)
+{
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
+	char dir[PATH_MAX];
+	const char *rest;
+
+	return strchr(arg, '/') &&
+	       path_cut(arg, dir, sizeof(dir), &rest) == 0 &&
+	       path_resolve(dir, &resolved) == 0 && resolved.state;
+}
+
 int target_path(struct target *target, const char *arg, char **ret_name,
                 char **ret_path)
 {
@@ -409,8 +421,7 @@ int target_path(struct target *target, const char *arg, char **ret_name,
 		*ret_path = strdup(cut + 1);
 		return EXIT_DONE;
 	}
-	if (is_absolute || is_path(target, arg) ||
-	    (!cut && strchr(arg, '/') && (!target->store || target->by_path)))
+	if (is_absolute || is_path(target, arg) || (!cut && is_inside(arg)))
 		return path_in_state(target, arg, ret_name, ret_path);
 	/* The rest is a name; only FORK/.snap/SNAPSHOT has slashes. */
 	*ret_name = cut ? strndup(arg, (size_t)(cut - arg)) : strdup(arg);

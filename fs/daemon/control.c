@@ -8,6 +8,7 @@
 
 #include "control_check.h"
 #include "control_clone.h"
+#include "control_diff.h"
 #include "control_du.h"
 #include "control_list.h"
 #include "control_swap.h"
@@ -514,6 +515,7 @@ static const struct {
         {"resize", verb_resize},   {"find", verb_find},
         {"swap", control_swap},    {"clone", control_clone},
         {"du", control_du},        {"lineage", control_lineage},
+        {"diff", control_diff},
 };
 
 static int run(struct control *c)

@@ -25,4 +25,7 @@ struct list_position {
 int list_position_next(struct control *c, struct list_position *position,
                        struct state **ret_state);
 
+/* Return a time, in ns since the epoch, as text in UTC. */
+json_t *control_time(int64_t ns);
+
 #endif

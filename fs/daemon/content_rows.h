@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The content of a file as rows of an answer: {"data": base64} and, for holes,
+ * {"hole": bytes}, in order; with "side" if it is one of two files.
+ */
+#ifndef COPPICE_CONTENT_ROWS_H
+#define COPPICE_CONTENT_ROWS_H
+
+#include "control_verb.h"
+
+/*
+ * Send the content of a file of a held tree.  `side`: "a", "b" or NULL.  Return
+ * c->ended, or an error of file_content().  Lock NOT held.
+ */
+int content_rows_send(struct control *c, struct tree *tree, uint64_t ino,
+                      uint64_t size, const char *side);
+/*
+ * Set *ret_text if the file has no NUL byte at its beginning, which is how
+ * diff(1) and git tell text.
+ */
+int content_is_text(struct tree *tree, uint64_t ino, uint64_t size,
+                    bool *ret_text);
+
+#endif

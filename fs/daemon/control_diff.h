@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb `diff`. */
+#ifndef COPPICE_CONTROL_DIFF_H
+#define COPPICE_CONTROL_DIFF_H
+
+#include "control_verb.h"
+
+/*
+ * Compare the states "a" and "b" of the request, each as of one instant, within
+ * "paths" (an array; missing: everything); with "all", times alone are a
+ * difference.  A row for each name that is not as it was.  With "patch", the
+ * row of a file with other content has "text", and if that is true, the rows of
+ * content_rows.h of both sides follow it.
+ */
+int control_diff(struct control *c);
+
+/* Return the name of an inode's type. */
+const char *type_name(uint32_t mode);
+
+#endif

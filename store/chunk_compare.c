@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Compare chunks by their stored numbers and hashes. */
+#include <errno.h>
+#include <string.h>
+
+#include "chunk_codec.h"
+#include "engine.h"
+
+/* Find the header of a chunk and the number that it is stored under. */
+static int header_find(struct store *store, MDB_txn *txn, uint64_t number,
+                       uint64_t *ret_number, struct chunk_header *ret_header)
+{
+	uint64_t target;
+
+	if (!disk_get_u64(txn, store->disk.dedup_refs, number, &target))
+		number = target;
+	*ret_number = number;
+	return chunk_header_get(store, txn, number, ret_header);
+}
+
+int chunk_compare(struct store *store, uint64_t a, uint64_t b)
+{
+	struct chunk_header header_a, header_b;
+	uint64_t stored_a = 0, stored_b = 0;
+	MDB_txn *txn;
+	int r;
+
+	if (a == b)
+		return 1;
+	r = disk_read_begin(&store->disk, &txn);
+	if (r < 0)
+		return r;
+	r = header_find(store, txn, a, &stored_a, &header_a);
+	if (!r)
+		r = header_find(store, txn, b, &stored_b, &header_b);
+	disk_read_end(&store->disk, txn);
+	/* Not written yet, or damaged: loading it shows which. */
+	if (r < 0)
+		return -EAGAIN;
+	if (stored_a == stored_b)
+		return 1;
+	return header_a.len == header_b.len &&
+	                       memcmp(header_a.hash, header_b.hash, 16) != 0
+	               ? 0
+	               : -EAGAIN;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A unified diff of what the rows of `diff` tell, made by diff(1) from the
+ * content rows that follow them.
+ */
+#ifndef COPPICE_PATCH_H
+#define COPPICE_PATCH_H
+
+#include <jansson.h>
+#include <stdio.h>
+
+/* All zero at first. */
+struct patch {
+	json_t *row;    /* whose content is arriving; NULL: none */
+	FILE *sides[2]; /* what has arrived; NULL: nothing */
+};
+
+/*
+ * Take the next row, of a name or of content.  A row of a name prints the
+ * one before.  A negative errno, after a message.
+ */
+int patch_row(struct patch *patch, json_t *row);
+/* Print the last one. */
+int patch_end(struct patch *patch);
+void patch_release(struct patch *patch);
+
+#endif
