@@ -33,6 +33,13 @@ enum {
 	LISTS_MORE = 60,
 };
 
+/* A page and its position; NULL as a bound: none. */
+struct spot {
+	uint64_t number;
+	unsigned tree, depth; /* the root's is 1 */
+	const struct page_part *low, *high;
+};
+
 /* A page that has been checked, and the run in which it was. */
 struct mark {
 	uint64_t page, run;
@@ -41,6 +48,20 @@ struct mark {
 	 * if unknown.
 	 */
 	size_t gone;
+	size_t most; /* leaves: space of the largest entry; 0: not known */
+	/*
+	 * Leaves: the nearest one before and behind that was not low when it
+	 * was looked for; 0: not looked for, NO_PAGE: there is none.
+	 */
+	uint64_t beside[2];
+};
+
+/* The pages from a root to a leaf. */
+struct way {
+	struct spot spots[DEPTH_MAX];
+	unsigned index[DEPTH_MAX]; /* of the entry that leads on */
+	struct page_part bounds[DEPTH_MAX][2];
+	unsigned depth;
 };
 
 /* A position in the tree of free pages: that of the next entry. */
@@ -65,13 +86,6 @@ struct page_check {
 	uint64_t supply, demand; /* free pages: looked at, and wanted */
 	uint64_t at;             /* the page that is being looked at */
 	uint64_t reported;       /* one more than the page logged last */
-};
-
-/* A page and its position; NULL as a bound: none. */
-struct spot {
-	uint64_t number;
-	unsigned tree, depth; /* the root's is 1 */
-	const struct page_part *low, *high;
 };
 
 struct page_check *page_check_create(const char *path)
@@ -250,34 +264,144 @@ static bool leaf_is_low(struct page_check *check, uint64_t number)
 	return used < LOW + mark->gone;
 }
 
-/* Check the pages on either side of the i-th, which may be joined with them. */
-static int beside_check(struct page_check *check, const struct spot *spot,
-                        unsigned i)
+/* Return the space that an entry of an intact leaf takes. */
+static size_t entry_size(const uint8_t *page, unsigned i)
 {
-	const uint8_t *page = page_at(check, spot->number);
-	bool leaves = spot->depth + 1 == check->trees[spot->tree].depth;
-	unsigned len = page_len(page), low = i, high = i + 1;
+	const uint8_t *node = page_node(page, i);
+	bool big = page_node_flags(node) & NODE_BIG;
+
+	return NODE_HEAD + page_key(page, i).len + 1 + sizeof(uint16_t) +
+	       (big ? 8 : page_node_data(node).len);
+}
+
+/* Note that LMDB may have moved an entry of the leaf to one beside it. */
+static void leaf_gives(struct page_check *check, uint64_t number)
+{
+	struct mark *mark = mark_find(check, number);
+	const uint8_t *page = page_at(check, number);
+
+	for (unsigned i = 0; !mark->most && i < page_len(page); i++)
+		mark->most = MAX(mark->most, entry_size(page, i));
+	mark->gone = MIN(mark->gone + mark->most, (size_t)DISK_PAGE);
+}
+
+/*
+ * Go to the leaf before or behind, whatever page it is below, and check the
+ * pages on the way.  Return 1; 0: there is none.
+ */
+static int way_step(struct page_check *check, struct way *way, bool behind)
+{
+	unsigned d = way->depth - 1;
+	int r = 0;
+
+	do {
+		if (d-- == 0)
+			return 0;
+	} while (way->index[d] ==
+	         (behind ? page_len(page_at(check, way->spots[d].number)) - 1
+	                 : 0));
+	way->index[d] += behind ? 1 : -1;
+	for (; r == 0 && d + 1 < way->depth; d++) {
+		struct spot *spot = &way->spots[d + 1];
+
+		*spot = spot_child(check, &way->spots[d], way->index[d],
+		                   way->bounds[d]);
+		r = spot_check(check, spot);
+		if (r == 0)
+			way->index[d + 1] =
+			        behind ? 0
+			               : page_len(
+			                         page_at(check, spot->number)) -
+			                         1;
+	}
+	return r < 0 ? r : 1;
+}
+
+/*
+ * Take what was found for another leaf on this side.  Return true if that is an
+ * answer: there is none, or it is not low.
+ */
+static bool leaf_beside_known(struct page_check *check, uint64_t beside)
+{
+	if (!beside || beside == NO_PAGE)
+		return beside == NO_PAGE;
+	if (leaf_is_low(check, beside))
+		return false;
+	leaf_gives(check, beside);
+	return true;
+}
+
+/*
+ * Check the leaf on one side of a low one: LMDB joins the two, or moves an
+ * entry from it.  Low leaves may have been joined already, so the search goes
+ * on behind those.
+ */
+static int leaf_beside_check(struct page_check *check, const struct way *way,
+                             bool behind)
+{
+	uint64_t number = way->spots[way->depth - 1].number;
+	uint64_t *beside = &mark_find(check, number)->beside[behind];
+	struct way at;
+	int r = 1;
+
+	if (leaf_beside_known(check, *beside))
+		return 0;
+	at = *way;
+	while (r > 0) {
+		size_t len = check->marks_len;
+
+		r = way_step(check, &at, behind);
+		if (r <= 0)
+			break;
+		number = at.spots[at.depth - 1].number;
+		/* Reserved marks are enough for one leaf that is new. */
+		if (check->marks_len > len || !leaf_is_low(check, number)) {
+			*beside = number;
+			leaf_gives(check, number);
+			return 0;
+		}
+		*beside = mark_find(check, number)->beside[behind];
+		if (leaf_beside_known(check, *beside))
+			return 0;
+	}
+	*beside = NO_PAGE;
+	return r;
+}
+
+/* Check the branches on either side, which may be joined with this one. */
+static int branch_beside_check(struct page_check *check,
+                               const struct spot *spot, unsigned i)
+{
 	struct page_part bounds[2];
 	struct spot child;
 	int r = 0;
 
-	/* Pages that are nearly empty may have been joined with it. */
-	if (leaves && !leaf_is_low(check, page_node_child(page_node(page, i))))
-		return 0;
-	while (leaves && low > 1 &&
-	       leaf_is_low(check, page_node_child(page_node(page, low - 1))))
-		low--;
-	while (leaves && high + 1 < len &&
-	       leaf_is_low(check, page_node_child(page_node(page, high))))
-		high++;
-	if (low > 0) {
-		child = spot_child(check, spot, low - 1, bounds);
+	if (i > 0) {
+		child = spot_child(check, spot, i - 1, bounds);
 		r = spot_check(check, &child);
 	}
-	if (r == 0 && high < len) {
-		child = spot_child(check, spot, high, bounds);
+	if (r == 0 && i + 1 < page_len(page_at(check, spot->number))) {
+		child = spot_child(check, spot, i + 1, bounds);
 		r = spot_check(check, &child);
 	}
+	return r;
+}
+
+/* Check the pages that a deletion from the leaf may join with those on the way.
+ */
+static int beside_check(struct page_check *check, const struct way *way)
+{
+	unsigned d = way->depth - 1;
+	int r = 0;
+
+	if (leaf_is_low(check, way->spots[d].number)) {
+		r = leaf_beside_check(check, way, false);
+		if (r == 0)
+			r = leaf_beside_check(check, way, true);
+	}
+	while (r == 0 && d-- > 1)
+		r = branch_beside_check(check, &way->spots[d - 1],
+		                        way->index[d - 1]);
 	return r;
 }
 
@@ -320,8 +444,7 @@ static int leaf_check(struct page_check *check, const struct spot *spot,
 	node = page_node(page, i);
 	big = page_node_flags(node) & NODE_BIG;
 	if (mark->gone < DISK_PAGE)
-		mark->gone += NODE_HEAD + found.len + 1 + sizeof(uint16_t) +
-		              (big ? 8 : page_node_data(node).len);
+		mark->gone += entry_size(page, i);
 	return big ? big_check(check, node) : 0;
 }
 
@@ -329,27 +452,27 @@ static int leaf_check(struct page_check *check, const struct spot *spot,
 static int way_check(struct page_check *check, unsigned tree,
                      const struct page_part *key, bool removal)
 {
-	struct page_part bounds[DEPTH_MAX][2];
-	struct spot way[DEPTH_MAX];
-	unsigned index[DEPTH_MAX], depth = check->trees[tree].depth, d = 0;
+	struct way way;
+	struct spot *spot = way.spots;
+	unsigned d = 0;
 	int r;
 
-	way[0] = (struct spot){
+	way.depth = check->trees[tree].depth;
+	*spot = (struct spot){
 	        .number = check->trees[tree].root, .tree = tree, .depth = 1};
-	if (!depth)
+	if (!way.depth)
 		return 0;
-	while ((r = spot_check(check, &way[d])) == 0 && d + 1 < depth) {
-		const uint8_t *page = page_at(check, way[d].number);
+	while ((r = spot_check(check, spot)) == 0 && d + 1 < way.depth) {
+		const uint8_t *page = page_at(check, spot->number);
 
-		index[d] = page_search(page, &check->trees[tree], key);
-		way[d + 1] = spot_child(check, &way[d], index[d], bounds[d]);
+		way.index[d] = page_search(page, &check->trees[tree], key);
+		spot[1] = spot_child(check, spot, way.index[d], way.bounds[d]);
+		spot++;
 		d++;
 	}
 	if (r == 0)
-		r = leaf_check(check, &way[d], key, removal);
-	while (r == 0 && removal && d--)
-		r = beside_check(check, &way[d], index[d]);
-	return r;
+		r = leaf_check(check, spot, key, removal);
+	return r == 0 && removal ? beside_check(check, &way) : r;
 }
 
 /* ---- Free pages --------------------------------------------------------- */

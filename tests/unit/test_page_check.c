@@ -287,6 +287,206 @@ static void test_leaves_beside(void **state)
 	assert_int_equal(leaf_empty(0, 60), 0);
 }
 
+/*
+ * Keys are deleted out of a leaf that is nearly empty: LMDB fills it up from
+ * the one before, which then needs fewer deletions to be filled up itself.
+ */
+static void test_leaves_that_give(void **state)
+{
+	uint64_t leaves[8], per_leaf;
+	MDB_txn *txn;
+	int r;
+
+	fill();
+	assert_true(leaves_find(leaves, 8) == 8);
+	per_leaf = (DISK_PAGE - PAGE_HEADER) / (NODE_HEAD + 8 + 100 + 2);
+	page_flip(leaves[1], 16, 1);
+	assert_int_equal(disk_write_begin(&w.disk, &txn), 0);
+	r = 0;
+	for (uint64_t i = 3 * per_leaf; i < 4 * per_leaf && !r; i++)
+		r = disk_del(txn, w.disk.blocks, &(MDB_val){8, &i});
+	for (uint64_t i = 2 * per_leaf; i < 2 * per_leaf + 20 && !r; i++)
+		r = disk_del(txn, w.disk.blocks, &(MDB_val){8, &i});
+	mdb_txn_abort(txn);
+	assert_int_equal(r, MDB_CORRUPTED);
+	page_flip(leaves[1], 16, 1);
+}
+
+/* ---- Every page that is changed ----------------------------------------- */
+
+enum { PAGES = 4096 };
+
+static void file_open(int *ret_fd)
+{
+	_cleanup_free_ char *name = NULL;
+
+	assert_true(asprintf(&name, "%s/data.mdb", w.scratch.store) > 0);
+	*ret_fd = open(name, O_RDWR);
+	assert_true(*ret_fd >= 0);
+}
+
+/* The bytes of the file, which the caller frees. */
+static uint8_t *file_read(size_t *ret_len)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	uint8_t *bytes;
+
+	file_open(&fd);
+	assert_int_equal(fstat(fd, &st), 0);
+	*ret_len = (size_t)st.st_size;
+	assert_true(*ret_len <= (size_t)PAGES * DISK_PAGE);
+	bytes = malloc(*ret_len);
+	assert_non_null(bytes);
+	assert_true(pread(fd, bytes, *ret_len, 0) == st.st_size);
+	return bytes;
+}
+
+/* The store is again what it was when its file was read. */
+static void file_restore(const uint8_t *bytes, size_t len)
+{
+	_cleanup_close_ int fd = -1;
+
+	disk_close(&w.disk);
+	file_open(&fd);
+	assert_int_equal(ftruncate(fd, (off_t)len), 0);
+	assert_true(pwrite(fd, bytes, len, 0) == (ssize_t)len);
+	assert_int_equal(disk_open(&w.disk, w.scratch.store, MAP, false, false),
+	                 0);
+	assert_int_equal(disk_open_tables(&w.disk, false, false), 0);
+	assert_int_equal(mdb_env_set_flags(w.disk.opening->env, MDB_NOSYNC, 1),
+	                 0);
+}
+
+static void pages_mark(const uint8_t *map, uint64_t root, bool seen[PAGES])
+{
+	const uint8_t *page = map + root * DISK_PAGE;
+
+	if (root == NO_PAGE)
+		return;
+	seen[root] = true;
+	for (unsigned i = 0; i < page_len(page); i++) {
+		const uint8_t *node = page_node(page, i);
+		struct page_tree tree;
+
+		if (!page_is_leaf(page)) {
+			pages_mark(map, page_node_child(node), seen);
+		} else if (page_node_flags(node) & NODE_SUB) {
+			tree = page_tree_get(page_node_data(node).at);
+			pages_mark(map, tree.root, seen);
+		}
+	}
+}
+
+/* The pages of all trees after the last transaction. */
+static void pages_find(bool seen[PAGES])
+{
+	_cleanup_free_ uint8_t *map = NULL;
+	const uint8_t *meta;
+	size_t len;
+
+	map = file_read(&len);
+	meta = map + PAGE_HEADER;
+	if (le64_get(meta + DISK_PAGE + META_TXN) > le64_get(meta + META_TXN))
+		meta += DISK_PAGE;
+	memset(seen, 0, PAGES * sizeof(*seen));
+	for (int i = 0; i < 2; i++)
+		pages_mark(map,
+		           page_tree_get(meta + META_DBS + i * DB_LEN).root,
+		           seen);
+}
+
+/* Put or delete the number: in the blocks, or as a long key in the records. */
+static int number_change(MDB_txn *txn, uint64_t number, bool records,
+                         bool removal)
+{
+	static uint8_t bytes[DISK_VALUE_MAX], name[480];
+	MDB_dbi dbi = records ? w.disk.records : w.disk.blocks;
+	MDB_val key = {sizeof(number), &number};
+	MDB_val value = {1 + number * 7919 % 300, bytes};
+	int r;
+
+	if (records) {
+		key = (MDB_val){sizeof(name) - number * 31 % 200, name};
+		for (int i = 0; i < 8; i++)
+			name[i] = (uint8_t)(number >> 8 * (7 - i));
+	}
+	r = removal ? disk_del(txn, dbi, &key)
+	            : disk_put(txn, dbi, &key, &value);
+	return removal && r == MDB_NOTFOUND ? 0 : r;
+}
+
+enum { NUMBERS = 1200 };
+
+/* A transaction of random changes; 0, or its error. */
+static int work(uint64_t seed)
+{
+	uint64_t runs;
+	MDB_txn *txn;
+	int r = disk_write_begin(&w.disk, &txn);
+
+	if (r)
+		return r;
+	w.random = seed;
+	runs = 1 + below(6);
+	for (uint64_t run = 0; run < runs && !r; run++) {
+		uint64_t first = below(NUMBERS), count = below(120);
+		bool records = below(2), removal = below(4), down = below(2);
+
+		for (uint64_t i = 0; i < count && !r; i++)
+			r = number_change(
+			        txn, down ? first - MIN(i, first) : first + i,
+			        records, below(10) ? removal : !removal);
+	}
+	if (r) {
+		mdb_txn_abort(txn);
+		return r;
+	}
+	return disk_write_commit(&w.disk, txn);
+}
+
+/* What the transaction changes is refused if it is damaged, whichever it is. */
+static void changes_try(uint64_t seed)
+{
+	static bool before[PAGES], after[PAGES];
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+
+	pages_find(before);
+	bytes = file_read(&len);
+	assert_int_equal(work(seed), 0);
+	pages_find(after);
+	file_restore(bytes, len);
+	for (uint64_t page = 2; page < PAGES; page++) {
+		if (!before[page] || after[page])
+			continue;
+		page_flip(page, PAGE_HEADER, 1);
+		if (!work(seed))
+			fail_msg("page %llu, seed %#llx",
+			         (unsigned long long)page,
+			         (unsigned long long)seed);
+		page_flip(page, PAGE_HEADER, 1);
+	}
+	assert_int_equal(work(seed), 0);
+}
+
+static void test_whatever_is_changed(void **state)
+{
+	uint64_t seed = w.random, rounds = scratch_ops(40);
+	MDB_txn *txn = begin();
+
+	for (uint64_t i = 0; i < NUMBERS; i++)
+		for (int records = 0; records < 2; records++)
+			assert_int_equal(number_change(txn, i, records, false),
+			                 0);
+	commit(txn);
+	for (uint64_t round = 0; round < rounds; round++) {
+		uint64_t next = scratch_random(&seed);
+
+		changes_try(next);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -299,6 +499,10 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_bits_of_a_leaf, setup,
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(test_leaves_beside, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_leaves_that_give, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_whatever_is_changed, setup,
 	                                        teardown),
 	};
 
