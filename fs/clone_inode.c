@@ -16,9 +16,7 @@ struct vnode clone_vnode(struct clone *c, uint64_t ino)
 	        .fs = c->fs, .state = c->state, .tree = c->tree, .ino = ino};
 }
 
-/* Put an item of the source under the copy's number, with a chunk of its own.
- */
-static int item_copy(struct vnode *v, const struct item *item)
+int clone_item(struct vnode *v, const struct item *item)
 {
 	struct key key = item->key;
 	uint8_t value[TREE_VALUE_MAX];
@@ -68,7 +66,7 @@ static int items_copy(struct vnode *v, uint64_t from, struct cursor *cursor,
 		}
 		if (item.key.kind != ITEM_XATTR && item.key.kind != ITEM_EXTENT)
 			continue;
-		err = item_copy(v, &item);
+		err = clone_item(v, &item);
 		if (err)
 			return err;
 		v->inode.xattrs += item.key.kind == ITEM_XATTR;
@@ -181,7 +179,7 @@ int clone_file_continue(struct clone *c)
 		if (!err)
 			err = extent_decode(item.value, item.len, &extent);
 		if (!err)
-			err = item_copy(&v, &item);
+			err = clone_item(&v, &item);
 		if (err)
 			break;
 		c->file_next = item.key.off + 1;

@@ -64,6 +64,11 @@ struct clone {
 	struct tree *tree;
 };
 
+/*
+ * Put an item of another tree under the number of `v`, with a chunk number of
+ * its own, in the place of an item with the same key.
+ */
+int clone_item(struct vnode *v, const struct item *item);
 /* Return an inode of the target's tree, without its attributes. */
 struct vnode clone_vnode(struct clone *c, uint64_t ino);
 /*

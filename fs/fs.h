@@ -283,5 +283,6 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
               void *arg);
 
 #include "clone.h"
+#include "restore.h"
 
 #endif

@@ -419,6 +419,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 #include "lineage.h"
 #include "state_diff.h"
 #include "state_hold.h"
+#include "state_side.h"
 #include "tree_path.h"
 
 #endif

@@ -17,9 +17,10 @@
 
 #include <errno.h>
 
-static void hold_add(struct forest *forest, struct version *v,
-                     struct state_hold *hold)
+void version_hold(struct version *v, struct state_hold *hold)
 {
+	struct forest *forest = v->forest;
+
 	v->pins++;
 	*hold = (struct state_hold){.version = v, .next = forest->holds};
 	forest->holds = hold;
@@ -60,7 +61,7 @@ int state_hold(struct state *state, struct state_hold *ret_hold)
 	if (state->gone)
 		return -ESTALE;
 	if (v->freeze || forest->readonly) {
-		hold_add(forest, v, ret_hold);
+		version_hold(v, ret_hold);
 		return 0;
 	}
 	r = version_unchanged(v, &unchanged, &parent);
@@ -68,7 +69,7 @@ int state_hold(struct state *state, struct state_hold *ret_hold)
 		r = head_freeze(state);
 	if (r < 0)
 		return r;
-	hold_add(forest, unchanged ? parent : v, ret_hold);
+	version_hold(unchanged ? parent : v, ret_hold);
 	return 0;
 }
 

@@ -42,6 +42,8 @@ struct tree *hold_tree(const struct state_hold *hold);
 /* Return the id of the held version: equal ids mean equal trees. */
 uint64_t hold_version(const struct state_hold *hold);
 
+/* Hold a version.  For the sources of snapshot/. */
+void version_hold(struct version *v, struct state_hold *hold);
 /* Return true if any hold is on the version with this id. */
 bool version_is_held(const struct forest *forest, uint64_t id);
 

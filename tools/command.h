@@ -28,8 +28,9 @@ struct command {
 extern const struct command command_init, command_mount, command_umount,
         command_fork, command_snap, command_list, command_show, command_rename,
         command_rm, command_default, command_sync, command_resize,
-        command_check, command_copy, command_swap, command_clone, command_du,
-        command_compact, command_tree, command_diff;
+        command_check, command_copy, command_swap, command_clone,
+        command_restore, command_du, command_compact, command_tree,
+        command_diff;
 
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;

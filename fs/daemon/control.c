@@ -11,6 +11,7 @@
 #include "control_diff.h"
 #include "control_du.h"
 #include "control_list.h"
+#include "control_restore.h"
 #include "control_swap.h"
 #include "control_tree.h"
 #include "escaped_name.h"
@@ -507,15 +508,15 @@ static const struct {
 	const char *name;
 	int (*run)(struct control *c);
 } verbs[] = {
-        {"fork", verb_fork},       {"snap", verb_snap},
-        {"list", control_list},    {"show", control_show},
-        {"rename", verb_rename},   {"rm", verb_rm},
-        {"default", verb_default}, {"sync", verb_sync},
-        {"stat", control_stat},    {"check", verb_check},
-        {"resize", verb_resize},   {"find", verb_find},
-        {"swap", control_swap},    {"clone", control_clone},
-        {"du", control_du},        {"lineage", control_lineage},
-        {"diff", control_diff},
+        {"fork", verb_fork},          {"snap", verb_snap},
+        {"list", control_list},       {"show", control_show},
+        {"rename", verb_rename},      {"rm", verb_rm},
+        {"default", verb_default},    {"sync", verb_sync},
+        {"stat", control_stat},       {"check", verb_check},
+        {"resize", verb_resize},      {"find", verb_find},
+        {"swap", control_swap},       {"clone", control_clone},
+        {"restore", control_restore}, {"du", control_du},
+        {"lineage", control_lineage}, {"diff", control_diff},
 };
 
 static int run(struct control *c)

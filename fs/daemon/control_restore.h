@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The request "restore": what a state has, back into a fork. */
+#ifndef COPPICE_CONTROL_RESTORE_H
+#define COPPICE_CONTROL_RESTORE_H
+
+#include "control_verb.h"
+
+int control_restore(struct control *c);
+
+#endif

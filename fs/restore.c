@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Restoring files, directories and forks.
+ *
+ * A directory is restored in two rounds over it and the directories below.  The
+ * first removes the entries that the source does not have, or has for another
+ * inode; what loses its last name becomes an orphan and keeps its items.  The
+ * second adds what is missing.  An inode that has moved within the directory is
+ * thus found again as an orphan, under its number.  A directory under another
+ * number is kept only if the source's number is in use elsewhere in the fork.
+ * Directories that are below no difference of the two trees are passed over.
+ */
+#include "fs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <search.h>
+#include <stdlib.h>
+
+#include "array.h"
+#include "dirent_item.h"
+#include "inode.h"
+#include "restore_tree.h"
+
+enum {
+	ATTEMPTS = 6,     /* to build a tree before the fork changes again */
+	PIECE_WORK = 128, /* changes in one hold of the lock */
+	PIECE_NODES = 64, /* nodes compared in it */
+};
+
+/* ---- Pieces ------------------------------------------------------------- */
+
+/* Set up what is valid in this hold of the lock alone. */
+static int piece_begin(struct restore *r)
+{
+	struct state *fork;
+	int err = state_get(r->fs->forest, r->what->fork, &fork);
+
+	if (err)
+		return err;
+	side_state(&r->now->side, fork, &r->state);
+	r->work = 0;
+	return state_edit(&r->state, &r->to);
+}
+
+/* Release the lock for a moment. */
+static int pause_now(struct restore *r)
+{
+	int err;
+
+	store_unlock(r->fs->store);
+	err = store_throttle(r->fs->store, true);
+	if (!err)
+		err = store_yield(r->fs->store);
+	store_lock(r->fs->store);
+	return err ? err : piece_begin(r);
+}
+
+int restore_pause(struct restore *r)
+{
+	if (r->exclusive || ++r->work < PIECE_WORK)
+		return 0;
+	return pause_now(r);
+}
+
+/* ---- What differs ------------------------------------------------------- */
+
+static int dirty_add(struct restore *r, uint64_t ino)
+{
+	uint64_t *last = r->dirty_len ? &r->dirty[r->dirty_len - 1] : NULL;
+	uint64_t *added;
+
+	if (!ino || (last && *last == ino))
+		return 0;
+	added = array_add(&r->dirty, &r->dirty_len, &r->dirty_room);
+	if (!added)
+		return -ENOMEM;
+	*added = ino;
+	return 0;
+}
+
+static int differs(void *arg, const struct item *a, const struct item *b)
+{
+	return dirty_add(arg, a ? a->key.ino : b->key.ino);
+}
+
+/* Add the parents of an inode in a tree. */
+static int parents_add(struct restore *r, struct tree *tree, uint64_t ino)
+{
+	struct key key = {.ino = ino, .kind = ITEM_BACKREF};
+	struct backref_item b;
+	struct cursor cursor;
+	struct item item;
+	int err;
+
+	for (err = cursor_seek(&cursor, tree, &key, &item); !err;
+	     err = cursor_next(&cursor, &item)) {
+		if (item.key.ino != ino || item.key.kind != ITEM_BACKREF)
+			return 0;
+		err = backref_decode(item.value, item.len, &b);
+		if (!err)
+			err = dirty_add(r, b.parent);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Sort the numbers; from `old` on they are new.  Return how many are left. */
+static size_t dirty_merge(struct restore *r, size_t old, uint64_t **ret_new)
+{
+	size_t count = r->dirty_len - old, left = 0;
+	uint64_t *new = malloc(count * sizeof(*new) + 1);
+
+	*ret_new = new;
+	if (!new)
+		return 0;
+	memcpy(new, r->dirty + old, count * sizeof(*new));
+	array_sort(new, count, number_compare);
+	count = numbers_unique(new, count);
+	for (size_t i = 0; i < count; i++)
+		if (!array_find(r->dirty, old, new[i]))
+			new[left++] = new[i];
+	memcpy(r->dirty + old, new, left * sizeof(*new));
+	r->dirty_len = old + left;
+	array_sort(r->dirty, r->dirty_len, number_compare);
+	return left;
+}
+
+/* Add the directories above the inodes that differ. */
+static int dirty_climb(struct restore *r)
+{
+	uint64_t *level = NULL;
+	size_t count = r->dirty_len;
+	int err = 0;
+
+	if (count) {
+		level = malloc(count * sizeof(*level));
+		if (!level)
+			return -ENOMEM;
+		memcpy(level, r->dirty, count * sizeof(*level));
+	}
+	while (!err && count) {
+		size_t old = r->dirty_len;
+
+		for (size_t i = 0; !err && i < count; i++) {
+			err = parents_add(r, r->from, level[i]);
+			if (!err)
+				err = parents_add(r, hold_tree(&r->now->before),
+				                  level[i]);
+			if (!err)
+				err = restore_pause(r);
+		}
+		free(level);
+		level = NULL;
+		if (!err) {
+			count = dirty_merge(r, old, &level);
+			err = level ? 0 : -ENOMEM;
+		}
+	}
+	free(level);
+	return err;
+}
+
+static int dirty_find(struct restore *r)
+{
+	struct key from = {0};
+	int err;
+
+	r->dirty_len = 0;
+	do {
+		err = tree_diff(r->from, hold_tree(&r->now->before), &from,
+		                PIECE_NODES, differs, r);
+		if (err == -EAGAIN && !r->exclusive) {
+			int paused = pause_now(r);
+
+			err = paused ? paused : err;
+		}
+	} while (err == -EAGAIN);
+	return err ? err : dirty_climb(r);
+}
+
+/* ---- The two rounds ----------------------------------------------------- */
+
+/* An entry of a directory, copied out of the tree. */
+struct listed {
+	uint64_t slot, ino;
+	uint8_t type, len;
+	char name[NAME_LEN_MAX + 1];
+};
+
+/* Return the next entry of a directory behind `after`.  -ENOENT */
+static int entry_next(struct tree *tree, uint64_t dir, uint64_t after,
+                      struct listed *ret)
+{
+	struct key key = {dir, ITEM_DIRENT, after + 1};
+	struct dirent_item d;
+	struct item item;
+	int err = tree_seek(tree, &key, &item);
+
+	if (!err && (item.key.ino != dir || item.key.kind != ITEM_DIRENT))
+		err = -ENOENT;
+	if (!err)
+		err = dirent_decode(item.value, item.len, &d);
+	if (err)
+		return err;
+	ret->slot = item.key.off;
+	ret->ino = d.ino;
+	ret->type = d.type;
+	ret->len = d.name_len;
+	memcpy(ret->name, d.name, d.name_len);
+	ret->name[d.name_len] = 0;
+	return 0;
+}
+
+static int pair_add(struct restore *r, uint64_t from, uint64_t to)
+{
+	struct dir_pair *pair =
+	        array_add(&r->pairs, &r->pairs_len, &r->pairs_room);
+
+	if (!pair)
+		return -ENOMEM;
+	*pair = (struct dir_pair){from, to};
+	return 0;
+}
+
+/*
+ * Return true if the number of the source's directory is in use outside of what
+ * is restored, so that another directory must be made like it.
+ */
+static bool number_is_taken(struct restore *r, uint64_t dir)
+{
+	struct vnode v;
+
+	return !restore_load(r, dir, &v) && v.inode.nlink &&
+	       !restore_is_inside(r, hold_tree(&r->now->before), dir);
+}
+
+/* Keep an entry of the fork, or detach it. */
+static int entry_weigh(struct restore *r, const struct dir_pair *pair,
+                       const struct listed *entry)
+{
+	uint64_t ino;
+	uint8_t type;
+	int err = tree_entry(r->from, pair->from, entry->name, entry->len, &ino,
+	                     &type);
+
+	if (err && err != -ENOENT)
+		return err;
+	if (!err && type == DT_DIR && entry->type == DT_DIR) {
+		if (ino == entry->ino && !restore_is_dirty(r, ino))
+			return 0;
+		if (ino == entry->ino || number_is_taken(r, ino))
+			return pair_add(r, ino, entry->ino);
+	}
+	if (!err && type != DT_DIR && ino == entry->ino)
+		return 0;
+	return restore_detach(r, pair->to, entry->name);
+}
+
+/* The first round. */
+static int pairs_remove(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < r->pairs_len; i++) {
+		struct listed entry = {0};
+
+		for (;;) {
+			struct dir_pair pair = r->pairs[i];
+
+			err = entry_next(r->to, pair.to, entry.slot, &entry);
+			if (!err)
+				err = entry_weigh(r, &pair, &entry);
+			if (!err)
+				err = restore_pause(r);
+			if (err)
+				break;
+		}
+		if (err == -ENOENT)
+			err = 0;
+	}
+	return err ? err : restore_empty(r);
+}
+
+/* Restore an entry of the source that is kept or missing in the fork. */
+static int entry_bring(struct restore *r, const struct dir_pair *pair,
+                       const struct listed *entry)
+{
+	uint64_t ino;
+	int err = tree_entry(r->to, pair->to, entry->name, entry->len, &ino,
+	                     NULL);
+
+	if (!err) {
+		if (entry->type == DT_DIR || !restore_is_dirty(r, ino))
+			return 0;
+		return restore_sync(r, entry->ino, ino);
+	}
+	if (err != -ENOENT)
+		return err;
+	err = restore_attach(r, pair->to, entry->name, entry->ino, &ino);
+	if (!err && entry->type == DT_DIR)
+		err = pair_add(r, entry->ino, ino);
+	return err;
+}
+
+/* The second round. */
+static int pairs_add(struct restore *r)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < r->pairs_len; i++) {
+		struct listed entry = {0};
+
+		for (;;) {
+			struct dir_pair pair = r->pairs[i];
+
+			err = entry_next(r->from, pair.from, entry.slot,
+			                 &entry);
+			if (!err)
+				err = entry_bring(r, &pair, &entry);
+			if (!err)
+				err = restore_pause(r);
+			if (err)
+				break;
+		}
+		if (err == -ENOENT)
+			err = restore_sync(r, r->pairs[i].from, r->pairs[i].to);
+	}
+	return err;
+}
+
+/* ---- Paths -------------------------------------------------------------- */
+
+/* Take the next name of a path.  Return false at its end. */
+static bool path_step(const char **path, char name[NAME_LEN_MAX + 1],
+                      int *ret_err)
+{
+	size_t len;
+
+	*path += strspn(*path, "/");
+	len = strcspn(*path, "/");
+	*ret_err = len > NAME_LEN_MAX ? -ENAMETOOLONG : 0;
+	if (!len || *ret_err)
+		return false;
+	memcpy(name, *path, len);
+	name[len] = 0;
+	*path += len;
+	if (!strcmp(name, ".") || !strcmp(name, "..")) {
+		*ret_err = -EINVAL;
+		return false;
+	}
+	return true;
+}
+
+static bool path_ends(const char *path)
+{
+	return !path[strspn(path, "/")];
+}
+
+/*
+ * Find the directory that the last name of the target's path is in, and make
+ * those that are missing like the source's.  *ret_name is "" for the root.
+ */
+static int parent_find(struct restore *r, uint64_t *ret_dir,
+                       char ret_name[NAME_LEN_MAX + 1])
+{
+	bool same = !strcmp(r->what->path, r->what->into);
+	uint64_t dir = INO_ROOT, from = INO_ROOT, next;
+	const char *path = r->what->into;
+	uint8_t type;
+	int err;
+
+	*ret_name = 0;
+	while (path_step(&path, ret_name, &err)) {
+		size_t len = strlen(ret_name);
+
+		if (path_ends(path))
+			break;
+		if (same)
+			err = tree_entry(r->from, from, ret_name, len, &from,
+			                 NULL);
+		if (!err)
+			err = tree_entry(r->to, dir, ret_name, len, &next,
+			                 &type);
+		if (!err && type != DT_DIR)
+			err = -ENOTDIR;
+		if (err == -ENOENT && same)
+			err = restore_attach(r, dir, ret_name, from, &next);
+		if (err)
+			return err;
+		dir = next;
+	}
+	*ret_dir = dir;
+	return err;
+}
+
+static int dir_touch(struct restore *r, uint64_t dir)
+{
+	struct vnode v;
+	int err = restore_load(r, dir, &v);
+
+	if (err)
+		return err;
+	vnode_touch(&v);
+	return vnode_store(&v);
+}
+
+/* Restore what the paths name; below directories the rounds follow. */
+static int top_restore(struct restore *r, uint64_t source, bool is_dir)
+{
+	char name[NAME_LEN_MAX + 1];
+	uint64_t dir, ino;
+	uint8_t type;
+	int err = parent_find(r, &dir, name);
+
+	if (err)
+		return err;
+	if (!*name)
+		return is_dir ? pair_add(r, source, INO_ROOT) : -EISDIR;
+	err = tree_entry(r->to, dir, name, strlen(name), &ino, &type);
+	if (!err && is_dir && type == DT_DIR)
+		return pair_add(r, source, ino);
+	if (!err && !is_dir && ino == source)
+		return restore_sync(r, source, ino);
+	if (!err)
+		err = restore_detach(r, dir, name);
+	if (!err || err == -ENOENT)
+		err = restore_empty(r);
+	if (!err)
+		err = restore_attach(r, dir, name, source, &ino);
+	if (!err)
+		err = dir_touch(r, dir);
+	return err || !is_dir ? err : pair_add(r, source, ino);
+}
+
+/* ---- Building and switching --------------------------------------------- */
+
+static bool is_whole(const struct fs_restore *what)
+{
+	return path_ends(what->path) && path_ends(what->into);
+}
+
+/* Take the holds, and begin the side head. */
+static int restore_begin(struct restore *r)
+{
+	const struct fs_restore *what = r->what;
+	struct state *source, *fork;
+	int err = state_get(r->fs->forest, what->source, &source);
+
+	if (!err)
+		err = state_get(r->fs->forest, what->fork, &fork);
+	if (!err && fork->flags & STATE_READONLY)
+		err = -EROFS;
+	if (!err)
+		err = state_hold(fork, &r->now->before);
+	if (!err)
+		err = state_hold(source, &r->source);
+	if (!err)
+		err = side_begin(is_whole(what) ? source : fork, &r->now->side);
+	if (err)
+		return err;
+	r->from = hold_tree(&r->source);
+	return piece_begin(r);
+}
+
+/* Lock held, but released meanwhile. */
+static int restore_build(struct restore *r)
+{
+	struct inode inode;
+	uint64_t ino;
+	int err = restore_begin(r);
+
+	if (err || is_whole(r->what))
+		return err;
+	err = tree_path_find(r->from, r->what->path, &ino, &inode);
+	if (!err)
+		err = dirty_find(r);
+	if (!err)
+		err = top_restore(r, ino, S_ISDIR(inode.mode));
+	if (!err)
+		err = pairs_remove(r);
+	return err ? err : pairs_add(r);
+}
+
+/*
+ * Make the snapshot, and switch.  -EAGAIN: the fork has changed since the side
+ * head was begun.
+ */
+static int restore_switch(struct restore *r)
+{
+	struct fs *fs = r->fs;
+	struct state *fork, *undo;
+	int err = state_get(fs->forest, r->what->fork, &fork);
+
+	if (err || r->what->dry_run)
+		return err;
+	if (!is_whole(r->what) && !side_is_current(&r->now->side, fork))
+		return -EAGAIN;
+	if (r->what->undo) {
+		err = fs_state_snapshot(fs, fork, r->what->undo, &undo);
+		/* The search for a number may have released the lock. */
+		if (!err)
+			err = state_get(fs->forest, r->what->fork, &fork);
+		if (!err && !is_whole(r->what) &&
+		    !side_is_current(&r->now->side, fork)) {
+			fs_state_delete(fs, undo, false);
+			return -EAGAIN;
+		}
+	}
+	if (!err)
+		err = side_switch(&r->now->side, fork);
+	if (err)
+		return err;
+	fs->moves[fork->number % ARRAY_SIZE(fs->moves)]++;
+	fs_adopt(fs, fork);
+	return 0;
+}
+
+/* Free what one attempt has gathered.  Lock held. */
+static void attempt_end(struct restore *r)
+{
+	hold_release(r->fs->forest, &r->source);
+	tdestroy(r->links, free);
+	r->links = NULL;
+	r->dirty_len = r->pairs_len = r->removed_len = 0;
+}
+
+int fs_restore(struct fs *fs, const struct fs_restore *what,
+               struct fs_restored *ret_restored)
+{
+	struct restore r = {.fs = fs, .what = what, .now = ret_restored};
+	int err = -EAGAIN;
+
+	*ret_restored = (struct fs_restored){0};
+	for (int attempt = 1; err == -EAGAIN; attempt++) {
+		err = store_throttle(fs->store, true);
+		if (err)
+			break;
+		r.exclusive = attempt >= ATTEMPTS;
+		store_lock(fs->store);
+		err = restore_build(&r);
+		if (!err)
+			err = restore_switch(&r);
+		attempt_end(&r);
+		if (err) {
+			side_end(fs->forest, &r.now->side);
+			hold_release(fs->forest, &r.now->before);
+		}
+		store_unlock(fs->store);
+	}
+	free(r.dirty);
+	free(r.pairs);
+	free(r.removed);
+	return err;
+}
+
+void fs_restored_release(struct fs *fs, struct fs_restored *restored)
+{
+	store_lock(fs->store);
+	hold_release(fs->forest, &restored->before);
+	side_end(fs->forest, &restored->side);
+	store_unlock(fs->store);
+}

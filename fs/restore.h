@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Restoring a file, a directory or a whole fork to what a state has.  A part of
+ * fs.h: include that.
+ *
+ * The target is built in a side head (state_side.h), forked from the fork's
+ * head, in pieces that nobody sees.  Then the fork switches to it, in one hold
+ * of the lock, if it has not been written to meanwhile; else all of it is done
+ * again.  If a busy fork has defeated that several times, the last attempt
+ * holds the lock throughout.  A whole fork switches to a new head forked from
+ * the state's tree: constant time.
+ */
+#ifndef COPPICE_RESTORE_H
+#define COPPICE_RESTORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../snapshot/snapshot.h"
+
+struct fs;
+
+struct fs_restore {
+	uint64_t source;  /* number of the state with the wanted content */
+	uint64_t fork;    /* number of the fork to be changed */
+	const char *path; /* in the source; "/": all of it */
+	const char *into; /* in the fork */
+	/* Name of a snapshot of the fork as it was before; NULL: none. */
+	const char *undo;
+	bool dry_run; /* build, but do not switch */
+};
+
+/*
+ * The fork's tree before and after.  Not to be moved in memory; to be released
+ * by fs_restored_release() after success.
+ */
+struct fs_restored {
+	struct state_hold before;
+	struct state_side side; /* the new head, which may go on changing */
+};
+
+/*
+ * Make the file or directory `into` of the fork what `path` is in the source,
+ * with everything below it.  Inodes keep their numbers, or get back those they
+ * have in the source, unless an inode elsewhere in the fork has the number.
+ * Directories on the way that are missing are restored, too, if path and into
+ * are the same.
+ *
+ * -ENOENT: no such path; -ENOTDIR, -EISDIR; -ESTALE: a state was deleted;
+ * -EROFS: the fork is a snapshot; -EEXIST, -EINVAL: of the snapshot's name;
+ * -EINTR: see store_yield(); -ENOSPC, -ENOMEM.  After an error nothing has
+ * changed.  Lock NOT held.
+ */
+int fs_restore(struct fs *fs, const struct fs_restore *what,
+               struct fs_restored *ret_restored);
+/* Lock NOT held.  All zero is allowed. */
+void fs_restored_release(struct fs *fs, struct fs_restored *restored);
+
+#endif

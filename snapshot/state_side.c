@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Side heads.
+ *
+ * A side head has no refs and a task to reap it from the beginning, which its
+ * hold defers.  The task is needless after the switch, and is dropped when its
+ * turn comes.  Without refs the head is not counted in the parent's `same`.
+ */
+#include "state_side.h"
+#include "forest.h"
+#include "util.h"
+
+#include <errno.h>
+
+int side_begin(struct state *source, struct state_side *ret_side)
+{
+	struct forest *forest = source->forest;
+	struct version *parent, *head = NULL;
+	struct state_hold hold = {0};
+	int r = forest->readonly ? -EROFS : state_hold(source, &hold);
+
+	if (r < 0)
+		return r;
+	parent = hold.version;
+	r = version_new_head(forest, parent, &head);
+	if (!r)
+		r = gc_note(head, 0, 0);
+	if (r < 0) {
+		free(head);
+		hold_release(forest, &hold);
+		return r;
+	}
+	version_attach(head, parent);
+	head->refs = 0;
+	head->changed = true;
+	if (head->tree.root)
+		parent->same--;
+	version_hold(head, &ret_side->hold);
+	ret_side->parent = parent->id;
+	hold_release(forest, &hold);
+	return 0;
+}
+
+void side_state(const struct state_side *side, const struct state *fork,
+                struct state *ret_state)
+{
+	*ret_state = *fork;
+	ret_state->version = side->hold.version;
+	ret_state->flags = 0;
+}
+
+bool side_is_current(const struct state_side *side, struct state *fork)
+{
+	struct version *parent = NULL;
+	bool unchanged;
+
+	if (fork->version->id == side->parent)
+		return true;
+	return !version_unchanged(fork->version, &unchanged, &parent) &&
+	       unchanged && parent->id == side->parent;
+}
+
+/* Count the head, which gets a ref, as unchanged if it is. */
+static int side_recount(struct version *head)
+{
+	struct version *parent;
+	int r = version_load(head->forest, head->parent, &parent);
+
+	if (r < 0)
+		return r;
+	if (head->tree.root && head->tree.root == parent->tree.root) {
+		head->changed = false;
+		parent->same++;
+		version_mark(parent);
+	}
+	return 0;
+}
+
+int side_switch(struct state_side *side, struct state *fork)
+{
+	struct version *head = side->hold.version, *old = fork->version;
+	struct version *parent = NULL;
+	bool unchanged;
+	int r;
+
+	if (fork->gone)
+		return -ESTALE;
+	if (fork->flags & STATE_READONLY)
+		return -EROFS;
+	r = version_unchanged(old, &unchanged, &parent);
+	if (!r)
+		r = gc_note(old, old->refs - 1, old->kids);
+	if (!r)
+		r = side_recount(head);
+	if (r < 0)
+		return r;
+	if (unchanged) {
+		parent->same--;
+		version_mark(parent);
+	}
+	old->refs--;
+	version_mark(old);
+	head->refs = 1;
+	version_mark(head);
+	state_point(fork, head);
+	state_mark(fork);
+	return 0;
+}
+
+void side_end(struct forest *forest, struct state_side *side)
+{
+	hold_release(forest, &side->hold);
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Side heads: changing a copy of a state's tree in many pieces, and making it
+ * the tree of a fork in one step.  A part of snapshot.h: include that.
+ *
+ * A side head is a head that no state names.  If the process dies, it is reaped
+ * as a deleted version is.  Lock held throughout.
+ */
+#ifndef COPPICE_SNAPSHOT_STATE_SIDE_H
+#define COPPICE_SNAPSHOT_STATE_SIDE_H
+
+#include "state_hold.h"
+
+struct state_side {
+	struct state_hold hold; /* on the head */
+	uint64_t parent;        /* id of the version that it was forked from */
+};
+
+/*
+ * Fork the present tree of a state to a new side head.  Constant time; costs
+ * what state_hold() costs, and has its errors; -EROFS.
+ */
+int side_begin(struct state *source, struct state_side *ret_side);
+/*
+ * Set up a struct that functions which change the tree of a state accept: with
+ * the number of `fork`, and the side head as its version.  Valid in one hold of
+ * the lock, and for state_tree(), state_edit() and state_count() alone.
+ */
+void side_state(const struct state_side *side, const struct state *fork,
+                struct state *ret_state);
+/*
+ * Return true if the fork still has the tree that the side head was forked
+ * from.
+ */
+bool side_is_current(const struct state_side *side, struct state *fork);
+/*
+ * Make the side head the head of the fork.  The former head is freed in the
+ * background, but for what snapshots and forks have of it.  -ESTALE: the fork
+ * was deleted; -EROFS: it is a snapshot.
+ */
+int side_switch(struct state_side *side, struct state *fork);
+/* Give the side head up, unless it was switched to.  All zero is allowed. */
+void side_end(struct forest *forest, struct state_side *side);
+
+#endif
