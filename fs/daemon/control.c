@@ -10,6 +10,7 @@
 #include "control_clone.h"
 #include "control_diff.h"
 #include "control_du.h"
+#include "control_file.h"
 #include "control_list.h"
 #include "control_restore.h"
 #include "control_swap.h"
@@ -517,6 +518,7 @@ static const struct {
         {"swap", control_swap},       {"clone", control_clone},
         {"restore", control_restore}, {"du", control_du},
         {"lineage", control_lineage}, {"diff", control_diff},
+        {"cat", control_cat},         {"ls", control_ls},
 };
 
 static int run(struct control *c)

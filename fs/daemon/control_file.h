@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verbs `cat` and `ls`: files of a state, mounted or not. */
+#ifndef COPPICE_CONTROL_FILE_H
+#define COPPICE_CONTROL_FILE_H
+
+#include "control_verb.h"
+
+/*
+ * Send the content of the regular file "path" of "state", as one instant has
+ * it, as rows of content_rows.h.
+ */
+int control_cat(struct control *c);
+/*
+ * Send a row for each entry of the directory "path" of "state", in no order; of
+ * anything else, one for itself.
+ */
+int control_ls(struct control *c);
+
+#endif
