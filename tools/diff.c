@@ -5,9 +5,9 @@
 
 #include "store_access.h"
 #include "command.h"
+#include "diff_line.h"
 #include "escaped_name.h"
 #include "patch.h"
-#include "path_text.h"
 #include "row.h"
 #include "size.h"
 #include "target.h"
@@ -15,17 +15,10 @@
 
 enum { PATHS_MAX = 1000, EXIT_SAME = 0, EXIT_DIFFERS = 1, EXIT_TROUBLE = 2 };
 
-static const struct field fields[] = {
-        {"op", "", FIELD_NAME, 0},       {"path", "", FIELD_NAME, 0},
-        {"from", "", FIELD_NAME, 0},     {"type", "", FIELD_NAME, 0},
-        {"inode", "", FIELD_COUNT, 0},   {"size", "", FIELD_SIZE, 0},
-        {"old_size", "", FIELD_SIZE, 0}, {"fields", "", FIELD_NAME, 0},
-        {"time", "", FIELD_TIME, 0},     {0},
-};
-
 struct output {
 	struct printer printer;
-	bool types, times, tabs, stat, raw, patch, names;
+	struct diff_style style;
+	bool stat, patch;
 	struct patch patches;
 	unsigned long rows;
 	unsigned long counts[4]; /* of the letters in `letters` */
@@ -34,61 +27,6 @@ struct output {
 };
 
 static const char letters[] = "M+-R";
-
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
-/* Return the letter of a type, as of zfs-diff(8). */
-static char type_letter(const json_t *row)
-{
-	static const struct {
-		const char *type;
-		char letter;
-	} types[] = {
-	        {"file", 'F'}, {"directory", '/'}, {"symlink", '@'},
-	        {"fifo", '|'}, {"socket", '='},    {"character device", 'C'},
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (!strcmp(text_of(row, "type"), types[i].type))
-			return types[i].letter;
-	}
-	return 'B';
-}
-
-/* ---- Text --------------------------------------------------------------- */
-
-static void paths_print(const struct output *out, const json_t *row)
-{
-	const json_t *from = json_object_get(row, "from");
-	char text[PATH_TEXT_MAX];
-
-	if (!json_is_null(from) && !out->names) {
-		fputs(path_text(from, out->raw, text), stdout);
-		if (out->raw)
-			putchar(0);
-		else
-			fputs(out->tabs ? "\t" : " -> ", stdout);
-	}
-	fputs(path_text(json_object_get(row, "path"), out->raw, text), stdout);
-}
-
-static void line_print(const struct output *out, const json_t *row)
-{
-	if (!out->names) {
-		if (out->times)
-			printf("%s\t", text_of(row, "time"));
-		printf("%s\t", text_of(row, "op"));
-		if (out->types)
-			printf("%c\t", type_letter(row));
-	}
-	paths_print(out, row);
-	putchar(out->raw ? 0 : '\n');
-}
 
 /* ---- Sizes -------------------------------------------------------------- */
 
@@ -109,8 +47,8 @@ static void stat_print(struct output *out, const json_t *row)
 	char a[SIZE_TEXT_MAX], b[SIZE_TEXT_MAX], by[SIZE_TEXT_MAX];
 
 	*(more < 0 ? &out->shrunk : &out->grown) += change;
-	printf(" %s ", text_of(row, "op"));
-	paths_print(out, row);
+	printf(" %s ", row_text(row, "op"));
+	diff_paths_print(&out->style, row);
 	size_format(change, by);
 	if (json_is_null(size) && json_is_null(old))
 		printf(" |\n");
@@ -135,9 +73,9 @@ static void stat_end(const struct output *out)
 static int on_row(void *arg, json_t *row)
 {
 	struct output *out = arg;
-	const char *letter = strchr(letters, *text_of(row, "op"));
+	const char *letter = strchr(letters, *row_text(row, "op"));
 
-	if (*text_of(row, "op") && letter) {
+	if (*row_text(row, "op") && letter) {
 		out->counts[letter - letters]++;
 		out->rows++;
 	}
@@ -148,7 +86,7 @@ static int on_row(void *arg, json_t *row)
 	else if (out->stat)
 		stat_print(out, row);
 	else
-		line_print(out, row);
+		diff_line_print(&out->style, row);
 	if (out->err)
 		return out->err;
 	/* The reader of a pipe may close it early. */
@@ -228,18 +166,18 @@ static int diff(struct output *out, const char *store, bool all, int argc,
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	struct output out = {.printer.fields = fields};
+	struct output out = {.printer.fields = diff_fields};
 	const char *store = NULL;
 	bool all = false;
 	int code;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
 	        {"all", 'a', .flag = &all},
-	        {"types", 'F', .flag = &out.types},
-	        {"times", 't', .flag = &out.times},
-	        {"tabs", 'H', .flag = &out.tabs},
-	        {"null", 'z', .flag = &out.raw},
-	        {"name-only", .flag = &out.names},
+	        {"types", 'F', .flag = &out.style.types},
+	        {"times", 't', .flag = &out.style.times},
+	        {"tabs", 'H', .flag = &out.style.tabs},
+	        {"null", 'z', .flag = &out.style.raw},
+	        {"name-only", .flag = &out.style.names},
 	        {"stat", .flag = &out.stat},
 	        {"patch", 'p', .flag = &out.patch},
 	        {"json", .flag = &out.printer.json, .value = &out.printer.form},
@@ -249,7 +187,7 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 2, PATHS_MAX, &argc, &argv, &code) ||
 	    !printer_check(&out.printer, self, &code))
 		return code;
-	if (out.printer.json + out.stat + out.patch + out.names > 1)
+	if (out.printer.json + out.stat + out.patch + out.style.names > 1)
 		return command_usage(self, "--json, --stat, --patch and "
 		                           "--name-only exclude each other");
 	return diff(&out, store, all, argc, argv);

@@ -7,19 +7,20 @@
 
 #include "store_access.h"
 #include "command.h"
+#include "diff_line.h"
 #include "row.h"
 #include "target.h"
 #include "util.h"
 
-static const struct field change_fields[] = {
-        {"op", NULL, FIELD_NAME, 0},
-        {"path", NULL, FIELD_NAME, 0},
-        {0},
-};
-
 static int print_row(void *arg, json_t *row)
 {
-	printer_row(arg, row);
+	static const struct diff_style style;
+	struct printer *printer = arg;
+
+	if (printer->json)
+		printer_row(printer, row);
+	else
+		diff_line_print(&style, row);
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
@@ -55,7 +56,7 @@ static int run(const struct command *self, int argc, char **argv)
 {
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_(places_release) struct places p = {0};
-	struct printer printer = {.fields = change_fields};
+	struct printer printer = {.fields = diff_fields};
 	const char *store = NULL, *into = NULL;
 	bool no_undo = false, dry_run = false;
 	json_t *answer = NULL, *request;
@@ -84,15 +85,16 @@ static int run(const struct command *self, int argc, char **argv)
 	                      p.into_path, NULL);
 	json_object_set_new(request, "no_undo", json_boolean(no_undo));
 	json_object_set_new(request, "dry_run", json_boolean(dry_run));
-	if (dry_run)
+	if (dry_run && printer.json)
 		printer_begin(&printer);
 	r = store_request(target.store, false, request, print_row, &printer,
 	                  &answer);
-	if (dry_run)
+	if (dry_run && printer.json)
 		printer_end(&printer);
-	else if (!r && printer.json)
+	else if (!dry_run && !r && printer.json)
 		json_dumpf(answer, stdout, JSON_COMPACT), putchar('\n');
-	else if (!r && !no_undo && !answer_name(answer, "undo", &undo))
+	else if (!dry_run && !r && !no_undo &&
+	         !answer_name(answer, "undo", &undo))
 		printf("%s\n", undo);
 	json_decref(answer);
 	return r ? r : finish_output(EXIT_DONE);
@@ -114,10 +116,8 @@ const struct command command_restore = {
                 "      --into=FORK[:/PATH]  restore into this fork, and to "
                 "this "
                 "path\n"
-                "  -n, --dry-run            print what would change: - "
-                "removed, "
-                "+ added,\n"
-                "                           M modified\n"
+                "  -n, --dry-run            print what would change, as "
+                "'diff' does\n"
                 "      --no-undo            make no snapshot of the fork "
                 "before\n"
                 "      --json[=lines]       print JSON\n"

@@ -140,6 +140,33 @@ static bool row_has_patch(const struct diff_row *row)
 	return row->fields & DIFF_CONTENT;
 }
 
+static int json_send(struct control *c, json_t *json)
+{
+	if (!json)
+		return -ENOMEM;
+	c->ended = c->fn ? c->fn(c->arg, json) : 0;
+	json_decref(json);
+	return c->ended;
+}
+
+/* ---- Two trees ---------------------------------------------------------- */
+
+static int tree_row(void *arg, const struct diff_row *row)
+{
+	return json_send(arg, row_json(row));
+}
+
+int control_diff_trees(struct control *c, struct tree *a, struct tree *b)
+{
+	const struct diff_options options = {.row = tree_row, .arg = c};
+	int err = state_diff(a, b, &options);
+
+	if (c->ended)
+		return c->ended;
+	return err < 0 ? fail(c, err, "cannot compare: %s", control_reason(err))
+	               : 0;
+}
+
 /* ---- The verb ----------------------------------------------------------- */
 
 static int on_row(void *arg, const struct diff_row *row)
@@ -158,13 +185,8 @@ static int on_row(void *arg, const struct diff_row *row)
 		json_decref(json);
 		json = NULL;
 	}
-	if (!json)
-		return -ENOMEM;
-	m->c->ended = m->c->fn(m->c->arg, json);
-	json_decref(json);
-	if (m->c->ended)
-		return m->c->ended;
-	return patch ? patch_send(m, row, &sides) : 0;
+	err = json_send(m->c, json);
+	return !err && patch ? patch_send(m, row, &sides) : err;
 }
 
 static void comparing_release(struct comparing *m)

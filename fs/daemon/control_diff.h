@@ -14,6 +14,9 @@
  */
 int control_diff(struct control *c);
 
+/* Send a row for each name that differs between two trees that are held. */
+int control_diff_trees(struct control *c, struct tree *a, struct tree *b);
+
 /* Return the name of an inode's type. */
 const char *type_name(uint32_t mode);
 

@@ -4,12 +4,13 @@
 
 #include <errno.h>
 
+#include "control_diff.h"
 #include "control_path.h"
 #include "escaped_name.h"
 #include "tree_changes.h"
 #include "util.h"
 
-enum { UNDO_TRIES = 100, PIECE_NODES = 64 };
+enum { UNDO_TRIES = 100 };
 
 struct request {
 	struct control_path source, into;
@@ -75,92 +76,6 @@ static int request_read(struct control *c, struct request *q)
 	q->what.into = q->into.path;
 	q->what.dry_run = control_flag(c, "dry_run");
 	return err;
-}
-
-/* ---- Rows --------------------------------------------------------------- */
-
-struct rows {
-	struct control *c;
-	struct tree *before, *after;
-	char op;
-	char path[TREE_PATH_SIZE];
-	struct key next;
-};
-
-static bool row_of_name(struct rows *rows, const struct item *item,
-                        struct tree *tree, char op)
-{
-	struct dirent_item d;
-
-	rows->op = op;
-	return !dirent_decode(item->value, item->len, &d) &&
-	       !tree_path_of(tree, item->key.ino, d.name, d.name_len,
-	                     rows->path);
-}
-
-/* Describe one difference, and stop the walk for it to be sent. */
-static int row_make(void *arg, const struct item *before,
-                    const struct item *after)
-{
-	struct rows *rows = arg;
-	const struct item *item = before ? before : after;
-	struct inode inode;
-	bool made = false;
-
-	if (item->key.kind == ITEM_DIRENT)
-		made = !after    ? row_of_name(rows, before, rows->before, '-')
-		       : !before ? row_of_name(rows, after, rows->after, '+')
-		                 : row_of_name(rows, after, rows->after, 'M');
-	else if (item->key.kind == ITEM_INODE && before && after &&
-	         !inode_decode(after->value, after->len, &inode) &&
-	         inode.nlink) {
-		rows->op = 'M';
-		made = !tree_path_of(rows->after, item->key.ino, NULL, 0,
-		                     rows->path);
-	}
-	if (!made)
-		return 0;
-	rows->next = item->key;
-	rows->next.off++;
-	return 1;
-}
-
-/* Send what the trees differ in, a row a name. */
-static int rows_send(struct control *c, struct fs_restored *restored)
-{
-	struct rows rows = {
-	        .c = c,
-	        .before = hold_tree(&restored->before),
-	        .after = hold_tree(&restored->side.hold),
-	};
-	struct key from = {0};
-	char op[2] = "";
-	int err;
-
-	do {
-		json_t *row = NULL;
-
-		store_lock(c->store);
-		err = tree_diff(rows.before, rows.after, &from, PIECE_NODES,
-		                row_make, &rows);
-		store_unlock(c->store);
-		if (err == 1) {
-			from = rows.next;
-			op[0] = rows.op;
-			row = json_pack("{s:s, s:o}", "op", op, "path",
-			                name_escape(rows.path));
-			if (!row)
-				return fail(c, -ENOMEM, "out of memory");
-			c->ended = c->fn ? c->fn(c->arg, row) : 0;
-			json_decref(row);
-			if (c->ended)
-				return c->ended;
-		}
-		if (err == -EAGAIN)
-			store_yield(c->store);
-	} while (err == 1 || err == -EAGAIN);
-	return err < 0 ? fail(c, err, "cannot compare: %s", control_reason(err))
-	               : 0;
 }
 
 /* ---- The verb ----------------------------------------------------------- */
@@ -263,7 +178,8 @@ int control_restore(struct control *c)
 	if (err)
 		return fail_restore(c, q, err);
 	if (q->what.dry_run) {
-		err = rows_send(c, &restored);
+		err = control_diff_trees(c, hold_tree(&restored.before),
+		                         hold_tree(&restored.side.hold));
 	} else {
 		if (c->mounts &&
 		    mounts_tree_changed(c->mounts, q->what.fork,
