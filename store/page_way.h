@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Checks of the pages on the way to a key, each once in a transaction.  Inside
+ * store/ only, for page_check.c.
+ */
+#ifndef COPPICE_PAGE_WAY_H
+#define COPPICE_PAGE_WAY_H
+
+#include "page.h"
+
+enum { TREES_MAX = 16 }; /* handles of databases */
+
+struct mark;
+
+/* The pages that were checked; the fields are page_check.c's to set. */
+struct pages {
+	const char *path;   /* the caller's */
+	const uint8_t *map; /* NULL: not known, as long as there are no names */
+	uint64_t run;       /* of this check, for an aborted transaction, too */
+	uint64_t end;       /* one more than the last page */
+	struct page_tree trees[TREES_MAX];
+	struct mark *marks; /* hashed by page */
+	size_t marks_cap, marks_len;
+	uint64_t checked;  /* pages, in this run */
+	uint64_t at;       /* the page that is being looked at */
+	uint64_t reported; /* one more than the page logged last */
+};
+
+/* A page and its position; NULL as a bound: none. */
+struct spot {
+	uint64_t number;
+	unsigned tree, depth; /* the root's is 1 */
+	const struct page_part *low, *high;
+};
+
+/* Forget what was checked; other pages may be at the same places now. */
+void pages_begin(struct pages *pages);
+/*
+ * Reserve memory for the checks of one key, because none can be allocated under
+ * a guard.  -ENOMEM.
+ */
+int pages_reserve(struct pages *pages);
+void pages_release(struct pages *pages);
+
+/* Log once that the page is damaged, and return -EUCLEAN. */
+int pages_damaged(struct pages *pages, uint64_t page, const char *what);
+/* Return the page, and note that it is being looked at. */
+const uint8_t *pages_at(struct pages *pages, uint64_t number);
+
+/* Check a page of a tree; -EUCLEAN.  So do the others. */
+int pages_check(struct pages *pages, const struct spot *spot);
+/* Check data in overflow pages: the first one has their number. */
+int pages_check_big(struct pages *pages, const uint8_t *node);
+/*
+ * Check the pages from the root to the key, for putting or (removal) deleting
+ * it, and those beside them that a deletion may change.
+ */
+int pages_check_way(struct pages *pages, unsigned tree,
+                    const struct page_part *key, bool removal);
+
+#endif
