@@ -29,6 +29,7 @@ enum {
 	        3, /* the guard's descriptors, after the standard streams */
 	OWN_DAEMON,
 	OWN_END,
+	TITLE_MAX = 4096, /* the kernel prints no longer ones */
 };
 
 #define GUARD_NAME "coppice-guard"
@@ -59,22 +60,40 @@ struct watch {
 	            */
 };
 
-/* Overwrite the arguments of the process that ps(1) prints. */
+/* Return the size of the arguments, and of the environment behind them. */
+static size_t title_room(char *args, size_t size)
+{
+	char *end = args + size;
+
+	for (char **e = environ; *e; e++)
+		if (*e == end)
+			end += strlen(end) + 1;
+	return (size_t)(end - args);
+}
+
+/*
+ * Overwrite the arguments of the process that ps(1) prints.  If their last byte
+ * is not 0, the kernel reports a string, which may reach into the environment.
+ */
 static void set_title(const char *store)
 {
-	char title[512], *args = program_invocation_name;
+	char title[TITLE_MAX], *args = program_invocation_name;
 	_cleanup_close_ int fd = open("/proc/self/cmdline", O_RDONLY);
-	char now[4096];
+	char now[TITLE_MAX];
 	ssize_t size = fd < 0 ? -1 : read(fd, now, sizeof(now));
+	size_t room;
 
 	prctl(PR_SET_NAME, GUARD_NAME);
-	/* Only if these are the bytes that the kernel prints. */
-	if (size <= 0 || !args || strnlen(now, (size_t)size) != strlen(args) ||
+	/* Only if these are all the bytes that the kernel prints. */
+	if (size <= 0 || size == TITLE_MAX || !args ||
+	    strnlen(now, (size_t)size) != strlen(args) ||
 	    memcmp(now, args, strlen(args)) != 0)
 		return;
-	snprintf(title, sizeof(title), GUARD_NAME " %s", store);
-	memset(args, 0, (size_t)size);
-	memcpy(args, title, MIN(strlen(title), (size_t)size - 1));
+	room = title_room(args, (size_t)size);
+	snprintf(title, MIN(room, sizeof(title)), GUARD_NAME " %s", store);
+	memset(args, 0, room);
+	args[size - 1] = '.';
+	memcpy(args, title, strlen(title) + 1);
 }
 
 /* Keep nothing of the daemon's but these two. */

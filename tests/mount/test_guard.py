@@ -95,6 +95,14 @@ def test_what_it_holds(store, mnt):
     assert not guards(store)
 
 
+def test_its_name_is_longer_than_the_command(store, tmp):
+    (tmp / "m").mkdir()
+    store.coppice("mount", "store", "m", cwd=tmp)
+    assert len(guards(store)) == 1
+    store.coppice("umount", tmp / "m")
+    wait_for(lambda: not guards(store), "its end")
+
+
 def test_mounts_come_and_go(store, mnt, tmp):
     guard = guard_of(store)
     (tmp / "other").mkdir()
