@@ -335,6 +335,7 @@ struct compact_space {
 };
 int store_compact_need(struct store *store, struct compact_space *ret_space);
 
+#include "content_hash.h"
 #include "store_chunk.h"
 #include "store_list.h"
 #include "store_table.h"

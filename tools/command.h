@@ -14,6 +14,10 @@ enum exit_code {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_DAMAGE = 3, /* damaged data were found */
+	/* of comparisons */
+	EXIT_SAME = 0,
+	EXIT_DIFFERS = 1,
+	EXIT_TROUBLE = 2,
 };
 
 struct command {
@@ -30,7 +34,7 @@ extern const struct command command_init, command_mount, command_umount,
         command_rm, command_default, command_sync, command_resize,
         command_check, command_copy, command_swap, command_clone,
         command_restore, command_du, command_compact, command_tree,
-        command_diff, command_cat, command_ls;
+        command_diff, command_cat, command_ls, command_manifest;
 
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;

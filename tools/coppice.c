@@ -16,7 +16,7 @@ static const struct command *const commands[] = {
         &command_rm,      &command_default, &command_sync,    &command_resize,
         &command_check,   &command_copy,    &command_swap,    &command_clone,
         &command_restore, &command_du,      &command_compact, &command_tree,
-        &command_diff,    &command_cat,     &command_ls,
+        &command_diff,    &command_cat,     &command_ls,      &command_manifest,
 };
 
 const char *command_store;

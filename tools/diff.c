@@ -13,7 +13,7 @@
 #include "target.h"
 #include "util.h"
 
-enum { PATHS_MAX = 1000, EXIT_SAME = 0, EXIT_DIFFERS = 1, EXIT_TROUBLE = 2 };
+enum { PATHS_MAX = 1000 };
 
 struct output {
 	struct printer printer;

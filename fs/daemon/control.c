@@ -12,6 +12,7 @@
 #include "control_du.h"
 #include "control_file.h"
 #include "control_list.h"
+#include "control_manifest.h"
 #include "control_restore.h"
 #include "control_swap.h"
 #include "control_tree.h"
@@ -519,6 +520,7 @@ static const struct {
         {"restore", control_restore}, {"du", control_du},
         {"lineage", control_lineage}, {"diff", control_diff},
         {"cat", control_cat},         {"ls", control_ls},
+        {"manifest", control_manifest},
 };
 
 static int run(struct control *c)
