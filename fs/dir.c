@@ -14,6 +14,7 @@
 #include "inode.h"
 #include "open_table.h"
 #include "orphan.h"
+#include "previous.h"
 #include "root_symlink.h"
 #include "state_dir.h"
 #include "want.h"
@@ -87,6 +88,9 @@ static int lookup_inode(struct fs *fs, node_t parent, const char *name,
 	err = dir_find(&dir, name, &slot, &child);
 	if (!err)
 		*ret_entry = vnode_entry(&child);
+	else if (err == -ENOENT && snapdir_everywhere(snapdir) &&
+	         !strcmp(name, SNAPDIR_NAME))
+		err = previous_entry(&dir, ret_entry);
 	return err;
 }
 
@@ -102,8 +106,10 @@ int fs_lookup(struct fs *fs, node_t parent, const char *name,
 	store_lock(fs->store);
 	if (node_kind(parent) == NODE_KIND_INODE)
 		err = lookup_inode(fs, parent, name, snapdir, ret_entry);
-	else if (node_kind(parent) == NODE_KIND_SNAPDIR &&
-	         snapdir == SNAPDIR_DISABLED)
+	else if ((node_kind(parent) == NODE_KIND_SNAPDIR &&
+	          snapdir == SNAPDIR_DISABLED) ||
+	         (node_kind(parent) == NODE_KIND_PREVIOUS &&
+	          !snapdir_everywhere(snapdir)))
 		err = -ENOENT;
 	else
 		err = state_dir_lookup(fs, parent, name, ret_entry);
@@ -298,6 +304,8 @@ int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
 	int err;
 
 	if (node_kind(parent) != NODE_KIND_INODE) {
+		if (node_kind(parent) == NODE_KIND_PREVIOUS)
+			return -EPERM;
 		if (S_ISLNK(mode) && target)
 			return root_symlink_make(fs, parent, name, target, cred,
 			                         ret_entry);

@@ -32,7 +32,9 @@ typedef uint64_t node_t;
 enum { NODE_INO_BITS = 36 };
 _Static_assert(INO_END == UINT64_C(1) << NODE_INO_BITS, "a node has room");
 #define NODE(state, ino) ((node_t)(state) << NODE_INO_BITS | (node_t)(ino))
-#define NODE_STATE(node) ((node) >> NODE_INO_BITS)
+/* Marks the nodes that previous.h describes; state numbers end below it. */
+#define NODE_VIRTUAL (UINT64_C(1) << 63)
+#define NODE_STATE(node) (((node) & ~NODE_VIRTUAL) >> NODE_INO_BITS)
 #define NODE_INO(node) ((node) & ((UINT64_C(1) << NODE_INO_BITS) - 1))
 #define NODE_ROOT NODE(0, 1)
 /*
@@ -41,7 +43,17 @@ _Static_assert(INO_END == UINT64_C(1) << NODE_INO_BITS, "a node has room");
  */
 #define NODE_LINK_FIRST (UINT64_C(1) << 35)
 
-enum fs_snapdir { SNAPDIR_HIDDEN, SNAPDIR_VISIBLE, SNAPDIR_DISABLED };
+/* SNAPDIR_ROOT: hidden, and in the roots of forks alone. */
+enum fs_snapdir {
+	SNAPDIR_HIDDEN,
+	SNAPDIR_VISIBLE,
+	SNAPDIR_DISABLED,
+	SNAPDIR_ROOT
+};
+static inline bool snapdir_everywhere(enum fs_snapdir snapdir)
+{
+	return snapdir == SNAPDIR_HIDDEN || snapdir == SNAPDIR_VISIBLE;
+}
 
 struct fs_options {
 	bool rmdir_always; /* rmdir deletes a fork whatever it holds */

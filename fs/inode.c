@@ -11,6 +11,8 @@ enum node_kind node_kind(node_t node)
 {
 	uint64_t ino = NODE_INO(node);
 
+	if (node & NODE_VIRTUAL)
+		return NODE_KIND_PREVIOUS;
 	if (NODE_STATE(node))
 		return ino == INO_SNAPDIR ? NODE_KIND_SNAPDIR : NODE_KIND_INODE;
 	if (node == NODE_ROOT)

@@ -14,6 +14,7 @@ enum node_kind {
 	NODE_KIND_SNAPDIR, /* a fork's .snap */
 	NODE_KIND_LINK,    /* a symlink to a snapshot, for a name with a '~' */
 	NODE_KIND_SYMLINK, /* a symlink that a user made in the root */
+	NODE_KIND_PREVIOUS, /* see previous.h */
 };
 enum node_kind node_kind(node_t node);
 static inline bool node_is_link(node_t node)

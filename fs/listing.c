@@ -14,10 +14,13 @@
 
 #include "array.h"
 #include "inode.h"
+#include "previous.h"
 #include "root_symlink.h"
 #include "state_dir.h"
 
-enum { ENTRIES_PIECE = 256 }; /* most entries read in one hold of the lock */
+/* Most entries read in one hold of the lock; of others' trees, they cost more.
+ */
+enum { ENTRIES_PIECE = 256, PREVIOUS_PIECE = 64 };
 /*
  * Most states in the kept listings, unless more were used within
  * listing_keep_ns.
@@ -207,7 +210,10 @@ static int read_dots(struct fs *fs, node_t node, off_t off, fs_readdir_fn *fn,
                      void *arg)
 {
 	bool root = node_kind(node) == NODE_KIND_ROOT;
-	node_t parent = root ? node : NODE(NODE_STATE(node), INO_ROOT);
+	node_t parent = node_kind(node) == NODE_KIND_PREVIOUS
+	                        ? node & ~NODE_VIRTUAL
+	                : root ? node
+	                       : NODE(NODE_STATE(node), INO_ROOT);
 	struct fs_entry entry = {.node = node};
 	int err = state_dir_getattr(fs, node, &entry.st);
 
@@ -219,8 +225,9 @@ static int read_dots(struct fs *fs, node_t node, off_t off, fs_readdir_fn *fn,
 	return off < COOKIE_PARENT && fn(arg, "..", &entry, COOKIE_PARENT);
 }
 
-static int read_state(struct fs *fs, uint64_t fork, uint64_t number, bool plus,
-                      fs_readdir_fn *fn, void *arg)
+/* Read a state; of a .snap below a root (`ino`), the symlink to it. */
+static int read_state(struct fs *fs, uint64_t fork, uint64_t ino,
+                      uint64_t number, bool plus, fs_readdir_fn *fn, void *arg)
 {
 	node_t node = NODE(number, INO_ROOT);
 	struct fs_entry entry = {
@@ -232,8 +239,13 @@ static int read_state(struct fs *fs, uint64_t fork, uint64_t number, bool plus,
 
 	if (!err && state->fork != fork)
 		err = -ESTALE;
-	if (!err && plus)
+	if (!err && ino)
+		err = previous_link(fs, state, ino, plus, &entry);
+	else if (!err && plus)
 		err = state_dir_entry(fs, state, &entry);
+	/* A path that is too long for a symlink hides this one alone. */
+	if (ino && (err == -ENOENT || err == -ENAMETOOLONG))
+		return 0;
 	if (err)
 		return err == -ESTALE ? 0 : err;
 	return fn(arg, state->name, &entry, (off_t)(COOKIE_FIRST + number)) ? 1
@@ -256,13 +268,15 @@ static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
 }
 
 /* Read entries from the listing.  -EAGAIN: there are more, after *off. */
-static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
-                       bool plus, fs_readdir_fn *fn, void *arg)
+static int read_states(struct fs *fs, const struct listing *listing,
+                       uint64_t ino, off_t *off, bool plus, fs_readdir_fn *fn,
+                       void *arg)
 {
 	uint64_t after =
 	        *off > COOKIE_FIRST ? (uint64_t)*off - COOKIE_FIRST : 0;
 	size_t i = listing_after(listing, after);
-	size_t stop = MIN(listing->count, i + ENTRIES_PIECE);
+	size_t piece = ino ? PREVIOUS_PIECE : ENTRIES_PIECE;
+	size_t stop = MIN(listing->count, i + piece);
 	int err = 0;
 
 	for (; !err && i < stop; i++) {
@@ -271,8 +285,8 @@ static int read_states(struct fs *fs, const struct listing *listing, off_t *off,
 		*off = (off_t)(COOKIE_FIRST + number);
 		err = number & NUMBER_SYMLINK
 		              ? read_symlink(fs, number, fn, arg)
-		              : read_state(fs, listing->fork, number, plus, fn,
-		                           arg);
+		              : read_state(fs, listing->fork, ino, number, plus,
+		                           fn, arg);
 	}
 	return err || stop == listing->count ? err : -EAGAIN;
 }
@@ -281,19 +295,28 @@ int state_dir_readdir(struct fs *fs, node_t node, off_t *off, bool plus,
                       fs_readdir_fn *fn, void *arg)
 {
 	bool root = node_kind(node) == NODE_KIND_ROOT;
-	uint64_t fork = root ? 0 : NODE_STATE(node);
+	uint64_t fork = root ? 0 : NODE_STATE(node), ino = 0;
 	struct listing *listing;
+	struct state *state;
 	int err = 0;
 
 	if (node_is_link(node))
 		return -ENOTDIR;
+	if (node_kind(node) == NODE_KIND_PREVIOUS) {
+		ino = NODE_INO(node);
+		err = state_get(fs->forest, fork, &state);
+		if (!err && state->fork)
+			err = -ENOTDIR;
+	}
+	if (err)
+		return err;
 	if (*off < COOKIE_PARENT)
 		err = read_dots(fs, node, *off, fn, arg);
 	if (!err)
 		err = listing_get(fs, fork, *off < COOKIE_FIRST, &listing);
 	if (err)
 		return err == 1 ? 0 : err;
-	err = read_states(fs, listing, off, plus, fn, arg);
+	err = read_states(fs, listing, ino, off, plus, fn, arg);
 	listing_unref(listing);
 	return err == 1 ? 0 : err;
 }

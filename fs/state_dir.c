@@ -11,6 +11,7 @@
 
 #include "dirent_item.h"
 #include "inode.h"
+#include "previous.h"
 #include "root_symlink.h"
 #include "state_change.h"
 
@@ -144,6 +145,8 @@ int state_dir_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 		return link_getattr(fs, node, ret_st);
 	case NODE_KIND_SYMLINK:
 		return root_symlink_getattr(fs, node, ret_st);
+	case NODE_KIND_PREVIOUS:
+		return previous_getattr(fs, node, ret_st);
 	case NODE_KIND_INODE:
 		break;
 	}
@@ -181,6 +184,8 @@ int state_dir_readlink(struct fs *fs, node_t node, char *ret_target)
 			strcpy(ret_target, link.target);
 		return err;
 	}
+	if (node_kind(node) == NODE_KIND_PREVIOUS)
+		return previous_readlink(fs, node, ret_target);
 	if (node_kind(node) != NODE_KIND_LINK)
 		return -EINVAL;
 	return link_target(fs, node, &state, ret_target);
@@ -234,6 +239,8 @@ int state_dir_lookup(struct fs *fs, node_t parent, const char *name,
 	struct state *state;
 	int err;
 
+	if (node_kind(parent) == NODE_KIND_PREVIOUS)
+		return previous_lookup(fs, parent, name, ret_entry);
 	if (node_is_link(parent))
 		return -ENOTDIR;
 	if (!strcmp(name, ".") || !strcmp(name, ".."))
@@ -265,6 +272,8 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 	struct state *source, *state;
 	int err;
 
+	if (node_kind(parent) == NODE_KIND_PREVIOUS)
+		return -EPERM;
 	if (node_is_link(parent))
 		return -ENOTDIR;
 	if (node_kind(parent) == NODE_KIND_SNAPDIR) {
@@ -331,6 +340,8 @@ int state_dir_unlink(struct fs *fs, node_t parent, const char *name)
 	struct state *state;
 	int err = -ENOENT;
 
+	if (node_kind(parent) == NODE_KIND_PREVIOUS)
+		return -EPERM;
 	if (node_kind(parent) == NODE_KIND_ROOT)
 		err = symlink_find(fs->forest, name, &link);
 	if (err == -ENOENT) {
@@ -363,7 +374,9 @@ static int fork_check_removable(struct fs *fs, struct state *state)
 int state_dir_rmdir(struct fs *fs, node_t parent, const char *name)
 {
 	struct state *state;
-	int err = state_dir_find(fs, parent, name, -ENOTDIR, &state);
+	int err = node_kind(parent) == NODE_KIND_PREVIOUS
+	                  ? -EPERM
+	                  : state_dir_find(fs, parent, name, -ENOTDIR, &state);
 
 	if (!err && !state->fork)
 		err = fork_check_removable(fs, state);
@@ -421,6 +434,9 @@ int state_dir_rename(struct fs *fs, node_t parent, const char *name,
 	struct state *state;
 	int err;
 
+	if (node_kind(parent) == NODE_KIND_PREVIOUS ||
+	    node_kind(new_parent) == NODE_KIND_PREVIOUS)
+		return -EPERM;
 	/*
 	 * mv(1) copies after EXDEV.  It must copy neither states, nor a
 	 * directory into a fork that already has content.

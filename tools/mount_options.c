@@ -75,6 +75,7 @@ static int snapdir_parse(struct parsed_options *parsed, const char *value)
 	        [SNAPDIR_HIDDEN] = "hidden",
 	        [SNAPDIR_VISIBLE] = "visible",
 	        [SNAPDIR_DISABLED] = "disabled",
+	        [SNAPDIR_ROOT] = "root",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {

@@ -236,6 +236,7 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	        [SNAPDIR_HIDDEN] = "hidden",
 	        [SNAPDIR_VISIBLE] = "visible",
 	        [SNAPDIR_DISABLED] = "disabled",
+	        [SNAPDIR_ROOT] = "root",
 	};
 	const struct mount_options *o = m->options;
 	struct mount_entry entry = {.device = "?"};

@@ -127,6 +127,8 @@ static enum fs_snapdir parse_snapdir(const char *text)
 		return SNAPDIR_VISIBLE;
 	if (text && strcmp(text, "disabled") == 0)
 		return SNAPDIR_DISABLED;
+	if (text && strcmp(text, "root") == 0)
+		return SNAPDIR_ROOT;
 	return SNAPDIR_HIDDEN;
 }
 

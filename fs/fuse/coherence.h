@@ -57,7 +57,7 @@ struct changes {
 	bool background; /* its kernel counts it as a background request */
 	bool barrier;    /* no change: wait for pending invalidations */
 	bool gone;       /* states were deleted */
-	bool links;      /* the symlinks to states changed their targets */
+	bool links;      /* symlinks to states may have other targets */
 	bool fresh;      /* the names are new: see inval.h, expire */
 	unsigned node_count, name_count;
 	struct change_node {

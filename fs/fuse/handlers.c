@@ -168,6 +168,7 @@ static bool keep_negative(struct session *session, node_t parent,
 {
 	/* Names of states appear without a change through a mount. */
 	return parent != NODE_ROOT && NODE_INO(parent) != INO_SNAPDIR &&
+	       !(parent & NODE_VIRTUAL) &&
 	       negatives_add(session->negatives, parent, name) &&
 	       coherence_epoch(session) == epoch;
 }
@@ -247,7 +248,8 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
 	struct reply reply = {.req = req, .kind = REPLY_ATTR, .ino = ino};
 
 	reply.what = "get attributes of";
-	reply.timeout = KEEP_FOR_LONG;
+	/* Those of a .snap below a root change with the directory's. */
+	reply.timeout = node & NODE_VIRTUAL ? 0 : KEEP_FOR_LONG;
 	lookups_mark(session->lookups, node, CACHED_ATTRS);
 	reply.err = fs_getattr(session->fs, node, &reply.st);
 	reply_send(&reply);

@@ -27,8 +27,8 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	/* The kernel may cache the entries until they are invalidated. */
-	fi->cache_readdir = 1;
-	fi->keep_cache = 1;
+	fi->cache_readdir = !(node & NODE_VIRTUAL);
+	fi->keep_cache = fi->cache_readdir;
 	if (fuse_reply_open(req, fi) != 0)
 		node_close(session, node);
 }
@@ -270,6 +270,15 @@ void handle_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 	reply_changed(&changes, &reply);
 }
 
+/* Return true if a kernel knows of a .snap below a root.  Policy held. */
+static bool virtual_any(const struct mounts *mounts)
+{
+	for (const struct session *s = mounts->first; s; s = s->next)
+		if (lookups_virtual(s->lookups))
+			return true;
+	return false;
+}
+
 void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
                    fuse_ino_t new_ino, const char *new_name, unsigned flags)
 {
@@ -291,6 +300,12 @@ void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	name_changed(&changes, parent, name, moved.moved);
 	name_changed(&changes, into, new_name, moved.replaced);
 	/* The rename may have replaced a state. */
-	changes.links = changes.gone = lists_states(parent);
+	changes.gone = lists_states(parent);
+	/*
+	 * What was moved may be a directory, in which and below which the .snap
+	 * have symlinks that depend on its place.
+	 */
+	changes.links = changes.gone ||
+	                (parent != into && virtual_any(session->mounts));
 	reply_changed(&changes, &reply);
 }

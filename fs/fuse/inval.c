@@ -475,6 +475,29 @@ static void collect_gone(struct invals *invals, struct session *session)
 	}
 }
 
+/* Add the symlinks to snapshots in a .snap below a root: see previous.h. */
+static void collect_virtual(struct invals *invals, struct session *session)
+{
+	_cleanup_free_ uint64_t *states = NULL;
+	size_t count = 0;
+
+	if (!lookups_virtual(session->lookups) ||
+	    lookups_states(session->lookups, false, &states, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		_cleanup_free_ node_t *nodes = NULL;
+		size_t n = 0;
+
+		if (lookups_list(session->lookups, states[i], false, &nodes,
+		                 &n) < 0)
+			continue;
+		for (size_t j = 0; j < n; j++)
+			if (nodes[j] & NODE_VIRTUAL)
+				add_inval(invals, session, INVAL_PAGES,
+				          nodes[j], NULL);
+	}
+}
+
 /* Policy held. */
 void inval_collect_states(struct invals *invals, const struct changes *changes)
 {
@@ -484,6 +507,8 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 		/* The symlinks to snapshots are nodes of state 0. */
 		if (changes->links && !s->state)
 			add_state(invals, s, 0, NODE_LINK_FIRST, false);
+		if (changes->links)
+			collect_virtual(invals, s);
 	}
 }
 

@@ -13,7 +13,7 @@
 #include "util.h"
 
 struct lookup {
-	uint64_t ino;     /* 0: free */
+	uint64_t ino;     /* see lookup_key(); 0: free */
 	uint64_t nlookup; /* one a revalidation: would overflow 32 bits */
 	uint32_t opens;
 	bool attrs;    /* the kernel may have cached attributes */
@@ -38,11 +38,18 @@ enum { BUCKETS_FIRST = 256, SLOTS_MIN = 2 };
 
 struct lookups {
 	pthread_mutex_t lock; /* guards all of it */
+	size_t virtual;       /* entries with NODE_VIRTUAL */
 	struct state_table **buckets;
 	size_t buckets_len; /* a power of two; 0: no buckets */
 	size_t tables;
 	struct state_table *open; /* those with open nodes */
 };
+
+/* Return the number by which a node is found among those of its state. */
+static uint64_t lookup_key(node_t node)
+{
+	return NODE_INO(node) | (node & NODE_VIRTUAL);
+}
 
 int lookups_create(struct lookups **ret_lookups)
 {
@@ -183,7 +190,7 @@ static int lookup_get(struct lookups *lookups, node_t node,
                       struct lookup **ret_entry)
 {
 	struct state_table **at = state_table_find(lookups, NODE_STATE(node));
-	uint64_t ino = NODE_INO(node);
+	uint64_t ino = lookup_key(node);
 	struct lookup *entry;
 	int err;
 
@@ -210,6 +217,7 @@ static int lookup_get(struct lookups *lookups, node_t node,
 		entry = free_slot(*at, ino);
 		*entry = (struct lookup){.ino = ino};
 		(*at)->used++;
+		lookups->virtual += !!(node & NODE_VIRTUAL);
 	}
 	*ret_entry = entry;
 	return 0;
@@ -220,7 +228,7 @@ static struct lookup *lookup_look(struct lookups *lookups, node_t node)
 	struct state_table *table =
 	        *state_table_find(lookups, NODE_STATE(node));
 
-	return table ? lookup_find(table, NODE_INO(node)) : NULL;
+	return table ? lookup_find(table, lookup_key(node)) : NULL;
 }
 
 /* Add an open of the entry. */
@@ -268,6 +276,7 @@ static void lookup_settle(struct lookups *lookups, node_t node,
 	}
 	table->slots[hole] = (struct lookup){0};
 	table->used--;
+	lookups->virtual -= !!(node & NODE_VIRTUAL);
 	if (table->used == 0) {
 		*at = table->next;
 		state_table_free(table);
@@ -394,6 +403,16 @@ bool lookups_has(struct lookups *lookups, node_t node)
 	has = lookup_look(lookups, node) != NULL;
 	pthread_mutex_unlock(&lookups->lock);
 	return has;
+}
+
+bool lookups_virtual(struct lookups *lookups)
+{
+	bool any;
+
+	pthread_mutex_lock(&lookups->lock);
+	any = lookups->virtual;
+	pthread_mutex_unlock(&lookups->lock);
+	return any;
 }
 
 bool lookups_is_open(struct lookups *lookups, node_t node)
@@ -531,6 +550,7 @@ void lookups_close_all(struct lookups *lookups,
 		}
 	}
 	lookups->tables = 0;
+	lookups->virtual = 0;
 	lookups->open = NULL;
 	pthread_mutex_unlock(&lookups->lock);
 

@@ -42,6 +42,8 @@ bool lookups_hold(struct lookups *lookups, node_t node);
 
 /* Return true if the table has a node of the state. */
 bool lookups_any(struct lookups *lookups, uint64_t state);
+/* Return true if the table has a node with NODE_VIRTUAL. */
+bool lookups_virtual(struct lookups *lookups);
 /* Return true if the kernel has looked up the node or has it open. */
 bool lookups_has(struct lookups *lookups, node_t node);
 /* Return true if the kernel has the node open. */

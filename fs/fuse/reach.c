@@ -24,6 +24,8 @@ bool session_reaches(const struct session *session, node_t node)
 
 	if (!snapshots && NODE_INO(node) == INO_SNAPDIR)
 		return false;
+	if ((node & NODE_VIRTUAL) && !snapdir_everywhere(session->snapdir))
+		return false;
 	if (number == session->state)
 		return true;
 	if (!session->state && snapshots)

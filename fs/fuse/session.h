@@ -144,7 +144,8 @@ static inline node_t session_node(const struct session *session, uint64_t ino)
 
 static inline uint64_t session_ino(const struct session *session, node_t node)
 {
-	if (session->state && NODE_STATE(node) == session->state)
+	if (session->state && NODE_STATE(node) == session->state &&
+	    !(node & NODE_VIRTUAL))
 		return NODE_INO(node);
 	return node;
 }

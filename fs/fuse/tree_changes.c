@@ -94,5 +94,8 @@ int mounts_tree_changed(struct mounts *mounts, uint64_t state,
 		if (err == STOP || err == -EAGAIN)
 			store_yield(store);
 	} while (err == STOP || err == -EAGAIN);
+	/* Directories may have moved. */
+	coherence_announce_wait(
+	        &(struct changes){.mounts = mounts, .links = true});
 	return err;
 }
