@@ -158,7 +158,8 @@ int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
                const struct fs_cred *cred, struct fs_entry *ret_entry);
 /*
  * Change states.  Every way to make, rename or delete a state ends in these
- * functions; they also set the times of the root directory.  Lock held.  Errors
+ * functions; they also set the times of the root directory, and record the
+ * caller as the state's creator.  Lock held.  Errors
  * as of state_fork(), state_snapshot(), state_rename() and state_delete().
  */
 /*
@@ -171,7 +172,7 @@ int fs_state_fork(struct fs *fs, struct state *source, const char *name,
                   mode_t mode, const struct fs_cred *cred,
                   struct state **ret_state);
 int fs_state_snapshot(struct fs *fs, struct state *fork, const char *name,
-                      struct state **ret_state);
+                      const struct fs_cred *cred, struct state **ret_state);
 int fs_state_rename(struct fs *fs, struct state *state, const char *name);
 /* Exchange the names of two forks, or of two snapshots of one fork. */
 int fs_state_exchange(struct fs *fs, struct state *a, struct state *b);

@@ -490,6 +490,7 @@ static int restore_build(struct restore *r)
 static int restore_switch(struct restore *r)
 {
 	struct fs *fs = r->fs;
+	const struct fs_cred cred = {.uid = r->what->uid};
 	struct state *fork, *undo;
 	int err = state_get(fs->forest, r->what->fork, &fork);
 
@@ -498,7 +499,7 @@ static int restore_switch(struct restore *r)
 	if (!is_whole(r->what) && !side_is_current(&r->now->side, fork))
 		return -EAGAIN;
 	if (r->what->undo) {
-		err = fs_state_snapshot(fs, fork, r->what->undo, &undo);
+		err = fs_state_snapshot(fs, fork, r->what->undo, &cred, &undo);
 		/* The search for a number may have released the lock. */
 		if (!err)
 			err = state_get(fs->forest, r->what->fork, &fork);

@@ -27,6 +27,7 @@ struct fs_restore {
 	const char *into; /* in the fork */
 	/* Name of a snapshot of the fork as it was before; NULL: none. */
 	const char *undo;
+	uid_t uid;    /* the creator of that snapshot */
 	bool dry_run; /* build, but do not switch */
 };
 

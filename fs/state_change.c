@@ -69,14 +69,20 @@ int fs_state_fork(struct fs *fs, struct state *source, const char *name,
 	if (err)
 		return err;
 	fs_adopt(fs, *ret_state);
+	/* A state of unknown creator is better than none: memory ran out. */
+	property_set_creator(*ret_state, cred->uid);
 	root_touch(fs);
 	return 0;
 }
 
 int fs_state_snapshot(struct fs *fs, struct state *fork, const char *name,
-                      struct state **ret_state)
+                      const struct fs_cred *cred, struct state **ret_state)
 {
-	return state_snapshot(fs->forest, fork, name, ret_state);
+	int err = state_snapshot(fs->forest, fork, name, ret_state);
+
+	if (!err)
+		property_set_creator(*ret_state, cred->uid);
+	return err;
 }
 
 int fs_state_rename(struct fs *fs, struct state *state, const char *name)

@@ -279,7 +279,7 @@ static int mkdir_locked(struct fs *fs, node_t parent, const char *name,
 	if (node_kind(parent) == NODE_KIND_SNAPDIR) {
 		err = snapdir_fork(fs, parent, &source);
 		if (!err)
-			err = fs_state_snapshot(fs, source, name, &state);
+			err = fs_state_snapshot(fs, source, name, cred, &state);
 		return err ? err : state_dir_entry(fs, state, ret_entry);
 	}
 	/* Snapshots belong to one fork: there are none of all forks. */

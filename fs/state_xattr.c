@@ -22,6 +22,17 @@ static void time_text(int64_t ns, char *out, size_t size)
 	snprintf(out, size, "%s.%09uZ", date, (unsigned)t.nsec);
 }
 
+static int property_of_state(struct state *state, const char *key, char *out,
+                             size_t size)
+{
+	struct property p;
+	int err = property_get(state, key, &p);
+
+	if (!err)
+		snprintf(out, size, "%s", p.value);
+	return err;
+}
+
 static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
                           char *out, size_t size)
 {
@@ -62,7 +73,7 @@ static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
 		         (unsigned long long)numbers[i].value);
 		return 0;
 	}
-	return -ENODATA;
+	return property_of_state(state, name, out, size);
 }
 
 /*

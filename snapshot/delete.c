@@ -12,6 +12,7 @@
 #include "delete.h"
 #include "forest.h"
 #include "position.h"
+#include "property_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -102,6 +103,8 @@ static int state_erase(struct forest *forest, struct state *s)
 		r = time_del(forest, s);
 	if (!r)
 		r = record_del(forest, s);
+	if (!r)
+		r = properties_clear(forest->store, s->number);
 	if (r < 0)
 		return r;
 	if (s->fork)
@@ -126,6 +129,8 @@ static int fork_delete(struct forest *forest, struct state *s)
 		r = task_put(forest, TASK_CLEAR, s->number, NULL, 0);
 	if (!r)
 		r = name_del(forest, s);
+	if (!r)
+		r = properties_clear(forest->store, s->number);
 	if (r < 0)
 		return r;
 	positions_forget(forest, s->number);
@@ -158,6 +163,16 @@ static int default_check(struct forest *forest, const struct state *state)
 	return s->fork == state->number ? -EBUSY : 0;
 }
 
+/* Return -EBUSY if a tag holds the state or one that is deleted with it. */
+static int held_check(struct state *state, bool recursive)
+{
+	char tag[TAG_MAX + 1];
+	struct state *held;
+	int r = state_find_tag(state, recursive, &held, tag);
+
+	return r == -ENOENT ? 0 : r ? r : -EBUSY;
+}
+
 int state_delete(struct forest *forest, struct state *state, bool recursive)
 {
 	struct state *fork = NULL;
@@ -168,6 +183,8 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 	if (state->gone)
 		return -ESTALE;
 	r = default_check(forest, state);
+	if (!r)
+		r = held_check(state, recursive);
 	if (r < 0)
 		return r;
 	if (state->snapshots)

@@ -159,7 +159,8 @@ static struct inode directory_inode(uint32_t uid, uint32_t gid, uint32_t mode)
 	};
 }
 
-static int main_put(struct forest *forest, const struct inode *root)
+static int main_put(struct forest *forest, const struct inode *root,
+                    uint32_t uid)
 {
 	static const struct key key = {INO_ROOT, ITEM_INODE, 0};
 	struct store *store = forest->store;
@@ -167,7 +168,7 @@ static int main_put(struct forest *forest, const struct inode *root)
 	struct writer w = writer_init(number, sizeof(number));
 	struct version v = {
 	        .id = store_next_seq(store), .refs = 1, .inodes = 1};
-	struct state s = {.name = "main", .version = &v};
+	struct state s = {.forest = forest, .name = "main", .version = &v};
 	int r = store_count(store, COUNTER_STATE, 1, STATE_NUMBER_END,
 	                    &s.number);
 
@@ -185,6 +186,8 @@ static int main_put(struct forest *forest, const struct inode *root)
 		r = table_put(store, TABLE_NAME, name,
 		              name_key(name, 0, s.name), number,
 		              writer_len(&w));
+	if (!r)
+		r = property_set_creator(&s, uid);
 	forest->meta.states = 1;
 	return r;
 }
@@ -200,7 +203,7 @@ int forest_create(struct store *store, uint32_t uid, uint32_t gid,
 	store_lock(store);
 	r = meta_get(store, &meta) == -EUCLEAN ? 0 : -EEXIST;
 	if (!r)
-		r = main_put(&forest, &inode);
+		r = main_put(&forest, &inode, uid);
 	if (!r)
 		r = meta_put(store, &forest.meta);
 	inode.mode = S_IFDIR | 0755;

@@ -102,18 +102,21 @@ static int parse_ago(const char *text, int64_t now, int64_t *ret_time)
 	return -EINVAL;
 }
 
-/* Return the end of the local day that is `days` after today. */
-static int parse_day(int64_t now, int days, int64_t *ret_time)
+/*
+ * Return the end, or the first moment, of the local day that is `days` after
+ * today.
+ */
+static int parse_day(int64_t now, int days, bool first, int64_t *ret_time)
 {
 	time_t sec = (time_t)(now / second_ns);
 	struct tm tm;
 
 	if (!localtime_r(&sec, &tm))
 		return -EINVAL;
-	tm.tm_mday += days + 1;
+	tm.tm_mday += days + !first;
 	tm.tm_hour = tm.tm_min = tm.tm_sec = 0;
 	tm.tm_isdst = -1;
-	*ret_time = time_before(mktime(&tm));
+	*ret_time = time_before(mktime(&tm)) + first;
 	return 0;
 }
 
@@ -171,8 +174,12 @@ static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
 	return tm->tm_hour < 24 && tm->tm_min < 60 && tm->tm_sec <= 60;
 }
 
-/* Return the end of a day, minute or second in the form of ISO 8601. */
-static int parse_iso(const char *text, int64_t now, int64_t *ret_time)
+/*
+ * Return the end, or the first moment, of a day, minute or second in the form
+ * of ISO 8601.
+ */
+static int parse_iso(const char *text, int64_t now, bool first,
+                     int64_t *ret_time)
 {
 	struct tm tm = {0};
 	time_t sec = (time_t)(now / second_ns);
@@ -196,27 +203,39 @@ static int parse_iso(const char *text, int64_t now, int64_t *ret_time)
 		tm.tm_mon = today.tm_mon;
 		tm.tm_mday = today.tm_mday;
 	}
-	if (!clock)
+	if (!clock && !first)
 		tm.tm_mday++;
 	tm.tm_isdst = -1;
 	sec = utc ? timegm(&tm) : mktime(&tm);
-	*ret_time = time_before(sec + span);
+	*ret_time = time_before(sec + (first ? 0 : span));
+	*ret_time += first && *ret_time < INT64_MAX;
 	return 0;
 }
 
-int name_parse_time(const char *text, int64_t now, int64_t *ret_time)
+static int parse_time(const char *text, int64_t now, bool first,
+                      int64_t *ret_time)
 {
 	if (!strcmp(text, "now")) {
 		*ret_time = now;
 		return 0;
 	}
 	if (!strcmp(text, "today"))
-		return parse_day(now, 0, ret_time);
+		return parse_day(now, 0, first, ret_time);
 	if (!strcmp(text, "yesterday"))
-		return parse_day(now, -1, ret_time);
+		return parse_day(now, -1, first, ret_time);
 	if (text[0] == '-')
 		return parse_ago(text, now, ret_time);
-	return parse_iso(text, now, ret_time);
+	return parse_iso(text, now, first, ret_time);
+}
+
+int name_parse_time(const char *text, int64_t now, int64_t *ret_time)
+{
+	return parse_time(text, now, false, ret_time);
+}
+
+int name_parse_first(const char *text, int64_t now, int64_t *ret_time)
+{
+	return parse_time(text, now, true, ret_time);
 }
 
 /* ---- Resolving ---------------------------------------------------------- */

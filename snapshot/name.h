@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Times in the names of states. */
+/* Times as people write them, in the names of states and elsewhere. */
 #ifndef COPPICE_SNAPSHOT_NAME_H
 #define COPPICE_SNAPSHOT_NAME_H
 
@@ -10,5 +10,7 @@
  * last moment.  -EINVAL.
  */
 int name_parse_time(const char *text, int64_t now, int64_t *ret_time);
+/* Do the same for the first moment. */
+int name_parse_first(const char *text, int64_t now, int64_t *ret_time);
 
 #endif

@@ -13,6 +13,7 @@
  */
 #include "number.h"
 #include "forest.h"
+#include "property_record.h"
 #include "util.h"
 
 #include <errno.h>
@@ -90,6 +91,7 @@ static bool number_is_free(struct forest *forest, uint64_t number)
 	return number != forest->meta.default_state &&
 	       !is_prefix(forest, TABLE_NAME, number) &&
 	       !is_prefix(forest, TABLE_TIME, number) &&
+	       !properties_exist(forest->store, number) &&
 	       table_get(forest->store, TABLE_ORPHAN, key, sizeof(key),
 	                 &record) == -ENOENT &&
 	       task_get(forest, TASK_CLEAR, number, &record) == -ENOENT &&

@@ -3,7 +3,8 @@
  * States and their lineage: forks and snapshots by name, the versions behind
  * them, and the space that their deletion frees.
  *
- * This header and item.h are all that the folders above see of snapshot/.
+ * This header, item.h and property.h are what the folders above see of
+ * snapshot/, beside the helpers duration.h and size.h.
  * Unless a function says otherwise, the caller holds the store's lock, and a
  * returned struct is valid until the lock is released.
  */
@@ -11,6 +12,7 @@
 #define COPPICE_SNAPSHOT_H
 
 #include "item.h"
+#include "property.h"
 #include "store.h"
 
 struct forest;  /* all states of one open store */
@@ -199,7 +201,8 @@ int state_rename(struct forest *forest, struct state *state, const char *name);
 /*
  * Delete the name at once and free the space in the background.  Constant time,
  * with any number of snapshots.  -ENOTEMPTY: a fork that has snapshots
- * (`recursive` deletes them too); -EBUSY: the default state would be deleted.
+ * (`recursive` deletes them too); -EBUSY: the default state, or one that a tag
+ * holds (see state_find_tag()), would be deleted.
  * Open files of the state fail with -ESTALE afterwards.
  */
 int state_delete(struct forest *forest, struct state *state, bool recursive);

@@ -474,6 +474,11 @@ bool store_is_readonly(const struct store *store)
 	return store->options.readonly;
 }
 
+uint32_t store_checksum(const void *data, size_t len)
+{
+	return (uint32_t)XXH3_64bits(data, len);
+}
+
 uint64_t store_hash(const struct store *store, const void *data, size_t len)
 {
 	return XXH3_64bits_withSeed(data, len, store->geometry.seed) >> 1;

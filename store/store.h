@@ -129,6 +129,8 @@ bool store_is_readonly(const struct store *store);  /* it was opened so */
 uint64_t store_max_size(const struct store *store); /* 0: no limit */
 void store_stats(struct store *store, struct store_stats *ret_stats);
 
+/* Return a checksum of some bytes: the low 32 bits of their XXH3. */
+uint32_t store_checksum(const void *data, size_t len);
 /* Return the seeded 63-bit hash of a name (XXH3). */
 uint64_t store_hash(const struct store *store, const void *data, size_t len);
 

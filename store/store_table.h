@@ -14,14 +14,15 @@ struct store;
  */
 enum table {
 	TABLE_META = 1,
-	TABLE_STATE,   /* by state number */
-	TABLE_NAME,    /* by fork number and name */
-	TABLE_TIME,    /* by fork number and time */
-	TABLE_VERSION, /* by version */
-	TABLE_TASK,    /* background work to resume */
-	TABLE_HOLD,    /* joins that hold a version */
-	TABLE_ORPHAN,  /* states with unlinked inodes to clean up */
-	TABLE_SYMLINK, /* in the root, by inode number and by name */
+	TABLE_STATE,    /* by state number */
+	TABLE_NAME,     /* by fork number and name */
+	TABLE_TIME,     /* by fork number and time */
+	TABLE_VERSION,  /* by version */
+	TABLE_TASK,     /* background work to resume */
+	TABLE_HOLD,     /* joins that hold a version */
+	TABLE_ORPHAN,   /* states with unlinked inodes to clean up */
+	TABLE_SYMLINK,  /* in the root, by inode number and by name */
+	TABLE_PROPERTY, /* of states, by state number: properties and holds */
 	TABLE_COUNT,
 };
 enum { TABLE_KEY_MAX = 320, TABLE_VALUE_MAX = 1500 };

@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum {
-	OPTIONS_MAX = 16, /* of a verb, besides --help */
+	OPTIONS_MAX = 24, /* of a verb, besides --help */
 	LONG_FIRST = 256, /* getopt's value of the first option in the table */
 };
 
@@ -83,14 +83,14 @@ static void tables_init(struct getopt_tables *tables,
 
 		tables->options[count] =
 		        (struct option){o->name,
-		                        !o->value  ? no_argument
+		                        !o->value && !o->list ? no_argument
 		                        : !o->flag ? required_argument
 		                                   : optional_argument,
 		                        NULL, LONG_FIRST + count};
 		if (!o->letter)
 			continue;
 		*letter++ = (char)o->letter;
-		if (o->value)
+		if (o->value || o->list)
 			*letter++ = ':';
 	}
 	*letter++ = 'h';
@@ -130,7 +130,15 @@ bool command_parse(const struct command *self,
 			                     : command_usage(self, NULL);
 			return false;
 		}
-		if (o->value)
+		if (o->list && o->list->len == OPTION_LIST_MAX) {
+			*ret_code = command_usage(
+			        self, "--%s is given more than %d times",
+			        o->name, OPTION_LIST_MAX);
+			return false;
+		}
+		if (o->list)
+			o->list->at[o->list->len++] = optarg;
+		else if (o->value)
 			*o->value = optarg;
 		if (o->flag)
 			*o->flag = true;

@@ -36,8 +36,18 @@ extern const struct command command_init, command_mount, command_umount,
         command_restore, command_du, command_compact, command_tree,
         command_diff, command_cat, command_ls, command_manifest;
 
+extern const struct command command_set, command_get, command_unset,
+        command_hold, command_release, command_holds;
+
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;
+
+/* The arguments of an option that may be given several times. */
+enum { OPTION_LIST_MAX = 64 };
+struct option_list {
+	const char *at[OPTION_LIST_MAX];
+	int len;
+};
 
 /* An option of a verb.  A table of them ends with a NULL name. */
 struct command_option {
@@ -47,6 +57,7 @@ struct command_option {
 	const char *
 	        *value; /* set to the option's argument.  With both, the
 	                   argument is optional: --NAME[=VALUE]; no letter */
+	struct option_list *list; /* to which the argument is added */
 };
 
 /*

@@ -2,6 +2,7 @@
 /* coppice fork: a new fork of a state. */
 #include "store_access.h"
 #include "command.h"
+#include "property_options.h"
 #include "target.h"
 #include "util.h"
 
@@ -9,7 +10,8 @@
  * Without a source the fork may be a new tree, whose root gets the mode of a
  * new directory.
  */
-static json_t *fork_request(const char *source, const char *name)
+static json_t *fork_request(const char *source, const char *name,
+                            const struct option_list *set)
 {
 	json_t *request =
 	        request_new("fork", "source", source, "name", name, NULL);
@@ -17,6 +19,7 @@ static json_t *fork_request(const char *source, const char *name)
 	if (request && !source)
 		json_object_set_new(request, "mode",
 		                    json_integer(directory_mode()));
+	property_options_add(set, request);
 	return request;
 }
 
@@ -25,13 +28,16 @@ static int run(const struct command *self, int argc, char **argv)
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *source = NULL, *name = NULL;
 	const char *store = NULL;
+	struct option_list set = {0};
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
+	        {"set", 'p', .list = &set},
 	        {0},
 	};
 
-	if (!command_parse(self, options, 1, 2, &argc, &argv, &r))
+	if (!command_parse(self, options, 1, 2, &argc, &argv, &r) ||
+	    !property_options_check(self, &set, &r))
 		return r;
 	r = target_init(&target, store);
 	if (!r && argc == 2)
@@ -42,13 +48,14 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_store(&target);
 	if (r)
 		return r;
-	return store_request(target.store, false, fork_request(source, name),
-	                     NULL, NULL, NULL);
+	return store_request(target.store, false,
+	                     fork_request(source, name, &set), NULL, NULL,
+	                     NULL);
 }
 
 const struct command command_fork = {
         .name = "fork",
-        .args = "[-s STORE] [SOURCE] NAME",
+        .args = "[-s STORE] [-p KEY=VALUE]... [SOURCE] NAME",
         .summary = "Make a new fork of a state, or a new tree",
         .help = "SOURCE is a fork or a snapshot, by name or by a path in it.  "
                 "Without it\n"
@@ -58,6 +65,9 @@ const struct command command_fork = {
                 "of the default\n"
                 "state, or a new, empty tree if there is none.\n"
                 "\n"
+                "  -p, --set=KEY=VALUE\n"
+                "                     give the fork a property: see "
+                "'coppice help set'\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

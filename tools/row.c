@@ -9,7 +9,25 @@
 #include "size.h"
 #include "util.h"
 
-enum { VALUE_MAX = NAME_LEN_MAX * 2 + 2 };
+/* A property whose bytes are all escaped. */
+enum { VALUE_MAX = 2 * PROPERTY_VALUE_MAX + 1 };
+
+/* Escape tabs and newlines, which would break a column. */
+static void escape_controls(char buffer[VALUE_MAX])
+{
+	char text[VALUE_MAX];
+	size_t len = 0;
+
+	if (!strpbrk(buffer, "\t\n"))
+		return;
+	for (const char *p = buffer; *p && len + 2 < sizeof(text); p++) {
+		if (*p == '\t' || *p == '\n')
+			text[len++] = '\\';
+		text[len++] = *p == '\t' ? 't' : *p == '\n' ? 'n' : *p;
+	}
+	text[len] = 0;
+	memcpy(buffer, text, len + 1);
+}
 
 /* Return the value as text. */
 static const char *value_text(const struct field *field, json_t *value,
@@ -23,6 +41,7 @@ static const char *value_text(const struct field *field, json_t *value,
 	case FIELD_NAME:
 		if (name_unescape(value, buffer, VALUE_MAX) || !*buffer)
 			return none;
+		escape_controls(buffer);
 		return buffer;
 	case FIELD_TIME:
 		/* Cut after the seconds. */
@@ -77,8 +96,10 @@ static void print_columns(const struct printer *printer, json_t *row)
 			text = value_text(f, json_object_get(row, f->key),
 			                  buffer);
 		/* The last column is not padded. */
-		printf("%*s%s", f[1].key ? f->width : 0, text,
-		       f[1].key ? "  " : "\n");
+		printf("%*s%s", f[1].key && !printer->tabs ? f->width : 0, text,
+		       !f[1].key       ? "\n"
+		       : printer->tabs ? "\t"
+		                       : "  ");
 	}
 }
 
@@ -99,7 +120,7 @@ void printer_begin(struct printer *printer)
 	printer->printed = 0;
 	if (printer->json && !printer->form)
 		fputs("[", stdout);
-	else if (printer->header && !printer->json)
+	else if (printer->header && !printer->json && !printer->tabs)
 		print_columns(printer, NULL);
 }
 

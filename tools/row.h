@@ -36,6 +36,7 @@ struct printer {
 	const char *form; /* of JSON: NULL: an array; "lines": an object a line,
 	                     without brackets and commas */
 	bool header;      /* a line of titles above columns of text */
+	bool tabs;        /* no titles; a tab between columns of any width */
 	unsigned long printed;
 };
 

@@ -18,6 +18,9 @@ const struct field state_fields[] = {
         {"bytes", "Size", FIELD_SIZE, 0},
         {"exclusive", "Frees", FIELD_SIZE, 0},
         {"snapshots", "Snapshots", FIELD_COUNT, 0},
+        {"creator", "Creator", FIELD_COUNT, 0},
+        {"description", "Description", FIELD_NAME, 0},
+        {"held", "Held", FIELD_BOOL, 0},
         {"number", "Number", FIELD_COUNT, 0},
         {"version", "Version", FIELD_COUNT, 0},
         {"parent", "Parent", FIELD_COUNT, 0},
@@ -36,6 +39,7 @@ static int run(const struct command *self, int argc, char **argv)
 	_cleanup_free_ char *state = NULL;
 	struct printer printer = {.fields = state_fields};
 	const char *store = NULL;
+	json_t *request;
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
@@ -52,9 +56,11 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_store(&target);
 	if (r)
 		return r;
-	r = store_request(target.store, true,
-	                  request_new("show", "name", state, NULL), print_row,
-	                  &printer, NULL);
+	request = request_new("show", "name", state, NULL);
+	if (request)
+		json_object_set_new(request, "properties", json_array());
+	r = store_request(target.store, true, request, print_row, &printer,
+	                  NULL);
 	return finish_output(r);
 }
 

@@ -5,6 +5,7 @@
 
 #include "store_access.h"
 #include "command.h"
+#include "property_options.h"
 #include "target.h"
 #include "util.h"
 
@@ -55,11 +56,13 @@ static int default_fork(struct target *target, char **ret_name)
 	return EXIT_USAGE;
 }
 
-static int snap(const char *store_option, char *arg, const char *name)
+static int snap(const char *store_option, char *arg, const char *name,
+                const struct option_list *set)
 {
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *fork = NULL, *made = NULL;
 	json_auto_t *answer = NULL;
+	json_t *request;
 	int r;
 
 	r = target_init(&target, store_option);
@@ -69,11 +72,11 @@ static int snap(const char *store_option, char *arg, const char *name)
 		r = target_store(&target);
 	if (!r && !arg)
 		r = default_fork(&target, &fork);
-	if (!r)
-		r = store_request(
-		        target.store, false,
-		        request_new("snap", "fork", fork, "name", name, NULL),
-		        NULL, NULL, &answer);
+	if (r)
+		return r;
+	request = request_new("snap", "fork", fork, "name", name, NULL);
+	property_options_add(set, request);
+	r = store_request(target.store, false, request, NULL, NULL, &answer);
 	if (r || name)
 		return r;
 	r = answer_name(answer, "name", &made);
@@ -85,14 +88,17 @@ static int snap(const char *store_option, char *arg, const char *name)
 static int run(const struct command *self, int argc, char **argv)
 {
 	const char *store = NULL, *name = NULL;
+	struct option_list set = {0};
 	char *arg = NULL;
 	int code;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
+	        {"set", 'p', .list = &set},
 	        {0},
 	};
 
-	if (!command_parse(self, options, 0, 2, &argc, &argv, &code))
+	if (!command_parse(self, options, 0, 2, &argc, &argv, &code) ||
+	    !property_options_check(self, &set, &code))
 		return code;
 	if (argc > 0)
 		arg = argv[0];
@@ -100,12 +106,12 @@ static int run(const struct command *self, int argc, char **argv)
 		name = argv[1];
 	else if (argc == 1)
 		name = cut_name(arg);
-	return snap(store, arg, name);
+	return snap(store, arg, name, &set);
 }
 
 const struct command command_snap = {
         .name = "snap",
-        .args = "[-s STORE] [FORK] [NAME]",
+        .args = "[-s STORE] [-p KEY=VALUE]... [FORK] [NAME]",
         .summary = "Make a new snapshot of a fork",
         .help = "FORK is a fork's name or a path in it.  Without it, it is "
                 "the default state,\n"
@@ -116,6 +122,9 @@ const struct command command_snap = {
                 "time, in UTC, as 2026-11-20T12:00:00Z, and is printed as "
                 "FORK~NAME.\n"
                 "\n"
+                "  -p, --set=KEY=VALUE\n"
+                "                     give the snapshot a property: see "
+                "'coppice help set'\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -14,6 +14,8 @@
 #include "control_list.h"
 #include "control_manifest.h"
 #include "control_restore.h"
+#include "control_property.h"
+#include "control_rm.h"
 #include "control_swap.h"
 #include "control_tree.h"
 #include "escaped_name.h"
@@ -119,8 +121,7 @@ static int answer_add(struct control *c, const char *key, json_t *value)
 	return 0;
 }
 
-/* Lock held. */
-static json_t *full_name(struct control *c, struct state *state)
+json_t *control_full_name(struct control *c, struct state *state)
 {
 	char name[NAME_LEN_MAX * 2 + 2];
 
@@ -128,7 +129,7 @@ static json_t *full_name(struct control *c, struct state *state)
 	return name_escape(name);
 }
 
-static int answer_state(struct control *c, json_t *name, uint64_t number)
+int control_answer_state(struct control *c, json_t *name, uint64_t number)
 {
 	int err = answer_add(c, "name", name);
 
@@ -194,6 +195,9 @@ static int verb_fork(struct control *c)
 	have = control_argument(c, "source", false, source_name);
 	if (have < 0 && have != -ENOENT)
 		return have;
+	err = control_check_set(c, false);
+	if (err < 0)
+		return err;
 	err = store_throttle(c->store, true);
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
@@ -210,8 +214,9 @@ static int verb_fork(struct control *c)
 	                            : 0755,
 	                    &c->cred, &fork);
 	if (err == 0) {
-		full = full_name(c, fork);
+		full = control_full_name(c, fork);
 		number = fork->number;
+		err = control_apply_set(c, fork);
 	}
 	store_unlock(c->store);
 	if (err == -ENOENT && strchr(name, '@'))
@@ -222,7 +227,7 @@ static int verb_fork(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
 	control_announce(c, 0, name, true);
-	return answer_state(c, full, number);
+	return control_answer_state(c, full, number);
 }
 
 /*
@@ -256,6 +261,9 @@ static int verb_snap(struct control *c)
 	have = control_argument(c, "name", false, name);
 	if (have < 0 && have != -ENOENT)
 		return have;
+	err = control_check_set(c, true);
+	if (err < 0)
+		return err;
 	err = store_throttle(c->store, true);
 	if (err < 0)
 		return control_fail_state(c, "snapshot", fork_name, err);
@@ -269,16 +277,17 @@ static int verb_snap(struct control *c)
 	for (unsigned again = 0; err == 0; again++) {
 		if (have < 0)
 			name_of_now(again, name);
-		err = fs_state_snapshot(c->fs, fork, name, &snapshot);
+		err = fs_state_snapshot(c->fs, fork, name, &c->cred, &snapshot);
 		if (err != -EEXIST || have == 0)
 			break;
 		/* state_snapshot() may have released the lock. */
 		err = state_resolve(c->forest, fork_name, &fork);
 	}
 	if (err == 0) {
-		full = full_name(c, snapshot);
+		full = control_full_name(c, snapshot);
 		number = snapshot->number;
 		of = snapshot->fork;
+		err = control_apply_set(c, snapshot);
 	}
 	store_unlock(c->store);
 	if (err == -EROFS && readonly)
@@ -289,7 +298,7 @@ static int verb_snap(struct control *c)
 		return control_fail_state(c, "make snapshot", name, err);
 	control_announce(c, of, name, true);
 	err = warn_of_position(c, name);
-	return err < 0 ? err : answer_state(c, full, number);
+	return err < 0 ? err : control_answer_state(c, full, number);
 }
 
 static int verb_rename(struct control *c)
@@ -316,7 +325,7 @@ static int verb_rename(struct control *c)
 	number = state->number;
 	err = fs_state_rename(c->fs, state, to);
 	if (err == 0)
-		full = full_name(c, state);
+		full = control_full_name(c, state);
 	store_unlock(c->store);
 	if (err < 0)
 		return control_fail_state(c, "rename to", to, err);
@@ -325,46 +334,7 @@ static int verb_rename(struct control *c)
 		control_announce(c, fork, to, true);
 	}
 	err = fork ? warn_of_position(c, to) : 0;
-	return err < 0 ? err : answer_state(c, full, number);
-}
-
-static int verb_rm(struct control *c)
-{
-	char name[STATE_NAME_MAX], own[NAME_LEN_MAX + 1];
-	struct state *state;
-	json_t *full = NULL;
-	uint64_t fork = 0, number = 0;
-	int err = control_argument(c, "name", true, name);
-
-	if (err < 0)
-		return err;
-	store_lock(c->store);
-	err = control_find_named(c, "delete", name, &state);
-	if (err == 0) {
-		memcpy(own, state->name, sizeof(own));
-		fork = state->fork;
-		number = state->number;
-		full = full_name(c, state);
-		err = fs_state_delete(c->fs, state,
-		                      control_flag(c, "recursive"));
-	}
-	store_unlock(c->store);
-	if (err < 0)
-		json_decref(full);
-	if (err == -ENOTEMPTY)
-		return fail(c, err, "cannot delete '%s': it has snapshots",
-		            name);
-	if (err == -EBUSY)
-		return fail(c, err,
-		            "cannot delete '%s': it is the default state, "
-		            "which must be another first",
-		            name);
-	if (err < 0)
-		return control_fail_state(c, "delete", name, err);
-	control_announce(c, fork, own, false);
-	if (c->mounts)
-		mounts_states_gone(c->mounts);
-	return answer_state(c, full, number);
+	return err < 0 ? err : control_answer_state(c, full, number);
 }
 
 /* Return true if the name is FORK~SUFFIX with a position as suffix. */
@@ -425,7 +395,7 @@ static int answer_no_default(struct control *c)
 		return err;
 	store_lock(c->store);
 	if (state_next(c->forest, 0, NULL, &fork) == 0) {
-		only = full_name(c, fork);
+		only = control_full_name(c, fork);
 		if (state_next(c->forest, 0, fork->name, &fork) != -ENOENT) {
 			json_decref(only);
 			only = NULL;
@@ -458,7 +428,7 @@ static int verb_default(struct control *c)
 			err = state_default(c->forest, &state);
 	}
 	if (err == 0) {
-		full = full_name(c, state);
+		full = control_full_name(c, state);
 		number = state->number;
 	}
 	store_unlock(c->store);
@@ -469,7 +439,7 @@ static int verb_default(struct control *c)
 	if (err < 0)
 		return fail(c, err, "cannot look up the default state: %s",
 		            control_reason(err));
-	return answer_state(c, full, number);
+	return control_answer_state(c, full, number);
 }
 
 static int verb_sync(struct control *c)
@@ -512,7 +482,7 @@ static const struct {
 } verbs[] = {
         {"fork", verb_fork},          {"snap", verb_snap},
         {"list", control_list},       {"show", control_show},
-        {"rename", verb_rename},      {"rm", verb_rm},
+        {"rename", verb_rename},      {"rm", control_rm},
         {"default", verb_default},    {"sync", verb_sync},
         {"stat", control_stat},       {"check", verb_check},
         {"resize", verb_resize},      {"find", verb_find},
@@ -521,6 +491,9 @@ static const struct {
         {"lineage", control_lineage}, {"diff", control_diff},
         {"cat", control_cat},         {"ls", control_ls},
         {"manifest", control_manifest},
+        {"set", control_set},         {"get", control_get},
+        {"unset", control_unset},     {"hold", control_tag},
+        {"holds", control_holds},     {"release", control_untag},
 };
 
 static int run(struct control *c)

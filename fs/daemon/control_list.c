@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "control_filter.h"
 #include "escaped_name.h"
 #include "session.h"
 #include "util.h"
@@ -30,13 +31,15 @@ json_t *control_time(int64_t ns)
 struct row {
 	struct state_info info;
 	char name[NAME_LEN_MAX * 2 + 2];
+	json_t *details; /* other members of the row, or NULL */
 };
 
 static json_t *row_json(const struct row *row)
 {
 	const struct state_info *i = &row->info;
+	json_t *json;
 
-	return json_pack(
+	json = json_pack(
 	        "{s:o, s:o, s:b, s:I, s:o, s:o, s:I, s:I, s:I, s:I, s:b, s:b, "
 	        "s:I, s:I}",
 	        "name", name_escape(row->name), "fork",
@@ -49,12 +52,17 @@ static json_t *row_json(const struct row *row)
 	        (json_int_t)i->snapshots, "unchanged", i->unchanged, "default",
 	        i->is_default, "version", (json_int_t)i->version, "parent",
 	        (json_int_t)i->parent);
+	if (json && row->details)
+		json_object_update(json, row->details);
+	return json;
 }
 
-static int send_row(struct control *c, const struct row *row)
+/* Send the row and release it. */
+static int send_row(struct control *c, struct row *row)
 {
 	json_t *json = row_json(row);
 
+	json_decref(steal(&row->details));
 	if (!json)
 		return fail(c, -ENOMEM, "out of memory");
 	c->ended = c->fn(c->arg, json);
@@ -62,10 +70,50 @@ static int send_row(struct control *c, const struct row *row)
 	return c->ended;
 }
 
+/*
+ * Return the members of a row that are read from properties: the creator, the
+ * description, whether a tag holds the state, and the properties in the array
+ * "properties" of the request.  Lock held.
+ */
+static json_t *row_details(struct control *c, struct state *state)
+{
+	_cleanup_free_ struct property *p = malloc(sizeof(*p));
+	json_t *keys = json_object_get(c->request, "properties"), *json;
+	json_t *details = json_object();
+	char key[PROPERTY_KEY_MAX + 1], tag[TAG_MAX + 1];
+	size_t i;
+
+	if (!p || !details)
+		return details;
+	json_object_set_new(details, "creator",
+	                    property_get(state, "creator", p)
+	                            ? json_null()
+	                            : json_integer(atoll(p->value)));
+	json_object_set_new(details, "description",
+	                    property_get(state, "description", p)
+	                            ? json_null()
+	                            : name_escape(p->value));
+	json_object_set_new(details, "held",
+	                    json_boolean(!tag_next(state, "", tag, NULL)));
+	json_array_foreach(keys, i, json)
+	{
+		if (name_unescape(json, key, sizeof(key)) ||
+		    json_object_get(details, key))
+			continue;
+		json_object_set_new(details, key,
+		                    property_get(state, key, p)
+		                            ? json_null()
+		                            : name_escape(p->value));
+	}
+	return details;
+}
+
 /* Lock held. */
 static int row_fill(struct control *c, struct state *state, struct row *row)
 {
 	state_full_name(c->forest, state, row->name);
+	if (json_object_get(c->request, "properties"))
+		row->details = row_details(c, state);
 	return state_info(c->forest, state, &row->info);
 }
 
@@ -98,38 +146,53 @@ int list_position_next(struct control *c, struct list_position *position,
 	return 0;
 }
 
+/*
+ * Read the next piece of the list into rows.  Return the result of the last
+ * step.
+ */
+static int list_piece(struct control *c, struct list_position *position,
+                      const struct control_filter *filter, struct row *rows,
+                      size_t *ret_count)
+{
+	struct state *state;
+	size_t count = 0;
+	int err = 0;
+
+	store_lock(c->store);
+	for (size_t i = 0; err == 0 && i < ROWS; i++) {
+		err = list_position_next(c, position, &state);
+		if (err < 0 || !control_filter_match(filter, state))
+			continue;
+		err = row_fill(c, state, &rows[count]);
+		count += err == 0;
+	}
+	store_unlock(c->store);
+	store_yield(c->store);
+	*ret_count = count;
+	return err;
+}
+
 static int list_from(struct control *c, struct list_position *position)
 {
+	_cleanup_free_ struct control_filter *filter = malloc(sizeof(*filter));
 	_cleanup_free_ struct row *rows = calloc(ROWS, sizeof(*rows));
-	size_t count = ROWS;
+	size_t count;
+	int err = 0, sent = 0;
 
-	if (!rows)
+	if (!rows || !filter)
 		return fail(c, -ENOMEM, "out of memory");
-	while (count == ROWS) {
-		struct state *state;
-		int err = 0;
-
-		store_lock(c->store);
-		for (count = 0; count < ROWS; count++) {
-			err = list_position_next(c, position, &state);
-			if (err == 0)
-				err = row_fill(c, state, &rows[count]);
-			if (err < 0)
-				break;
-		}
-		store_unlock(c->store);
-		store_yield(c->store);
+	err = control_filter_init(filter, c);
+	while (err == 0 && sent == 0) {
+		err = list_piece(c, position, filter, rows, &count);
 		for (size_t i = 0; i < count; i++) {
-			int result = send_row(c, &rows[i]);
-
-			if (result)
-				return result;
+			if (sent == 0)
+				sent = send_row(c, &rows[i]);
+			json_decref(steal(&rows[i].details));
 		}
-		if (err < 0 && err != -ENOENT)
-			return fail(c, err, "cannot list the states: %s",
-			            control_reason(err));
 	}
-	return 0;
+	if (sent || err == -ENOENT || c->error)
+		return sent ? sent : err == -ENOENT ? 0 : err;
+	return fail(c, err, "cannot list the states: %s", control_reason(err));
 }
 
 /* ---- Verbs -------------------------------------------------------------- */

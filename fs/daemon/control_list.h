@@ -9,13 +9,11 @@ int control_list(struct control *c);
 int control_show(struct control *c);
 int control_stat(struct control *c);
 
-/* Return a time, in ns since the epoch, as rows have it. */
-json_t *control_time(int64_t ns);
-
-/* The position of a list: behind this snapshot, if any, of this fork. */
+/* A position in the list of all states, or of one fork's snapshots. */
 struct list_position {
 	bool forks;     /* list forks */
 	bool snapshots; /* list snapshots: of each fork, or of one */
+	/* It is behind this snapshot, if any, of this fork. */
 	char fork[NAME_LEN_MAX + 1];
 	char snapshot[NAME_LEN_MAX + 1];
 	bool in_fork; /* the fork's own row was returned */
@@ -24,6 +22,8 @@ struct list_position {
 /* Return the next state of the list; -ENOENT: there is none.  Lock held. */
 int list_position_next(struct control *c, struct list_position *position,
                        struct state **ret_state);
+/* Return a time, in ns since the epoch, as text. */
+json_t *control_time(int64_t ns);
 
 /* Return a time, in ns since the epoch, as text in UTC. */
 json_t *control_time(int64_t ns);

@@ -74,6 +74,7 @@ static int request_read(struct control *c, struct request *q)
 		memcpy(q->into.state, q->fork_name, sizeof(q->fork_name));
 	q->what.path = q->source.path;
 	q->what.into = q->into.path;
+	q->what.uid = c->cred.uid;
 	q->what.dry_run = control_flag(c, "dry_run");
 	return err;
 }

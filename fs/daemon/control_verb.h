@@ -42,6 +42,10 @@ int control_fail_state(struct control *c, const char *verb, const char *name,
  */
 int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
+/* Return the full name of a state.  Lock held. */
+json_t *control_full_name(struct control *c, struct state *state);
+/* Answer with the name, which is released, and the number of a state. */
+int control_answer_state(struct control *c, json_t *name, uint64_t number);
 /* Return true if the argument is given and true. */
 bool control_flag(struct control *c, const char *key);
 /*

@@ -2,6 +2,7 @@
 /* Check the records: states, names, times, versions, tasks. */
 #include "check_record.h"
 #include "array.h"
+#include "check_property.h"
 #include "check_symlink.h"
 #include "number.h"
 #include "util.h"
@@ -384,6 +385,8 @@ static int states_check(struct check *check)
 		r = check_records_each(check, TABLE_TIME, time_check_one);
 	if (!r)
 		r = check_symlinks(check);
+	if (!r)
+		r = check_properties(check);
 	for (size_t i = 0; !r && i < check->states_len; i++)
 		r = state_check_one(check, &check->states[i]);
 	for (size_t i = 0; !r && i < check->states_len; i++) {

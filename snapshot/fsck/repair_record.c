@@ -13,6 +13,7 @@
 #include "repair_plan.h"
 #include "array.h"
 #include "number.h"
+#include "repair_property.h"
 #include "repair_state.h"
 #include "repair_symlink.h"
 #include "repair_tree.h"
@@ -431,5 +432,7 @@ int repair_records(struct repair *repair)
 	}
 	if (!r)
 		r = repair_symlinks(repair);
+	if (!r)
+		r = repair_properties(repair);
 	return r ? r : unknown_tables_copy(repair->check.view, repair->store);
 }

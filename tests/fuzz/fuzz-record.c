@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The records of versions, states and symlinks; the first byte says which. */
+/*
+ * The records of versions, states, symlinks and properties; the first byte says
+ * which.
+ */
 #include "fuzz.h"
 #include "forest.h"
+#include "property_record.h"
 #include "symlink.h"
 
 static void fuzz_version(const uint8_t *data, size_t len)
@@ -49,11 +53,40 @@ static void fuzz_symlink(const uint8_t *data, size_t len)
 	            link.inode.uid == again.inode.uid);
 }
 
+/* The length of the key in two bytes, the key, the value. */
+static void fuzz_property(const uint8_t *data, size_t len)
+{
+	static struct record record;
+	struct property_record p;
+	uint8_t key[TABLE_KEY_MAX];
+	size_t key_len = len < 2 ? SIZE_MAX : (size_t)data[0] << 8 | data[1];
+
+	if (key_len > TABLE_KEY_MAX || key_len > len - 2 ||
+	    len - 2 - key_len > TABLE_VALUE_MAX)
+		return;
+	record.key_len = (uint32_t)key_len;
+	memcpy(record.key, data + 2, key_len);
+	record.len = (uint32_t)(len - 2 - key_len);
+	memcpy(record.value, data + 2 + key_len, record.len);
+	if (property_record_decode(&record, &p))
+		return;
+	if (p.kind == PROPERTY_VALUE)
+		fuzz_assert(property_key(key, p.state, p.name, p.piece) ==
+		            key_len);
+	else if (p.kind == PROPERTY_TAG)
+		fuzz_assert(tag_key(key, p.state, p.name) == key_len);
+	else
+		fuzz_assert(held_key(key, p.state, p.held) == key_len);
+	fuzz_assert(!memcmp(key, record.key, key_len));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	if (!len || len > TABLE_VALUE_MAX)
 		return 0;
-	if (*data == 2)
+	if (*data == 3)
+		fuzz_property(data + 1, len - 1);
+	else if (*data == 2)
 		fuzz_symlink(data + 1, len - 1);
 	else if (*data)
 		fuzz_state(data + 1, len - 1);

@@ -214,7 +214,7 @@ static void test_lists(void **state)
 
 /*
  * Any record but the store's own and that of the forks' directory.  Counters
- * that are too high harm nobody.
+ * that are too high harm nobody; nothing else names a property that is gone.
  */
 static void test_records(void **state)
 {
@@ -256,7 +256,7 @@ static void test_records(void **state)
 			plant_next();
 		assert_int_equal(mdb_cursor_del(plant.cursor, 0), 0);
 		plant_end();
-		if (!look_at_it(false).count)
+		if (table != TABLE_PROPERTY && !look_at_it(false).count)
 			fail_msg("record %d, of table %u, gone: not found", n,
 			         table);
 	}

@@ -44,6 +44,10 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
+	set | get | unset | hold | holds | release)
+		_coppice_states "$store"
+		compopt -o filenames -o default
+		;;
 	init | mount | umount | check | copy | compact) compopt -o dirnames ;;
 	esac
 }

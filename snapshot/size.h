@@ -2,8 +2,8 @@
 /*
  * Sizes as text with units: 512, 64K, 1.5G.
  */
-#ifndef COPPICE_SIZE_H
-#define COPPICE_SIZE_H
+#ifndef COPPICE_SNAPSHOT_SIZE_H
+#define COPPICE_SNAPSHOT_SIZE_H
 
 #include <stdint.h>
 

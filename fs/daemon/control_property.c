@@ -1,0 +1,588 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "control_property.h"
+
+#include <errno.h>
+
+#include "control_list.h"
+#include "escaped_name.h"
+#include "util.h"
+
+enum { PIECE = 64 }; /* states, or rows, for which the lock is held */
+
+/* ---- Changing ----------------------------------------------------------- */
+
+/* What is done to each state of a request. */
+struct change {
+	struct control *c;
+	char what[PROPERTY_KEY_MAX + 1]; /* a key or a tag */
+	char value[PROPERTY_VALUE_MAX + 2];
+	/*
+	 * Check that the change can be made, or make it.  Set the error message
+	 * and return an error if not.  Lock held.
+	 */
+	int (*check)(struct change *change, struct state *state,
+	             const char *name);
+	int (*apply)(struct change *change, struct state *state,
+	             const char *name);
+};
+
+/* Return the i-th name of the request. */
+static int name_at(struct control *c, const json_t *names, size_t i,
+                   char name[STATE_NAME_MAX])
+{
+	int err = name_unescape(json_array_get(names, i), name, STATE_NAME_MAX);
+
+	return err < 0 ? fail(c, err,
+	                      "\"names\" has something that is not a "
+	                      "name")
+	               : 0;
+}
+
+/* Call a function of the change for all states, a piece at a time. */
+static int change_each(struct change *change, const json_t *names,
+                       int (*fn)(struct change *change, struct state *state,
+                                 const char *name))
+{
+	struct control *c = change->c;
+	size_t count = json_array_size(names);
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < count;) {
+		store_lock(c->store);
+		do {
+			err = name_at(c, names, i, name);
+			if (err == 0)
+				err = state_resolve(c->forest, name, &state);
+			if (err == 0)
+				err = fn(change, state, name);
+		} while (err == 0 && ++i % PIECE && i < count);
+		store_unlock(c->store);
+		store_yield(c->store);
+	}
+	return err < 0 ? control_fail_state(c, "change", name, err) : 0;
+}
+
+static int change_run(struct change *change, bool grows)
+{
+	struct control *c = change->c;
+	const json_t *names = json_object_get(c->request, "names");
+	int err = store_throttle(c->store, grows);
+
+	if (!json_is_array(names))
+		return fail(c, -EINVAL, "the request has no \"names\"");
+	if (err < 0)
+		return fail(c, err, "cannot change properties: %s",
+		            control_reason(err));
+	err = change_each(change, names, change->check);
+	if (err == 0 && !control_flag(c, "dry_run"))
+		err = change_each(change, names, change->apply);
+	return err;
+}
+
+/* Read the argument that names a property or a tag. */
+static int change_argument(struct change *change, const char *key)
+{
+	int err = control_bytes(change->c->request, key, change->what,
+	                        sizeof(change->what));
+
+	if (err == -ENOENT)
+		return fail(change->c, -EINVAL, "the request has no \"%s\"",
+		            key);
+	if (err < 0)
+		return fail(change->c, -EINVAL,
+		            "\"%s\" is not a text of at most %d bytes", key,
+		            PROPERTY_KEY_MAX);
+	return 0;
+}
+
+/* Set the message for an error of property_set() and property_unset(). */
+static int property_fail(struct change *change, const char *name, int err)
+{
+	if (err == -ENOSPC)
+		return fail(change->c, err,
+		            "cannot set '%s' of '%s': a state has at most %d "
+		            "properties",
+		            change->what, name, PROPERTIES_MAX);
+	return fail(change->c, err, "cannot change '%s' of '%s': %s",
+	            change->what, name, control_reason(err));
+}
+
+static int set_check(struct change *change, struct state *state,
+                     const char *name)
+{
+	_cleanup_free_ char *stored = malloc(PROPERTY_VALUE_MAX + 1);
+	const char *reason;
+
+	if (!stored)
+		return -ENOMEM;
+	if (property_check(state->fork, change->what, change->value, stored,
+	                   &reason) == 0)
+		return 0;
+	return fail(change->c, -EINVAL, "cannot set '%s' of '%s': %s",
+	            change->what, name, reason);
+}
+
+static int set_apply(struct change *change, struct state *state,
+                     const char *name)
+{
+	_cleanup_free_ char *stored = malloc(PROPERTY_VALUE_MAX + 1);
+	const char *reason;
+	int err = stored ? property_check(state->fork, change->what,
+	                                  change->value, stored, &reason)
+	                 : -ENOMEM;
+
+	if (err == 0)
+		err = property_set(state, change->what, stored);
+	return err < 0 ? property_fail(change, name, err) : 0;
+}
+
+int control_set(struct control *c)
+{
+	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
+	int err;
+
+	if (!change)
+		return fail(c, -ENOMEM, "out of memory");
+	*change =
+	        (struct change){.c = c, .check = set_check, .apply = set_apply};
+	err = change_argument(change, "key");
+	if (err < 0)
+		return err;
+	err = control_bytes(c->request, "value", change->value,
+	                    sizeof(change->value));
+	if (err < 0)
+		return fail(c, -EINVAL,
+		            "cannot set '%s': a value is a text of at most %d "
+		            "bytes",
+		            change->what, PROPERTY_VALUE_MAX);
+	return change_run(change, true);
+}
+
+static int unset_check(struct change *change, struct state *state,
+                       const char *name)
+{
+	_cleanup_free_ struct property *old = malloc(sizeof(*old));
+	char unused[PROPERTY_VALUE_MAX + 1];
+	const char *reason;
+	int err;
+
+	if (!old)
+		return -ENOMEM;
+	/* A property without a value to check is one that can be set. */
+	if (!strcmp(change->what, "creator")) {
+		property_check(state->fork, change->what, "", unused, &reason);
+		return fail(change->c, -EINVAL, "cannot unset '%s' of '%s': %s",
+		            change->what, name, reason);
+	}
+	err = property_get(state, change->what, old);
+	if (err == -ENODATA || (err == 0 && old->inherited))
+		return fail(change->c, -ENODATA,
+		            "cannot unset '%s' of '%s': it is not set%s",
+		            change->what, name,
+		            err == 0 ? " there, but inherited" : "");
+	return err < 0 ? property_fail(change, name, err) : 0;
+}
+
+static int unset_apply(struct change *change, struct state *state,
+                       const char *name)
+{
+	int err = property_unset(state, change->what);
+
+	/* The state may have been named twice. */
+	return err < 0 && err != -ENODATA ? property_fail(change, name, err)
+	                                  : 0;
+}
+
+int control_unset(struct control *c)
+{
+	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
+	int err;
+
+	if (!change)
+		return fail(c, -ENOMEM, "out of memory");
+	*change = (struct change){
+	        .c = c, .check = unset_check, .apply = unset_apply};
+	err = change_argument(change, "key");
+	return err < 0 ? err : change_run(change, false);
+}
+
+/* ---- Holds -------------------------------------------------------------- */
+
+/* Return 0 if the state has the tag; -ENODATA. */
+static int has_tag(struct state *state, const char *tag)
+{
+	char at[TAG_MAX + 1] = "";
+	int err;
+
+	do {
+		err = tag_next(state, at, at, NULL);
+	} while (err == 0 && strcmp(at, tag) < 0);
+	if (err == 0 && strcmp(at, tag) == 0)
+		return 0;
+	return err == 0 || err == -ENOENT ? -ENODATA : err;
+}
+
+static int hold_fail(struct change *change, const char *name, int err)
+{
+	struct control *c = change->c;
+
+	switch (err) {
+	case -EINVAL:
+		return fail(c, err,
+		            "'%s' is not a tag: 1 to %d bytes of UTF-8 without "
+		            "control characters",
+		            change->what, TAG_MAX);
+	case -EEXIST:
+		return fail(c, err, "'%s' has the tag '%s' already", name,
+		            change->what);
+	case -ENODATA:
+		return fail(c, err, "'%s' does not have the tag '%s'", name,
+		            change->what);
+	case -ENOSPC:
+		return fail(c, err,
+		            "cannot hold '%s': a state has at most %d tags",
+		            name, TAGS_MAX);
+	default:
+		return fail(c, err, "cannot hold '%s': %s", name,
+		            control_reason(err));
+	}
+}
+
+static int hold_check(struct change *change, struct state *state,
+                      const char *name)
+{
+	int err =
+	        tag_good(change->what) ? has_tag(state, change->what) : -EINVAL;
+
+	if (err == -ENODATA)
+		return 0;
+	return hold_fail(change, name, err == 0 ? -EEXIST : err);
+}
+
+static int hold_apply(struct change *change, struct state *state,
+                      const char *name)
+{
+	int err = tag_add(state, change->what);
+
+	return err < 0 && err != -EEXIST ? hold_fail(change, name, err) : 0;
+}
+
+static int release_check(struct change *change, struct state *state,
+                         const char *name)
+{
+	int err = has_tag(state, change->what);
+
+	return err < 0 ? hold_fail(change, name, err) : 0;
+}
+
+static int release_apply(struct change *change, struct state *state,
+                         const char *name)
+{
+	int err = tag_del(state, change->what);
+
+	return err < 0 && err != -ENODATA ? hold_fail(change, name, err) : 0;
+}
+
+static int hold_run(struct control *c, bool add)
+{
+	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
+	int err;
+
+	if (!change)
+		return fail(c, -ENOMEM, "out of memory");
+	*change = (struct change){
+	        .c = c,
+	        .check = add ? hold_check : release_check,
+	        .apply = add ? hold_apply : release_apply,
+	};
+	err = change_argument(change, "tag");
+	return err < 0 ? err : change_run(change, add);
+}
+
+int control_tag(struct control *c)
+{
+	return hold_run(c, true);
+}
+
+int control_untag(struct control *c)
+{
+	return hold_run(c, false);
+}
+
+/* ---- Reading ------------------------------------------------------------ */
+
+/* The rows of a piece of states. */
+struct reading {
+	struct control *c;
+	json_t *rows;
+	const json_t *keys; /* NULL: all */
+	struct property property;
+	char name[NAME_LEN_MAX * 2 + 2]; /* of the state */
+};
+
+static int row_add(struct reading *reading, json_t *row)
+{
+	return json_array_append_new(reading->rows, row) < 0 ? -ENOMEM : 0;
+}
+
+/* Add the property in reading->property, or a row that says it is not set. */
+static int property_row(struct reading *reading, struct state *state,
+                        bool is_set)
+{
+	const struct property *p = &reading->property;
+	const char *source = "local";
+	json_t *from = NULL;
+	struct state *fork;
+
+	if (!is_set || !strcmp(p->key, "creator"))
+		source = NULL;
+	else if (p->inherited)
+		source = "inherited";
+	if (p->inherited && is_set &&
+	    state_get(reading->c->forest, state->fork, &fork) == 0)
+		from = name_escape(fork->name);
+	return row_add(reading,
+	               json_pack("{s:o, s:o, s:o?, s:s?, s:o?}", "name",
+	                         name_escape(reading->name), "property",
+	                         name_escape(p->key), "value",
+	                         is_set ? name_escape(p->value) : NULL,
+	                         "source", source, "from", from));
+}
+
+/* Add a row for each key that was asked for. */
+static int get_keys(struct reading *reading, struct state *state)
+{
+	char key[PROPERTY_KEY_MAX + 1];
+	json_t *json;
+	size_t i;
+
+	json_array_foreach(reading->keys, i, json)
+	{
+		int err = name_unescape(json, key, sizeof(key));
+
+		if (err < 0)
+			return fail(reading->c, -EINVAL,
+			            "\"keys\" has something that is not a key");
+		err = property_get(state, key, &reading->property);
+		strcpy(reading->property.key, key);
+		if (err == 0 || err == -ENODATA)
+			err = property_row(reading, state, err == 0);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+/* Add a row for each property of the state itself. */
+static int get_own(struct reading *reading, struct state *state)
+{
+	char at[PROPERTY_KEY_MAX + 1] = "";
+	int err;
+
+	while ((err = property_next(state, at, &reading->property)) == 0) {
+		strcpy(at, reading->property.key);
+		err = property_row(reading, state, true);
+		if (err < 0)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Add a row for each property that a snapshot inherits. */
+static int get_inherited(struct reading *reading, struct state *state)
+{
+	char at[PROPERTY_KEY_MAX + 1] = "";
+	struct state *fork;
+	int err = state_get(reading->c->forest, state->fork, &fork);
+
+	while (err == 0) {
+		err = property_next(fork, at, &reading->property);
+		if (err < 0)
+			break;
+		strcpy(at, reading->property.key);
+		if (!strchr(at, ':'))
+			continue;
+		err = property_get(state, at, &reading->property);
+		if (err == 0 && reading->property.inherited)
+			err = property_row(reading, state, true);
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static int get_state(struct reading *reading, struct state *state)
+{
+	int err;
+
+	if (reading->keys)
+		return get_keys(reading, state);
+	err = get_own(reading, state);
+	return err == 0 && state->fork ? get_inherited(reading, state) : err;
+}
+
+static int holds_state(struct reading *reading, struct state *state)
+{
+	char tag[TAG_MAX + 1] = "";
+	int64_t time;
+	int err;
+
+	while ((err = tag_next(state, tag, tag, &time)) == 0) {
+		err = row_add(reading,
+		              json_pack("{s:o, s:o, s:o}", "name",
+		                        name_escape(reading->name), "tag",
+		                        name_escape(tag), "created",
+		                        control_time(time)));
+		if (err < 0)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+static int reading_send(struct reading *reading)
+{
+	struct control *c = reading->c;
+	json_t *row;
+	size_t i;
+
+	json_array_foreach(reading->rows, i, row)
+	{
+		c->ended = c->fn(c->arg, row);
+		if (c->ended)
+			return c->ended;
+	}
+	json_array_clear(reading->rows);
+	return 0;
+}
+
+typedef int reading_fn(struct reading *reading, struct state *state);
+
+static int read_named(struct reading *reading, const json_t *names,
+                      reading_fn *fn)
+{
+	struct control *c = reading->c;
+	size_t count = json_array_size(names);
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err = 0;
+
+	for (size_t i = 0; err == 0 && i < count; i++) {
+		store_lock(c->store);
+		err = name_at(c, names, i, name);
+		if (err == 0)
+			err = state_resolve(c->forest, name, &state);
+		if (err == 0) {
+			state_full_name(c->forest, state, reading->name);
+			err = fn(reading, state);
+		}
+		store_unlock(c->store);
+		if (err == 0)
+			err = reading_send(reading);
+	}
+	return err < 0 && !c->ended ? control_fail_state(c, "read", name, err)
+	                            : err;
+}
+
+static int read_all(struct reading *reading, reading_fn *fn)
+{
+	struct control *c = reading->c;
+	struct list_position position = {.forks = true, .snapshots = true};
+	struct state *state;
+	int err = 0;
+
+	while (err == 0) {
+		store_lock(c->store);
+		for (int i = 0; err == 0 && i < PIECE &&
+		                json_array_size(reading->rows) < PIECE;
+		     i++) {
+			err = list_position_next(c, &position, &state);
+			if (err == 0) {
+				state_full_name(c->forest, state,
+				                reading->name);
+				err = fn(reading, state);
+			}
+		}
+		store_unlock(c->store);
+		store_yield(c->store);
+		if ((err == 0 || err == -ENOENT) && reading_send(reading))
+			return c->ended;
+	}
+	if (err == -ENOENT)
+		return 0;
+	return c->error ? err
+	                : fail(c, err, "cannot read the states: %s",
+	                       control_reason(err));
+}
+
+static int read_run(struct control *c, reading_fn *fn)
+{
+	_cleanup_free_ struct reading *reading = calloc(1, sizeof(*reading));
+	const json_t *names = json_object_get(c->request, "names");
+	int err;
+
+	if (!reading || !(reading->rows = json_array()))
+		return fail(c, -ENOMEM, "out of memory");
+	reading->c = c;
+	reading->keys = json_object_get(c->request, "keys");
+	err = names ? read_named(reading, names, fn) : read_all(reading, fn);
+	json_decref(reading->rows);
+	return err;
+}
+
+int control_get(struct control *c)
+{
+	return read_run(c, get_state);
+}
+
+int control_holds(struct control *c)
+{
+	return read_run(c, holds_state);
+}
+
+/* ---- Properties of new states ------------------------------------------- */
+
+int control_check_set(struct control *c, bool snapshot)
+{
+	_cleanup_free_ char *value = malloc(2 * (PROPERTY_VALUE_MAX + 2));
+	json_t *set = json_object_get(c->request, "set"), *json;
+	const char *key, *reason;
+
+	if (!value)
+		return fail(c, -ENOMEM, "out of memory");
+	if (json_object_size(set) >= PROPERTIES_MAX)
+		return fail(c, -EINVAL, "a state has at most %d properties",
+		            PROPERTIES_MAX);
+	json_object_foreach(set, key, json)
+	{
+		reason = "a value is a text of at most 4000 bytes";
+		if (name_unescape(json, value, PROPERTY_VALUE_MAX + 2) < 0 ||
+		    property_check(snapshot, key, value,
+		                   value + PROPERTY_VALUE_MAX + 2, &reason) < 0)
+			return fail(c, -EINVAL, "cannot set '%s': %s", key,
+			            reason);
+	}
+	return 0;
+}
+
+int control_apply_set(struct control *c, struct state *state)
+{
+	_cleanup_free_ char *value = malloc(2 * (PROPERTY_VALUE_MAX + 2));
+	json_t *set = json_object_get(c->request, "set"), *json;
+	const char *key, *reason;
+	int err = value ? 0 : -ENOMEM;
+
+	json_object_foreach(set, key, json)
+	{
+		char *stored = value + PROPERTY_VALUE_MAX + 2;
+
+		if (err == 0)
+			err = name_unescape(json, value,
+			                    PROPERTY_VALUE_MAX + 2);
+		if (err == 0)
+			err = property_check(state->fork, key, value, stored,
+			                     &reason);
+		if (err == 0)
+			err = property_set(state, key, stored);
+	}
+	return err;
+}

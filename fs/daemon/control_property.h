@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The verbs for properties and holds.
+ *
+ * "names" of a request are states; "keys" are properties.  Verbs that change
+ * something look at all states before they change the first one.
+ */
+#ifndef COPPICE_CONTROL_PROPERTY_H
+#define COPPICE_CONTROL_PROPERTY_H
+
+#include "control_verb.h"
+
+int control_set(struct control *c);   /* "names", "key", "value" */
+int control_unset(struct control *c); /* "names", "key" */
+int control_tag(struct control *c);   /* "names", "tag" */
+int control_untag(struct control *c); /* "names", "tag" */
+/* A row a property; without "names" of all states, without "keys" all. */
+int control_get(struct control *c);
+/* A row a tag; without "names" of all states. */
+int control_holds(struct control *c);
+
+/*
+ * Check the properties that a request to make a state wants to give it, in the
+ * object "set".
+ */
+int control_check_set(struct control *c, bool snapshot);
+/* Set them.  Lock held. */
+int control_apply_set(struct control *c, struct state *state);
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The option --set of verbs that make a state. */
+#ifndef COPPICE_PROPERTY_OPTIONS_H
+#define COPPICE_PROPERTY_OPTIONS_H
+
+#include <jansson.h>
+
+#include "command.h"
+
+/* Check that each is KEY=VALUE.  Return true, or false and an exit code. */
+bool property_options_check(const struct command *self,
+                            const struct option_list *options, int *ret_code);
+/* Add the properties to a request (NULL is allowed). */
+void property_options_add(const struct option_list *options, json_t *request);
+
+#endif
