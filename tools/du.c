@@ -39,6 +39,7 @@ static const struct field json_fields[] = {
 struct output {
 	struct printer printer;
 	bool begun;
+	unsigned long rows;
 };
 
 static void output_begin(struct output *output)
@@ -56,12 +57,13 @@ static int print_row(void *arg, json_t *row)
 	struct output *output = arg;
 
 	output_begin(output);
+	output->rows++;
 	printer_row(&output->printer, row);
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
 /* Print what deleting all named states would free. */
-static void output_end(struct output *output, const json_t *answer, int count)
+static void output_end(struct output *output, const json_t *answer)
 {
 	const json_t *frees = json_object_get(answer, "frees");
 	char text[SIZE_TEXT_MAX];
@@ -73,21 +75,20 @@ static void output_end(struct output *output, const json_t *answer, int count)
 		       json_integer_value(frees));
 	} else if (output->printer.json) {
 		printf(", \"frees\": null}\n");
-	} else if (count > 1) {
+	} else if (frees && output->rows > 1) {
 		size_format((uint64_t)json_integer_value(frees), text);
 		printf("Deleting them together frees %s.\n", text);
 	}
 }
 
-static int du(struct target *target, json_t *request, struct output *output,
-              int count)
+static int du(struct target *target, json_t *request, struct output *output)
 {
 	json_auto_t *answer = NULL;
 	int r = store_request(target->store, true, request, print_row, output,
 	                      &answer);
 
 	if (!r)
-		output_end(output, answer, count);
+		output_end(output, answer);
 	return finish_output(r);
 }
 
@@ -120,9 +121,11 @@ static int run(const struct command *self, int argc, char **argv)
 	struct output output = {.printer = {.fields = columns, .header = true}};
 	json_auto_t *request = NULL;
 	const char *store = NULL;
+	bool recursive = false;
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
+	        {"recursive", 'r', .flag = &recursive},
 	        {"json", .flag = &output.printer.json},
 	        {0},
 	};
@@ -136,17 +139,19 @@ static int run(const struct command *self, int argc, char **argv)
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
+	if (recursive)
+		json_object_set_new(request, "recursive", json_true());
 	r = target_init(&target, store);
 	if (!r && argc)
 		r = name_states(&target, argc, argv, request);
 	if (!r)
 		r = target_store(&target);
-	return r ? r : du(&target, steal(&request), &output, argc);
+	return r ? r : du(&target, steal(&request), &output);
 }
 
 const struct command command_du = {
         .name = "du",
-        .args = "[-s STORE] [--json] [STATE...]",
+        .args = "[-s STORE] [-r] [--json] [STATE...]",
         .summary = "Show the space that states take",
         .help = "For each STATE, or all: the bytes that deleting it alone "
                 "would free, the\n"
@@ -156,6 +161,7 @@ const struct command command_du = {
                 "stored.  For several\n"
                 "states, also what deleting them together would free.\n"
                 "\n"
+                "  -r, --recursive    each fork's snapshots, too\n"
                 "      --json         an object with the list 'states', and "
                 "'frees'\n"
                 "  -s, --store=STORE  the store's directory\n",

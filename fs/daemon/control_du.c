@@ -3,15 +3,21 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "control_list.h"
 #include "escaped_name.h"
 #include "util.h"
+
+enum { PIECE = 64 }; /* states found in one hold of the lock */
 
 /* The work on one request. */
 struct du {
 	struct control *c;
 	struct space *one; /* the state of a row */
 	struct space *set; /* all that were named */
+	bool recursive;    /* the snapshots of forks, too */
+	uint64_t *numbers; /* of those named */
+	size_t len, capacity;
 };
 
 struct du_row {
@@ -23,6 +29,7 @@ static void du_release(struct du *du)
 {
 	space_destroy(du->one);
 	space_destroy(du->set);
+	free(du->numbers);
 }
 
 /* Lock held; it may be released and taken again. */
@@ -101,35 +108,72 @@ static int du_all(struct du *du)
 	}
 }
 
+/* Add a state to the set.  Lock held. */
+static int du_add(struct du *du, const struct state *state)
+{
+	uint64_t *number = array_add(&du->numbers, &du->len, &du->capacity);
+
+	if (!number)
+		return -ENOMEM;
+	*number = state->number;
+	return space_add(du->set, state);
+}
+
+/* Add the snapshots of a fork, in the order of their names. */
+static int du_add_snapshots(struct du *du, uint64_t fork)
+{
+	char after[NAME_LEN_MAX + 1] = "";
+	struct state *state;
+	int err = 0;
+
+	while (!err) {
+		store_lock(du->c->store);
+		for (int i = 0; !err && i < PIECE; i++) {
+			err = state_next(du->c->forest, fork, after, &state);
+			if (!err) {
+				memcpy(after, state->name, sizeof(after));
+				err = du_add(du, state);
+			}
+		}
+		store_unlock(du->c->store);
+		if (!err)
+			err = store_yield(du->c->store);
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
 /* Find a state that the request names, and add it to the set. */
-static int du_find(struct du *du, json_t *text, uint64_t *ret_number)
+static int du_find(struct du *du, json_t *text)
 {
 	char name[STATE_NAME_MAX];
 	struct state *state;
+	uint64_t fork = 0;
 	int err = name_unescape(text, name, sizeof(name));
 
 	if (err < 0)
 		return fail(du->c, -EINVAL, "\"names\" are not names");
 	store_lock(du->c->store);
 	err = state_resolve(du->c->forest, name, &state);
-	if (err == 0) {
-		*ret_number = state->number;
-		err = space_add(du->set, state);
-	}
+	if (!err)
+		err = du_add(du, state);
+	if (!err && du->recursive && !state->fork)
+		fork = state->number;
 	store_unlock(du->c->store);
+	if (!err && fork)
+		err = du_add_snapshots(du, fork);
 	return err < 0 ? control_fail_state(du->c, "measure", name, err) : 0;
 }
 
-static int du_rows(struct du *du, const uint64_t *numbers, size_t count)
+static int du_rows(struct du *du)
 {
 	struct control *c = du->c;
 	struct du_row row;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < du->len; i++) {
 		int err;
 
 		store_lock(c->store);
-		err = row_fill(du, numbers[i], &row);
+		err = row_fill(du, du->numbers[i], &row);
 		store_unlock(c->store);
 		if (err < 0)
 			return fail(c, err, "cannot measure a state: %s",
@@ -144,19 +188,15 @@ static int du_rows(struct du *du, const uint64_t *numbers, size_t count)
 /* Send the rows of the named states, and answer what they would free. */
 static int du_named(struct du *du, json_t *names)
 {
-	size_t count = json_array_size(names);
-	_cleanup_free_ uint64_t *numbers = calloc(count + 1, sizeof(*numbers));
 	struct control *c = du->c;
 	uint64_t frees;
 	int err = 0;
 
-	if (!numbers)
-		return fail(c, -ENOMEM, "out of memory");
 	/* Nothing is printed if one of the names is wrong. */
-	for (size_t i = 0; !err && i < count; i++)
-		err = du_find(du, json_array_get(names, i), &numbers[i]);
+	for (size_t i = 0; !err && i < json_array_size(names); i++)
+		err = du_find(du, json_array_get(names, i));
 	if (!err)
-		err = du_rows(du, numbers, count);
+		err = du_rows(du);
 	if (err)
 		return err;
 	store_lock(c->store);
@@ -172,7 +212,8 @@ static int du_named(struct du *du, json_t *names)
 
 int control_du(struct control *c)
 {
-	_cleanup_(du_release) struct du du = {.c = c};
+	_cleanup_(du_release) struct du du = {
+	        .c = c, .recursive = control_flag(c, "recursive")};
 	json_t *names = json_object_get(c->request, "names");
 	/* The figures are those of the last commit. */
 	int err = store_settle(c->store);

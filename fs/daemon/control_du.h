@@ -6,8 +6,9 @@
 #include "control_verb.h"
 
 /*
- * Send a row for each of the states "names", or for all states if the request
- * has no "names".  With "names", the answer has what deleting them together
+ * Send a row for each of the states "names" (with "recursive", also for each of
+ * the snapshots of the forks among them), or for all states if the request has
+ * no "names".  With "names", the answer has what deleting them together
  * would free, as "frees".
  */
 int control_du(struct control *c);

@@ -112,6 +112,18 @@ def test_deleting_frees_what_it_said(lineage, states, size):
     near(before - used(lineage), frees, MIB // 2)
 
 
+def test_recursive(lineage):
+    lineage.verb("default", "--none")
+    before = used(lineage)
+    found, frees = rows(lineage, "-r", "main")
+    assert list(found) == ["main", "main~a", "main~b", "main~c"]
+    assert frees == rows(lineage, *found)[1]
+    lines = lineage.verb("du", "-r", "main", "main@one").splitlines()
+    assert len(lines) == 7 and lines[-1].startswith("Deleting them")
+    lineage.verb("rm", "-r", "main")
+    near(before - used(lineage), frees, MIB // 2)
+
+
 def test_compressed(store, mnt, main):
     (main / "text").write_bytes(b"all work and no play\n" * 100000)
     row = rows(store, "main")[0]["main"]
