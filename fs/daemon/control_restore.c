@@ -149,6 +149,18 @@ static int answer_undo(struct control *c, const struct request *q)
 	return 0;
 }
 
+/* Return true if the fork has a snapshot of that name. */
+static bool undo_taken(struct control *c, const struct request *q)
+{
+	struct state *other;
+	int err;
+
+	store_lock(c->store);
+	err = state_find(c->forest, q->what.fork, q->undo, &other);
+	store_unlock(c->store);
+	return err == 0;
+}
+
 static int restore_run(struct control *c, struct request *q,
                        struct fs_restored *restored)
 {
@@ -157,6 +169,8 @@ static int restore_run(struct control *c, struct request *q,
 
 	for (unsigned i = 0; err == -EEXIST && i < UNDO_TRIES; i++) {
 		undo_name(i, q->undo);
+		if (undo && undo_taken(c, q))
+			continue;
 		q->what.undo = undo ? q->undo : NULL;
 		err = fs_restore(c->fs, &q->what, restored);
 		if (!undo)

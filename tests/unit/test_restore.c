@@ -180,8 +180,8 @@ static void write_some(node_t file, uint64_t *rng)
 static void change(node_t root, uint64_t *rng)
 {
 	node_t dir = dir_below(root, rng), other = dir_below(root, rng), child;
+	char name[16], new_name[16], value[600];
 	struct fs_entry entry;
-	char name[16], new_name[16];
 
 	name_of(rng, name);
 	name_of(rng, new_name);
@@ -220,8 +220,9 @@ static void change(node_t root, uint64_t *rng)
 	default:
 		if (child && !S_ISLNK(attr(&w, child).st_mode)) {
 			chmod_to(&w, child, scratch_random(rng) % 01000);
-			fs_setxattr(w.fs, child, "user.x", name,
-			            strlen(name) * (rng[0] % 100), 0);
+			memset(value, name[1], sizeof(value));
+			fs_setxattr(w.fs, child, "user.x", value,
+			            scratch_random(rng) % sizeof(value), 0);
 		}
 	}
 }
