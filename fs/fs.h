@@ -296,6 +296,8 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
               void *arg);
 
 #include "clone.h"
+#include "join.h"
+#include "join_rows.h"
 #include "restore.h"
 
 #endif

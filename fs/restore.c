@@ -30,8 +30,7 @@ enum {
 
 /* ---- Pieces ------------------------------------------------------------- */
 
-/* Set up what is valid in this hold of the lock alone. */
-static int piece_begin(struct restore *r)
+int restore_piece(struct restore *r)
 {
 	struct state *fork;
 	int err = state_get(r->fs->forest, r->what->fork, &fork);
@@ -53,7 +52,7 @@ static int pause_now(struct restore *r)
 	if (!err)
 		err = store_yield(r->fs->store);
 	store_lock(r->fs->store);
-	return err ? err : piece_begin(r);
+	return err ? err : restore_piece(r);
 }
 
 int restore_pause(struct restore *r)
@@ -461,7 +460,7 @@ static int restore_begin(struct restore *r)
 	if (err)
 		return err;
 	r->from = hold_tree(&r->source);
-	return piece_begin(r);
+	return restore_piece(r);
 }
 
 /* Lock held, but released meanwhile. */
@@ -481,6 +480,22 @@ static int restore_build(struct restore *r)
 	if (!err)
 		err = pairs_remove(r);
 	return err ? err : pairs_add(r);
+}
+
+/*
+ * Remove the records of joins that the fork does not contain any more: those
+ * after its own snapshot was made, or all if the tree is that of another state.
+ */
+static int joins_undo(struct restore *r, const struct state *fork)
+{
+	struct state *source;
+	int err = state_get(r->fs->forest, r->what->source, &source);
+
+	return err ? err
+	           : join_records_cut(r->fs->forest, fork->number,
+	                              source->fork == fork->number
+	                                      ? hold_freeze(&r->source)
+	                                      : 0);
 }
 
 /*
@@ -509,6 +524,8 @@ static int restore_switch(struct restore *r)
 			return -EAGAIN;
 		}
 	}
+	if (!err && is_whole(r->what))
+		err = joins_undo(r, fork);
 	if (!err)
 		err = side_switch(&r->now->side, fork);
 	if (err)

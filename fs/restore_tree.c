@@ -188,8 +188,7 @@ static void item_count(struct vnode *v, const struct item *item, bool less)
 	state_count(v->state, 0, blocks);
 }
 
-/* Make one item of the inode that of the source, or remove it. */
-static int item_sync(struct restore *r, struct vnode *v, const struct key *from)
+int restore_item(struct restore *r, struct vnode *v, const struct key *from)
 {
 	struct key key = *from;
 	struct item new, old;
@@ -292,7 +291,7 @@ static int extra_remove(struct restore *r, uint64_t from, uint64_t to)
 		key = item.key;
 		key.ino = from;
 		if (tree_get(r->from, &key, &other) == -ENOENT)
-			err = item_sync(r, &v, &key);
+			err = restore_item(r, &v, &key);
 		key.ino = to;
 		key_step(&key);
 	}
@@ -316,7 +315,7 @@ static int items_sync(struct restore *r, uint64_t from, uint64_t to)
 			return more;
 		err = restore_load(r, to, &v);
 		for (unsigned i = 0; !err && i < d.count; i++)
-			err = item_sync(r, &v, &d.keys[i]);
+			err = restore_item(r, &v, &d.keys[i]);
 		stored = vnode_store(&v);
 		err = err ? err : stored;
 		r->work += d.count;

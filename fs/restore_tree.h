@@ -41,6 +41,8 @@ struct restore {
 	struct tree *to;
 };
 
+/* Set up what is valid in this hold of the lock alone. */
+int restore_piece(struct restore *r);
 /* Let others have the lock, if it has been held for long. */
 int restore_pause(struct restore *r);
 /* Load an inode of the side head.  -ENOENT */
@@ -68,5 +70,11 @@ int restore_sync(struct restore *r, uint64_t from, uint64_t to);
  * tree, which is one of the fork.
  */
 bool restore_is_inside(struct restore *r, struct tree *tree, uint64_t dir);
+
+/*
+ * Make one item of the inode that of the source, or remove it; the key is that
+ * of the source.  The caller stores the inode.
+ */
+int restore_item(struct restore *r, struct vnode *v, const struct key *from);
 
 #endif

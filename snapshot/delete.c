@@ -98,6 +98,8 @@ static int state_erase(struct forest *forest, struct state *s)
 
 	r = state_prepare(s, &parent);
 	if (!r)
+		r = join_records_forget(forest, s->number);
+	if (!r)
 		r = name_del(forest, s);
 	if (!r && s->fork)
 		r = time_del(forest, s);
@@ -125,6 +127,8 @@ static int fork_delete(struct forest *forest, struct state *s)
 	int r;
 
 	r = state_prepare(s, &parent);
+	if (!r)
+		r = join_records_forget(forest, s->number);
 	if (!r)
 		r = task_put(forest, TASK_CLEAR, s->number, NULL, 0);
 	if (!r)

@@ -366,3 +366,33 @@ int file_pair_compare(const struct file_pair *pair, bool entries,
 		*ret_fields = fields;
 	return r;
 }
+
+/* ---- One xattr ---------------------------------------------------------- */
+
+static int xattr_find(struct tree *tree, uint64_t ino, const char *name,
+                      struct value *ret_value)
+{
+	struct item item;
+	int r = slot_find(tree, ino, ITEM_XATTR, 0, name, strlen(name), &item);
+
+	return r ? r : value_of_xattr(&item, ret_value);
+}
+
+int xattr_compare(struct store *store, struct tree *a, uint64_t a_ino,
+                  struct tree *b, uint64_t b_ino, const char *name)
+{
+	struct value_pair pair = {0};
+	bool equal = false;
+	int r;
+
+	store_lock(store);
+	r = xattr_find(a, a_ino, name, &pair.a);
+	if (!r)
+		r = xattr_find(b, b_ino, name, &pair.b);
+	store_unlock(store);
+	if (r == -ENOENT)
+		return -EUCLEAN;
+	if (!r && pair.a.len == pair.b.len)
+		r = values_compare(store, &pair, pair.a.len, &equal);
+	return r < 0 ? r : equal;
+}

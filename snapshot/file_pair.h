@@ -34,5 +34,11 @@ struct file_pair {
  */
 int file_pair_compare(const struct file_pair *pair, bool entries,
                       unsigned *ret_fields);
+/*
+ * Compare the values of an xattr that both inodes have.  1: equal; 0; -EUCLEAN.
+ * Lock NOT held.
+ */
+int xattr_compare(struct store *store, struct tree *a, uint64_t a_ino,
+                  struct tree *b, uint64_t b_ino, const char *name);
 
 #endif

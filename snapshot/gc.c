@@ -23,6 +23,7 @@
 #include "gc.h"
 #include "delete.h"
 #include "forest.h"
+#include "join_record.h"
 #include "merge.h"
 #include "reap.h"
 #include "util.h"
@@ -475,5 +476,6 @@ int forest_drain(struct forest *forest)
 
 uint64_t forest_backlog(struct forest *forest)
 {
-	return forest->meta.tasks + forest->meta.deleting;
+	return forest->meta.tasks + forest->meta.deleting -
+	       join_tasks(forest);
 }

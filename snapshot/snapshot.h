@@ -419,6 +419,8 @@ int forest_repair(struct store *store, const struct repair_options *options,
                   struct repair_result *ret_result);
 
 #include "file_content.h"
+#include "join_plan.h"
+#include "join_record.h"
 #include "lineage.h"
 #include "state_diff.h"
 #include "state_hold.h"

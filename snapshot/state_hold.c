@@ -73,13 +73,24 @@ int state_hold(struct state *state, struct state_hold *ret_hold)
 	return 0;
 }
 
-bool version_is_held(const struct forest *forest, uint64_t id)
+int version_hold_id(struct forest *forest, uint64_t version,
+                    struct state_hold *ret_hold)
+{
+	struct version *v;
+	int r = version_load(forest, version, &v);
+
+	if (!r)
+		version_hold(v, ret_hold);
+	return r;
+}
+
+bool version_is_held(struct forest *forest, uint64_t id)
 {
 	for (const struct state_hold *h = forest->holds; h; h = h->next) {
 		if (h->version->id == id)
 			return true;
 	}
-	return false;
+	return version_is_joined(forest, id);
 }
 
 void hold_release(struct forest *forest, struct state_hold *hold)
@@ -106,4 +117,9 @@ struct tree *hold_tree(const struct state_hold *hold)
 uint64_t hold_version(const struct state_hold *hold)
 {
 	return hold->version->id;
+}
+
+uint64_t hold_freeze(const struct state_hold *hold)
+{
+	return hold->version->freeze;
 }

@@ -42,9 +42,17 @@ struct tree *hold_tree(const struct state_hold *hold);
 /* Return the id of the held version: equal ids mean equal trees. */
 uint64_t hold_version(const struct state_hold *hold);
 
+/* Return the sequence number at which the held version froze. */
+uint64_t hold_freeze(const struct state_hold *hold);
+
+/*
+ * Hold a frozen version, which join_bases() has found in this hold of the lock.
+ */
+int version_hold_id(struct forest *forest, uint64_t version,
+                    struct state_hold *ret_hold);
 /* Hold a version.  For the sources of snapshot/. */
 void version_hold(struct version *v, struct state_hold *hold);
-/* Return true if any hold is on the version with this id. */
-bool version_is_held(const struct forest *forest, uint64_t id);
+/* Return true if a hold, or a join, is on the version with this id. */
+bool version_is_held(struct forest *forest, uint64_t id);
 
 #endif

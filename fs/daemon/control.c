@@ -11,6 +11,7 @@
 #include "control_diff.h"
 #include "control_du.h"
 #include "control_file.h"
+#include "control_join.h"
 #include "control_list.h"
 #include "control_manifest.h"
 #include "control_restore.h"
@@ -487,7 +488,8 @@ static const struct {
         {"stat", control_stat},       {"check", verb_check},
         {"resize", verb_resize},      {"find", verb_find},
         {"swap", control_swap},       {"clone", control_clone},
-        {"restore", control_restore}, {"du", control_du},
+        {"join", control_join},    {"restore", control_restore},
+        {"du", control_du},
         {"lineage", control_lineage}, {"diff", control_diff},
         {"cat", control_cat},         {"ls", control_ls},
         {"manifest", control_manifest},

@@ -166,6 +166,16 @@ static int task_register_list(struct check *check, const struct record *record)
 	return 0;
 }
 
+static int join_check_one(struct check *check, const struct record *record)
+{
+	struct join_record join;
+
+	return join_record_decode(record, &join) < 0
+	               ? check_report(check, "record", NULL,
+	                              "the record of a join is damaged")
+	               : 0;
+}
+
 int check_load(struct check *check)
 {
 	int r = check_records_each(check, TABLE_VERSION, version_load_one);
@@ -174,6 +184,8 @@ int check_load(struct check *check)
 		r = check_records_each(check, TABLE_STATE, state_load_one);
 	if (!r)
 		r = check_records_each(check, TABLE_TASK, task_load_one);
+	if (!r)
+		r = check_records_each(check, TABLE_HOLD, join_check_one);
 	if (!r)
 		r = view_counters(check->view, &check->seq, check->counters);
 	if (r != -EUCLEAN)

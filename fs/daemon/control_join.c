@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The request "join": bring the changes of a state into a fork. */
+#include "control_join.h"
+
+#include <errno.h>
+#include <fnmatch.h>
+
+#include "control_diff.h"
+#include "escaped_name.h"
+#include "tree_changes.h"
+#include "util.h"
+
+/* Which conflicts a side wins. */
+struct rule {
+	bool all;
+	char glob[TREE_PATH_SIZE]; /* "": no glob */
+};
+
+struct request {
+	struct control *c;
+	char from[STATE_NAME_MAX], into[STATE_NAME_MAX];
+	struct rule rules[2]; /* of ours and theirs */
+	struct fs_join what;
+	struct fs_joined joined;
+};
+
+/* ---- What is asked for -------------------------------------------------- */
+
+static int rule_read(struct control *c, const char *key, struct rule *rule)
+{
+	int err;
+
+	if (control_flag(c, key)) {
+		rule->all = true;
+		return 0;
+	}
+	err = control_bytes(c->request, key, rule->glob, sizeof(rule->glob));
+	return err && err != -ENOENT
+	               ? fail(c, -EINVAL, "\"%s\" is not a pattern", key)
+	               : 0;
+}
+
+/* Find the fork that a state was made from.  Lock held. */
+static int into_default(struct control *c, struct request *q,
+                        struct state *from, struct state **ret_into)
+{
+	struct state *into;
+	int err = state_get(c->forest, from->fork ? from->fork : from->origin,
+	                    &into);
+
+	if (!err && into->fork)
+		err = state_get(c->forest, into->fork, &into);
+	if (err || into->created > from->created)
+		return fail(c, -ENOENT,
+		            "cannot join '%s': the fork that it was made from "
+		            "is gone, so say with --into which one is meant",
+		            q->from);
+	memcpy(q->into, into->name, sizeof(into->name));
+	*ret_into = into;
+	return 0;
+}
+
+/* Find the three states.  Lock held. */
+static int states_find(struct control *c, struct request *q, bool have_into,
+                       const char *base_name)
+{
+	struct state *from, *into, *base;
+	int err = state_resolve(c->forest, q->from, &from);
+
+	if (err < 0)
+		return control_fail_state(c, "join", q->from, err);
+	q->what.from = from->number;
+	if (have_into) {
+		err = state_resolve(c->forest, q->into, &into);
+		if (err < 0)
+			return control_fail_state(c, "join into", q->into, err);
+	} else {
+		err = into_default(c, q, from, &into);
+		if (err < 0)
+			return err;
+	}
+	q->what.into = into->number;
+	if (into->flags & STATE_READONLY)
+		return fail(c, -EROFS,
+		            "cannot join into '%s': it is a snapshot", q->into);
+	if (q->what.from == q->what.into)
+		return fail(c, -EINVAL, "cannot join '%s' into itself",
+		            q->from);
+	if (!*base_name)
+		return 0;
+	err = state_resolve(c->forest, base_name, &base);
+	if (err < 0)
+		return control_fail_state(c, "take as the base", base_name,
+		                          err);
+	q->what.base = base->number;
+	return 0;
+}
+
+static int choose(void *arg, const struct join_inode *inode,
+                  enum join_conflict kind);
+
+static int request_read(struct control *c, struct request *q)
+{
+	char base[STATE_NAME_MAX] = "";
+	bool have_into;
+	int err = control_argument(c, "source", true, q->from);
+
+	if (err < 0)
+		return err;
+	err = control_argument(c, "into", false, q->into);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	have_into = !err;
+	err = control_argument(c, "base", false, base);
+	if (err < 0 && err != -ENOENT)
+		return err;
+	err = rule_read(c, "ours", &q->rules[JOIN_OURS]);
+	if (!err)
+		err = rule_read(c, "theirs", &q->rules[JOIN_THEIRS]);
+	if (err < 0)
+		return err;
+	if (q->rules[JOIN_OURS].all && q->rules[JOIN_THEIRS].all)
+		return fail(c, -EINVAL,
+		            "\"ours\" and \"theirs\" contradict each other");
+	store_lock(c->store);
+	err = states_find(c, q, have_into, base);
+	store_unlock(c->store);
+	q->c = c;
+	q->what.dry_run = control_flag(c, "dry_run");
+	q->what.ff_only = control_flag(c, "ff_only");
+	q->what.squash = control_flag(c, "squash");
+	q->what.choose = choose;
+	q->what.arg = q;
+	return err;
+}
+
+/* ---- Conflicts ---------------------------------------------------------- */
+
+static bool glob_matches(const char *glob, const char *path)
+{
+	return *glob && !fnmatch(glob, *glob == '/' ? path : path + 1, 0);
+}
+
+/* A pattern takes precedence over an option without one. */
+static int choose(void *arg, const struct join_inode *inode,
+                  enum join_conflict kind)
+{
+	struct request *q = arg;
+	const struct rule *rules = q->rules;
+	char path[TREE_PATH_SIZE];
+
+	if ((*rules[JOIN_OURS].glob || *rules[JOIN_THEIRS].glob) &&
+	    !fs_joined_path(q->c->fs, &q->joined, inode, path)) {
+		if (glob_matches(rules[JOIN_OURS].glob, path))
+			return JOIN_OURS;
+		if (glob_matches(rules[JOIN_THEIRS].glob, path))
+			return JOIN_THEIRS;
+	}
+	return rules[JOIN_OURS].all     ? JOIN_OURS
+	       : rules[JOIN_THEIRS].all ? JOIN_THEIRS
+	                                : JOIN_NOBODY;
+}
+
+static json_t *kinds_json(unsigned kinds)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < JOIN_CONFLICTS; i++) {
+		if (kinds & 1U << i)
+			json_array_append_new(
+			        array, json_string(join_conflict_name(
+			                       (enum join_conflict)(1U << i))));
+	}
+	return array;
+}
+
+/* ---- Rows --------------------------------------------------------------- */
+
+static int row_send(void *arg, const struct fs_join_row *row)
+{
+	struct control *c = arg;
+	const char op[] = {(char)row->op, 0};
+	json_t *json;
+
+	json = json_pack("{s:s, s:o, s:o, s:s, s:I, s:o, s:o}", "op", op,
+	                 "path", name_escape(row->path), "from",
+	                 *row->from ? name_escape(row->from) : json_null(),
+	                 "type", type_name(row->mode), "inode",
+	                 (json_int_t)row->ino, "conflicts",
+	                 kinds_json(row->inode->conflicts), "decided",
+	                 kinds_json(row->inode->decided));
+	if (!json)
+		return fail(c, -ENOMEM, "out of memory");
+	c->ended = c->fn ? c->fn(c->arg, json) : 0;
+	json_decref(json);
+	return c->ended;
+}
+
+/* ---- The verb ----------------------------------------------------------- */
+
+static int fail_join(struct control *c, const struct request *q, int err)
+{
+	switch (err) {
+	case -EINTR:
+		return c->ended = err;
+	case -ENOTEMPTY:
+		return fail(c, err,
+		            "cannot join '%s' into '%s': that has changes of "
+		            "its own",
+		            q->from, q->into);
+	case -ENODATA:
+		return fail(c, err,
+		            "cannot join '%s' into '%s': they have no version "
+		            "in common, so say with --base what to compare "
+		            "them with",
+		            q->from, q->into);
+	case -EMLINK:
+		return fail(c, err,
+		            "cannot join '%s' into '%s': they have too many "
+		            "newest common versions, so say with --base which "
+		            "one to take",
+		            q->from, q->into);
+	case -ELOOP:
+		return fail(c, err,
+		            "cannot join '%s' into '%s': the choices "
+		            "contradict each other",
+		            q->from, q->into);
+	case -EBUSY:
+		return fail(c, err,
+		            "cannot join '%s' into '%s': it is written to all "
+		            "the time",
+		            q->from, q->into);
+	default:
+		return control_fail_state(c, "join", q->from, err);
+	}
+}
+
+static int answer_join(struct control *c, const struct request *q)
+{
+	json_t *bases = json_array();
+
+	for (unsigned i = 0; i < q->joined.base_count; i++)
+		json_array_append_new(bases,
+		                      json_integer((json_int_t)hold_version(
+		                              &q->joined.bases[i])));
+	if (json_object_set_new(c->answer, "into", name_escape(q->into)) < 0 ||
+	    json_object_set_new(c->answer, "bases", bases) < 0 ||
+	    json_object_set_new(c->answer, "joined",
+	                        json_boolean(q->joined.done)) < 0)
+		return fail(c, -ENOMEM, "out of memory");
+	return 0;
+}
+
+static int join_finish(struct control *c, struct request *q)
+{
+	struct fs_joined *joined = &q->joined;
+	int err;
+
+	if (joined->done && c->mounts &&
+	    mounts_tree_changed(c->mounts, q->what.into,
+	                        hold_tree(&joined->now.before),
+	                        hold_tree(&joined->now.side.hold)))
+		log_warning("mounts may show files of '%s' as they were before "
+		            "the join",
+		            q->into);
+	err = fs_joined_rows(c->fs, joined, row_send, c);
+	if (err && !c->ended && !c->error)
+		err = fail(c, err, "cannot list what the join %s: %s",
+		           joined->done ? "has done" : "would do",
+		           control_reason(err));
+	if (!err && joined->conflicts)
+		err = fail(c, -EEXIST,
+		           "cannot join '%s' into '%s': %d conflict%s", q->from,
+		           q->into, joined->conflicts,
+		           joined->conflicts == 1 ? "" : "s");
+	return err ? err : answer_join(c, q);
+}
+
+int control_join(struct control *c)
+{
+	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
+	int err = q ? request_read(c, q) : fail(c, -ENOMEM, "out of memory");
+
+	if (err)
+		return err;
+	err = fs_join(c->fs, &q->what, &q->joined);
+	err = err ? fail_join(c, q, err) : join_finish(c, q);
+	fs_joined_release(c->fs, &q->joined);
+	return err;
+}

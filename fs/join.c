@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Joining a state into a fork: find the bases, plan, build, switch. */
+#include "fs.h"
+
+#include <errno.h>
+
+#include "array.h"
+#include "dirent_item.h"
+#include "inode.h"
+#include "join_faces.h"
+#include "join_tree.h"
+
+enum { ATTEMPTS = 6 };
+
+struct joining {
+	struct fs *fs;
+	const struct fs_join *what;
+	struct fs_joined *joined;
+	struct restore r;
+	struct fs_restore target; /* for the pieces of r: the fork alone */
+};
+
+/* ---- Answers to the planner --------------------------------------------- */
+
+static int same_content(void *arg, const struct join_inode *inode, int a, int b)
+{
+	struct joining *j = arg;
+	const struct file_pair pair = {
+	        .store = j->fs->store,
+	        .a_tree = joined_tree(j->joined, (unsigned)a),
+	        .b_tree = joined_tree(j->joined, (unsigned)b),
+	        .a_ino = inode->faces[a].ino,
+	        .b_ino = inode->faces[b].ino,
+	        .a = inode->faces[a].inode,
+	        .b = inode->faces[b].inode,
+	};
+	unsigned fields = 0;
+	int err = file_pair_compare(&pair, false, &fields);
+
+	return err ? err : !(fields & DIFF_CONTENT);
+}
+
+static int same_xattr(void *arg, const struct join_inode *inode,
+                      const char *name, int a, int b)
+{
+	struct joining *j = arg;
+
+	return xattr_compare(j->fs->store, joined_tree(j->joined, (unsigned)a),
+	                     inode->faces[a].ino,
+	                     joined_tree(j->joined, (unsigned)b),
+	                     inode->faces[b].ino, name);
+}
+
+static int parent_of(void *arg, uint64_t ino, uint64_t *ret_parent)
+{
+	struct joining *j = arg;
+	int err;
+
+	store_lock(j->fs->store);
+	err = dir_parent(joined_tree(j->joined, JOIN_OURS), ino, ret_parent);
+	store_unlock(j->fs->store);
+	return err == -ENOENT ? -EUCLEAN : err;
+}
+
+static int choose(void *arg, const struct join_inode *inode,
+                  enum join_conflict kind)
+{
+	struct joining *j = arg;
+
+	return j->what->choose ? j->what->choose(j->what->arg, inode, kind)
+	                       : JOIN_NOBODY;
+}
+
+/* ---- Trees -------------------------------------------------------------- */
+
+/* Hold the bases.  Return 1 if the fork contains the other state already. */
+static int bases_hold(struct joining *j, struct state *into, struct state *from)
+{
+	struct fs_joined *joined = j->joined;
+	uint64_t ids[JOIN_BASES_MAX];
+	struct state *base;
+	int count, err;
+
+	if (j->what->base) {
+		err = state_get(j->fs->forest, j->what->base, &base);
+		if (!err)
+			err = state_hold(base, &joined->bases[0]);
+		joined->base_count = !err;
+		return err;
+	}
+	count = join_bases(into, &joined->now.before, from, &joined->theirs,
+	                   JOIN_BASES_MAX, ids);
+	if (count <= 0)
+		return count ? count : -ENODATA;
+	for (int i = 0; i < count; i++) {
+		err = version_hold_id(j->fs->forest, ids[i], &joined->bases[i]);
+		if (err)
+			return err;
+		joined->base_count++;
+	}
+	return count == 1 && ids[0] == hold_version(&joined->theirs);
+}
+
+/* Hold the trees, and begin the side head.  1: see bases_hold(). */
+static int trees_hold(struct joining *j)
+{
+	struct fs_joined *joined = j->joined;
+	struct state *from, *into;
+	int err = state_get(j->fs->forest, j->what->from, &from);
+
+	if (!err)
+		err = state_get(j->fs->forest, j->what->into, &into);
+	if (!err && into->flags & STATE_READONLY)
+		err = -EROFS;
+	if (!err)
+		err = state_hold(from, &joined->theirs);
+	if (!err)
+		err = state_hold(into, &joined->now.before);
+	if (!err)
+		err = bases_hold(j, into, from);
+	if (!err && j->what->ff_only &&
+	    hold_version(&joined->bases[0]) !=
+	            hold_version(&joined->now.before))
+		err = -ENOTEMPTY;
+	if (!err && !j->what->dry_run)
+		err = side_begin(into, &joined->now.side);
+	return err;
+}
+
+/* ---- Switching ---------------------------------------------------------- */
+
+static int join_record(struct joining *j, struct state *into)
+{
+	struct join_record record = {
+	        .into = into->number,
+	        .version = hold_version(&j->joined->theirs),
+	        .time = now_ns(),
+	};
+	struct state *from;
+	int err = state_get(j->fs->forest, j->what->from, &from);
+
+	if (j->what->squash || j->what->base)
+		return 0;
+	if (err)
+		return err;
+	record.from = from->fork ? from->fork : from->number;
+	if (record.from == into->number)
+		return 0;
+	record.seq = store_next_seq(j->fs->store);
+	state_full_name(j->fs->forest, from, record.name);
+	return join_record_put(j->fs->forest, &record);
+}
+
+/* -EAGAIN: the fork has changed since the side head was begun. */
+static int join_switch(struct joining *j)
+{
+	struct fs *fs = j->fs;
+	struct state *into;
+	int err = state_get(fs->forest, j->what->into, &into);
+
+	if (!err && !side_is_current(&j->joined->now.side, into))
+		err = -EAGAIN;
+	if (!err)
+		err = join_record(j, into);
+	if (!err)
+		err = side_switch(&j->joined->now.side, into);
+	if (err)
+		return err;
+	j->joined->done = true;
+	fs->moves[into->number % ARRAY_SIZE(fs->moves)]++;
+	fs_adopt(fs, into);
+	return 0;
+}
+
+/* ---- All of it ---------------------------------------------------------- */
+
+static int join_plan(struct joining *j)
+{
+	const struct join_ops ops = {same_content, same_xattr, parent_of,
+	                             choose, j};
+	int r = joined_faces(j->fs, j->joined);
+
+	if (!r)
+		r = plan_make(j->joined->plan, &ops);
+	if (r < 0)
+		return r;
+	j->joined->conflicts = r;
+	return 0;
+}
+
+static int join_build(struct joining *j)
+{
+	int err = store_throttle(j->fs->store, true);
+
+	if (err)
+		return err;
+	j->target.fork = j->what->into;
+	j->r = (struct restore){.fs = j->fs,
+	                        .what = &j->target,
+	                        .now = &j->joined->now,
+	                        .from = hold_tree(&j->joined->theirs)};
+	store_lock(j->fs->store);
+	err = restore_piece(&j->r);
+	if (!err)
+		err = join_tree_build(&j->r, j->joined);
+	if (!err)
+		err = join_switch(j);
+	store_unlock(j->fs->store);
+	return err;
+}
+
+static int join_attempt(struct joining *j)
+{
+	int err = store_throttle(j->fs->store, true);
+
+	if (err)
+		return err;
+	store_lock(j->fs->store);
+	err = trees_hold(j);
+	store_unlock(j->fs->store);
+	if (err)
+		return err < 0 ? err : 0;
+	err = join_plan(j);
+	if (err || j->joined->conflicts || j->what->dry_run)
+		return err;
+	return join_build(j);
+}
+
+void fs_joined_release(struct fs *fs, struct fs_joined *joined)
+{
+	plan_destroy(joined->plan);
+	store_lock(fs->store);
+	hold_release(fs->forest, &joined->now.before);
+	side_end(fs->forest, &joined->now.side);
+	hold_release(fs->forest, &joined->theirs);
+	for (unsigned i = 0; i < joined->base_count; i++)
+		hold_release(fs->forest, &joined->bases[i]);
+	store_unlock(fs->store);
+	*joined = (struct fs_joined){0};
+}
+
+int fs_join(struct fs *fs, const struct fs_join *what,
+            struct fs_joined *ret_joined)
+{
+	struct joining j = {.fs = fs, .what = what, .joined = ret_joined};
+	int err = -EAGAIN;
+
+	*ret_joined = (struct fs_joined){0};
+	for (int attempt = 1; err == -EAGAIN; attempt++) {
+		fs_joined_release(fs, ret_joined);
+		err = join_attempt(&j);
+		if (err == -EAGAIN && attempt == ATTEMPTS)
+			err = -EBUSY;
+	}
+	return err;
+}

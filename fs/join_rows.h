@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a join does, and its conflicts, by path.  A part of fs.h: include that.
+ */
+#ifndef COPPICE_JOIN_ROWS_H
+#define COPPICE_JOIN_ROWS_H
+
+#include "join.h"
+
+enum fs_join_op {
+	JOIN_ADDED = '+',
+	JOIN_REMOVED = '-',
+	JOIN_MODIFIED = 'M',
+	JOIN_RENAMED = 'R',
+	JOIN_CONFLICT = 'C',
+};
+
+struct fs_join_row {
+	enum fs_join_op op;
+	uint64_t ino;
+	uint32_t mode;                  /* as st_mode */
+	char path[TREE_PATH_SIZE];      /* in the fork, after the join */
+	char from[TREE_PATH_SIZE];      /* JOIN_RENAMED: before it; else "" */
+	const struct join_inode *inode; /* its conflicts */
+};
+
+/*
+ * Call fn for each conflict or, if there is none, for each name that the join
+ * adds, removes, renames or modifies.  A nonzero result ends the calls, and is
+ * returned.  Lock NOT held.
+ */
+int fs_joined_rows(struct fs *fs, const struct fs_joined *joined,
+                   int (*fn)(void *arg, const struct fs_join_row *row),
+                   void *arg);
+/*
+ * Write the path of an inode of the plan, as the fork has it, or else the state
+ * that is brought in.  Lock NOT held.
+ */
+int fs_joined_path(struct fs *fs, const struct fs_joined *joined,
+                   const struct join_inode *inode, char ret[TREE_PATH_SIZE]);
+
+#endif

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Making a side head what the plan of a join says, in rounds over its inodes:
+ * names that go, new inodes and contents, names that come, and attributes.  In
+ * between, the side head is not consistent; nobody sees it before the end.
+ */
+#include "fs.h"
+
+#include <errno.h>
+
+#include "dirent_item.h"
+#include "extent.h"
+#include "join_tree.h"
+#include "orphan.h"
+
+enum { CUT_EXTENTS = 64 };
+
+struct build {
+	struct restore *r;
+	struct fs_joined *joined;
+};
+
+typedef int build_fn(struct build *b, const struct join_inode *inode);
+
+static struct tree *tree_of(struct build *b, enum join_side side)
+{
+	return side == JOIN_OURS ? hold_tree(&b->joined->now.before)
+	                         : hold_tree(&b->joined->theirs);
+}
+
+/* ---- Names -------------------------------------------------------------- */
+
+static int name_remove(struct build *b, const struct join_inode *inode,
+                       const struct join_name *name)
+{
+	struct key key = {.ino = name->parent, .kind = ITEM_DIRENT};
+	struct vnode dir, child;
+	int err = restore_load(b->r, name->parent, &dir);
+
+	if (!err)
+		err = dir_find(&dir, name->name, &key.off, &child);
+	if (!err && child.ino != inode->ino)
+		err = -EUCLEAN;
+	if (!err)
+		err = tree_del(b->r->to, &key);
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	dir.inode.size--;
+	if (S_ISDIR(child.inode.mode))
+		dir.inode.nlink--;
+	else
+		child.inode.nlink--;
+	err = vnode_store(&dir);
+	if (!err)
+		err = backref_del(&child, name->parent, name->name);
+	return err ? err : vnode_store(&child);
+}
+
+static int name_add(struct build *b, const struct join_inode *inode,
+                    const struct join_name *name)
+{
+	struct vnode dir, child;
+	uint64_t slot;
+	int err = restore_load(b->r, name->parent, &dir);
+
+	if (!err)
+		err = restore_load(b->r, inode->ino, &child);
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	err = slot_free(b->r->to, name->parent, ITEM_DIRENT, 0, name->name,
+	                strlen(name->name), &slot);
+	if (err)
+		return err == -EEXIST ? -EUCLEAN : err;
+	err = backref_put(&child, name->parent, name->name);
+	if (!err)
+		err = dirent_put(&dir, slot, name->name, &child);
+	if (err)
+		return err;
+	dir.inode.size++;
+	if (S_ISDIR(child.inode.mode))
+		dir.inode.nlink++;
+	else
+		child.inode.nlink++;
+	err = vnode_store(&dir);
+	return err ? err : vnode_store(&child);
+}
+
+/* The first round. */
+static int names_remove(struct build *b, const struct join_inode *inode)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ours->name_count; i++) {
+		if (!inode->result.present ||
+		    !face_has_name(&inode->result, &ours->names[i]))
+			err = name_remove(b, inode, &ours->names[i]);
+		if (!err)
+			err = restore_pause(b->r);
+	}
+	return err;
+}
+
+/* The third round. */
+static int names_add(struct build *b, const struct join_inode *inode)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+	const struct join_face *result = &inode->result;
+	int err = 0;
+
+	for (size_t i = 0; !err && result->present && i < result->name_count;
+	     i++) {
+		if (!ours->present || !face_has_name(ours, &result->names[i]))
+			err = name_add(b, inode, &result->names[i]);
+		if (!err)
+			err = restore_pause(b->r);
+	}
+	return err;
+}
+
+/* ---- Contents ----------------------------------------------------------- */
+
+/*
+ * Make an inode without names.  The side head may have it as an orphan that is
+ * open in the fork.
+ */
+static int inode_make(struct build *b, const struct join_inode *inode)
+{
+	const struct key orphan = {.kind = ITEM_ORPHAN, .off = inode->ino};
+	struct vnode v;
+	int err = restore_load(b->r, inode->ino, &v);
+
+	if (!err) {
+		err = tree_del(b->r->to, &orphan);
+		if (err && err != -ENOENT)
+			return err;
+	} else if (err == -ENOENT) {
+		v.inode = inode->result.inode;
+		v.inode.size = v.inode.blocks = 0;
+		v.inode.xattrs = 0;
+		state_count(&b->r->state, 1, 0);
+	} else {
+		return err;
+	}
+	v.inode.nlink = S_ISDIR(v.inode.mode) ? 2 : 0;
+	return vnode_store(&v);
+}
+
+/* Return the side whose value of an xattr is the joined one. */
+static enum join_side xattr_side(const struct join_inode *inode,
+                                 const char *name)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+
+	for (size_t i = 0; i < inode->result.xattr_count; i++) {
+		if (!strcmp(inode->result.xattrs[i].name, name))
+			return inode->result.xattrs[i].side;
+	}
+	/* It is gone: the side that does not have it. */
+	for (size_t i = 0; i < ours->xattr_count; i++) {
+		if (!strcmp(ours->xattrs[i].name, name))
+			return JOIN_THEIRS;
+	}
+	return JOIN_OURS;
+}
+
+/* Make an xattr, which `has` has, what it is on the chosen side. */
+static int xattr_sync(struct build *b, const struct join_inode *inode,
+                      const char *name, enum join_side has)
+{
+	enum join_side side = xattr_side(inode, name);
+	struct item item;
+	struct vnode v;
+	struct key key;
+	int err = slot_find(tree_of(b, has), inode->faces[has].ino, ITEM_XATTR,
+	                    0, name, strlen(name), &item);
+
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	key = item.key;
+	key.ino = inode->faces[side].ino;
+	err = restore_load(b->r, inode->ino, &v);
+	if (err)
+		return err;
+	b->r->from = tree_of(b, side);
+	err = restore_item(b->r, &v, &key);
+	b->r->from = tree_of(b, JOIN_THEIRS);
+	return err ? err : vnode_store(&v);
+}
+
+/* Make the xattrs, which are those of `now`, the joined ones. */
+static int xattrs_sync(struct build *b, const struct join_inode *inode,
+                       enum join_side now)
+{
+	int err = 0;
+
+	for (int f = JOIN_OURS; f <= JOIN_THEIRS; f++) {
+		const struct join_face *face = &inode->faces[f];
+
+		for (size_t i = 0; !err && i < face->xattr_count; i++) {
+			const char *name = face->xattrs[i].name;
+
+			if (xattr_side(inode, name) != now)
+				err = xattr_sync(b, inode, name,
+				                 (enum join_side)f);
+			if (!err)
+				err = restore_pause(b->r);
+		}
+	}
+	return err;
+}
+
+/* Remove the content of an inode that gets the one of another inode. */
+static int content_cut(struct build *b, uint64_t ino)
+{
+	struct vnode v;
+	int err;
+
+	do {
+		err = restore_load(b->r, ino, &v);
+		if (!err)
+			err = ext_cut(&v, 0, CUT_EXTENTS);
+		b->r->work += CUT_EXTENTS;
+	} while (err == -EAGAIN && !(err = restore_pause(b->r)) &&
+	         (err = -EAGAIN));
+	return err;
+}
+
+/* The second round. */
+static int content_bring(struct build *b, const struct join_inode *inode)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+	enum join_side now = inode->content;
+	int err = 0;
+
+	if (!inode->result.present)
+		return 0;
+	if (!ours->present)
+		err = inode_make(b, inode);
+	if (!err && now == JOIN_THEIRS && ours->present &&
+	    inode->faces[JOIN_THEIRS].ino != inode->ino &&
+	    !S_ISDIR(ours->inode.mode))
+		err = content_cut(b, inode->ino);
+	if (!err && now == JOIN_THEIRS)
+		err = restore_sync(b->r, inode->faces[JOIN_THEIRS].ino,
+		                   inode->ino);
+	if (!err && ours->present && inode->faces[JOIN_THEIRS].present)
+		err = xattrs_sync(b, inode, now);
+	return err;
+}
+
+/* ---- Attributes --------------------------------------------------------- */
+
+static bool attrs_equal(const struct inode *a, const struct inode *b)
+{
+	return a->mode == b->mode && a->uid == b->uid && a->gid == b->gid &&
+	       a->nlink == b->nlink && a->size == b->size &&
+	       a->xattrs == b->xattrs && a->mtime.sec == b->mtime.sec &&
+	       a->mtime.nsec == b->mtime.nsec;
+}
+
+/* The last round. */
+static int attrs_set(struct build *b, const struct join_inode *inode)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+	const struct inode *result = &inode->result.inode;
+	struct vnode v;
+	int err = restore_load(b->r, inode->ino, &v);
+
+	if (!inode->result.present && !ours->present)
+		return 0;
+	if (err)
+		return err == -ENOENT ? -EUCLEAN : err;
+	if (!inode->result.present) {
+		v.inode.nlink = 0;
+		v.inode.ctime = time_now();
+		err = vnode_store(&v);
+		return err ? err : orphan_add(&v);
+	}
+	v.inode.mode = result->mode;
+	v.inode.uid = result->uid;
+	v.inode.gid = result->gid;
+	v.inode.rdev = result->rdev;
+	v.inode.atime = result->atime;
+	v.inode.mtime = result->mtime;
+	if (!ours->present)
+		v.inode.btime = result->btime;
+	if (!ours->present || inode->content == JOIN_THEIRS ||
+	    !attrs_equal(&v.inode, &ours->inode))
+		v.inode.ctime = time_now();
+	else
+		v.inode.ctime = ours->inode.ctime;
+	err = vnode_store(&v);
+	return err ? err : restore_pause(b->r);
+}
+
+bool join_is_ours(const struct join_inode *inode)
+{
+	const struct join_face *ours = &inode->faces[JOIN_OURS];
+	const struct join_face *result = &inode->result;
+
+	if (inode->stands_for || (!ours->present && !result->present))
+		return true;
+	if (!ours->present || !result->present || inode->content != JOIN_OURS ||
+	    S_ISDIR(result->inode.mode) ||
+	    ours->name_count != result->name_count ||
+	    ours->xattr_count != result->xattr_count ||
+	    ours->inode.mtime.sec != result->inode.mtime.sec ||
+	    ours->inode.mtime.nsec != result->inode.mtime.nsec ||
+	    ours->inode.mode != result->inode.mode ||
+	    ours->inode.uid != result->inode.uid ||
+	    ours->inode.gid != result->inode.gid)
+		return false;
+	for (size_t i = 0; i < ours->name_count; i++) {
+		if (!face_has_name(result, &ours->names[i]))
+			return false;
+	}
+	for (size_t i = 0; i < result->xattr_count; i++) {
+		if (result->xattrs[i].side != JOIN_OURS)
+			return false;
+	}
+	return true;
+}
+
+int join_tree_build(struct restore *r, struct fs_joined *joined)
+{
+	static build_fn *const rounds[] = {names_remove, content_bring,
+	                                   names_add, attrs_set};
+	struct build b = {.r = r, .joined = joined};
+	struct join_inode *inode;
+
+	for (size_t round = 0; round < ARRAY_SIZE(rounds); round++) {
+		for (size_t n = 0; (inode = plan_inode(joined->plan, n)); n++) {
+			int err = join_is_ours(inode)
+			                  ? 0
+			                  : rounds[round](&b, inode);
+
+			if (!err)
+				err = restore_pause(r);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The newest common versions of two states: join_bases(), which is declared in
+ * join_record.h.
+ */
+#ifndef COPPICE_SNAPSHOT_JOIN_BASE_H
+#define COPPICE_SNAPSHOT_JOIN_BASE_H
+
+#include "join_record.h"
+
+#endif

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The three-way merge of one inode.  Private to the planner: join_plan.h. */
+#ifndef COPPICE_SNAPSHOT_JOIN_MERGE_H
+#define COPPICE_SNAPSHOT_JOIN_MERGE_H
+
+#include "join_plan.h"
+
+/*
+ * Compute the inode's result, its conflicts, and the side of its content, of
+ * that many faces and of what was decided for it.  -ENOMEM; errors of `ops`.
+ */
+int join_merge(struct join_inode *inode, unsigned faces,
+               const struct join_ops *ops);
+/* Return the side that is chosen in a conflict, which is noted. */
+int join_decide(const struct join_ops *ops, struct join_inode *inode,
+                enum join_conflict kind);
+
+#endif

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Planning a join: the three-way merge of inodes, without trees.
+ *
+ * The caller adds each inode that differs between a base and either side, as
+ * every tree has it (a face).  The planner decides for each what the joined
+ * tree has, and finds the conflicts.  An inode number means the same file in
+ * all trees.  An inode that one side made anew in the place of another, as
+ * editors do that write a new file and rename it, stands for that one.
+ *
+ * There may be several bases: common versions none of which contains another.
+ * A value is a side's own change if no base has it.  If both sides' values are
+ * in bases but differ, it cannot be told which one is newer: a conflict.
+ *
+ * No locks, no store: all memory belongs to the plan, until plan_destroy().
+ */
+#ifndef COPPICE_SNAPSHOT_JOIN_PLAN_H
+#define COPPICE_SNAPSHOT_JOIN_PLAN_H
+
+#include "item.h"
+
+enum join_side {
+	JOIN_OURS,   /* the destination, as it is */
+	JOIN_THEIRS, /* what is brought in */
+	JOIN_BASE,   /* the first base */
+	JOIN_BASES_MAX = 6,
+	JOIN_NOBODY = -1,
+};
+
+/* Kinds of conflicts, as bits; their names are in join_conflict_name(). */
+enum join_conflict {
+	JOIN_EDIT_EDIT = 1,
+	JOIN_EDIT_DELETE = 2,
+	JOIN_RENAME_RENAME = 4,
+	JOIN_RENAME_DELETE = 8,
+	JOIN_ADD_ADD = 16,
+	JOIN_TYPE = 32,
+	JOIN_MODE = 64,
+	JOIN_OWNER = 128,
+	JOIN_XATTR = 256,
+	JOIN_CYCLE = 512,
+};
+enum { JOIN_CONFLICTS = 10 };
+
+struct join_name {
+	uint64_t parent; /* in the plan: the number that ours has for it */
+	const char *name;
+};
+
+struct join_xattr {
+	const char *name;
+	/* Where the value is; the planner compares by join_ops.same_xattr. */
+	enum join_side side;
+};
+
+/* An inode as one tree has it. */
+struct join_face {
+	bool present;
+	uint64_t ino; /* in that tree */
+	struct inode inode;
+	struct join_name *names;
+	size_t name_count, name_room;
+	struct join_xattr *xattrs;
+	size_t xattr_count, xattr_room;
+};
+
+struct join_inode {
+	uint64_t ino; /* the number in the joined tree */
+	/* The joined inode. */
+	struct join_face result;
+	enum join_side content; /* the side that has its content */
+	unsigned conflicts;     /* those that nobody has decided */
+	unsigned decided;       /* those that a choice has decided */
+	/* Private to the planner. */
+	struct join_inode *stands_for; /* this one is a part of that */
+	int presence, names_of;        /* decisions: a side or JOIN_NOBODY */
+	bool revived;                  /* is kept though a side deleted it */
+	struct join_name *dropped;     /* names that lost against others */
+	size_t dropped_count, dropped_room;
+	struct join_face faces[]; /* ours, theirs, the bases */
+};
+
+/* Questions that the plan cannot answer. */
+struct join_ops {
+	/* Return 1 if the contents are the same, 0, or an error. */
+	int (*same_content)(void *arg, const struct join_inode *inode, int a,
+	                    int b);
+	/* The same of the values of an xattr that both faces have. */
+	int (*same_xattr)(void *arg, const struct join_inode *inode,
+	                  const char *name, int a, int b);
+	/* Return the parent of a directory that is in no plan, as ours has it;
+	   0: it is the root. */
+	int (*parent)(void *arg, uint64_t ino, uint64_t *ret_parent);
+	/* Decide a conflict: the side to take, or JOIN_NOBODY. */
+	int (*choose)(void *arg, const struct join_inode *inode,
+	              enum join_conflict kind);
+	void *arg;
+};
+
+struct join_plan;
+
+int plan_create(unsigned bases, struct join_plan **ret_plan); /* -ENOMEM */
+void plan_destroy(struct join_plan *plan);                    /* takes NULL */
+
+/* Add an inode; each number once.  NULL: no memory. */
+struct join_inode *plan_add(struct join_plan *plan, uint64_t ino);
+/* Add to a face.  The strings are copied.  -ENOMEM */
+int face_add_name(struct join_plan *plan, struct join_face *face,
+                  uint64_t parent, const char *name, size_t len);
+int face_add_xattr(struct join_plan *plan, struct join_face *face,
+                   const char *name, size_t len, enum join_side side);
+
+/*
+ * Make the plan, after everything was added.  Return the number of inodes with
+ * conflicts, 0: the results are complete; or an error of the callbacks, or
+ * -ENOMEM; -ELOOP: the choices contradict each other.
+ */
+int plan_make(struct join_plan *plan, const struct join_ops *ops);
+
+/* Return the n-th inode of the plan in the order of numbers; NULL: the end. */
+struct join_inode *plan_inode(struct join_plan *plan, size_t n);
+/* Return the inode that has or stands for the number; NULL: not in the plan. */
+struct join_inode *plan_find(struct join_plan *plan, uint64_t ino);
+/* Return true if the face has the name. */
+bool face_has_name(const struct join_face *face, const struct join_name *name);
+const char *join_conflict_name(enum join_conflict kind);
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* coppice join: bring the changes of a state into a fork. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "store_access.h"
+#include "command.h"
+#include "escaped_name.h"
+#include "path_text.h"
+#include "row.h"
+#include "target.h"
+#include "util.h"
+
+static const struct field fields[] = {
+        {"op", NULL, FIELD_NAME, 0},      {"path", NULL, FIELD_NAME, 0},
+        {"from", NULL, FIELD_NAME, 0},    {"type", NULL, FIELD_NAME, 0},
+        {"inode", NULL, FIELD_COUNT, 0},  {"conflicts", NULL, FIELD_NAME, 0},
+        {"decided", NULL, FIELD_NAME, 0}, {0},
+};
+
+struct options {
+	const char *store, *into, *base, *ours_glob, *theirs_glob;
+	bool ours, theirs, dry_run, ff_only, squash;
+	struct printer printer;
+};
+
+/* Print the kinds of conflicts, with commas. */
+static void kinds_print(const json_t *kinds)
+{
+	for (size_t i = 0; i < json_array_size(kinds); i++)
+		printf("%s%s", i ? "," : "",
+		       json_string_value(json_array_get(kinds, i)));
+	putchar('\t');
+}
+
+static int print_row(void *arg, json_t *row)
+{
+	struct options *o = arg;
+	const json_t *from = json_object_get(row, "from");
+	const char *op = json_string_value(json_object_get(row, "op"));
+	char text[PATH_TEXT_MAX];
+
+	if (o->printer.json) {
+		printer_row(&o->printer, row);
+		return ferror(stdout) ? -EPIPE : 0;
+	}
+	printf("%s\t", op ? op : "");
+	if (op && *op == 'C')
+		kinds_print(json_object_get(row, "conflicts"));
+	if (!json_is_null(from))
+		printf("%s -> ", path_text(from, false, text));
+	puts(path_text(json_object_get(row, "path"), false, text));
+	return ferror(stdout) ? -EPIPE : 0;
+}
+
+/* Add a rule: true, or a pattern of paths. */
+static int rule_add(json_t *request, const char *key, bool given,
+                    const char *glob)
+{
+	if (!given)
+		return 0;
+	return json_object_set_new(request, key,
+	                           glob ? name_escape(glob) : json_true());
+}
+
+static json_t *request_make(const struct options *o, const char *from,
+                            const char *into, const char *base)
+{
+	json_t *request = request_new("join", "source", from, "into", into,
+	                              "base", base, NULL);
+
+	if (request && !rule_add(request, "ours", o->ours, o->ours_glob) &&
+	    !rule_add(request, "theirs", o->theirs, o->theirs_glob) &&
+	    !json_object_set_new(request, "dry_run",
+	                         json_boolean(o->dry_run)) &&
+	    !json_object_set_new(request, "ff_only",
+	                         json_boolean(o->ff_only)) &&
+	    !json_object_set_new(request, "squash", json_boolean(o->squash)))
+		return request;
+	json_decref(request);
+	complain("out of memory");
+	return NULL;
+}
+
+static int join(struct target *target, struct options *o, const char *source)
+{
+	_cleanup_free_ char *from = NULL, *into = NULL, *base = NULL;
+	json_t *request;
+	int r = target_state(target, source, false, &from);
+
+	if (!r && o->into)
+		r = target_state(target, o->into, false, &into);
+	if (!r && o->base)
+		r = target_state(target, o->base, false, &base);
+	if (!r)
+		r = target_store(target);
+	if (r)
+		return r;
+	request = request_make(o, from, into, base);
+	if (!request)
+		return EXIT_FAILED;
+	if (o->printer.json)
+		printer_begin(&o->printer);
+	r = store_request(target->store, false, request, print_row, o, NULL);
+	if (o->printer.json)
+		printer_end(&o->printer);
+	return finish_output(r);
+}
+
+static int run(const struct command *self, int argc, char **argv)
+{
+	_cleanup_(target_release) struct target target = {0};
+	struct options o = {.printer = {.fields = fields}};
+	int r;
+	const struct command_option options[] = {
+	        {"into", .value = &o.into},
+	        {"base", .value = &o.base},
+	        {"ours", .flag = &o.ours, .value = &o.ours_glob},
+	        {"theirs", .flag = &o.theirs, .value = &o.theirs_glob},
+	        {"dry-run", 'n', .flag = &o.dry_run},
+	        {"ff-only", .flag = &o.ff_only},
+	        {"squash", .flag = &o.squash},
+	        {"json", .flag = &o.printer.json, .value = &o.printer.form},
+	        {"store", 's', .value = &o.store},
+	        {0},
+	};
+
+	if (!command_parse(self, options, 1, 1, &argc, &argv, &r) ||
+	    !printer_check(&o.printer, self, &r))
+		return r;
+	if (o.ours && o.theirs && !o.ours_glob && !o.theirs_glob)
+		return command_usage(self, "--ours and --theirs contradict "
+		                           "each other");
+	r = target_init(&target, o.store);
+	target.careful = true;
+	return r ? r : join(&target, &o, argv[0]);
+}
+
+const struct command command_join = {
+        .name = "join",
+        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--base STATE]\n"
+                "               [--ff-only] [--squash] [--json[=lines]] "
+                "[--into FORK] [-s STORE] STATE",
+        .summary = "Bring the changes of a state into a fork",
+        .help = "Brings what STATE has changed since the newest version that "
+                "both have in common,\n"
+                "earlier joins counted, into FORK, in one step.  Without "
+                "--into, FORK is the one\n"
+                "that STATE was made from.  Prints what has changed, as "
+                "coppice diff does.  If\n"
+                "both have changed the same in different ways, nothing "
+                "happens: each conflict is\n"
+                "listed.\n"
+                "\n"
+                "      --into=FORK        change this fork\n"
+                "      --ours[=GLOB]      keep what FORK has where there is a "
+                "conflict (in paths\n"
+                "                         that match)\n"
+                "      --theirs[=GLOB]    take what STATE has instead\n"
+                "  -n, --dry-run          print what would change\n"
+                "      --base=STATE       compare both with this state; the "
+                "join is not recorded\n"
+                "      --ff-only          fail if FORK has changes of its "
+                "own\n"
+                "      --squash           do not record the join\n"
+                "      --json[=lines]     print JSON\n"
+                "  -s, --store=STORE      the store's directory\n",
+        .run = run,
+};
