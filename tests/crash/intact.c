@@ -189,6 +189,26 @@ void intact_restore(void)
 	close(fd);
 }
 
+struct inode tree_inode_get(struct tree *tree, uint64_t ino)
+{
+	struct key key = {ino, ITEM_INODE, 0};
+	struct inode inode;
+	struct item item;
+
+	assert_int_equal(tree_get(tree, &key, &item), 0);
+	assert_int_equal(inode_decode(item.value, item.len, &inode), 0);
+	return inode;
+}
+
+void tree_inode_set(struct tree *tree, uint64_t ino, const struct inode *inode)
+{
+	struct key key = {ino, ITEM_INODE, 0};
+	uint8_t value[INODE_LEN_MAX];
+
+	assert_int_equal(
+	        tree_put(tree, &key, value, inode_encode(inode, value)), 0);
+}
+
 /* ---- Below the trees: through LMDB -------------------------------------- */
 
 struct plant plant;

@@ -45,6 +45,10 @@ int intact_teardown(void **state);
 void intact_restore(void);
 void state_make(struct work *w, const char *name, bool snapshot);
 
+/* Read and write the inode item of an inode that is there.  Lock held. */
+struct inode tree_inode_get(struct tree *tree, uint64_t ino);
+void tree_inode_set(struct tree *tree, uint64_t ino, const struct inode *inode);
+
 /* ---- Changing it through LMDB ------------------------------------------- */
 
 struct plant {

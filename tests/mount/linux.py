@@ -282,3 +282,22 @@ def tree_digest(path):
                     what.append(hash(file.read()))
             seen[os.path.relpath(full, os.fsencode(path))] = what
     return seen
+
+
+def can_unshare():
+    """Return true if a mount namespace can be made."""
+    return subprocess.run(["unshare", "-m", "true"],
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+def options_of(path, field=5):
+    for line in open("/proc/self/mountinfo"):
+        fields = line.split()
+        if fields[4] == str(path):
+            return fields[field].split(",")
+    raise AssertionError("not mounted")
+
+
+def super_options_of(path):
+    """Those of the file system rather than of the mount."""
+    return options_of(path, -1)

@@ -270,34 +270,13 @@ struct wrong {
 	void (*plant)(struct tree *tree);
 };
 
-static struct inode inode_get(struct tree *tree, uint64_t ino)
-{
-	struct key key = {ino, ITEM_INODE, 0};
-	struct inode inode;
-	struct item item;
-
-	assert_int_equal(tree_get(tree, &key, &item), 0);
-	assert_int_equal(inode_decode(item.value, item.len, &inode), 0);
-	return inode;
-}
-
-static void inode_set(struct tree *tree, uint64_t ino,
-                      const struct inode *inode)
-{
-	struct key key = {ino, ITEM_INODE, 0};
-	uint8_t value[INODE_LEN_MAX];
-
-	assert_int_equal(
-	        tree_put(tree, &key, value, inode_encode(inode, value)), 0);
-}
-
 #define INODE_PLANT(name, ino, change)                                         \
 	static void name(struct tree *tree)                                    \
 	{                                                                      \
-		struct inode inode = inode_get(tree, ino);                     \
+		struct inode inode = tree_inode_get(tree, ino);                \
                                                                                \
 		change;                                                        \
-		inode_set(tree, ino, &inode);                                  \
+		tree_inode_set(tree, ino, &inode);                             \
 	}
 INODE_PLANT(plant_nlink, intact.linked, inode.nlink++)
 INODE_PLANT(plant_subdirs, INO_ROOT, inode.nlink--)

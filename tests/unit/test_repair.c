@@ -15,143 +15,8 @@
 
 #include "range.h"
 #include "intact.h"
+#include "manifest.h"
 #include "util.h"
-
-/* ---- What is there ------------------------------------------------------ */
-
-struct entry {
-	char *name; /* STATE:PATH */
-	uint64_t ino, digest;
-};
-
-struct manifest {
-	struct entry *entries;
-	size_t len;
-};
-
-static void manifest_add(struct manifest *m, const char *name, uint64_t ino,
-                         uint64_t digest)
-{
-	m->entries = realloc(m->entries, (m->len + 1) * sizeof(*m->entries));
-	m->entries[m->len++] = (struct entry){strdup(name), ino, digest};
-}
-
-static void manifest_release(struct manifest *m)
-{
-	for (size_t i = 0; i < m->len; i++)
-		free(m->entries[i].name);
-	free(m->entries);
-	*m = (struct manifest){0};
-}
-
-static const struct entry *manifest_find(const struct manifest *m,
-                                         const char *name)
-{
-	for (size_t i = 0; i < m->len; i++)
-		if (!strcmp(m->entries[i].name, name))
-			return &m->entries[i];
-	return NULL;
-}
-
-static uint64_t mix(uint64_t sum, const void *data, size_t len)
-{
-	return XXH3_64bits_withSeed(data, len, sum);
-}
-
-/* Lock held; let go of to read. */
-static uint64_t mix_chunk(struct store *store, uint64_t sum, uint64_t number)
-{
-	struct chunk *chunk;
-
-	store_unlock(store);
-	assert_int_equal(chunk_load(store, number, &chunk), 0);
-	store_lock(store);
-	sum = mix(sum, chunk_data(chunk), chunk_len(chunk));
-	chunk_unref(chunk);
-	return sum;
-}
-
-/* All items of a file but its names. */
-static uint64_t file_digest(struct tree *tree, uint64_t ino)
-{
-	struct key key = {.ino = ino};
-	uint64_t sum = 0, number;
-	struct item item;
-
-	while (!tree_seek(tree, &key, &item) && item.key.ino == ino) {
-		uint64_t off = item.key.off;
-
-		key = item.key;
-		key.off++;
-		if (item.key.kind == ITEM_BACKREF)
-			continue;
-		sum = mix(sum, &item.key.kind, 1);
-		sum = mix(sum, &off, sizeof(off));
-		number = item_chunk(&item);
-		sum = number ? mix_chunk(tree->store, sum, number)
-		             : mix(sum, item.value, item.len);
-	}
-	return sum;
-}
-
-static void directory_add(struct manifest *m, struct tree *tree, uint64_t dir,
-                          const char *path)
-{
-	struct key key = {.ino = dir, .kind = ITEM_DIRENT};
-	struct item item;
-
-	while (!tree_seek(tree, &key, &item) && item.key.ino == dir &&
-	       item.key.kind == ITEM_DIRENT) {
-		struct dirent_item d;
-		char name[2048];
-		bool is_dir;
-		uint64_t ino;
-
-		assert_int_equal(dirent_decode(item.value, item.len, &d), 0);
-		key = item.key;
-		key.off++;
-		ino = d.ino;
-		is_dir = d.type == 4;
-		snprintf(name, sizeof(name), "%s/%.*s", path, d.name_len,
-		         d.name);
-		manifest_add(m, name, ino, is_dir ? 0 : file_digest(tree, ino));
-		if (is_dir)
-			directory_add(m, tree, ino, name);
-	}
-}
-
-static void fork_add(struct manifest *m, struct forest *forest, uint64_t fork)
-{
-	char after[NAME_LEN_MAX + 1] = "", name[NAME_LEN_MAX * 2 + 2];
-	struct state *s;
-
-	while (!state_next(forest, fork, after, &s)) {
-		strcpy(after, s->name);
-		state_full_name(forest, s, name);
-		strcat(name, ":");
-		manifest_add(m, name, 0, s->number);
-		directory_add(m, state_tree(s), INO_ROOT, name);
-		if (!s->fork)
-			fork_add(m, forest, s->number);
-	}
-}
-
-static struct manifest manifest_read(void)
-{
-	struct store_options options = {.readonly = true};
-	struct manifest m = {0};
-	struct forest *forest;
-	struct store *store;
-
-	assert_int_equal(store_open(intact.scratch.store, &options, &store), 0);
-	assert_int_equal(forest_open(store, &forest), 0);
-	store_lock(store);
-	fork_add(&m, forest, 0);
-	store_unlock(store);
-	forest_close(forest);
-	store_close(store);
-	return m;
-}
 
 /* ---- Repairing ---------------------------------------------------------- */
 
@@ -200,7 +65,7 @@ static int repair(bool dry_run, struct repair_result *ret)
 }
 
 /* Was it said of this file, or of a directory above it? */
-static bool was_told(const struct entry *e)
+static bool was_told(const struct manifest_entry *e)
 {
 	const char *path = strchr(e->name, ':') + 1;
 
@@ -229,12 +94,13 @@ static bool is_told_state(const char *kind)
 
 static void compare(const char *what, size_t *ret_lost)
 {
-	struct manifest after = manifest_read();
+	struct manifest after = manifest_read(intact.scratch.store);
 
 	*ret_lost = 0;
 	for (size_t i = 0; i < before.len; i++) {
-		const struct entry *e = &before.entries[i];
-		const struct entry *now = manifest_find(&after, e->name);
+		const struct manifest_entry *e = &before.entries[i];
+		const struct manifest_entry *now =
+		        manifest_find(&after, e->name);
 
 		if (now && now->ino == e->ino && now->digest == e->digest)
 			continue;
@@ -506,27 +372,6 @@ static void test_numbers_used_up(void **state)
 
 /* ---- In the trees ------------------------------------------------------- */
 
-static struct inode inode_get(struct tree *tree, uint64_t ino)
-{
-	struct key key = {ino, ITEM_INODE, 0};
-	struct inode inode;
-	struct item item;
-
-	assert_int_equal(tree_get(tree, &key, &item), 0);
-	assert_int_equal(inode_decode(item.value, item.len, &inode), 0);
-	return inode;
-}
-
-static void inode_set(struct tree *tree, uint64_t ino,
-                      const struct inode *inode)
-{
-	struct key key = {ino, ITEM_INODE, 0};
-	uint8_t value[INODE_LEN_MAX];
-
-	assert_int_equal(
-	        tree_put(tree, &key, value, inode_encode(inode, value)), 0);
-}
-
 static void kind_remove(struct tree *tree, uint64_t ino, uint8_t kind)
 {
 	struct key key = {ino, kind, 0};
@@ -540,9 +385,9 @@ static void kind_remove(struct tree *tree, uint64_t ino, uint8_t kind)
 
 static void plant_item(struct tree *tree, int n)
 {
-	struct inode linked = inode_get(tree, intact.linked);
-	struct inode plain = inode_get(tree, intact.plain);
-	struct inode dir = inode_get(tree, intact.dir);
+	struct inode linked = tree_inode_get(tree, intact.linked);
+	struct inode plain = tree_inode_get(tree, intact.plain);
+	struct inode dir = tree_inode_get(tree, intact.dir);
 	struct key orphan = {0, ITEM_ORPHAN, 999};
 	struct key garbage = {intact.dir, ITEM_DIRENT, 12345 << 4};
 	struct key kind = {intact.dir, 13, 0}, extent = {intact.copy, 0, 0};
@@ -551,24 +396,24 @@ static void plant_item(struct tree *tree, int n)
 	switch (n) {
 	case 0:
 		linked.nlink++;
-		inode_set(tree, intact.linked, &linked);
+		tree_inode_set(tree, intact.linked, &linked);
 		break;
 	case 1:
 		linked.nlink = 0;
-		inode_set(tree, intact.linked, &linked);
+		tree_inode_set(tree, intact.linked, &linked);
 		break;
 	case 2:
 		dir.size--;
-		inode_set(tree, intact.dir, &dir);
+		tree_inode_set(tree, intact.dir, &dir);
 		break;
 	case 3:
 		plain.size = 10;
 		plain.blocks += 8;
-		inode_set(tree, intact.plain, &plain);
+		tree_inode_set(tree, intact.plain, &plain);
 		break;
 	case 4:
 		linked.mode = (linked.mode & 07777) | S_IFIFO;
-		inode_set(tree, intact.linked, &linked);
+		tree_inode_set(tree, intact.linked, &linked);
 		break;
 	case 5:
 		kind_remove(tree, intact.linked, ITEM_INODE);
@@ -729,7 +574,7 @@ static int setup(void **state)
 	int r = intact_setup(state);
 
 	intact_restore();
-	before = manifest_read();
+	before = manifest_read(intact.scratch.store);
 	return r;
 }
 
