@@ -45,7 +45,7 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 		orphan_record(fs, number, false);
 		return CLEANUP_DONE;
 	}
-	if (err || state_has_twin(fs->forest, state))
+	if (err || state_has_equal(fs->forest, state))
 		return CLEANUP_LATER;
 	if (closed_orphan(fs, state, ino))
 		return CLEANUP_ONE;

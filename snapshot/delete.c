@@ -84,7 +84,7 @@ static int state_prepare(struct state *s, struct version **ret_parent)
 
 	r = version_unchanged(v, &unchanged, &parent);
 	if (!r)
-		r = gc_note(v, v->refs - 1, v->kids);
+		r = gc_note(v, v->refs - 1, v->children);
 	if (!r)
 		*ret_parent = unchanged ? parent : NULL;
 	return r;

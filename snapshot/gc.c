@@ -165,12 +165,12 @@ int task_first(struct forest *forest, struct task *ret_task)
 	return r;
 }
 
-int gc_note(struct version *v, uint64_t refs, uint64_t kids)
+int gc_note(struct version *v, uint64_t refs, uint64_t children)
 {
-	if (refs || kids > 1)
+	if (refs || children > 1)
 		return 0;
-	return task_put(v->forest, kids ? TASK_MERGE : TASK_REAP, v->id, NULL,
-	                0);
+	return task_put(v->forest, children ? TASK_MERGE : TASK_REAP, v->id,
+	                NULL, 0);
 }
 
 /*

@@ -70,7 +70,7 @@ int task_first(struct forest *forest, struct task *ret_task);
  * children, if there is one.  Call it before the change: if it succeeds, the
  * change must follow.  A task that turns out to be needless does no harm.
  */
-int gc_note(struct version *v, uint64_t refs, uint64_t kids);
+int gc_note(struct version *v, uint64_t refs, uint64_t children);
 /*
  * Run all of the jobs, a piece of each in a commit.  -EINTR: the thread is to
  * stop.  Lock NOT held.
@@ -80,8 +80,8 @@ int job_run(struct forest *forest, struct list_job *jobs);
 int gc_start(struct forest *forest);
 void gc_stop(struct forest *forest);
 /*
- * Do the tasks of a version that was held, if it has any: the thread passes over
- * them as long as it is held.
+ * Do the tasks of a version that was held, if it has any: the thread passes
+ * over them as long as it is held.
  */
 void gc_resume(struct forest *forest, uint64_t version);
 /* Wake the thread: there may be work. */

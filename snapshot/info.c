@@ -20,7 +20,7 @@ static bool tree_is_bare(struct tree *tree)
 	       !inode_decode(item.value, item.len, &inode) && !inode.size;
 }
 
-bool state_has_twin(struct forest *forest, struct state *state)
+bool state_has_equal(struct forest *forest, struct state *state)
 {
 	struct version *v = state->version;
 	/*
@@ -42,7 +42,7 @@ bool state_has_twin(struct forest *forest, struct state *state)
 
 bool state_is_redundant(struct forest *forest, struct state *state)
 {
-	if (state_has_twin(forest, state))
+	if (state_has_equal(forest, state))
 		return true;
 	return !state->gone && !state->snapshots &&
 	       !(state->flags & STATE_READONLY) &&
@@ -72,7 +72,7 @@ static bool tree_is_untouched(struct tree *tree)
  */
 static bool version_passes(const struct version *v)
 {
-	return !v->refs && v->kids == 1;
+	return !v->refs && v->children == 1;
 }
 
 static int state_unchanged(const struct state *state, bool *ret_unchanged)

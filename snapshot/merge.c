@@ -134,7 +134,7 @@ static void merge_switch(struct forest *forest, struct version *v,
 	child->parent = v->parent;
 	version_mark(child);
 	if (parent) {
-		parent->kids_xor ^= v->id ^ child->id;
+		parent->children_xor ^= v->id ^ child->id;
 		version_mark(parent);
 	}
 }
@@ -150,11 +150,11 @@ static int merge_child(struct forest *forest, const struct version *v,
 {
 	struct version *child;
 	bool begun;
-	int r = version_load(forest, v->kids_xor, &child);
+	int r = version_load(forest, v->children_xor, &child);
 
 	if (!r && child->parent != v->id)
 		r = -EUCLEAN;
-	if (!r && !child->refs && !child->kids) {
+	if (!r && !child->refs && !child->children) {
 		r = reap_begun(forest, child, &begun);
 		if (!r && begun)
 			r = -ESRCH;
@@ -171,7 +171,7 @@ int merge_step(struct forest *forest, const struct task *task)
 	struct list_merge merge;
 	int r = version_find(forest, task->id, &v);
 
-	if (r == -ENOENT || (!r && (v->refs || v->kids != 1)))
+	if (r == -ENOENT || (!r && (v->refs || v->children != 1)))
 		return task_del(forest, TASK_MERGE, task->id);
 	if (!r)
 		r = merge_child(forest, v, &child);

@@ -92,7 +92,7 @@ static int reap_finish(struct forest *forest, struct version *v,
 	int r = 0;
 
 	if (parent)
-		r = gc_note(parent, parent->refs, parent->kids - 1);
+		r = gc_note(parent, parent->refs, parent->children - 1);
 	if (!r)
 		r = list_discard(forest, v->tree.list);
 	if (!r && v->tree.list != id)
@@ -104,8 +104,8 @@ static int reap_finish(struct forest *forest, struct version *v,
 	if (r < 0)
 		return r;
 	if (parent) {
-		parent->kids--;
-		parent->kids_xor ^= id;
+		parent->children--;
+		parent->children_xor ^= id;
 		version_mark(parent);
 	}
 	return 0;
@@ -117,7 +117,7 @@ int reap_step(struct forest *forest, const struct task *task)
 	struct key from;
 	int r = version_find(forest, task->id, &v);
 
-	if (r == -ENOENT || (!r && (v->refs || v->kids)))
+	if (r == -ENOENT || (!r && (v->refs || v->children)))
 		return task_del(forest, TASK_REAP, task->id);
 	if (!r)
 		r = reap_from(task, &from);

@@ -211,10 +211,10 @@ int state_delete(struct forest *forest, struct state *state, bool recursive);
  * snapshots.  Return false in doubt: if a record cannot be read, or while the
  * snapshots of any fork are being deleted with it.
  */
-bool state_has_twin(struct forest *forest, struct state *state);
+bool state_has_equal(struct forest *forest, struct state *state);
 /*
- * Return true if deleting the state would lose nothing: it has a twin, or is a
- * fork with no snapshots and nothing in it.
+ * Return true if deleting the state would lose nothing: it has an equal, or is
+ * a fork with no snapshots and nothing in it.
  */
 bool state_is_redundant(struct forest *forest, struct state *state);
 

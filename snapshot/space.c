@@ -30,7 +30,7 @@ enum {
 /* A version as it would be after the deletions. */
 struct entry {
 	uint64_t id, parent, base, list, owner;
-	uint64_t refs, kids, kids_xor;
+	uint64_t refs, children, children_xor;
 	uint64_t top; /* base of the first version of its row, if top_known */
 	bool top_known;
 	bool dead;
@@ -125,8 +125,8 @@ static int entry_add(struct space *space, const struct version *v,
 	        .list = v->tree.list,
 	        .owner = v->tree.owner,
 	        .refs = v->refs,
-	        .kids = v->kids,
-	        .kids_xor = v->kids_xor,
+	        .children = v->children,
+	        .children_xor = v->children_xor,
 	};
 	*ret_at = (uint32_t)space->len++;
 	return 0;
@@ -153,7 +153,7 @@ static int leaf_note(struct space *space, uint32_t at)
 	const struct entry *e = &space->entries[at];
 	int r;
 
-	if (e->refs || e->kids)
+	if (e->refs || e->children)
 		return 0;
 	r = reserve((void **)&space->leaves, sizeof(*space->leaves),
 	            space->leaves_len, &space->leaves_capacity);
@@ -205,8 +205,8 @@ static int dead_sum(struct space *space, uint64_t *bytes)
 		r = entry_find(space, parent, &at);
 		if (r < 0)
 			return r;
-		space->entries[at].kids--;
-		space->entries[at].kids_xor ^= id;
+		space->entries[at].children--;
+		space->entries[at].children_xor ^= id;
 		r = leaf_note(space, at);
 		if (!r)
 			r = pause_piece(space);
@@ -219,7 +219,7 @@ static int dead_sum(struct space *space, uint64_t *bytes)
 /* Return true if the version would be merged into its only child. */
 static bool is_merged(const struct entry *e)
 {
-	return !e->dead && !e->refs && e->kids == 1;
+	return !e->dead && !e->refs && e->children == 1;
 }
 
 /* Return the entry of the parent if that would be merged, or NO_ENTRY. */
@@ -261,11 +261,11 @@ static int child_list(struct space *space, const struct entry *e,
 	uint64_t at;
 	int r;
 
-	if (id_map_get(&space->index, e->kids_xor, &at)) {
+	if (id_map_get(&space->index, e->children_xor, &at)) {
 		*ret_list = space->entries[at].list;
 		return 0;
 	}
-	r = version_load(space->forest, e->kids_xor, &child);
+	r = version_load(space->forest, e->children_xor, &child);
 	if (!r)
 		*ret_list = child->tree.list;
 	return r;

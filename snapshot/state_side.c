@@ -89,7 +89,7 @@ int side_switch(struct state_side *side, struct state *fork)
 		return -EROFS;
 	r = version_unchanged(old, &unchanged, &parent);
 	if (!r)
-		r = gc_note(old, old->refs - 1, old->kids);
+		r = gc_note(old, old->refs - 1, old->children);
 	if (!r)
 		r = side_recount(head);
 	if (r < 0)

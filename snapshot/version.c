@@ -26,8 +26,8 @@ size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX])
 	put_varint(&w, v->tree.list);
 	put_varint(&w, v->parent);
 	put_varint(&w, v->freeze);
-	put_varint(&w, v->kids);
-	put_varint(&w, v->kids_xor);
+	put_varint(&w, v->children);
+	put_varint(&w, v->children_xor);
 	put_varint(&w, v->same);
 	put_varint(&w, v->refs);
 	put_svarint(&w, v->created);
@@ -45,8 +45,8 @@ int version_decode(const void *data, size_t len, struct version *v)
 	v->tree.list = get_varint(&r);
 	v->parent = get_varint(&r);
 	v->freeze = get_varint(&r);
-	v->kids = get_varint(&r);
-	v->kids_xor = get_varint(&r);
+	v->children = get_varint(&r);
+	v->children_xor = get_varint(&r);
 	v->same = get_varint(&r);
 	v->refs = get_varint(&r);
 	v->created = get_svarint(&r);
@@ -54,8 +54,8 @@ int version_decode(const void *data, size_t len, struct version *v)
 	v->blocks = get_varint(&r);
 	if (!reader_done(&r) || !v->tree.list ||
 	    (v->freeze && v->freeze <= v->tree.base) ||
-	    (v->kids && !v->freeze) || (!v->kids && v->kids_xor) ||
-	    v->same > v->kids)
+	    (v->children && !v->freeze) || (!v->children && v->children_xor) ||
+	    v->same > v->children)
 		return -EUCLEAN;
 	return 0;
 }
@@ -218,8 +218,8 @@ void version_attach(struct version *head, struct version *parent)
 {
 	head->parent = parent->id;
 	head->tree.base = parent->freeze;
-	parent->kids++;
-	parent->kids_xor ^= head->id;
+	parent->children++;
+	parent->children_xor ^= head->id;
 	if (head->tree.root)
 		parent->same++;
 	cache_add(&head->forest->versions, &head->cached);

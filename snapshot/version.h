@@ -7,21 +7,21 @@
 
 /*
  * A root in the lineage.  A head (freeze == 0) is written to by its one state;
- * a frozen version never changes again.  See DESIGN: the sharing rule.
+ * a frozen version never changes again.  See coppice-internals(7).
  */
 struct version {
 	struct tree tree;  /* root, base, deadlist, space accounting */
 	uint64_t id;       /* also of its space accounting and first deadlist */
 	uint64_t parent;   /* version id; 0: none */
 	uint64_t freeze;   /* sequence number at which it froze; 0: a head */
-	uint64_t kids;     /* number of its child versions */
-	uint64_t kids_xor; /* xor of their ids: the id of an only child */
-	uint64_t same;     /* number of children that are unchanged heads */
-	uint64_t refs;     /* states and holds that name this version */
-	int64_t created;   /* ns since the epoch; of a frozen version: when it
-	                      froze */
-	uint64_t inodes;   /* in the tree, the root directory included */
-	uint64_t blocks;   /* 512-byte units of its files */
+	uint64_t children; /* number of its child versions */
+	uint64_t children_xor; /* xor of their ids: the id of an only child */
+	uint64_t same;         /* number of children that are unchanged heads */
+	uint64_t refs;         /* states and holds that name this version */
+	int64_t created; /* ns since the epoch; of a frozen version: when it
+	                    froze */
+	uint64_t inodes; /* in the tree, the root directory included */
+	uint64_t blocks; /* 512-byte units of its files */
 	/* in memory only */
 	struct forest *forest;
 	struct cached cached; /* dirty: the record must be written */

@@ -34,7 +34,7 @@ struct block {
 enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP };
 
 /*
- * A tree node: `data` has room for store_node_size() bytes and is in the
+ * A tree node: `data` has space for store_node_size() bytes and is in the
  * format of the store, but for the checksum, which is set when it is written
  * and checked when it is read.
  */

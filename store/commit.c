@@ -379,7 +379,10 @@ void store_commit_start(struct store *store)
 	store_unlock(store);
 }
 
-/* Lock held; let go of while waiting. */
+/*
+ * Wait until the group is durable; return the error if another try to commit it
+ * fails.  Lock held, and released meanwhile.
+ */
 static int txg_wait(struct store *store, uint64_t txg)
 {
 	uint64_t tries = store->tries;

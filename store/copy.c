@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A copy of the store's file, made while others go on reading and writing.
+ * Copying the store's file while other threads read and write.
  *
- * A read transaction keeps the pages of its tree from being reused, so that
- * they can be copied one after the other; the copy then gets meta pages for
- * that tree.  LMDB's own mdb_env_copyfd2() does the same from the map: it
- * cannot be stopped, does not report how far it is, and cannot let the file
- * system share or move the bytes itself.  Its compacting form follows the
- * pointers of pages that may be damaged, which would end the process.
+ * A read transaction keeps the pages of its tree from being reused.  They are
+ * copied one after the other, and the copy then gets meta pages for that tree.
+ * LMDB's own mdb_env_copyfd2() also copies from a read transaction, but it
+ * cannot be stopped, reports no progress, and does not let the file system
+ * share the bytes.  Its compacting form follows the pointers of damaged pages,
+ * which would end the process.
  */
 #include <errno.h>
 #include <fcntl.h>

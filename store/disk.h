@@ -50,7 +50,7 @@ struct opening {
 	unsigned pool_len;
 };
 
-/* Why the file can only be read. */
+/* Reasons for opening the file read-only. */
 enum disk_fault {
 	DISK_SOUND,
 	DISK_META,  /* a meta page is damaged: the other one is used */
@@ -85,9 +85,9 @@ struct disk {
 int disk_error(int code);
 
 /*
- * disk_env.c: open (create: make) the environment in the directory, and then,
- * unless it is made, its tables: between the two nothing but the pages that
- * tell the rest has been read.
+ * disk_env.c: open the databases of an open environment (create: make them).
+ * disk_open() does so itself if it creates; else the caller may check the file
+ * before, as only its meta pages have been read.
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
 /*
@@ -99,8 +99,7 @@ int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
 /* Open it to be read, as of the last transaction but one.  -EUCLEAN. */
 int disk_open_older(struct disk *disk, const char *path, uint64_t map_size);
-/* Return the size of the map: DISK_MAP_SIZE, or less if the environment says.
- */
+/* Return the size of the map: DISK_MAP_SIZE, or less by COPPICE_MAP_SIZE. */
 uint64_t disk_map_size(void);
 /* Give the file the length that its meta page says. */
 int disk_lengthen(struct disk *disk);

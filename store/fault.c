@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Guards against faults. */
+/* Signal handlers that return to the innermost guard of the thread. */
 #include "fault.h"
 
 #include <pthread.h>
@@ -24,7 +24,7 @@ static void fault_caught(int signal, siginfo_t *info, void *context)
 {
 	if (innermost)
 		siglongjmp(innermost->back, 1);
-	/* The access is repeated at once and handled as without us. */
+	/* The access is repeated at once, and handled by the former handler. */
 	sigaction(signal, signal == SIGBUS ? &before_bus : &before_segv, NULL);
 }
 

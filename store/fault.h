@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Faults while the map is read.  LMDB trusts the pages it reads: an access to
- * where a damaged page leads, or that the disk cannot read, raises a signal.  A
- * guard makes an error of it.  Inside store/ only.
+ * Faults while the map is read.  LMDB trusts the pages it reads, so a damaged
+ * page can lead it to an address that raises a signal.  So does a page that the
+ * disk cannot read.  A guard turns the signal into an error.  Inside store/
+ * only.
  */
 #ifndef COPPICE_FAULT_H
 #define COPPICE_FAULT_H

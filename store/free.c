@@ -135,7 +135,7 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 	int r = stored_block_get(store, txn, number, &b);
 
 	if (r == -ENOENT)
-		log_error("block %llu was to be freed, and is not there",
+		log_error("cannot free block %llu: it is missing",
 		          (unsigned long long)number);
 	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
 		b = (struct stored_block){.target = number};

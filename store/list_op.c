@@ -110,8 +110,8 @@ int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
 		 */
 		if (r == -EUCLEAN)
 			log_error(
-			        "deadlist %llu is damaged: what it holds "
-			        "stays in use",
+			        "deadlist %llu is damaged: its blocks "
+			        "stay in use",
 			        (unsigned long long)(op->is_merge
 			                                     ? op->merge
 			                                               .old_list

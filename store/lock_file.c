@@ -87,8 +87,8 @@ void lock_file_mark(struct store *store)
 		return;
 	if (is_of_another(store->lock_fd, st.st_ino))
 		log_warning("the store '%s' was copied while it was mounted, "
-		            "or without having been closed: coppice check "
-		            "--data tells whether the copy is sound",
+		            "or without having been closed; run coppice check "
+		            "--data to see whether the copy is intact",
 		            store->path);
 	len = snprintf(line, sizeof(line), "data.mdb %ju\n",
 	               (uintmax_t)st.st_ino);

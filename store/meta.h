@@ -26,8 +26,8 @@ struct meta {
 };
 
 /*
- * Read both.  0: as far as they can be told good or bad, they are; or an error
- * of reading.  A page that the file is too short for has a fault.
+ * Read both pages and look for faults.  A page that lies beyond the end of the
+ * file has a fault.  Errors: those of reading.
  */
 int metas_read(int fd, struct meta ret_metas[METAS]);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The format of a tree node, and what can be done with one node alone: search,
- * in-place edits, and the taking apart and building that splits and merges
- * are made of.  Inside store/ only.
+ * The format of a tree node, and operations on a single node: searching,
+ * editing in place, and moving items between nodes for splits and merges.
+ * Inside store/ only.
  *
  * A node, from its first byte on:
  *
@@ -117,9 +117,9 @@ static inline packed packed_cut(packed p, unsigned len)
 }
 
 /*
- * `len` bytes (at most 13) at `p` as the upper bytes of a number.  Reads the
- * 16 bytes that end there, which a node's header makes room for: so the last
- * item of a node needs no care.
+ * Return `len` bytes (at most 13) at `p` as the upper bytes of a number.  The
+ * function reads the 16 bytes that end there.  They lie within the node,
+ * because its header is longer.
  */
 static inline packed packed_load(const uint8_t *p, unsigned len)
 {

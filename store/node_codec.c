@@ -19,26 +19,26 @@
 #include "node.h"
 
 enum {
-	PACK_HEAD_MAX = 19,     /* tag, number, checksum */
-	PACK_SKIP = NODE_LEVEL, /* bytes of the node that are left out */
-	PACK_LEVEL = -1,
-	PACK_WINDOW_BITS = 13, /* a node and its prefix */
+	DELTA_HEAD_MAX = 19,     /* tag, number, checksum */
+	DELTA_SKIP = NODE_LEVEL, /* bytes of the node that are left out */
+	DELTA_LEVEL = -1,
+	DELTA_WINDOW_BITS = 13, /* a node and its prefix */
 	/* A compressed node must save at least one byte in so many. */
-	PACK_SHARE = 8,
+	DELTA_SHARE = 8,
 };
 
 /* ---- Reading ------------------------------------------------------------ */
 
-struct pack_header {
+struct delta_header {
 	uint64_t base, sum;
 	const uint8_t *payload;
 	size_t len; /* of the payload */
 };
 
-static int header_decode(const MDB_val *value, struct pack_header *ret_header)
+static int header_decode(const MDB_val *value, struct delta_header *ret_header)
 {
 	struct reader r = reader_init(value->mv_data, value->mv_size);
-	struct pack_header h;
+	struct delta_header h;
 
 	if (get_u8(&r) != BLOCK_TAG_NODE_DELTA)
 		return -EUCLEAN;
@@ -54,7 +54,7 @@ static int header_decode(const MDB_val *value, struct pack_header *ret_header)
 
 uint64_t node_stored_base(const MDB_val *value)
 {
-	struct pack_header h;
+	struct delta_header h;
 
 	return header_decode(value, &h) ? 0 : h.base;
 }
@@ -63,30 +63,30 @@ uint64_t node_stored_base(const MDB_val *value)
  * Return the checksum of the payload and, through the sum in the node, of the
  * node.
  */
-static uint64_t pack_sum(const uint8_t *payload, size_t len,
-                         const uint8_t *node)
+static uint64_t delta_sum(const uint8_t *payload, size_t len,
+                          const uint8_t *node)
 {
 	return XXH3_64bits_withSeed(payload, len, be64_get(node + NODE_SUM));
 }
 
 /* Decode the whole node from its payload; number: for its checksum. */
 static int unpack(struct store *store, uint64_t number,
-                  const struct pack_header *h, const uint8_t *prefix,
+                  const struct delta_header *h, const uint8_t *prefix,
                   size_t prefix_len, uint8_t *buffer, size_t *ret_len)
 {
 	size_t len;
 	int r = decoder_unpack(store, prefix, prefix_len, h->payload, h->len,
-	                       buffer + PACK_SKIP,
-	                       store->geometry.node_size - PACK_SKIP, &len);
+	                       buffer + DELTA_SKIP,
+	                       store->geometry.node_size - DELTA_SKIP, &len);
 
 	if (r < 0)
 		return r;
-	len += PACK_SKIP;
+	len += DELTA_SKIP;
 	if (len < NODE_HEADER)
 		return -EUCLEAN;
 	buffer[NODE_TAG] = BLOCK_TAG_NODE;
 	be64_put(buffer + NODE_SUM, node_sum(number, buffer, (uint32_t)len));
-	if (pack_sum(h->payload, h->len, buffer) != h->sum)
+	if (delta_sum(h->payload, h->len, buffer) != h->sum)
 		return -EUCLEAN;
 	*ret_len = len;
 	return 0;
@@ -99,7 +99,7 @@ static int unpack(struct store *store, uint64_t number,
 static int base_get(struct store *store, MDB_txn *txn, uint64_t number,
                     uint8_t *buffer, const uint8_t **ret_data, size_t *ret_len)
 {
-	struct pack_header h;
+	struct delta_header h;
 	MDB_val value;
 	int r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	                 &value);
@@ -123,10 +123,10 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
                 const MDB_val *value, uint8_t *buffer, const uint8_t **ret_data,
                 uint32_t *ret_len)
 {
-	uint8_t prefix_room[NODE_SIZE_MAX];
+	uint8_t prefix_buffer[NODE_SIZE_MAX];
 	const uint8_t *data = value->mv_data, *prefix = NULL;
 	size_t prefix_len = 0, len = value->mv_size;
-	struct pack_header h;
+	struct delta_header h;
 	int r = 0;
 
 	if (len && *data == BLOCK_TAG_NODE_DELTA) {
@@ -134,7 +134,7 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
 		if (r == 0 && h.base >= number)
 			r = -EUCLEAN;
 		if (r == 0 && h.base)
-			r = base_get(store, txn, h.base, prefix_room, &prefix,
+			r = base_get(store, txn, h.base, prefix_buffer, &prefix,
 			             &prefix_len);
 		if (r == 0)
 			r = unpack(store, number, &h, prefix, prefix_len,
@@ -155,7 +155,7 @@ int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
 struct node_encoder {
 	ZSTD_CCtx *zstd;
 	uint8_t buffer[NODE_SIZE_MAX];
-	uint8_t out[PACK_HEAD_MAX + ZSTD_COMPRESSBOUND(NODE_SIZE_MAX)];
+	uint8_t out[DELTA_HEAD_MAX + ZSTD_COMPRESSBOUND(NODE_SIZE_MAX)];
 };
 
 int node_encoder_create(struct node_encoder **ret_node_encoder)
@@ -170,9 +170,9 @@ int node_encoder_create(struct node_encoder **ret_node_encoder)
 		return -ENOMEM;
 	}
 	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_compressionLevel,
-	                       PACK_LEVEL);
+	                       DELTA_LEVEL);
 	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_windowLog,
-	                       PACK_WINDOW_BITS);
+	                       DELTA_WINDOW_BITS);
 	ZSTD_CCtx_setParameter(node_encoder->zstd, ZSTD_c_contentSizeFlag, 0);
 	*ret_node_encoder = node_encoder;
 	return 0;
@@ -191,7 +191,7 @@ static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
                    size_t len, uint64_t base, const uint8_t *prefix,
                    size_t prefix_len)
 {
-	struct writer w = writer_init(node_encoder->out, PACK_HEAD_MAX);
+	struct writer w = writer_init(node_encoder->out, DELTA_HEAD_MAX);
 	uint8_t *payload;
 	size_t n = 0;
 
@@ -205,10 +205,10 @@ static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
 		                   (size_t)(node_encoder->out +
 		                            sizeof(node_encoder->out) -
 		                            payload),
-		                   data + PACK_SKIP, len - PACK_SKIP);
+		                   data + DELTA_SKIP, len - DELTA_SKIP);
 	if (ZSTD_isError(n))
 		return SIZE_MAX;
-	put_u64(&w, pack_sum(payload, n, data));
+	put_u64(&w, delta_sum(payload, n, data));
 	return n + writer_len(&w);
 }
 
@@ -239,7 +239,7 @@ uint64_t node_encoder_run(struct node_encoder *node_encoder,
                           const uint8_t **ret_data, size_t *ret_len)
 {
 	const uint8_t *prefix;
-	size_t prefix_len, n, most = len - len / PACK_SHARE;
+	size_t prefix_len, n, most = len - len / DELTA_SHARE;
 	uint64_t base = 0;
 
 	if (copied)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The pages of data.mdb as they lie there, for those who check them before
- * LMDB is let near: it believes what they say, and follows a damaged one to
- * anywhere.  Inside store/ only.
+ * The format of the pages of data.mdb.  Pages are checked before LMDB reads
+ * them, because LMDB trusts a page and follows a damaged one to any address.
+ * Inside store/ only.
  *
  * The format is that of LMDB 0.9 on 64-bit little-endian machines, with pages
  * of DISK_PAGE bytes:
@@ -11,7 +11,7 @@
  *             4 number of pages); from byte 16 on 2-byte offsets of nodes, up
  *             to lower; nodes from upper to the end
  *   node      4 length of the data; 2 flags; 2 length of the key; key; data.
- *             Of a branch, the first 6 bytes are the number of the child
+ *             In a branch, the first 6 bytes are the number of the child
  *   database  4 pad; 2 flags; 2 depth; 8 each: branch, leaf and overflow
  *             pages, entries, root
  *   meta      behind the header: 4 magic; 4 version; 8 address; 8 map size; the

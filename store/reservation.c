@@ -83,7 +83,7 @@ static uint64_t step_bytes(const struct store *store)
 
 /* ---- Measuring ---------------------------------------------------------- */
 
-static uint64_t disk_room(const struct store *store)
+static uint64_t disk_space(const struct store *store)
 {
 	struct statvfs vfs;
 
@@ -96,7 +96,7 @@ bool reservation_disk_full(const struct store *store)
 {
 	enum { NEXT_TO_NONE = 1 << 20 };
 
-	return disk_room(store) < NEXT_TO_NONE;
+	return disk_space(store) < NEXT_TO_NONE;
 }
 
 /*
@@ -108,7 +108,7 @@ static uint64_t reservation_ahead(const struct store *store)
 	uint64_t end = MIN(store->granted, store->limit);
 	uint64_t space = end > store->used ? end - store->used : 0;
 
-	return store->cannot_grant ? MIN(space, disk_room(store)) : space;
+	return store->cannot_grant ? MIN(space, disk_space(store)) : space;
 }
 
 void reservation_measure(struct store *store)
@@ -399,5 +399,5 @@ uint64_t reservation_stat(struct store *store)
 	beyond = store->cannot_grant ? store->used : store->granted;
 	beyond = store->limit - MIN(beyond, store->limit);
 	return store->avail - MIN(store->avail, ahead) + store->coming +
-	       MIN(beyond, disk_room(store));
+	       MIN(beyond, disk_space(store));
 }

@@ -58,7 +58,7 @@ static int shadow_make(int fd, const struct meta *meta, void *at)
 	return steal_fd(&made);
 }
 
-/* Find room for the map. */
+/* Find free address space for the map. */
 static void *shadow_place(size_t len)
 {
 	void *at = mmap(NULL, len, PROT_NONE,

@@ -232,16 +232,16 @@ static int store_open_file(struct store *store)
 static void log_fault(const struct store *store)
 {
 	static const char *const what[] = {
-	        [DISK_META] = "one of the two pages that it begins with is "
-	                      "damaged: the store is opened by the other one",
+	        [DISK_META] = "one of its two meta pages is damaged: the "
+	                      "store is opened by the other one",
 	        [DISK_OLDER] = "pages of its last commit are damaged: the "
 	                       "store is opened as of the one before",
 	        [DISK_SHORT] = "its end is missing",
 	};
 
 	if (store->disk.fault)
-		log_warning("'%s/data.mdb': %s, and can only be read; coppice "
-		            "check --repair mends what can be mended",
+		log_warning("'%s/data.mdb': %s, and can only be read; run "
+		            "coppice check --repair",
 		            store->path, what[store->disk.fault]);
 }
 

@@ -85,9 +85,9 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
 int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
 
 /*
- * Compare two chunks by what the disk has of them, without their content.  Lock
- * NOT held.  1: the same bytes; 0: of the same length, and other bytes; -EAGAIN:
- * only their bytes tell, to be loaded and compared.
+ * Compare two chunks by their stored headers alone.  1: the same bytes; 0: the
+ * same length, and other bytes; -EAGAIN: the caller must load both and compare
+ * the bytes.  Lock NOT held.
  */
 int chunk_compare(struct store *store, uint64_t a, uint64_t b);
 

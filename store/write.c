@@ -3,16 +3,16 @@
  * Writing a syncing group: the order matters.
  *
  *   1. nodes and chunks, in the order of their numbers, so that the new ones
- *      are appended; a chunk whose content is there already becomes a dedup
- * reference
+ *      are appended; a chunk whose content is stored already becomes a dedup
+ *      reference
  *   2. dedup references that copies made
  *   3. frees: after 1 and 2, so that what a copy shares is counted first
  *   4. additions to deadlists: after 1, for the sizes
- *   5. what is done to whole lists, the list job, the accounts
+ *   5. operations on whole lists, the list job, space accounting
  *   6. records, counters
- *   7. what is repacked, in the pages that all this has left
+ *   7. repacked chunks, in the pages that the others have left free
  *
- * Nothing in memory changes on the way but what the next try sets anew, so a
+ * The next try sets anew all that a failed one has changed in memory, so a
  * failed one can be repeated.
  */
 #include "write.h"
@@ -284,10 +284,10 @@ int commit_write(struct store *store, struct txg *txg)
 		r = node_encoder_create(&w.node_encoder);
 	if (r == 0)
 		r = fault_guard(set_write, &w);
-	/* Its transaction never was, but what is in memory may be anything. */
+	/* Nothing was committed, but memory may be in any state. */
 	if (r == FAULT) {
-		log_error("pages of '%s/data.mdb' are damaged, which came out "
-		          "in the middle of a commit; stopping",
+		log_error("found damaged pages of '%s/data.mdb' in the middle "
+		          "of a commit; stopping",
 		          store->path);
 		abort();
 	}

@@ -259,7 +259,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 	struct replaced replaced;
 	uint8_t hash[16];
 	const uint8_t *data;
-	bool patch;
+	bool sparse;
 	size_t len;
 	int r;
 
@@ -270,7 +270,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 	if (r)
 		return r < 0 ? r : 0;
 	r = chunk_sparse_delta(w, chunk, &replaced, hash, &data, &len);
-	patch = r > 0;
+	sparse = r > 0;
 	if (r == 0)
 		r = encoder_run(w->encoder, chunk, hash, &data, &len);
 	if (r == 0)
@@ -283,7 +283,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 	 * A sparse delta is small and will soon be replaced again: it is not
 	 * worth an entry in `hashes`.
 	 */
-	if (r == 0 && chunk->len >= SHARE_MIN && !patch)
+	if (r == 0 && chunk->len >= SHARE_MIN && !sparse)
 		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);
 	accounting_get(&w->accounting, chunk->block.owner)->unique +=

@@ -71,7 +71,7 @@ static int on_row(void *arg, json_t *row)
 
 /* ---- The files ---------------------------------------------------------- */
 
-static int fail(const struct copy *copy, int err)
+static int copy_fail(const struct copy *copy, int err)
 {
 	complain("cannot make a copy at '%s': %s", copy->path,
 	         err == -EEXIST ? "there is something already"
@@ -258,7 +258,7 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 	stopping_catch();
 	r = copy_init(&copy, path);
 	if (r) {
-		r = fail(&copy, r);
+		r = copy_fail(&copy, r);
 	} else {
 		r = store_access_copy(&access, copy.fd, on_row, &copy, &answer);
 		progress_clear(&copy);
@@ -268,7 +268,7 @@ static int copy_store(const char *store, const char *path, bool new_identity,
 		r = closed;
 	if (!r) {
 		r = finish(&copy, new_identity, answer);
-		r = r ? fail(&copy, r) : 0;
+		r = r ? copy_fail(&copy, r) : 0;
 	}
 	copy_release(&copy);
 	if (r && stopping_signal())

@@ -53,17 +53,20 @@ static int check_store(const char *given, char ret_path[PATH_MAX],
 	char data[PATH_MAX];
 
 	if (!realpath(given, ret_path))
-		return fail(ret_error, -errno, "cannot find the store '%s': %s",
-		            given, strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot find the store '%s': %s",
+		                         given, strerror(errno));
 	if ((size_t)snprintf(data, sizeof(data), "%s/data.mdb", ret_path) >=
 	    sizeof(data))
-		return fail(ret_error, -ENAMETOOLONG,
-		            "the path of the store '%s' is too long", given);
+		return error_message_set(
+		        ret_error, -ENAMETOOLONG,
+		        "the path of the store '%s' is too long", given);
 	if (access(data, F_OK) < 0)
-		return fail(ret_error, -ENOENT,
-		            "there is no store at '%s' (coppice init makes "
-		            "one)",
-		            given);
+		return error_message_set(
+		        ret_error, -ENOENT,
+		        "there is no store at '%s' (coppice init makes "
+		        "one)",
+		        given);
 	return 0;
 }
 
@@ -94,9 +97,9 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 	int err = mountpoint_resolve(given, m->mountpoint);
 
 	if (err < 0)
-		return fail(ret_error, err,
-		            "cannot find the mount point '%s': %s", given,
-		            strerror(-err));
+		return error_message_set(ret_error, err,
+		                         "cannot find the mount point '%s': %s",
+		                         given, strerror(-err));
 	err = stat(m->mountpoint, &st) < 0 ? -errno : 0;
 	if (mount_entry_find(m->mountpoint, &entry) < 0)
 		entry.coppice = false;
@@ -104,33 +107,38 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 	if (entry.coppice && err == 0 && statvfs(m->mountpoint, &vfs) < 0)
 		err = -errno;
 	if (err == -ENOTCONN || err == -ECONNABORTED)
-		return fail(ret_error, err,
-		            "'%s' is mounted, but nothing serves it any more: "
-		            "coppice umount '%s' clears it",
-		            given, given);
+		return error_message_set(
+		        ret_error, err,
+		        "'%s' is mounted, but nothing serves it any more: "
+		        "coppice umount '%s' clears it",
+		        given, given);
 	if (err < 0)
-		return fail(ret_error, err,
-		            "cannot use the mount point '%s': %s", given,
-		            strerror(-err));
+		return error_message_set(ret_error, err,
+		                         "cannot use the mount point '%s': %s",
+		                         given, strerror(-err));
 	if (!S_ISDIR(st.st_mode))
-		return fail(ret_error, -ENOTDIR,
-		            "the mount point '%s' is not a directory", given);
+		return error_message_set(
+		        ret_error, -ENOTDIR,
+		        "the mount point '%s' is not a directory", given);
 	if (entry.coppice)
-		return fail(ret_error, -EBUSY,
-		            "the store '%s' is mounted at '%s' already",
-		            entry.source, given);
+		return error_message_set(
+		        ret_error, -EBUSY,
+		        "the store '%s' is mounted at '%s' already",
+		        entry.source, given);
 	len = strlen(m->mountpoint);
 	if (strncmp(m->store, m->mountpoint, len) == 0 &&
 	    (m->store[len] == '/' || m->store[len] == 0))
-		return fail(ret_error, -EINVAL,
-		            "the store '%s' lies under the mount point '%s', "
-		            "which would hide it",
-		            m->store, given);
+		return error_message_set(
+		        ret_error, -EINVAL,
+		        "the store '%s' lies under the mount point '%s', "
+		        "which would hide it",
+		        m->store, given);
 	if (!m->options->nonempty && !is_empty(m->mountpoint))
-		return fail(ret_error, -ENOTEMPTY,
-		            "the mount point '%s' is not empty (-o nonempty "
-		            "hides what is in it)",
-		            given);
+		return error_message_set(
+		        ret_error, -ENOTEMPTY,
+		        "the mount point '%s' is not empty (-o nonempty "
+		        "hides what is in it)",
+		        given);
 	return 0;
 }
 
@@ -153,9 +161,10 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 		if (err == 0)
 			return 0;
 		if (err != -ENOENT)
-			return fail(ret_error, err,
-			            "cannot ask the daemon of '%s': %s",
-			            m->store, strerror(-err));
+			return error_message_set(
+			        ret_error, err,
+			        "cannot ask the daemon of '%s': %s", m->store,
+			        strerror(-err));
 		err = daemon_spawn(&options, ret_pid, &error);
 		/* -EBUSY: a daemon that starts or ends, or a command. */
 		if (err < 0 && (err != -EBUSY || mono_ns() > end)) {
@@ -207,8 +216,9 @@ static int set_nosymfollow(const struct mounting *m, char **ret_error)
 	if (mount_setattr(AT_FDCWD, m->mountpoint, 0, &attr, sizeof(attr)) == 0)
 		return 0;
 	err = -errno;
-	return fail(ret_error, err, "cannot mount with nosymfollow: %s",
-	            strerror(-err));
+	return error_message_set(ret_error, err,
+	                         "cannot mount with nosymfollow: %s",
+	                         strerror(-err));
 }
 
 /* Mount, and return the descriptor that requests are read from. */
@@ -221,11 +231,11 @@ static int mount_make(const struct mounting *m, int *ret_fd, char **ret_error)
 	                  : -ENOMEM;
 
 	if (err == -ENOMEM)
-		return fail(ret_error, err, "out of memory");
+		return error_message_set(ret_error, err, "out of memory");
 	if (err < 0)
-		return fail(ret_error, err, "cannot mount at '%s'%s%s",
-		            m->options->mountpoint, *reason ? ": " : "",
-		            reason);
+		return error_message_set(
+		        ret_error, err, "cannot mount at '%s'%s%s",
+		        m->options->mountpoint, *reason ? ": " : "", reason);
 	return 0;
 }
 
@@ -259,9 +269,10 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	if (err < 0)
 		return err == -EPIPE || err == -EAGAIN
 		               ? -EAGAIN
-		               : fail(ret_error, err,
-		                      "cannot ask the daemon of '%s': %s",
-		                      m->store, strerror(-err));
+		               : error_message_set(
+		                         ret_error, err,
+		                         "cannot ask the daemon of '%s': %s",
+		                         m->store, strerror(-err));
 	error = json_object_get(answer, "error");
 	if (error) {
 		err = -(int)json_integer_value(
@@ -269,7 +280,8 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 		if (err >= 0)
 			err = -EIO;
 		if (err != -EAGAIN)
-			fail(ret_error, err, "%s", json_string_value(error));
+			error_message_set(ret_error, err, "%s",
+			                  json_string_value(error));
 	}
 	json_decref(answer);
 	return err;
@@ -310,9 +322,10 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 	 */
 	close(steal_fd(&fd));
 	if (err == 0 && stat(m->mountpoint, &st) < 0)
-		err = fail(ret_error, -errno,
-		           "the mount at '%s' does not answer: %s",
-		           m->options->mountpoint, strerror(errno));
+		err = error_message_set(ret_error, -errno,
+		                        "the mount at '%s' does not answer: %s",
+		                        m->options->mountpoint,
+		                        strerror(errno));
 	if (err < 0) {
 		mountpoint_unmount(m->mountpoint, MNT_DETACH, reason,
 		                   sizeof(reason));
@@ -357,8 +370,9 @@ static void *foreground_mount(void *arg)
 
 	f->err = daemon_client_connect(f->mounting->store, &socket);
 	if (f->err < 0)
-		fail(&f->error, f->err, "cannot connect to this process: %s",
-		     strerror(-f->err));
+		error_message_set(&f->error, f->err,
+		                  "cannot connect to this process: %s",
+		                  strerror(-f->err));
 	else
 		f->err = mount_through(f->mounting, socket, &f->error);
 	if (f->err < 0)
@@ -380,8 +394,8 @@ static int mount_foreground(const struct mounting *m, char **ret_error)
 		return err;
 	err = -pthread_create(&thread, NULL, foreground_mount, &f);
 	if (err < 0) {
-		fail(ret_error, err, "cannot start a thread: %s",
-		     strerror(-err));
+		error_message_set(ret_error, err, "cannot start a thread: %s",
+		                  strerror(-err));
 		daemon_stop(f.daemon);
 	}
 	if (err == 0) {
@@ -418,7 +432,7 @@ int client_mount(const struct mount_options *options, char **ret_error)
 	int err;
 
 	if (!m)
-		return fail(ret_error, -ENOMEM, "out of memory");
+		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	m->options = options;
 	err = check_store(options->store, m->store, ret_error);
 	if (err == 0)

@@ -44,34 +44,38 @@ int client_remount(const char *mountpoint, unsigned long flags,
 	int err = mountpoint_resolve(mountpoint, path);
 
 	if (!entry)
-		return fail(ret_error, -ENOMEM, "out of memory");
+		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	if (err < 0)
-		return fail(ret_error, err, "cannot find '%s': %s", mountpoint,
-		            strerror(-err));
+		return error_message_set(ret_error, err, "cannot find '%s': %s",
+		                         mountpoint, strerror(-err));
 	if (mount_entry_find(path, entry) < 0 || !entry->coppice)
-		return fail(ret_error, -EINVAL, "no store is mounted at '%s'",
-		            mountpoint);
+		return error_message_set(ret_error, -EINVAL,
+		                         "no store is mounted at '%s'",
+		                         mountpoint);
 	if (mount(NULL, path, NULL, MS_REMOUNT | flags, NULL) < 0)
-		return fail(ret_error, -errno, "cannot remount '%s': %s",
-		            mountpoint,
-		            errno == EBUSY ? "a file is open for writing"
-		                           : strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot remount '%s': %s", mountpoint,
+		                         errno == EBUSY
+		                                 ? "a file is open for writing"
+		                                 : strerror(errno));
 	err = set_daemon_sync(path, entry, flags & MS_SYNCHRONOUS);
 	/*
 	 * Without the daemon only sync is lost; a daemon that is dead is no
 	 * error.
 	 */
 	if (err < 0 && flags & MS_SYNCHRONOUS)
-		return fail(ret_error, err,
-		            "'%s' is remounted, but its daemon did not set "
-		            "sync: %s",
-		            mountpoint, strerror(-err));
+		return error_message_set(
+		        ret_error, err,
+		        "'%s' is remounted, but its daemon did not set "
+		        "sync: %s",
+		        mountpoint, strerror(-err));
 	err = mountpoint_sync(path);
 	if (err < 0)
-		return fail(ret_error, err,
-		            "'%s' is remounted, but the last changes could not "
-		            "be saved: %s",
-		            mountpoint, strerror(-err));
+		return error_message_set(
+		        ret_error, err,
+		        "'%s' is remounted, but the last changes could not "
+		        "be saved: %s",
+		        mountpoint, strerror(-err));
 	return 0;
 }
 
@@ -90,8 +94,9 @@ int client_remount_readonly(const char *mountpoint, char **ret_error)
 	struct statvfs vfs;
 
 	if (statvfs(mountpoint, &vfs) < 0)
-		return fail(ret_error, -errno, "cannot remount '%s': %s",
-		            mountpoint, strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot remount '%s': %s", mountpoint,
+		                         strerror(errno));
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
 		if (vfs.f_flag & flags[i].vfs)
 			mount_flags |= flags[i].mount;

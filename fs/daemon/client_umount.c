@@ -29,9 +29,9 @@ static int fail_busy(struct unmounting *u)
 	_cleanup_free_ char *users = malloc(HOLDERS_TEXT);
 	bool found = users && holders_busy(u->entry, users);
 
-	return fail(u->ret_error, -EBUSY,
-	            "cannot unmount '%s': it is in use%s%s", u->given,
-	            found ? " by " : "", found ? users : "");
+	return error_message_set(
+	        u->ret_error, -EBUSY, "cannot unmount '%s': it is in use%s%s",
+	        u->given, found ? " by " : "", found ? users : "");
 }
 
 static int unmount(struct unmounting *u)
@@ -44,13 +44,15 @@ static int unmount(struct unmounting *u)
 	if (err == -EBUSY)
 		return fail_busy(u);
 	if (err == -EPERM && user != 0 && user != u->entry->user)
-		return fail(u->ret_error, err,
-		            "cannot unmount '%s': only root and the user who "
-		            "mounted it may",
-		            u->given);
+		return error_message_set(
+		        u->ret_error, err,
+		        "cannot unmount '%s': only root and the user who "
+		        "mounted it may",
+		        u->given);
 	if (err < 0)
-		return fail(u->ret_error, err, "cannot unmount '%s': %s",
-		            u->given, reason);
+		return error_message_set(u->ret_error, err,
+		                         "cannot unmount '%s': %s", u->given,
+		                         reason);
 	u->done = true;
 	utab_remove(u->entry->mountpoint);
 	return 0;
@@ -118,13 +120,15 @@ static int unmount_and_wait(struct unmounting *u, int socket)
 	if (err < 0 && !u->done)
 		return *u->ret_error ? err : unmount(u);
 	if (err < 0)
-		return fail(u->ret_error, err,
-		            "'%s' is unmounted, but the daemon ended before "
-		            "it reported that all is saved",
-		            u->given);
+		return error_message_set(
+		        u->ret_error, err,
+		        "'%s' is unmounted, but the daemon ended before "
+		        "it reported that all is saved",
+		        u->given);
 	error = json_object_get(answer, "error");
 	if (error)
-		return fail(u->ret_error, -EIO, "%s", json_string_value(error));
+		return error_message_set(u->ret_error, -EIO, "%s",
+		                         json_string_value(error));
 	if (json_is_false(json_object_get(answer, "ended")))
 		warn_elsewhere(u, NULL);
 	return u->done ? 0 : unmount(u);
@@ -139,21 +143,22 @@ static int find_mount(const char *given, struct mount_entry *ret_entry,
 	int count;
 
 	if (err < 0)
-		return fail(ret_error, err, "cannot find '%s': %s", given,
-		            strerror(-err));
+		return error_message_set(ret_error, err, "cannot find '%s': %s",
+		                         given, strerror(-err));
 	if (mount_entry_find(path, ret_entry) == 0 && ret_entry->coppice)
 		return 0;
 	count = mount_entry_find_source(path, ret_entry);
 	if (count == 1)
 		return 0;
 	if (count > 1)
-		return fail(
+		return error_message_set(
 		        ret_error, -EBUSY,
 		        "the store '%s' is mounted at '%s' and %d other %s: "
 		        "name the mount point",
 		        given, ret_entry->mountpoint, count - 1,
 		        count == 2 ? "place" : "places");
-	return fail(ret_error, -EINVAL, "no store is mounted at '%s'", given);
+	return error_message_set(ret_error, -EINVAL,
+	                         "no store is mounted at '%s'", given);
 }
 
 int client_umount(const char *path, int flags, char **ret_error)
@@ -171,7 +176,7 @@ int client_umount(const char *path, int flags, char **ret_error)
 
 	*ret_error = NULL;
 	if (!entry)
-		return fail(ret_error, -ENOMEM, "out of memory");
+		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	err = find_mount(path, entry, ret_error);
 	if (err < 0)
 		return err;

@@ -102,8 +102,9 @@ static int fail_open(char **ret_error, int err, const char *path)
 	_cleanup_free_ char *message = store_open_message("mount", path, err);
 	bool readable = err == -EROFS || err == -EBADMSG;
 
-	return fail(ret_error, err, "%s%s", message ? message : strerror(-err),
-	            readable ? ": it can only be mounted with -o ro" : "");
+	return error_message_set(
+	        ret_error, err, "%s%s", message ? message : strerror(-err),
+	        readable ? ": it can only be mounted with -o ro" : "");
 }
 
 static int open_store(struct daemon *daemon,
@@ -191,7 +192,7 @@ int daemon_create(const struct mount_options *options,
 	int err;
 
 	if (!daemon)
-		return fail(ret_error, -ENOMEM, "out of memory");
+		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	/* Share few malloc arenas: the memory= limit covers all threads. */
 	mallopt(M_ARENA_MAX, ARENAS);
 	daemon->listen = daemon->signals = daemon->wake = -1;
@@ -215,8 +216,9 @@ int daemon_create(const struct mount_options *options,
 			err = mounts_init(&daemon->mounts, daemon->fs,
 			                  session_ended, daemon);
 		if (err < 0)
-			fail(ret_error, err, "cannot serve the store '%s': %s",
-			     options->store, strerror(-err));
+			error_message_set(ret_error, err,
+			                  "cannot serve the store '%s': %s",
+			                  options->store, strerror(-err));
 	}
 	if (err < 0) {
 		daemon_destroy(daemon);

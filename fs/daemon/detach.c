@@ -39,13 +39,15 @@ static int leave_namespace(const char *store, int dir, char **ret_error)
 	int err = namespace_leave(store, dir);
 
 	if (err == -ESTALE)
-		return fail(ret_error, err,
-		            "the store '%s' was replaced while it was opened",
-		            store);
-	return err < 0 ? fail(ret_error, err,
-	                      "cannot return to the mount namespace of the "
-	                      "store '%s': %s",
-	                      store, strerror(-err))
+		return error_message_set(
+		        ret_error, err,
+		        "the store '%s' was replaced while it was opened",
+		        store);
+	return err < 0 ? error_message_set(
+	                         ret_error, err,
+	                         "cannot return to the mount namespace of the "
+	                         "store '%s': %s",
+	                         store, strerror(-err))
 	               : 0;
 }
 
@@ -101,9 +103,10 @@ static int read_result(int from, pid_t pid, char **ret_error)
 	} while (n < 0 && errno == EINTR);
 	if (n != sizeof(result)) {
 		waitpid(pid, NULL, 0);
-		return fail(ret_error, -EIO,
-		            "the daemon ended before it was ready (see the "
-		            "system's log)");
+		return error_message_set(
+		        ret_error, -EIO,
+		        "the daemon ended before it was ready (see the "
+		        "system's log)");
 	}
 	while (len < sizeof(text)) {
 		n = read(from, text + len, sizeof(text) - len);
@@ -114,7 +117,7 @@ static int read_result(int from, pid_t pid, char **ret_error)
 	if (result == 0)
 		return 0;
 	waitpid(pid, NULL, 0);
-	return fail(ret_error, result, "%.*s", (int)len, text);
+	return error_message_set(ret_error, result, "%.*s", (int)len, text);
 }
 
 int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
@@ -128,17 +131,20 @@ int daemon_spawn(const struct mount_options *options, pid_t *ret_pid,
 
 	dir = open(options->store, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
-		return fail(ret_error, -errno, "cannot open the store '%s': %s",
-		            options->store, strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot open the store '%s': %s",
+		                         options->store, strerror(errno));
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return fail(ret_error, -errno, "cannot start the daemon: %s",
-		            strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot start the daemon: %s",
+		                         strerror(errno));
 	from = fds[0];
 	to = fds[1];
 	pid = fork();
 	if (pid < 0)
-		return fail(ret_error, -errno, "cannot start the daemon: %s",
-		            strerror(errno));
+		return error_message_set(ret_error, -errno,
+		                         "cannot start the daemon: %s",
+		                         strerror(errno));
 	if (pid == 0)
 		daemon_main(options, dir, to);
 	close(steal_fd(&to));

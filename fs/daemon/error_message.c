@@ -6,7 +6,7 @@
 
 #include "store.h"
 
-int fail(char **ret_error, int err, const char *format, ...)
+int error_message_set(char **ret_error, int err, const char *format, ...)
 {
 	va_list ap;
 
@@ -21,7 +21,8 @@ char *store_open_message(const char *action, const char *path, int err)
 {
 	char *message;
 
-	fail(&message, err, "cannot %s the store '%s': %s%s", action, path,
-	     store_open_reason(err), store_copy_reason(path, err));
+	error_message_set(&message, err, "cannot %s the store '%s': %s%s",
+	                  action, path, store_open_reason(err),
+	                  store_copy_reason(path, err));
 	return message;
 }

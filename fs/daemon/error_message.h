@@ -7,7 +7,7 @@
  * Set *ret_error to the message, to be freed (NULL: no memory for it), and
  * return err.
  */
-int fail(char **ret_error, int err, const char *format, ...)
+int error_message_set(char **ret_error, int err, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
 /*

@@ -253,7 +253,7 @@ static bool hangs(struct session *session)
 	                mono_ns() - oldest->posted <= DEFER_MAX_NS))
 		return false;
 	if (!session->hang_logged)
-		log_warning("'%s' does not drop what it has cached: it may "
+		log_warning("'%s' does not drop its cache: it may "
 		            "show old content",
 		            session->mountpoint);
 	session->hang_logged = true;

@@ -86,7 +86,7 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 	inval = calloc(1, sizeof(*inval) + len);
 
 	if (!inval) {
-		log_error("cannot invalidate what a mount has cached: "
+		log_error("cannot invalidate the cache of a mount: "
 		          "out of memory");
 		return NULL;
 	}

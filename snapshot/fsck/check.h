@@ -13,9 +13,9 @@
 /* A version's record, and what was counted of the records that name it. */
 struct check_version {
 	uint64_t id, root, base, list, parent, freeze;
-	uint64_t kids, kids_xor, same, refs;
+	uint64_t children, children_xor, same, refs;
 	uint64_t inodes, blocks;
-	uint64_t found_kids, found_xor, found_same, found_refs;
+	uint64_t found_children, found_xor, found_same, found_refs;
 	uint64_t tidy_list; /* being emptied into `list`; 0: none */
 	struct key reap_from;
 	bool bad;     /* its record cannot be read */

@@ -35,8 +35,8 @@ static int version_load_one(struct check *check, const struct record *record)
 	c->list = v.tree.list;
 	c->parent = v.parent;
 	c->freeze = v.freeze;
-	c->kids = v.kids;
-	c->kids_xor = v.kids_xor;
+	c->children = v.children;
+	c->children_xor = v.children_xor;
 	c->same = v.same;
 	c->refs = v.refs;
 	c->inodes = v.inodes;
@@ -443,7 +443,7 @@ static int version_count_one(struct check *check, struct check_version *v)
 		return 0;
 	if (parent) {
 		base = parent->freeze;
-		parent->found_kids++;
+		parent->found_children++;
 		parent->found_xor ^= v->id;
 		/* Deleted heads do not count. */
 		parent->found_same += !v->freeze && v->refs && v->root &&
@@ -468,13 +468,14 @@ static int version_check_one(struct check *check, struct check_version *v)
 
 	if (v->bad)
 		return 0;
-	if (v->kids != v->found_kids || v->kids_xor != v->found_xor)
-		r = check_report(check, "version", &about,
-		                 "version %llu counts %llu children; there are "
-		                 "%llu%s",
-		                 (ull)v->id, (ull)v->kids, (ull)v->found_kids,
-		                 v->kids == v->found_kids ? ", not the same"
-		                                          : "");
+	if (v->children != v->found_children || v->children_xor != v->found_xor)
+		r = check_report(
+		        check, "version", &about,
+		        "version %llu counts %llu children; there are "
+		        "%llu%s",
+		        (ull)v->id, (ull)v->children, (ull)v->found_children,
+		        v->children == v->found_children ? ", not the same"
+		                                         : "");
 	if (!r && v->same != v->found_same)
 		r = check_report(check, "version", &about,
 		                 "version %llu counts %llu children with its "
@@ -485,7 +486,7 @@ static int version_check_one(struct check *check, struct check_version *v)
 		                 "version %llu counts %llu states; there are "
 		                 "%llu",
 		                 (ull)v->id, (ull)v->refs, (ull)v->found_refs);
-	if (!r && !v->refs && v->kids < 2 && !v->task)
+	if (!r && !v->refs && v->children < 2 && !v->task)
 		r = check_report(
 		        check, "version", &about,
 		        "version %llu has no state, and no task to free it",

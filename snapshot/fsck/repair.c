@@ -210,8 +210,8 @@ static void version_begin(struct repair *repair, struct repair_version *v)
 	parent = &repair->versions[v->parent];
 	v->tree.root = parent->tree.root;
 	v->tree.base = parent->freeze;
-	parent->kids++;
-	parent->kids_xor ^= v->id;
+	parent->children++;
+	parent->children_xor ^= v->id;
 }
 
 static void version_end(struct repair *repair, struct repair_version *v)

@@ -37,7 +37,7 @@ struct repair_version {
 	/* in the new store: */
 	uint64_t id;
 	struct tree tree;
-	uint64_t freeze, kids, kids_xor, same, refs;
+	uint64_t freeze, children, children_xor, same, refs;
 	uint64_t inodes, blocks;
 	bool strange;      /* its record had other numbers of these */
 	struct keys fixed; /* keys at which it differs from the old tree */

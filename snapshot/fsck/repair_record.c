@@ -309,8 +309,8 @@ static int version_put(struct repair *repair, const struct repair_version *v)
 	struct version record = {
 	        .tree = v->tree,
 	        .freeze = v->freeze,
-	        .kids = v->kids,
-	        .kids_xor = v->kids_xor,
+	        .children = v->children,
+	        .children_xor = v->children_xor,
 	        .same = v->same,
 	        .refs = v->refs,
 	        .created = v->created,

@@ -251,14 +251,14 @@ static int pairs_each(struct view *view, MDB_dbi dbi, const char *kind,
 	return r == MDB_NOTFOUND ? 0 : disk_error(r);
 }
 
-/* ---- Aliases ------------------------------------------------------------ */
+/* ---- Dedup references --------------------------------------------------- */
 
 static void dedup_ref_check(struct view *view, uint64_t number, uint64_t target)
 {
 	size_t i = view_index(view, target);
 
 	if (i == NO_INDEX || !(view->marks[i] & MARK_CHUNK))
-		view_report(view, "alias", number, NULL,
+		view_report(view, "dedup", number, NULL,
 		            "chunk %llu has the content of %llu, which %s",
 		            (unsigned long long)number,
 		            (unsigned long long)target,
@@ -309,8 +309,9 @@ static int dedup_refs_load(struct view *view, uint64_t **ret_dedup_refs,
 		memcpy(&number, key.mv_data, sizeof(number));
 		/* The number is known already. */
 		if (view_index(view, number) != NO_INDEX) {
-			view_report(view, "alias", number, NULL,
-			            "block %llu is an alias, and stored, too",
+			view_report(view, "dedup", number, NULL,
+			            "block %llu is a dedup reference, and "
+			            "stored, too",
 			            (unsigned long long)number);
 			continue;
 		}
@@ -341,7 +342,7 @@ int view_scan_dedup_refs(struct view *view)
 		if (!number_add(view, 0, 0))
 			return view->stopped;
 	numbers_merge(view, refs, count);
-	return pairs_each(view, view->store->disk.dedup_refs, "alias",
+	return pairs_each(view, view->store->disk.dedup_refs, "dedup",
 	                  dedup_ref_check);
 }
 
@@ -395,16 +396,17 @@ static void count_check(struct view *view, uint64_t number, uint64_t count)
 
 	if (i == NO_INDEX || view->marks[i] & MARK_DEDUP_REF) {
 		view_report(view, "count", number, NULL,
-		            "block %llu has a count of names, and %s",
+		            "block %llu has a reference count, and %s",
 		            (unsigned long long)number,
-		            i == NO_INDEX ? "is missing" : "is an alias");
+		            i == NO_INDEX ? "is missing"
+		                          : "is a dedup reference");
 		return;
 	}
 	view->marks[i] |= MARK_MET;
 	if (count != names_of(view, i))
 		view_report(view, "count", number, NULL,
-		            "block %llu is counted %llu times, and has %llu "
-		            "names",
+		            "block %llu has a reference count of %llu, and "
+		            "%llu references",
 		            (unsigned long long)number,
 		            (unsigned long long)count,
 		            (unsigned long long)names_of(view, i));
@@ -421,10 +423,11 @@ int view_finish_counts(struct view *view)
 		view->marks[i] &= (uint8_t)~MARK_MET;
 		if (!counted && !(view->marks[i] & MARK_DEDUP_REF) &&
 		    names_of(view, i) > 1)
-			view_report(view, "count", view->numbers[i], NULL,
-			            "block %llu has %llu names, and no count",
-			            (unsigned long long)view->numbers[i],
-			            (unsigned long long)names_of(view, i));
+			view_report(
+			        view, "count", view->numbers[i], NULL,
+			        "block %llu has %llu references, and no count",
+			        (unsigned long long)view->numbers[i],
+			        (unsigned long long)names_of(view, i));
 		r = view->stopped;
 	}
 	return r;

@@ -79,7 +79,7 @@ void view_list_known(struct view *view, uint64_t list)
 struct scan {
 	struct view *view;
 	struct view_list *list;
-	int64_t entries, bytes; /* by its account */
+	int64_t entries, bytes; /* by its usage record */
 	uint64_t last;          /* number seen in it */
 	struct run run;
 };
@@ -98,15 +98,15 @@ static void scan_list_end(struct scan *scan)
 	if (!list || list->bad)
 		return;
 	if (list->entries != scan->entries || list->bytes != scan->bytes)
-		view_report(scan->view, "account", 0, NULL,
+		view_report(scan->view, "accounting", 0, NULL,
 		            "deadlist %llu has %lld entries of %lld bytes; "
-		            "its account says %lld of %lld",
+		            "its usage record has %lld of %lld",
 		            (unsigned long long)list->list,
 		            (long long)list->entries, (long long)list->bytes,
 		            (long long)scan->entries, (long long)scan->bytes);
 }
 
-static void scan_account(struct scan *scan, const MDB_val *value)
+static void scan_usage(struct scan *scan, const MDB_val *value)
 {
 	struct reader r = reader_init(value->mv_data, value->mv_size);
 
@@ -115,7 +115,7 @@ static void scan_account(struct scan *scan, const MDB_val *value)
 	scan->list->unique = get_svarint(&r);
 	if (!reader_done(&r) || scan->entries < 0 || scan->bytes < 0 ||
 	    scan->list->unique < 0)
-		scan_bad(scan, "damaged account");
+		scan_bad(scan, "damaged usage record");
 }
 
 static void scan_run(struct scan *scan, const MDB_val *value)
@@ -156,7 +156,7 @@ static bool scan_value(struct scan *scan, const MDB_val *key,
 	if (scan->run.first)
 		scan_run(scan, value);
 	else
-		scan_account(scan, value);
+		scan_usage(scan, value);
 	return true;
 }
 

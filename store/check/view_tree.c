@@ -285,7 +285,7 @@ static void private_node(struct view *view, uint64_t number, int level,
  * Mark a block that was private to this version: it is to be freed in the
  * background.
  */
-static void kill_own(struct view *view, uint64_t number, size_t i)
+static void block_to_free(struct view *view, uint64_t number, size_t i)
 {
 	if (view->marks[i] & MARK_USED) {
 		view_report(view, "list", number, NULL,
@@ -297,7 +297,7 @@ static void kill_own(struct view *view, uint64_t number, size_t i)
 	view->unique += bytes_of(view, number);
 }
 
-static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
+static void deadlist_entry(struct view *view, uint64_t number, uint32_t bytes)
 {
 	size_t i = view_index(view, number);
 	int64_t has;
@@ -307,7 +307,7 @@ static void kill_entry(struct view *view, uint64_t number, uint32_t bytes)
 		            "the deadlist names block %llu, which is missing",
 		            (ull)number);
 	else if (number > view->tree->base)
-		kill_own(view, number, i);
+		block_to_free(view, number, i);
 	else if (view->marks[i] & MARK_DEAD)
 		view_report(view, "list", number, NULL,
 		            "the deadlist names block %llu twice", (ull)number);
@@ -428,9 +428,9 @@ static void usage_compare(struct view *view)
 	if (view->new_unreadable || (usage && usage->bad) ||
 	    unique == view->unique)
 		return;
-	view_report(view, "account", 0, NULL,
-	            "the blocks of version %llu have %lld bytes; its account "
-	            "says %lld",
+	view_report(view, "accounting", 0, NULL,
+	            "the blocks of version %llu have %lld bytes; its usage "
+	            "record has %lld",
 	            (ull)view->tree->version, (long long)view->unique,
 	            (long long)unique);
 }
@@ -449,7 +449,7 @@ static void tree_compare(struct view *view)
 		for (size_t i = 0; i < ARRAY_SIZE(tree->lists) && !r; i++)
 			if (tree->lists[i])
 				r = view_list_each(view, tree->lists[i],
-				                   kill_entry);
+				                   deadlist_entry);
 		if (r && !view->stopped)
 			view->stopped = r;
 		if (tree->parent_root)

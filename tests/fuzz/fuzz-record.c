@@ -17,7 +17,7 @@ static void fuzz_version(const uint8_t *data, size_t len)
 		return;
 	fuzz_assert(!version_decode(out, version_encode(&v, out), &again));
 	fuzz_assert(v.tree.root == again.tree.root && v.refs == again.refs &&
-	            v.kids == again.kids && v.parent == again.parent);
+	            v.children == again.children && v.parent == again.parent);
 }
 
 static void fuzz_state(const uint8_t *data, size_t len)

@@ -240,7 +240,7 @@ uint64_t fsck_shared(const struct fsck *fsck)
 
 struct node_of_lineage {
 	struct version v; /* as its record has it */
-	uint64_t kids, kids_xor, same, refs;
+	uint64_t children, children_xor, same, refs;
 	struct numbers reach; /* blocks of its tree, chunks included */
 };
 
@@ -333,8 +333,8 @@ static void lineage_count(struct lineage *l)
 		if (!n->v.parent)
 			continue;
 		parent = lineage_find(l, n->v.parent);
-		parent->kids++;
-		parent->kids_xor ^= n->v.id;
+		parent->children++;
+		parent->children_xor ^= n->v.id;
 		if (!n->v.freeze && n->v.tree.root == parent->v.tree.root)
 			parent->same++;
 	}
@@ -362,13 +362,13 @@ static void lineage_check(struct lineage *l)
 		struct node_of_lineage *n = &l->at[i];
 		uint64_t base = 0;
 
-		assert_int_equal(n->v.kids, n->kids);
-		assert_int_equal(n->v.kids_xor, n->kids_xor);
+		assert_int_equal(n->v.children, n->children);
+		assert_int_equal(n->v.children_xor, n->children_xor);
 		assert_int_equal(n->v.same, n->same);
 		assert_int_equal(n->v.refs, n->refs);
 		/* Drained: what nobody names has several children. */
 		if (!n->refs)
-			assert_true(n->v.freeze && n->kids > 1);
+			assert_true(n->v.freeze && n->children > 1);
 		if (!n->v.freeze)
 			assert_int_equal(n->refs, 1);
 		if (n->v.parent)

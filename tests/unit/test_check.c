@@ -139,8 +139,8 @@ static void test_leaks(void **state)
 	memcpy(target, plant.value.mv_data, 8);
 	plant_put(5000000, target, 8);
 	plant_end();
-	expect_found("an alias too many", false, "leak");
-	expect_found("an alias too many", false, "count");
+	expect_found("a dedup reference too many", false, "leak");
+	expect_found("a dedup reference too many", false, "count");
 }
 
 static void test_aliases(void **state)
@@ -148,17 +148,17 @@ static void test_aliases(void **state)
 	plant_begin("aliases", MDB_INTEGERKEY);
 	plant_flip(7, 0x01);
 	plant_end();
-	expect_found("an alias of another", false, "count");
+	expect_found("a dedup reference to another", false, "count");
 
 	plant_begin("aliases", MDB_INTEGERKEY);
 	plant_flip(0, 0x01);
 	plant_end();
-	expect_found("an alias of nothing", false, "alias");
+	expect_found("a dedup reference to nothing", false, "dedup");
 
 	plant_begin("aliases", MDB_INTEGERKEY);
 	assert_int_equal(mdb_cursor_del(plant.cursor, 0), 0);
 	plant_end();
-	expect_found("an alias deleted", false, "chunk");
+	expect_found("a dedup reference deleted", false, "chunk");
 
 	plant_begin("counts", MDB_INTEGERKEY);
 	plant_flip(7, 0x04);

@@ -243,7 +243,8 @@ static void test_others(void **state)
 	memcpy(target, plant.value.mv_data, 8);
 	plant_put(5000000, target, 8);
 	plant_end();
-	assert_int_equal(expect_repaired("an alias too many", false), 0);
+	assert_int_equal(expect_repaired("a dedup reference too many", false),
+	                 0);
 
 	for (size_t i = 0; i < 2; i++) {
 		plant_begin(names[i], MDB_INTEGERKEY);
@@ -262,7 +263,7 @@ static void test_others(void **state)
 		else
 			plant_flip(kind ? 0 : 7, 0x01);
 		plant_end();
-		expect_repaired("an alias", false);
+		expect_repaired("a dedup reference", false);
 	}
 }
 

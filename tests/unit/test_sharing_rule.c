@@ -80,18 +80,18 @@ static void version_free(struct forest *f, struct version *v)
 	free(v);
 }
 
-static size_t version_kids(struct forest *f, const struct version *v,
-                           struct version **ret_kid)
+static size_t version_children(struct forest *f, const struct version *v,
+                               struct version **ret_kid)
 {
-	size_t kids = 0;
+	size_t children = 0;
 
 	for (struct version *k = f->ring.next; k != &f->ring; k = k->next) {
 		if (k->parent == v) {
 			*ret_kid = k;
-			kids++;
+			children++;
 		}
 	}
-	return kids;
+	return children;
 }
 
 /* The version that holds what the state is now. */
@@ -172,11 +172,11 @@ static void version_reduce(struct forest *f, struct version *v)
 	while (v && !v->named) {
 		struct version *parent = v->parent;
 		struct version *kid = NULL;
-		size_t kids = version_kids(f, v, &kid);
+		size_t children = version_children(f, v, &kid);
 
-		if (kids > 1)
+		if (children > 1)
 			return;
-		if (kids) {
+		if (children) {
 			version_merge(f, v, kid);
 			return;
 		}
