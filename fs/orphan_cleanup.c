@@ -49,7 +49,7 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 		return CLEANUP_LATER;
 	if (closed_orphan(fs, state, ino))
 		return CLEANUP_ONE;
-	/* What was in a directory that was removed may have a lower number. */
+	/* An entry of a removed directory may have a lower number. */
 	*ino = 0;
 	if (closed_orphan(fs, state, ino))
 		return CLEANUP_ONE;

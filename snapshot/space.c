@@ -3,8 +3,8 @@
  * Space of states, from the sums that are kept with the versions: no tree is
  * read.
  *
- * What deleting a set of states would free is found by doing to the counts of
- * the versions what the background deletion would do to the versions.  A
+ * To find the space that deleting a set of states would free, do to the counts
+ * of the versions what the background deletion would do to the versions.  A
  * version without refs and children is dead: all that is charged to it goes.
  * One without refs and with one child left is merged into that: what the child
  * dropped of it goes.  A row of such versions is merged as if it were one: of

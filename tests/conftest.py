@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How many tests passed, failed and were skipped, for whoever runs them all."""
+"""Count the tests that passed, failed and were skipped."""
 import os
 
 import pytest

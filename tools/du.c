@@ -35,7 +35,7 @@ static const struct field json_fields[] = {
         {0},
 };
 
-/* What is printed begins with the first row: nothing is if a name is wrong. */
+/* The header is printed with the first row: not at all if a name is wrong. */
 struct output {
 	struct printer printer;
 	bool begun;

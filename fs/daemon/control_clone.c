@@ -7,7 +7,7 @@
 #include "coherence.h"
 #include "control_path.h"
 
-/* Where the copy is to appear. */
+/* The directory and name of the copy. */
 struct place {
 	node_t parent;
 	const char *name; /* points into the path */

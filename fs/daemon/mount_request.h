@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a mount is asked for. */
+/* The options of a mount, as the command passes them. */
 #ifndef COPPICE_MOUNT_REQUEST_H
 #define COPPICE_MOUNT_REQUEST_H
 

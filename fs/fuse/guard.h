@@ -10,7 +10,7 @@
  *
  * The guard is forked before the store is opened.  It has a clone of each
  * mount's device and one end of a socket whose other end only the daemon has.
- * As long as the daemon lives, the guard sleeps.  When the socket is closed, it
+ * The guard sleeps while the daemon lives.  When the socket is closed, it
  * refuses all requests with ENOTCONN until the daemon's last thread has ended,
  * and exits, which closes the last descriptors.  It needs no privilege, and
  * finds the mounts whatever namespace they are in.

@@ -9,7 +9,7 @@
 
 enum { PIECE_NODES = 64, STOP = 1 };
 
-/* As many changes as one announcement takes. */
+/* The changes of one announcement. */
 struct batch {
 	struct changes changes;
 	uint64_t state;
@@ -46,7 +46,7 @@ static bool add_inode(struct batch *b, const struct key *key)
 			return true;
 	if (changes->node_count == CHANGES_NODES)
 		return false;
-	/* Where a file's inode differs, its contents may. */
+	/* If a file's inode differs, its content may differ, too. */
 	changes_data(changes, node, 0, 0);
 	return true;
 }

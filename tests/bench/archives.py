@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What else keeps many versions of a tree: peers that are not file systems.
+"""Peers that keep many versions of a tree and are not file systems.
 
-Each takes versions by keep(), tells its bytes by used(), and reads one version
-back by read().
+Each takes versions by keep(), returns its bytes from used(), and reads one
+version back by read().
 """
 import os
 import shutil

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the benchmark's programs share: a clock, random bytes, percentiles, and
+ * Shared by the benchmark's programs: a clock, random bytes, percentiles, and
  * the plan of the slot workload.
  */
 #ifndef COPPICE_BENCH_H

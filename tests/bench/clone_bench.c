@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How fast a subtree is cloned.
+ * Measure how fast a subtree is cloned.
  *
  *   clone_bench DIR [PACKAGES [FILES [ROUNDS]]]
  *

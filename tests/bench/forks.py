@@ -88,7 +88,7 @@ def _change(tree, files, chance):
 
 
 def _read(bench, peer, tree, test):
-    """Where the scheduler puts the daemon would be more than all else."""
+    """On one processor: the placing of the daemon would outweigh all else."""
     with bench.mode(ONE, [peer]) as cpus:
         op = machine.ops(bench.program("small"), tree,
                          str(bench.sizes.fork_files), "1000", "read",

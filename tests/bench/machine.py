@@ -23,7 +23,7 @@ def is_root():
 
 
 def _setup(cpus):
-    """What a child does first: the terminal's ctrl-C is ours to handle."""
+    """Run in a child first: the parent handles the terminal's ctrl-C."""
     def setup():
         os.setsid()
         if cpus:
@@ -73,7 +73,7 @@ def run(*command, cpus=None, cwd=None, env=None, good=(0,)):
 
 
 def talk(*command):
-    """Run a program that tells of its progress, on our standard error."""
+    """Run a program that reports its progress, on our standard error."""
     process = start(*command, log=sys.stderr)
     try:
         code = process.wait()
@@ -177,7 +177,7 @@ def wait_for(condition, what, seconds=30):
 
 
 def describe(path):
-    """What a reader of the numbers must know of this machine."""
+    """Describe this machine for a reader of the figures."""
     info = Path("/proc/cpuinfo").read_text()
     model = [line.partition(":")[2].strip() for line in info.splitlines()
              if line.startswith("model name")]

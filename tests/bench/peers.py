@@ -31,7 +31,7 @@ class Peer:
 
     @property
     def tree(self):
-        """Where the work is done."""
+        """Return the directory that the work is done in."""
         return self.mnt
 
     def pids(self):
@@ -187,7 +187,7 @@ class Overlay(Peer):
 
 
 class Coppice(Peer):
-    """What all this is about; its working tree is main."""
+    """Coppice; its working tree is main."""
     name = "coppice"
     snapshots = "mkdir"
     options = ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a run found: a table of text, JSON, and a picture a section."""
+"""The results of a run: a table of text, JSON, and a picture a section."""
 import json
 import re
 from html import escape

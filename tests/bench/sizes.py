@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""How much of everything: full, quick, and just enough to try the code."""
+"""The sizes of all tests: full, quick, and just enough to try the code."""
 from dataclasses import dataclass
 
 
-# How much of a run's time each test may take before it stops going on: it ends
-# the round that it is in.  In this order: what matters most first.
+# The share of a run's time after which each test begins no further round.  The
+# tests run in this order: the most important ones first.
 SHARES = {"small": 15, "slots": 12, "forks": 12, "latency": 10, "stream": 12,
           "space": 12, "delete": 10, "work": 17, "million": 20}
 

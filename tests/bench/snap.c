@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long a snapshot or fork takes.
+ * Measure how long a snapshot or fork takes.
  *
  *   snap mkdir|btrfs|btrfs-ro SOURCE DIR PREFIX FIRST COUNT [CHANGES [SECONDS]]
  *
  * Makes DIR/PREFIXn, by mkdir(2) or by btrfs's ioctl, after CHANGES files of
- * SOURCE have been changed each time (1 unless told), which is not measured.
+ * SOURCE have been changed each time (1 by default), which is not measured.
  * After SECONDS no more of them are made.
  * Prints a line of JSON, in microseconds.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the tree costs by itself, on nodes in memory: nanoseconds a call, bytes
+ * Measure the tree by itself, on nodes in memory: nanoseconds a call, bytes
  * an item.  Usage: tree_bench [ITEMS [NODE_SIZE]]
  */
 #include <inttypes.h>

@@ -136,7 +136,7 @@ def run(bench):
     except machine.Missing as why:
         bench.results.leave_out("untar, grep, make, git", why)
     with bench.systems(*KINDS) as peers:
-        # What takes long is done once.
+        # Long tests run once.
         for number in bench.rounds():
             for peer in peers:
                 if tags and number == 0:

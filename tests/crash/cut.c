@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What power cuts make of a file. */
+/* Power cuts: the possible contents of a file after one. */
 #include "cut.h"
 
 #include <fcntl.h>
@@ -64,7 +64,7 @@ static void disk_pend(struct disk_state *d, struct pending pending)
 	d->pending[d->pending_len++] = pending;
 }
 
-/* Of what was lost, these bytes of the file are not to come back any more. */
+/* Drop these bytes of the file from the lost writes. */
 static void disk_forget(struct disk_state *d, size_t from, size_t to)
 {
 	size_t len = d->pending_len;

@@ -26,7 +26,7 @@ struct disk_state {
 
 enum fate { FATE_ORDERED, FATE_SOME };
 
-/* As it was when the recording began. */
+/* The file at the beginning of the recording. */
 struct disk_state disk_begin(const struct recording *recording);
 /* The call has returned.  no_sync: as if no sync did anything. */
 void disk_advance(struct disk_state *d, const struct event *e, bool no_sync);

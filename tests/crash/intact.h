@@ -11,7 +11,7 @@
 #include "scratch.h"
 #include "work.h"
 
-/* What a check found. */
+/* The findings of a check. */
 struct found {
 	size_t count;
 	char kinds[4096]; /* with a space in front of and behind each */

@@ -213,7 +213,8 @@ bool model_below(const struct model_state *state, uint64_t dir, uint64_t ino)
 
 /* ---- Digests ------------------------------------------------------------ */
 
-/* What is seen at one path.  Sums of these do not depend on order. */
+/* The digest of all that is visible at one path.  Sums do not depend on order.
+ */
 struct sight {
 	uint64_t path;
 	uint64_t ino;
@@ -267,7 +268,7 @@ static uint64_t model_walk(struct model_state *state, uint64_t dir,
 	return sum;
 }
 
-/* Of one state among all. */
+/* The digest of one state. */
 static uint64_t state_digest(uint64_t number, uint64_t fork, const char *name,
                              uint64_t tree)
 {

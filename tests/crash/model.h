@@ -73,7 +73,7 @@ bool model_empty(const struct model_state *state, uint64_t dir);
 /* Is `ino` the directory `dir`, or below it? */
 bool model_below(const struct model_state *state, uint64_t dir, uint64_t ino);
 
-/* What can be seen, as one number. */
+/* The digest of all that is visible. */
 uint64_t model_digest(struct model *model);
 /* The same of a real store. */
 int real_digest(struct fs *fs, uint64_t *ret_digest);

@@ -294,7 +294,7 @@ int ftruncate64(int fd, off_t size)
 	return ftruncate(fd, size);
 }
 
-/* What it does to the file cannot be seen in what can be read of it. */
+/* It changes nothing in the file that can be read. */
 int fallocate(int fd, int mode, off_t off, off_t len)
 {
 	bool fail;

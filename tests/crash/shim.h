@@ -29,7 +29,7 @@ struct event {
 	off_t off;   /* EVENT_TRUNCATE: the new size */
 	size_t len;
 	uint8_t *data;
-	/* What the program had told by shim_tell() when the call began. */
+	/* The last value of shim_tell() before the call. */
 	uint64_t issued, acked;
 };
 
@@ -42,7 +42,7 @@ struct recording {
 
 /* From now on, everything done to the file at the path. */
 void shim_start(const char *path);
-/* What was recorded; the caller's. */
+/* Return the recording; the caller owns it. */
 struct recording shim_stop(void);
 void recording_release(struct recording *recording);
 
@@ -65,11 +65,11 @@ struct failing {
 	enum fail_how how;
 };
 void shim_fail(const struct failing *failing);
-/* How many have failed since shim_fail() was called, and were let through. */
+/* Return how many have failed since shim_fail(), and how many succeeded. */
 uint64_t shim_failed(void);
 uint64_t shim_passed(void);
 
-/* How many changes were begun, and how many are known to be durable. */
+/* Return how many changes were begun, and how many are known to be durable. */
 void shim_tell(uint64_t issued, uint64_t acked);
 
 #endif

@@ -41,7 +41,7 @@ struct run {
 	uint64_t digests[CHANGES_A_RUN + 1]; /* by changes made */
 };
 
-/* What was tried, for the closing line. */
+/* Counts for the closing line. */
 static struct {
 	uint64_t points, ordered, torn, reclaimed;
 	uint64_t commits; /* different contents seen, in all runs */
@@ -231,7 +231,7 @@ static void point_use(struct point *p, const char *path, bool drain)
 	}
 	if (!point_compare(p, fs) || !drain)
 		goto out;
-	/* What was being given back goes on, and harms nothing. */
+	/* Freeing of space goes on, and harms nothing. */
 	r = forest_drain(forest);
 	if (r)
 		point_fault(p, "space cannot be given back", r);
@@ -294,7 +294,8 @@ static void point_bounds(struct point *p)
 
 	p->most = e->issued;
 	p->least = e->acked;
-	/* What was acknowledged before the next call began is due, too. */
+	/* Changes acknowledged before the next call began must be there, too.
+	 */
 	if (!p->within && p->index + 1 < r->len)
 		p->least = r->events[p->index + 1].acked;
 }
@@ -318,7 +319,7 @@ static uint64_t run_replay(const struct run *run, const char *path,
 		p.fate = p.random >> 9 & 3 ? FATE_SOME : FATE_ORDERED;
 		while (next < at[i])
 			disk_advance(&d, &r->events[next++], no_sync);
-		/* What was begun within may be begun again by the next. */
+		/* The next may begin again what was begun within. */
 		if (!p.within && next == at[i])
 			disk_advance(&d, &r->events[next++], no_sync);
 		else if (next > at[i])

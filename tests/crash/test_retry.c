@@ -108,7 +108,7 @@ static bool fail_once(uint64_t pass, int error, enum fail_how how)
 	int r;
 
 	steps();
-	/* So that there is something to commit. */
+	/* Make a change to be committed. */
 	store_lock(work.store);
 	store_next_seq(work.store);
 	store_unlock(work.store);
@@ -210,7 +210,7 @@ static void test_pause_grows(void **state)
 	teardown();
 }
 
-/* What cannot be saved at the end is lost, and how much that is is told. */
+/* Changes that cannot be saved at the end are lost; their size is reported. */
 static void test_loss(void **state)
 {
 	struct store_loss loss = {0};
@@ -364,7 +364,7 @@ static void test_readers_go_on(void **state)
 	teardown();
 }
 
-/* What it reads is not written over: the commit waits for it. */
+/* The commit does not overwrite what it reads, but waits for it. */
 static void test_long_reader(void **state)
 {
 	struct disk *disk;

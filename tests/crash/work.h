@@ -32,7 +32,7 @@ void work_release(struct work *w);
 
 /* One random change; it may turn out to be none. */
 void work_step(struct work *w);
-/* What is there now, by the store itself, must be what the model says. */
+/* Check that the store has what the model has. */
 void work_compare(struct work *w);
 
 /* For a child that is expected to complain: nothing of it is shown. */

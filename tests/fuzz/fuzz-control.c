@@ -77,7 +77,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	begin();
 	fuzz_assert(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
 	setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	/* What does not fit is a client that was cut off. */
+	/* A message that does not fit is like that of a client that was cut
+	 * off. */
 	if (send(ends[0], data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		len = 0;
 	close(ends[0]);

@@ -13,7 +13,7 @@ static void same(const uint8_t *data, size_t len, const uint8_t *again,
 	fuzz_assert(again_len == len && !memcmp(data, again, len));
 }
 
-/* An inode may tell what it need not; written, it does not. */
+/* An inode may have fields at their defaults; they are not written. */
 static void inode_again(const struct inode *inode)
 {
 	uint8_t out[INODE_LEN_MAX], again[INODE_LEN_MAX];

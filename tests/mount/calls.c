@@ -6,7 +6,7 @@
  * file to write the call's name to when that is done: "7 28 /tmp/done", for
  * one.
  *
- * COPPICE_PAGES is the size of the system's pages that the program is told.
+ * COPPICE_PAGES is the page size that the system reports to the program.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -25,7 +25,7 @@ BUILD = Path(os.environ.get(
 COPPICE = BUILD / "tools" / "coppice"
 CONNECTIONS = Path("/sys/fs/fuse/connections")
 SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
-# How much slower than the plain build everything may be.
+# The factor by which all may be slower than the plain build.
 SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
 
 SUSPICIOUS = re.compile(
@@ -103,7 +103,7 @@ class Mount:
         self.allowed.append(pattern)
 
     def umount(self):
-        """As a user does; the daemon has ended well afterwards."""
+        """Unmount as a user does; the daemon must end well."""
         result = self.store.coppice("umount", self.path)
         assert not mounted(self.path)
         code = self.process.wait(60 * SLOWER)
@@ -111,7 +111,7 @@ class Mount:
         return result
 
     def kill(self):
-        """As a crash does."""
+        """End the daemon as a crash does."""
         self.killed = True
         self.process.kill()
         self.process.wait()
@@ -134,7 +134,7 @@ class Mount:
         """At the end of a test: whatever state it is in, it goes."""
         code = self.process.poll()
         assert self.killed or not code, f"the daemon ended with {code}"
-        # What a caught exception keeps open would keep the mount busy.
+        # Files that a caught exception keeps open would keep the mount busy.
         gc.collect()
         if self.process.poll() is None and mounted(self.path):
             self.umount()
@@ -162,7 +162,7 @@ class Store:
         self.coppice("init", *options, self.path)
 
     def coppice(self, *args, code=0, **keywords):
-        """Run the command; the exit code must be as told; None: any."""
+        """Run the command; its exit code must be `code`; None: any."""
         keywords.setdefault("timeout", 120 * SLOWER)
         result = subprocess.run(
             [str(COPPICE), *map(str, args)], stdin=subprocess.DEVNULL,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is no store, mount points that cannot be, and clients of the socket that
-mean harm: a clear sentence and the right exit code, and the mount lives on."""
+"""Paths that are no store, impossible mount points, and hostile clients of the
+socket: a clear sentence and the right exit code, and the mount lives on."""
 import contextlib
 import errno
 import fcntl
@@ -338,7 +338,7 @@ def test_never_reads(store, mnt):
 
 
 def test_flood(store, mnt):
-    """As many requests as can be, by several, all of them answered."""
+    """Many requests of several clients at once are all answered."""
     end = time.monotonic() + 2
 
     def flood():

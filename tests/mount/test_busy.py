@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What keeps a mount from being unmounted, or from ending, is named."""
+"""Processes that keep a mount from being unmounted or ending are named."""
 import contextlib
 import os
 import re

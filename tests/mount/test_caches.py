@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What kernels cache of a state that several mounts reach: it stays cached, is
-given up when it changes, and nobody hangs over it."""
+"""The kernels' caches of a state that several mounts reach: contents stay
+cached, are dropped when they change, and nobody hangs over it."""
 import contextlib
 import errno
 import mmap
@@ -78,7 +78,7 @@ def test_longer_through_another_mount(both):
 
 
 def test_caches_are_kept(both, mnt, store):
-    """What is only read through several mounts is not asked for again."""
+    """Files that are only read through several mounts stay cached."""
     main, alone = both
     (main / "file").write_bytes(b"x" * 100000)
     files = [os.open(path / "file", os.O_RDONLY) for path in both]

@@ -29,8 +29,8 @@ def check(store, *args, code=0):
 
 
 def nodes(path):
-    """Where in data.mdb tree nodes may be: by what they begin with.  Packed
-    ones with no other, a checksum and then zstd's magic number; leaves."""
+    """Find possible tree nodes in data.mdb by their first bytes: leaves, and
+    delta-compressed nodes without a base (a checksum, zstd's magic number)."""
     data = path.read_bytes()
     return [match.start() for match in re.finditer(
         rb"O\0.{8}\x28\xb5\x2f\xfd|N.{8}\0.\0", data, re.DOTALL)]
@@ -118,7 +118,7 @@ def test_damage(store):
 
 
 def test_damaged_files(store):
-    """What is damaged cannot be read; all else can."""
+    """Damaged files cannot be read; all others can."""
     mnt = store.mount()
     fill(mnt / "main")
     good = {p.name: p.read_text() for p in (mnt / "main" / "dir").iterdir()}
@@ -140,7 +140,7 @@ def test_damaged_files(store):
             except OSError:
                 # Its own items are split by the damaged node.
                 assert len(lost) < 100
-    # A damaged block is told once, and names itself.
+    # A damaged block is reported once, with its number.
     for path in sorted(lost) * 2:
         with pytest.raises(OSError):
             (mnt / f"main{path}").read_text()
@@ -151,7 +151,7 @@ def test_damaged_files(store):
 
 
 def test_repair(store):
-    """What is damaged is cut out, all else is as it was."""
+    """Damaged parts are cut out; all else is as it was."""
     mnt = store.mount()
     fill(mnt / "main")
     (mnt / "main" / ".snap" / "monday").mkdir()
@@ -169,13 +169,14 @@ def test_repair(store):
     assert not (store.path / "repair").exists()
     assert check(store, "--data") == "no damage found\n"
     store.coppice("check", "--dry-run", store.path, code=2)
-    told = {row["path"] for row in rows}
+    reported = {row["path"] for row in rows}
     mnt = store.mount("again")
     for top in [mnt / "main", mnt / "main" / ".snap" / "monday"]:
         files = {p.name: p.read_text() for p in (top / "dir").iterdir()
-                 if f"/dir/{p.name}" not in told}
+                 if f"/dir/{p.name}" not in reported}
         assert all(good[name] == text for name, text in files.items())
-        assert all(name in files or f"/dir/{name}" in told for name in good)
+        assert all(name in files or f"/dir/{name}" in reported
+                   for name in good)
     (mnt / "main" / "new").write_text("new")
     assert check(store, "--data") == "no damage found\n"
 
@@ -204,7 +205,7 @@ def test_damage_under_a_mount(store):
     for name, data in good.items():
         (mnt / "main" / name).write_bytes(data)
     mnt.umount()
-    # So little memory that nothing stays in it.
+    # Little memory, so that nothing stays cached.
     mnt = store.mount("again", options="memory=256K")
     mnt.allow(r"(?m)^.*(damage|missing).*$")
 
@@ -217,7 +218,7 @@ def test_damage_under_a_mount(store):
     with opened(store.path / "data.mdb", os.O_RDWR) as file:
         pages = os.fstat(file).st_size // 4096
         for _ in range(400):
-            # Where LMDB finds its way by, and anywhere.
+            # The head of a page, which LMDB follows, and any other place.
             at = rng.randrange(pages) * 4096 + rng.choice(
                 [rng.randrange(32), rng.randrange(4096)])
             old = os.pread(file, 1, at)
@@ -229,7 +230,7 @@ def test_damage_under_a_mount(store):
                     assert error.errno == errno.EIO, error
                     lost += 1
             os.pwrite(file, old, at)
-        # What is no longer there at all.
+        # The end of the file is missing.
         intact = os.pread(file, pages * 4096, 0)
         half = len(intact) // 2
         os.ftruncate(file, half)
@@ -248,7 +249,7 @@ def test_damage_under_a_mount(store):
         assert read(name) == data
     print(f"{lost} of 4000 could not be read")
     lines = mnt.stderr().splitlines()
-    assert len(lines) == len(set(lines)), "a block is told twice"
+    assert len(lines) == len(set(lines)), "a block is reported twice"
     mnt.umount()
     check(store, "--data")
 
@@ -266,7 +267,7 @@ def test_damaged_meta_page(store, tmp, page, at, size):
     with opened(data, os.O_RDWR) as fd:
         os.pwrite(fd, b"\xa5" * size, page * 4096 + at)
     before = data.read_bytes()
-    said = "one of the two pages that it begins with is damaged"
+    said = "one of its two meta pages is damaged"
     assert said in store.coppice("list", "-s", store.path).stderr
     result = store.coppice("mount", store.path, tmp / "mnt", code=3)
     assert "can only be mounted with -o ro" in result.stderr
@@ -289,7 +290,7 @@ def test_damaged_meta_page(store, tmp, page, at, size):
 
 
 def test_cut_off_is_read(store):
-    """What the end held is lost: nothing is written, the rest is read."""
+    """With its end missing, a store is read-only; the rest can be read."""
     mnt = store.mount()
     (mnt / "main" / "first").write_bytes(b"x" * 1000)
     store.verb("sync")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Several mounts of one state, at random: a few seconds of what
-tests/soak/coherence.py does for as long as it is told to."""
+tests/soak/coherence.py does for any time."""
 import os
 import sys
 import time

@@ -33,7 +33,7 @@ class Either:
         return self.store.verb(*args, **keywords)
 
     def reads(self, state, name="file"):
-        """What a file of a state has, whether it is mounted now or then."""
+        """Return the content of a file of a state, mounted or not."""
         mnt = self.mnt or self.store.mount("later")
         path = mnt / state / name
         text = path.read_text() if path.exists() else None
@@ -335,7 +335,7 @@ def test_changes_show_in_the_mount(store, mnt):
 
 
 def test_paths_instead_of_names(store, mnt, main):
-    """A path in a mount tells the state and the store."""
+    """A path in a mount names the state and the store."""
     def name(*path, **keywords):
         return json.loads(store.coppice("show", "--json", *path,
                                         **keywords).stdout)["name"]

@@ -250,7 +250,7 @@ def test_the_daemon_dies(mnt, halted, copies, tmp):
 
 
 def test_a_copy_by_cp(store, mnt, tmp):
-    """Of a mounted store it says what it is when it cannot be opened."""
+    """The message for an unusable copy of a mounted store says so."""
     copy = tmp / "copy"
     run("cp", "-a", store.path, copy)
     os.truncate(copy / "data.mdb", 5000)

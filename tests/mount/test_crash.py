@@ -53,7 +53,7 @@ def test_kill_in_the_middle_of_rsync(store):
                 ["rsync", "-aHAX", "--whole-file", f"{SOURCE}/",
                  f"{mnt}/main/tree/"], stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL) as rsync:
-            # Some way into the work, told by the work itself.
+            # The work reports how far it is.
             goal = len(found) + rng.randrange(200, 1500)
             there = set()
             while rsync.poll() is None and len(there) < goal:

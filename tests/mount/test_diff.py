@@ -100,7 +100,7 @@ class Tree:
         return twin if twin and twin.kind == stat.S_IFDIR else None
 
     def child_like(self, path, other):
-        """What has replaced an inode of this tree alone."""
+        """Return what has replaced an inode of this tree alone."""
         head, _, name = path.rpartition("/")
         parent = self.dir_like(head or "/", other)
         if not parent or parent.kind != stat.S_IFDIR:
@@ -165,7 +165,7 @@ def told(rows):
 
 
 def check_against_diff(root_a, root_b, rows):
-    """What diff(1) sees must be told, and what is told by content be seen."""
+    """It reports what diff(1) sees, and of contents nothing else."""
     result = subprocess.run(
         ["diff", "-rq", "--no-dereference", root_a, root_b], check=False,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -235,7 +235,7 @@ class History:
                 file.write(self.bytes())
 
     def replace(self):
-        """As editors do; often by what was there."""
+        """Replace a file as editors do, often by the same content."""
         path = self.some("file")
         if not path or not stat.S_ISREG(os.lstat(path).st_mode):
             return

@@ -35,7 +35,7 @@ def used(store):
             break
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    # What the last commits freed is free for the ones after them.
+    # Pages that a commit frees can be used by later ones.
     for _ in range(3):
         store.verb("default")
         store.verb("sync")

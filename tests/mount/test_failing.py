@@ -18,7 +18,7 @@ ALWAYS = 1000000
 
 
 class Disk:
-    """Under a mount: fails when it is told to."""
+    """A file system under a mount that fails on demand."""
 
     def __init__(self, store, options=""):
         library = BUILD / "tests" / "mount" / "libfailing.so"
@@ -87,7 +87,7 @@ def test_once(store, disk, what, error):
 
 
 def test_for_a_while(store, disk):
-    """What is changed meanwhile is kept, and saved when the disk works."""
+    """Changes made meanwhile are kept, and saved when the disk works."""
     main = disk.mount / "main"
     disk.fail("meta", errno.EIO, ALWAYS)
     for i in range(30):
@@ -123,8 +123,8 @@ def test_full_for_a_while(disk):
     sync(main)
 
 
-def test_loss_is_told(store, disk):
-    """What cannot be saved at the end is lost, and it is said how much."""
+def test_loss_is_reported(store, disk):
+    """Changes that cannot be saved at the end are lost, and counted in the log."""
     main = disk.mount / "main"
     (main / "saved").write_bytes(b"saved")
     sync(main)

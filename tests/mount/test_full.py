@@ -132,8 +132,8 @@ def avail(path):
 
 
 def test_df_after_deletion(small, disk):
-    """What a deletion gives back shows by itself, on a full disk, too, and
-    goes on to show whatever is synced."""
+    """The space that a deletion frees is shown without a sync, on a full disk,
+    too, and still after one."""
     rng = random.Random(4)
     mnt = small.mount()
     mnt.allow(FULL)
@@ -157,7 +157,7 @@ def test_df_after_deletion(small, disk):
 
 @pytest.mark.limit(120)
 def test_disk_filled_before_the_commit(small, disk):
-    """What write(2) took finds its place, whatever others do."""
+    """Data that write(2) took is stored, whatever others do."""
     rng = random.Random(2)
     mnt = small.mount()
     mnt.allow(FULL)
@@ -319,7 +319,7 @@ def test_resize(make_store):
 
 
 
-# Besides what is told by memory=: the program, stacks, zstd, and pages of the
+# Beside the memory= limit: the program, stacks, zstd, and pages of the
 # map, which are the kernel's to take back.
 FIXED = 40 * MIB
 

@@ -64,7 +64,7 @@ def test_failed_init_leaves_nothing(tmp, error, there):
             assert re.fullmatch(
                 rf"coppice: cannot make a store in '{store}': .+\n",
                 result.stderr.splitlines(True)[-1]), result
-            # What cannot be removed is put away by the next one.
+            # The next one moves away files that cannot be removed.
             rest = content(store)
             if rest != before:
                 assert reached in ("unlink", "rmdir"), (reached, rest)
@@ -118,7 +118,7 @@ def test_files_of_others_stay(tmp):
 
 
 def test_two_at_once(tmp):
-    """One of them makes the store; the others tell why they do not."""
+    """One of them makes the store; the others report why they do not."""
     for i in range(10):
         store = tmp / f"store{i}"
         all_of_them = [subprocess.Popen(
@@ -148,15 +148,15 @@ def use(mnt, text):
 @pytest.mark.parametrize("size", [16384, 65536])
 def test_larger_pages(make_store, tmp, size):
     """The pages of a store have 4 KiB on each machine, whatever its own have."""
-    told = preload(COPPICE_PAGES=size)
-    assert coppice("init", tmp / "made", environment=told).returncode == 0
+    pages = preload(COPPICE_PAGES=size)
+    assert coppice("init", tmp / "made", environment=pages).returncode == 0
     data = (tmp / "made" / "data.mdb").read_bytes()
     assert data[40:44] == (4096).to_bytes(4, "little")
     expect_store(tmp / "made")
     # Made there, used here, and the other way round.
     store = make_store()
     (tmp / "made" / "data.mdb").rename(store.path / "data.mdb")
-    for i, environment in enumerate(({}, told, {}, told)):
+    for i, environment in enumerate(({}, pages, {}, pages)):
         mnt = store.mount(environment=environment)
         if i:
             assert (mnt / "main" / "large").read_bytes() == (
@@ -164,14 +164,14 @@ def test_larger_pages(make_store, tmp, size):
         use(mnt, f"text{i}")
         mnt.umount()
         assert coppice("check", "--data", store.path,
-                       environment=told).returncode == 0
+                       environment=pages).returncode == 0
     store.check()
-    # One of the two pages that tell of the rest is damaged: read by the other.
+    # One of the two meta pages is damaged: the other one is used.
     with open(store.path / "data.mdb", "r+b") as file:
         file.seek(16)
         file.write(b"\xa5" * 8)
-    mnt = store.mount("ro", options="ro", environment=told)
-    mnt.allow(".*one of the two pages that it begins with is damaged.*\n")
+    mnt = store.mount("ro", options="ro", environment=pages)
+    mnt.allow(".*one of its two meta pages is damaged.*\n")
     assert (mnt / "main" / "file").read_text() == "text3"
     mnt.umount()
     assert "repaired" in store.coppice("check", "--repair", store.path).stdout

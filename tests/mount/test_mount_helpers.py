@@ -32,7 +32,7 @@ def test_mount_helper(store, tmp):
 
 
 def test_mount_helper_flags(store, tmp):
-    """What mount(8) takes as granted, it does not tell."""
+    """mount(8) does not pass on its own options."""
     if os.geteuid():
         pytest.skip("needs root")
     helper = tmp / "mount.fuse.coppice"

@@ -130,7 +130,7 @@ def test_kill_of_an_ordinary_users_daemon(user_script, tmp):
 
 
 def test_why_an_ordinary_user_cannot_unmount(user_script, tmp):
-    """What fusermount3 says comes through; "in use" only when it is that."""
+    """The error of fusermount3 is reported; "in use" only where that is so."""
     shutil.copytree("/etc", tmp / "etc", symlinks=True)
     (tmp / "etc" / "mtab").unlink(missing_ok=True)
     (tmp / "root-mnt").mkdir()

@@ -99,8 +99,8 @@ INNER = """
 
 
 def daemon_namespaces(store, script, *args):
-    """Where the daemon lives that INNER starts, called by the script: in a
-    namespace outside of both of its own, in the outer, or in the inner."""
+    """Return where the daemon runs that INNER, called by the script, starts: in
+    a namespace outside of both, in the outer one, or in the inner one."""
     with subprocess.Popen(
             ["unshare", "-m", "--propagation", "private", "sh", "-ec", script,
              "sh", *map(os.fspath, args)],
@@ -125,7 +125,7 @@ def test_the_daemon_leaves_all_namespaces_with_that_store(store, unshare, tmp):
 @pytest.mark.parametrize("enter", ["exec sh", 'exec chroot "$5" sh'])
 def test_the_daemon_stays_where_the_store_has_its_path(store, unshare, tmp,
                                                        enter):
-    """As far out as it can: in an ancestor's chroot, if that has one."""
+    """The daemon runs as far out as it can: in an ancestor's chroot, if any."""
     for name in "mnt", "elsewhere", "root":
         (tmp / name).mkdir()
     script = f"""
@@ -139,7 +139,7 @@ def test_the_daemon_stays_where_the_store_has_its_path(store, unshare, tmp,
 
 
 def test_the_daemon_stays_with_a_writable_store(store, unshare, tmp):
-    """Where the same directory is read-only it could not serve."""
+    """The daemon does not run where the directory is read-only."""
     for name in "mnt", "elsewhere":
         (tmp / name).mkdir()
     script = """

@@ -134,7 +134,7 @@ def test_a_moved_store(make_store, tmp):
         assert "forked" in store.coppice("list", cwd=mnt / "main").stdout
         store.coppice("rm", mnt / "forked")
         store.coppice("sync", mnt.path)
-        # a mount of one state tells nothing of it: nor is it guessed
+        # a mount of one state does not report it: nor is it guessed
         complaint = store.coppice("snap", alone.path, code=1).stderr
         assert "moved" in complaint
         assert "moved" in store.coppice("list", cwd=alone.path, code=1).stderr
@@ -199,7 +199,7 @@ def test_a_second_counts_to_its_end(store, mnt, main):
 
 
 def test_links_to_snapshots(mnt, main, tmp):
-    """What archives links archives that; a slash leads through it, mostly."""
+    """Programs that archive links archive it; a slash at the end mostly follows."""
     (main / "file").write_text("x")
     (main / ".snap" / "monday").mkdir()
     listing = run("sh", "-c", f"tar -C {mnt} -cf - main~monday | tar -tvf -")

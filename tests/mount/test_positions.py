@@ -63,7 +63,7 @@ def test_positional(window):
 
 
 def test_positional_where_a_name_is_a_position(window):
-    """Of 3, 4, 5, 6 main~3 is one by name and another by position."""
+    """Among 3, 4, 5, 6, main~3 is one by name and another by position."""
     for verb in ["rm"], ["rename"]:
         args = ["x"] if verb == ["rename"] else []
         assert "name" in window.fails(*verb, "--positional", "main~3", *args)
@@ -121,7 +121,7 @@ def test_paths_by_position(store, mnt, main):
 
 
 def test_calls_by_position(mnt, main):
-    """What is called by a name with ~ cannot be changed through a mount."""
+    """A state cannot be changed through a mount by a name with ~."""
     for name in "one", "two", "3":
         (main / ".snap" / name).mkdir()
     mnt.allow(r"snapshots with names such as '3'.*position afterwards")

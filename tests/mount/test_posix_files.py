@@ -336,7 +336,7 @@ def test_direct_io(work):
 
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of calls")
 def test_asynchronous_direct_writes(work):
-    """What others read into the cache meanwhile is not there afterwards."""
+    """Pages that others read into the cache meanwhile are dropped."""
     area = mmap.mmap(-1, 8 * CHUNK)
     path = work / "file"
     path.write_bytes(bytes(len(area)))

@@ -133,7 +133,7 @@ def test_now_is_allowed_to_who_may_write(work):
 
 
 def test_birth_time(work):
-    """Where statx can have it: FUSE cannot before its protocol 7.39."""
+    """statx has it from FUSE's protocol 7.39 on."""
     before = time.time()
     (work / "file").write_text("x")
     born = statx_btime(work / "file")

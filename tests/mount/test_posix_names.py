@@ -304,7 +304,7 @@ def inodes(path):
 
 @pytest.mark.parametrize("way", ["rmdir", "rename"])
 def test_removed_directory_that_is_in_use(store, mnt, way):
-    """As a path or a working directory: it stays until it is let go."""
+    """Held by O_PATH or as a working directory, it stays until released."""
     main = store.mount("alone", "state=main").path
     before = inodes(main)
 
@@ -488,7 +488,7 @@ def test_readdir_while_things_change(work):
 def test_seekdir(work):
     """
     A place in a directory stays where it is.  What was deleted since the
-    directory was opened may still be told.
+    directory was opened may still be listed.
     """
     import ctypes
     libc = ctypes.CDLL(None, use_errno=True)
@@ -554,7 +554,7 @@ def test_types_in_readdir(work):
 
 
 def test_parallel_creators(work):
-    """Of the same names: each name is made once."""
+    """Several make the same names: each name is made once."""
     path = work / "dir"
     path.mkdir()
     won = [0] * 4

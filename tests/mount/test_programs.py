@@ -23,7 +23,7 @@ def rsync_finds_nothing(source, target):
 
 
 def odd_tree(top):
-    """What backups trip over."""
+    """Make a tree with what backups stumble over."""
     rng = random.Random(1)
     top.mkdir()
     for mode in 0, 0o111, 0o200, 0o444, 0o777, 0o4755, 0o2755, 0o6711, 0o1644:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A few seconds of the soak, which runs as long as it is told to by
+"""A few seconds of the soak, which runs for any time by
 tests/soak/run."""
 import os
 import sys

@@ -12,7 +12,7 @@ MIB = 1 << 20
 
 
 def settle(path):
-    """What was changed is in the store."""
+    """Wait until the changes are in the store."""
     with opened(path) as fd:
         os.fsync(fd)
 

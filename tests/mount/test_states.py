@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deleting, renaming and telling of states through the mount."""
+"""Deleting, renaming and describing states through the mount."""
 import errno
 import os
 import stat
@@ -37,7 +37,7 @@ def test_rmdir_of_a_changed_fork(mnt, store, fork):
 
 
 def test_rmdir_when_the_source_has_changed(main, fork):
-    """What the fork has is nowhere else any more."""
+    """Nothing else has the content of the fork any more."""
     (main / "file").write_text("gone on")
     with raises(errno.ENOTEMPTY):
         os.rmdir(fork)
@@ -225,8 +225,8 @@ def test_what_is_open_in_a_fork_that_goes(mnt, store, main, fork, way):
 
 
 def test_time_of_the_root_directory(store, mnt):
-    """What changes its entries changes it, through this mount or another or
-    by the command."""
+    """A change of its entries changes its times, through this mount, another
+    one or the command."""
     other = store.mount("other", "rmdir=always")
 
     def touches(call, path=mnt.path):
@@ -319,7 +319,7 @@ def test_link_counts_of_the_root(mnt, main):
 
 
 def _listed_with_acls(path):
-    """As ls -l does it; the names."""
+    """List the directory as ls -l does; return the names."""
     names = []
     with os.scandir(path) as entries:
         for entry in entries:
@@ -332,13 +332,13 @@ def _listed_with_acls(path):
 
 
 def _bytes_asked(mnt):
-    """What the daemon has read: requests, most of all."""
+    """Return the bytes that the daemon has read: requests, most of all."""
     io = Path(f"/proc/{mnt.process.pid}/io").read_text()
     return int(io.split()[1])
 
 
 def test_listing_of_states_is_kept(mnt, main):
-    """What the kernel has seen of the forks it does not ask for again."""
+    """The kernel does not ask again for forks that it has cached."""
     forks = 200
     for i in range(forks):
         (mnt / f"main@{i}").mkdir()

@@ -42,7 +42,7 @@ def make_in(path):
         pass
 
 
-# What changes the tree prepared, and how that is seen afterwards.
+# Changes of the prepared tree, and tests for their results.
 CHANGES = {
     "create": (lambda m: make_in(m / "new"),
                lambda m: (m / "new").exists()),

@@ -268,7 +268,7 @@ def test_old_stores_keep_their_default(make_store):
 
 
 def test_many_trees_reclaimed(store, mnt):
-    """What new trees held is given back, theirs alone."""
+    """The space of new trees is freed, and no other."""
     data = os.urandom(1 << 20)
     (mnt / "kept").mkdir()
     (mnt / "kept" / "file").write_bytes(data)

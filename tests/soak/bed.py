@@ -113,7 +113,7 @@ class Bed:
             stdout=subprocess.PIPE, text=True, errors="replace").stdout
 
     def end(self):
-        """As a user ends it: the daemon ends well, and the check is content."""
+        """Unmount as a user does: the daemon ends well, the check finds nothing."""
         for path in reversed(list(self.mounts)):
             self.umount(path)
         code = self.process.wait(120)

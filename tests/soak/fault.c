@@ -2,7 +2,7 @@
 /*
  * Faults of the disk, for a daemon that is started with this in LD_PRELOAD.
  * The file that COPPICE_FAULT names holds a struct faults; a call of an armed
- * kind on data.mdb fails, as often as is told there.
+ * kind on data.mdb fails, as often as is written there.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What an ordinary user may call to get in the way of others: hostile.py
+"""Calls by which an ordinary user may get in the way of others: hostile.py
 DIRECTORY SEED SECONDS, as root, in a directory of a fork that he may write in.
 
 Nothing here must take others' time; nobody cares whether it succeeds.  Errors
-that tell of damage, and calls that do not come back, do matter.
+that report damage, and calls that do not come back, do matter.
 """
 import ctypes
 import errno
@@ -20,7 +20,7 @@ from pathlib import Path
 NOBODY = 65534
 HUGE = (1 << 62) - 2
 KEEP, PUNCH, ZERO = 1, 2, 16
-# What a user may be told; anything else is worth a report.
+# Errors that a user may get; any other one is reported.
 FINE = {getattr(errno, name) for name in (
     "EACCES EPERM ENOENT EEXIST ENOTEMPTY EINVAL EFBIG ENOSPC ENODATA E2BIG "
     "ENAMETOOLONG ELOOP EMLINK EXDEV EOPNOTSUPP ENOTDIR EISDIR EROFS ESTALE "
@@ -45,7 +45,7 @@ class User:
         self.mine.mkdir(exist_ok=True)
 
     def times(self, most):
-        """As often as that, or until the time is over."""
+        """Count up to the number, or until the time is over."""
         for i in range(most):
             if time.monotonic() > self.end:
                 return

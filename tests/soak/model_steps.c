@@ -88,7 +88,7 @@ static struct handle *some_handle(struct model *model, bool writing)
 	return handle;
 }
 
-/* Where to write, and how much: pages, ends of files, ends of chunks. */
+/* Choose where to write, and how much: pages, ends of files, ends of chunks. */
 static void some_range(struct model *model, const struct inode *node,
                        size_t *ret_from, size_t *ret_len)
 {

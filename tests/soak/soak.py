@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Everything at once, for as long as it is told to, against a model.
+"""Everything at once, for a given time, against a model.
 
 Several workers write, read, fork, snapshot and delete in states of their own,
 through several mounts, in bursts and with pauses.  Meanwhile
@@ -39,7 +39,7 @@ from worker import Worker, Wrong
 HANG = 60        # seconds without progress, if nothing else is asked for
 FAULT_END = 20   # seconds until a fault that went must be forgotten
 CROWD = 16       # mounts
-# What the log may say when the disk fails.
+# Lines that the log may have when the disk fails.
 FAULT_WORDS = re.compile(
     r"^.*(commit|writ|sync|[Nn]o space|full|Input/output error).*\n?", re.M)
 
@@ -228,7 +228,7 @@ class Soak:
                 self.companions.remove(companion)
 
     def hung(self):
-        """Who makes no progress, or ''."""
+        """Return the worker that makes no progress, or ''."""
         now = time.monotonic()
         for worker in self.workers:
             if worker.doing != "waiting" and now - worker.since > self.hang:
@@ -239,7 +239,7 @@ class Soak:
         return ""
 
     def watch_for_hangs(self):
-        """A thread of its own: whoever hangs cannot tell."""
+        """Watch from a thread of its own: a worker that hangs cannot report it."""
         while not self.ended:
             time.sleep(0.5)
             if not (what := self.hung()):
@@ -370,7 +370,7 @@ class Soak:
         return True
 
     def spell(self):
-        """How long a companion works: not much of a short soak."""
+        """Return how long a companion works: not much of a short soak."""
         return min(self.rng.uniform(2, 20), max(2, self.seconds / 4))
 
     def event_compare(self):

@@ -198,7 +198,7 @@ class Worker(threading.Thread):
 
     def put(self, fd, part, at):
         """Write it, by one call or through a map."""
-        # What is large would reach the server in pieces from a map.
+        # A large part would reach the server in pieces from a map.
         if len(part) > 5000 or self.rng.random() < 0.7:
             done = os.pwrite(fd, part, at)
             if done != len(part):
@@ -412,14 +412,14 @@ class Worker(threading.Thread):
             while self.soak.park(self):
                 self.work()
                 self.rest()
-        except BaseException as problem:  # told by the main thread
+        except BaseException as problem:  # reported by the main thread
             self.soak.fail(f"{self.prefix}, {self.doing}: {problem!r}\n"
                            f"{traceback.format_exc()}")
 
     # ---- What must be found -------------------------------------------------
 
     def witnesses(self, name, tree):
-        """What each mount now shows of a state that one showed wrong."""
+        """Return what each mount shows of a state that one showed wrong."""
         words = []
         for path in self.soak.paths(name):
             try:
@@ -439,7 +439,7 @@ class Worker(threading.Thread):
                         self.witnesses(name, tree))
 
     def found(self):
-        """Its model, as the mount tells it."""
+        """Read a state through the mount into a model."""
         model = {}
         for fork in os.listdir(self.soak.mnt):
             if fork.split("@")[0].split("~")[0] != self.prefix:
@@ -457,7 +457,7 @@ class Worker(threading.Thread):
                         self.nearest(found))
 
     def nearest(self, found):
-        """How far what was found is from what is most like it."""
+        """Describe how a found file differs from the most similar one."""
         def distance(model):
             return sum(found.get(name) != model.get(name)
                        for name in {**found, **model})

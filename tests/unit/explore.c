@@ -184,7 +184,8 @@ static bool can_run(struct thread *t)
 	                     (t->until >= 0 && t->until <= x.now));
 }
 
-/* Who could go on: those that can run, in turn, and then the next by time. */
+/* Choose a thread to go on: those that can run, in turn, then the next by time.
+ */
 static unsigned list_next(int next[THREADS + 1])
 {
 	unsigned count = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The store in memory that the tree is tested with: told in fake_block.h.
+ * The store in memory that the tree is tested with: see fake_block.h.
  */
 #include "fake_block.h"
 

@@ -28,7 +28,8 @@ void fake_mark_begin(struct store *store);
 bool fake_mark(struct store *store, uint64_t number);
 size_t fake_marked(const struct store *store);
 
-/* What was new is frozen, what was frozen is clean, and is proved unchanged. */
+/* Freeze new blocks; check that frozen ones are unchanged, and make them clean.
+ */
 void fake_freeze(struct store *store);
 /* All nodes are written to bytes and read from these, verified. */
 void fake_reopen(struct store *store);

@@ -23,7 +23,7 @@ void fixture_open(struct fixture *w)
 	struct store_options options = {.memory = 8 << 20, .commit_ms = 50};
 
 	assert_int_equal(store_open(w->scratch.store, &options, &w->store), 0);
-	/* So that some lists are too long for one commit, and others not. */
+	/* Some lists are then too long for one commit, and others not. */
 	if (below(w, 2))
 		w->store->ops_most = w->store->ops_most_alone =
 		        1 + below(w, 60);
@@ -50,7 +50,7 @@ void fixture_init(struct fixture *w, uint64_t seed, bool sharing)
 	w->len = 1;
 	w->model[0] = (struct model){.number = 1, .name = "main"};
 	fixture_open(w);
-	/* So that it is never deleted. */
+	/* It is never deleted. */
 	store_lock(w->store);
 	assert_int_equal(
 	        state_set_default(w->forest, fixture_get(w, &w->model[0])), 0);

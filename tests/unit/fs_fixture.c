@@ -211,7 +211,7 @@ unsigned count_orphans(struct fixture *w, uint64_t state)
 
 /* ---- The check ---------------------------------------------------------- */
 
-/* What has been seen of one inode. */
+/* The items of one inode that were met. */
 struct seen {
 	uint64_t ino;
 	struct inode inode;

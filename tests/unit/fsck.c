@@ -172,7 +172,7 @@ static void read_lists(struct fsck *fsck, MDB_txn *txn)
 		uint64_t count;
 
 		if (!number)
-			continue; /* the account */
+			continue; /* the usage record */
 		count = get_varint(&r);
 		get_varint(&r);
 		for (uint64_t i = 0; i < count; i++) {
@@ -443,7 +443,7 @@ static void bases_check(const struct fsck *fsck, const struct numbers *reach,
 	free(needs);
 }
 
-/* What can be reached, and no more, is there. */
+/* Check that all blocks that can be reached are stored, and no others. */
 static void blocks_check(const struct fsck *fsck, struct lineage *l)
 {
 	struct numbers reach = {0}, stored = {0}, is = {0};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The sorted array that the tree is compared with: told in model.h.
+ * The sorted array that the tree is compared with: see model.h.
  */
 #include "model.h"
 

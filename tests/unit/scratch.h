@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What unit tests share: a private folder that is removed again, however the
+ * Shared by unit tests: a private folder that is removed again, however the
  * test ends, and random numbers whose seed is printed and can be given in
  * COPPICE_SEED.
  */
@@ -57,7 +57,7 @@ static inline void scratch_watch(struct scratch *scratch)
 		close(ends[0]);
 		return;
 	}
-	/* Who kills the test's group, or waits for its output, is not held. */
+	/* Leave the test's group, and do not keep its output open. */
 	setsid();
 	signal(SIGTERM, SIG_IGN);
 	if (ends[0] != 0)
@@ -106,7 +106,8 @@ static inline uint64_t scratch_seed(void)
 	return seed;
 }
 
-/* How many operations a random test does: COPPICE_OPS, or the default. */
+/* Return the number of operations of a random test: COPPICE_OPS, or the
+ * default. */
 static inline uint64_t scratch_ops(uint64_t otherwise)
 {
 	const char *given = getenv("COPPICE_OPS");

@@ -50,7 +50,7 @@ static void test_clean(void **state)
 	}
 }
 
-/* What the check finds in the store as it is now. */
+/* Check the store as it is now; return the findings. */
 static struct found look_at_it(bool data)
 {
 	struct store_options options = {.readonly = true};
@@ -102,7 +102,7 @@ static void test_chunks(void **state)
 		assert_true(plant_find(false, n));
 		plant_flip(plant.value.mv_size - 1, 0x40);
 		plant_end();
-		/* Of the bytes themselves only reading them tells. */
+		/* Only reading the bytes finds that they are damaged. */
 		expect_found("a chunk's bytes damaged", true, "chunk");
 
 		plant_begin("blocks", MDB_INTEGERKEY);
@@ -264,7 +264,7 @@ static void test_records(void **state)
 
 /* ---- In the trees: through the store ------------------------------------ */
 
-/* How an item of a file is made wrong. */
+/* A way to damage an item of a file. */
 struct wrong {
 	const char *what, *kind;
 	void (*plant)(struct tree *tree);
@@ -428,8 +428,10 @@ static void test_items(void **state)
 		wrong->plant(tree);
 		store_unlock(w.store);
 		work_close(&w);
-		/* What its parent had, and is named no more, or is named and
-		 * killed, is the list's fault. */
+		/*
+		 * A block of its parent that it no longer names, or names
+		 * though it is on the deadlist, is the fault of the list.
+		 */
 		if (i % 2 && (!strcmp(kind, "leak") || !strcmp(kind, "chunk")))
 			kind = "list";
 		expect_found(wrong->what, false, kind);

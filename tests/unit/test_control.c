@@ -447,7 +447,7 @@ static void test_descriptor_with_a_line(void **state)
 
 	pair_init(&pair);
 	assert_int_equal(pipe(fds), 0);
-	/* Of two that come, one is kept and the other closed. */
+	/* Two come: one is kept and the other closed. */
 	assert_int_equal(json_line_write(pair.ends[0], object, fds[1], 1000),
 	                 0);
 	assert_int_equal(json_line_write(pair.ends[0], object, fds[1], 1000),

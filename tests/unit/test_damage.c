@@ -22,7 +22,7 @@
 
 /* ---- In a process of its own -------------------------------------------- */
 
-/* What it is told, and what it tells. */
+/* Its argument and its result. */
 struct trial {
 	uint64_t random, tries;
 	uint64_t lost; /* files that could not be read, for damage */
@@ -45,7 +45,7 @@ static int trial_teardown(void **state)
 	return intact_teardown(state);
 }
 
-/* What fn returns there; or the signal that it dies of, negated. */
+/* Return what fn returns there, or the signal that it dies of, negated. */
 static int apart(int (*fn)(void))
 {
 	int status;
@@ -339,7 +339,7 @@ static int go_on(void)
 	return store_close(store) ? 23 : 0;
 }
 
-/* Bytes of some blocks: their checksums are all there is to tell. */
+/* Change bytes of some blocks: only their checksums reveal it. */
 static void blocks_garble(uint64_t *random)
 {
 	unsigned count = 1 + scratch_random(random) % 6;
@@ -425,7 +425,7 @@ static int live_read(struct fs *fs, uint64_t *lost)
 
 static int live(void)
 {
-	/* So little memory that everything is read again. */
+	/* Little memory, so that everything is read again. */
 	struct store_options options = {.memory = 1 << 16};
 	struct fs_options fs_options = {0};
 	struct forest *forest;
@@ -451,7 +451,7 @@ static int live(void)
 		if (!live_mend(fd))
 			return 45;
 	}
-	/* As it was: nothing of the damage stays in memory. */
+	/* Nothing of the damage stays in memory. */
 	if (live_read(fs, &after) || after)
 		return 46;
 	return 0;
@@ -484,7 +484,7 @@ static void heard(void *arg, int err)
 	sem_post(arg);
 }
 
-/* Everyone who waits is told, however often. */
+/* Each thread that waits gets the error, however often. */
 static int live_wait(struct store *store)
 {
 	sem_t answer;
@@ -531,7 +531,7 @@ static int live_write_anywhere(void)
 	return live_write(live_damage);
 }
 
-/* What is written to is looked at first: nothing is done to what is damaged. */
+/* Pages are checked before they are written: damaged ones are not changed. */
 static void test_live_writes(void **state)
 {
 	uint64_t random = scratch_seed(), tries = scratch_ops(60);

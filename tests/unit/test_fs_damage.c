@@ -56,7 +56,7 @@ static void test_missing_chunks(void **state)
 	assert_int_equal(fs_read(w.fs, file, 0, 100, &data), -EUCLEAN);
 	assert_int_equal(fs_write(w.fs, file, 70000, "x", 1, 0), -EUCLEAN);
 	assert_int_equal(fs_readlink(w.fs, link.node, got), -EUCLEAN);
-	/* What needs nothing of the old is written. */
+	/* A write that needs nothing of the old content succeeds. */
 	assert_int_equal(fs_write(w.fs, file, 0, bytes, 65536, 0), 0);
 	assert_int_equal(fs_read(w.fs, file, 0, 100, &data), 0);
 	fs_data_release(&data);

@@ -135,7 +135,7 @@ static void test_long_tail(void **state)
 	struct fs_entry e;
 	struct vnode v;
 
-	/* As far as the first hold of the lock goes, and then a crash. */
+	/* The first hold of the lock, and then a crash. */
 	store_lock(w.store);
 	assert_int_equal(vnode_load_rw(w.fs, file, &v), 0);
 	assert_int_equal(vnode_begin(&v), 0);
@@ -233,7 +233,7 @@ static void test_orphans_after_crash(void **state)
 	assert_int_equal(fs_getattr(w.fs, e.node, &e.st), -ESTALE);
 }
 
-/* What a fork inherits is nobody's; but it must not cost it its sameness. */
+/* Orphans that a fork inherits are deleted, unless it is still unchanged. */
 static void test_orphans_of_forks(void **state)
 {
 	node_t file = file_with("file", 3 * CHUNK), fork, snap;
@@ -250,7 +250,7 @@ static void test_orphans_of_forks(void **state)
 	make(&w, fork, "change", S_IFREG | 0600);
 	orphan_cleanup_drain(w.fs);
 	assert_int_equal(count_orphans(&w, NODE_STATE(fork)), 0);
-	/* Of a snapshot, too; and over a crash. */
+	/* The same of a snapshot, and over a crash. */
 	assert_int_equal(fs_make(w.fs, NODE_ROOT, "main~snap@more",
 	                         S_IFDIR | 0755, 0, NULL, &fixture_cred, &e),
 	                 0);

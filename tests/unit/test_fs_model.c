@@ -221,7 +221,7 @@ static void op_read(struct model_file *f, node_t node)
 	assert_memory_equal(buffer, f->data + off, wanted);
 }
 
-/* What is told to be a hole must be zeroes; and data be found in all else. */
+/* A reported hole must be zeroes, and all other data must be reported. */
 static void op_seek(struct model_file *f, node_t node)
 {
 	size_t at = random_place();

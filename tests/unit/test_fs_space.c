@@ -403,7 +403,7 @@ static void test_list_states(void **state)
 	assert_int_equal(
 	        list_dir(NODE_ROOT, 0, true, SNAPDIR_HIDDEN, all, FORKS + 10),
 	        FORKS + 3);
-	/* As rm does it: what was listed is deleted before going on. */
+	/* Delete the listed names before listing more, as rm does. */
 	while ((n = list_dir(NODE_ROOT, at, false, SNAPDIR_HIDDEN, part, 5))) {
 		for (size_t i = 0; i < n; i++) {
 			if (part[i].name[0] == 'f')

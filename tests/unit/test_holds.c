@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How long the store's lock is held: every kind of request, with arguments and
+ * Measure how long the store's lock is held: each request, with arguments and
  * in states that make it as much work as can be.  What counts is the processor
  * time of the thread that holds the lock, which is about the same on a machine
  * that is busy with other things.
@@ -44,7 +44,7 @@ static struct hold {
 	uint64_t count;
 } holds[KINDS]; /* guarded by the store's lock */
 
-/* What the thread is doing; NULL: something in the background. */
+/* The request of the thread; NULL: background work. */
 static __thread const char *doing;
 
 static void held(void *arg, int64_t ns, uint64_t work)

@@ -152,7 +152,7 @@ static uint64_t answer(struct mount *m)
 	return number;
 }
 
-/* As long as it takes the watcher to fall asleep, and some. */
+/* Longer than the watcher takes to fall asleep. */
 static void *ask_with_pauses(void *arg)
 {
 	struct mount *m = arg;
@@ -266,7 +266,7 @@ static void test_stop(void **state)
 		loop_stop(m.loop);
 		mount_release(&m);
 	}
-	/* What is being handled comes to its end. */
+	/* Requests that are being handled are finished. */
 	mount_init(&m);
 	ask(&m, HOLD, 7);
 	pthread_mutex_lock(&m.lock);

@@ -454,7 +454,7 @@ static void test_times_ascend(void **state)
 		assert_string_equal(s->name, name);
 		assert_true(s->created > last);
 		last = s->created;
-		/* As if the clock had been an hour ahead. */
+		/* The clock had been an hour ahead. */
 		if (i == 50) {
 			uint8_t key[TIME_KEY_LEN];
 

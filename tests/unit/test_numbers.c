@@ -83,7 +83,7 @@ static void test_inodes_run_out(void **state)
 	assert_int_equal(NODE_STATE(last), 1);
 	expect_no_inode();
 	expect_no_inode();
-	/* What there is can be used, and forked. */
+	/* Existing states can be used and forked. */
 	put_text(&w, last, 0, "text");
 	assert_int_equal(fs_rename(w.fs, w.main, "last", w.main, "renamed", 0,
 	                           &fixture_cred),
@@ -220,7 +220,7 @@ static void test_numbers_are_reused(void **state)
 	assert_int_equal(number_new("main@x"), 2);
 	state_remove("f2");
 	assert_int_equal(NODE_STATE(make(&w, snapdir(1), "s", S_IFDIR)), 4);
-	/* What is open keeps the number. */
+	/* An open file keeps the number in use. */
 	file = make(&w, new.node, "open", S_IFREG | 0644);
 	assert_int_equal(fs_open(w.fs, file, O_RDONLY), 0);
 	state_remove("new");

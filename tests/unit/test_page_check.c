@@ -445,7 +445,7 @@ static int work(uint64_t seed)
 	return disk_write_commit(&w.disk, txn);
 }
 
-/* What the transaction changes is refused if it is damaged, whichever it is. */
+/* Each damaged page that the transaction would change is refused. */
 static void changes_try(uint64_t seed)
 {
 	static bool before[PAGES], after[PAGES];

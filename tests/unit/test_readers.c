@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * LMDB's table of readers: however many read at once, nobody is told that it is
- * full.
+ * LMDB's table of readers: however many read at once, none gets the error that
+ * it is full.
  */
 #include "fs_fixture.h"
 

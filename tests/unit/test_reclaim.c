@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * How much work it is to give back the space of deleted states, counted; and
- * that it can be interrupted anywhere.
+ * Count the work of freeing the space of deleted states, and interrupt it
+ * anywhere.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Repairing: after it nothing is found any more, every file that was not
- * damaged is what it was in every state, and of every other it was said.
+ * Repairing: afterwards the check finds nothing, each file that was not damaged
+ * is unchanged in each state, and each other file was reported.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -64,8 +64,9 @@ static int repair(bool dry_run, struct repair_result *ret)
 	return r;
 }
 
-/* Was it said of this file, or of a directory above it? */
-static bool was_told(const struct manifest_entry *e)
+/* Return true if a loss of this file, or of a directory above it, was reported.
+ */
+static bool was_reported(const struct manifest_entry *e)
 {
 	const char *path = strchr(e->name, ':') + 1;
 
@@ -74,7 +75,7 @@ static bool was_told(const struct manifest_entry *e)
 
 		if (rows.at[i].ino == e->ino && e->ino)
 			return true;
-		/* Whoever had all there is not known any more. */
+		/* The inodes of lost nodes are not known. */
 		if (!strcmp(rows.at[i].kind, "lost"))
 			return true;
 		if (len && !strncmp(rows.at[i].path, path, len) &&
@@ -84,7 +85,7 @@ static bool was_told(const struct manifest_entry *e)
 	return false;
 }
 
-static bool is_told_state(const char *kind)
+static bool is_state_reported(const char *kind)
 {
 	for (size_t i = 0; i < rows.len; i++)
 		if (!rows.at[i].ino && !strcmp(rows.at[i].kind, kind))
@@ -105,9 +106,10 @@ static void compare(const char *what, size_t *ret_lost)
 		if (now && now->ino == e->ino && now->digest == e->digest)
 			continue;
 		++*ret_lost;
-		if (!was_told(e) && !is_told_state("removed") &&
-		    !is_told_state("doubtful") && !is_told_state("restored"))
-			fail_msg("%s: %s is %s, and nothing was said", what,
+		if (!was_reported(e) && !is_state_reported("removed") &&
+		    !is_state_reported("doubtful") &&
+		    !is_state_reported("restored"))
+			fail_msg("%s: %s is %s, and nothing was reported", what,
 			         e->name, now ? "not what it was" : "gone");
 	}
 	manifest_release(&after);
@@ -144,7 +146,7 @@ static size_t expect_repaired(const char *what, bool dry_run)
 {
 	struct repair_result result;
 	uint64_t digest;
-	size_t lost, told;
+	size_t lost, reported;
 	int r;
 
 	if (getenv("COPPICE_VERBOSE"))
@@ -156,13 +158,13 @@ static size_t expect_repaired(const char *what, bool dry_run)
 			fail_msg("%s: %s", what, strerror(-r));
 		assert_int_equal(digest, file_digest_of(intact.file));
 		assert_null(result.kept);
-		told = rows.len;
+		reported = rows.len;
 	}
 	r = repair(false, &result);
 	if (r)
 		fail_msg("%s: %s", what, strerror(-r));
 	if (dry_run)
-		assert_int_equal(told, rows.len);
+		assert_int_equal(reported, rows.len);
 	if (result.found) {
 		assert_non_null(result.kept);
 		assert_int_equal(unlink(result.kept), 0);
@@ -322,7 +324,7 @@ static void test_records(void **state)
 	}
 }
 
-/* Of a fork nothing but its version is left, and all numbers were given out. */
+/* Only the version of a fork is left, and all numbers were given out. */
 static void test_numbers_used_up(void **state)
 {
 	static const char counters[] = "\1counters", name[] = "fork";

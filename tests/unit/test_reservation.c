@@ -92,7 +92,7 @@ static void drop_item(void *arg, const struct item *item)
 	tree_drop(arg, number);
 }
 
-/* As the work in the background does it. */
+/* Reserve as background work does. */
 static void reap(struct tree *tree)
 {
 	struct key from = {0};
@@ -109,7 +109,7 @@ static void reap(struct tree *tree)
 	assert_int_equal(store_sync(tree->store), 0);
 }
 
-/* How many chunks fit; all of them can be committed. */
+/* Return how many chunks fit; all of them can be committed. */
 static unsigned fill(struct tree *tree, unsigned first)
 {
 	unsigned n = 0;
@@ -150,7 +150,7 @@ static void test_full_and_freed(void **state)
 	full_release(store);
 }
 
-/* What the disk has left, to those who may not use all of it. */
+/* Return the free disk space for ordinary users. */
 static uint64_t disk_avail(void)
 {
 	struct statvfs vfs;
@@ -159,7 +159,7 @@ static uint64_t disk_avail(void)
 	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
 }
 
-/* After a deletion all that can be written is told, however it was granted. */
+/* After a deletion all free space is reported, however it was granted. */
 static void test_avail_after_deletion(void **state)
 {
 	struct store *store = full_create(0);
@@ -213,7 +213,7 @@ static void test_resize(void **state)
 	full_release(store);
 }
 
-/* What is not written yet has its place on the disk already. */
+/* Pending changes have their disk space already. */
 static void test_space_is_taken_ahead(void **state)
 {
 	struct store *store = full_create(0);

@@ -349,7 +349,7 @@ static void run_verb(const char *request)
 	json_decref(answer);
 }
 
-/* How the kernel was told last of the name: -1: not at all. */
+/* The last announcement of the name to the kernel; -1: none. */
 static int flags_of_notice(uint64_t parent, const char *name)
 {
 	struct {
@@ -428,7 +428,7 @@ static void test_trusted_names_are_listed_for_root(void **state)
 	kernel_umount(&k);
 }
 
-/* ---- Copying more than the answer can tell ------------------------------ */
+/* ---- Copying more than the answer can report ---------------------------- */
 
 static uint64_t copy_once(uint64_t from, uint64_t to, uint64_t off,
                           uint64_t len)
@@ -465,7 +465,7 @@ static void test_copy_beyond_four_gigabytes(void **state)
 
 		assert_true(n >= 1 && n <= size - off);
 		off += n;
-		/* It has told of all that it has done. */
+		/* It has reported all that it has copied. */
 		assert_int_equal(attr(&w, to).st_size, off);
 	}
 	assert_int_equal(copy_once(from, to, size, 1), 0);

@@ -21,7 +21,7 @@
 
 enum { STATES_MAX = 40, ITEMS_MAX = 6000 };
 
-/* As in the lineage of the real thing; those that exist are in a ring. */
+/* A version as in the real lineage; those that exist are in a ring. */
 struct version {
 	struct tree tree;
 	struct version *parent;

@@ -63,7 +63,7 @@ static void test_history_with_sharing(void **state)
 
 /*
  * A process works on the store until it is killed in the middle of things.
- * What is there then is what was there at some instant before.
+ * The store then has the content of some instant before.
  */
 static void crash(struct fixture *w, uint64_t steps)
 {

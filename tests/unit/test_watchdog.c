@@ -19,7 +19,7 @@
 static _Atomic int64_t threads_logged;
 static char log_text[64 << 10];
 
-/* What fn(arg) logs, in log_text. */
+/* Run fn(arg) and put its log into log_text. */
 static char *logged(void (*fn)(void *arg), void *arg)
 {
 	FILE *file = tmpfile();
@@ -101,7 +101,7 @@ static void test_busy(void **state)
 	assert_non_null(strstr(text, "'/the/mount': not answered for 31 s: "
 	                             "WRITE (16) of node 123456 by process "
 	                             "4711, in thread 77\n"));
-	/* Where this thread and the others stand. */
+	/* Log where this thread and the others are. */
 	assert_true(lines(text) >= 2);
 	assert_non_null(strstr(text, "thread "));
 	/* Once for each request, however long it takes. */
@@ -131,7 +131,8 @@ static void test_many_mounts(void **state)
 		        look(&dogs[i], &busy, 1, 40 * S + 40 * i * S, false));
 		watchdog_release(&dogs[i]);
 	}
-	/* Where all threads stand is told once a minute for all mounts. */
+	/* The positions of all threads are logged once a minute for all mounts.
+	 */
 	assert_true(count[0] > 1);
 	assert_int_equal(count[1], 1);
 	assert_true(count[2] > 1);
@@ -237,7 +238,7 @@ static void test_whereabouts(void **state)
 		*end = 0;
 	} while (strstr(line, ": running"));
 	if (strstr(line, "state unknown"))
-		print_message("# this kernel does not tell system calls\n");
+		print_message("# this kernel does not show system calls\n");
 	else
 		assert_non_null(strstr(line, "; stack: +0x"));
 	pthread_mutex_lock(&s.lock);
