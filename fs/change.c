@@ -379,12 +379,45 @@ static int piece_apply(struct vnode *v, struct piece *p, uint64_t index)
 	return 0;
 }
 
+/* Return the 512-byte blocks that a piece will have. */
+static uint64_t piece_blocks(const struct piece *p)
+{
+	struct ext to = p->old;
+
+	if (p->how == HOW_IN_PLACE)
+		to.len = MAX(p->old.len, p->to);
+	else if (p->how == HOW_INLINE)
+		to = (struct ext){EXTENT_INLINE, MAX(ext_data(&p->old), p->to),
+		                  0};
+	else if (p->how == HOW_CHUNK)
+		to = (struct ext){EXTENT_CHUNK, chunk_len(p->ready), 0};
+	else if (p->how == HOW_REPLACE)
+		to = p->result;
+	return ext_blocks(&to);
+}
+
+/* Check that the quota allows what the pieces take more than before. */
+static int work_quota(const struct work *w, const struct vnode *v)
+{
+	uint64_t before = 0, after = 0;
+
+	for (size_t i = 0; i < w->count; i++) {
+		before += ext_blocks(&w->pieces[i].old);
+		after += piece_blocks(&w->pieces[i]);
+	}
+	return after > before ? quota_check(v->state, 0, after - before) : 0;
+}
+
 static int work_apply(struct work *w, struct vnode *v)
 {
 	const struct change *c = w->change;
 	uint64_t end = c->off + c->size;
-	int stored, err = vnode_kill_priv(v, c->kill_ids);
+	int stored, err = work_quota(w, v);
 
+	if (!err)
+		err = vnode_kill_priv(v, c->kill_ids);
+	if (err)
+		return err;
 	for (size_t i = 0; !err && i < w->count; i++)
 		err = piece_apply(v, &w->pieces[i], w->first + i);
 	if (!err && !c->keep_size && end > v->inode.size)

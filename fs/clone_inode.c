@@ -46,6 +46,17 @@ int clone_item(struct vnode *v, const struct item *item)
 	return err;
 }
 
+/* Return the 512-byte blocks that an item of a file counts. */
+static uint64_t item_blocks(const struct item *item)
+{
+	struct extent extent;
+
+	if (item->key.kind != ITEM_EXTENT ||
+	    extent_decode(item->value, item->len, &extent))
+		return 0;
+	return ext_blocks(&(struct ext){extent.kind, extent.len, 0});
+}
+
 /*
  * Copy xattrs and extents, the cursor being in front of them.  At most `budget`
  * extents; -EAGAIN: there are more, from *ret_next on.
@@ -57,8 +68,7 @@ static int items_copy(struct vnode *v, uint64_t from, struct cursor *cursor,
 	int err;
 
 	while (!(err = cursor_next(cursor, &item)) && item.key.ino == from) {
-		struct extent extent;
-		uint64_t more;
+		uint64_t more = item_blocks(&item);
 
 		if (item.key.kind == ITEM_EXTENT && !budget--) {
 			*ret_next = item.key.off;
@@ -66,14 +76,12 @@ static int items_copy(struct vnode *v, uint64_t from, struct cursor *cursor,
 		}
 		if (item.key.kind != ITEM_XATTR && item.key.kind != ITEM_EXTENT)
 			continue;
-		err = clone_item(v, &item);
+		err = quota_check(v->state, 0, more);
+		if (!err)
+			err = clone_item(v, &item);
 		if (err)
 			return err;
 		v->inode.xattrs += item.key.kind == ITEM_XATTR;
-		if (item.key.kind != ITEM_EXTENT ||
-		    extent_decode(item.value, item.len, &extent))
-			continue;
-		more = ext_blocks(&(struct ext){extent.kind, extent.len, 0});
 		v->inode.blocks += more;
 		state_count(v->state, 0, more);
 	}
@@ -118,6 +126,9 @@ int clone_inode_make(struct clone *c, uint64_t parent,
 	int err;
 
 	v.inode = inode_copy(&entry->inode);
+	err = quota_check(c->state, 1, 0);
+	if (err)
+		return err;
 	err = link_first(&v, parent, entry);
 	if (!err && (entry->inode.xattrs || !S_ISDIR(v.inode.mode)))
 		err = items_copy(&v, entry->from, &entry->cursor, BATCH_EXTENTS,
@@ -169,21 +180,21 @@ int clone_file_continue(struct clone *c)
 
 	v.inode = c->file.inode;
 	for (unsigned n = 0; n < BATCH_EXTENTS; n++) {
-		struct extent extent;
-		uint64_t more;
+		uint64_t more = 0;
 
 		err = n ? cursor_next(&cursor, &item)
 		        : cursor_seek(&cursor, c->source, &key, &item);
 		if (!err && item.key.ino != key.ino)
 			err = -ENOENT;
 		if (!err)
-			err = extent_decode(item.value, item.len, &extent);
+			more = item_blocks(&item);
+		if (!err)
+			err = quota_check(v.state, 0, more);
 		if (!err)
 			err = clone_item(&v, &item);
 		if (err)
 			break;
 		c->file_next = item.key.off + 1;
-		more = ext_blocks(&(struct ext){extent.kind, extent.len, 0});
 		v.inode.blocks += more;
 		state_count(c->state, 0, more);
 	}

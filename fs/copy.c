@@ -104,6 +104,20 @@ static int clone_load(struct copy *c, struct vnode *from, struct vnode *to)
 	return 0;
 }
 
+/* Check that the quota allows what the target takes more than before. */
+static int clone_quota(const struct copy *c, const struct vnode *to,
+                       size_t count)
+{
+	uint64_t before = 0, after = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		before += ext_blocks(&c->old[i]);
+		if (c->source[i].kind != EXTENT_ZERO)
+			after += ext_blocks(&c->source[i]);
+	}
+	return after > before ? quota_check(to->state, 0, after - before) : 0;
+}
+
 /*
  * Share as many chunks as one hold of the lock allows.  *ret_bytes: their
  * bytes.
@@ -136,11 +150,13 @@ static int clone_locked(struct copy *c, bool *ret_finish, uint64_t *ret_bytes)
 		err = ext_inline(from.tree, from.ino, data);
 	if (err)
 		return err;
+	for (size_t i = 0; i < count; i++)
+		c->source[i].len = (uint32_t)MIN(c->source[i].len,
+		                                 bytes - ((uint64_t)i << bits));
+	err = clone_quota(c, &to, count);
+	if (err)
+		return err;
 	for (size_t i = 0; !err && i < count; i++) {
-		uint64_t rest = bytes - ((uint64_t)i << bits);
-
-		if (c->source[i].len > rest)
-			c->source[i].len = (uint32_t)rest;
 		err = clone_extent(&to, index + i, &c->old[i], &c->source[i],
 		                   data);
 	}

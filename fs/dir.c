@@ -225,6 +225,9 @@ static int create_locked(const struct creation *b, struct want *want,
 		                strlen(b->name), &slot);
 	if (err)
 		return err;
+	err = quota_check(dir.state, 1, 0);
+	if (err)
+		return err;
 	child = dir;
 	child.inode = create_inode(b, &dir);
 	err = inherited_acl_take(&dir, &child.inode, b->cred->umask, want, &h);
@@ -343,7 +346,9 @@ int whiteout_make(struct vnode *dir, const char *name,
 
 	v.inode = create_inode(&b, dir);
 	v.ino = ino;
-	err = vnode_store(&v);
+	err = quota_check(dir->state, 1, 0);
+	if (!err)
+		err = vnode_store(&v);
 	if (!err)
 		err = backref_put(&v, dir->ino, name);
 	if (err) {

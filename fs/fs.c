@@ -130,7 +130,7 @@ int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)
 	};
 	struct store_stats stats;
 	struct state *s;
-	uint64_t used;
+	uint64_t used, quota = UINT64_MAX, counted = 0;
 	int err;
 
 	store_stats(fs->store, &stats);
@@ -141,6 +141,8 @@ int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)
 		err = state_get(fs->forest, state, &s);
 		if (!err) {
 			used = state_blocks(s) << BLOCK_SHIFT;
+			err = quota_get(s, &quota);
+			counted = quota_used(s);
 			vfs.f_files = inos;
 			vfs.f_ffree = inos - state_inodes(s);
 			vfs.f_favail = vfs.f_ffree;
@@ -148,6 +150,11 @@ int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)
 		store_unlock(fs->store);
 		if (err)
 			return err;
+	}
+	if (quota != UINT64_MAX) {
+		used = counted;
+		stats.avail_bytes =
+		        MIN(stats.avail_bytes, quota - MIN(quota, counted));
 	}
 	vfs.f_bfree = vfs.f_bavail = stats.avail_bytes / BLOCK;
 	vfs.f_blocks = (used + BLOCK - 1) / BLOCK + vfs.f_bfree;

@@ -57,12 +57,13 @@ static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 }
 
 /*
- * Return -ENOSPC if the file cannot get `len` bytes more than it has now.
- * Bytes that it has may lie in the range, so they are subtracted.
+ * Return -ENOSPC or -EDQUOT if the file cannot get `len` bytes more than it
+ * has. Bytes that it has may lie in the range, so they are subtracted.
  */
 static int range_room(struct fs *fs, node_t node, uint64_t len)
 {
 	struct store_stats stats;
+	struct state *state;
 	struct stat st;
 	int err = fs_getattr(fs, node, &st);
 
@@ -70,7 +71,14 @@ static int range_room(struct fs *fs, node_t node, uint64_t len)
 		return err;
 	len -= MIN(len, (uint64_t)st.st_blocks * 512);
 	store_stats(fs->store, &stats);
-	return len > stats.avail_bytes ? -ENOSPC : 0;
+	if (len > stats.avail_bytes)
+		return -ENOSPC;
+	store_lock(fs->store);
+	err = state_get(fs->forest, NODE_STATE(node), &state);
+	if (!err)
+		err = quota_check(state, 0, len >> BLOCK_SHIFT);
+	store_unlock(fs->store);
+	return err;
 }
 
 static uint64_t batch_start(const struct fs *fs, uint64_t off)

@@ -392,6 +392,9 @@ static int set_locked(struct fs *fs, node_t node, const char *name,
 		return -ENODATA;
 	if (is_acl(name))
 		err = set_acl(&v, name, value, size, flags, &none);
+	/* Attributes count as nothing, but none is added when nothing fits. */
+	if (!err && found)
+		err = quota_check(v.state, 1, 0);
 	if (!err)
 		err = vnode_begin(&v);
 	if (!err && none)

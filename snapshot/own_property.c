@@ -37,6 +37,7 @@ static const struct own_property properties[] = {
         {.key = "quota",
          .forks_only = true,
          .parse = parse_size,
+         .apply = quota_apply,
          .reason = "a quota is a number of bytes above 0, such as 500M or "
                    "10G"},
         {.key = "ttl",

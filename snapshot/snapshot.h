@@ -44,6 +44,8 @@ struct state {
 	uint64_t snapshots;      /* number of snapshots of a fork */
 	struct version *version; /* private to snapshot/ */
 	/* in memory only */
+	uint64_t quota;   /* bytes; UINT64_MAX: none; private to quota.c */
+	bool quota_known; /* it was read from the property */
 	struct forest *forest;
 	struct cached cached;
 	bool gone; /* deleted */
@@ -422,6 +424,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 #include "join_plan.h"
 #include "join_record.h"
 #include "lineage.h"
+#include "quota.h"
 #include "state_diff.h"
 #include "state_hold.h"
 #include "state_side.h"
