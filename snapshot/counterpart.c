@@ -98,6 +98,12 @@ static int dir_find(struct counterparts *c, int from, uint64_t ino, int depth,
 	return 0;
 }
 
+int counterpart_dir(struct counterparts *c, int from, uint64_t ino,
+                    uint64_t *ret_ino)
+{
+	return dir_find(c, from, ino, 0, ret_ino);
+}
+
 int counterpart_find(struct counterparts *c, int from,
                      const struct inode_name *name, uint32_t mode,
                      uint64_t *ret_ino, struct inode *ret_inode)

@@ -29,6 +29,12 @@ struct counterparts {
  */
 int inode_named(struct tree *tree, uint64_t ino, struct inode *ret_inode);
 /*
+ * Find the directory of the other tree that stands for one of trees[from];
+ * *ret_ino: 0: there is none.  Lock held.
+ */
+int counterpart_dir(struct counterparts *c, int from, uint64_t ino,
+                    uint64_t *ret_ino);
+/*
  * Find the inode of the other tree that stands for the one with this name and
  * type in trees[from], which is not in the other.  *ret_ino: 0: there is none.
  * Lock held.

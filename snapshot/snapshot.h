@@ -420,10 +420,13 @@ struct repair_result {
 int forest_repair(struct store *store, const struct repair_options *options,
                   struct repair_result *ret_result);
 
+#include "counterpart.h"
 #include "file_content.h"
+#include "history.h"
 #include "join_plan.h"
 #include "join_record.h"
 #include "lineage.h"
+#include "file_search.h"
 #include "quota.h"
 #include "state_diff.h"
 #include "state_hold.h"

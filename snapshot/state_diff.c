@@ -90,6 +90,10 @@ static int path_get(struct walk *w, struct tree *tree,
 	store_lock(w->store);
 	r = inode_name_path(tree, name, ret_path);
 	store_unlock(w->store);
+	if (ret_path == w->row.path)
+		w->row.parent = name->parent;
+	else
+		w->row.from_parent = name->parent;
 	return r;
 }
 
@@ -163,7 +167,15 @@ static int replaced(struct walk *w, const struct inode_name *name, uint64_t ino,
 	if (r < 0 || !path_is_wanted(w, row->path))
 		return r;
 	r = file_pair_compare(&pair, false, &row->fields);
-	if (r < 0 || !(row->fields & fields_reported(w)))
+	if (r < 0)
+		return r;
+	if (!(row->fields & fields_reported(w)) && !w->options->replaced)
+		return 0;
+	store_lock(w->store);
+	r = counterpart_dir(&w->counterparts, 1, name->parent,
+	                    &row->from_parent);
+	store_unlock(w->store);
+	if (r < 0)
 		return r;
 	row->has_a = true;
 	row->a_ino = ino;

@@ -24,6 +24,8 @@ struct diff_row {
 	unsigned fields;   /* of enum diff_field: what differs in the file */
 	bool has_a, has_b; /* it is in that tree */
 	uint64_t a_ino, b_ino;
+	uint64_t parent;      /* directory that `path` is in; 0: none */
+	uint64_t from_parent; /* the same of `from`, and of a replaced file */
 	struct inode a, b;
 };
 
@@ -33,6 +35,11 @@ struct diff_options {
 	 * and directories of which only that or the entries do.
 	 */
 	bool all;
+	/*
+	 * Report each file that has replaced another one, also if nothing
+	 * differs: then no field is set.
+	 */
+	bool replaced;
 	const char *const *paths; /* report only what is at or below these */
 	size_t path_count;        /* 0: everything */
 	/* A nonzero result ends the walk.  Called without the lock. */

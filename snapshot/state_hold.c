@@ -33,7 +33,7 @@ void version_hold(struct version *v, struct state_hold *hold)
  */
 static int head_freeze(struct state *state)
 {
-	struct version *v = state->version, *successor;
+	struct version *v = state->version, *successor = NULL;
 	struct forest *forest = state->forest;
 	uint64_t seq = store_next_seq(forest->store);
 	int r = version_new_head(forest, v, &successor);
@@ -107,6 +107,18 @@ void hold_release(struct forest *forest, struct state_hold *hold)
 	v->pins--;
 	if (!forest->readonly && !version_is_held(forest, v->id))
 		gc_resume(forest, v->id);
+}
+
+void hold_move(struct forest *forest, struct state_hold *from,
+               struct state_hold *ret_to)
+{
+	struct version *v = from->version;
+
+	*ret_to = (struct state_hold){0};
+	if (!v)
+		return;
+	version_hold(v, ret_to);
+	hold_release(forest, from);
 }
 
 struct tree *hold_tree(const struct state_hold *hold)

@@ -37,6 +37,13 @@ int state_hold(struct state *state, struct state_hold *ret_hold);
  */
 void hold_release(struct forest *forest, struct state_hold *hold);
 
+/*
+ * Move a hold to other memory, which holds nothing; the first then holds
+ * nothing.
+ */
+void hold_move(struct forest *forest, struct state_hold *from,
+               struct state_hold *ret_to);
+
 /* Return the held tree, to read from; valid until the hold is released. */
 struct tree *hold_tree(const struct state_hold *hold);
 /* Return the id of the held version: equal ids mean equal trees. */

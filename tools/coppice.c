@@ -17,15 +17,14 @@ static const struct command *const commands[] = {
         &command_check,   &command_copy,    &command_swap,    &command_clone,
         &command_restore, &command_du,      &command_compact, &command_tree,
         &command_diff,    &command_cat,     &command_ls,      &command_manifest,
-        &command_join,
-        &command_diff,    &command_cat,     &command_ls,
-        &command_diff,    &command_set,     &command_get,     &command_unset,
-        &command_hold,    &command_holds,   &command_release,
+        &command_join,    &command_set,     &command_get,     &command_unset,
+        &command_hold,    &command_holds,   &command_release, &command_log,
+        &command_find,
 };
 
 const char *command_store;
 
-static const struct command *command_find(const char *name)
+static const struct command *command_named(const char *name)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(commands[i]->name, name))
@@ -60,7 +59,7 @@ static int help(int argc, char **argv)
 
 	if (argc < 2)
 		return overview(stdout, EXIT_DONE);
-	command = command_find(argv[1]);
+	command = command_named(argv[1]);
 	if (!command) {
 		complain("no verb '%s'; 'coppice help' lists them", argv[1]);
 		return EXIT_USAGE;
@@ -107,7 +106,7 @@ int main(int argc, char **argv)
 		return overview(stderr, EXIT_USAGE);
 	if (!strcmp(argv[0], "help"))
 		return help(argc, argv);
-	command = command_find(argv[0]);
+	command = command_named(argv[0]);
 	if (!command) {
 		complain("no verb '%s'; 'coppice help' lists them", argv[0]);
 		return EXIT_USAGE;

@@ -13,7 +13,9 @@
 #include "control_file.h"
 #include "control_join.h"
 #include "control_list.h"
+#include "control_log.h"
 #include "control_manifest.h"
+#include "control_search.h"
 #include "control_restore.h"
 #include "control_property.h"
 #include "control_rm.h"
@@ -481,21 +483,21 @@ static const struct {
 	const char *name;
 	int (*run)(struct control *c);
 } verbs[] = {
-        {"fork", verb_fork},          {"snap", verb_snap},
-        {"list", control_list},       {"show", control_show},
-        {"rename", verb_rename},      {"rm", control_rm},
-        {"default", verb_default},    {"sync", verb_sync},
-        {"stat", control_stat},       {"check", verb_check},
-        {"resize", verb_resize},      {"find", verb_find},
-        {"swap", control_swap},       {"clone", control_clone},
+        {"fork", verb_fork},       {"snap", verb_snap},
+        {"list", control_list},    {"show", control_show},
+        {"rename", verb_rename},   {"rm", control_rm},
+        {"default", verb_default}, {"sync", verb_sync},
+        {"stat", control_stat},    {"check", verb_check},
+        {"resize", verb_resize},   {"find", verb_find},
+        {"swap", control_swap},    {"clone", control_clone},
         {"join", control_join},    {"restore", control_restore},
-        {"du", control_du},
-        {"lineage", control_lineage}, {"diff", control_diff},
-        {"cat", control_cat},         {"ls", control_ls},
-        {"manifest", control_manifest},
-        {"set", control_set},         {"get", control_get},
-        {"unset", control_unset},     {"hold", control_tag},
-        {"holds", control_holds},     {"release", control_untag},
+        {"du", control_du},        {"lineage", control_lineage},
+        {"diff", control_diff},    {"cat", control_cat},
+        {"ls", control_ls},        {"manifest", control_manifest},
+        {"set", control_set},      {"get", control_get},
+        {"unset", control_unset},  {"hold", control_tag},
+        {"holds", control_holds},  {"release", control_untag},
+        {"log", control_log},      {"search", control_search},
 };
 
 static int run(struct control *c)

@@ -41,7 +41,7 @@ const char *type_name(uint32_t mode)
 
 /* ---- Rows --------------------------------------------------------------- */
 
-static json_t *fields_json(unsigned fields)
+json_t *diff_fields_json(unsigned fields)
 {
 	json_t *array = json_array();
 
@@ -75,7 +75,7 @@ static json_t *row_json(const struct diff_row *row)
 	        (json_int_t)(removed ? row->a_ino : row->b_ino), "size",
 	        size_json(!removed && row->has_b, &row->b), "old_size",
 	        size_json(row->op != DIFF_ADDED && row->has_a, &row->a),
-	        "fields", fields_json(row->fields), "time",
+	        "fields", diff_fields_json(row->fields), "time",
 	        control_time(inode->ctime.sec * 1000000000 +
 	                     inode->ctime.nsec));
 }

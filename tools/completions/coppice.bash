@@ -40,11 +40,11 @@ _coppice() {
 		return
 	fi
 	case $verb in
-	fork | snap | list | show | rename | rm | default | swap | clone | join | restore | du | diff | cat | ls | manifest)
+	fork | snap | list | show | rename | rm | default | swap | clone | join | restore | du | diff | cat | ls | manifest | log | find)
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
-	set | get | unset | hold | holds | release)
+	set | get | unset | hold | holds | release | log | find)
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;

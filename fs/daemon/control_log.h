@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb `log`. */
+#ifndef COPPICE_CONTROL_LOG_H
+#define COPPICE_CONTROL_LOG_H
+
+#include "control_verb.h"
+
+/*
+ * Send a row for each version of the file "path" of "state" and of the states
+ * that it came from, the newest first.  Flags: "all" (times count, too),
+ * "no_follow" (the path alone, whatever file has it), "deleted" (look on where
+ * the file is not there).  The cost is that of looking up one file in each
+ * state.
+ */
+int control_log(struct control *c);
+
+#endif
