@@ -327,6 +327,7 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 {
 	size_t len = strlen(path);
 	struct stat st;
+	bool links;
 
 	if (len >= size)
 		return -ENAMETOOLONG;
@@ -350,8 +351,10 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 		if (!len || (errno != ENOENT && errno != ENOTDIR))
 			return -errno;
 	}
-	if (is_mount_root(ret_dir) && stat(path, &st) == 0 &&
-	    S_ISDIR(st.st_mode)) {
+	/* These directories have symlinks to states, and to directories in
+	 * them. */
+	links = is_mount_root(ret_dir) || (st.st_ino & NODE_VIRTUAL);
+	if (links && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		strcpy(ret_dir, path);
 		*ret_rest = path + strlen(path);
 	}

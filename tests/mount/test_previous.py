@@ -53,6 +53,14 @@ def test_links_lead_to_the_directory(tree, mnt):
     assert os.listdir(mnt / "main@try" / "x" / ".snap") == []
 
 
+def test_links_as_arguments_of_verbs(store, tree):
+    b = tree / "x" / "deeper" / "b"
+    store.coppice("clone", b / ".snap" / "monday", tree / "copy")
+    assert (tree / "copy" / "file").read_text() == "monday"
+    store.coppice("clone", b / ".snap" / "tuesday" / "file", tree / "other")
+    assert (tree / "other").read_text() == "tuesday"
+
+
 def test_never_listed(store, tree):
     assert ".snap" not in os.listdir(tree / "x")
     visible = store.mount("visible", "snapdir=visible")
