@@ -88,7 +88,7 @@ static int join(struct target *target, struct options *o, const char *source)
 {
 	_cleanup_free_ char *from = NULL, *into = NULL, *base = NULL;
 	json_t *request;
-	int r = target_state(target, source, false, &from);
+	int r = source ? target_state(target, source, false, &from) : 0;
 
 	if (!r && o->into)
 		r = target_state(target, o->into, false, &into);
@@ -168,4 +168,54 @@ const struct command command_join = {
                 "      --json[=lines]     print JSON\n"
                 "  -s, --store=STORE      the store's directory\n",
         .run = run,
+};
+
+/* ---- Refreshing --------------------------------------------------------- */
+
+static int run_refresh(const struct command *self, int argc, char **argv)
+{
+	_cleanup_(target_release) struct target target = {0};
+	struct options o = {.printer = {.fields = fields}};
+	const char *from = NULL;
+	int r;
+	const struct command_option options[] = {
+	        {"from", .value = &from},
+	        {"ours", .flag = &o.ours, .value = &o.ours_glob},
+	        {"theirs", .flag = &o.theirs, .value = &o.theirs_glob},
+	        {"dry-run", 'n', .flag = &o.dry_run},
+	        {"json", .flag = &o.printer.json, .value = &o.printer.form},
+	        {"store", 's', .value = &o.store},
+	        {0},
+	};
+
+	if (!command_parse(self, options, 1, 1, &argc, &argv, &r) ||
+	    !printer_check(&o.printer, self, &r))
+		return r;
+	if (o.ours && o.theirs && !o.ours_glob && !o.theirs_glob)
+		return command_usage(self, "--ours and --theirs contradict "
+		                           "each other");
+	o.into = argv[0];
+	r = target_init(&target, o.store);
+	target.careful = true;
+	return r ? r : join(&target, &o, from);
+}
+
+const struct command command_refresh = {
+        .name = "refresh",
+        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--json[=lines]]\n"
+                "               [--from STATE] [-s STORE] FORK",
+        .summary = "Bring a fork up to date with its source",
+        .help = "Joins into FORK what has changed in the fork that it was made "
+                "from, or in STATE:\n"
+                "coppice join the other way round, with the same output.\n"
+                "\n"
+                "      --from=STATE       join this state\n"
+                "      --ours[=GLOB]      keep what FORK has where there is a "
+                "conflict (in paths\n"
+                "                         that match)\n"
+                "      --theirs[=GLOB]    take what the source has instead\n"
+                "  -n, --dry-run          print what would change\n"
+                "      --json[=lines]     print JSON\n"
+                "  -s, --store=STORE      the store's directory\n",
+        .run = run_refresh,
 };

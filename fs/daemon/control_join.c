@@ -60,6 +60,29 @@ static int into_default(struct control *c, struct request *q,
 	return 0;
 }
 
+/* Find the state that a fork was made from.  Lock held. */
+static int from_default(struct control *c, struct request *q)
+{
+	char name[NAME_LEN_MAX * 2 + 2];
+	struct state *into, *from;
+	int err = state_resolve(c->forest, q->into, &into);
+
+	if (err < 0)
+		return control_fail_state(c, "refresh", q->into, err);
+	err = state_get(c->forest, into->origin, &from);
+	if (!err && from->fork)
+		err = state_get(c->forest, from->fork, &from);
+	if (err || from->created > into->created)
+		return fail(c, -ENOENT,
+		            "cannot refresh '%s': the fork that it was made "
+		            "from is gone, so say with --from which one is "
+		            "meant",
+		            q->into);
+	state_full_name(c->forest, from, name);
+	memcpy(q->from, name, sizeof(name));
+	return 0;
+}
+
 /* Find the three states.  Lock held. */
 static int states_find(struct control *c, struct request *q, bool have_into,
                        const char *base_name)
@@ -103,14 +126,15 @@ static int request_read(struct control *c, struct request *q)
 {
 	char base[STATE_NAME_MAX] = "";
 	bool have_into;
-	int err = control_argument(c, "source", true, q->from);
+	int err = control_argument(c, "into", false, q->into);
 
-	if (err < 0)
-		return err;
-	err = control_argument(c, "into", false, q->into);
 	if (err < 0 && err != -ENOENT)
 		return err;
 	have_into = !err;
+	/* A refreshed fork may leave its source to be found. */
+	err = control_argument(c, "source", !have_into, q->from);
+	if (err < 0 && err != -ENOENT)
+		return err;
 	err = control_argument(c, "base", false, base);
 	if (err < 0 && err != -ENOENT)
 		return err;
@@ -123,7 +147,9 @@ static int request_read(struct control *c, struct request *q)
 		return fail(c, -EINVAL,
 		            "\"ours\" and \"theirs\" contradict each other");
 	store_lock(c->store);
-	err = states_find(c, q, have_into, base);
+	err = *q->from ? 0 : from_default(c, q);
+	if (!err)
+		err = states_find(c, q, have_into, base);
 	store_unlock(c->store);
 	q->c = c;
 	q->what.dry_run = control_flag(c, "dry_run");

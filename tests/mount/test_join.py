@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -181,3 +182,47 @@ def test_bad_input(store, mnt, main):
     assert "is gone" in run(store, "other", code=1).stderr
     assert "contradict" in run(store, "--ours", "--theirs", "main",
                                code=2).stderr
+
+
+def test_refresh(store, pair):
+    main, fork = pair
+    done = subprocess.run(
+        [COPPICE, "refresh", "-s", str(store.path), "main@try"],
+        capture_output=True, text=True, check=True)
+    assert "R\t/dir -> /folder" in done.stdout
+    assert (fork / "folder" / "sub" / "moved").read_text() == "edited in main"
+    run(store, "main@try")
+    assert contents(main) == contents(fork)
+    done = subprocess.run(
+        [COPPICE, "refresh", "-s", str(store.path), "main"],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "is gone" in done.stderr
+
+
+def test_kill(make_store):
+    """A daemon that is killed during a join leaves the tree as it was, or
+    joined."""
+    store = make_store()
+    mnt = store.mount()
+    main, fork = mnt / "main", mnt / "main@try"
+    for i in range(300):
+        (main / f"f{i}").write_text("old")
+    fork.mkdir()
+    for i in range(300):
+        (fork / f"f{i}").write_text("new")
+        (fork / f"f{i}").rename(fork / f"g{i}")
+    subprocess.run([COPPICE, "sync", "-s", str(store.path)], check=True)
+    for delay in 0.002, 0.01, 0.03:
+        with subprocess.Popen([COPPICE, "join", "-s", str(store.path),
+                               "main@try"], stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL) as joining:
+            time.sleep(delay)
+            mnt.kill()
+        mnt = store.mount()
+        main = mnt / "main"
+        names = {path.name[0] for path in main.iterdir()}
+        texts = {path.read_text() for path in main.iterdir()}
+        assert (names, texts) in (({"f"}, {"old"}), ({"g"}, {"new"}))
+        assert len(list(main.iterdir())) == 300
+    run(store, "main@try")
+    assert {path.read_text() for path in main.iterdir()} == {"new"}

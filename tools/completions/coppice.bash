@@ -40,7 +40,7 @@ _coppice() {
 		return
 	fi
 	case $verb in
-	fork | snap | list | show | rename | rm | default | swap | clone | join | restore | du | diff | cat | ls | manifest | log | find)
+	fork | snap | list | show | rename | rm | default | swap | clone | join | refresh | restore | du | diff | cat | ls | manifest | log | find)
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
