@@ -75,7 +75,7 @@ static bool version_passes(const struct version *v)
 	return !v->refs && v->children == 1;
 }
 
-static int state_unchanged(const struct state *state, bool *ret_unchanged)
+int state_is_unchanged(const struct state *state, bool *ret_unchanged)
 {
 	struct version *v = state->version, *parent = NULL;
 	int r;
@@ -122,7 +122,7 @@ int state_info(struct forest *forest, struct state *state,
 			return r;
 		memcpy(info.fork_name, fork->name, sizeof(info.fork_name));
 	}
-	r = state_unchanged(state, &info.unchanged);
+	r = state_is_unchanged(state, &info.unchanged);
 	if (!r)
 		r = state_frees(forest, state, &info.exclusive);
 	if (!r)

@@ -220,6 +220,12 @@ bool state_has_equal(struct forest *forest, struct state *state);
  */
 bool state_is_redundant(struct forest *forest, struct state *state);
 
+/*
+ * Return whether nothing has changed in the state since it was made, or since
+ * it was last snapshotted or forked.  Always true of a snapshot.
+ */
+int state_is_unchanged(const struct state *state, bool *ret_unchanged);
+
 /* Return the state that names without '@' fork.  -ENOENT: there is none. */
 int state_default(struct forest *forest, struct state **ret_state);
 /* NULL: there is to be none. */

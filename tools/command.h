@@ -38,6 +38,8 @@ extern const struct command command_init, command_mount, command_umount,
         command_log, command_set, command_get, command_unset, command_hold,
         command_release, command_holds, command_find;
 
+extern const struct command command_prune, command_gc;
+
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;
 

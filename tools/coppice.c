@@ -17,9 +17,9 @@ static const struct command *const commands[] = {
         &command_check,   &command_copy,    &command_swap,    &command_clone,
         &command_restore, &command_du,      &command_compact, &command_tree,
         &command_diff,    &command_cat,     &command_ls,      &command_manifest,
-        &command_join,    &command_refresh,    &command_set,     &command_get,     &command_unset,
-        &command_hold,    &command_holds,   &command_release, &command_log,
-        &command_find,
+        &command_join,    &command_refresh, &command_set,     &command_get,
+        &command_unset,   &command_hold,    &command_holds,   &command_release,
+        &command_log,     &command_find,    &command_prune,   &command_gc,
 };
 
 const char *command_store;

@@ -78,6 +78,11 @@ static int mount_or_remount(struct parsed_options *parsed,
 	}
 	if (parsed->remount)
 		return remount(parsed, paths[1]);
+	if (parsed->keep && !parsed->autosnap) {
+		complain("keep= says which snapshots of autosnap= are kept: "
+		         "give that, too");
+		return EXIT_FAILED;
+	}
 	parsed_options_apply(parsed, options);
 	return mount_store(options, paths[0], paths[1]);
 }
@@ -181,6 +186,10 @@ const struct command command_mount = {
                 "      rmdir=always   rmdir of a fork deletes it whatever is "
                 "in it\n"
                 "      nfs_export=off no file handles\n"
+                "      autosnap=TIME  snapshot what has changed, as each 6s, "
+                "15m or 1h\n"
+                "      keep=RULES     of these snapshots, as "
+                "last:100+daily:30\n"
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"

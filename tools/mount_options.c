@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "autosnap.h"
 #include "size.h"
 #include "util.h"
 
@@ -94,6 +95,32 @@ static int export_parse(struct parsed_options *parsed, const char *value)
 	return parsed->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
 }
 
+static int autosnap_parse(struct parsed_options *parsed, const char *value)
+{
+	int64_t seconds;
+
+	if (duration_parse(value, &seconds) || seconds < AUTOSNAP_MIN_S)
+		return -EINVAL;
+	parsed->autosnap = seconds;
+	return 0;
+}
+
+/* Add rules to the policy.  Each `keep=` adds to those in front of it. */
+static int keep_parse(struct parsed_options *parsed, const char *value)
+{
+	struct retention policy = {0};
+	char *all = NULL;
+
+	if (retention_parse(&policy, value))
+		return -EINVAL;
+	if (asprintf(&all, "%s%s%s", parsed->keep ? parsed->keep : "",
+	             parsed->keep ? "+" : "", value) < 0)
+		return -ENOMEM;
+	free(parsed->keep);
+	parsed->keep = all;
+	return 0;
+}
+
 /* Add one option.  -EINVAL: bad value; -ENOENT: unknown option. */
 static int option_parse(struct parsed_options *parsed, const char *option)
 {
@@ -116,6 +143,10 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 		return snapdir_parse(parsed, value);
 	if (!strncmp(option, "memory", len) && len == 6)
 		return size_parse(value, &parsed->memory) ? -EINVAL : 0;
+	if (!strncmp(option, "autosnap", len) && len == 8)
+		return autosnap_parse(parsed, value);
+	if (!strncmp(option, "keep", len) && len == 4)
+		return keep_parse(parsed, value);
 	if (!strncmp(option, "rmdir", len) && len == 5) {
 		parsed->rmdir_always = true;
 		return strcmp(value, "always") ? -EINVAL : 0;
@@ -190,10 +221,13 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->nosymfollow = parsed->nosymfollow;
 	options->allow_other = parsed->allow_other;
 	options->memory = parsed->memory;
+	options->autosnap = parsed->autosnap;
+	options->keep = parsed->keep;
 	options->extra = *extra ? extra + 1 : NULL;
 }
 
 void parsed_options_release(struct parsed_options *parsed)
 {
 	free(parsed->state);
+	free(parsed->keep);
 }

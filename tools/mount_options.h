@@ -17,6 +17,8 @@ struct parsed_options {
 	bool snapdir_set;
 	enum fs_snapdir snapdir;
 	uint64_t memory;
+	int64_t autosnap; /* seconds; 0: none */
+	char *keep;       /* a policy, or NULL */
 	char *state;
 	char extra[32];
 };

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/sysmacros.h>
 
+#include "autosnap.h"
 #include "control.h"
 #include "control_copy.h"
 #include "daemon.h"
@@ -158,6 +159,36 @@ static int mount_state(struct daemon *daemon, json_t *request,
 	return err;
 }
 
+/*
+ * Read what the request wants of autosnap; an interval of 0: nothing.  Return
+ * an error message, or NULL.
+ */
+static json_t *mount_autosnap(json_t *request,
+                              const struct session_params *params,
+                              struct autosnap_rule *ret_rule)
+{
+	json_t *seconds = json_object_get(request, "autosnap");
+	const char *keep = json_string_value(json_object_get(request, "keep"));
+	struct autosnap_rule rule = {.state = params->state};
+
+	if (!json_is_integer(seconds) || !json_integer_value(seconds)) {
+		*ret_rule = rule;
+		return NULL;
+	}
+	if (json_integer_value(seconds) < AUTOSNAP_MIN_S ||
+	    json_integer_value(seconds) > DURATION_MAX ||
+	    (keep && retention_parse(&rule.keep, keep) < 0))
+		return control_error(-EINVAL,
+		                     "bad values of autosnap and keep");
+	if (params->state && params->state_readonly)
+		return control_error(-EINVAL,
+		                     "autosnap needs a fork, and the state to "
+		                     "mount is a snapshot");
+	rule.interval = json_integer_value(seconds) * 1000000000;
+	*ret_rule = rule;
+	return NULL;
+}
+
 static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 {
 	char mountpoint[PATH_MAX] = "?", device[32] = "?";
@@ -174,6 +205,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};
+	struct autosnap_rule rule;
 	json_t *error = NULL;
 	uint64_t id;
 	int err;
@@ -191,6 +223,9 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		                     store_path(daemon->store));
 	if (mount_state(daemon, request, &params, &error) < 0)
 		return error;
+	error = mount_autosnap(request, &params, &rule);
+	if (error)
+		return error;
 	daemon_count(daemon, 1);
 	err = session_start(&daemon->mounts, &params, &id);
 	if (err < 0)
@@ -199,6 +234,9 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		return control_error(err, "cannot serve the mount: %s",
 		                     strerror(-err));
 	*fd = -1;
+	rule.session = id;
+	if (rule.interval && autosnap_add(daemon->autosnap, &rule) < 0)
+		log_error("autosnap: out of memory");
 	return json_pack("{s:b, s:I}", "ok", 1, "id", (json_int_t)id);
 }
 

@@ -12,6 +12,7 @@
 #include "control_du.h"
 #include "control_file.h"
 #include "control_join.h"
+#include "control_gc.h"
 #include "control_list.h"
 #include "control_log.h"
 #include "control_manifest.h"
@@ -23,6 +24,7 @@
 #include "control_tree.h"
 #include "escaped_name.h"
 #include "session.h"
+#include "time_name.h"
 #include "util.h"
 
 json_t *control_error(int err, const char *format, ...)
@@ -233,22 +235,6 @@ static int verb_fork(struct control *c)
 	return control_answer_state(c, full, number);
 }
 
-/*
- * Return the current time in UTC as a name, which sorts by time.  `again`
- * counts the names of this second that are taken.
- */
-static void name_of_now(unsigned again, char name[STATE_NAME_MAX])
-{
-	time_t now = time(NULL);
-	struct tm tm;
-	size_t len;
-
-	gmtime_r(&now, &tm);
-	len = strftime(name, STATE_NAME_MAX, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	if (again)
-		snprintf(name + len, STATE_NAME_MAX - len, "-%u", again + 1);
-}
-
 static int verb_snap(struct control *c)
 {
 	char fork_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
@@ -279,7 +265,7 @@ static int verb_snap(struct control *c)
 	readonly = fork->flags & STATE_READONLY;
 	for (unsigned again = 0; err == 0; again++) {
 		if (have < 0)
-			name_of_now(again, name);
+			time_name_now(again, name);
 		err = fs_state_snapshot(c->fs, fork, name, &c->cred, &snapshot);
 		if (err != -EEXIST || have == 0)
 			break;
@@ -498,6 +484,7 @@ static const struct {
         {"unset", control_unset},  {"hold", control_tag},
         {"holds", control_holds},  {"release", control_untag},
         {"log", control_log},      {"search", control_search},
+        {"gc", control_gc},
 };
 
 static int run(struct control *c)

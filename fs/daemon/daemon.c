@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "autosnap.h"
 #include "control_address.h"
 #include "guard.h"
 #include "json_line.h"
@@ -185,6 +186,31 @@ static int open_events(struct daemon *daemon)
 	return daemon->signals < 0 || daemon->wake < 0 ? -errno : 0;
 }
 
+static int begin_autosnap(void *arg)
+{
+	return daemon_begin(arg, false);
+}
+
+static void end_autosnap(void *arg)
+{
+	daemon_end(arg, false);
+}
+
+/* Start the thread for mounts with -o autosnap=. */
+static int start_autosnap(struct daemon *daemon)
+{
+	const struct autosnap_options options = {
+	        .fs = daemon->fs,
+	        .mounts = &daemon->mounts,
+	        .uid = geteuid(),
+	        .begin = begin_autosnap,
+	        .end = end_autosnap,
+	        .arg = daemon,
+	};
+
+	return autosnap_create(&options, &daemon->autosnap);
+}
+
 int daemon_create(const struct mount_options *options,
                   struct daemon **ret_daemon, char **ret_error)
 {
@@ -225,6 +251,13 @@ int daemon_create(const struct mount_options *options,
 		return err;
 	}
 	daemon->mounts.guard = daemon->guard;
+	err = start_autosnap(daemon);
+	if (err < 0) {
+		error_message_set(ret_error, err, "cannot start a thread: %s",
+		                  strerror(-err));
+		daemon_destroy(daemon);
+		return err;
+	}
 	*ret_daemon = daemon;
 	return 0;
 }
@@ -435,6 +468,7 @@ static int close_all(struct daemon *daemon)
 	wait_for_requests(daemon);
 	pthread_mutex_unlock(&daemon->lock);
 
+	autosnap_destroy(steal(&daemon->autosnap));
 	mounts_release(&daemon->mounts);
 	fs_destroy(steal(&daemon->fs));
 	forest_close(steal(&daemon->forest));
@@ -502,6 +536,7 @@ void daemon_destroy(struct daemon *daemon)
 {
 	if (!daemon)
 		return;
+	autosnap_destroy(daemon->autosnap);
 	fs_destroy(daemon->fs);
 	forest_close(daemon->forest);
 	store_close(daemon->store);

@@ -14,6 +14,7 @@
 
 enum { CONNECTIONS_MAX = 64 };
 
+struct autosnap;
 struct guard;
 struct mount_options;
 
@@ -22,7 +23,8 @@ struct daemon {
 	struct forest *forest;
 	struct fs *fs;
 	struct mounts mounts;
-	struct guard *guard;  /* NULL: none could be started */
+	struct guard *guard; /* NULL: none could be started */
+	struct autosnap *autosnap;
 	int listen;           /* listening socket; -1: closed */
 	int signals;          /* signalfd */
 	int wake;             /* eventfd for the main loop */

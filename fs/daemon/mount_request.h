@@ -21,6 +21,8 @@ struct mount_options {
 	bool allow_other;
 	bool nosymfollow;
 	uint64_t memory;   /* bytes; 0: default */
+	int64_t autosnap;  /* seconds; 0: no snapshots by time */
+	const char *keep;  /* a policy as of retention_parse(); NULL: none */
 	const char *extra; /* options for the kernel's mount: dev, suid, ... */
 };
 

@@ -45,6 +45,7 @@ _coppice() {
 		compopt -o filenames -o default
 		;;
 	set | get | unset | hold | holds | release | log | find)
+	set | get | unset | hold | holds | release | prune)
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;

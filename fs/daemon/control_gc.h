@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The verb that tells of the background work, and waits for its end. */
+#ifndef COPPICE_CONTROL_GC_H
+#define COPPICE_CONTROL_GC_H
+
+#include "control_verb.h"
+
+/*
+ * Answer with "backlog", the number of deleted versions and snapshots that are
+ * still to be freed, and "avail_bytes" and "free_bytes" as of "stat".  With
+ * "drain", wait until the first is 0.
+ */
+int control_gc(struct control *c);
+
+#endif

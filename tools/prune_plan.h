@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What `prune` does with the snapshots of one fork, and with the fork: from the
+ * rows of `list`.  Only memory, no store.
+ */
+#ifndef COPPICE_PRUNE_PLAN_H
+#define COPPICE_PRUNE_PLAN_H
+
+#include <jansson.h>
+
+#include "retention.h"
+
+struct prune_policy {
+	struct retention retention;
+	bool rules;   /* snapshots that nothing keeps are removed */
+	bool expired; /* what has outlived its ttl is removed */
+	bool all;     /* even a fork's newest snapshot */
+	int64_t now;  /* ns since the epoch */
+};
+
+enum { REASON_MAX = 256 };
+
+/* A state that a row describes. */
+struct prune_state {
+	json_t *row;
+	int64_t created;
+	bool held, is_default;
+	int64_t expires; /* ns since the epoch; 0: never */
+	bool remove;
+	bool with_fork; /* it is removed together with its fork */
+	char reason[REASON_MAX];
+};
+
+/* A fork and its snapshots, in any order; prune_plan_make() sorts them. */
+struct prune_plan {
+	struct prune_state fork; /* row NULL: it is not listed */
+	struct prune_state *snapshots;
+	size_t len, capacity;
+};
+
+/* Add a row, and take a reference to it.  -ENOMEM; -EINVAL: not a row. */
+int prune_plan_add(struct prune_plan *plan, json_t *row);
+/*
+ * Decide for each state whether it is removed, and why or why not.  Snapshots
+ * are in the order from the newest to the oldest afterwards.  -ENOMEM.
+ */
+int prune_plan_make(struct prune_plan *plan, const struct prune_policy *policy);
+/* Forget all states. */
+void prune_plan_release(struct prune_plan *plan);
+
+#endif
