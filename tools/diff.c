@@ -195,7 +195,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_diff = {
         .name = "diff",
-        .args = "[-s STORE] [-aFtHz] [--stat | --patch | --name-only | "
+        .args = "[-s STORE] [-aFtHz]\n"
+                "               [--stat | --patch | --name-only | "
                 "--json[=lines]] A B [PATH]...",
         .summary = "Compare two states",
         .help = "What differs between the states A and B, however far apart; "

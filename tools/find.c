@@ -125,8 +125,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_find = {
         .name = "find",
-        .args = "[-s STORE] [--json[=lines]] GLOB|/REGEX/ [--all-states | "
-                "STATE...]",
+        .args = "[-s STORE] [--json[=lines]] GLOB|/REGEX/\n"
+                "               [--all-states | STATE...]",
         .summary = "Find files by name in many states",
         .help = "A line for each version of each file that matches: size, time "
                 "of modification,\n"

@@ -142,7 +142,8 @@ const struct command command_join = {
         .name = "join",
         .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--base STATE]\n"
                 "               [--ff-only] [--squash] [--json[=lines]] "
-                "[--into FORK] [-s STORE] STATE",
+                "[--into FORK]\n"
+                "               [-s STORE] STATE",
         .summary = "Bring the changes of a state into a fork",
         .help = "Brings what STATE has changed since the newest version that "
                 "both have in common,\n"

@@ -140,8 +140,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_log = {
         .name = "log",
-        .args = "[-s STORE] [-a] [--no-follow] [--deleted] [--json[=lines]] "
-                "STATE:/PATH",
+        .args = "[-s STORE] [-a] [--no-follow] [--deleted] [--json[=lines]]\n"
+                "               STATE:/PATH",
         .summary = "Show the versions of a file",
         .help = "A line for each version of a file or directory in the state "
                 "and in those that\n"

@@ -142,8 +142,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_manifest = {
         .name = "manifest",
-        .args = "[-s STORE] [--hash=sha256|xxh3|none] [--json[=lines]] | "
-                "--verify=FILE  STATE[:/PATH]",
+        .args = "[-s STORE] [--hash=sha256|xxh3|none]\n"
+                "               [--json[=lines] | --verify=FILE] STATE[:/PATH]",
         .summary = "List everything in a state with digests, or verify it",
         .help = "A line for each file and directory, as of one instant, in the "
                 "words of\n"

@@ -102,8 +102,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_restore = {
         .name = "restore",
-        .args = "[-n] [--no-undo] [--into FORK[:/PATH]] [-s STORE] "
-                "STATE[:/PATH]",
+        .args = "[-n] [--no-undo] [--into FORK[:/PATH]] [--json[=lines]]\n"
+                "               [-s STORE] STATE[:/PATH]",
         .summary = "Bring a file, a directory or a fork back",
         .help = "Makes PATH of the fork what the state has there, in one step. "
                 " "
