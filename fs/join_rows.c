@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a join does, and its conflicts, by path. */
+/* The changes and the conflicts of a join, by path. */
 #include "fs.h"
 
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a join does, and its conflicts, by path.  A part of fs.h: include that.
+ * The changes and the conflicts of a join, by path.  A part of fs.h: include
+ * that.
  */
 #ifndef COPPICE_JOIN_ROWS_H
 #define COPPICE_JOIN_ROWS_H

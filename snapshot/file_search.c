@@ -296,7 +296,7 @@ static int moved_add(struct file_search *s, uint64_t dir)
 static int on_row(void *arg, const struct diff_row *row)
 {
 	struct file_search *s = arg;
-	/* Of a replaced file, the old directory may be another one. */
+	/* The directory of a replaced file may be another one. */
 	uint64_t old_parent =
 	        row->a_ino == row->b_ino ? row->parent : row->from_parent;
 	int r = 0;

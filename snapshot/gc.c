@@ -476,6 +476,5 @@ int forest_drain(struct forest *forest)
 
 uint64_t forest_backlog(struct forest *forest)
 {
-	return forest->meta.tasks + forest->meta.deleting -
-	       join_tasks(forest);
+	return forest->meta.tasks + forest->meta.deleting - join_tasks(forest);
 }

@@ -18,7 +18,7 @@
 
 enum { SIDE_OURS = 1, SIDE_THEIRS = 2, SIDES = 3, STALE = 4, ORIGINS_MAX = 64 };
 
-/* What was joined into a state, and into those that it was forked from. */
+/* The joins into a state, and into those that it was forked from. */
 struct lineage {
 	uint64_t state; /* first: the number that it is found by */
 	struct joined {

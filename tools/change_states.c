@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "change_states.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -99,4 +100,23 @@ int change_states(const struct named_states *states, json_t *request)
 	json_decref(request);
 	closed = store_access_close(&access);
 	return MAX(r, closed);
+}
+
+int change_states_run(const struct command *self, const char *key, int argc,
+                      char **argv)
+{
+	_cleanup_(named_states_release) struct named_states states = {0};
+	const char *store = NULL;
+	int r;
+	const struct command_option options[] = {
+	        {"store", 's', .value = &store},
+	        {0},
+	};
+
+	if (!command_parse(self, options, 2, INT_MAX, &argc, &argv, &r))
+		return r;
+	r = named_states_init(&states, store, true, argc - 1, argv + 1);
+	return r ? r
+	         : change_states(&states,
+	                         request_new(self->name, key, argv[0], NULL));
 }

@@ -27,4 +27,11 @@ void named_states_release(struct named_states *states);
  */
 int change_states(const struct named_states *states, json_t *request);
 
+/*
+ * Run a verb `[-s STORE] WORD STATE...` whose request has the verb's name, and
+ * WORD at the key.  Return an exit code.
+ */
+int change_states_run(const struct command *self, const char *key, int argc,
+                      char **argv);
+
 #endif

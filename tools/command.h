@@ -34,9 +34,9 @@ extern const struct command command_init, command_mount, command_umount,
         command_rm, command_default, command_sync, command_resize,
         command_check, command_copy, command_swap, command_clone,
         command_restore, command_du, command_compact, command_tree,
-        command_diff, command_cat, command_ls, command_manifest, command_join, command_refresh,
-        command_log, command_set, command_get, command_unset, command_hold,
-        command_release, command_holds, command_find;
+        command_diff, command_cat, command_ls, command_manifest, command_join,
+        command_refresh, command_log, command_set, command_get, command_unset,
+        command_hold, command_release, command_holds, command_find;
 
 extern const struct command command_prune, command_gc;
 

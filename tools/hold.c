@@ -1,26 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* coppice hold: protect states from deletion. */
-#include <limits.h>
-
 #include "change_states.h"
-#include "util.h"
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	_cleanup_(named_states_release) struct named_states states = {0};
-	const char *store = NULL;
-	int r;
-	const struct command_option options[] = {
-	        {"store", 's', .value = &store},
-	        {0},
-	};
-
-	if (!command_parse(self, options, 2, INT_MAX, &argc, &argv, &r))
-		return r;
-	r = named_states_init(&states, store, true, argc - 1, argv + 1);
-	return r ? r
-	         : change_states(&states,
-	                         request_new("hold", "tag", argv[0], NULL));
+	return change_states_run(self, "tag", argc, argv);
 }
 
 const struct command command_hold = {

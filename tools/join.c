@@ -84,18 +84,28 @@ static json_t *request_make(const struct options *o, const char *from,
 	return NULL;
 }
 
-static int join(struct target *target, struct options *o, const char *source)
+/* Join `source`, or if it is NULL, the state that o->into was made from. */
+static int join(const struct command *self, struct options *o,
+                const char *source)
 {
+	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *from = NULL, *into = NULL, *base = NULL;
 	json_t *request;
-	int r = source ? target_state(target, source, false, &from) : 0;
+	int r;
 
+	if (o->ours && o->theirs && !o->ours_glob && !o->theirs_glob)
+		return command_usage(self, "--ours and --theirs contradict "
+		                           "each other");
+	r = target_init(&target, o->store);
+	target.careful = true;
+	if (!r && source)
+		r = target_state(&target, source, false, &from);
 	if (!r && o->into)
-		r = target_state(target, o->into, false, &into);
+		r = target_state(&target, o->into, false, &into);
 	if (!r && o->base)
-		r = target_state(target, o->base, false, &base);
+		r = target_state(&target, o->base, false, &base);
 	if (!r)
-		r = target_store(target);
+		r = target_store(&target);
 	if (r)
 		return r;
 	request = request_make(o, from, into, base);
@@ -103,7 +113,7 @@ static int join(struct target *target, struct options *o, const char *source)
 		return EXIT_FAILED;
 	if (o->printer.json)
 		printer_begin(&o->printer);
-	r = store_request(target->store, false, request, print_row, o, NULL);
+	r = store_request(target.store, false, request, print_row, o, NULL);
 	if (o->printer.json)
 		printer_end(&o->printer);
 	return finish_output(r);
@@ -111,7 +121,6 @@ static int join(struct target *target, struct options *o, const char *source)
 
 static int run(const struct command *self, int argc, char **argv)
 {
-	_cleanup_(target_release) struct target target = {0};
 	struct options o = {.printer = {.fields = fields}};
 	int r;
 	const struct command_option options[] = {
@@ -130,12 +139,7 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 1, 1, &argc, &argv, &r) ||
 	    !printer_check(&o.printer, self, &r))
 		return r;
-	if (o.ours && o.theirs && !o.ours_glob && !o.theirs_glob)
-		return command_usage(self, "--ours and --theirs contradict "
-		                           "each other");
-	r = target_init(&target, o.store);
-	target.careful = true;
-	return r ? r : join(&target, &o, argv[0]);
+	return join(self, &o, argv[0]);
 }
 
 const struct command command_join = {
@@ -175,7 +179,6 @@ const struct command command_join = {
 
 static int run_refresh(const struct command *self, int argc, char **argv)
 {
-	_cleanup_(target_release) struct target target = {0};
 	struct options o = {.printer = {.fields = fields}};
 	const char *from = NULL;
 	int r;
@@ -192,13 +195,8 @@ static int run_refresh(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 1, 1, &argc, &argv, &r) ||
 	    !printer_check(&o.printer, self, &r))
 		return r;
-	if (o.ours && o.theirs && !o.ours_glob && !o.theirs_glob)
-		return command_usage(self, "--ours and --theirs contradict "
-		                           "each other");
 	o.into = argv[0];
-	r = target_init(&target, o.store);
-	target.careful = true;
-	return r ? r : join(&target, &o, from);
+	return join(self, &o, from);
 }
 
 const struct command command_refresh = {

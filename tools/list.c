@@ -14,7 +14,7 @@
 #include "target.h"
 #include "util.h"
 
-/* What is listed, and how. */
+/* The states to list, and how. */
 struct list {
 	struct printer printer;
 	struct list_columns columns;

@@ -127,7 +127,7 @@ static void compare_owner(struct line *line, const struct manifest_entry *want,
 		compare_number(line, "uid", want->uid, is->uid);
 	if (want->has & HAS_GID)
 		compare_number(line, "gid", want->gid, is->gid);
-	/* What directories count as links differs between file systems. */
+	/* File systems differ in what they count as links of a directory. */
 	if ((want->has & HAS_NLINK) && strcmp(is->type, "dir"))
 		compare_number(line, "nlink", want->nlink, is->nlink);
 	if ((want->has & HAS_TIME) &&

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* What an entry has. */
+/* The fields of an entry. */
 enum manifest_has {
 	HAS_MODE = 1 << 0,
 	HAS_UID = 1 << 1,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What `prune` does with the snapshots of one fork, and with the fork: from the
- * rows of `list`.  Only memory, no store.
+ * The plan of `prune` for one fork and its snapshots, made from the rows of
+ * `list`.  Only memory, no store.
  */
 #ifndef COPPICE_PRUNE_PLAN_H
 #define COPPICE_PRUNE_PLAN_H

@@ -135,7 +135,7 @@ int prune_removals_until_free(struct prune_removals *removals,
 	while (code == EXIT_DONE && i < removals->len && available < bytes) {
 		uint64_t missing = bytes - available, freed = 0;
 
-		/* As many as may be enough, before it is waited for. */
+		/* Delete as many as may be enough, and wait for their space. */
 		do {
 			const struct prune_removal *removal = &removals->at[i];
 			int r = dry_run ? EXIT_DONE

@@ -18,7 +18,7 @@ struct autosnap;
 
 enum { AUTOSNAP_MIN_S = 6 }; /* the shortest interval */
 
-/* What a mount asks for. */
+/* The options of a mount. */
 struct autosnap_rule {
 	uint64_t session;      /* id; the rule ends with it */
 	uint64_t state;        /* number of the fork; 0: all forks */
@@ -47,8 +47,9 @@ int autosnap_add(struct autosnap *autosnap, const struct autosnap_rule *rule);
 void autosnap_destroy(struct autosnap *autosnap);
 
 /*
- * Do the work of one interval for a rule now, in the calling thread.  Return the
- * first error that a user would want to know of; the rest of the work is done.
+ * Do the work of one interval for a rule now, in the calling thread.  Return
+ * the first error that a user would want to know of; the rest of the work is
+ * done.
  */
 int autosnap_run(struct autosnap *autosnap, const struct autosnap_rule *rule);
 

@@ -17,7 +17,6 @@ int control_diff(struct control *c);
 /* Send a row for each name that differs between two trees that are held. */
 int control_diff_trees(struct control *c, struct tree *a, struct tree *b);
 
-
 /* Return the names of fields, of enum diff_field, as an array. */
 json_t *diff_fields_json(unsigned fields);
 /* Return the name of an inode's type. */

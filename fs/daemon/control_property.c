@@ -11,7 +11,7 @@ enum { PIECE = 64 }; /* states, or rows, for which the lock is held */
 
 /* ---- Changing ----------------------------------------------------------- */
 
-/* What is done to each state of a request. */
+/* The change that a request makes to each of its states. */
 struct change {
 	struct control *c;
 	char what[PROPERTY_KEY_MAX + 1]; /* a key or a tag */

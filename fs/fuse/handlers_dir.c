@@ -302,8 +302,8 @@ void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	/* The rename may have replaced a state. */
 	changes.gone = lists_states(parent);
 	/*
-	 * What was moved may be a directory, in which and below which the .snap
-	 * have symlinks that depend on its place.
+	 * If a directory was moved, the symlinks of the .snap in and below it
+	 * depend on its place.
 	 */
 	changes.links = changes.gone ||
 	                (parent != into && virtual_any(session->mounts));

@@ -8,8 +8,8 @@
  * The thread has its own table of descriptors, containing only its own opening
  * of the device (a clone) and the standard streams.  If the process is killed
  * while the thread waits in the kernel, the other threads' device is closed all
- * the same, and the requests that they had read end.  Those that nobody had read
- * yet are refused by the guard (guard.h).
+ * the same, and the requests that they had read end.  Those that nobody had
+ * read yet are refused by the guard (guard.h).
  */
 #ifndef COPPICE_NOTIFIER_H
 #define COPPICE_NOTIFIER_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Whatever is said to name a state: names, numbers, times. */
+/* Any text that may name a state: names, numbers, times. */
 #include "forest.h"
 #include "name.h"
 #include "fuzz.h"

@@ -188,7 +188,7 @@ class Store:
         return mount
 
     def check(self):
-        """Whatever was done to it, nothing may be wrong with it now."""
+        """Check the store, whatever was done to it."""
         if self.damaged or not (self.path / "data.mdb").exists():
             return
         result = subprocess.run(

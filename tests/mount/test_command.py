@@ -159,7 +159,7 @@ def test_sync(store, mnt, main):
     ["rename", "main~s", "t"], ["rm", "b"], ["rm", "main~s"], ["snap", "main"],
     ["fork", "main", "new"]], ids=" ".join)
 def test_sync_of_one_change(store, mnt, verb):
-    """Whatever was changed alone, nothing else being there to be saved."""
+    """A change of any kind is saved, also if it is the only one."""
     store.verb("fork", "main", "b")
     store.verb("snap", "main", "s")
     store.verb("default", "main")

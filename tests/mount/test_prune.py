@@ -14,7 +14,7 @@ def snapshots(store, fork="main"):
 
 
 def prune(store, *args):
-    """What is done to each state, and why."""
+    """The action on each state, and its reason."""
     return {row["name"]: (row["action"], row["reason"])
             for row in store.json("prune", *args)}
 

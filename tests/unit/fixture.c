@@ -408,7 +408,7 @@ void fixture_believe(struct fixture *w)
 	store_unlock(w->store);
 }
 
-/* Nothing but an empty main: the store must be as good as new. */
+/* With only an empty main, the store must be as good as new. */
 void fixture_end(struct fixture *w)
 {
 	struct fsck *fsck;

@@ -437,7 +437,7 @@ static void test_bad_names(void **state)
 	}
 }
 
-/* Whatever the bytes: an answer, and within bounds (the sanitizers look). */
+/* Any bytes are answered, within their bounds (the sanitizers look). */
 static void test_garbage(void **state)
 {
 	(void)state;
