@@ -9,6 +9,7 @@
 #include "inode.h"
 #include "join_faces.h"
 #include "join_tree.h"
+#include "open_table.h"
 
 enum { ATTEMPTS = 6 };
 
@@ -16,6 +17,8 @@ struct joining {
 	struct fs *fs;
 	const struct fs_join *what;
 	struct fs_joined *joined;
+	bool forward; /* the fork is as the base: it gets the other's tree */
+	bool no_forward;
 	struct restore r;
 	struct fs_restore target; /* for the pieces of r: the fork alone */
 };
@@ -101,6 +104,20 @@ static int bases_hold(struct joining *j, struct state *into, struct state *from)
 	return count == 1 && ids[0] == hold_version(&joined->theirs);
 }
 
+/*
+ * Return true if the result is the other state's tree, and may have its
+ * lineage.
+ */
+static bool is_forward(const struct joining *j)
+{
+	const struct fs_joined *joined = j->joined;
+
+	return !j->no_forward && joined->base_count == 1 && !j->what->base &&
+	       !j->what->squash &&
+	       hold_version(&joined->bases[0]) ==
+	               hold_version(&joined->now.before);
+}
+
 /* Hold the trees, and begin the side head.  1: see bases_hold(). */
 static int trees_hold(struct joining *j)
 {
@@ -122,8 +139,9 @@ static int trees_hold(struct joining *j)
 	    hold_version(&joined->bases[0]) !=
 	            hold_version(&joined->now.before))
 		err = -ENOTEMPTY;
+	j->forward = !err && is_forward(j);
 	if (!err && !j->what->dry_run)
-		err = side_begin(into, &joined->now.side);
+		err = side_begin(j->forward ? from : into, &joined->now.side);
 	return err;
 }
 
@@ -151,15 +169,42 @@ static int join_record(struct joining *j, struct state *into)
 	return join_record_put(j->fs->forest, &record);
 }
 
-/* -EAGAIN: the fork has changed since the side head was begun. */
+/*
+ * Return true if an inode is open in the fork that is not in the other tree: it
+ * must become an orphan, and so the tree cannot be the other one.
+ */
+static bool missing_is_open(const struct joining *j)
+{
+	const struct join_inode *inode;
+
+	for (size_t n = 0; (inode = plan_inode(j->joined->plan, n)); n++) {
+		const struct join_face *ours = &inode->faces[JOIN_OURS];
+		const struct join_face *theirs = &inode->faces[JOIN_THEIRS];
+
+		if (ours->present &&
+		    (!theirs->present || theirs->ino != ours->ino) &&
+		    open_find(j->fs, NODE(j->what->into, ours->ino)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * -EAGAIN: the fork has changed since the side head was begun, or cannot switch
+ * to the other tree.
+ */
 static int join_switch(struct joining *j)
 {
 	struct fs *fs = j->fs;
 	struct state *into;
 	int err = state_get(fs->forest, j->what->into, &into);
 
-	if (!err && !side_is_current(&j->joined->now.side, into))
+	if (!err && !state_is_at(into, hold_version(&j->joined->now.before)))
 		err = -EAGAIN;
+	if (!err && j->forward && missing_is_open(j)) {
+		j->no_forward = true;
+		err = -EAGAIN;
+	}
 	if (!err)
 		err = join_record(j, into);
 	if (!err)
@@ -200,8 +245,8 @@ static int join_build(struct joining *j)
 	                        .now = &j->joined->now,
 	                        .from = hold_tree(&j->joined->theirs)};
 	store_lock(j->fs->store);
-	err = restore_piece(&j->r);
-	if (!err)
+	err = j->forward ? 0 : restore_piece(&j->r);
+	if (!err && !j->forward)
 		err = join_tree_build(&j->r, j->joined);
 	if (!err)
 		err = join_switch(j);

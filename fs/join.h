@@ -8,6 +8,9 @@
  * (state_side.h) of the fork, in pieces that nobody sees.  Then the fork
  * switches to it, in one hold of the lock, if it has not been written to
  * meanwhile; else all of it is done again.
+ *
+ * A fork that has no changes of its own switches to a head forked from the other
+ * state, so that both share what was joined, block by block.
  */
 #ifndef COPPICE_FS_JOIN_H
 #define COPPICE_FS_JOIN_H

@@ -84,6 +84,17 @@ int version_hold_id(struct forest *forest, uint64_t version,
 	return r;
 }
 
+bool state_is_at(struct state *state, uint64_t version)
+{
+	struct version *parent = NULL;
+	bool unchanged;
+
+	if (state->version->id == version)
+		return true;
+	return !version_unchanged(state->version, &unchanged, &parent) &&
+	       unchanged && parent->id == version;
+}
+
 bool version_is_held(struct forest *forest, uint64_t id)
 {
 	for (const struct state_hold *h = forest->holds; h; h = h->next) {

@@ -49,6 +49,12 @@ struct tree *hold_tree(const struct state_hold *hold);
 /* Return the id of the held version: equal ids mean equal trees. */
 uint64_t hold_version(const struct state_hold *hold);
 
+/*
+ * Return true if the state still has the tree of the version with this id,
+ * which is held.  False in doubt.
+ */
+bool state_is_at(struct state *state, uint64_t version);
+
 /* Return the sequence number at which the held version froze. */
 uint64_t hold_freeze(const struct state_hold *hold);
 

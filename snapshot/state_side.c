@@ -51,13 +51,7 @@ void side_state(const struct state_side *side, const struct state *fork,
 
 bool side_is_current(const struct state_side *side, struct state *fork)
 {
-	struct version *parent = NULL;
-	bool unchanged;
-
-	if (fork->version->id == side->parent)
-		return true;
-	return !version_unchanged(fork->version, &unchanged, &parent) &&
-	       unchanged && parent->id == side->parent;
+	return state_is_at(fork, side->parent);
 }
 
 /* Count the head, which gets a ref, as unchanged if it is. */

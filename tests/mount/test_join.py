@@ -86,6 +86,52 @@ def test_both_sides(store, pair):
     assert run(store, "main", "--into", "main@try").stdout == ""
 
 
+def test_a_fork_without_changes_gets_the_tree(store, mnt, main):
+    """Both share all blocks then, and snapshots of before are kept."""
+    (main / "dir").mkdir()
+    for i in range(50):
+        (main / "dir" / f"f{i}").write_text(f"{i} " * 5000)
+    (main / ".snap" / "before").mkdir()
+    other, fork = mnt / "main@other", mnt / "main@try"
+    other.mkdir(), fork.mkdir()
+    before = contents(main)
+    with open(main / "dir" / "f1", encoding="ascii") as file:
+        for i in range(25):
+            (fork / "dir" / f"f{i}").write_text(os.urandom(8000).hex())
+        (fork / "dir" / "f30").unlink()
+        (other / "dir" / "f40").write_text("other")
+        said = run(store, "main@try").stdout.splitlines()
+        assert len(said) == 26
+        assert file.read() == (fork / "dir" / "f1").read_text()
+    assert contents(main) == contents(fork)
+    assert contents(main / ".snap" / "before") == before
+    assert json.loads(store.verb("show", "--json", "main"))["unchanged"]
+    assert json.loads(store.verb("du", "--json", "main"))["states"][0][
+        "unique"] == 0
+    # The other fork still knows what it has in common with both.
+    assert run(store, "main@other").stdout == "M\t/dir/f40\n"
+    assert run(store, "main@other", "--into", "main@try").stdout == \
+        "M\t/dir/f40\n"
+    assert run(store, "main@try").stdout == ""
+    assert contents(main) == contents(fork)
+
+
+def test_open_files_of_a_fork_without_changes(store, mnt, main):
+    for name in "gone", "anew", "other":
+        (main / name).write_text(name)
+    fork = mnt / "main@try"
+    fork.mkdir()
+    (fork / "gone").unlink()
+    (fork / "anew").unlink()
+    (fork / "anew").write_text("made anew")
+    with open(main / "gone", encoding="ascii") as gone, \
+            open(main / "anew", encoding="ascii") as anew:
+        run(store, "main@try")
+        assert gone.read() == "gone"
+        assert anew.read() == "made anew"
+    assert contents(main) == contents(fork)
+
+
 def test_only_what_is_new(store, pair):
     main, fork = pair
     run(store, "main@try")
