@@ -105,6 +105,8 @@ def user_namespace(inside, outside, count):
 def idmapped(source, target, first, count):
     """The tree of a mount mounted a second time, where the owners 0, 1, ... are
     first, first + 1, ..."""
+    # Until the daemon has answered the first request, the kernel refuses.
+    os.listdir(source)
     namespace = user_namespace(0, first, count)
     tree = _check(libc.syscall(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(source),
                                OPEN_TREE_CLONE))
