@@ -2,15 +2,19 @@
 #include "array.h"
 
 #include <errno.h>
+#include <stdint.h>
 
 int array_grow_items(void **array, size_t item, size_t len, size_t *capacity)
 {
 	size_t more = *capacity ? *capacity + *capacity / 2 : 16;
+	size_t size;
 	void *grown;
 
 	if (len < *capacity)
 		return 0;
-	grown = realloc(*array, more * item);
+	if (__builtin_mul_overflow(more, item, &size) || size > PTRDIFF_MAX)
+		return -ENOMEM;
+	grown = realloc(*array, size);
 	if (!grown)
 		return -ENOMEM;
 	*array = grown;

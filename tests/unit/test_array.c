@@ -10,14 +10,6 @@
 #include "array.h"
 #include "scratch.h"
 
-/* AddressSanitizer aborts on an allocation that is too large, unless asked. */
-const char *__asan_default_options(void);
-
-const char *__asan_default_options(void)
-{
-	return "allocator_may_return_null=1";
-}
-
 struct item {
 	uint64_t number;
 	char rest[13];
