@@ -10,7 +10,7 @@
  *
  * There may be several bases: common versions none of which contains another.
  * A value is a side's own change if no base has it.  If both sides' values are
- * in bases but differ, it cannot be told which one is newer: a conflict.
+ * in bases but differ, nothing shows which one is newer: a conflict.
  *
  * No locks, no store: all memory belongs to the plan, until plan_destroy().
  */

@@ -3,7 +3,7 @@
  * Compare two trees.
  *
  * The items that differ are found in the order of their keys: those of an inode
- * are together.  They only tell which inodes have changed.  Some of these are
+ * are together.  They only show which inodes have changed.  Some of these are
  * collected under the lock; each is then looked at in both trees.
  */
 #include "state_diff.h"

@@ -25,7 +25,7 @@ enum manifest_has {
 struct manifest_entry {
 	char *path; /* "." or begins with "./" */
 	unsigned has;
-	char type[8];  /* a word of mtree(5); "": not told */
+	char type[8];  /* a word of mtree(5); "": unknown */
 	uint32_t mode; /* of permissions */
 	uint64_t uid, gid, nlink, size, major, minor;
 	int64_t sec, nsec; /* of modification */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A unified diff of what the rows of `diff` tell, made by diff(1) from the
+ * A unified diff of the files in the rows of `diff`, made by diff(1) from the
  * content rows that follow them.
  */
 #ifndef COPPICE_PATCH_H

@@ -16,7 +16,7 @@ int content_rows_send(struct control *c, struct tree *tree, uint64_t ino,
                       uint64_t size, const char *side);
 /*
  * Set *ret_text if the file has no NUL byte at its beginning, which is how
- * diff(1) and git tell text.
+ * diff(1) and git recognize text.
  */
 int content_is_text(struct tree *tree, uint64_t ino, uint64_t size,
                     bool *ret_text);

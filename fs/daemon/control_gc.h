@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The verb that tells of the background work, and waits for its end. */
+/* The verb that reports the background work, and waits for its end. */
 #ifndef COPPICE_CONTROL_GC_H
 #define COPPICE_CONTROL_GC_H
 

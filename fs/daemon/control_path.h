@@ -36,7 +36,7 @@ int control_path_find(struct control *c, const char *verb,
                       const struct control_path *path, struct tree *tree,
                       uint64_t *ret_ino, struct inode *ret_inode);
 
-/* A state that is held, and what rows tell of it. */
+/* A state that is held, and its name in rows. */
 struct control_hold {
 	struct state_hold hold;
 	uint64_t number;
