@@ -53,7 +53,7 @@ static int into_default(struct control *c, struct request *q,
 	if (err || into->created > from->created)
 		return fail(c, -ENOENT,
 		            "cannot join '%s': the fork that it was made from "
-		            "is gone, so say with --into which one is meant",
+		            "is gone, or there was none: name one with --into",
 		            q->from);
 	memcpy(q->into, into->name, sizeof(into->name));
 	*ret_into = into;
@@ -73,11 +73,11 @@ static int from_default(struct control *c, struct request *q)
 	if (!err && from->fork)
 		err = state_get(c->forest, from->fork, &from);
 	if (err || from->created > into->created)
-		return fail(c, -ENOENT,
-		            "cannot refresh '%s': the fork that it was made "
-		            "from is gone, so say with --from which one is "
-		            "meant",
-		            q->into);
+		return fail(
+		        c, -ENOENT,
+		        "cannot refresh '%s': the fork that it was made from "
+		        "is gone, or there was none: name one with --from",
+		        q->into);
 	state_full_name(c->forest, from, name);
 	memcpy(q->from, name, sizeof(name));
 	return 0;
