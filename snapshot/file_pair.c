@@ -16,6 +16,7 @@ enum {
 	PIECE_PAIRS = 16,
 	PIECE_NODES = 64,
 	PIECE_ITEMS = 1024, /* looked at in one hold of the lock */
+	FEW_ITEMS = 64,     /* cheaper to look at than to find what differs */
 };
 _Static_assert(EXTENT_INLINE_MAX >= XATTR_INLINE_MAX, "one buffer for both");
 
@@ -157,11 +158,9 @@ static int piece_add(struct piece *piece, const struct item *a,
                      const struct item *b)
 {
 	struct value_pair *pair = &piece->pairs[piece->count];
-	uint64_t a_number = a ? item_chunk(a) : 0;
 	int r = 0;
 
-	if (a_number && b && a_number == item_chunk(b) && a->len == b->len &&
-	    !memcmp(a->value, b->value, a->len))
+	if (a && b && a->len == b->len && !memcmp(a->value, b->value, a->len))
 		return 0;
 	if (piece->kind == ITEM_XATTR &&
 	    (!a || !b || !xattr_names_equal(a, b))) {
@@ -293,12 +292,26 @@ static int piece_compare(const struct piece *piece, bool *ret_equal)
 	return r;
 }
 
+/*
+ * Return true if the items are to be collected by tree_diff().  It leaves out
+ * what the trees share, but behind the last difference of the inode it may read
+ * many nodes that are none of its.
+ */
+static bool trees_compare(const struct file_pair *pair, enum item_kind kind)
+{
+	uint64_t items = kind == ITEM_XATTR
+	                         ? pair->a.xattrs
+	                         : pair->a.size / store_chunk_size(pair->store);
+
+	return pair->a_ino == pair->b_ino && items > FEW_ITEMS;
+}
+
 /* Compare all items of one kind. */
 static int items_compare(const struct file_pair *pair, enum item_kind kind,
                          bool *ret_equal)
 {
 	_cleanup_free_ struct piece *piece = calloc(1, sizeof(*piece));
-	bool equal = true;
+	bool by_trees = trees_compare(pair, kind), equal = true;
 	int r = -EAGAIN, err = 0;
 
 	if (!piece)
@@ -309,8 +322,7 @@ static int items_compare(const struct file_pair *pair, enum item_kind kind,
 	while (!err && equal && r == -EAGAIN) {
 		piece->count = 0;
 		store_lock(pair->store);
-		r = pair->a_ino == pair->b_ino ? piece_of_trees(piece)
-		                               : piece_of_inodes(piece);
+		r = by_trees ? piece_of_trees(piece) : piece_of_inodes(piece);
 		store_unlock(pair->store);
 		if (r < 0 && r != -EAGAIN)
 			return r;

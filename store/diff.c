@@ -116,21 +116,64 @@ static void side_item(const struct side *side, struct item *ret_item)
 	         side->path[side->depth - 1].slot, ret_item);
 }
 
+/*
+ * Return true if two slots of leaves have the same item.  false may be wrong:
+ * the keys' bytes may be divided in another way.
+ */
+static bool slots_same(const uint8_t *a, uint32_t i, const uint8_t *b,
+                       uint32_t j)
+{
+	const uint8_t *x = node_item(a, i), *y = node_item(b, j);
+	uint32_t prefix = node_prefix_len(a), size = item_size(x);
+
+	return prefix == node_prefix_len(b) &&
+	       !memcmp(a + NODE_HEADER, b + NODE_HEADER, prefix) &&
+	       node_head(a, i) == node_head(b, j) && size == item_size(y) &&
+	       !memcmp(x, y, size);
+}
+
+/*
+ * Move past what is the same on both sides, which stand in front of equal items
+ * or of the same block: that, and what follows it in both nodes.
+ */
+static int sides_skip(struct side *a, struct side *b)
+{
+	int err;
+
+	while (a->depth && b->depth) {
+		const uint8_t *x = a->path[a->depth - 1].node->data;
+		const uint8_t *y = b->path[b->depth - 1].node->data;
+		uint32_t *i = &a->path[a->depth - 1].slot;
+		uint32_t *j = &b->path[b->depth - 1].slot;
+
+		if (*i + 1 >= node_count(x) || *j + 1 >= node_count(y) ||
+		    (a->level == LEVEL_ITEM
+		             ? !slots_same(x, *i + 1, y, *j + 1)
+		             : node_child(x, *i + 1) != node_child(y, *j + 1)))
+			break;
+		++*i;
+		++*j;
+	}
+	err = side_skip(a);
+	return err ? err : side_skip(b);
+}
+
 typedef int diff_fn(void *arg, const struct item *a, const struct item *b);
 
 /* Report an item that one side has, or both with the same key. */
 static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
 {
 	struct item item_a, item_b;
-	int err = 0;
+	int err;
 
 	if (a)
 		side_item(a, &item_a);
 	if (b)
 		side_item(b, &item_b);
-	if (!a || !b || item_a.len != item_b.len ||
-	    memcmp(item_a.value, item_b.value, item_a.len))
-		err = fn(arg, a ? &item_a : NULL, b ? &item_b : NULL);
+	if (a && b && item_a.len == item_b.len &&
+	    !memcmp(item_a.value, item_b.value, item_a.len))
+		return sides_skip(a, b);
+	err = fn(arg, a ? &item_a : NULL, b ? &item_b : NULL);
 	if (!err && a)
 		err = side_skip(a);
 	if (!err && b)
@@ -167,9 +210,7 @@ int tree_diff(struct tree *a_tree, struct tree *b_tree, struct key *from,
 	while (!err && !(a.done && b.done)) {
 		if (!a.done && !b.done && a.level != LEVEL_ITEM &&
 		    a.level == b.level && a.number == b.number) {
-			err = side_skip(&a);
-			if (!err)
-				err = side_skip(&b);
+			err = sides_skip(&a, &b);
 			continue;
 		}
 		side = side_to_move(&a, &b);
