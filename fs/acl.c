@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * POSIX ACLs, in the form in which they are kept and passed as xattrs: a
  * little-endian version (2) of 4 bytes, then entries of 8 bytes: tag and

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Clones: copies of a file or a directory with everything below it, inside a
  * state or across states, that share their chunks with the source.  A part of

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The copies of inodes that a clone makes, and what a clone has in memory.
  * Called with the store's lock held; clone.c does the rest.

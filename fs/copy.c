@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * copy_file_range: chunks are shared where source and target have the same
  * offset within their chunks; elsewhere bytes are copied.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The entries of a tree's directories, and the back references that match them:
  * the items themselves.  dir.h has the operations.

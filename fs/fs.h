@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The file system: inodes, directories and files of all states, addressed by
  * node number, with POSIX semantics.  This header does not depend on FUSE.

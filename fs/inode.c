@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Inodes: finding the inode of a node number in its state's tree, and the rules
  * for keeping suid, sgid and capabilities.

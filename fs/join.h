@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Joining a state into a fork: a three-way merge of the two trees.  A part of
  * fs.h: include that.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The inodes that the trees of a join differ in, for its plan. */
 #ifndef COPPICE_JOIN_FACES_H
 #define COPPICE_JOIN_FACES_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Making a side head what the plan of a join says, in rounds over its inodes:
  * names that go, new inodes and contents, names that come, and attributes.  In

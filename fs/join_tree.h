@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making a side head what the plan of a join says. */
 #ifndef COPPICE_JOIN_TREE_H
 #define COPPICE_JOIN_TREE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The table of open nodes: how often each is open, so that an inode that loses
  * its last name is kept until the last release.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Orphans: inodes that were unlinked, and the tails of files that were
  * truncated, as long as they take space.  An ORPHAN item names the inode until

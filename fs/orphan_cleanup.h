@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Orphan cleanup: a thread that removes the orphans (orphan.h) which nobody has
  * open, and which a crash left behind or a fork inherited.

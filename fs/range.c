@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Ranges of files: fallocate, and finding data and holes.  A range with more
  * chunks than may be changed in one hold of the lock is handled in batches from

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Reading directories.  An entry's cookie is its slot in the tree, a hash of
  * its name: adding and removing entries does not move others.

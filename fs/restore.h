@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Restoring a file, a directory or a whole fork to what a state has.  A part of
  * fs.h: include that.

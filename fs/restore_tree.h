@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The changes of a side head that a restoration is made of.  Lock held, but for
  * restore_pause(), which releases it for a moment; after each function the side

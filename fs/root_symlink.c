@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The symlinks that users make in the root directory, beside the forks, so that
  * a name such as `current` can lead to one fork after the other.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Changes of states: the only place in fs/ that makes, renames and deletes
  * them.  mkdir, rmdir and rename end here, and so do the verbs of the command.

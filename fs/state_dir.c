@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The directories above the trees: the root directory, whose entries are the
  * forks, each fork's .snap, whose entries are its snapshots, and the symlinks

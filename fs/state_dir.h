@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Directories whose entries are states: the root directory and each fork's
  * .snap.  Also the attributes of every node that is not in a tree.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Chunks that may have to be fetched from the store: an operation under the
  * store's lock names the chunk that it lacks, and its caller fetches the chunk

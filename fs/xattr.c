@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Extended attributes: get, set, list and remove, with Linux's rules for names
  * and sizes, and the rules that keep ACLs and modes consistent.

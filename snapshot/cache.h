@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Structs in memory by number, with a list of those whose records must be
  * written.  The owner of a struct cached owns the memory; the cache only links

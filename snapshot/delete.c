@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Delete states.  The name is deleted at once.  Tasks for the background
  * thread, which frees the space, are added in the same hold of the lock: after

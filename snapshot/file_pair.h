@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Compare two inodes, of one tree or of two. */
 #ifndef COPPICE_SNAPSHOT_FILE_PAIR_H
 #define COPPICE_SNAPSHOT_FILE_PAIR_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Files whose names match, through a series of states: each version with the
  * first and the last state that has it.  A part of snapshot.h: include that.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * All states of one open store: create, open and close them, and write their
  * records to the tables whenever a transaction group is closed.

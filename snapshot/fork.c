@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Fork, snapshot and rename states.  Each writes a few records, whatever the
  * size of the state and the number of states.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The background thread that frees the space of deleted versions, and its
  * tasks.  Lock held unless a function says otherwise.

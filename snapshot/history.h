@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The states that a state came from.  A part of snapshot.h: include that. */
 #ifndef COPPICE_SNAPSHOT_HISTORY_H
 #define COPPICE_SNAPSHOT_HISTORY_H

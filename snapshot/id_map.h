@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A hash map from ids, which are never 0, to numbers. */
 #ifndef COPPICE_SNAPSHOT_ID_MAP_H
 #define COPPICE_SNAPSHOT_ID_MAP_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* All names of an inode. */
 #ifndef COPPICE_SNAPSHOT_INODE_NAMES_H
 #define COPPICE_SNAPSHOT_INODE_NAMES_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The path of an inode, found by the back references of a tree. */
 #ifndef COPPICE_INODE_PATH_H
 #define COPPICE_INODE_PATH_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The three-way merge of one inode.  Private to the planner: join_plan.h. */
 #ifndef COPPICE_SNAPSHOT_JOIN_MERGE_H
 #define COPPICE_SNAPSHOT_JOIN_MERGE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Records of joins, in TABLE_HOLD.  A join has three: by the two states, by the
  * version, and by the two states the other way round.

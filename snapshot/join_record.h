@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Records of joins: which version of a state was brought into which fork last.
  * A part of snapshot.h: include that.

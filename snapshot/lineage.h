@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The versions that no state names.  A part of snapshot.h: include that. */
 #ifndef COPPICE_SNAPSHOT_LINEAGE_H
 #define COPPICE_SNAPSHOT_LINEAGE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Merging inner versions with their only child. */
 #ifndef COPPICE_SNAPSHOT_MERGE_H
 #define COPPICE_SNAPSHOT_MERGE_H

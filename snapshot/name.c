@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names of states: check them, and resolve the longer forms. */
 #include "name.h"
 #include "forest.h"

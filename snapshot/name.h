@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Times as people write them, in the names of states and elsewhere. */
 #ifndef COPPICE_SNAPSHOT_NAME_H
 #define COPPICE_SNAPSHOT_NAME_H

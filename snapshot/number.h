@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The numbers of states.  Lock held. */
 #ifndef COPPICE_SNAPSHOT_NUMBER_H
 #define COPPICE_SNAPSHOT_NUMBER_H

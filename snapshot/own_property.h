@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The table of the properties whose keys have no colon.  A new one is added
  * there alone, and to coppice-set(1).

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Find snapshots by their position in time: the N-th newest of a fork, or the
  * newest at or before a time.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots of a fork by their position in time.  Lock held throughout. */
 #ifndef COPPICE_SNAPSHOT_POSITION_H
 #define COPPICE_SNAPSHOT_POSITION_H

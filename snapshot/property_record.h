@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The records of TABLE_PROPERTY.  A key begins with the number of the state
  * in 8 bytes and the kind:

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A quota limits the size of a fork's files, not the bytes that are stored: so
  * whether a write fits depends neither on how well its data compress, nor on

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Quotas of forks.  A part of snapshot.h: include that.  Lock held. */
 #ifndef COPPICE_SNAPSHOT_QUOTA_H
 #define COPPICE_SNAPSHOT_QUOTA_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Freeing the trees of leaf versions, and deadlists without an owner. */
 #ifndef COPPICE_SNAPSHOT_REAP_H
 #define COPPICE_SNAPSHOT_REAP_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which snapshots a policy keeps.  The rules are those of restic's `forget`: of
  * each period that has snapshots, the newest is kept, for so many periods.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * States and their lineage: forks and snapshots by name, the versions behind
  * them, and the space that their deletion frees.

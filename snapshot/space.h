@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Space of states; snapshot.h declares the rest.  Lock held. */
 #ifndef COPPICE_SNAPSHOT_SPACE_H
 #define COPPICE_SNAPSHOT_SPACE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Holds: reading one instant of a state in many pieces, while the state goes on
  * being written, is forked, snapshotted or deleted.  A part of snapshot.h:

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Side heads: changing a copy of a state's tree in many pieces, and making it
  * the tree of a fork in one step.  A part of snapshot.h: include that.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The symlinks in the directory that lists the forks.  They belong to no state,
  * and share the name space of the forks.

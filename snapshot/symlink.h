@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The records of symlinks: see symlink.c for the keys. */
 #ifndef COPPICE_SNAPSHOT_SYMLINK_H
 #define COPPICE_SNAPSHOT_SYMLINK_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Paths within a tree: from a path to the inode, and back.  A part of
  * snapshot.h: include that.  Lock held throughout.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Versions: the roots in the lineage that states name.  Lock held. */
 #ifndef COPPICE_SNAPSHOT_VERSION_H
 #define COPPICE_SNAPSHOT_VERSION_H

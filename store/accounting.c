@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Space accounting.  The usage of a version is the record (list, 0) in the
  * table `lists`: entries, bytes and unique bytes, as varints.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Space accounting: for each version, the entries and bytes of its deadlist and
  * the stored bytes of the blocks charged to it.  A commit gathers the changes

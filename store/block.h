@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Blocks in memory: tree nodes and chunks by number, whether clean (as in the
  * map), syncing (being committed) or new (changed since).  A look-up finds the

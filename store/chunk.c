@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Chunks in memory: counted buffers, found by number or read from the map. */
 #include <errno.h>
 #include <sys/mman.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A chunk in memory: a counted reference to the content of a piece of a file.
  * Its functions are in store_chunk.h.  Inside store/ only.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The stored form of a chunk: a header (tag, lengths, hash of the content) and
  * a payload, cut into fragments of at most DISK_VALUE_MAX bytes.  The payload

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The codec of chunks: the stored form, its header, and reading it.
  * chunk_encoder.h makes it.  Inside store/ only.

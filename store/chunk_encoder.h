@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Making the stored form of chunks (chunk_codec.h): as they are, compressed, as
  * a delta or as a sparse delta.  Inside store/ only.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Bytes to numbers and back: the one codec for all that is kept in a store or
  * sent over a socket.  Fixed numbers are big-endian, so that memcmp order is

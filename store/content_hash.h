@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* XXH3-128 of content that comes piece by piece.  A part of store.h. */
 #ifndef COPPICE_STORE_CONTENT_HASH_H
 #define COPPICE_STORE_CONTENT_HASH_H

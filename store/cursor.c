@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Positions in a tree, and moving from one item to the next.  Keys are returned
  * in strictly ascending order even if nodes are damaged, so every walk ends.

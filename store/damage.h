@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The log of damaged blocks.  Inside store/ only. */
 #ifndef COPPICE_DAMAGE_H
 #define COPPICE_DAMAGE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The parts that disk_env.c and disk_write.c share. Inside store/ only. */
 #ifndef COPPICE_DISK_ENV_H
 #define COPPICE_DISK_ENV_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Nodes taken apart and built anew, for splits, merges and changed prefixes:
  * see node.h.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Faults while the map is read.  LMDB trusts the pages it reads, so a damaged
  * page can lead it to an address that raises a signal.  So does a page that the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Freeing stored blocks.  A stored block has a reference count if more than one
  * number, delta or node needs it, and is deleted with the last reference.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The geometry: the record of what identifies a store and is fixed when it is
  * made (format, sizes, seed), with the one exception of its size limit and its

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Deadlists.  In the map a list is a row of runs: key (list, first number),
  * value a count, the sum of the sizes, and for each entry, in ascending order,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The committer's work on deadlists.  commit.c has the order; store_list.h
  * declares the rest.  Inside store/ only.

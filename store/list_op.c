@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Changes of whole deadlists that are made by one commit.  No record of their
  * progress is needed: a commit makes all of a change or nothing.

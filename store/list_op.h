@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Changes of whole deadlists within one commit.  Inside store/ only. */
 #ifndef COPPICE_LIST_OP_H
 #define COPPICE_LIST_OP_H

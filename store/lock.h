@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The store's lock, for the functions that hold it.  Inside store/ only. */
 #ifndef COPPICE_LOCK_H
 #define COPPICE_LOCK_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The file `lock`: one process has the store open at a time.  While it may be
  * written to, `lock` has a line with the inode number of data.mdb.  A copy of

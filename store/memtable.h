@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Records changed in memory and not yet in the map: an ordered table of keys,
  * each with a new value or marked as removed.  A skip list (Pugh 1990).

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The two meta pages that data.mdb begins with.  Each holds the roots of the
  * tree of one transaction, and a transaction is committed by writing its meta

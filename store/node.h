@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The format of a tree node, and operations on a single node: searching,
  * editing in place, and moving items between nodes for splits and merges.

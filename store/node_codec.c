@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The stored forms of a tree node: as it is, or compressed.  A compressed one
  * is a tag, the number of another node or 0, a checksum, and the node without

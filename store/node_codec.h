@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The codec of nodes: a node is stored as it is, compressed, or compressed with
  * a similar node as prefix (delta-compressed).  Inside store/ only.

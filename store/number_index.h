@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A hash index (open addressing) of an array whose items each have a number of
  * their own.  A slot has the item's index in the array plus one; 0: empty.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The format of the pages of data.mdb.  Pages are checked before LMDB reads
  * them, because LMDB trusts a page and follows a damaged one to any address.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of the pages that a transaction is about to change.  A read that
  * follows a damaged page ends in a fault, which can be caught; a change would

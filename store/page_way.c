@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checking pages and those beside them.  LMDB joins a leaf that a deletion has
  * left nearly empty with the one beside it, or moves an entry from there, which

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of the pages on the way to a key, each once in a transaction.  Inside
  * store/ only, for page_check.c.

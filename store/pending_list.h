@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Additions to deadlists that gather in a transaction group.  list_add() in
  * store_list.h makes them.  Inside store/ only.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Freeing the blocks that are private to a tree: its nodes, bottom up, and the
  * chunks that their items name.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Writing sparse leaves anew, as repack.c planned it.  Inside store/ only. */
 #ifndef COPPICE_REFILL_H
 #define COPPICE_REFILL_H

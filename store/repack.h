@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finding leaves of the table `blocks` that deletions have left sparse, and
  * planning to put their entries into fewer pages.  refill.c writes them. Inside

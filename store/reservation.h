@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The space reservation: the disk space that pending changes will need at their
  * commit.  Lock held, or single-threaded.  Inside store/ only.

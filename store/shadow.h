@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Opening data.mdb read-only at one of its two meta pages, whatever the state
  * of the other.  LMDB reads both and decides by itself.  So it is given a file

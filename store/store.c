@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A store as a whole: opening and closing it, its counters and figures. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The store: a numbered set of blocks (tree nodes and pieces of files), small
  * ordered tables of records, and the deadlists of versions, all kept in one

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Deadlists.  A part of store.h: include that. */
 #ifndef COPPICE_STORE_LIST_H
 #define COPPICE_STORE_LIST_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Blocks as the map has them: nodes, chunks and dedup references.  Inside
  * store/ only. */
 #ifndef COPPICE_STORED_BLOCK_H

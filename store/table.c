@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Tables: records in the map, overlaid with those that the syncing group
  * changed, overlaid with those that the open group changed.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A transaction group: changes that gather in memory and become durable
  * together.  The store has an open group and, during a commit, a syncing one.

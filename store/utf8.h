@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Text in UTF-8. */
 #ifndef COPPICE_UTF8_H
 #define COPPICE_UTF8_H

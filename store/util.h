@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Small helpers for every folder: cleanup attributes, sizes, the log.  Every
  * source may include this header.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writing a chunk: as a dedup reference to the same content, as a sparse delta
  * or a delta against the replaced chunk, or as it is.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice clone: copy a file or a directory within the store. */
 #include <jansson.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The verbs of the `coppice` command: each is described once, in its own file,
  * and coppice.c has the one table of them.  Helpers that verbs share.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Writing the content of a file that an answer has as rows. */
 #ifndef COPPICE_CONTENT_H
 #define COPPICE_CONTENT_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The rows of differences between two trees, as text and as JSON: of `diff`,
  * and of the verbs that print what they change.

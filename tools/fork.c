@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice fork: a new fork of a state. */
 #include "store_access.h"
 #include "command.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice init: a new store with its first fork, main. */
 #include <dirent.h>
 #include <errno.h>

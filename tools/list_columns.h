@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The columns of `list`: which ones there are, and which are asked for. */
 #ifndef COPPICE_LIST_COLUMNS_H
 #define COPPICE_LIST_COLUMNS_H

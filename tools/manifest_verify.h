@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Comparing a state with a manifest that was made before. */
 #ifndef COPPICE_MANIFEST_VERIFY_H
 #define COPPICE_MANIFEST_VERIFY_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice mount, and mount.fuse.coppice for mount(8) and fstab. */
 #include <errno.h>
 #include <getopt.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Manifests: the entries of one, printed and read in the words of mtree(5), and
  * read from objects of JSON, one a line.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A unified diff of the files in the rows of `diff`, made by diff(1) from the
  * content rows that follow them.

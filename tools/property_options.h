@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The option --set of verbs that make a state. */
 #ifndef COPPICE_PROPERTY_OPTIONS_H
 #define COPPICE_PROPERTY_OPTIONS_H

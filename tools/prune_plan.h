@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The plan of `prune` for one fork and its snapshots, made from the rows of
  * `list`.  Only memory, no store.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The states that `prune` removes, after all of them were listed: the rows of
  * an answer arrive faster than states can be deleted on the way.

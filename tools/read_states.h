@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests that read something of some states, or of all. */
 #ifndef COPPICE_READ_STATES_H
 #define COPPICE_READ_STATES_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice resize: change the size that a store may grow to. */
 #include <stdio.h>
 #include <string.h>

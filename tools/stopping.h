@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Long work that a signal stops, so that it can clean up. */
 #ifndef COPPICE_STOPPING_H
 #define COPPICE_STOPPING_H

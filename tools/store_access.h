@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Access to a store for the requests of a verb: through the daemon that has the
  * store open, or, if there is none, by opening it in this process.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The snapshots of a fork that autosnap may delete, from the oldest to the
  * newest: kept in memory, so that an interval costs the same however many there

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Bytes as JSON strings, in base64 (RFC 4648). */
 #ifndef COPPICE_BASE64_H
 #define COPPICE_BASE64_H

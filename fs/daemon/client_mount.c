@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The command's process makes the mount, in its own mount namespace, and hands
  * the descriptor of /dev/fuse to the daemon, which it starts first if there is

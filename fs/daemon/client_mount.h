@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Mounting, in the command's process. */
 #ifndef COPPICE_CLIENT_MOUNT_H
 #define COPPICE_CLIENT_MOUNT_H

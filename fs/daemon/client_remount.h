@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Changing the flags of a mount, in the command's process. */
 #ifndef COPPICE_CLIENT_REMOUNT_H
 #define COPPICE_CLIENT_REMOUNT_H

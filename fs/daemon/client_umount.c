@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The command's process unmounts, in its own mount namespace, while a request
  * to the daemon waits until the changes are saved and the mount has ended.

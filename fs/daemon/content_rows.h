@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The content of a file as rows of an answer: {"data": base64} and, for holes,
  * {"hole": bytes}, in order; with "side" if it is one of two files.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Requests on an open store.  They run in the process that has the store open:
  * the daemon, or the command if no daemon serves the store.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The address of a store's control socket. */
 #ifndef COPPICE_CONTROL_ADDRESS_H
 #define COPPICE_CONTROL_ADDRESS_H

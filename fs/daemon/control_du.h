@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb `du`: the space of states. */
 #ifndef COPPICE_CONTROL_DU_H
 #define COPPICE_CONTROL_DU_H

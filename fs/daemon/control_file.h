@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verbs `cat` and `ls`: files of a state, mounted or not. */
 #ifndef COPPICE_CONTROL_FILE_H
 #define COPPICE_CONTROL_FILE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which states a request is about: "grep" (a text in the name or description),
  * "where" (an array of KEY=VALUE, or KEY: the property is set), "since" and

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The request "join": bring the changes of a state into a fork. */
 #ifndef COPPICE_CONTROL_JOIN_H
 #define COPPICE_CONTROL_JOIN_H

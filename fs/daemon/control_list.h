@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verbs `list`, `show` and `stat`. */
 #ifndef COPPICE_CONTROL_LIST_H
 #define COPPICE_CONTROL_LIST_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Arguments of requests that name a file in a state, STATE:/PATH, and holds on
  * states for the verbs that read them.

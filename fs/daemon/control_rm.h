@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb that deletes a state. */
 #ifndef COPPICE_CONTROL_RM_H
 #define COPPICE_CONTROL_RM_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The request "swap": two states exchange their names. */
 #ifndef COPPICE_CONTROL_SWAP_H
 #define COPPICE_CONTROL_SWAP_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The verb `lineage`, for `coppice tree`. */
 #ifndef COPPICE_CONTROL_TREE_H
 #define COPPICE_CONTROL_TREE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The request that a verb works on, and the helpers that verbs share. */
 #ifndef COPPICE_CONTROL_VERB_H
 #define COPPICE_CONTROL_VERB_H

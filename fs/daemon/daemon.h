@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The process that has a store open: it listens on the store's control socket
  * and serves the mounts that are handed to it, until the last has ended.

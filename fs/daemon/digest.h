@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Digests of files' contents: SHA-256, where libcrypto is there, and XXH3. */
 #ifndef COPPICE_DIGEST_H
 #define COPPICE_DIGEST_H

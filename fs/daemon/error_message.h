@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Error messages: a text for people beside a negative errno. */
 #ifndef COPPICE_ERROR_MESSAGE_H
 #define COPPICE_ERROR_MESSAGE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Valid UTF-8 stays as it is; any other byte B (128 to 255) becomes the private
  * character U+EF00 + B.  If a name has such a character, its three bytes are

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Escaped names: names of states and paths as JSON strings.  A name is any
  * bytes, JSON is Unicode: bytes that are not valid UTF-8 become the private

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The processes that keep a mount busy, or alive.  They are looked up in /proc,
  * as far as the caller may read it, and without calls into the mounted file

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * JSON lines: one object a line over a socket, with a file descriptor beside it
  * where a request needs one.  Both ends of the control socket use them.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The options of a mount, as the command passes them. */
 #ifndef COPPICE_MOUNT_REQUEST_H
 #define COPPICE_MOUNT_REQUEST_H

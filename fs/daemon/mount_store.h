@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finding the store of a mount.  The mount's source is the path of the store at
  * the time of mounting; the directory may have been moved since, and another

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The mounts of this process's mount namespace, and unmounting. */
 #ifndef COPPICE_MOUNTINFO_H
 #define COPPICE_MOUNTINFO_H

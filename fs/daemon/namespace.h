@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The daemon's mount namespace. */
 #ifndef COPPICE_NAMESPACE_H
 #define COPPICE_NAMESPACE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names of snapshots that are the time at which they are made. */
 #ifndef COPPICE_TIME_NAME_H
 #define COPPICE_TIME_NAME_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Busy polling: waiting a moment for the next request without sleeping.  Waking
  * a thread that sleeps on another processor takes longer than most requests do,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The process that makes a request.  If mounts can be idmapped, only requests
  * that make an inode contain its user and group, mapped as the inode is to have

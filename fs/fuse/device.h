@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Descriptors of /dev/fuse, outside a session's loop. */
 #ifndef COPPICE_DEVICE_H
 #define COPPICE_DEVICE_H

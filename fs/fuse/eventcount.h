@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * An event count: one thread sleeps until others have changed something, and
  * no change is lost between its last look and its sleep.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mounting by libfuse.  libfuse reports the reason of a failure only in log
  * messages, in pieces: they are collected while it mounts.

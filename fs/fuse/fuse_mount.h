@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Mounting by libfuse, and the messages that libfuse logs. */
 #ifndef COPPICE_FUSE_MOUNT_H
 #define COPPICE_FUSE_MOUNT_H

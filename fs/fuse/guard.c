@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Each message on the socket is the number of a session, 8 bytes.  With a
  * descriptor: keep it.  Without: close that session's, and send the number

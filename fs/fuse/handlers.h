@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Handlers of FUSE's requests: each calls the function of fs.h that does the
  * work, and replies once.

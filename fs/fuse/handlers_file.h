@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Handlers of requests about open files. */
 #ifndef COPPICE_HANDLERS_FILE_H
 #define COPPICE_HANDLERS_FILE_H

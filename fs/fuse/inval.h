@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Invalidations of other mounts' caches after a change.  Part of coherence.h.
  * All functions are called with mounts.policy held; those that read a session's

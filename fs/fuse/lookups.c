@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The lookup table: a hash table of states, and for each state a table of its
  * nodes with open addressing.  An entry lies in the slot that its inode number

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The lookup table of a mount: for each node that its kernel has, the number of
  * lookups (nlookup) and opens, and what it may have cached.  Kept by state,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The states that are reached by several sessions, or used by any.  Policy is
  * held, except for mounted_states_in_use().

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The states that are reached by several sessions, or used by any. */
 #ifndef COPPICE_MOUNTED_STATES_H
 #define COPPICE_MOUNTED_STATES_H

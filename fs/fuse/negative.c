@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names in a hash table, and in a list from the oldest to the newest. */
 #include "negative.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Negative entries: names that a mount's kernel may have cached as missing.
  * They are remembered for longer than the kernel caches them, in order to

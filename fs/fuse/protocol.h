@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The FUSE protocol where the kernel's version has more than libfuse's.
  * Requests are rewritten before libfuse parses them, so that new ones arrive as

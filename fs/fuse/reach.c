@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The nodes that a session reaches.  A file handle contains a node number that
  * its owner chooses (open_by_handle_at(2), NFS): every number in a request is

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The nodes that a session reaches. */
 #ifndef COPPICE_REACH_H
 #define COPPICE_REACH_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Replies, which may be sent later than the request is done: when the kernels
  * of other mounts have dropped what changed, and, with -o sync, when the change

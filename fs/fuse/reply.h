@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Replies to requests, which may be sent later by another thread. */
 #ifndef COPPICE_REPLY_H
 #define COPPICE_REPLY_H

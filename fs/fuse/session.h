@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mounts being served: one session each, and the list of all sessions.  The
  * coherence of their caches is in coherence.h.

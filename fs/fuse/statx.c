@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The statx request (since Linux 6.6), which includes the birth time.  libfuse
  * does not pass it on: the reply is sent from here.

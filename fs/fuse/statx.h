@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The statx request, which libfuse does not pass on. */
 #ifndef COPPICE_STATX_H
 #define COPPICE_STATX_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Invalidation of what a fork's new tree has changed. */
 #ifndef COPPICE_TREE_CHANGES_H
 #define COPPICE_TREE_CHANGES_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Watchdog: logs each request that is not answered for WATCHDOG_S seconds, and
  * where each thread of the process stands, so that a hanging mount leaves a

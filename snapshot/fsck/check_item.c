@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Check the items of a version's tree that differ from its parent's: each added
  * item by itself, together with the items it refers to, and each inode against

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Checking the items of one version's tree. */
 #ifndef COPPICE_SNAPSHOT_CHECK_ITEM_H
 #define COPPICE_SNAPSHOT_CHECK_ITEM_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Checking the properties of states and the tags that hold them. */
 #ifndef COPPICE_SNAPSHOT_CHECK_PROPERTY_H
 #define COPPICE_SNAPSHOT_CHECK_PROPERTY_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Check the records: states, names, times, versions, tasks. */
 #include "check_record.h"
 #include "array.h"

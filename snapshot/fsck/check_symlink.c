@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Check the symlinks in the directory that lists the forks. */
 #include "check_symlink.h"
 #include "symlink.h"

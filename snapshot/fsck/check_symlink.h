@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Checking the symlinks of the directory that lists the forks. */
 #ifndef COPPICE_SNAPSHOT_CHECK_SYMLINK_H
 #define COPPICE_SNAPSHOT_CHECK_SYMLINK_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making the inodes of a new tree consistent.  Private to snapshot/. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_INODE_H
 #define COPPICE_SNAPSHOT_REPAIR_INODE_H

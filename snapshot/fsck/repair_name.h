@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Making the names of inodes consistent.  Private to snapshot/. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_NAME_H
 #define COPPICE_SNAPSHOT_REPAIR_NAME_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Repair: properties and tags.  Those of states that are kept are copied if
  * their records can be read; which snapshots of a fork are held is listed anew.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The records of versions and states: the old ones, and the new ones. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_RECORD_H
 #define COPPICE_SNAPSHOT_REPAIR_RECORD_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The states that a repair keeps.  Errors: -ENOMEM, -ECANCELED. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_STATE_H
 #define COPPICE_SNAPSHOT_REPAIR_STATE_H

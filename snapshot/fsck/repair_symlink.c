@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Repair: the symlinks in the directory that lists the forks.  A symlink is
  * kept if its record can be read and no fork has its name.

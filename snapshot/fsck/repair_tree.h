@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The items of the new tree of one version. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_TREE_H
 #define COPPICE_SNAPSHOT_REPAIR_TREE_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The first pass over a new tree: what is to be fixed. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_VERIFY_H
 #define COPPICE_SNAPSHOT_REPAIR_VERIFY_H

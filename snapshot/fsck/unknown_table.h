@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Records of tables, and whole databases, that this version of the program does
  * not know: a later version may have added them, as a compatible feature.

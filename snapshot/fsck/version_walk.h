@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The walk over the items in which a version's tree differs from its parent's.
  * The check makes it in a view, the repair in the tree that it has built; each

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Replacing a data file by one that was repaired or compacted. */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of a tree: every node can be read and is well-formed, is on its level,
  * and has its keys in order and within its bounds.

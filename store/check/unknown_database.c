@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Databases that this version of the program does not know.  They are read page
  * by page, because LMDB has handles for the known ones only.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Views: opening them, their records and nodes, and the reports of damage. */
 #include "view.h"
 

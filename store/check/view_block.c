@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of the blocks one by one, and of the tables of chunks with the same
  * content: dedup references, hashes, reference counts.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The items in which a tree differs from that of its parent: those of its
  * private leaves against those of the leaves on its deadlist.  The items of

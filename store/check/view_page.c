@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of the pages of the file before LMDB reads them: all pages in use, all
  * free pages, and that there are no others.

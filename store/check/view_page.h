@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checks of pages before LMDB reads them, because LMDB follows a damaged page
  * to any address.  Inside store/ only.

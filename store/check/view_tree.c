@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Checking one tree against the sharing rule: the private blocks of a version
  * are those above its base; it shares all blocks of the tree of its parent that

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Peers that keep many versions of a tree and are not file systems.
 
 Each takes versions by keep(), returns its bytes from used(), and reads one

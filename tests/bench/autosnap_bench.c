@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Snapshots by time, as the daemon makes and expires them, without a kernel in
  * between: random overwrites of 1,000 bytes among FILES files, then the work of

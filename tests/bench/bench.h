@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Shared by the benchmark's programs: a clock, random bytes, percentiles, and
  * the plan of the slot workload.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """One run of the benchmark: what is built, what is there, what is left of time.
 
 Tests are given this; each asks for the systems that it compares.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Deleting a large state: its name, its space, and what others feel of it."""
 import json
 import subprocess

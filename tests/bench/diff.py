@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Time `coppice diff` of ten changes in a tree of many files.
 
 Makes a store in a scratch directory, or uses one that an earlier run has kept;

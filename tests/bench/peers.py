@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The file systems that are measured side by side.
 
 A peer is started for one test, on nothing, and stopped after it; stop() is safe

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The slot workload in RocksDB: the same records under 8-byte keys, and a
  * checkpoint where a file system has its snapshot.

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The sizes of all tests: full, quick, and just enough to try the code."""
 from dataclasses import dataclass
 

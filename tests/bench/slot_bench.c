@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The slot workload, straight into the engine: 20,000 random overwrites of
  * 1,000 bytes among 100,000 files, then a snapshot, then all of it durable;

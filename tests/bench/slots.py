@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Slots: random overwrites of small records, and a snapshot after each lot."""
 import shutil
 

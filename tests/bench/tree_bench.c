@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Measure the tree by itself, on nodes in memory: nanoseconds a call, bytes
  * an item.  Usage: tree_bench [ITEMS [NODE_SIZE]]

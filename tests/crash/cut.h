@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The file as it could be after a power cut, made from a recording: with
  * everything that was written up to a moment, or with any of what was not

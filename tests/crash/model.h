@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A model of a store: plain copies of every state, of small trees; and
  * digests of what can be seen, of the model and of a real store, to compare.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The recording of system calls.  They are made as raw ones, below whatever
  * else has taken their names (a sanitizer, say).

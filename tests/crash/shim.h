@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Records every write and sync that is made to one file, and makes some of them
  * fail: the system calls' names are defined in the program itself, so that

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Power cuts.  Random work on a store is recorded write by write; then the file
  * is rebuilt as a power cut could have left it: with everything that was

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Errors of the disk that pass: each write and each sync of a commit fails
  * once.  Who waited gets the error, nothing is lost, everything can be read

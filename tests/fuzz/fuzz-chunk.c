@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Stored forms: a chunk whole, compressed, a delta of another; a packed node.
  */
 #include <unistd.h>

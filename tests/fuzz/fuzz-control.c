@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A client of the control socket: the input goes in at one end; at the other
  * are the reader of lines and, for each line that is an object, the verbs.

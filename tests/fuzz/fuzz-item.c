@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The values of a tree's items: the first byte says which kind.  What can be
  * read is written again as the same bytes, so that nothing has two forms (but

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The runs of a deadlist.  The input is records of the database: a byte with
  * the length of the key, one with that of the value (times 16), then both.  All

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Feeds a target every file of its corpus, or those that are named: without
  * libFuzzer, as one of the ordinary tests.

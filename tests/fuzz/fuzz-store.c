@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A whole store with bytes changed.  The input is changes, seven bytes each:
  * four that choose a page, two that choose a place in it, one that is xored.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A fuzz target is one function, fed by libFuzzer, or from its corpus by
  * fuzz-main.c in the ordinary tests.  What it finds wrong, it aborts on.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Makes one of the calls fail with which a program that has this in LD_PRELOAD
  * changes files, or ends the program in front of it, as kill -9 would.

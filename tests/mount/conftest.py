@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Stores and mounts for the tests, and the watch over them.
 
 A test gets a private directory, makes its stores there and mounts them with

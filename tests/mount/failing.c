@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Makes calls that write to a store's data.mdb fail, in a daemon that has this
  * in LD_PRELOAD.  The file named by COPPICE_FAIL says what is to fail, how

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Paths that are no store, impossible mount points, and hostile clients of the
 socket: a clear sentence and the right exit code, and the mount lives on."""
 import contextlib

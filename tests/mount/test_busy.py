@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Processes that keep a mount from being unmounted or ending are named."""
 import contextlib
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The kernels' caches of a state that several mounts reach: contents stay
 cached, are dropped when they change, and nobody hangs over it."""
 import contextlib

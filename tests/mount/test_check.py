@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """coppice check: on a store that is mounted and in use, and on one that is not;
 intact ones and damaged ones."""
 import errno

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The verbs: the same on a mounted store, through its daemon, and on one that
 is not mounted."""
 import errno

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """coppice copy: what is in the copy, and what is left when it fails; what is
 said of a copy that was made otherwise."""
 import json

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """`coppice diff`: against a walk over both trees and diff(1), over random
 histories; what it prints; and what it refuses."""
 import errno

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Commands that meet a daemon that is ending: they wait for its end."""
 import signal
 import subprocess

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A disk that fails for a while: those who wait for it hear of it, nothing is
 lost as long as the daemon runs, and it is saved without anybody's help."""
 import errno

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """`coppice cat` and `ls`: files of states, mounted or not; and the ways to name
 them."""
 import json

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """`coppice find`: versions of files by name, against a look into every state."""
 import fnmatch
 import json

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Forks: made by mkdir, at once, from anything, and apart from then on."""
 import errno
 import mmap

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A full disk, a full store, a full map: ENOSPC to the writer, and nothing
 worse; deleting states works and gives the space back.  Memory stays bounded."""
 import errno

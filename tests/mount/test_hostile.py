@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Calls that would take for ever, or as long as somebody likes: others go on,
 and who made them can be killed."""
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """`coppice log`: the versions of a file through snapshots, forks and renames."""
 import json
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """mount(8), umount(8) and fstab, through the helpers."""
 import errno
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Several mounts of one store: coherent, served by one daemon, in several
 mount namespaces, by ordinary users."""
 import errno

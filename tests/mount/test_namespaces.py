@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The daemon that a mount starts in a mount namespace of its own, or in a
 chroot: which store it opens, and where it lives.  Mounts whose owners are
 mapped."""

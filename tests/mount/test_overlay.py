@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """overlayfs with a fork as its upper directory and states as its lower ones,
 as containers have it."""
 import errno

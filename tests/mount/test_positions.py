@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """FORK~N and FORK~@TIME: found by position, and nothing is lost by that."""
 import errno
 import os

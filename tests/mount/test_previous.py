@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """.snap in every directory: symlinks to the snapshots that have it."""
 import errno
 import glob

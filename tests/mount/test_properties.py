@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Properties of states, tags that hold them, and what `list` selects by."""
 import errno
 import json

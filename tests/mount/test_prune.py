@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Snapshots that go by rules: prune, and those that the daemon makes by time."""
 import re
 

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The property `quota`: a fork does not grow beyond it, and can shrink."""
 import errno
 import os

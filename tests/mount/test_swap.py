@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Two states exchange their names, by `coppice swap` and by renameat2(2)."""
 import errno
 import os

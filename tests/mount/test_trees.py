@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """New trees: a plain mkdir in the root makes one, empty, as any mkdir does."""
 import errno
 import os

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A store in a private directory with several mounts, and their end, whatever
 state they are in."""
 import os

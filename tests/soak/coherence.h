@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A random test of several mounts of one state.  Worker processes change files
  * through all of them and compare the result through all of them; the parent

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Several mounts of one state against a model and each other.  As root.
 
    tests/soak/coherence.py [--build DIR] [--seed N] [--seconds S]

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Faults of the disk, for a daemon that is started with this in LD_PRELOAD.
  * The file that COPPICE_FAULT names holds a struct faults; a call of an armed

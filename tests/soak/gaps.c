@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mode gaps: one client a mount, with a pause after each few requests.  What
  * goes to sleep after a while without requests has to notice the next.

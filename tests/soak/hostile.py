@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Calls by which an ordinary user may get in the way of others: hostile.py
 DIRECTORY SEED SECONDS, as root, in a directory of a fork that he may write in.
 

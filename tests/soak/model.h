@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The expected content of the directory of a worker in mode model. */
 #ifndef COPPICE_COHERENCE_MODEL_H
 #define COPPICE_COHERENCE_MODEL_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Mode model: comparing what the mounts show with the model. */
 #include <dirent.h>
 #include <errno.h>

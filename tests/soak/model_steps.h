@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Single steps of mode model, done to the mounts and to the model. */
 #ifndef COPPICE_COHERENCE_MODEL_STEPS_H
 #define COPPICE_COHERENCE_MODEL_STEPS_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Modes partial and truncate: mounts whose answers must not wait for each
  * other. */
 #include <fcntl.h>

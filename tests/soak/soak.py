@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """Everything at once, for a given time, against a model.
 
 Several workers write, read, fork, snapshot and delete in states of their own,

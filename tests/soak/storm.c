@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Mode storm: workers that get in each other's way through several mounts. They
  * pause now and then; all open files, maps and names must then show the same.

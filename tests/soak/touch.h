@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Pages of a map that others may truncate. */
 #ifndef COPPICE_COHERENCE_TOUCH_H
 #define COPPICE_COHERENCE_TOUCH_H

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """A worker of the soak: random work in states of its own, and their model."""
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Run threads that are simulated in one, in every order there is up to a bound,
  * with a clock that is simulated, too.

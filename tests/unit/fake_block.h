@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A store that is memory alone: just what the tree needs of block.h, kept
  * strictly.  Reading or freeing what is not there, changing a node that is

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A real store in a folder of its own, beside plain copies (models) of all
  * its states, and random changes to both.  Any difference fails the test.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A file system on a store of its own, without a mount, for the tests of fs/;
  * and a check that everything in all its states fits together.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The whole of a store held against the rules of the lineage: what is counted
  * against what is there, deadlists against trees, blocks against what can be

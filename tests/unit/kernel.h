@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * A mount whose kernel is the test: it sends requests of any kind over a
  * socket that stands for /dev/fuse, and gets the answers.

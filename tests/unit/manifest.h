@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* All files of all states of a store, with digests of their items. */
 #ifndef COPPICE_MANIFEST_H
 #define COPPICE_MANIFEST_H

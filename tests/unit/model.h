@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The tree's model: a plain sorted array, obviously right.  An item's value
  * follows from a seed, its length and, if it names one, a chunk.

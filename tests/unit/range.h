@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A check that cmocka 2 has under another name than cmocka 1. */
 #ifndef COPPICE_RANGE_H
 #define COPPICE_RANGE_H

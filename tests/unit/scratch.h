@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Shared by unit tests: a private folder that is removed again, however the
  * test ends, and random numbers whose seed is printed and can be given in

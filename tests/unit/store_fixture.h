@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Stores for the unit tests of store/, without a file system: new ones,
  * reopened ones, chunks in them, and the bytes booked on a version.

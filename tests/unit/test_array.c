@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Growing arrays, and arrays in the order of numbers, against plain loops. */
 #include <setjmp.h>
 #include <stdarg.h>

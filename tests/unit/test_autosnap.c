@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Snapshots by time: what is made, and what expires, without waiting for it. */
 #include "fs_fixture.h"
 

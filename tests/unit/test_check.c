@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The check: nothing is found in a store that was used in every way, and
  * everything in one where something was damaged on purpose.

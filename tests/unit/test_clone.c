@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Clones of subtrees: like the source, whole or not there at all. */
 #include "fs_fixture.h"
 

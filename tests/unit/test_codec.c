@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Numbers to bytes and back, and bytes that are no number. */
 #include <errno.h>
 #include <setjmp.h>

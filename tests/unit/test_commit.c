@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * When a txg is committed, and who learns of it.  Commits that fail are in
  * tests/crash/test_retry.c.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Requests for a store: the verbs, requests that make no sense, and the lines
  * they travel in when the other end is slow, cut short or hostile.

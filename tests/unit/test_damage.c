@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Damage where nobody knows of it: bytes are changed all over a store.  The
  * check finds what matters, and the store goes on with what is left: nothing

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Names to JSON and back: any bytes survive, and no two look alike. */
 #include <errno.h>
 #include <setjmp.h>

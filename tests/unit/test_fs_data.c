@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The bytes of files: sizes, holes, sharing, and what is left of them. */
 #include "fs_fixture.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Calls that take many holds of the lock: what others do in between, and how
  * they are given up.  store_on_yield()'s hook is where both happen.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Random operations on files of several forks and snapshots, against a model
  * that keeps every byte of every file of every state in memory.

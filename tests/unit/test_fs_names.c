@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Random making, linking, renaming and removing of names in several forks,
  * against a model that predicts what each call returns.

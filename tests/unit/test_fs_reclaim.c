@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The space that the store uses after snapshots of files have expired. */
 #include "fs_fixture.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* States as directories: the rules of the name space; readdir; statfs. */
 #include "fs_fixture.h"
 

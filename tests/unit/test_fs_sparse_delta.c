@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Large files that are changed a little at a time, with a commit after each
  * few changes: they are stored as sparse deltas.

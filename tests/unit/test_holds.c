@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Measure how long the store's lock is held: each request, with arguments and
  * in states that make it as much work as can be.  What counts is the processor

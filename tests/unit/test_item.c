@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Items to bytes and back: every value there is comes back, no bytes confuse
  * the decoders, and names that collide find their places.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Joins of forks: what they cost, and what they leave in the fork. */
 #include "fs_fixture.h"
 

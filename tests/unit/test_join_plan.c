@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The planner of joins against a model: small trees in arrays, random histories
  * of changes and joins between three states in every direction, and the graph

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 """The layers of the source tree: which folder may include what, what is where."""
 import re
 import subprocess
@@ -159,7 +159,7 @@ def test_every_source_says_its_licence():
     for layer in [*LAYERS, "tests"]:
         for path in sources(layer):
             first = path.read_text().splitlines()[0]
-            assert first == "/* SPDX-License-Identifier: GPL-2.0-or-later */", \
+            assert first == "/* SPDX-License-Identifier: LGPL-2.1-or-later */", \
                 path
 
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The loop of requests with threads and a clock that are real. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The threads of fs/fuse/loop.c, run in every order up to a bound: its own
  * code, over a device, a clock and threads that explore.c simulates.

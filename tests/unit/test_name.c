@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Which names states may have, which times there are, and what names find. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Nodes that are damaged: verification, and what a tree does whose nodes are
  * well-formed and not what their places say.

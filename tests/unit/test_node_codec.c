@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Nodes stored as deltas of the nodes that they are copies of. */
 #include "engine.h"
 #include "store_fixture.h"

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The pages that a transaction is about to change are looked at: what LMDB has
  * written itself is never refused, in whatever state it leaves its file, and

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Repairing: afterwards the check finds nothing, each file that was not damaged
  * is unchanged in each state, and each other file was reported.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Restored files, directories and forks, against the states they are from. */
 #include "fs_fixture.h"
 

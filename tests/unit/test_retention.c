@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Which snapshots a policy keeps: known cases, and random ones against a model
  * that makes a list of the periods of each rule.

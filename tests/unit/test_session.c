@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests as the kernel sends them, and as it would never send them. */
 #include "kernel.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Many trees that share their nodes, against plain copies: random histories of
  * changes, forks, snapshots, deletions, commits and reopenings, under the

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The space of states over random histories: what deleting a set of states is
  * said to free against what is charged to all versions before and after they

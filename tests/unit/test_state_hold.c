@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Held trees against copies of what their states had when they were held, while
  * random changes go on: writes, forks, snapshots, deletions, commits, other

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * States of a real store against plain copies: random histories of writes,
  * removals, forks, snapshots, renames, deletions, commits and reopenings; and

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Tables against a plain model, across commits and reopenings. */
 #include "store_fixture.h"
 

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * One tree, or two: limits, density, what a diff and a reaping may read.
  * Histories of many trees are in test_sharing_rule.c, damage in test_node.c.

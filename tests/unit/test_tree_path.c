@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Paths in a tree: what they lead to, and what an inode's path is. */
 #include "fs_fixture.h"
 

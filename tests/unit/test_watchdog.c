@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Requests that are not answered, as the log gets them. */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
+# SPDX-License-Identifier: LGPL-2.1-or-later
 # Bash completion of coppice(1).  Verbs and options are read from the command's
 # own help, so that there is one list of them.
 
