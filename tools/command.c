@@ -68,16 +68,19 @@ int command_usage(const struct command *self, const char *format, ...)
 
 /* The tables of getopt_long() for a verb's options. */
 struct getopt_tables {
-	char letters[2 * OPTIONS_MAX + 2];
+	char letters[2 * OPTIONS_MAX + 3];
 	struct option options[OPTIONS_MAX + 2];
 };
 
 static void tables_init(struct getopt_tables *tables,
+                        const struct command *self,
                         const struct command_option *options)
 {
 	char *letter = tables->letters;
 	int count = 0;
 
+	if (self->runs_program)
+		*letter++ = '+';
 	for (; options[count].name && count < OPTIONS_MAX; count++) {
 		const struct command_option *o = &options[count];
 
@@ -120,7 +123,7 @@ bool command_parse(const struct command *self,
 	struct getopt_tables tables;
 	int c;
 
-	tables_init(&tables, options);
+	tables_init(&tables, self, options);
 	while ((c = getopt_long(*argc, *argv, tables.letters, tables.options,
 	                        NULL)) != -1) {
 		const struct command_option *o = find_option(options, c);

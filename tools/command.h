@@ -25,6 +25,7 @@ struct command {
 	const char *args;    /* the usage line behind the name */
 	const char *summary; /* one line, no full stop */
 	const char *help;    /* the rest: paragraphs and options, or "" */
+	bool runs_program;   /* options end in front of the first argument */
 	/* argv[0] is the verb; returns an exit code */
 	int (*run)(const struct command *self, int argc, char **argv);
 };
@@ -36,7 +37,7 @@ extern const struct command command_init, command_mount, command_umount,
         command_restore, command_du, command_compact, command_tree,
         command_diff, command_cat, command_ls, command_manifest, command_join,
         command_refresh, command_log, command_set, command_get, command_unset,
-        command_hold, command_release, command_holds, command_find;
+        command_hold, command_release, command_holds, command_find, command_run;
 
 extern const struct command command_prune, command_gc;
 

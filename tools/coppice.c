@@ -20,6 +20,7 @@ static const struct command *const commands[] = {
         &command_join,    &command_refresh, &command_set,     &command_get,
         &command_unset,   &command_hold,    &command_holds,   &command_release,
         &command_log,     &command_find,    &command_prune,   &command_gc,
+        &command_run,
 };
 
 const char *command_store;

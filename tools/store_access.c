@@ -126,17 +126,22 @@ static void answer_complain(const char *before, const json_t *text)
 		complain("%s%s", before, message);
 }
 
+/* Complain if there is no answer.  Return the exit code. */
+static int answer_check(const struct store_access *access, int r)
+{
+	if (!r)
+		return EXIT_DONE;
+	complain("no answer from the store '%s': %s", access->path,
+	         strerror(-r));
+	return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
+}
+
 /* Complain if the request failed.  Return the exit code. */
-static int call_result(const struct store_access *access, int r,
-                       json_t **answer, json_t **ret_answer)
+static int call_result(json_t **answer, json_t **ret_answer)
 {
 	const json_t *error, *warning;
+	int r;
 
-	if (r) {
-		complain("no answer from the store '%s': %s", access->path,
-		         strerror(-r));
-		return r == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
-	}
 	error = json_object_get(*answer, "error");
 	if (error) {
 		answer_complain("", error);
@@ -183,8 +188,8 @@ static int call_once(struct store_access *access, json_t *request,
 	return r;
 }
 
-int store_access_call(struct store_access *access, json_t *request,
-                      control_row_fn *fn, void *arg, json_t **ret_answer)
+int store_access_ask(struct store_access *access, json_t *request,
+                     control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	struct counted rows = {.fn = fn ? fn : no_row, .arg = arg};
 	int64_t end = mono_ns() + ENDING_MS * INT64_C(1000000);
@@ -207,7 +212,19 @@ int store_access_call(struct store_access *access, json_t *request,
 			return r;
 		r = call_once(access, owned, &rows, &answer, &again);
 	}
-	return call_result(access, r, &answer, ret_answer);
+	r = answer_check(access, r);
+	if (!r)
+		*ret_answer = steal(&answer);
+	return r;
+}
+
+int store_access_call(struct store_access *access, json_t *request,
+                      control_row_fn *fn, void *arg, json_t **ret_answer)
+{
+	json_auto_t *answer = NULL;
+	int r = store_access_ask(access, request, fn, arg, &answer);
+
+	return r ? r : call_result(&answer, ret_answer);
 }
 
 static int copy_once(struct store_access *access, int fd, struct counted *rows,
@@ -250,7 +267,8 @@ int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
 		if (r)
 			return r;
 	}
-	return call_result(access, r, &answer, ret_answer);
+	r = answer_check(access, r);
+	return r ? r : call_result(&answer, ret_answer);
 }
 
 int store_access_find_name(struct store_access *access, char **name)

@@ -48,6 +48,13 @@ int store_access_open(struct store_access *access, const char *path,
 int store_access_call(struct store_access *access, json_t *request,
                       control_row_fn *fn, void *arg, json_t **ret_answer);
 /*
+ * The same, for a request that may fail with an error that the caller handles:
+ * the answer may be {"error": message, "errno": N}, and nothing is printed of
+ * it.  Return the exit code; EXIT_DONE: there is an answer.
+ */
+int store_access_ask(struct store_access *access, json_t *request,
+                     control_row_fn *fn, void *arg, json_t **ret_answer);
+/*
  * Run the verb "copy", whose result is written to the empty file fd.  If the
  * daemon ends meanwhile, empty the file and start again.
  */

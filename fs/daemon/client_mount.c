@@ -120,7 +120,7 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 		return error_message_set(
 		        ret_error, -ENOTDIR,
 		        "the mount point '%s' is not a directory", given);
-	if (entry.coppice)
+	if (entry.coppice && !m->options->is_private)
 		return error_message_set(
 		        ret_error, -EBUSY,
 		        "the store '%s' is mounted at '%s' already",
@@ -133,7 +133,8 @@ static int check_mountpoint(struct mounting *m, char **ret_error)
 		        "the store '%s' lies under the mount point '%s', "
 		        "which would hide it",
 		        m->store, given);
-	if (!m->options->nonempty && !is_empty(m->mountpoint))
+	if (!m->options->nonempty && !m->options->is_private &&
+	    !is_empty(m->mountpoint))
 		return error_message_set(
 		        ret_error, -ENOTEMPTY,
 		        "the mount point '%s' is not empty (-o nonempty "
@@ -160,7 +161,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 
 		if (err == 0)
 			return 0;
-		if (err != -ENOENT)
+		if (err != -ENOENT || options.is_private)
 			return error_message_set(
 			        ret_error, err,
 			        "cannot ask the daemon of '%s': %s", m->store,
@@ -333,7 +334,8 @@ static int mount_through(const struct mounting *m, int socket, char **ret_error)
 		return err;
 	}
 	set_read_ahead(&st);
-	utab_add(m->store, m->mountpoint);
+	if (!m->options->is_private)
+		utab_add(m->store, m->mountpoint);
 	return 0;
 }
 
@@ -446,4 +448,49 @@ int client_mount(const struct mount_options *options, char **ret_error)
 	if (err == 0 && options->foreground)
 		err = wait_for_end(m);
 	return err;
+}
+
+/* Ask the daemon to stay.  -EAGAIN: it is ending. */
+static int stay(int socket)
+{
+	json_t *request = json_pack("{s:s}", "verb", "stay");
+	json_t *answer = NULL;
+	int err = request ? daemon_client_call(socket, request, -1, NULL, NULL,
+	                                       &answer)
+	                  : -ENOMEM;
+
+	if (err == -EPIPE || (err == 0 && daemon_client_is_ending(answer)))
+		err = -EAGAIN;
+	json_decref(request);
+	json_decref(answer);
+	return err;
+}
+
+int client_daemon_open(const char *store, int *ret_socket, char **ret_error)
+{
+	const struct mount_options options = {.store = store};
+	_cleanup_free_ struct mounting *m = calloc(1, sizeof(*m));
+	pid_t daemon;
+	int err;
+
+	if (!m)
+		return error_message_set(ret_error, -ENOMEM, "out of memory");
+	m->options = &options;
+	err = check_store(store, m->store, ret_error);
+	if (err < 0)
+		return err;
+	do {
+		_cleanup_close_ int socket = -1;
+
+		err = connect_daemon(m, &socket, &daemon, ret_error);
+		if (err < 0)
+			return err;
+		err = stay(socket);
+		if (err == 0)
+			*ret_socket = steal_fd(&socket);
+	} while (err == -EAGAIN);
+	return err < 0 ? error_message_set(ret_error, err,
+	                                   "cannot ask the daemon of '%s': %s",
+	                                   store, strerror(-err))
+	               : 0;
 }

@@ -19,6 +19,7 @@ enum {
 	REQUEST_MS = 5000, /* for a request to arrive; CONNECTIONS_MAX is low */
 	ANSWER_MS = 30000, /* for the other end to read a line of an answer */
 	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
+	STAY_MS = 30000,   /* for a mount to come that the daemon waits for */
 	LATE_MS = 300,     /* before a delay is reported */
 	FUSE_MAJOR = 10,
 	FUSE_MINOR = 229,
@@ -416,6 +417,33 @@ static int serve_umount(struct connection *connection, json_t *request)
 	return err;
 }
 
+/* ---- stay --------------------------------------------------------------- */
+
+/*
+ * Keep the daemon from ending with its last mount, until the other end, which
+ * is about to mount, closes the connection.
+ */
+static int serve_stay(struct connection *connection)
+{
+	struct daemon *daemon = connection->daemon;
+	int64_t end = mono_ns() + STAY_MS * INT64_C(1000000);
+	int err = daemon_begin(daemon, true);
+
+	if (err < 0)
+		return send_object(connection, connection_refusal());
+	set_serving(connection, true);
+	err = send_object(connection, json_pack("{s:b}", "ok", 1));
+	while (err == 0) {
+		int64_t left = (end - mono_ns()) / 1000000;
+
+		err = left > 0 ? wait_for_change(connection, (int)left)
+		               : -ETIMEDOUT;
+	}
+	set_serving(connection, false);
+	daemon_end(daemon, true);
+	return err;
+}
+
 /* ---- Connections -------------------------------------------------------- */
 
 static int serve(struct connection *connection, struct json_line_reader *reader)
@@ -447,6 +475,8 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		err = serve_copy(connection, &reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
 		err = serve_remount(connection, request);
+	else if (verb && strcmp(verb, "stay") == 0)
+		err = serve_stay(connection);
 	else if (verb && strcmp(verb, "umount-wait") == 0)
 		err = serve_umount(connection, request);
 	else

@@ -190,8 +190,8 @@ static int verb_fork(struct control *c)
 	char source_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
 	const json_t *mode = json_object_get(c->request, "mode");
 	struct state *source = NULL, *fork;
+	struct state_info info;
 	json_t *full = NULL;
-	uint64_t number = 0;
 	int err = control_argument(c, "name", true, name);
 	int have;
 
@@ -220,9 +220,10 @@ static int verb_fork(struct control *c)
 	                    &c->cred, &fork);
 	if (err == 0) {
 		full = control_full_name(c, fork);
-		number = fork->number;
 		err = control_apply_set(c, fork);
 	}
+	if (err == 0)
+		err = state_info(c->forest, fork, &info);
 	store_unlock(c->store);
 	if (err == -ENOENT && strchr(name, '@'))
 		return fail(c, err,
@@ -232,7 +233,8 @@ static int verb_fork(struct control *c)
 	if (err < 0)
 		return control_fail_state(c, "make", name, err);
 	control_announce(c, 0, name, true);
-	return control_answer_state(c, full, number);
+	err = answer_add(c, "version", json_integer((json_int_t)info.version));
+	return err < 0 ? err : control_answer_state(c, full, info.number);
 }
 
 static int verb_snap(struct control *c)

@@ -15,6 +15,7 @@ struct removal {
 	json_t *full;
 	char held[NAME_LEN_MAX * 2 + 2]; /* the state that a tag holds, or "" */
 	char tag[TAG_MAX + 1];
+	bool kept; /* it has changed, and the request excludes that */
 };
 
 /* Return true if the state is the one that the request describes, if it does.
@@ -30,6 +31,20 @@ static bool is_meant(struct control *c, const struct state *state)
 
 	json_decref(is);
 	return same;
+}
+
+/*
+ * Return true if the request has the version that the fork was made with in
+ * "if_unchanged", and the fork has changed since, or may have.  Lock held.
+ */
+static bool has_changed(struct control *c, struct state *state)
+{
+	json_t *version = json_object_get(c->request, "if_unchanged");
+	struct state_info info;
+
+	return version &&
+	       (state_info(c->forest, state, &info) < 0 || !info.unchanged ||
+	        (uint64_t)json_integer_value(version) != info.version);
 }
 
 /* Lock held. */
@@ -48,6 +63,9 @@ static int rm_locked(struct control *c, const char *name,
 	removal->fork = state->fork;
 	removal->number = state->number;
 	removal->full = control_full_name(c, state);
+	removal->kept = has_changed(c, state);
+	if (removal->kept)
+		return 0;
 	err = fs_state_delete(c->fs, state, recursive);
 	if (err == -EBUSY &&
 	    state_find_tag(state, recursive, &held, removal->tag) == 0)
@@ -78,10 +96,13 @@ int control_rm(struct control *c)
 {
 	struct removal removal = {0};
 	char name[STATE_NAME_MAX];
+	json_t *version = json_object_get(c->request, "if_unchanged");
 	int err = control_argument(c, "name", true, name);
 
 	if (err < 0)
 		return err;
+	if (version && !json_is_integer(version))
+		return fail(c, -EINVAL, "\"if_unchanged\" is not a version");
 	store_lock(c->store);
 	err = rm_locked(c, name, &removal);
 	store_unlock(c->store);
@@ -89,8 +110,13 @@ int control_rm(struct control *c)
 		json_decref(removal.full);
 		return rm_fail(c, name, &removal, err);
 	}
-	control_announce(c, removal.fork, removal.own, false);
-	if (c->mounts)
+	if (!removal.kept)
+		control_announce(c, removal.fork, removal.own, false);
+	if (!removal.kept && c->mounts)
 		mounts_states_gone(c->mounts);
-	return control_answer_state(c, removal.full, removal.number);
+	err = control_answer_state(c, removal.full, removal.number);
+	if (!err && json_object_set_new(c->answer, "deleted",
+	                                json_boolean(!removal.kept)) < 0)
+		err = fail(c, -ENOMEM, "out of memory");
+	return err;
 }

@@ -18,6 +18,8 @@ struct mount_options {
 	bool readonly;
 	bool nonempty; /* allow a mount point that is not empty */
 	bool foreground;
+	bool is_private; /* in a namespace that ends with the command: mount in
+	                    front of anything, and start no daemon */
 	bool allow_other;
 	bool nosymfollow;
 	uint64_t memory;   /* bytes; 0: default */

@@ -170,3 +170,35 @@ def test_an_ordinary_user_gets_no_dev_and_no_suid(user_script):
                       " ignored")
     assert {"nosuid", "nodev"} <= set(out[1].split(","))
     assert len(out) == 2
+
+
+def test_run_by_an_ordinary_user(user_script, tmp):
+    """In a user namespace with that user alone; the whole store or one state."""
+    (tmp / "home" / "script").write_text("""
+        ./coppice init store
+        ./coppice mount store mnt
+        cd mnt/main
+        ../../coppice run --join -- sh -ec '
+            echo x >file
+            echo $(id -u) $(stat -c %u file) $(pwd)
+        '
+        ls
+        cd ../..
+        ./coppice umount mnt
+        ./coppice mount -o state=main store mnt
+        cd mnt
+        ../coppice run --join --count=2 --jobs=1 -- sh -ec '
+            echo x >file-$COPPICE_RUN_INDEX
+            stat -c %u file-$COPPICE_RUN_INDEX
+            ! umount . 2>/dev/null
+        '
+        ls
+        cd ..
+        ./coppice umount mnt
+        ./coppice list -s store
+    """)
+    lines = user_script("user sh -e script").splitlines()
+    assert lines[0].startswith("65534 65534 /")
+    assert lines[0].endswith("/home/mnt/main")
+    assert lines[1:] == ["file", "65534", "65534", "file", "file-0", "file-1",
+                         "main"]

@@ -255,6 +255,7 @@ static void test_nonsense(void **state)
 	        "{\"verb\":\"%s%n\"}",
 	        "{\"verb\":\"mount\"}",
 	        "{\"verb\":\"umount-wait\"}",
+	        "{\"verb\":\"stay\"}",
 	        "{\"verb\":\"fork\"}",
 	        "{\"verb\":\"fork\",\"name\":null}",
 	        "{\"verb\":\"fork\",\"name\":7}",
@@ -289,6 +290,7 @@ static void test_nonsense(void **state)
 	        "{\"verb\":\"rename\",\"name\":\"main\",\"to\":\"..\"}",
 	        "{\"verb\":\"rm\"}",
 	        "{\"verb\":\"rm\",\"name\":\"nix\",\"recursive\":\"yes\"}",
+	        "{\"verb\":\"rm\",\"name\":\"main\",\"if_unchanged\":\"no\"}",
 	        "{\"verb\":\"default\",\"name\":\"nix\"}",
 	        "{\"verb\":\"default\",\"name\":3}",
 	};

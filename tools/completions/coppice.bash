@@ -44,7 +44,15 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
-	set | get | unset | hold | holds | release | log | find)
+	run)
+		[[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
+		case $prev in
+		--from | --into) _coppice_states "$store" ;;
+		# shellcheck disable=SC2207
+		*) COMPREPLY+=($(compgen -c -- "$cur")) ;;
+		esac
+		compopt -o filenames -o default
+		;;
 	set | get | unset | hold | holds | release | prune)
 		_coppice_states "$store"
 		compopt -o filenames -o default

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "client_namespace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/types.h>
+
+#include "error_message.h"
+#include "util.h"
+
+/* Write to a file of this process in /proc, which is there already. */
+static int proc_write(const char *path, const char *text)
+{
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	size_t len = strlen(text);
+
+	if (fd < 0)
+		return -errno;
+	return write(fd, text, len) == (ssize_t)len ? 0 : -errno;
+}
+
+/*
+ * Enter a user namespace, too, with the present user and group.  The kernel
+ * accepts a group only after setgroups(2) is denied.
+ */
+static int user_namespace_enter(void)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char users[64], groups[64];
+	int err;
+
+	snprintf(users, sizeof(users), "%u %u 1", uid, uid);
+	snprintf(groups, sizeof(groups), "%u %u 1", gid, gid);
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return -errno;
+	err = proc_write("/proc/self/setgroups", "deny");
+	if (!err)
+		err = proc_write("/proc/self/uid_map", users);
+	return err ? err : proc_write("/proc/self/gid_map", groups);
+}
+
+int client_namespace_enter(char **ret_error)
+{
+	int err = unshare(CLONE_NEWNS) < 0 ? -errno : 0;
+
+	if (err == -EPERM)
+		err = user_namespace_enter();
+	if (!err && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		err = -errno;
+	return err < 0 ? error_message_set(ret_error, err,
+	                                   "cannot make a mount namespace: %s",
+	                                   strerror(-err))
+	               : 0;
+}
+
+int client_namespace_bind(const char *from, const char *at, char **ret_error)
+{
+	int err;
+
+	if (mount(from, at, NULL, MS_BIND, NULL) == 0)
+		return 0;
+	err = -errno;
+	return error_message_set(ret_error, err,
+	                         "cannot mount '%s' on '%s': %s", from, at,
+	                         strerror(-err));
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "run_fork.h"
+
+#include <errno.h>
+#include <signal.h>
+
+#include "command.h"
+#include "escaped_name.h"
+#include "path_text.h"
+#include "store_access.h"
+#include "util.h"
+
+/*
+ * Run one request.  Return 0, or the negative errno of its error, whose message
+ * is *ret_message, to be freed.
+ */
+static int ask(const char *store, json_t *request, control_row_fn *fn,
+               json_t **ret_answer, char **ret_message)
+{
+	json_auto_t *answer = NULL;
+	struct store_access access;
+	char message[4096];
+	const json_t *error;
+	int r = store_access_open(&access, store, false);
+
+	if (r) {
+		json_decref(request);
+		return -EIO;
+	}
+	r = store_access_ask(&access, request, fn, NULL, &answer);
+	r = store_access_close(&access) || r ? -EIO : 0;
+	error = json_object_get(answer, "error");
+	if (!r && error) {
+		r = -abs((int)json_integer_value(
+		        json_object_get(answer, "errno")));
+		if (!r)
+			r = -EIO;
+		if (name_unescape(error, message, sizeof(message)) == 0)
+			*ret_message = strdup(message);
+	}
+	if (!r && ret_answer)
+		*ret_answer = steal(&answer);
+	return r;
+}
+
+int run_fork_make(const char *store, const char *source, const char *name,
+                  struct run_fork *ret_fork)
+{
+	_cleanup_free_ char *message = NULL;
+	json_auto_t *answer = NULL;
+	int r = ask(store,
+	            request_new("fork", "source", source, "name", name, NULL),
+	            NULL, &answer, &message);
+
+	if (message)
+		complain("%s", message);
+	if (r)
+		return EXIT_FAILED;
+	*ret_fork = (struct run_fork){
+	        .store = store,
+	        .name = strdup(name),
+	        .number = (uint64_t)json_integer_value(
+	                json_object_get(answer, "number")),
+	        .version = (uint64_t)json_integer_value(
+	                json_object_get(answer, "version")),
+	};
+	return EXIT_DONE;
+}
+
+void run_fork_release(struct run_fork *fork)
+{
+	free(fork->name);
+	*fork = (struct run_fork){0};
+}
+
+/* ---- Joining --------------------------------------------------------------
+ */
+
+/* Print conflicts as coppice join does, but on standard error. */
+static int print_conflict(void *arg, json_t *row)
+{
+	const char *op = json_string_value(json_object_get(row, "op"));
+	const json_t *kinds = json_object_get(row, "conflicts");
+	char text[PATH_TEXT_MAX];
+
+	if (!op || *op != 'C')
+		return 0;
+	fputs("C\t", stderr);
+	for (size_t i = 0; i < json_array_size(kinds); i++)
+		fprintf(stderr, "%s%s", i ? "," : "",
+		        json_string_value(json_array_get(kinds, i)));
+	fprintf(stderr, "\t%s\n",
+	        path_text(json_object_get(row, "path"), false, text));
+	return 0;
+}
+
+static int join_once(const struct run_fork *fork, const char *from,
+                     const char *into, bool ff_only, char **ret_message)
+{
+	json_t *request =
+	        request_new("join", "source", from, "into", into, NULL);
+
+	if (request && ff_only)
+		json_object_set_new(request, "ff_only", json_true());
+	return ask(fork->store, request, print_conflict, NULL, ret_message);
+}
+
+/* Return true if the user wants this process to end. */
+static bool is_asked_to_end(void)
+{
+	sigset_t pending;
+
+	return sigpending(&pending) == 0 && (sigismember(&pending, SIGINT) ||
+	                                     sigismember(&pending, SIGTERM) ||
+	                                     sigismember(&pending, SIGQUIT) ||
+	                                     sigismember(&pending, SIGHUP));
+}
+
+/*
+ * The join executes only against the version of `into` that the fork contains:
+ * the daemon compares and switches in one hold of the store's lock.  Of several
+ * processes that join at once one always succeeds, and the others bring its
+ * work into theirs and try again.  So no work is lost, and there is no lock
+ * that a process could die with.
+ */
+enum run_join run_fork_join(const struct run_fork *fork, const char *into,
+                            enum run_policy policy, char **ret_message)
+{
+	for (;;) {
+		_cleanup_free_ char *message = NULL;
+		int r = join_once(fork, fork->name, into, true, &message);
+
+		if (!r)
+			return RUN_JOINED;
+		if (r == -ENOTEMPTY && policy == RUN_QUEUE) {
+			free(steal(&message));
+			r = join_once(fork, into, fork->name, false, &message);
+			if (!r && !is_asked_to_end())
+				continue;
+			if (!r)
+				return RUN_FAILED;
+		}
+		/* Others switch all the time: it is tried again. */
+		if (r == -EBUSY && !is_asked_to_end())
+			continue;
+		*ret_message = steal(&message);
+		return r == -EEXIST      ? RUN_CONFLICT
+		       : r == -ENOTEMPTY ? RUN_REFUSED
+		                         : RUN_FAILED;
+	}
+}
+
+/* ---- Removing --------------------------------------------------------------
+ */
+
+bool run_fork_remove(const struct run_fork *fork, enum run_removal how,
+                     char **ret_message)
+{
+	json_t *request = request_new("rm", "name", fork->name, NULL);
+	json_auto_t *answer = NULL;
+
+	*ret_message = NULL;
+	if (request)
+		json_object_set_new(request, "number",
+		                    json_integer((json_int_t)fork->number));
+	if (request && how == RUN_IF_UNCHANGED)
+		json_object_set_new(request, "if_unchanged",
+		                    json_integer((json_int_t)fork->version));
+	if (request && how == RUN_ANYWAY)
+		json_object_set_new(request, "recursive", json_true());
+	return ask(fork->store, request, NULL, &answer, ret_message) == 0 &&
+	       json_is_true(json_object_get(answer, "deleted"));
+}
