@@ -221,8 +221,11 @@ static int join_switch(struct joining *j)
 
 static int join_plan(struct joining *j)
 {
-	const struct join_ops ops = {same_content, same_xattr, parent_of,
-	                             choose, j};
+	const struct join_ops ops = {.same_content = same_content,
+	                             .same_xattr = same_xattr,
+	                             .parent = parent_of,
+	                             .choose = choose,
+	                             .arg = j};
 	int r = joined_faces(j->fs, j->joined);
 
 	if (!r)

@@ -8,211 +8,48 @@
  */
 #include "join_merge.h"
 #include "array.h"
+#include "join_aspect.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
-/* The inode being merged, and the xattr in question. */
-struct merge {
-	struct join_inode *inode;
-	unsigned faces;
-	const struct join_ops *ops;
-	const char *xattr;
-};
-
-/* Return 1 if two faces have the same in one aspect, 0, or an error. */
-typedef int same_fn(struct merge *m, int a, int b);
-
-bool face_has_name(const struct join_face *face, const struct join_name *name)
-{
-	for (size_t i = 0; i < face->name_count; i++) {
-		if (face->names[i].parent == name->parent &&
-		    !strcmp(face->names[i].name, name->name))
-			return true;
-	}
-	return false;
-}
-
-const char *join_conflict_name(enum join_conflict kind)
-{
-	static const char *const names[JOIN_CONFLICTS] = {
-	        "edit/edit", "edit/delete", "rename/rename", "rename/delete",
-	        "add/add",   "type",        "mode",          "owner",
-	        "xattr",     "cycle"};
-
-	for (unsigned i = 0; i < JOIN_CONFLICTS; i++) {
-		if (kind & 1U << i)
-			return names[i];
-	}
-	return "none";
-}
-
-int join_decide(const struct join_ops *ops, struct join_inode *inode,
-                enum join_conflict kind)
-{
-	int side = ops->choose(ops->arg, inode, kind);
-
-	if (side == JOIN_NOBODY)
-		inode->conflicts |= kind;
-	else
-		inode->decided |= kind;
-	return side;
-}
-
-/* ---- Aspects ------------------------------------------------------------ */
-
-static const struct inode *inode_of(struct merge *m, int face)
-{
-	return &m->inode->faces[face].inode;
-}
-
-static int same_content(struct merge *m, int a, int b)
-{
-	const struct inode *left = inode_of(m, a), *right = inode_of(m, b);
-
-	if ((left->mode ^ right->mode) & S_IFMT)
-		return 0;
-	if (S_ISREG(left->mode) || S_ISLNK(left->mode))
-		return left->size != right->size
-		               ? 0
-		               : m->ops->same_content(m->ops->arg, m->inode, a,
-		                                      b);
-	return S_ISDIR(left->mode) || left->rdev == right->rdev;
-}
-
-static int same_mode(struct merge *m, int a, int b)
-{
-	return inode_of(m, a)->mode == inode_of(m, b)->mode;
-}
-
-static int same_owner(struct merge *m, int a, int b)
-{
-	return inode_of(m, a)->uid == inode_of(m, b)->uid &&
-	       inode_of(m, a)->gid == inode_of(m, b)->gid;
-}
-
-static bool same_time(const struct timestamp *a, const struct timestamp *b)
-{
-	return a->sec == b->sec && a->nsec == b->nsec;
-}
-
-static int same_mtime(struct merge *m, int a, int b)
-{
-	return same_time(&inode_of(m, a)->mtime, &inode_of(m, b)->mtime);
-}
-
-static int same_names(struct merge *m, int a, int b)
-{
-	const struct join_face *left = &m->inode->faces[a];
-	const struct join_face *right = &m->inode->faces[b];
-
-	if (left->name_count != right->name_count)
-		return 0;
-	for (size_t i = 0; i < left->name_count; i++) {
-		if (!face_has_name(right, &left->names[i]))
-			return 0;
-	}
-	return 1;
-}
-
-static bool has_xattr(const struct join_face *face, const char *name)
-{
-	for (size_t i = 0; i < face->xattr_count; i++) {
-		if (!strcmp(face->xattrs[i].name, name))
-			return true;
-	}
-	return false;
-}
-
-static int same_xattr(struct merge *m, int a, int b)
-{
-	bool left = has_xattr(&m->inode->faces[a], m->xattr);
-	bool right = has_xattr(&m->inode->faces[b], m->xattr);
-
-	if (!left || !right)
-		return left == right;
-	return m->ops->same_xattr(m->ops->arg, m->inode, m->xattr, a, b);
-}
-
-static int same_xattrs(struct merge *m, int a, int b)
-{
-	const struct join_face *left = &m->inode->faces[a];
-	int same = left->xattr_count == m->inode->faces[b].xattr_count;
-
-	for (size_t i = 0; same > 0 && i < left->xattr_count; i++) {
-		m->xattr = left->xattrs[i].name;
-		same = same_xattr(m, a, b);
-	}
-	return same;
-}
-
-/* Return 1 if a base has what the face has, 0, or an error. */
-static int in_base(struct merge *m, same_fn *same, int face)
-{
-	for (unsigned f = JOIN_BASE; f < m->faces; f++) {
-		int r = m->inode->faces[f].present ? same(m, face, (int)f) : 0;
-
-		if (r)
-			return r;
-	}
-	return 0;
-}
-
-/*
- * Find the side that has changed an aspect; ours if neither or both have, in
- * the same way.  JOIN_NOBODY: a conflict.
- */
-static int pick(struct merge *m, same_fn *same, int *ret_side)
-{
-	int r = same(m, JOIN_OURS, JOIN_THEIRS), ours, theirs;
-
-	*ret_side = JOIN_OURS;
-	if (r)
-		return r < 0 ? r : 0;
-	ours = in_base(m, same, JOIN_OURS);
-	if (ours < 0)
-		return ours;
-	theirs = in_base(m, same, JOIN_THEIRS);
-	if (theirs < 0)
-		return theirs;
-	if (ours == theirs)
-		*ret_side = JOIN_NOBODY;
-	else if (ours)
-		*ret_side = JOIN_THEIRS;
-	return 0;
-}
-
-/* Do what pick() does, and have a conflict decided. */
-static int pick_or_decide(struct merge *m, same_fn *same,
-                          enum join_conflict kind, int *ret_side)
-{
-	int err = pick(m, same, ret_side);
-
-	if (!err && *ret_side == JOIN_NOBODY)
-		*ret_side = join_decide(m->ops, m->inode, kind);
-	if (!err && *ret_side == JOIN_NOBODY)
-		*ret_side = JOIN_OURS;
-	return err;
-}
-
 /* ---- Names -------------------------------------------------------------- */
 
+static bool names_equal(const struct join_name *a, const struct join_name *b)
+{
+	return a->parent == b->parent && !strcmp(a->name, b->name);
+}
+
+static bool is_dropped(const struct join_inode *inode,
+                       const struct join_name *name)
+{
+	for (size_t i = 0; i < inode->dropped_count; i++) {
+		if (names_equal(&inode->dropped[i], name))
+			return true;
+	}
+	return false;
+}
+
+/* Add a name to the result, or what has come in its place. */
 static int result_name(struct merge *m, const struct join_name *name)
 {
 	struct join_face *result = &m->inode->result;
-	struct join_name *added;
+	struct join_name *added, now = *name;
 
-	for (size_t i = 0; i < m->inode->dropped_count; i++) {
-		if (m->inode->dropped[i].parent == name->parent &&
-		    !strcmp(m->inode->dropped[i].name, name->name))
-			return 0;
+	if (is_dropped(m->inode, &now))
+		return 0;
+	for (size_t i = 0; i < m->inode->move_count; i++) {
+		if (names_equal(&m->inode->moves[i].from, &now))
+			now.name = m->inode->moves[i].to;
 	}
+	if (is_dropped(m->inode, &now))
+		return 0;
 	added = array_add(&result->names, &result->name_count,
 	                  &result->name_room);
 	if (!added)
 		return -ENOMEM;
-	*added = *name;
+	*added = now;
 	return 0;
 }
 
@@ -225,6 +62,20 @@ static int names_take(struct merge *m, int side)
 	m->inode->result.name_count = 0;
 	for (size_t i = 0; !err && i < face->name_count; i++)
 		err = result_name(m, &face->names[i]);
+	return err;
+}
+
+/* Take all names of both sides. */
+static int names_unite(struct merge *m)
+{
+	const struct join_face *theirs = &m->inode->faces[JOIN_THEIRS];
+	int err = names_take(m, JOIN_OURS);
+
+	for (size_t i = 0; !err && i < theirs->name_count; i++) {
+		if (!face_has_name(&m->inode->faces[JOIN_OURS],
+		                   &theirs->names[i]))
+			err = result_name(m, &theirs->names[i]);
+	}
 	return err;
 }
 
@@ -305,13 +156,18 @@ static int links_merge(struct merge *m)
 	if (!err)
 		err = names_of_one(m, JOIN_THEIRS, &added[1], &lost[1],
 		                   &unclear);
+	for (int s = JOIN_OURS; s <= JOIN_THEIRS; s++)
+		m->inode->changed[s] |=
+		        added[s] || lost[!s] ? JOIN_CHANGED_NAMES : 0;
 	if (unclear || (added[0] && added[1] && (!present || both_removed(m))))
 		kind = JOIN_RENAME_RENAME;
 	else if (!m->inode->result.name_count && !m->inode->dropped_count)
 		kind = JOIN_RENAME_DELETE;
 	if (err || !kind)
 		return err;
-	side = join_decide(m->ops, m->inode, kind);
+	side = join_decide(m->ops, m->inode, kind, true);
+	if (side == JOIN_BOTH)
+		return names_unite(m);
 	return names_take(m, side == JOIN_THEIRS ? JOIN_THEIRS : JOIN_OURS);
 }
 
@@ -321,10 +177,11 @@ static int names_merge(struct merge *m)
 
 	if (m->inode->names_of != JOIN_NOBODY)
 		return names_take(m, m->inode->names_of);
-	if (!S_ISDIR(inode_of(m, JOIN_OURS)->mode) &&
-	    !same_names(m, JOIN_OURS, JOIN_THEIRS))
+	if (!S_ISDIR(face_inode(m, JOIN_OURS)->mode) &&
+	    !aspect_names(m, JOIN_OURS, JOIN_THEIRS))
 		return links_merge(m);
-	err = pick_or_decide(m, same_names, JOIN_RENAME_RENAME, &side);
+	err = aspect_decide(m, aspect_names, JOIN_CHANGED_NAMES,
+	                    JOIN_RENAME_RENAME, &side);
 	return err ? err : names_take(m, side);
 }
 
@@ -357,8 +214,9 @@ static int xattr_merge(struct merge *m, const char *name)
 	int side, err;
 
 	m->xattr = name;
-	err = pick_or_decide(m, same_xattr, JOIN_XATTR, &side);
-	if (err || !has_xattr(&m->inode->faces[side], name))
+	err = aspect_decide(m, aspect_xattr, JOIN_CHANGED_XATTR, JOIN_XATTR,
+	                    &side);
+	if (err || !face_has_xattr(&m->inode->faces[side], name))
 		return err;
 	added = array_add(&result->xattrs, &result->xattr_count,
 	                  &result->xattr_room);
@@ -378,7 +236,7 @@ static int xattrs_merge(struct merge *m)
 	for (size_t i = 0; !err && i < ours->xattr_count; i++)
 		err = xattr_merge(m, ours->xattrs[i].name);
 	for (size_t i = 0; !err && i < theirs->xattr_count; i++) {
-		if (!has_xattr(ours, theirs->xattrs[i].name))
+		if (!face_has_xattr(ours, theirs->xattrs[i].name))
 			err = xattr_merge(m, theirs->xattrs[i].name);
 	}
 	return err;
@@ -396,46 +254,89 @@ static const struct timestamp *later(const struct timestamp *a,
 
 static int times_merge(struct merge *m, int content)
 {
-	const struct inode *ours = inode_of(m, JOIN_OURS);
-	const struct inode *theirs = inode_of(m, JOIN_THEIRS);
+	const struct inode *ours = face_inode(m, JOIN_OURS);
+	const struct inode *theirs = face_inode(m, JOIN_THEIRS);
 	struct inode *result = &m->inode->result.inode;
-	int side, err = pick(m, same_mtime, &side);
+	bool chosen = m->inode->decided & (JOIN_EDIT_EDIT | JOIN_ADD_ADD) &&
+	              !m->inode->merged;
+	int side, err = aspect_pick(m, aspect_mtime, 0, &side);
 
-	result->mtime = side != JOIN_NOBODY ? inode_of(m, side)->mtime
-	                : m->inode->decided & (JOIN_EDIT_EDIT | JOIN_ADD_ADD)
-	                        ? inode_of(m, content)->mtime
-	                        : *later(&ours->mtime, &theirs->mtime);
+	result->mtime = side != JOIN_NOBODY ? face_inode(m, side)->mtime
+	                : chosen            ? face_inode(m, content)->mtime
+	                         : *later(&ours->mtime, &theirs->mtime);
 	result->atime = *later(&ours->atime, &theirs->atime);
 	return err;
+}
+
+/* Merge the lines of a file that both sides have changed, if it has some. */
+static int lines_merge(struct merge *m)
+{
+	struct join_inode *inode = m->inode;
+	int r;
+
+	if (!m->ops->merge || m->faces != JOIN_BASE + 1 ||
+	    !inode->faces[JOIN_BASE].present ||
+	    !S_ISREG(face_inode(m, JOIN_OURS)->mode) ||
+	    !S_ISREG(face_inode(m, JOIN_BASE)->mode))
+		return 0;
+	if (inode->merge == JOIN_MERGE_UNTRIED) {
+		r = m->ops->merge(m->ops->arg, inode, &inode->merged_size);
+		if (r < 0)
+			return r;
+		inode->merge = r ? JOIN_MERGE_DONE : JOIN_MERGE_CONFLICT;
+	}
+	inode->merged = inode->merge == JOIN_MERGE_DONE;
+	if (inode->merged)
+		inode->decided |= JOIN_EDIT_EDIT;
+	return 0;
+}
+
+static int content_merge(struct merge *m)
+{
+	struct join_inode *inode = m->inode;
+	unsigned present, have;
+	int side, err = aspect_pick(m, aspect_content, JOIN_CHANGED_CONTENT,
+	                            &side);
+
+	if (!err && side == JOIN_NOBODY)
+		err = lines_merge(m);
+	if (err)
+		return err;
+	if (side == JOIN_NOBODY && !inode->merged) {
+		count_bases(m, NULL, &present, &have);
+		side = join_decide(m->ops, inode,
+		                   present ? JOIN_EDIT_EDIT : JOIN_ADD_ADD,
+		                   true);
+	}
+	inode->beside = side == JOIN_BOTH;
+	inode->content = side == JOIN_THEIRS ? JOIN_THEIRS : JOIN_OURS;
+	inode->result.inode.size =
+	        inode->merged ? inode->merged_size
+	                      : face_inode(m, inode->content)->size;
+	inode->result.inode.rdev = face_inode(m, inode->content)->rdev;
+	return times_merge(m, inode->content);
 }
 
 /* Merge an inode that both sides have. */
 static int both_merge(struct merge *m)
 {
 	struct inode *result = &m->inode->result.inode;
-	unsigned present, have;
 	int side = JOIN_OURS, err;
 
-	count_bases(m, NULL, &present, &have);
-	*result = *inode_of(m, JOIN_OURS);
-	err = pick_or_decide(m, same_content,
-	                     present ? JOIN_EDIT_EDIT : JOIN_ADD_ADD, &side);
-	if (err)
-		return err;
-	m->inode->content = (enum join_side)side;
-	result->size = inode_of(m, side)->size;
-	result->rdev = inode_of(m, side)->rdev;
-	err = times_merge(m, side);
+	*result = *face_inode(m, JOIN_OURS);
+	err = content_merge(m);
 	if (!err)
-		err = pick_or_decide(m, same_mode, JOIN_MODE, &side);
+		err = aspect_decide(m, aspect_mode, JOIN_CHANGED_MODE,
+		                    JOIN_MODE, &side);
 	if (err)
 		return err;
-	result->mode = inode_of(m, side)->mode;
-	err = pick_or_decide(m, same_owner, JOIN_OWNER, &side);
+	result->mode = face_inode(m, side)->mode;
+	err = aspect_decide(m, aspect_owner, JOIN_CHANGED_OWNER, JOIN_OWNER,
+	                    &side);
 	if (err)
 		return err;
-	result->uid = inode_of(m, side)->uid;
-	result->gid = inode_of(m, side)->gid;
+	result->uid = face_inode(m, side)->uid;
+	result->gid = face_inode(m, side)->gid;
 	err = xattrs_merge(m);
 	if (!err)
 		err = names_merge(m);
@@ -464,27 +365,52 @@ static int side_take(struct merge *m, int side)
 	return err;
 }
 
+/* Note what a side has changed of an inode that the other has not. */
+static int one_compare(struct merge *m, int side)
+{
+	static const struct {
+		aspect_fn *same;
+		enum join_change change;
+	} aspects[] = {
+	        {aspect_content, JOIN_CHANGED_CONTENT},
+	        {aspect_mode, JOIN_CHANGED_MODE},
+	        {aspect_owner, JOIN_CHANGED_OWNER},
+	        {aspect_xattrs, JOIN_CHANGED_XATTR},
+	        {aspect_names, JOIN_CHANGED_NAMES},
+	};
+
+	for (size_t i = 0; i < sizeof(aspects) / sizeof(*aspects); i++) {
+		int same = aspect_in_base(m, aspects[i].same, side);
+
+		if (same < 0)
+			return same;
+		m->inode->changed[side] |= same ? 0 : aspects[i].change;
+	}
+	return 0;
+}
+
 /* Merge an inode that only one side has. */
 static int one_merge(struct merge *m, int side)
 {
-	static same_fn *const edits[] = {same_content, same_mode, same_owner,
-	                                 same_xattrs};
-	unsigned present, have;
-	enum join_conflict kind;
-	int same = 1, named;
+	unsigned present, have, *changed = m->inode->changed;
+	int named, err;
 
 	count_bases(m, NULL, &present, &have);
+	changed[present ? !side : side] |= JOIN_CHANGED_PRESENCE;
 	if (!present)
 		return side_take(m, side);
-	for (size_t i = 0; same > 0 && i < sizeof(edits) / sizeof(*edits); i++)
-		same = in_base(m, edits[i], side);
-	named = same < 0 ? 0 : in_base(m, same_names, side);
-	if (same < 0 || named < 0)
-		return same < 0 ? same : named;
-	if (same && named && present == m->faces - JOIN_BASE)
+	err = one_compare(m, side);
+	if (err)
+		return err;
+	if (!changed[side] && present == m->faces - JOIN_BASE)
 		return side_take(m, !side);
-	kind = same && !named ? JOIN_RENAME_DELETE : JOIN_EDIT_DELETE;
-	named = join_decide(m->ops, m->inode, kind);
+	named = join_decide(m->ops, m->inode,
+	                    changed[side] == JOIN_CHANGED_NAMES
+	                            ? JOIN_RENAME_DELETE
+	                            : JOIN_EDIT_DELETE,
+	                    true);
+	if (named == JOIN_BOTH)
+		named = side;
 	if (named == side) {
 		m->inode->revived = true;
 		m->inode->presence = side;
@@ -499,8 +425,12 @@ int join_merge(struct join_inode *inode, unsigned faces,
 	bool ours = inode->faces[JOIN_OURS].present;
 	bool theirs = inode->faces[JOIN_THEIRS].present;
 
-	inode->conflicts = 0;
+	inode->conflicts = inode->both = 0;
+	inode->changed[JOIN_OURS] = inode->changed[JOIN_THEIRS] = 0;
+	inode->merged = inode->beside = false;
 	inode->result.present = true;
+	if (inode->pinned)
+		return side_take(&m, JOIN_OURS);
 	if (inode->presence != JOIN_NOBODY)
 		return side_take(&m, inode->presence);
 	if (ours && theirs)

@@ -11,8 +11,5 @@
  */
 int join_merge(struct join_inode *inode, unsigned faces,
                const struct join_ops *ops);
-/* Return the side that is chosen in a conflict, which is noted. */
-int join_decide(const struct join_ops *ops, struct join_inode *inode,
-                enum join_conflict kind);
 
 #endif

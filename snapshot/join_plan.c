@@ -10,6 +10,8 @@
  */
 #include "join_plan.h"
 #include "array.h"
+#include "join_beside.h"
+#include "join_check.h"
 #include "join_merge.h"
 #include "util.h"
 
@@ -22,30 +24,6 @@ struct arena {
 	struct arena *next;
 	size_t used, size;
 	char bytes[];
-};
-
-/* A name in one face, or in the results. */
-struct place {
-	uint64_t parent;
-	const char *name;
-	unsigned face;
-	struct join_inode *inode;
-};
-
-struct join_plan {
-	unsigned faces;
-	struct plan_ref *refs; /* ascending, once the plan is made */
-	size_t count, room;
-	struct place *places;
-	size_t place_count, place_room;
-	struct arena *arena;
-	const struct join_ops *ops;
-	bool again; /* a decision was taken in this round */
-};
-
-struct plan_ref {
-	uint64_t ino;
-	struct join_inode *inode;
 };
 
 /* ---- Building ----------------------------------------------------------- */
@@ -78,6 +56,7 @@ void plan_destroy(struct join_plan *plan)
 			face_release(&inode->faces[f]);
 		face_release(&inode->result);
 		free(inode->dropped);
+		free(inode->moves);
 		free(inode);
 	}
 	while (plan->arena) {
@@ -87,7 +66,7 @@ void plan_destroy(struct join_plan *plan)
 		free(arena);
 	}
 	free(plan->refs);
-	free(plan->places);
+	places_release(&plan->places);
 	free(plan);
 }
 
@@ -109,9 +88,7 @@ struct join_inode *plan_add(struct join_plan *plan, uint64_t ino)
 	return inode;
 }
 
-/* Copy a string into the plan.  NULL: no memory. */
-static const char *string_add(struct join_plan *plan, const char *text,
-                              size_t len)
+const char *plan_string(struct join_plan *plan, const char *text, size_t len)
 {
 	struct arena *arena = plan->arena;
 	char *copy;
@@ -136,7 +113,7 @@ int face_add_name(struct join_plan *plan, struct join_face *face,
                   uint64_t parent, const char *name, size_t len)
 {
 	struct join_name *added;
-	const char *copy = string_add(plan, name, len);
+	const char *copy = plan_string(plan, name, len);
 
 	if (!copy)
 		return -ENOMEM;
@@ -151,7 +128,7 @@ int face_add_xattr(struct join_plan *plan, struct join_face *face,
                    const char *name, size_t len, enum join_side side)
 {
 	struct join_xattr *added;
-	const char *copy = string_add(plan, name, len);
+	const char *copy = plan_string(plan, name, len);
 
 	if (!copy)
 		return -ENOMEM;
@@ -179,46 +156,12 @@ struct join_inode *plan_inode(struct join_plan *plan, size_t n)
 	return n < plan->count ? plan->refs[n].inode : NULL;
 }
 
-static int place_compare(const void *a, const void *b)
-{
-	const struct place *left = a, *right = b;
-	int order = number_order(left->parent, right->parent);
-
-	if (!order)
-		order = strcmp(left->name, right->name);
-	return order ? order : number_order(left->face, right->face);
-}
-
-static int place_add(struct join_plan *plan, const struct join_name *name,
-                     unsigned face, struct join_inode *inode)
-{
-	struct place *place =
-	        array_add(&plan->places, &plan->place_count, &plan->place_room);
-
-	if (!place)
-		return -ENOMEM;
-	*place = (struct place){name->parent, name->name, face, inode};
-	return 0;
-}
-
-static struct join_inode *
-place_find(struct join_plan *plan, const struct join_name *name, unsigned face)
-{
-	struct place want = {name->parent, name->name, face, NULL}, *found;
-
-	if (!plan->place_count)
-		return NULL;
-	found = bsearch(&want, plan->places, plan->place_count, sizeof(want),
-	                place_compare);
-	return found ? found->inode : NULL;
-}
-
 /* ---- Inodes that stand for others --------------------------------------- */
 
 /* List the names of all faces, with the parents' numbers in ours. */
 static int places_list(struct join_plan *plan)
 {
-	plan->place_count = 0;
+	plan->places.count = 0;
 	for (size_t i = 0; i < plan->count; i++) {
 		struct join_inode *inode = plan->refs[i].inode;
 
@@ -232,12 +175,13 @@ static int places_list(struct join_plan *plan)
 
 				if (parent)
 					face->names[n].parent = parent->ino;
-				if (place_add(plan, &face->names[n], f, inode))
+				if (places_add(&plan->places, &face->names[n],
+				               f, inode))
 					return -ENOMEM;
 			}
 		}
 	}
-	array_sort(plan->places, plan->place_count, place_compare);
+	places_sort(&plan->places);
 	return 0;
 }
 
@@ -293,7 +237,8 @@ static struct join_inode *counterpart(struct join_plan *plan,
 			struct join_inode *other =
 			        (int)f == side
 			                ? NULL
-			                : place_find(plan, &face->names[n], f);
+			                : places_find(&plan->places,
+			                              &face->names[n], f);
 
 			if (other && can_stand(new, side, other))
 				return other;
@@ -326,213 +271,6 @@ static int plan_unite(struct join_plan *plan)
 			any = true;
 		}
 		/* The names of what was united are found in the next round. */
-	}
-	return 0;
-}
-
-/* ---- Checks of the whole ------------------------------------------------ */
-
-/*
- * Return true if the inode can lose a name to the side.  A directory of both
- * sides cannot go: entries in it may not be in the plan.
- */
-static bool can_drop(const struct join_inode *inode, int winner)
-{
-	return inode->names_of == JOIN_NOBODY ||
-	       !S_ISDIR(inode->result.inode.mode) ||
-	       !inode->faces[winner].present || !inode->faces[!winner].present;
-}
-
-/*
- * Let an inode lose a name to `winner`, the side that keeps it.  -ELOOP: see
- * can_drop().
- */
-static int name_drop(struct join_plan *plan, struct join_inode *inode,
-                     const struct join_name *name, int winner)
-{
-	const struct join_face *other = &inode->faces[winner];
-	struct join_name *dropped;
-
-	if (!can_drop(inode, winner))
-		return -ELOOP;
-	plan->again = true;
-	if (inode->names_of == JOIN_NOBODY && other->present &&
-	    !face_has_name(other, name) &&
-	    (S_ISDIR(other->inode.mode) || inode->result.name_count < 2)) {
-		inode->names_of = winner;
-		return 0;
-	}
-	dropped = array_add(&inode->dropped, &inode->dropped_count,
-	                    &inode->dropped_room);
-	if (!dropped)
-		return -ENOMEM;
-	*dropped = *name;
-	return 0;
-}
-
-/* A name's directory is not in the result. */
-static int parent_missing(struct join_plan *plan, struct join_inode *inode,
-                          struct join_inode *parent,
-                          const struct join_name *name)
-{
-	bool ours = parent->faces[JOIN_OURS].present;
-	int side;
-
-	if (parent->presence != JOIN_NOBODY || parent->dropped_count ||
-	    ours == parent->faces[JOIN_THEIRS].present)
-		return name_drop(plan, inode, name,
-		                 face_has_name(&inode->faces[JOIN_OURS], name));
-	side = join_decide(plan->ops, parent, JOIN_EDIT_DELETE);
-	if (side == JOIN_NOBODY)
-		return 0;
-	parent->presence = side;
-	parent->revived = parent->faces[side].present;
-	plan->again = true;
-	return 0;
-}
-
-static int check_parents(struct join_plan *plan)
-{
-	for (size_t i = 0; i < plan->count; i++) {
-		struct join_inode *inode = plan->refs[i].inode;
-
-		for (size_t n = 0;
-		     inode->result.present && n < inode->result.name_count;
-		     n++) {
-			const struct join_name *name = &inode->result.names[n];
-			struct join_inode *parent =
-			        plan_find(plan, name->parent);
-			int err = 0;
-
-			if (parent && !parent->result.present)
-				err = parent_missing(plan, inode, parent, name);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
-}
-
-/* Two inodes have the same name in the result. */
-static int check_pair(struct join_plan *plan, const struct place *a,
-                      const struct place *b)
-{
-	struct join_name name = {a->parent, a->name};
-	bool a_is_ours = face_has_name(&a->inode->faces[JOIN_OURS], &name);
-	struct join_inode *ours = a_is_ours ? a->inode : b->inode;
-	struct join_inode *theirs = a_is_ours ? b->inode : a->inode;
-	uint32_t types = ours->result.inode.mode ^ theirs->result.inode.mode;
-	int side = join_decide(plan->ops, theirs,
-	                       types & S_IFMT ? JOIN_TYPE : JOIN_ADD_ADD);
-
-	if (side == JOIN_NOBODY)
-		return 0;
-	/* One of the two may have lost another name before. */
-	if (!can_drop(side == JOIN_OURS ? theirs : ours, side))
-		side = !side;
-	return name_drop(plan, side == JOIN_OURS ? theirs : ours, &name, side);
-}
-
-static int check_names(struct join_plan *plan)
-{
-	int err = 0;
-
-	plan->place_count = 0;
-	for (size_t i = 0; i < plan->count; i++) {
-		struct join_inode *inode = plan->refs[i].inode;
-		size_t count =
-		        inode->result.present ? inode->result.name_count : 0;
-
-		for (size_t n = 0; n < count; n++)
-			if (place_add(plan, &inode->result.names[n], 0, inode))
-				return -ENOMEM;
-	}
-	array_sort(plan->places, plan->place_count, place_compare);
-	for (size_t i = 1; !err && i < plan->place_count; i++) {
-		if (!place_compare(&plan->places[i - 1], &plan->places[i]))
-			err = check_pair(plan, &plan->places[i - 1],
-			                 &plan->places[i]);
-	}
-	return err;
-}
-
-/* Return the parent of a directory in the result; 0: none. */
-static int parent_of(struct join_plan *plan, uint64_t ino, uint64_t *ret_parent)
-{
-	struct join_inode *inode = plan_find(plan, ino);
-
-	*ret_parent = 0;
-	if (ino == INO_ROOT)
-		return 0;
-	if (!inode)
-		return plan->ops->parent(plan->ops->arg, ino, ret_parent);
-	if (inode->result.present && inode->result.name_count)
-		*ret_parent = inode->result.names[0].parent;
-	return 0;
-}
-
-/* Return 1 if the directory lies in itself, 0, or an error. */
-static int is_in_itself(struct join_plan *plan, const struct join_inode *dir)
-{
-	uint64_t at = dir->ino, mark = 0, steps = 0, limit = 1;
-	int err;
-
-	for (;;) {
-		err = parent_of(plan, at, &at);
-		if (err || !at)
-			return err;
-		if (at == dir->ino)
-			return 1;
-		/* A cycle further up does not lead back to this directory. */
-		if (at == mark)
-			return 0;
-		if (++steps == limit) {
-			mark = at;
-			limit *= 2;
-		}
-	}
-}
-
-/* Give all directories of a cycle the places that they have on one side. */
-static int cycle_break(struct join_plan *plan, struct join_inode *dir)
-{
-	int side = join_decide(plan->ops, dir, JOIN_CYCLE);
-	uint64_t at = dir->ino;
-	int err = 0;
-
-	if (side == JOIN_NOBODY)
-		return 0;
-	do {
-		struct join_inode *inode = plan_find(plan, at);
-
-		err = parent_of(plan, at, &at);
-		if (inode && inode->faces[side].present &&
-		    inode->names_of == JOIN_NOBODY) {
-			inode->names_of = side;
-			plan->again = true;
-		}
-	} while (!err && at != dir->ino);
-	return err ? err : plan->again ? 0 : -ELOOP;
-}
-
-static int check_cycles(struct join_plan *plan)
-{
-	for (size_t i = 0; i < plan->count; i++) {
-		struct join_inode *inode = plan->refs[i].inode;
-		const struct join_face *ours = &inode->faces[JOIN_OURS];
-		int in;
-
-		if (!inode->result.present || !inode->result.name_count ||
-		    !S_ISDIR(inode->result.inode.mode) ||
-		    (ours->present &&
-		     face_has_name(ours, &inode->result.names[0])))
-			continue;
-		in = is_in_itself(plan, inode);
-		if (in > 0)
-			in = cycle_break(plan, inode);
-		/* The places that the decision gives come with a new round. */
-		if (in || plan->again)
-			return in;
 	}
 	return 0;
 }
@@ -589,13 +327,17 @@ static int plan_round(struct join_plan *plan)
 	}
 	if (!err)
 		plan_revive(plan);
-	if (!err && !plan->again)
-		err = check_parents(plan);
-	if (!err && !plan->again)
-		err = check_names(plan);
-	if (!err && !plan->again)
-		err = check_cycles(plan);
-	return err;
+	return err || plan->again ? err : join_check(plan);
+}
+
+static void plan_pin(struct join_plan *plan)
+{
+	for (size_t i = 0; i < plan->count; i++) {
+		struct join_inode *inode = plan->refs[i].inode;
+
+		inode->pinned = !inode->stands_for &&
+		                plan->ops->pin(plan->ops->arg, inode);
+	}
 }
 
 int plan_make(struct join_plan *plan, const struct join_ops *ops)
@@ -605,6 +347,8 @@ int plan_make(struct join_plan *plan, const struct join_ops *ops)
 	plan->ops = ops;
 	array_sort(plan->refs, plan->count, number_compare);
 	err = plan_unite(plan);
+	if (!err && ops->pin)
+		plan_pin(plan);
 	while (!err) {
 		err = plan_round(plan);
 		if (!err && !plan->again)
@@ -612,6 +356,8 @@ int plan_make(struct join_plan *plan, const struct join_ops *ops)
 		if (!err && ++rounds == ROUNDS_MAX)
 			err = -ELOOP;
 	}
+	if (!err)
+		err = join_split(plan);
 	for (size_t i = 0; !err && i < plan->count; i++)
 		conflicts += plan->refs[i].inode->conflicts != 0;
 	return err ? err : conflicts;

@@ -25,6 +25,7 @@ enum join_side {
 	JOIN_BASE,   /* the first base */
 	JOIN_BASES_MAX = 6,
 	JOIN_NOBODY = -1,
+	JOIN_BOTH = -2, /* a choice: see join_ops.choose */
 };
 
 /* Kinds of conflicts, as bits; their names are in join_conflict_name(). */
@@ -42,9 +43,29 @@ enum join_conflict {
 };
 enum { JOIN_CONFLICTS = 10 };
 
+/*
+ * What a side has changed of an inode since the bases, unless the other has
+ * changed it in the same way, as bits; their names are in join_change_name().
+ */
+enum join_change {
+	JOIN_CHANGED_PRESENCE = 1, /* it has made or deleted the inode */
+	JOIN_CHANGED_CONTENT = 2,
+	JOIN_CHANGED_NAMES = 4,
+	JOIN_CHANGED_MODE = 8,
+	JOIN_CHANGED_OWNER = 16,
+	JOIN_CHANGED_XATTR = 32,
+};
+enum { JOIN_CHANGES = 6 };
+
 struct join_name {
 	uint64_t parent; /* in the plan: the number that ours has for it */
 	const char *name;
+};
+
+/* Another name in the place of one that the other side has, too. */
+struct join_move {
+	struct join_name from;
+	const char *to;
 };
 
 struct join_xattr {
@@ -71,7 +92,26 @@ struct join_inode {
 	enum join_side content; /* the side that has its content */
 	unsigned conflicts;     /* those that nobody has decided */
 	unsigned decided;       /* those that a choice has decided */
+	unsigned both;          /* those that JOIN_BOTH can decide */
+	unsigned changed[2];    /* enum join_change, of ours and theirs */
+	/* The content is not that of a side: both are merged by lines. */
+	bool merged;
+	/*
+	 * A file that the other side keeps beside this one.  It is a copy with
+	 * the number 0, which the caller numbers when it makes it.
+	 */
+	bool copy;
 	/* Private to the planner. */
+	bool beside; /* theirs is to be kept beside it */
+	bool pinned; /* all of it is left as ours has it */
+	enum {
+		JOIN_MERGE_UNTRIED,
+		JOIN_MERGE_DONE,
+		JOIN_MERGE_CONFLICT,
+	} merge;              /* of the content by lines */
+	uint64_t merged_size; /* JOIN_MERGE_DONE: bytes */
+	struct join_move *moves;
+	size_t move_count, move_room;
 	struct join_inode *stands_for; /* this one is a part of that */
 	int presence, names_of;        /* decisions: a side or JOIN_NOBODY */
 	bool revived;                  /* is kept though a side deleted it */
@@ -91,9 +131,31 @@ struct join_ops {
 	/* Return the parent of a directory that is in no plan, as ours has it;
 	   0: it is the root. */
 	int (*parent)(void *arg, uint64_t ino, uint64_t *ret_parent);
-	/* Decide a conflict: the side to take, or JOIN_NOBODY. */
+	/*
+	 * Decide a conflict: the side to take, or JOIN_NOBODY, or JOIN_BOTH:
+	 * keep the content of both, or what one side has deleted, or all names
+	 * of a file.  Where that cannot be, JOIN_BOTH is JOIN_NOBODY.
+	 */
 	int (*choose)(void *arg, const struct join_inode *inode,
 	              enum join_conflict kind);
+	/*
+	 * Return true if the inode is to be left as ours has it.  May be NULL,
+	 * as those that follow.
+	 */
+	bool (*pin)(void *arg, const struct join_inode *inode);
+	/*
+	 * Merge the contents of a regular file.  Return 1 if that has
+	 * succeeded: *ret_size is the size in bytes; 0 if there is a conflict;
+	 * or an error.
+	 */
+	int (*merge)(void *arg, const struct join_inode *inode,
+	             uint64_t *ret_size);
+	/*
+	 * Return 1 if a directory, as ours has it, has the entry; 0; or an
+	 * error. Needed if `choose` ever returns JOIN_BOTH.
+	 */
+	int (*has_entry)(void *arg, uint64_t dir, const char *name);
+	const char *suffix; /* of names of theirs that are kept beside ours */
 	void *arg;
 };
 
@@ -124,5 +186,6 @@ struct join_inode *plan_find(struct join_plan *plan, uint64_t ino);
 /* Return true if the face has the name. */
 bool face_has_name(const struct join_face *face, const struct join_name *name);
 const char *join_conflict_name(enum join_conflict kind);
+const char *join_change_name(enum join_change kind);
 
 #endif

@@ -24,7 +24,8 @@ enum {
 	INODES = 96, /* numbers; they are never given out twice */
 	LINKS = 4,
 	LINKS_MAX = 64, /* that joins bring together */
-	NAMES = 5,
+	NAMES = 5,      /* that changes give; joins make up others */
+	NAMES_MAX = 256,
 	VERSIONS = 60,
 	STATES = 3,
 	HISTORIES = 100000,
@@ -56,6 +57,7 @@ struct history {
 
 static struct history h;
 static uint64_t joins, conflicts, criss_cross, united, running;
+static uint64_t kept_both, left_alone;
 
 static unsigned pick(unsigned below)
 {
@@ -64,11 +66,19 @@ static unsigned pick(unsigned below)
 	return (unsigned)(h.seed >> 33) % below;
 }
 
-static const char *name_text(int name)
-{
-	static const char *const names[NAMES] = {"a", "b", "c", "d", "e"};
+static char names[NAMES_MAX][NAME_LEN_MAX + 1] = {"a", "b", "c", "d", "e"};
+static int names_used; /* of them, by the history */
 
-	return names[name];
+static int name_number(const char *text)
+{
+	int name = 0;
+
+	while (name < names_used && strcmp(names[name], text) != 0)
+		name++;
+	assert_true(name < NAMES_MAX);
+	if (name == names_used)
+		strcpy(names[names_used++], text);
+	return name;
 }
 
 /* ---- Trees -------------------------------------------------------------- */
@@ -98,7 +108,7 @@ static bool is_below(const struct tree_model *t, int ino, int above)
 
 static bool is_empty(const struct tree_model *t, int dir)
 {
-	for (int n = 0; n < NAMES; n++) {
+	for (int n = 0; n < names_used; n++) {
 		if (entry(t, dir, n))
 			return false;
 	}
@@ -250,7 +260,7 @@ static bool same_below(const struct tree_model *a, int x,
 	if (f->dir != g->dir || f->content != g->content ||
 	    f->mode != g->mode || f->xattr != g->xattr || f->count != g->count)
 		return false;
-	for (int n = 0; f->dir && n < NAMES; n++) {
+	for (int n = 0; f->dir && n < names_used; n++) {
 		int i = entry(a, x, n), j = entry(b, y, n);
 
 		if (!i != !j || (i && !same_below(a, i, b, j)))
@@ -264,7 +274,12 @@ static bool same_below(const struct tree_model *a, int x,
 struct asked {
 	const struct tree_model *faces[2 + JOIN_BASES_MAX];
 	unsigned count;
-	int choice; /* a side; JOIN_NOBODY; 2: at random, by the number */
+	int choice;         /* a side, or JOIN_NOBODY or JOIN_BOTH, or: */
+	unsigned joined_at; /* of the history; see asked_pin() */
+};
+enum {
+	CHOOSE_ANY = 2, /* by the number, at random */
+	CHOOSE_PART,    /* the same, and some inodes are left as they are */
 };
 
 static const struct file *file_of(const struct asked *asked,
@@ -298,11 +313,32 @@ static int ask_parent(void *arg, uint64_t ino, uint64_t *ret_parent)
 static int ask_choice(void *arg, const struct join_inode *inode,
                       enum join_conflict kind)
 {
+	const unsigned one_value =
+	        JOIN_MODE | JOIN_OWNER | JOIN_XATTR | JOIN_CYCLE;
 	const struct asked *asked = arg;
+	bool dir = S_ISDIR(inode->faces[JOIN_OURS].inode.mode);
 
-	if (asked->choice != 2)
+	if (asked->choice == JOIN_BOTH &&
+	    (kind & one_value || (kind == JOIN_RENAME_RENAME && dir)))
+		return JOIN_OURS;
+	if (asked->choice < CHOOSE_ANY)
 		return asked->choice;
 	return (int)((inode->ino * 7 + (unsigned)kind) / 3 % 2);
+}
+
+static bool ask_pin(void *arg, const struct join_inode *inode)
+{
+	const struct asked *asked = arg;
+
+	return asked->choice == CHOOSE_PART &&
+	       (inode->ino * 5 + asked->joined_at) % 3 == 0;
+}
+
+static int ask_entry(void *arg, uint64_t dir, const char *name)
+{
+	const struct asked *asked = arg;
+
+	return entry(asked->faces[JOIN_OURS], (int)dir, name_number(name)) != 0;
 }
 
 static bool same_file(const struct file *a, const struct file *b)
@@ -321,7 +357,8 @@ static void face_fill(struct join_plan *plan, struct join_face *face,
 	face->inode.mode = (uint32_t)f->mode | (f->dir ? S_IFDIR : S_IFREG);
 	for (int i = 0; ino != INO_ROOT && i < f->count; i++)
 		face_add_name(plan, face, (uint64_t)f->links[i].parent,
-		              name_text(f->links[i].name), 1);
+		              names[f->links[i].name],
+		              strlen(names[f->links[i].name]));
 	if (f->xattr)
 		face_add_xattr(plan, face, "user.x", 6, (enum join_side)n);
 }
@@ -349,18 +386,25 @@ static struct join_plan *plan_of(struct asked *asked)
 	return plan;
 }
 
-/* Write the plan's results into a tree, which is that of ours. */
-static void plan_apply(struct join_plan *plan, const struct asked *asked,
+/*
+ * Write the plan's results into a tree, which is that of ours.  false: there
+ * are no numbers left for the copies.
+ */
+static bool plan_apply(struct join_plan *plan, const struct asked *asked,
                        struct tree_model *t)
 {
 	const struct join_inode *inode;
 
 	for (size_t n = 0; (inode = plan_inode(plan, n)); n++) {
-		struct file *f = &t->files[inode->ino];
 		const struct join_face *result = &inode->result;
+		struct file *f;
 
 		if (inode->stands_for)
 			continue;
+		if (inode->copy && h.next_ino == INODES)
+			return false;
+		f = &t->files[inode->copy ? (uint64_t)h.next_ino++
+		                          : inode->ino];
 		if (!result->present) {
 			*f = (struct file){0};
 			continue;
@@ -375,10 +419,11 @@ static void plan_apply(struct join_plan *plan, const struct asked *asked,
 		f->count = (int)result->name_count;
 		assert_true(f->count <= LINKS_MAX);
 		for (int i = 0; inode->ino != INO_ROOT && i < f->count; i++)
-			f->links[i] =
-			        (struct link){(int)result->names[i].parent,
-			                      result->names[i].name[0] - 'a'};
+			f->links[i] = (struct link){
+			        (int)result->names[i].parent,
+			        name_number(result->names[i].name)};
 	}
+	return true;
 }
 
 /* ---- What a join must and must not do ----------------------------------- */
@@ -449,6 +494,51 @@ static bool plan_unites(struct join_plan *plan)
 	return false;
 }
 
+static bool has_content(const struct tree_model *t, int content)
+{
+	for (int i = 1; i < INODES; i++) {
+		if (t->files[i].present && t->files[i].content == content)
+			return true;
+	}
+	return false;
+}
+
+/* Where the contents differed, both are there. */
+static void assert_both(struct join_plan *plan, const struct asked *asked,
+                        const struct tree_model *r)
+{
+	const struct join_inode *inode;
+
+	for (size_t n = 0; (inode = plan_inode(plan, n)); n++) {
+		if (!inode->beside || !inode->result.present)
+			continue;
+		kept_both++;
+		for (int f = JOIN_OURS; f <= JOIN_THEIRS; f++)
+			assert_true(has_content(
+			        r, file_of(asked, inode, f)->content));
+	}
+}
+
+/* What was not to be joined is as before, but for names that others got. */
+static void assert_pinned(struct join_plan *plan, const struct asked *asked,
+                          const struct tree_model *r)
+{
+	const struct join_inode *inode;
+
+	for (size_t n = 0; (inode = plan_inode(plan, n)); n++) {
+		const struct file *ours = file_of(asked, inode, JOIN_OURS);
+		const struct file *file = &r->files[inode->ino];
+
+		if (!inode->pinned || !file->present)
+			continue;
+		left_alone++;
+		assert_true(inode->faces[JOIN_OURS].present);
+		assert_int_equal(file->content, ours->content);
+		assert_int_equal(file->mode, ours->mode);
+		assert_int_equal(file->xattr, ours->xattr);
+	}
+}
+
 static struct asked ask(int ours, int theirs)
 {
 	uint64_t common = h.contains[ours] & h.contains[theirs], best = common;
@@ -470,21 +560,32 @@ static struct asked ask(int ours, int theirs)
 static int join_trees(struct asked *asked, int choice, struct tree_model *t,
                       bool *ret_united)
 {
-	const struct join_ops ops = {ask_content, ask_xattr, ask_parent,
-	                             ask_choice, asked};
+	const struct join_ops ops = {.same_content = ask_content,
+	                             .same_xattr = ask_xattr,
+	                             .parent = ask_parent,
+	                             .choose = ask_choice,
+	                             .pin = ask_pin,
+	                             .has_entry = ask_entry,
+	                             .suffix = "x",
+	                             .arg = asked};
 	struct join_plan *plan = plan_of(asked);
 	int r;
 
 	asked->choice = choice;
 	r = plan_make(plan, &ops);
-	if (r < 0 && choice == 2)
+	if (r < 0 && choice >= CHOOSE_ANY)
 		assert_int_equal(r, -ELOOP);
 	else
 		assert_true(r >= 0);
 	*ret_united = plan_unites(plan);
 	if (!r) {
 		*t = *asked->faces[JOIN_OURS];
-		plan_apply(plan, asked, t);
+		if (!plan_apply(plan, asked, t))
+			r = -ENOSPC;
+		else if (choice == JOIN_BOTH)
+			assert_both(plan, asked, t);
+		else if (choice == CHOOSE_PART)
+			assert_pinned(plan, asked, t);
 	}
 	plan_destroy(plan);
 	return r;
@@ -513,7 +614,16 @@ static void join_step(int into, int from)
 	united += unites;
 	if (!r && asked.count == 3 && !unites)
 		assert_merged(&asked, &t);
-	if (r > 0 && join_trees(&asked, (int)pick(3), &t, &other) < 0)
+	if (!r && !pick(4)) {
+		asked.joined_at = (unsigned)joins;
+		r = join_trees(&asked, CHOOSE_PART, &t, &other);
+	} else if (r > 0) {
+		const int choices[] = {JOIN_OURS, JOIN_THEIRS, CHOOSE_ANY,
+		                       CHOOSE_PART, JOIN_BOTH};
+
+		r = join_trees(&asked, choices[pick(5)], &t, &other);
+	}
+	if (r)
 		return;
 	assert_whole(&t);
 	again = version_add(&t, h.contains[ours] | h.contains[theirs]);
@@ -535,6 +645,7 @@ static void history_run(uint64_t seed)
 
 	h.versions = 0;
 	h.next_ino = 2;
+	names_used = NAMES;
 	h.next_value = 0;
 	h.seed = seed * UINT64_C(0x9E3779B97F4A7C15);
 	t = (struct tree_model){0};
@@ -583,10 +694,12 @@ static void test_histories(void **state)
 		history_run(seed);
 	}
 	print_message("%llu joins, %llu with conflicts, %llu with several "
-	              "bases, %llu with inodes that stand for others\n",
+	              "bases, %llu with inodes that stand for others; %llu "
+	              "files kept beside others, %llu left alone\n",
 	              (unsigned long long)joins, (unsigned long long)conflicts,
 	              (unsigned long long)criss_cross,
-	              (unsigned long long)united);
+	              (unsigned long long)united, (unsigned long long)kept_both,
+	              (unsigned long long)left_alone);
 }
 
 int main(void)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Files of theirs that are kept beside ours, as NAME~SUFFIX.  Private to the
+ * planner: join_plan.h.
+ */
+#ifndef COPPICE_SNAPSHOT_JOIN_BESIDE_H
+#define COPPICE_SNAPSHOT_JOIN_BESIDE_H
+
+#include "join_plan_struct.h"
+
+/*
+ * Give the inode another name in the place of one of its own: one that is free
+ * in the results, whose places are sorted.  -ENOMEM; errors of the callbacks;
+ * -EEXIST: too many are taken.
+ */
+int join_move_beside(struct join_plan *plan, struct join_inode *inode,
+                     const struct join_name *name);
+/*
+ * Add the copies of what is to be kept beside others, when all results are
+ * there.  Errors as above.
+ */
+int join_split(struct join_plan *plan);
+
+#endif
