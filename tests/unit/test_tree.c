@@ -227,7 +227,8 @@ static void test_filling(void **arg)
 	uint8_t value[50] = {0};
 	struct store *store;
 	struct tree tree;
-	uint64_t rng = seed;
+	/* The same keys each time: random ones vary the result by a tenth. */
+	uint64_t rng = 1;
 
 	for (uint64_t lag = 0; lag < 3; lag++) {
 		store = fake_create(2016);
