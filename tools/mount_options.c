@@ -105,6 +105,12 @@ static int autosnap_parse(struct parsed_options *parsed, const char *value)
 	return 0;
 }
 
+static int locks_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->store_locks = strcmp(value, "store") == 0;
+	return parsed->store_locks || strcmp(value, "mount") == 0 ? 0 : -EINVAL;
+}
+
 /* Add rules to the policy.  Each `keep=` adds to those in front of it. */
 static int keep_parse(struct parsed_options *parsed, const char *value)
 {
@@ -153,6 +159,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 	}
 	if (!strncmp(option, "nfs_export", len) && len == 10)
 		return export_parse(parsed, value);
+	if (!strncmp(option, "locks", len) && len == 5)
+		return locks_parse(parsed, value);
 	return -ENOENT;
 }
 
@@ -216,6 +224,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->rmdir_always = parsed->rmdir_always;
 	options->sync = parsed->sync;
 	options->no_export = parsed->no_export;
+	options->store_locks = parsed->store_locks;
 	options->readonly = parsed->readonly;
 	options->nonempty = parsed->nonempty;
 	options->nosymfollow = parsed->nosymfollow;

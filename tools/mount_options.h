@@ -10,7 +10,7 @@
 /* Parsed options.  Strings are its own. */
 struct parsed_options {
 	bool sloppy; /* unknown options are not an error */
-	bool readonly, allow_other, rmdir_always, no_export;
+	bool readonly, allow_other, rmdir_always, no_export, store_locks;
 	bool nonempty;
 	bool remount; /* change the flags of an existing mount */
 	bool dev, suid, noexec, nosymfollow, sync;

@@ -203,6 +203,8 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 	        .sync = json_is_true(json_object_get(request, "sync")),
 	        .no_export =
 	                json_is_true(json_object_get(request, "no_export")),
+	        .store_locks =
+	                json_is_true(json_object_get(request, "store_locks")),
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};

@@ -13,8 +13,9 @@ struct mount_options {
 	enum fs_snapdir snapdir;
 	bool snapdir_set;
 	bool rmdir_always;
-	bool sync;      /* in `extra`, too: both kernel and daemon apply it */
-	bool no_export; /* refuse file handles */
+	bool sync;        /* in `extra`, too: both kernel and daemon apply it */
+	bool no_export;   /* refuse file handles */
+	bool store_locks; /* locks of files hold in all mounts */
 	bool readonly;
 	bool nonempty; /* allow a mount point that is not empty */
 	bool foreground;

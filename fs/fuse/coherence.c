@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "gone_locks.h"
 #include "util.h"
 
 enum { BACKGROUND_MAX = 16, KEYS_MAX = CHANGES_NODES + 2 * CHANGES_NAMES };
@@ -483,6 +484,7 @@ static void *forgetter_main(void *arg)
 		coherence->gone = false;
 		pthread_mutex_unlock(&coherence->lock);
 		mounts_each(coherence->mounts, inval_forget_gone, NULL);
+		locks_fail_gone(coherence->mounts);
 		pthread_mutex_lock(&coherence->lock);
 		/* Use at most a tenth of one processor. */
 		next = now + 10 * (mono_ns() - now);

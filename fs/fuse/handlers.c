@@ -11,6 +11,7 @@
 #include "caller.h"
 #include "handlers_dir.h"
 #include "handlers_file.h"
+#include "handlers_lock.h"
 #include "mounted_states.h"
 #include "reach.h"
 #include "util.h"
@@ -148,11 +149,18 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 	static const unsigned unwanted =
 	        FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE |
 	        FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
-	        FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
-	        FUSE_CAP_FLOCK_LOCKS;
+	        FUSE_CAP_SPLICE_MOVE;
+	static const unsigned locks =
+	        FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+	const struct session *session = userdata;
 
 	conn->want |= conn->capable & wanted;
 	conn->want &= ~unwanted;
+	/* Without them the kernel keeps the locks itself. */
+	if (session->store_locks)
+		conn->want |= conn->capable & locks;
+	else
+		conn->want &= ~locks;
 	conn->max_write = MAX_WRITE;
 	conn->max_background = MAX_BACKGROUND;
 	conn->time_gran = 1;
@@ -480,8 +488,7 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 /*
  * Requests without a handler get ENOSYS, after which the kernel does not send
- * them again: flush (there is nothing to do), access (the kernel checks
- * permissions) and locks (the kernel keeps its own).
+ * them again: access, for one, because the kernel checks permissions.
  */
 const struct fuse_lowlevel_ops handlers = {
         .init = handle_init,
@@ -518,5 +525,9 @@ const struct fuse_lowlevel_ops handlers = {
         .fallocate = handle_fallocate,
         .copy_file_range = handle_copy_file_range,
         .lseek = handle_lseek,
+        .getlk = handle_getlk,
+        .setlk = handle_setlk,
+        .flock = handle_flock,
+        .flush = handle_flush,
 };
 const size_t handlers_size = sizeof(handlers);

@@ -10,7 +10,11 @@
 #include "mounted_states.h"
 #include "util.h"
 
-enum { DIRECT = 1 }; /* a file handle: writes bypass the kernel's cache */
+/*
+ * A file handle: DIRECT, if writes bypass the kernel's cache, plus, with
+ * store_locks, a number that no other open file of the session has.
+ */
+enum { DIRECT = 1, HANDLE_STEP = 2 };
 
 /*
  * Return true if the file is opened for appending and must bypass the kernel's
@@ -33,6 +37,9 @@ void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 	fi->keep_cache = 1;
 	fi->direct_io = appends(session, node, fi);
 	fi->fh = fi->direct_io ? DIRECT : 0;
+	if (session->store_locks)
+		fi->fh += HANDLE_STEP *
+		          (atomic_fetch_add(&session->handles, 1) + 1);
 }
 
 int node_open(struct session *session, node_t node, int flags)
@@ -208,8 +215,12 @@ void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
 void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
+	node_t node = session_node(session, ino);
 
-	node_close(session, session_node(session, ino));
+	if (session->store_locks)
+		lock_table_drop_handle(session->mounts->locks, node,
+		                       session->id, fi->fh);
+	node_close(session, node);
 	fuse_reply_err(req, 0);
 }
 
@@ -273,7 +284,7 @@ static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
                                     const struct fuse_file_info *fi)
 {
 	struct changes changes = request_changes(req);
-	bool direct = fi->fh == DIRECT || is_direct(fi);
+	bool direct = (fi->fh & DIRECT) || is_direct(fi);
 
 	changes_data(&changes, node, (uint64_t)off, size);
 	/*
@@ -305,7 +316,7 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 		flags = FS_WRITE_KILL_PRIV;
 		ids = ids_of(req, node);
 	}
-	if (fi->fh != DIRECT)
+	if (!(fi->fh & DIRECT))
 		lookups_mark(session->lookups, node, CACHED_PAGES);
 	/*
 	 * A page written back from a mapping extends to the file's size as the
@@ -319,8 +330,8 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	 * The kernel sends an fsync after the last part if one is required,
 	 * except for files opened with direct_io.
 	 */
-	reply.lazy = fi->fh != DIRECT;
-	reply.durable = fi->fh == DIRECT && (fi->flags & O_DSYNC);
+	reply.lazy = !(fi->fh & DIRECT);
+	reply.durable = (fi->fh & DIRECT) && (fi->flags & O_DSYNC);
 	if ((fi->flags & O_APPEND) && !fi->writepage)
 		reply.err = append(session, node, data, size, flags, &off);
 	else

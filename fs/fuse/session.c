@@ -45,9 +45,14 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	        .ended = ended,
 	        .ended_arg = ended_arg,
 	};
-	err = coherence_create(mounts, &mounts->coherence);
+	err = lock_table_create(&mounts->locks);
 	if (err < 0)
 		return err;
+	err = coherence_create(mounts, &mounts->coherence);
+	if (err < 0) {
+		lock_table_destroy(mounts->locks);
+		return err;
+	}
 	/*
 	 * Prefer writers: a new session must not wait as long as requests come.
 	 */
@@ -73,6 +78,7 @@ void mounts_release(struct mounts *mounts)
 		return;
 	coherence_destroy(mounts->coherence);
 	mounts->coherence = NULL;
+	lock_table_destroy(mounts->locks);
 	free(mounts->mounted);
 	pthread_mutex_destroy(&mounts->append);
 	pthread_rwlock_destroy(&mounts->policy);
@@ -289,6 +295,7 @@ static int session_create(struct mounts *mounts,
 	session->state = params->state;
 	session->state_readonly = params->state_readonly;
 	session->rmdir_always = params->rmdir_always;
+	session->store_locks = params->store_locks;
 	session->sync = params->sync;
 	session->protocol.no_export = params->no_export;
 	session->snapdir = params->snapdir;
@@ -373,6 +380,9 @@ static void session_end(struct session *session)
 	mounted_states_leave(mounts, session);
 	pthread_rwlock_unlock(&mounts->policy);
 
+	/* libfuse reports answers that cannot be sent, unless it has exited. */
+	fuse_session_exit(session->fuse);
+	lock_table_drop_mount(mounts->locks, session->id);
 	if (!wait_unused(session)) {
 		log_warning(
 		        "'%s' is not freed: a process keeps its kernel from "

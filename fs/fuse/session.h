@@ -40,6 +40,7 @@ struct session_params {
 	bool rmdir_always;
 	bool sync;              /* changes are durable before the reply */
 	bool no_export;         /* refuse file handles */
+	bool store_locks;       /* see struct session */
 	const char *mountpoint; /* as given by the client, for messages */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
@@ -70,7 +71,8 @@ struct mounts {
 	/* Called from the thread of a session that has ended. */
 	void (*ended)(void *arg);
 	void *ended_arg;
-	pthread_mutex_t append; /* held during an append to a shared file */
+	pthread_mutex_t append;   /* held during an append to a shared file */
+	struct lock_table *locks; /* of the sessions with store_locks */
 	_Atomic uint64_t next_id;
 	/* Sessions that could not be freed; guarded by policy. */
 	struct session *left;
@@ -90,11 +92,13 @@ struct session {
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;
+	bool store_locks;  /* locks of files hold in all mounts */
 	_Atomic bool sync; /* changes are durable when they are answered */
 	enum fs_snapdir snapdir;
 	char *mountpoint;
 	char *device;
 	uint64_t id;
+	_Atomic uint64_t handles; /* file handles given out: see open_flags() */
 	struct negatives *negatives;
 	struct loop *loop;
 	struct watchdog watchdog;

@@ -73,7 +73,8 @@ void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
 	        .minor = 38,
 	        .flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_DONT_MASK |
 	                 FUSE_ATOMIC_O_TRUNC | FUSE_EXPORT_SUPPORT |
-	                 FUSE_POSIX_ACL | FUSE_DO_READDIRPLUS,
+	                 FUSE_POSIX_ACL | FUSE_DO_READDIRPLUS |
+	                 FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS,
 	};
 	struct session_params params = {
 	        .state = state,

@@ -515,6 +515,25 @@ static void test_requests_about_a_deleted_state(void **state)
 	kernel_umount(&k);
 }
 
+static int flush(uint64_t file)
+{
+	struct fuse_flush_in in = {.lock_owner = 1};
+
+	return kernel_ask(&k, FUSE_FLUSH, file, &in, sizeof(in));
+}
+
+/* Locks that hold in all mounts cost a mount without them no request. */
+static void test_flush_only_for_locks_of_the_store(void **state)
+{
+	struct fuse_init_out out;
+
+	kernel_mount(&k, &w, 0, SNAPDIR_HIDDEN);
+	memcpy(&out, k.data, sizeof(out));
+	assert_int_equal(out.flags & (FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS), 0);
+	assert_int_equal(flush(NODE_ROOT), -ENOSYS);
+	kernel_umount(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -530,6 +549,7 @@ int main(void)
 	        TEST(test_trusted_names_are_listed_for_root),
 	        TEST(test_copy_beyond_four_gigabytes),
 	        TEST(test_requests_about_a_deleted_state),
+	        TEST(test_flush_only_for_locks_of_the_store),
 #undef TEST
 	};
 
