@@ -252,7 +252,7 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 		r = default_source(&target, &from);
 	if (!r)
 		r = show(target.store, from, &source);
-	if (!r && o->join)
+	if (!r && o->join && (to || source.is_snapshot))
 		r = show(target.store, to ? to : source.fork, &into);
 	if (!r && into.is_snapshot) {
 		complain("cannot join into '%s': it is a snapshot", into.name);
@@ -267,7 +267,7 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 		return -1;
 	jobs->store = target.store;
 	jobs->source = source.name;
-	jobs->into = into.name;
+	jobs->into = into.name ? into.name : source.name;
 	jobs->name = o->name ? o->name : name;
 	return run_all(o, jobs);
 }

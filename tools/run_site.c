@@ -19,7 +19,10 @@ struct spot {
 	char state[NAME_LEN_MAX * 2 + 2]; /* with in_state */
 };
 
-/* Look at a directory.  -ENODEV: it is not in a mount of the store. */
+/*
+ * Look at a directory in the mount.  -ENODEV: it is not in a mount of the
+ * store. `store`: NULL if the mount is known to be one.
+ */
 static int spot_read(const char *path, const char *store,
                      const struct mount_entry *mount, struct spot *ret_spot)
 {
@@ -32,8 +35,10 @@ static int spot_read(const char *path, const char *store,
 		return -errno;
 	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
 	         minor(st.st_dev));
-	if (!mount->coppice || strcmp(device, mount->device) ||
-	    mount_store_find(path, mount, found) || strcmp(found, store))
+	if (!mount->coppice || strcmp(device, mount->device))
+		return -ENODEV;
+	if (store &&
+	    (mount_store_find(path, mount, found) || strcmp(found, store)))
 		return -ENODEV;
 	len = getxattr(path, "user.coppice.state", spot.state,
 	               sizeof(spot.state) - 1);
@@ -52,6 +57,7 @@ struct search {
 	const char *store, *fork;
 	const struct spot *here; /* the working directory */
 	bool in_state;           /* it is in a state of the store */
+	char device[32];         /* with in_state: that of its mount */
 	char root[PATH_MAX];     /* of the whole store; "": none found */
 	char alone[PATH_MAX];    /* of `fork`; "": none found */
 };
@@ -60,16 +66,17 @@ struct search {
 static int search_mount(void *arg, const struct mount_entry *mount)
 {
 	struct search *s = arg;
+	bool known = s->in_state && !strcmp(mount->device, s->device);
 	struct spot spot;
 	char *to;
 
 	if (!mount->coppice ||
-	    spot_read(mount->mountpoint, s->store, mount, &spot))
+	    spot_read(mount->mountpoint, known ? NULL : s->store, mount, &spot))
 		return 0;
 	if (spot.in_state && (!spot.is_root || strcmp(spot.state, s->fork)))
 		return 0;
 	to = spot.in_state ? s->alone : s->root;
-	if (!*to || (s->in_state && spot.device == s->here->device))
+	if (!*to || known)
 		strcpy(to, mount->mountpoint);
 	return 0;
 }
@@ -180,8 +187,8 @@ int run_site_find(const char *store, const char *fork, const char *at,
 {
 	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
 	_cleanup_free_ struct search *s = calloc(1, sizeof(*s));
-	char cwd[PATH_MAX], device[32];
 	struct spot here = {0};
+	char cwd[PATH_MAX];
 	struct stat st;
 	int r;
 
@@ -195,9 +202,9 @@ int run_site_find(const char *store, const char *fork, const char *at,
 		         strerror(errno));
 		return EXIT_FAILED;
 	}
-	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
+	snprintf(s->device, sizeof(s->device), "%u:%u", major(st.st_dev),
 	         minor(st.st_dev));
-	s->in_state = mount_entry_find_device(device, mount) == 0 &&
+	s->in_state = mount_entry_find_device(s->device, mount) == 0 &&
 	              spot_read(".", store, mount, &here) == 0 && here.in_state;
 	mount_entry_each(search_mount, s);
 	strcpy(ret_site->root, s->root);
