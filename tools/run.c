@@ -132,7 +132,8 @@ static int show(const char *store, const char *name, struct shown *shown)
 
 /*
  * Return the state to fork if none is given: that of the working directory, or
- * else the default state, or else the only fork.  The store is known.
+ * else the default state, or else the only fork.  The store is known
+ * afterwards.
  */
 static int default_source(struct target *target, char **ret_name)
 {
@@ -140,6 +141,9 @@ static int default_source(struct target *target, char **ret_name)
 	int r = target_here(target, ret_name);
 
 	if (r || *ret_name)
+		return r;
+	r = target_store(target);
+	if (r)
 		return r;
 	r = store_request(target->store, true, request_new("default", NULL),
 	                  NULL, NULL, &answer);
@@ -247,9 +251,8 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 	if (!r && o->into)
 		r = target_state(&target, o->into, false, &to);
 	if (!r)
-		r = target_store(&target);
-	if (!r && !from)
-		r = default_source(&target, &from);
+		r = from ? target_store(&target)
+		         : default_source(&target, &from);
 	if (!r)
 		r = show(target.store, from, &source);
 	if (!r && o->join && (to || source.is_snapshot))
@@ -330,9 +333,8 @@ const struct command command_run = {
                 "and delete it\n"
                 "      --into=FORK        join into this fork, not into "
                 "STATE\n"
-                "      --policy=queue     if that has changed meanwhile, bring "
-                "the fork up to\n"
-                "                         date and try again (default)\n"
+                "      --policy=queue     if that has changed meanwhile, merge "
+                "both (default)\n"
                 "      --policy=first     if it has changed, do not join\n"
                 "      --keep             keep the fork in any case\n"
                 "      --drop             delete the fork in any case\n"

@@ -94,17 +94,6 @@ static int print_conflict(void *arg, json_t *row)
 	return 0;
 }
 
-static int join_once(const struct run_fork *fork, const char *from,
-                     const char *into, bool ff_only, char **ret_message)
-{
-	json_t *request =
-	        request_new("join", "source", from, "into", into, NULL);
-
-	if (request && ff_only)
-		json_object_set_new(request, "ff_only", json_true());
-	return ask(fork->store, request, print_conflict, NULL, ret_message);
-}
-
 /* Return true if the user wants this process to end. */
 static bool is_asked_to_end(void)
 {
@@ -116,38 +105,37 @@ static bool is_asked_to_end(void)
 	                                     sigismember(&pending, SIGHUP));
 }
 
+static json_t *join_request(const struct run_fork *fork, const char *into,
+                            enum run_policy policy)
+{
+	json_t *request =
+	        request_new("join", "source", fork->name, "into", into, NULL);
+
+	if (request && policy == RUN_FIRST)
+		json_object_set_new(request, "ff_only", json_true());
+	return request;
+}
+
 /*
- * The join executes only against the version of `into` that the fork contains:
- * the daemon compares and switches in one hold of the store's lock.  Of several
- * processes that join at once one always succeeds, and the others bring its
- * work into theirs and try again.  So no work is lost, and there is no lock
- * that a process could die with.
+ * The daemon prepares a join from the versions that it finds, and switches only
+ * if they are still the newest, in one hold of the store's lock: else it
+ * prepares the join anew, and after some attempts fails with -EBUSY.
  */
 enum run_join run_fork_join(const struct run_fork *fork, const char *into,
                             enum run_policy policy, char **ret_message)
 {
-	for (;;) {
-		_cleanup_free_ char *message = NULL;
-		int r = join_once(fork, fork->name, into, true, &message);
+	int r;
 
-		if (!r)
-			return RUN_JOINED;
-		if (r == -ENOTEMPTY && policy == RUN_QUEUE) {
-			free(steal(&message));
-			r = join_once(fork, into, fork->name, false, &message);
-			if (!r && !is_asked_to_end())
-				continue;
-			if (!r)
-				return RUN_FAILED;
-		}
-		/* Others switch all the time: it is tried again. */
-		if (r == -EBUSY && !is_asked_to_end())
-			continue;
-		*ret_message = steal(&message);
-		return r == -EEXIST      ? RUN_CONFLICT
-		       : r == -ENOTEMPTY ? RUN_REFUSED
-		                         : RUN_FAILED;
-	}
+	*ret_message = NULL;
+	do {
+		free(steal(ret_message));
+		r = ask(fork->store, join_request(fork, into, policy),
+		        print_conflict, NULL, ret_message);
+	} while (r == -EBUSY && !is_asked_to_end());
+	return !r                ? RUN_JOINED
+	       : r == -EEXIST    ? RUN_CONFLICT
+	       : r == -ENOTEMPTY ? RUN_REFUSED
+	                         : RUN_FAILED;
 }
 
 /* ---- Removing --------------------------------------------------------------

@@ -18,7 +18,7 @@ struct run_fork {
 
 /* What is done if the fork that is joined into has changed meanwhile. */
 enum run_policy {
-	RUN_QUEUE, /* bring its changes into the joined fork and try again */
+	RUN_QUEUE, /* merge both */
 	RUN_FIRST, /* refuse the join */
 };
 
@@ -41,9 +41,8 @@ int run_fork_make(const char *store, const char *source, const char *name,
 void run_fork_release(struct run_fork *fork);
 
 /*
- * Join the fork into the fork `into` in one step, which is refused by the store
- * if `into` has moved on.  *ret_message: why it is not joined, to be freed, or
- * NULL.
+ * Join the fork into the fork `into` in one step.  *ret_message: why it is not
+ * joined, to be freed, or NULL.
  */
 enum run_join run_fork_join(const struct run_fork *fork, const char *into,
                             enum run_policy policy, char **ret_message);

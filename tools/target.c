@@ -311,7 +311,8 @@ int target_here(struct target *target, char **ret_name)
 	    (!target->store ||
 	     (resolved.store && !strcmp(target->store, resolved.store))))
 		*ret_name = steal(&resolved.state);
-	return EXIT_DONE;
+	return *ret_name && !target->store ? target_join(target, ".", &resolved)
+	                                   : EXIT_DONE;
 }
 
 /* ---- Paths in states ----------------------------------------------------- */

@@ -55,7 +55,7 @@ int target_path(struct target *target, const char *arg, char **ret_name,
                 char **ret_path);
 /*
  * Return the state that the current directory is in, or NULL if it is not in
- * one of this store.
+ * one of this store.  If nothing has selected the store, the directory does.
  */
 int target_here(struct target *target, char **ret_name);
 /* Determine the store after all arguments were resolved. */

@@ -144,7 +144,7 @@ def test_conflict(whole):
     fork = kept(done)
     assert done.stderr == (
         "C\tedit/edit\t/src/file\n"
-        f"coppice: cannot join 'main' into '{fork}': 1 conflict; '{fork}' is "
+        f"coppice: cannot join '{fork}' into 'main': 1 conflict; '{fork}' is "
         "kept\n")
     assert (whole.at / "src" / "file").read_text() == "theirs\n"
     assert whole.store.verb("cat", f"{fork}:/src/file") == "mine\n"
