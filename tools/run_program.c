@@ -47,6 +47,7 @@ static void mount_fork(const struct run_program *p)
 	        .mountpoint = p->site->at,
 	        .state = p->fork->name,
 	        .is_private = true,
+	        .store_locks = true,
 	};
 	char *error = NULL;
 	int err = client_mount(&options, &error);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """coppice run: commands in forks of their own."""
 import errno
+import fcntl
 import json
 import os
 import re
@@ -11,7 +12,7 @@ import sys
 import pytest
 
 from conftest import COPPICE, wait_for
-from linux import can_unshare
+from linux import can_unshare, lock_conflict
 
 pytestmark = pytest.mark.skipif(not can_unshare(),
                                 reason="cannot make a mount namespace")
@@ -229,6 +230,23 @@ def test_others_do_not_see_it(whole):
         whole.sh("--join", "touch other")
         assert run.communicate("go\n")[0] == "new\nsrc\n"
     assert whole.main() == ["other", "src"]
+
+
+def test_locks_hold_outside_of_the_namespace(store):
+    """In the fork that is mounted for the command."""
+    place = Place(store, "alone")
+    code = ("import fcntl; file = open('src/file', 'r+'); "
+            "fcntl.lockf(file, fcntl.LOCK_EX); print('ready', flush=True); "
+            "input()")
+    with subprocess.Popen(
+            [COPPICE, "run", "--name", "main@run", "--drop", "--",
+             sys.executable, "-c", code], cwd=place.at, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == "ready\n"
+        other = store.mount("other", "state=main@run,locks=store")
+        assert lock_conflict(other / "src" / "file", fcntl.F_WRLCK)
+        run.communicate("go\n")
+    assert run.returncode == 0
 
 
 def test_run_within_a_run(place):

@@ -182,6 +182,61 @@ static void test_snapshot_named_by_the_clock(void **state)
 	json_decref(rows);
 }
 
+/* Delete the fork x if it is still as it was made; return whether it was. */
+static bool rm_if_unchanged(struct fixture *w, json_int_t version)
+{
+	json_t *answer =
+	        ask_json(w,
+	                 json_pack("{s:s, s:s, s:I}", "verb", "rm", "name", "x",
+	                           "if_unchanged", version),
+	                 NULL);
+	bool deleted = json_is_true(json_object_get(answer, "deleted"));
+
+	assert_true(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	return deleted;
+}
+
+static json_int_t fork_x(struct fixture *w, node_t *ret_root)
+{
+	json_t *answer = ask(w,
+	                     "{\"verb\":\"fork\",\"source\":\"main\","
+	                     "\"name\":\"x\"}",
+	                     NULL);
+	json_int_t version =
+	        json_integer_value(json_object_get(answer, "version"));
+
+	assert_int_not_equal(version, 0);
+	*ret_root = NODE(json_integer_value(json_object_get(answer, "number")),
+	                 INO_ROOT);
+	json_decref(answer);
+	return version;
+}
+
+/* A fork that has been frozen since is as unchanged as before, by itself. */
+static void test_rm_if_unchanged(void **state)
+{
+	struct fixture *w = *state;
+	json_int_t version;
+	node_t root;
+
+	make(w, w->main, "file", S_IFREG | 0644);
+	version = fork_x(w, &root);
+	make(w, w->main, "later", S_IFREG | 0644);
+	assert_false(rm_if_unchanged(w, version + 1));
+	assert_true(rm_if_unchanged(w, version));
+	expect_names(w, "{\"verb\":\"list\"}", "main ");
+
+	version = fork_x(w, &root);
+	make(w, root, "new", S_IFREG | 0644);
+	assert_false(rm_if_unchanged(w, version));
+	expect_ok(w, "{\"verb\":\"fork\",\"source\":\"x\",\"name\":\"y\"}");
+	assert_false(rm_if_unchanged(w, version));
+	expect_ok(w, "{\"verb\":\"rm\",\"name\":\"y\"}");
+	assert_false(rm_if_unchanged(w, version));
+	expect_names(w, "{\"verb\":\"list\"}", "main x ");
+}
+
 /* More states than are listed in one hold of the lock. */
 static void test_long_list(void **state)
 {
@@ -518,6 +573,7 @@ int main(void)
 	        TEST(test_states),
 	        TEST(test_positions),
 	        TEST(test_snapshot_named_by_the_clock),
+	        TEST(test_rm_if_unchanged),
 	        TEST(test_long_list),
 	        TEST(test_list_that_is_stopped),
 	        TEST(test_nonsense),
