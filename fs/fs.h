@@ -297,6 +297,7 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
 
 #include "clone.h"
 #include "join.h"
+#include "join_digest.h"
 #include "join_rows.h"
 #include "lock_table.h"
 #include "restore.h"

@@ -8,6 +8,7 @@
 #include "dirent_item.h"
 #include "inode.h"
 #include "join_faces.h"
+#include "join_text.h"
 #include "join_tree.h"
 #include "open_table.h"
 
@@ -74,6 +75,42 @@ static int choose(void *arg, const struct join_inode *inode,
 	                       : JOIN_NOBODY;
 }
 
+static bool pin(void *arg, const struct join_inode *inode)
+{
+	struct joining *j = arg;
+
+	return j->what->pin && j->what->pin(j->what->arg, inode);
+}
+
+static int merge(void *arg, const struct join_inode *inode, uint64_t *ret_size)
+{
+	struct joining *j = arg;
+	struct join_text text;
+	int r = j->what->text(j->what->arg, inode);
+
+	if (r)
+		r = join_text_merge(j->joined, inode, &text);
+	if (r == 1) {
+		*ret_size = text.len;
+		join_text_release(&text);
+	}
+	return r;
+}
+
+static int has_entry(void *arg, uint64_t dir, const char *name)
+{
+	struct joining *j = arg;
+	uint64_t ino;
+	uint8_t type;
+	int err;
+
+	store_lock(j->fs->store);
+	err = tree_entry(joined_tree(j->joined, JOIN_OURS), dir, name,
+	                 strlen(name), &ino, &type);
+	store_unlock(j->fs->store);
+	return err == -ENOENT ? 0 : err ? err : 1;
+}
+
 /* ---- Trees -------------------------------------------------------------- */
 
 /* Hold the bases.  Return 1 if the fork contains the other state already. */
@@ -113,9 +150,18 @@ static bool is_forward(const struct joining *j)
 	const struct fs_joined *joined = j->joined;
 
 	return !j->no_forward && joined->base_count == 1 && !j->what->base &&
-	       !j->what->squash &&
+	       !j->what->squash && !j->what->review &&
 	       hold_version(&joined->bases[0]) ==
 	               hold_version(&joined->now.before);
+}
+
+static void suffix_write(struct joining *j, const struct state *from)
+{
+	char *suffix = j->joined->suffix;
+
+	state_full_name(j->fs->forest, from, suffix);
+	for (; *suffix; suffix++)
+		*suffix = *suffix == '/' ? '~' : *suffix;
 }
 
 /* Hold the trees, and begin the side head.  1: see bases_hold(). */
@@ -139,6 +185,8 @@ static int trees_hold(struct joining *j)
 	    hold_version(&joined->bases[0]) !=
 	            hold_version(&joined->now.before))
 		err = -ENOTEMPTY;
+	if (!err)
+		suffix_write(j, from);
 	j->forward = !err && is_forward(j);
 	if (!err && !j->what->dry_run)
 		err = side_begin(j->forward ? from : into, &joined->now.side);
@@ -219,13 +267,19 @@ static int join_switch(struct joining *j)
 
 /* ---- All of it ---------------------------------------------------------- */
 
-static int join_plan(struct joining *j)
+static int plan_once(struct joining *j)
 {
-	const struct join_ops ops = {.same_content = same_content,
-	                             .same_xattr = same_xattr,
-	                             .parent = parent_of,
-	                             .choose = choose,
-	                             .arg = j};
+	const struct join_ops ops = {
+	        .same_content = same_content,
+	        .same_xattr = same_xattr,
+	        .parent = parent_of,
+	        .choose = choose,
+	        .pin = pin,
+	        .merge = j->what->text ? merge : NULL,
+	        .has_entry = has_entry,
+	        .suffix = j->joined->suffix,
+	        .arg = j,
+	};
 	int r = joined_faces(j->fs, j->joined);
 
 	if (!r)
@@ -234,6 +288,19 @@ static int join_plan(struct joining *j)
 		return r;
 	j->joined->conflicts = r;
 	return 0;
+}
+
+static int join_plan(struct joining *j)
+{
+	int r = plan_once(j);
+
+	if (!r && j->what->review)
+		r = j->what->review(j->what->arg);
+	if (r == 1) {
+		plan_destroy(steal(&j->joined->plan));
+		r = plan_once(j);
+	}
+	return r;
 }
 
 static int join_build(struct joining *j)
@@ -291,14 +358,19 @@ int fs_join(struct fs *fs, const struct fs_join *what,
             struct fs_joined *ret_joined)
 {
 	struct joining j = {.fs = fs, .what = what, .joined = ret_joined};
-	int err = -EAGAIN;
+	int err = what->text ? join_text_begin() : 0;
 
 	*ret_joined = (struct fs_joined){0};
+	if (err)
+		return err;
+	err = -EAGAIN;
 	for (int attempt = 1; err == -EAGAIN; attempt++) {
 		fs_joined_release(fs, ret_joined);
 		err = join_attempt(&j);
 		if (err == -EAGAIN && attempt == ATTEMPTS)
 			err = -EBUSY;
 	}
+	if (what->text)
+		join_text_end();
 	return err;
 }

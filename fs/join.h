@@ -9,8 +9,8 @@
  * switches to it, in one hold of the lock, if it has not been written to
  * meanwhile; else all of it is done again.
  *
- * A fork that has no changes of its own switches to a head forked from the other
- * state, so that both share what was joined, block by block.
+ * A fork that has no changes of its own switches to a head forked from the
+ * other state, so that both share what was joined, block by block.
  */
 #ifndef COPPICE_FS_JOIN_H
 #define COPPICE_FS_JOIN_H
@@ -26,9 +26,19 @@ struct fs_join {
 	bool dry_run;  /* make the plan alone */
 	bool ff_only;  /* -ENOTEMPTY, if the fork has changes of its own */
 	bool squash;   /* do not record the join */
-	/* Decide a conflict: join_ops.choose.  Lock NOT held. */
+	/* Lock NOT held in these functions, which may be NULL. */
+	/* Decide a conflict: join_ops.choose. */
 	int (*choose)(void *arg, const struct join_inode *inode,
 	              enum join_conflict kind);
+	/* Return true if the inode is to be left alone: join_ops.pin. */
+	bool (*pin)(void *arg, const struct join_inode *inode);
+	/* Return true if lines may be merged: join_text.h. */
+	bool (*text)(void *arg, const struct join_inode *inode);
+	/*
+	 * Look at the plan before it is carried out.  Return 0: go on; 1: make
+	 * the plan once more, by choices that differ now; an error: give up.
+	 */
+	int (*review)(void *arg);
 	void *arg;
 };
 
@@ -44,17 +54,20 @@ struct fs_joined {
 	struct join_plan *plan; /* NULL: the fork contains the other already */
 	int conflicts;          /* inodes that have some */
 	bool done;              /* the fork has been switched */
+	/* Suffix of files that are kept beside others: the state's name. */
+	char suffix[NAME_LEN_MAX * 2 + 2];
 };
 
 /*
  * Join a state into a fork.  If there are conflicts that `choose` does not
  * decide, nothing is changed: see fs_joined.conflicts.
  *
- * -ENODATA: the two have nothing in common; -EMLINK: they have too many newest
- * common versions; -ELOOP: the decisions contradict each other; -EROFS: `into`
- * is a snapshot; -ESTALE: a state was deleted; -EINTR: see store_yield();
- * -EUCLEAN, -ENOSPC, -ENOMEM.  After an error nothing has changed.  Lock NOT
- * held.
+ * -ENODATA: the two have nothing in common; -EOPNOTSUPP: lines are to be
+ * merged, and the program was built without that; -EMLINK: they have too many
+ * newest common versions; -ELOOP: the decisions contradict each other; -EROFS:
+ * `into` is a snapshot; -ESTALE: a state was deleted; -EINTR: see
+ * store_yield(); -EUCLEAN, -ENOSPC, -ENOMEM.  After an error nothing has
+ * changed.  Lock NOT held.
  */
 int fs_join(struct fs *fs, const struct fs_join *what,
             struct fs_joined *ret_joined);

@@ -10,12 +10,24 @@
 struct rows {
 	struct fs *fs;
 	const struct fs_joined *joined;
+	bool all; /* conflicts and changes */
 	int (*fn)(void *arg, const struct fs_join_row *row);
 	void *arg;
 	struct fs_join_row row;
 };
 
 /* ---- Paths -------------------------------------------------------------- */
+
+/*
+ * Return the face with the name of a directory.  While there are conflicts, the
+ * result may have none.
+ */
+static const struct join_face *dir_face(const struct join_inode *dir)
+{
+	return dir->result.name_count          ? &dir->result
+	       : dir->faces[JOIN_OURS].present ? &dir->faces[JOIN_OURS]
+	                                       : &dir->faces[JOIN_THEIRS];
+}
 
 /* Find the name of a directory in the joined tree. */
 static int dir_name(struct rows *rows, uint64_t dir, uint64_t *ret_parent,
@@ -27,12 +39,13 @@ static int dir_name(struct rows *rows, uint64_t dir, uint64_t *ret_parent,
 	struct item item;
 	int err;
 
-	if (inode && !inode->result.name_count)
-		return -ENOENT;
 	if (inode) {
-		*ret_parent = inode->result.names[0].parent;
-		snprintf(ret_name, NAME_LEN_MAX + 1, "%s",
-		         inode->result.names[0].name);
+		const struct join_face *face = dir_face(inode);
+
+		if (!face->name_count)
+			return -ENOENT;
+		*ret_parent = face->names[0].parent;
+		snprintf(ret_name, NAME_LEN_MAX + 1, "%s", face->names[0].name);
 		return 0;
 	}
 	store_lock(rows->fs->store);
@@ -176,9 +189,19 @@ static bool is_modified(const struct join_inode *inode)
 	    ours->mode != result->mode || ours->uid != result->uid ||
 	    ours->gid != result->gid)
 		return true;
-	return !S_ISDIR(ours->mode) && (inode->content != JOIN_OURS ||
-	                                ours->mtime.sec != result->mtime.sec ||
-	                                ours->mtime.nsec != result->mtime.nsec);
+	return !S_ISDIR(ours->mode) &&
+	       (inode->content != JOIN_OURS || inode->merged ||
+	        ours->mtime.sec != result->mtime.sec ||
+	        ours->mtime.nsec != result->mtime.nsec);
+}
+
+/* Send one row, with the path that the inode has on a side. */
+static int inode_send_as(struct rows *rows, const struct join_inode *inode,
+                         enum fs_join_op op)
+{
+	return row_send(
+	        rows, op,
+	        fs_joined_path(rows->fs, rows->joined, inode, rows->row.path));
 }
 
 static int inode_send(struct rows *rows, const struct join_inode *inode)
@@ -191,15 +214,14 @@ static int inode_send(struct rows *rows, const struct join_inode *inode)
 	rows->row.inode = inode;
 	rows->row.mode = inode->result.present ? inode->result.inode.mode
 	                                       : ours->inode.mode;
-	if (rows->joined->conflicts) {
-		if (!inode->conflicts)
-			return 0;
-		err = fs_joined_path(rows->fs, rows->joined, inode,
-		                     rows->row.path);
-		return row_send(rows, JOIN_CONFLICT, err);
-	}
-	if (join_is_ours(inode))
+	if (inode->conflicts)
+		return inode_send_as(rows, inode, JOIN_CONFLICT);
+	if (rows->joined->conflicts && !rows->all)
 		return 0;
+	if (join_is_ours(inode))
+		return rows->all && inode->decided && !inode->stands_for
+		               ? inode_send_as(rows, inode, JOIN_KEPT)
+		               : 0;
 	err = names_send(rows, inode, &any);
 	if (err || !is_modified(inode))
 		return err;
@@ -211,7 +233,7 @@ static int inode_send(struct rows *rows, const struct join_inode *inode)
 	return row_send(rows, JOIN_MODIFIED, err);
 }
 
-int fs_joined_rows(struct fs *fs, const struct fs_joined *joined,
+int fs_joined_rows(struct fs *fs, const struct fs_joined *joined, bool all,
                    int (*fn)(void *arg, const struct fs_join_row *row),
                    void *arg)
 {
@@ -223,6 +245,7 @@ int fs_joined_rows(struct fs *fs, const struct fs_joined *joined,
 		return -ENOMEM;
 	rows->fs = fs;
 	rows->joined = joined;
+	rows->all = all;
 	rows->fn = fn;
 	rows->arg = arg;
 	for (size_t n = 0;

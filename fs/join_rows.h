@@ -14,6 +14,7 @@ enum fs_join_op {
 	JOIN_MODIFIED = 'M',
 	JOIN_RENAMED = 'R',
 	JOIN_CONFLICT = 'C',
+	JOIN_KEPT = '=', /* a choice has left it as it is */
 };
 
 struct fs_join_row {
@@ -27,10 +28,11 @@ struct fs_join_row {
 
 /*
  * Call fn for each conflict or, if there is none, for each name that the join
- * adds, removes, renames or modifies.  A nonzero result ends the calls, and is
- * returned.  Lock NOT held.
+ * adds, removes, renames or modifies.  With `all`, call it for both, and for
+ * each inode that a choice has left as it is.  A nonzero result ends the calls,
+ * and is returned.  Lock NOT held.
  */
-int fs_joined_rows(struct fs *fs, const struct fs_joined *joined,
+int fs_joined_rows(struct fs *fs, const struct fs_joined *joined, bool all,
                    int (*fn)(void *arg, const struct fs_join_row *row),
                    void *arg);
 /*

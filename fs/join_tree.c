@@ -10,6 +10,7 @@
 
 #include "dirent_item.h"
 #include "extent.h"
+#include "join_text.h"
 #include "join_tree.h"
 #include "orphan.h"
 
@@ -164,6 +165,99 @@ static enum join_side xattr_side(const struct join_inode *inode,
 	return JOIN_OURS;
 }
 
+/* Remove the content of an inode that gets the one of another inode. */
+static int content_cut(struct build *b, uint64_t ino)
+{
+	struct vnode v;
+	int err;
+
+	do {
+		err = restore_load(b->r, ino, &v);
+		if (!err)
+			err = ext_cut(&v, 0, CUT_EXTENTS);
+		b->r->work += CUT_EXTENTS;
+	} while (err == -EAGAIN && !(err = restore_pause(b->r)) &&
+	         (err = -EAGAIN));
+	return err;
+}
+
+/* Add a piece of a content to a file, which ends where it begins. */
+static int piece_add(struct vnode *v, uint64_t index, const char *data,
+                     uint32_t len)
+{
+	const struct ext hole = {0}, here = {EXTENT_INLINE, len, 0};
+	struct chunk *chunk;
+	int err;
+
+	if (!index && len <= EXTENT_INLINE_MAX)
+		return ext_replace(v, index, &hole, &here,
+		                   (const uint8_t *)data);
+	chunk = chunk_alloc(v->fs->store, len);
+	if (!chunk)
+		return -ENOMEM;
+	chunk_set_len(chunk, len);
+	memcpy(chunk_data(chunk), data, len);
+	err = ext_add_chunk(v, index, &hole, chunk);
+	chunk_unref(chunk);
+	return err;
+}
+
+/* Make the text the content of a file that has none. */
+static int text_write(struct build *b, uint64_t ino,
+                      const struct join_text *text)
+{
+	uint64_t size = store_chunk_size(b->r->fs->store);
+	int err = 0;
+
+	for (uint64_t at = 0; !err && at < text->len; at += size) {
+		uint64_t len = MIN(size, text->len - at);
+		struct vnode v;
+
+		err = restore_load(b->r, ino, &v);
+		if (!err)
+			err = piece_add(&v, at / size, text->data + at,
+			                (uint32_t)len);
+		if (err)
+			return err;
+		v.inode.size = at + len;
+		err = vnode_store(&v);
+		if (!err)
+			err = restore_pause(b->r);
+	}
+	return err;
+}
+
+/* Merge the lines of a file once more, and write them. */
+static int text_bring(struct build *b, const struct join_inode *inode)
+{
+	struct store *store = b->r->fs->store;
+	struct join_text text = {0};
+	struct vnode v;
+	int r;
+
+	store_unlock(store);
+	r = join_text_merge(b->joined, inode, &text);
+	if (!r)
+		r = -EUCLEAN; /* the same bytes were merged for the plan */
+	if (r == 1)
+		r = store_throttle_write(store, text.len);
+	store_lock(store);
+	if (!r)
+		r = restore_piece(b->r);
+	if (!r)
+		r = content_cut(b, inode->ino);
+	if (!r)
+		r = restore_load(b->r, inode->ino, &v);
+	if (!r) {
+		v.inode.size = 0;
+		r = vnode_store(&v);
+	}
+	if (!r)
+		r = text_write(b, inode->ino, &text);
+	join_text_release(&text);
+	return r;
+}
+
 /* Make an xattr, which `has` has, what it is on the chosen side. */
 static int xattr_sync(struct build *b, const struct join_inode *inode,
                       const char *name, enum join_side has)
@@ -210,22 +304,6 @@ static int xattrs_sync(struct build *b, const struct join_inode *inode,
 	return err;
 }
 
-/* Remove the content of an inode that gets the one of another inode. */
-static int content_cut(struct build *b, uint64_t ino)
-{
-	struct vnode v;
-	int err;
-
-	do {
-		err = restore_load(b->r, ino, &v);
-		if (!err)
-			err = ext_cut(&v, 0, CUT_EXTENTS);
-		b->r->work += CUT_EXTENTS;
-	} while (err == -EAGAIN && !(err = restore_pause(b->r)) &&
-	         (err = -EAGAIN));
-	return err;
-}
-
 /* The second round. */
 static int content_bring(struct build *b, const struct join_inode *inode)
 {
@@ -237,6 +315,8 @@ static int content_bring(struct build *b, const struct join_inode *inode)
 		return 0;
 	if (!ours->present)
 		err = inode_make(b, inode);
+	if (!err && inode->merged)
+		err = text_bring(b, inode);
 	if (!err && now == JOIN_THEIRS && ours->present &&
 	    inode->faces[JOIN_THEIRS].ino != inode->ino &&
 	    !S_ISDIR(ours->inode.mode))
@@ -285,7 +365,7 @@ static int attrs_set(struct build *b, const struct join_inode *inode)
 	v.inode.mtime = result->mtime;
 	if (!ours->present)
 		v.inode.btime = result->btime;
-	if (!ours->present || inode->content == JOIN_THEIRS ||
+	if (!ours->present || inode->content == JOIN_THEIRS || inode->merged ||
 	    !attrs_equal(&v.inode, &ours->inode))
 		v.inode.ctime = time_now();
 	else
@@ -302,7 +382,7 @@ bool join_is_ours(const struct join_inode *inode)
 	if (inode->stands_for || (!ours->present && !result->present))
 		return true;
 	if (!ours->present || !result->present || inode->content != JOIN_OURS ||
-	    S_ISDIR(result->inode.mode) ||
+	    inode->merged || S_ISDIR(result->inode.mode) ||
 	    ours->name_count != result->name_count ||
 	    ours->xattr_count != result->xattr_count ||
 	    ours->inode.mtime.sec != result->inode.mtime.sec ||
@@ -322,19 +402,33 @@ bool join_is_ours(const struct join_inode *inode)
 	return true;
 }
 
+/* Number the files that are kept beside others. */
+static int copies_number(struct restore *r, struct fs_joined *joined)
+{
+	struct join_inode *inode;
+	int err = 0;
+
+	for (size_t n = 0; !err && (inode = plan_inode(joined->plan, n)); n++) {
+		if (inode->copy && !inode->ino)
+			err = ino_new(r->fs->store, INO_END, &inode->ino);
+	}
+	return err;
+}
+
 int join_tree_build(struct restore *r, struct fs_joined *joined)
 {
 	static build_fn *const rounds[] = {names_remove, content_bring,
 	                                   names_add, attrs_set};
 	struct build b = {.r = r, .joined = joined};
 	struct join_inode *inode;
+	int err = copies_number(r, joined);
 
+	if (err)
+		return err;
 	for (size_t round = 0; round < ARRAY_SIZE(rounds); round++) {
 		for (size_t n = 0; (inode = plan_inode(joined->plan, n)); n++) {
-			int err = join_is_ours(inode)
-			                  ? 0
-			                  : rounds[round](&b, inode);
-
+			err = join_is_ours(inode) ? 0
+			                          : rounds[round](&b, inode);
 			if (!err)
 				err = restore_pause(r);
 			if (err)

@@ -44,11 +44,12 @@ const char *join_change_name(enum join_change kind)
 int join_decide(const struct join_ops *ops, struct join_inode *inode,
                 enum join_conflict kind, bool both)
 {
-	int side = ops->choose(ops->arg, inode, kind);
+	int side;
 
 	if (both)
 		inode->both |= kind;
-	else if (side == JOIN_BOTH)
+	side = ops->choose(ops->arg, inode, kind);
+	if (!both && side == JOIN_BOTH)
 		side = JOIN_NOBODY;
 	if (side == JOIN_NOBODY)
 		inode->conflicts |= kind;

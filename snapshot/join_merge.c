@@ -425,7 +425,7 @@ int join_merge(struct join_inode *inode, unsigned faces,
 	bool ours = inode->faces[JOIN_OURS].present;
 	bool theirs = inode->faces[JOIN_THEIRS].present;
 
-	inode->conflicts = inode->both = 0;
+	inode->conflicts = 0;
 	inode->changed[JOIN_OURS] = inode->changed[JOIN_THEIRS] = 0;
 	inode->merged = inode->beside = false;
 	inode->result.present = true;

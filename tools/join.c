@@ -9,6 +9,7 @@
 #include "command.h"
 #include "escaped_name.h"
 #include "path_text.h"
+#include "plan_file.h"
 #include "row.h"
 #include "target.h"
 #include "util.h"
@@ -21,9 +22,11 @@ static const struct field fields[] = {
 };
 
 struct options {
-	const char *store, *into, *base, *ours_glob, *theirs_glob;
-	bool ours, theirs, dry_run, ff_only, squash;
+	const char *store, *into, *base, *resolve;
+	const char *ours_glob, *theirs_glob, *both_glob, *text_glob;
+	bool ours, theirs, both, text, dry_run, ff_only, squash;
 	struct printer printer;
+	json_t *rows; /* of a plan that is to be printed; NULL: none */
 };
 
 /* Print the kinds of conflicts, with commas. */
@@ -42,6 +45,8 @@ static int print_row(void *arg, json_t *row)
 	const char *op = json_string_value(json_object_get(row, "op"));
 	char text[PATH_TEXT_MAX];
 
+	if (o->rows)
+		return json_array_append(o->rows, row) ? -ENOMEM : 0;
 	if (o->printer.json) {
 		printer_row(&o->printer, row);
 		return ferror(stdout) ? -EPIPE : 0;
@@ -73,6 +78,10 @@ static json_t *request_make(const struct options *o, const char *from,
 
 	if (request && !rule_add(request, "ours", o->ours, o->ours_glob) &&
 	    !rule_add(request, "theirs", o->theirs, o->theirs_glob) &&
+	    !rule_add(request, "keep_both", o->both, o->both_glob) &&
+	    !rule_add(request, "text", o->text, o->text_glob) &&
+	    !json_object_set_new(request, "plan",
+	                         json_boolean(o->rows != NULL)) &&
 	    !json_object_set_new(request, "dry_run",
 	                         json_boolean(o->dry_run)) &&
 	    !json_object_set_new(request, "ff_only",
@@ -84,12 +93,42 @@ static json_t *request_make(const struct options *o, const char *from,
 	return NULL;
 }
 
+/* Print the plan and its rows.  Return an exit code. */
+static int print_plan(const struct options *o, json_t *answer)
+{
+	json_int_t conflicts =
+	        json_integer_value(json_object_get(answer, "conflicts"));
+
+	plan_print(json_object_get(answer, "plan"), o->rows, o->printer.form);
+	if (conflicts)
+		complain("the plan has %lld conflict%s", (long long)conflicts,
+		         conflicts == 1 ? "" : "s");
+	return conflicts ? EXIT_FAILED : EXIT_DONE;
+}
+
+/* Run the request, and print its rows. */
+static int request_run(struct options *o, const char *store, json_t *request)
+{
+	json_auto_t *answer = NULL;
+	int r;
+
+	if (o->printer.json && !o->rows)
+		printer_begin(&o->printer);
+	r = store_request(store, false, request, print_row, o, &answer);
+	if (o->rows)
+		r = r ? r : print_plan(o, answer);
+	else if (o->printer.json)
+		printer_end(&o->printer);
+	return finish_output(r);
+}
+
 /* Join `source`, or if it is NULL, the state that o->into was made from. */
 static int join(const struct command *self, struct options *o,
                 const char *source)
 {
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *from = NULL, *into = NULL, *base = NULL;
+	json_auto_t *plan = NULL, *rows = NULL;
 	json_t *request;
 	int r;
 
@@ -106,17 +145,18 @@ static int join(const struct command *self, struct options *o,
 		r = target_state(&target, o->base, false, &base);
 	if (!r)
 		r = target_store(&target);
+	if (!r && o->resolve)
+		r = plan_read(o->resolve, &plan);
 	if (r)
 		return r;
+	if (o->dry_run && o->printer.json)
+		o->rows = rows = json_array();
 	request = request_make(o, from, into, base);
 	if (!request)
 		return EXIT_FAILED;
-	if (o->printer.json)
-		printer_begin(&o->printer);
-	r = store_request(target.store, false, request, print_row, o, NULL);
-	if (o->printer.json)
-		printer_end(&o->printer);
-	return finish_output(r);
+	if (plan)
+		json_object_set(request, "resolve", plan);
+	return request_run(o, target.store, request);
 }
 
 static int run(const struct command *self, int argc, char **argv)
@@ -126,8 +166,11 @@ static int run(const struct command *self, int argc, char **argv)
 	const struct command_option options[] = {
 	        {"into", .value = &o.into},
 	        {"base", .value = &o.base},
+	        {"resolve", .value = &o.resolve},
 	        {"ours", .flag = &o.ours, .value = &o.ours_glob},
 	        {"theirs", .flag = &o.theirs, .value = &o.theirs_glob},
+	        {"keep-both", .flag = &o.both, .value = &o.both_glob},
+	        {"text", .flag = &o.text, .value = &o.text_glob},
 	        {"dry-run", 'n', .flag = &o.dry_run},
 	        {"ff-only", .flag = &o.ff_only},
 	        {"squash", .flag = &o.squash},
@@ -144,10 +187,12 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_join = {
         .name = "join",
-        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--base STATE]\n"
-                "               [--ff-only] [--squash] [--json[=lines]] "
-                "[--into FORK]\n"
-                "               [-s STORE] STATE",
+        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] "
+                "[--keep-both[=GLOB]]\n"
+                "               [--text[=GLOB]] [--resolve FILE] [--base "
+                "STATE] [--ff-only]\n"
+                "               [--squash] [--json[=lines]] [--into FORK] [-s "
+                "STORE] STATE",
         .summary = "Bring the changes of a state into a fork",
         .help = "Brings what STATE has changed since the newest version that "
                 "both have in common,\n"
@@ -164,6 +209,12 @@ const struct command command_join = {
                 "conflict (in paths\n"
                 "                         that match)\n"
                 "      --theirs[=GLOB]    take what STATE has instead\n"
+                "      --keep-both[=GLOB] keep STATE's file beside FORK's, as "
+                "NAME~STATE\n"
+                "      --text[=GLOB]      merge the lines of text files that "
+                "both have changed\n"
+                "      --resolve=FILE     choose as an edited plan does (of -n "
+                "--json; -: stdin)\n"
                 "  -n, --dry-run          print what would change\n"
                 "      --base=STATE       compare both with this state; the "
                 "join is not recorded\n"
@@ -184,8 +235,11 @@ static int run_refresh(const struct command *self, int argc, char **argv)
 	int r;
 	const struct command_option options[] = {
 	        {"from", .value = &from},
+	        {"resolve", .value = &o.resolve},
 	        {"ours", .flag = &o.ours, .value = &o.ours_glob},
 	        {"theirs", .flag = &o.theirs, .value = &o.theirs_glob},
+	        {"keep-both", .flag = &o.both, .value = &o.both_glob},
+	        {"text", .flag = &o.text, .value = &o.text_glob},
 	        {"dry-run", 'n', .flag = &o.dry_run},
 	        {"json", .flag = &o.printer.json, .value = &o.printer.form},
 	        {"store", 's', .value = &o.store},
@@ -201,7 +255,9 @@ static int run_refresh(const struct command *self, int argc, char **argv)
 
 const struct command command_refresh = {
         .name = "refresh",
-        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--json[=lines]]\n"
+        .args = "[-n] [--ours[=GLOB]] [--theirs[=GLOB]] [--text[=GLOB]]\n"
+                "               [--keep-both[=GLOB]] [--resolve FILE] "
+                "[--json[=lines]]\n"
                 "               [--from STATE] [-s STORE] FORK",
         .summary = "Bring a fork up to date with its source",
         .help = "Joins into FORK what has changed in the fork that it was made "
@@ -213,6 +269,12 @@ const struct command command_refresh = {
                 "conflict (in paths\n"
                 "                         that match)\n"
                 "      --theirs[=GLOB]    take what the source has instead\n"
+                "      --keep-both[=GLOB] keep the source's file beside, as "
+                "NAME~SOURCE\n"
+                "      --text[=GLOB]      merge the lines of text files that "
+                "both have changed\n"
+                "      --resolve=FILE     choose as an edited plan does (of -n "
+                "--json; -: stdin)\n"
                 "  -n, --dry-run          print what would change\n"
                 "      --json[=lines]     print JSON\n"
                 "  -s, --store=STORE      the store's directory\n",

@@ -13,6 +13,7 @@
 #include "control_copy.h"
 #include "daemon.h"
 #include "json_line.h"
+#include "long_request.h"
 #include "util.h"
 
 enum {
@@ -468,6 +469,14 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		send_object(connection,
 		            control_error(-EINVAL, "the request is not a "
 		                                   "JSON object"));
+		return -EPROTO;
+	}
+	if (json_is_true(json_object_get(request, "attached")) &&
+	    (err = long_request_load(&request, reader->fd))) {
+		json_decref(request);
+		send_object(connection,
+		            control_error(err, "the attached request cannot "
+		                               "be read"));
 		return -EPROTO;
 	}
 	verb = json_string_value(json_object_get(request, "verb"));

@@ -3,42 +3,26 @@
 #include "control_join.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 
 #include "control_diff.h"
 #include "escaped_name.h"
+#include "join_review.h"
+#include "join_rules.h"
 #include "tree_changes.h"
 #include "util.h"
-
-/* Which conflicts a side wins. */
-struct rule {
-	bool all;
-	char glob[TREE_PATH_SIZE]; /* "": no glob */
-};
 
 struct request {
 	struct control *c;
 	char from[STATE_NAME_MAX], into[STATE_NAME_MAX];
-	struct rule rules[2]; /* of ours and theirs */
+	struct join_rules rules;
+	struct join_review review;
+	json_t *edited; /* a plan; NULL: none.  The request's */
+	bool plan;      /* answer with the plan */
 	struct fs_join what;
 	struct fs_joined joined;
 };
 
 /* ---- What is asked for -------------------------------------------------- */
-
-static int rule_read(struct control *c, const char *key, struct rule *rule)
-{
-	int err;
-
-	if (control_flag(c, key)) {
-		rule->all = true;
-		return 0;
-	}
-	err = control_bytes(c->request, key, rule->glob, sizeof(rule->glob));
-	return err && err != -ENOENT
-	               ? fail(c, -EINVAL, "\"%s\" is not a pattern", key)
-	               : 0;
-}
 
 /* Find the fork that a state was made from.  Lock held. */
 static int into_default(struct control *c, struct request *q,
@@ -121,6 +105,25 @@ static int states_find(struct control *c, struct request *q, bool have_into,
 
 static int choose(void *arg, const struct join_inode *inode,
                   enum join_conflict kind);
+static bool pin(void *arg, const struct join_inode *inode);
+static bool text(void *arg, const struct join_inode *inode);
+static int review(void *arg);
+
+/* Set up what does not name states. */
+static void options_read(struct control *c, struct request *q)
+{
+	q->c = c;
+	q->edited = json_object_get(c->request, "resolve");
+	q->plan = control_flag(c, "plan");
+	q->what.dry_run = q->plan || control_flag(c, "dry_run");
+	q->what.ff_only = control_flag(c, "ff_only");
+	q->what.squash = control_flag(c, "squash");
+	q->what.choose = choose;
+	q->what.pin = q->edited ? pin : NULL;
+	q->what.review = q->edited ? review : NULL;
+	q->what.text = join_rules_text(&q->rules) ? text : NULL;
+	q->what.arg = q;
+}
 
 static int request_read(struct control *c, struct request *q)
 {
@@ -138,53 +141,53 @@ static int request_read(struct control *c, struct request *q)
 	err = control_argument(c, "base", false, base);
 	if (err < 0 && err != -ENOENT)
 		return err;
-	err = rule_read(c, "ours", &q->rules[JOIN_OURS]);
-	if (!err)
-		err = rule_read(c, "theirs", &q->rules[JOIN_THEIRS]);
+	err = join_rules_read(c, &q->rules);
 	if (err < 0)
 		return err;
-	if (q->rules[JOIN_OURS].all && q->rules[JOIN_THEIRS].all)
-		return fail(c, -EINVAL,
-		            "\"ours\" and \"theirs\" contradict each other");
+	options_read(c, q);
 	store_lock(c->store);
 	err = *q->from ? 0 : from_default(c, q);
 	if (!err)
 		err = states_find(c, q, have_into, base);
 	store_unlock(c->store);
-	q->c = c;
-	q->what.dry_run = control_flag(c, "dry_run");
-	q->what.ff_only = control_flag(c, "ff_only");
-	q->what.squash = control_flag(c, "squash");
-	q->what.choose = choose;
-	q->what.arg = q;
 	return err;
 }
 
 /* ---- Conflicts ---------------------------------------------------------- */
 
-static bool glob_matches(const char *glob, const char *path)
-{
-	return *glob && !fnmatch(glob, *glob == '/' ? path : path + 1, 0);
-}
-
-/* A pattern takes precedence over an option without one. */
 static int choose(void *arg, const struct join_inode *inode,
                   enum join_conflict kind)
 {
 	struct request *q = arg;
-	const struct rule *rules = q->rules;
-	char path[TREE_PATH_SIZE];
+	int choice = join_review_choice(&q->review, inode);
 
-	if ((*rules[JOIN_OURS].glob || *rules[JOIN_THEIRS].glob) &&
-	    !fs_joined_path(q->c->fs, &q->joined, inode, path)) {
-		if (glob_matches(rules[JOIN_OURS].glob, path))
-			return JOIN_OURS;
-		if (glob_matches(rules[JOIN_THEIRS].glob, path))
-			return JOIN_THEIRS;
-	}
-	return rules[JOIN_OURS].all     ? JOIN_OURS
-	       : rules[JOIN_THEIRS].all ? JOIN_THEIRS
-	                                : JOIN_NOBODY;
+	return choice != JOIN_NOBODY
+	               ? choice
+	               : join_rules_choose(&q->rules, q->c->fs, &q->joined,
+	                                   inode, kind);
+}
+
+static bool pin(void *arg, const struct join_inode *inode)
+{
+	struct request *q = arg;
+
+	return join_review_choice(&q->review, inode) == JOIN_OURS;
+}
+
+static bool text(void *arg, const struct join_inode *inode)
+{
+	struct request *q = arg;
+
+	return join_review_choice(&q->review, inode) == JOIN_NOBODY &&
+	       join_rules_text_of(&q->rules, q->c->fs, &q->joined, inode);
+}
+
+static int review(void *arg)
+{
+	struct request *q = arg;
+
+	return join_review_read(&q->review, q->c, q->edited, &q->what,
+	                        &q->joined);
 }
 
 static json_t *kinds_json(unsigned kinds)
@@ -202,21 +205,52 @@ static json_t *kinds_json(unsigned kinds)
 
 /* ---- Rows --------------------------------------------------------------- */
 
+static json_t *changes_json(unsigned changes)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < JOIN_CHANGES; i++) {
+		if (changes & 1U << i)
+			json_array_append_new(
+			        array, json_string(join_change_name(
+			                       (enum join_change)(1U << i))));
+	}
+	return array;
+}
+
+/* Add to a row what a plan has of it. */
+static int row_plan(json_t *json, const struct join_inode *inode)
+{
+	json_t *plan = json_pack(
+	        "{s:o, s:o, s:b, s:o, s:n}", "ours",
+	        changes_json(inode->changed[JOIN_OURS]), "theirs",
+	        changes_json(inode->changed[JOIN_THEIRS]), "text",
+	        inode->merged, "choices", join_choices_json(inode), "choose");
+	int err = plan ? json_object_update(json, plan) : -1;
+
+	json_decref(plan);
+	return err;
+}
+
 static int row_send(void *arg, const struct fs_join_row *row)
 {
-	struct control *c = arg;
+	struct request *q = arg;
+	struct control *c = q->c;
 	const char op[] = {(char)row->op, 0};
 	json_t *json;
 
-	json = json_pack("{s:s, s:o, s:o, s:s, s:I, s:o, s:o}", "op", op,
+	json = json_pack("{s:s, s:o, s:o, s:s, s:o, s:o, s:o}", "op", op,
 	                 "path", name_escape(row->path), "from",
 	                 *row->from ? name_escape(row->from) : json_null(),
 	                 "type", type_name(row->mode), "inode",
-	                 (json_int_t)row->ino, "conflicts",
-	                 kinds_json(row->inode->conflicts), "decided",
-	                 kinds_json(row->inode->decided));
-	if (!json)
+	                 row->ino ? json_integer((json_int_t)row->ino)
+	                          : json_null(),
+	                 "conflicts", kinds_json(row->inode->conflicts),
+	                 "decided", kinds_json(row->inode->decided));
+	if (!json || (q->plan && row_plan(json, row->inode) < 0)) {
+		json_decref(json);
 		return fail(c, -ENOMEM, "out of memory");
+	}
 	c->ended = c->fn ? c->fn(c->arg, json) : 0;
 	json_decref(json);
 	return c->ended;
@@ -226,9 +260,15 @@ static int row_send(void *arg, const struct fs_join_row *row)
 
 static int fail_join(struct control *c, const struct request *q, int err)
 {
+	if (c->error)
+		return err;
 	switch (err) {
 	case -EINTR:
 		return c->ended = err;
+	case -EOPNOTSUPP:
+		return fail(c, err,
+		            "cannot merge text: this program was built without "
+		            "libgit2");
 	case -ENOTEMPTY:
 		return fail(c, err,
 		            "cannot join '%s' into '%s': that has changes of "
@@ -274,6 +314,12 @@ static int answer_join(struct control *c, const struct request *q)
 	    json_object_set_new(c->answer, "joined",
 	                        json_boolean(q->joined.done)) < 0)
 		return fail(c, -ENOMEM, "out of memory");
+	if (q->plan &&
+	    (json_object_set_new(c->answer, "plan",
+	                         join_plan_json(c, &q->what, &q->joined)) < 0 ||
+	     json_object_set_new(c->answer, "conflicts",
+	                         json_integer(q->joined.conflicts)) < 0))
+		return fail(c, -ENOMEM, "out of memory");
 	return 0;
 }
 
@@ -289,12 +335,12 @@ static int join_finish(struct control *c, struct request *q)
 		log_warning("mounts may show files of '%s' as they were before "
 		            "the join",
 		            q->into);
-	err = fs_joined_rows(c->fs, joined, row_send, c);
+	err = fs_joined_rows(c->fs, joined, q->plan, row_send, q);
 	if (err && !c->ended && !c->error)
 		err = fail(c, err, "cannot list what the join %s: %s",
 		           joined->done ? "has done" : "would do",
 		           control_reason(err));
-	if (!err && joined->conflicts)
+	if (!err && joined->conflicts && !q->plan)
 		err = fail(c, -EEXIST,
 		           "cannot join '%s' into '%s': %d conflict%s", q->from,
 		           q->into, joined->conflicts,
@@ -310,7 +356,11 @@ int control_join(struct control *c)
 	if (err)
 		return err;
 	err = fs_join(c->fs, &q->what, &q->joined);
+	/* A plan that has been carried out is stale, too. */
+	if (!err && q->edited && !q->joined.plan)
+		err = review(q);
 	err = err ? fail_join(c, q, err) : join_finish(c, q);
 	fs_joined_release(c->fs, &q->joined);
+	join_review_release(&q->review);
 	return err;
 }

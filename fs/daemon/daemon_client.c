@@ -8,6 +8,7 @@
 
 #include "control_address.h"
 #include "json_line.h"
+#include "long_request.h"
 #include "util.h"
 
 enum { SEND_TIMEOUT_MS = 30000 };
@@ -85,7 +86,8 @@ int daemon_client_call(int socket, json_t *request, int fd, control_row_fn *fn,
 
 	if (err < 0)
 		return err;
-	err = json_line_write(socket, request, fd, SEND_TIMEOUT_MS);
+	err = fd >= 0 ? json_line_write(socket, request, fd, SEND_TIMEOUT_MS)
+	              : long_request_send(socket, request, SEND_TIMEOUT_MS);
 	/* A request that did not arrive completely was not done. */
 	if (err == -EPIPE)
 		err = -EAGAIN;

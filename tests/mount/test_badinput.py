@@ -359,6 +359,34 @@ def test_flood(store, mnt):
         thread.join()
 
 
+def attach(store, text, sealed=True):
+    """What is answered to a request in a memory file."""
+    seals = 0x2 | 0x4 | 0x8  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
+    fd = os.memfd_create("request", os.MFD_ALLOW_SEALING)
+    os.write(fd, text)
+    if sealed:
+        fcntl.fcntl(fd, 1033, seals)  # F_ADD_SEALS
+    client = connect(store)
+    socket.send_fds(client, [b'{"verb":"list","attached":true}\n'], [fd])
+    os.close(fd)
+    with client, client.makefile("rb") as answer:
+        return json.loads(answer.readline())
+
+
+def test_attached_requests(store, mnt):
+    """Long requests come in sealed memory files, and in no others."""
+    whole = json.dumps({"verb": "list", "padding": "x" * 100000}).encode()
+    assert attach(store, whole)["row"]["name"] == "main"
+    for answer in [attach(store, whole, sealed=False), attach(store, b""),
+                   attach(store, whole[:-1]), attach(store, b"[]"),
+                   attach(store, b'{"verb":"rm","name":"main"}'),
+                   json.loads(talk(connect(store), b'{"verb":"list",'
+                                   b'"attached":true}\n'))]:
+        assert "attached request" in answer["error"]
+    alive(mnt)
+    assert store.names() == ["main"]
+
+
 def test_descriptors_nobody_asked_for(store, mnt):
     """They are closed, and a mount of something else is refused."""
     pid = mnt.process.pid

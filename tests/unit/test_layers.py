@@ -30,7 +30,7 @@ def test_there_are_sources():
 
 @pytest.mark.parametrize("header, home", [
     (r"lmdb\.h", "store"), (r"zstd.*\.h|zdict\.h", "store"),
-    (r"xxh(ash|3)\.h", "store"),
+    (r"xxh(ash|3)\.h", "store"), (r"git2.*\.h", "fs"),
     (r"(fuse3?/.*|fuse_.*)\.h", "fs/fuse")])
 def test_libraries_are_included_in_one_folder(header, home):
     for layer in LAYERS:
