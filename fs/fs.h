@@ -69,13 +69,14 @@ void fs_destroy(struct fs *fs); /* takes NULL */
 struct forest *fs_forest(struct fs *fs);
 /*
  * Set the function that counts the users of an inode whose last name is
- * removed.  It is called with the lock held, by the thread that unlinks, for
- * inodes other than regular files: these can be in use without an open having
- * been announced (through a FIFO's descriptor, as working directory, by
- * O_PATH).  It returns the number of users; the inode is kept until each of
- * them has called fs_release().
+ * removed.  It is called with the lock held and counts those that use the inode
+ * without an open having been announced (by O_PATH, as working directory,
+ * through a mount without OPEN requests).  `regular`: it is a regular file, of
+ * which most users announce their opens.  The inode is kept until each of them
+ * has called fs_release().
  */
-void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
+void fs_set_keeper(struct fs *fs,
+                   unsigned (*keep)(void *arg, node_t node, bool regular),
                    void *arg);
 /*
  * Set the function that returns whether the number of a deleted state is still

@@ -49,9 +49,10 @@ struct fs {
 	/* guarded by the store's lock */
 	struct open_node **opens; /* hash table, see open_table.h */
 	size_t open_buckets, open_count;
-	struct listing *listings;                 /* see listing.h */
-	uint64_t moves[64];                       /* see rename.c */
-	unsigned (*keep)(void *arg, node_t node); /* see fs_set_keeper() */
+	struct listing *listings; /* see listing.h */
+	uint64_t moves[64];       /* see rename.c */
+	unsigned (*keep)(void *arg, node_t node,
+	                 bool regular); /* see fs_set_keeper() */
 	void *keep_arg;
 	bool (*in_use)(void *arg, uint64_t state); /* see fs_set_in_use() */
 	void *in_use_arg;

@@ -231,7 +231,7 @@ static bool missing_is_open(const struct joining *j)
 
 		if (ours->present &&
 		    (!theirs->present || theirs->ino != ours->ino) &&
-		    open_find(j->fs, NODE(j->what->into, ours->ino)))
+		    open_keep(j->fs, NODE(j->what->into, ours->ino), true))
 			return true;
 	}
 	return false;

@@ -109,19 +109,18 @@ void opens_release(struct fs *fs)
 	free(fs->opens);
 }
 
-int open_keep(struct fs *fs, node_t node)
+struct open_node *open_keep(struct fs *fs, node_t node, bool regular)
 {
-	int err;
-
-	if (!fs->keep)
-		return 0;
-	/* Add the entry first: no memory is needed after keep() has counted. */
-	err = open_add(fs, node, false);
-	if (err)
-		return err;
-	open_find(fs, node)->count += fs->keep(fs->keep_arg, node);
-	open_drop(fs, node);
-	return 0;
+	/*
+	 * Add the entry first: no memory is needed after keep() has counted.
+	 * Without memory the inode is taken for unused.
+	 */
+	if (fs->keep && open_add(fs, node, false) == 0) {
+		open_find(fs, node)->count +=
+		        fs->keep(fs->keep_arg, node, regular);
+		open_drop(fs, node);
+	}
+	return open_find(fs, node);
 }
 
 void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
@@ -133,7 +132,8 @@ void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
 	store_unlock(fs->store);
 }
 
-void fs_set_keeper(struct fs *fs, unsigned (*keep)(void *arg, node_t node),
+void fs_set_keeper(struct fs *fs,
+                   unsigned (*keep)(void *arg, node_t node, bool regular),
                    void *arg)
 {
 	store_lock(fs->store);

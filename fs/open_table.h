@@ -26,8 +26,11 @@ int open_add(struct fs *fs, node_t node, bool orphan);
 bool open_drop(struct fs *fs, node_t node);
 /* Return true if a node of the state is open. */
 bool open_any(struct fs *fs, uint64_t state);
-/* Add an open for each user that fs_set_keeper()'s function counts.  -ENOMEM */
-int open_keep(struct fs *fs, node_t node);
+/*
+ * Add an open for each user that fs_set_keeper()'s function counts, and return
+ * the node's entry.  NULL: not in use.
+ */
+struct open_node *open_keep(struct fs *fs, node_t node, bool regular);
 /* Free the table. */
 void opens_release(struct fs *fs);
 

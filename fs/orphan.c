@@ -80,9 +80,7 @@ static int child_orphan(struct vnode *child)
 	int err;
 
 	child->inode.nlink = 0;
-	if (!S_ISREG(child->inode.mode))
-		open_keep(child->fs, vnode_node(child));
-	o = open_find(child->fs, vnode_node(child));
+	o = open_keep(child->fs, vnode_node(child), S_ISREG(child->inode.mode));
 	err = orphan_add(child);
 	if (!err)
 		err = vnode_store(child);
@@ -173,10 +171,7 @@ int vnode_unlinked(struct vnode *v)
 	struct open_node *o;
 	int err, kept;
 
-	/* Without memory for the opens it is deleted as if unused. */
-	if (!S_ISREG(v->inode.mode))
-		open_keep(v->fs, vnode_node(v));
-	o = open_find(v->fs, vnode_node(v));
+	o = open_keep(v->fs, vnode_node(v), S_ISREG(v->inode.mode));
 	if (o) {
 		err = orphan_add(v);
 		if (!err)

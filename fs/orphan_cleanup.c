@@ -25,7 +25,9 @@ enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 static bool closed_orphan(struct fs *fs, struct state *state, uint64_t *ino)
 {
 	while (orphan_first(state_tree(state), *ino, ino)) {
-		struct open_node *o = open_find(fs, NODE(state->number, *ino));
+		/* A restoration or a join makes orphans of what is in use. */
+		struct open_node *o =
+		        open_keep(fs, NODE(state->number, *ino), false);
 
 		if (!o)
 			return true;

@@ -24,12 +24,12 @@
 /*
  * Hold a node in each session whose kernel has looked it up.  Policy is held.
  */
-static unsigned keep_node(void *arg, node_t node)
+static unsigned keep_node(void *arg, node_t node, bool regular)
 {
 	const struct mounts *mounts = arg;
 	unsigned kept = 0;
 
-	for (struct session *s = mounts->first; s; s = s->next)
+	for (struct session *s = mounts->first; s && !regular; s = s->next)
 		kept += lookups_hold(s->lookups, node);
 	return kept;
 }
