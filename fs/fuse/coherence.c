@@ -321,7 +321,7 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 	struct tail tails[CHANGES_NODES] = {0};
 
 	if (changes->mounts->count <= 1 && changes->session && !changes->own &&
-	    !changes->gone && !changes->links)
+	    !changes->own_pages && !changes->gone && !changes->links)
 		return false;
 	if (changes->gone || changes->links)
 		inval_collect_states(&invals, changes);

@@ -52,6 +52,7 @@ struct changes {
 	struct mounts *mounts;
 	struct session *session; /* that made them; NULL: the control socket */
 	bool own;                /* invalidate in that session, too */
+	bool own_pages;          /* the same for pages alone */
 	bool own_size;           /* the file's end is wrong there, too */
 	bool unlocked;   /* its kernel holds no page or directory lock */
 	bool background; /* its kernel counts it as a background request */

@@ -17,6 +17,18 @@
 enum { DIRECT = 1, HANDLE_STEP = 2 };
 
 /*
+ * Return true if the new file's writes should bypass the kernel's pages.  The
+ * kernel then does not ask for the file's capabilities before the first write.
+ * It reads the pages of a small file in any case, because it does not keep a
+ * page that was written in part.  The file cannot be mapped through this
+ * descriptor.
+ */
+static bool makes(const struct fuse_file_info *fi)
+{
+	return (fi->flags & O_CREAT) && (fi->flags & O_ACCMODE) == O_WRONLY;
+}
+
+/*
  * Return true if the file is opened for appending and must bypass the kernel's
  * pages.  An append is written at the file's end, which the kernel may have
  * wrong: it must not keep a page that it has filled at another offset.
@@ -35,7 +47,7 @@ static bool appends(struct session *session, node_t node,
 void open_flags(struct session *session, node_t node, struct fuse_file_info *fi)
 {
 	fi->keep_cache = 1;
-	fi->direct_io = appends(session, node, fi);
+	fi->direct_io = makes(fi) || appends(session, node, fi);
 	fi->fh = fi->direct_io ? DIRECT : 0;
 	if (session->store_locks)
 		fi->fh += HANDLE_STEP *
@@ -292,7 +304,8 @@ static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
 	 * again meanwhile.  The pages that it has filled for a buffered append
 	 * are at its own idea of the file's end.
 	 */
-	changes.own = direct || off != asked;
+	changes.own_pages = direct;
+	changes.own = off != asked;
 	changes.own_size = off != asked;
 	if (off != asked)
 		changes_data(&changes, node, (uint64_t)asked, size);

@@ -254,12 +254,13 @@ static void add_range(struct inval *inval, uint64_t off, uint64_t len)
 	inval->len = end ? end - inval->off : 0;
 }
 
+/* attrs: invalidate the attributes, too. */
 static void collect_node(struct invals *invals, struct session *session,
-                         const struct change_node *change)
+                         const struct change_node *change, bool attrs)
 {
-	unsigned taken = lookups_take(session->lookups, change->node,
-	                              change->data ? CACHED_ATTRS | CACHED_PAGES
-	                                           : CACHED_ATTRS);
+	unsigned what =
+	        (attrs ? CACHED_ATTRS : 0) | (change->data ? CACHED_PAGES : 0);
+	unsigned taken = lookups_take(session->lookups, change->node, what);
 	bool whole = taken & CACHED_WHOLE;
 	uint64_t off = whole ? 0 : change->off, len = whole ? 0 : change->len;
 	struct inval *inval;
@@ -372,6 +373,8 @@ static void collect_name(struct invals *invals, struct session *session,
 static void collect_in(struct invals *invals, struct session *session,
                        const struct changes *changes, const struct tail *tails)
 {
+	bool attrs = session != changes->session || changes->own;
+
 	for (unsigned i = 0; i < changes->name_count; i++) {
 		if (reaches(session, changes->names[i].parent))
 			collect_name(invals, session, &changes->names[i],
@@ -383,7 +386,8 @@ static void collect_in(struct invals *invals, struct session *session,
 		if (!reaches(session, node))
 			continue;
 		if (!changes->barrier)
-			collect_node(invals, session, &changes->nodes[i]);
+			collect_node(invals, session, &changes->nodes[i],
+			             attrs);
 		if (tails[i].valid && needs_tail(changes, session, node))
 			add_tail(invals, session, node, &tails[i]);
 		if (changes->barrier)
@@ -419,7 +423,7 @@ void inval_collect(struct invals *invals, const struct changes *changes,
 	for (struct session *s = mounts->first; s; s = s->next) {
 		if (s != changes->session && reaches_any(s, changes))
 			atomic_fetch_add(&s->epoch, 1);
-		if (s != changes->session || changes->own)
+		if (s != changes->session || changes->own || changes->own_pages)
 			collect_in(invals, s, changes, tails);
 	}
 }
