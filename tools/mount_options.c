@@ -89,6 +89,13 @@ static int snapdir_parse(struct parsed_options *parsed, const char *value)
 	return -EINVAL;
 }
 
+static int snapopen_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->snapopen_late = strcmp(value, "late") == 0;
+	return parsed->snapopen_late || strcmp(value, "early") == 0 ? 0
+	                                                            : -EINVAL;
+}
+
 static int export_parse(struct parsed_options *parsed, const char *value)
 {
 	parsed->no_export = strcmp(value, "off") == 0;
@@ -147,6 +154,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 	}
 	if (!strncmp(option, "snapdir", len) && len == 7)
 		return snapdir_parse(parsed, value);
+	if (!strncmp(option, "snapopen", len) && len == 8)
+		return snapopen_parse(parsed, value);
 	if (!strncmp(option, "memory", len) && len == 6)
 		return size_parse(value, &parsed->memory) ? -EINVAL : 0;
 	if (!strncmp(option, "autosnap", len) && len == 8)
@@ -219,8 +228,11 @@ void parsed_options_apply(struct parsed_options *parsed,
 	         parsed->dev ? ",dev" : "", parsed->suid ? ",suid" : "",
 	         parsed->noexec ? ",noexec" : "", parsed->sync ? ",sync" : "");
 	options->state = parsed->state;
+	/* Without snapshots to reach, a mount of one state is faster. */
+	if (parsed->state && !parsed->snapdir_set)
+		parsed->snapdir = SNAPDIR_DISABLED;
 	options->snapdir = parsed->snapdir;
-	options->snapdir_set = parsed->snapdir_set;
+	options->snapopen_late = parsed->snapopen_late;
 	options->rmdir_always = parsed->rmdir_always;
 	options->sync = parsed->sync;
 	options->no_export = parsed->no_export;

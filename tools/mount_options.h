@@ -15,7 +15,9 @@ struct parsed_options {
 	bool remount; /* change the flags of an existing mount */
 	bool dev, suid, noexec, nosymfollow, sync;
 	bool snapdir_set;
-	enum fs_snapdir snapdir;
+	enum fs_snapdir
+	        snapdir; /* unless set: DISABLED with state=, else HIDDEN */
+	bool snapopen_late;
 	uint64_t memory;
 	int64_t autosnap; /* seconds; 0: none */
 	char *keep;       /* a policy, or NULL */

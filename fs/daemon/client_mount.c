@@ -257,14 +257,15 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 
 	mount_entry_find(m->mountpoint, &entry);
 	request = json_pack(
-	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:I, s:s?}",
+	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, "
+	        "s:s?}",
 	        "verb", "mount", "mountpoint", name_escape(m->mountpoint),
 	        "state", o->state ? name_escape(o->state) : json_null(),
 	        "device", entry.device, "snapdir", snapdirs[o->snapdir],
-	        "rmdir_always", o->rmdir_always, "sync", o->sync, "no_export",
-	        o->no_export, "store_locks", o->store_locks, "readonly",
-	        o->readonly, "autosnap", (json_int_t)o->autosnap, "keep",
-	        o->keep);
+	        "snapopen_late", o->snapopen_late, "rmdir_always",
+	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
+	        "store_locks", o->store_locks, "readonly", o->readonly,
+	        "autosnap", (json_int_t)o->autosnap, "keep", o->keep);
 	err = request ? daemon_client_call(socket, request, fd, NULL, NULL,
 	                                   &answer)
 	              : -ENOMEM;

@@ -191,6 +191,20 @@ static json_t *mount_autosnap(json_t *request,
 	return NULL;
 }
 
+/*
+ * Return true if the kernel may open files by itself.  No open must be refused
+ * then: without snapshots none is.  Locks belong to what an open has announced.
+ */
+static bool mount_needs_no_open(json_t *request,
+                                const struct session_params *params)
+{
+	bool late = json_is_true(json_object_get(request, "snapopen_late"));
+	bool writable =
+	        params->snapdir == SNAPDIR_DISABLED && !params->state_readonly;
+
+	return (late || writable) && !params->store_locks;
+}
+
 static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 {
 	char mountpoint[PATH_MAX] = "?", device[32] = "?";
@@ -227,6 +241,7 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		                     store_path(daemon->store));
 	if (mount_state(daemon, request, &params, &error) < 0)
 		return error;
+	params.no_open = mount_needs_no_open(request, &params);
 	error = mount_autosnap(request, &params, &rule);
 	if (error)
 		return error;

@@ -11,7 +11,8 @@ struct mount_options {
 	const char *mountpoint;
 	const char *state; /* -o state=; NULL: the whole store */
 	enum fs_snapdir snapdir;
-	bool snapdir_set;
+	bool snapopen_late; /* open(2) for writing in a snapshot is not refused
+	                     */
 	bool rmdir_always;
 	bool sync;        /* in `extra`, too: both kernel and daemon apply it */
 	bool no_export;   /* refuse file handles */

@@ -125,7 +125,7 @@ static bool must_answer(const struct deferred *d)
 	if (d->session->invals_count > INVALS_LONG)
 		return true;
 	for (struct inval *at = d->session->invals_newest; at; at = at->older) {
-		if (has_key(d, at->node))
+		if (at->kind == INVAL_STATE || has_key(d, at->node))
 			return true;
 	}
 	return false;
@@ -268,7 +268,8 @@ static void post_all(struct coherence *coherence, struct invals *invals,
 
 	for (struct inval *at = invals->first; at; at = next) {
 		next = at->next;
-		release_keyed(coherence, at->session, at->node, released);
+		release_keyed(coherence, at->session,
+		              at->kind == INVAL_STATE ? 0 : at->node, released);
 		at->job.run = inval_run;
 		inval_link(at);
 		notifier_post(at->names ? at->session->name_notifier

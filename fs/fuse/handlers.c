@@ -84,6 +84,22 @@ struct fuse_entry_param entry_param(struct session *session,
 }
 
 /*
+ * Return -ESTALE if a file lost its last name before its lookup was counted:
+ * the kernel would open it without a request, and it would not be kept.
+ */
+static int check_named(struct session *session, const struct fs_entry *entry)
+{
+	struct stat st;
+	int err;
+
+	if (!session->no_open || session->mounts->count == 1 ||
+	    !S_ISREG(entry->st.st_mode) || !entry->st.st_nlink)
+		return 0;
+	err = fs_getattr(session->fs, entry->node, &st);
+	return err == 0 && !st.st_nlink ? -ESTALE : err;
+}
+
+/*
  * Count the lookup of an entry of this directory.  If the entry is in another
  * state than the directory, the number of its state may have been reused before
  * it was counted: return -ESTALE then.
@@ -93,11 +109,11 @@ static int entry_add_lookup(struct session *session, node_t dir,
 {
 	int err = lookups_add(session->lookups, entry->node);
 
-	if (err == 0 && NODE_STATE(dir) &&
-	    NODE_STATE(dir) == NODE_STATE(entry->node))
-		return 0;
-	if (err == 0)
+	if (err == 0 &&
+	    (!NODE_STATE(dir) || NODE_STATE(dir) != NODE_STATE(entry->node)))
 		err = fs_confirm(session->fs, entry);
+	if (err == 0)
+		err = check_named(session, entry);
 	if (err < 0 && err != -ENOMEM)
 		node_forget(session, entry->node, 1);
 	return err;
@@ -117,10 +133,16 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
                 const char *name, const struct fs_entry *entry, uint64_t epoch)
 {
 	struct session *session = changes->session;
+	/* An O_TMPFILE file has no name. */
+	bool named = strcmp(name, PROTOCOL_TMPFILE_NAME) != 0;
 
 	reply->err = entry_add_lookup(session, parent, entry);
+	/* The open of fs_tmpfile() lasts until the kernel forgets the file. */
+	if (!named && session->no_open &&
+	    (reply->err < 0 || !lookups_hold(session->lookups, entry->node)))
+		fs_release(session->fs, entry->node);
 	if (reply->err < 0 && reply->kind == REPLY_CREATE)
-		node_close(session, entry->node);
+		file_close(session, entry->node);
 	if (reply->err == 0) {
 		reply->node = entry->node;
 		reply->param = entry_param(session, entry,
@@ -129,13 +151,30 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 		        MIN(reply->param.attr_timeout,
 		            unordered_timeout(session, entry->node));
 	}
-	/* An O_TMPFILE file has no name. */
-	if (strcmp(name, PROTOCOL_TMPFILE_NAME) != 0)
+	if (named)
 		changes_name(changes, parent, name, entry->node);
 	reply_changed(changes, reply);
 }
 
 /* ---- What the kernel is asked for --------------------------------------- */
+
+/*
+ * Without OPEN, O_TRUNC has to arrive as a SETATTR.  The kernel keeps pages and
+ * entries, as open_flags() and handle_opendir() allow it.
+ */
+static void init_without_open(struct session *session,
+                              struct fuse_conn_info *conn)
+{
+	const unsigned needed =
+	        FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT;
+
+	session->no_open =
+	        session->no_open && (conn->capable & needed) == needed;
+	if (!session->no_open)
+		return;
+	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC;
+	lookups_assume_open(session->lookups);
+}
 
 static void handle_init(void *userdata, struct fuse_conn_info *conn)
 {
@@ -152,7 +191,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 	        FUSE_CAP_SPLICE_MOVE;
 	static const unsigned locks =
 	        FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
-	const struct session *session = userdata;
+	struct session *session = userdata;
 
 	conn->want |= conn->capable & wanted;
 	conn->want &= ~unwanted;
@@ -161,6 +200,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 		conn->want |= conn->capable & locks;
 	else
 		conn->want &= ~locks;
+	init_without_open(session, conn);
 	conn->max_write = MAX_WRITE;
 	conn->max_background = MAX_BACKGROUND;
 	conn->time_gran = 1;
@@ -512,7 +552,7 @@ const struct fuse_lowlevel_ops handlers = {
         .fsync = handle_fsync,
         .opendir = handle_opendir,
         .readdir = handle_readdir,
-        .releasedir = handle_release,
+        .releasedir = handle_releasedir,
         .readdirplus = handle_readdirplus,
         .fsyncdir = handle_fsync,
         .statfs = handle_statfs,

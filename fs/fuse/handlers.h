@@ -47,6 +47,11 @@ void open_flags(struct session *session, node_t node,
 int node_open(struct session *session, node_t node, int flags);
 void node_close(struct session *session, node_t node);
 /*
+ * Close a file that OPEN or CREATE has opened.  In a mount without OPEN none is
+ * counted as open: the kernel sends no RELEASE there.
+ */
+void file_close(struct session *session, node_t node);
+/*
  * Remove `count` lookups from the lookup table: the kernel forgot them, or a
  * reply did not reach it.
  */

@@ -20,8 +20,14 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct session *session = request_session(req);
 	node_t node = session_node(session, ino);
-	int err = node_open(session, node, O_RDONLY);
+	int err;
 
+	/* Without OPENDIR the kernel caches the entries of all directories. */
+	if (session->no_open && session->snapdir == SNAPDIR_DISABLED) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
+	err = node_open(session, node, O_RDONLY);
 	if (err < 0) {
 		reply_result(req, "open", ino, err);
 		return;
@@ -31,6 +37,15 @@ void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fi->keep_cache = fi->cache_readdir;
 	if (fuse_reply_open(req, fi) != 0)
 		node_close(session, node);
+}
+
+void handle_releasedir(fuse_req_t req, fuse_ino_t ino,
+                       struct fuse_file_info *fi)
+{
+	struct session *session = request_session(req);
+
+	node_close(session, session_node(session, ino));
+	fuse_reply_err(req, 0);
 }
 
 /* A reply to readdir or readdirplus that is being filled. */

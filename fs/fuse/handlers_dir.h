@@ -6,6 +6,8 @@
 #include "handlers.h"
 
 void handle_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void handle_releasedir(fuse_req_t req, fuse_ino_t ino,
+                       struct fuse_file_info *fi);
 void handle_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                     struct fuse_file_info *fi);
 void handle_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,

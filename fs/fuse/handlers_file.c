@@ -74,6 +74,12 @@ void node_close(struct session *session, node_t node)
 		fs_release(session->fs, node);
 }
 
+void file_close(struct session *session, node_t node)
+{
+	if (!session->no_open)
+		node_close(session, node);
+}
+
 void node_forget(struct session *session, node_t node, uint64_t count)
 {
 	if (lookups_forget(session->lookups, node, count))
@@ -140,6 +146,10 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct reply reply = {.req = req, .kind = REPLY_OPEN, .ino = ino};
 	struct changes changes = request_changes(req);
 
+	if (session->no_open) {
+		fuse_reply_err(req, ENOSYS);
+		return;
+	}
 	reply.what = "open";
 	reply.err = node_open(session, node, fi->flags);
 	if (reply.err == 0) {
@@ -161,6 +171,34 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /*
+ * Open a file that was made.  The kernel sends no RELEASE where it sends no
+ * OPEN: the open is then not counted.
+ */
+static int open_made(struct session *session, node_t node, int flags)
+{
+	int err = node_open(session, node, flags);
+
+	if (err == 0 && session->no_open)
+		node_close(session, node);
+	return err;
+}
+
+/* Make a file without a name.  If there is no RELEASE, reply_made() holds it.
+ */
+static int make_tmpfile(struct session *session, node_t parent, mode_t mode,
+                        const struct fs_cred *cred, struct fs_entry *ret_entry)
+{
+	int err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
+
+	if (err < 0 || session->no_open)
+		return err;
+	err = lookups_open(session->lookups, ret_entry->node);
+	if (err < 0)
+		fs_release(session->fs, ret_entry->node);
+	return err;
+}
+
+/*
  * Make and open a file.  Without O_EXCL, open it if it exists: another mount
  * may have made it since this kernel's lookup.
  */
@@ -171,15 +209,8 @@ static int make_file(struct session *session, node_t parent, const char *name,
 	int err;
 
 	*ret_found = false;
-	if (strcmp(name, PROTOCOL_TMPFILE_NAME) == 0) {
-		err = fs_tmpfile(session->fs, parent, mode, cred, ret_entry);
-		if (err < 0)
-			return err;
-		err = lookups_open(session->lookups, ret_entry->node);
-		if (err < 0)
-			fs_release(session->fs, ret_entry->node);
-		return err;
-	}
+	if (strcmp(name, PROTOCOL_TMPFILE_NAME) == 0)
+		return make_tmpfile(session, parent, mode, cred, ret_entry);
 	err = fs_make(session->fs, parent, name,
 	              S_IFREG | (mode & ~(mode_t)S_IFMT), 0, NULL, cred,
 	              ret_entry);
@@ -192,7 +223,7 @@ static int make_file(struct session *session, node_t parent, const char *name,
 	}
 	if (err < 0)
 		return err;
-	return node_open(session, ret_entry->node, flags);
+	return open_made(session, ret_entry->node, flags);
 }
 
 void handle_create(fuse_req_t req, fuse_ino_t ino, const char *name,
@@ -232,7 +263,7 @@ void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	if (session->store_locks)
 		lock_table_drop_handle(session->mounts->locks, node,
 		                       session->id, fi->fh);
-	node_close(session, node);
+	file_close(session, node);
 	fuse_reply_err(req, 0);
 }
 

@@ -208,15 +208,15 @@ struct tail inval_tail(const struct changes *changes,
 	bool needed = false;
 	struct stat st;
 
-	for (struct session *s = changes->mounts->first; s; s = s->next) {
-		if (!needs_tail(changes, s, change->node))
-			continue;
-		needed = true;
-		lookups_mark(s->lookups, change->node, CACHED_PAGES);
-	}
+	for (struct session *s = changes->mounts->first; s && !needed;
+	     s = s->next)
+		needed = needs_tail(changes, s, change->node);
 	if (!needed || fs_getattr(fs, change->node, &st) || !st.st_size ||
 	    (change->len && change->off + change->len < (uint64_t)st.st_size))
 		return tail;
+	for (struct session *s = changes->mounts->first; s; s = s->next)
+		if (needs_tail(changes, s, change->node))
+			lookups_mark(s->lookups, change->node, CACHED_PAGES);
 	tail.off = (uint64_t)st.st_size - 1;
 	if (fs_read(fs, change->node, (off_t)tail.off, 1, &data))
 		return tail;
@@ -444,23 +444,19 @@ static bool is_gone(struct fs *fs, uint64_t number)
 	return err == -ESTALE;
 }
 
-/*
- * Invalidate the session's nodes of the state from inode `from` on, with their
- * pages.
- */
-static void add_state(struct invals *invals, struct session *session,
-                      uint64_t state, uint64_t from, bool open)
+/* Invalidate the symlinks to snapshots in the root directory. */
+static void add_links(struct invals *invals, struct session *session)
 {
 	_cleanup_free_ node_t *nodes = NULL;
 	size_t count = 0;
 
-	if (lookups_list(session->lookups, state, open, &nodes, &count) < 0) {
+	if (lookups_list(session->lookups, 0, false, &nodes, &count) < 0) {
 		log_error(
 		        "cannot invalidate a state in a mount: out of memory");
 		return;
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (NODE_INO(nodes[i]) >= from)
+		if (NODE_INO(nodes[i]) >= NODE_LINK_FIRST)
 			add_inval(invals, session, INVAL_PAGES, nodes[i], NULL);
 	}
 }
@@ -475,7 +471,8 @@ static void collect_gone(struct invals *invals, struct session *session)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		if (is_gone(session->fs, states[i]))
-			add_state(invals, session, states[i], 0, true);
+			add_inval(invals, session, INVAL_STATE,
+			          NODE(states[i], INO_ROOT), NULL);
 	}
 }
 
@@ -510,7 +507,7 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 			collect_gone(invals, s);
 		/* The symlinks to snapshots are nodes of state 0. */
 		if (changes->links && !s->state)
-			add_state(invals, s, 0, NODE_LINK_FIRST, false);
+			add_links(invals, s);
 		if (changes->links)
 			collect_virtual(invals, s);
 	}
@@ -518,7 +515,7 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 
 /*
  * Attributes suffice: pages of a file that is not open are reached only through
- * OPEN, which fails.
+ * open(2), for which the kernel requests the attributes, and that fails.
  */
 int inval_forget_gone(void *arg, struct session *session)
 {
@@ -545,6 +542,18 @@ int inval_forget_gone(void *arg, struct session *session)
 
 /* ---- Sending ------------------------------------------------------------ */
 
+static void notify_state(const struct session *session, uint64_t state, int fd)
+{
+	_cleanup_free_ node_t *nodes = NULL;
+	size_t count = 0;
+
+	if (lookups_list(session->lookups, state, true, &nodes, &count) < 0)
+		log_error(
+		        "cannot invalidate a state in a mount: out of memory");
+	for (size_t i = 0; i < count; i++)
+		protocol_inval_inode(fd, session_ino(session, nodes[i]), 0, 0);
+}
+
 void inval_notify(const struct inval *inval, int fd)
 {
 	const struct session *session = inval->session;
@@ -568,6 +577,9 @@ void inval_notify(const struct inval *inval, int fd)
 		protocol_store_byte(fd, ino, inval->off, inval->byte);
 		/* The byte served to set the size. */
 		protocol_inval_inode(fd, ino, (int64_t)inval->off, 1);
+		break;
+	case INVAL_STATE:
+		notify_state(session, NODE_STATE(inval->node), fd);
 		break;
 	}
 }

@@ -20,7 +20,8 @@ enum inval_kind {
 	INVAL_PAGES,
 	INVAL_ATTRS,
 	INVAL_NAME,
-	INVAL_SIZE, /* the file is at least as long as off + 1 */
+	INVAL_SIZE,  /* the file is at least as long as off + 1 */
+	INVAL_STATE, /* pages of all open nodes of the node's state */
 };
 
 /* A notification to a session. */

@@ -43,6 +43,7 @@ struct lookups {
 	size_t buckets_len; /* a power of two; 0: no buckets */
 	size_t tables;
 	struct state_table *open; /* those with open nodes */
+	bool assume_open;         /* see lookups_assume_open() */
 };
 
 /* Return the number by which a node is found among those of its state. */
@@ -415,6 +416,13 @@ bool lookups_virtual(struct lookups *lookups)
 	return any;
 }
 
+void lookups_assume_open(struct lookups *lookups)
+{
+	pthread_mutex_lock(&lookups->lock);
+	lookups->assume_open = true;
+	pthread_mutex_unlock(&lookups->lock);
+}
+
 bool lookups_is_open(struct lookups *lookups, node_t node)
 {
 	struct lookup *entry;
@@ -422,7 +430,7 @@ bool lookups_is_open(struct lookups *lookups, node_t node)
 
 	pthread_mutex_lock(&lookups->lock);
 	entry = lookup_look(lookups, node);
-	open = entry && entry->opens;
+	open = entry && (entry->opens || lookups->assume_open);
 	pthread_mutex_unlock(&lookups->lock);
 	return open;
 }
@@ -473,15 +481,16 @@ int lookups_list(struct lookups *lookups, uint64_t state, bool open,
 
 	pthread_mutex_lock(&lookups->lock);
 	table = *state_table_find(lookups, state);
-	if (table && (!open || table->open)) {
-		nodes = malloc((open ? table->open : table->used) *
-		               sizeof(*nodes));
+	if (table && (!open || table->open || lookups->assume_open)) {
+		nodes = malloc(table->used * sizeof(*nodes));
 		if (!nodes)
 			err = -ENOMEM;
 		for (size_t i = 0; !err && i <= table->mask; i++) {
 			const struct lookup *entry = &table->slots[i];
 
-			if (entry->ino && (!open || entry->opens))
+			if (entry->ino &&
+			    (!open || entry->opens ||
+			     (lookups->assume_open && entry->pages)))
 				nodes[count++] = NODE(state, entry->ino);
 		}
 	}
@@ -516,6 +525,7 @@ int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
 	int err = 0;
 
 	pthread_mutex_lock(&lookups->lock);
+	open = open && !lookups->assume_open;
 	for (struct state_table *table = open ? lookups->open : NULL;
 	     table && !err; table = table->next_open)
 		err = states_add(&states, table->state);

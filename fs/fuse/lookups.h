@@ -46,7 +46,12 @@ bool lookups_any(struct lookups *lookups, uint64_t state);
 bool lookups_virtual(struct lookups *lookups);
 /* Return true if the kernel has looked up the node or has it open. */
 bool lookups_has(struct lookups *lookups, node_t node);
-/* Return true if the kernel has the node open. */
+/*
+ * From now on count each node of the table as open, too: the kernel does not
+ * announce opens.
+ */
+void lookups_assume_open(struct lookups *lookups);
+/* Return true if the kernel may have the node open. */
 bool lookups_is_open(struct lookups *lookups, node_t node);
 
 /* Parts of a node that a kernel may have cached. */
@@ -69,8 +74,9 @@ void lookups_mark(struct lookups *lookups, node_t node, unsigned what);
 unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what);
 
 /*
- * List the nodes of a state in the table (or only the open ones) in an array
- * that the caller frees.  -ENOMEM.
+ * List the nodes of a state in the table (or only the open ones, without those
+ * that are only assumed to be open and have no pages) in an array that the
+ * caller frees.  -ENOMEM.
  */
 int lookups_list(struct lookups *lookups, uint64_t state, bool open,
                  node_t **ret_nodes, size_t *ret_count);

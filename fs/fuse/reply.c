@@ -16,7 +16,7 @@ static void reply_open(const struct reply *reply)
 	struct session *session = request_session(reply->req);
 
 	if (fuse_reply_open(reply->req, &reply->fi) != 0)
-		node_close(session, session_node(session, reply->ino));
+		file_close(session, session_node(session, reply->ino));
 }
 
 static void reply_created(const struct reply *reply)
@@ -25,7 +25,7 @@ static void reply_created(const struct reply *reply)
 
 	if (fuse_reply_create(reply->req, &reply->param, &reply->fi) == 0)
 		return;
-	node_close(session, reply->node);
+	file_close(session, reply->node);
 	node_forget(session, reply->node, 1);
 }
 
@@ -106,9 +106,9 @@ static void reply_fail(struct reply *reply, int err)
 	struct session *session = request_session(reply->req);
 
 	if (reply->kind == REPLY_OPEN)
-		node_close(session, session_node(session, reply->ino));
+		file_close(session, session_node(session, reply->ino));
 	if (reply->kind == REPLY_CREATE)
-		node_close(session, reply->node);
+		file_close(session, reply->node);
 	if (reply->kind == REPLY_CREATE || reply->kind == REPLY_ENTRY)
 		node_forget(session, reply->node, 1);
 	reply->err = err;

@@ -22,15 +22,17 @@
 #include "util.h"
 
 /*
- * Hold a node in each session whose kernel has looked it up.  Policy is held.
+ * Hold a node in each session whose kernel has looked it up and may use it
+ * without having announced that.
  */
 static unsigned keep_node(void *arg, node_t node, bool regular)
 {
 	const struct mounts *mounts = arg;
 	unsigned kept = 0;
 
-	for (struct session *s = mounts->first; s && !regular; s = s->next)
-		kept += lookups_hold(s->lookups, node);
+	for (struct session *s = mounts->first; s; s = s->next)
+		if (s->no_open || !regular)
+			kept += lookups_hold(s->lookups, node);
 	return kept;
 }
 
@@ -299,6 +301,7 @@ static int session_create(struct mounts *mounts,
 	session->sync = params->sync;
 	session->protocol.no_export = params->no_export;
 	session->snapdir = params->snapdir;
+	session->no_open = params->no_open;
 	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;
 	pthread_mutex_init(&session->lock, NULL);
 	session->mountpoint = strdup(params->mountpoint);

@@ -41,6 +41,7 @@ struct session_params {
 	bool sync;              /* changes are durable before the reply */
 	bool no_export;         /* refuse file handles */
 	bool store_locks;       /* see struct session */
+	bool no_open;           /* do without OPEN if the kernel can */
 	const char *mountpoint; /* as given by the client, for messages */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
@@ -92,8 +93,9 @@ struct session {
 	uint64_t state;
 	bool state_readonly;
 	bool rmdir_always;
-	bool store_locks;  /* locks of files hold in all mounts */
-	_Atomic bool sync; /* changes are durable when they are answered */
+	bool store_locks;     /* locks of files hold in all mounts */
+	_Atomic bool no_open; /* OPEN gets ENOSYS; unchanged after INIT */
+	_Atomic bool sync;    /* changes are durable when they are answered */
 	enum fs_snapdir snapdir;
 	char *mountpoint;
 	char *device;

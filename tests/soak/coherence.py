@@ -39,7 +39,9 @@ def coherence(build, mode, seed, seconds, mounts=3, workers=3, steps=0,
             elif i == 3:  # the whole store twice
                 dirs.append(bed.mount(f"m{i}") / "main")
             else:
-                dirs.append(bed.mount(f"m{i}", "state=main"))
+                # Without OPEN requests, or (with a .snap) with them.
+                dirs.append(bed.mount(f"m{i}", "state=main" + (
+                    ",snapdir=hidden" if (seed >> i) % 2 else "")))
         script = bed.dir / "remount"
         script.write_text(
             '#!/bin/sh\ncase $1 in\n'

@@ -122,11 +122,26 @@ static void step_mount(struct model *model)
 
 /* ---- Snapshots ---------------------------------------------------------- */
 
+/* Return a mount with a .snap.  The first one has it. */
+static unsigned some_snap_mount(struct model *model)
+{
+	char path[PATH_LEN];
+	unsigned i;
+
+	do {
+		i = some_mount(model);
+		snprintf(path, sizeof(path), "%s/.snap",
+		         model->worker->options->dirs[i]);
+	} while (access(path, F_OK) < 0);
+	return i;
+}
+
 static void step_snapshot(struct model *model)
 {
 	struct worker *worker = model->worker;
 	char *const *dirs = worker->options->dirs;
-	unsigned mount = some_mount(model), other = some_mount(model);
+	unsigned mount = some_snap_mount(model);
+	unsigned other = some_snap_mount(model);
 	char path[PATH_LEN], name[32];
 
 	snprintf(name, sizeof(name), "w%u-%u", worker->number, model->byte);
@@ -137,8 +152,8 @@ static void step_snapshot(struct model *model)
 	snprintf(path, sizeof(path), "%s/.snap/%s/w%u", dirs[other], name,
 	         worker->number);
 	check_snapshot(model, path);
-	snprintf(path, sizeof(path), "%s/.snap/%s", dirs[some_mount(model)],
-	         name);
+	snprintf(path, sizeof(path), "%s/.snap/%s",
+	         dirs[some_snap_mount(model)], name);
 	worker_need(worker, rmdir(path) == 0, path);
 }
 

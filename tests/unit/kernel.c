@@ -35,6 +35,16 @@ void kernel_send(struct kernel *k, uint32_t opcode, uint64_t nodeid,
 	assert_int_equal(writev(k->fd, iov, 2), in.len);
 }
 
+static void note_forgotten(struct kernel *k)
+{
+	struct fuse_notify_inval_inode_out out;
+
+	memcpy(&out, k->data, sizeof(out));
+	k->forgotten = out.ino;
+	if (out.off >= 0)
+		k->pages_forgotten = out.ino;
+}
+
 int kernel_receive(struct kernel *k)
 {
 	struct fuse_out_header out;
@@ -51,7 +61,7 @@ int kernel_receive(struct kernel *k)
 		assert_int_equal(n, out.len);
 		k->len = (size_t)n - sizeof(out);
 		if (!out.unique && out.error == FUSE_NOTIFY_INVAL_INODE)
-			memcpy(&k->forgotten, k->data, sizeof(k->forgotten));
+			note_forgotten(k);
 	} while (out.unique == 0);
 	assert_int_equal(out.unique, k->unique * 2);
 	assert_true(out.error <= 0);
@@ -68,20 +78,28 @@ int kernel_ask(struct kernel *k, uint32_t opcode, uint64_t nodeid,
 void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
                   enum fs_snapdir snapdir)
 {
+	const struct session_params params = {
+	        .state = state,
+	        .snapdir = snapdir,
+	};
+
+	kernel_mount_with(k, w, &params);
+}
+
+void kernel_mount_with(struct kernel *k, struct fixture *w,
+                       const struct session_params *given)
+{
 	struct fuse_init_in init = {
 	        .major = FUSE_KERNEL_VERSION,
 	        .minor = 38,
 	        .flags = FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_DONT_MASK |
 	                 FUSE_ATOMIC_O_TRUNC | FUSE_EXPORT_SUPPORT |
 	                 FUSE_POSIX_ACL | FUSE_DO_READDIRPLUS |
-	                 FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS,
+	                 FUSE_POSIX_LOCKS | FUSE_FLOCK_LOCKS |
+	                 FUSE_NO_OPEN_SUPPORT | FUSE_NO_OPENDIR_SUPPORT,
 	};
-	struct session_params params = {
-	        .state = state,
-	        .snapdir = snapdir,
-	        .mountpoint = "/nowhere",
-	        .device = "0:0",
-	};
+	struct session_params params = *given;
+	struct fuse_init_out init_out;
 	/* No answer in all this time: the session hangs. */
 	struct timeval patience = {.tv_sec = 60};
 	int pair[2];
@@ -94,10 +112,14 @@ void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
 	        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
 	k->fd = pair[0];
 	params.fd = pair[1];
+	params.mountpoint = "/nowhere";
+	params.device = "0:0";
 	setsockopt(k->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	assert_int_equal(mounts_init(&k->mounts, w->fs, ended, k), 0);
 	assert_int_equal(session_start(&k->mounts, &params, &id), 0);
 	assert_int_equal(kernel_ask(k, FUSE_INIT, 0, &init, sizeof(init)), 0);
+	memcpy(&init_out, k->data, sizeof(init_out));
+	k->agreed = init_out.flags;
 }
 
 void kernel_umount(struct kernel *k)

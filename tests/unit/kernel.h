@@ -19,14 +19,19 @@ struct kernel {
 	pthread_mutex_t lock; /* guards `ended` */
 	pthread_cond_t end;
 	bool ended;
-	uint64_t forgotten; /* node of the last FUSE_NOTIFY_INVAL_INODE */
-	size_t len;         /* of the last answer, its header left out */
-	uint8_t data[8192]; /* the last answer, likewise */
+	uint64_t forgotten;       /* node of the last FUSE_NOTIFY_INVAL_INODE */
+	uint64_t pages_forgotten; /* of the last one that was about pages */
+	uint32_t agreed;          /* the flags in the answer to INIT */
+	size_t len;               /* of the last answer, its header left out */
+	uint8_t data[8192];       /* the last answer, likewise */
 };
 
 /* Mount the state (0: the whole store) and answer to INIT. */
 void kernel_mount(struct kernel *k, struct fixture *w, uint64_t state,
                   enum fs_snapdir snapdir);
+/* The same with the state, snapdir and no_open of the parameters. */
+void kernel_mount_with(struct kernel *k, struct fixture *w,
+                       const struct session_params *params);
 void kernel_umount(struct kernel *k);
 
 /* Send a request without waiting for an answer. */

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A mount whose kernel opens files and directories without a request. */
+#include "kernel.h"
+
+static struct fixture w;
+static struct kernel k;
+
+static int setup(void **state)
+{
+	fixture_init(&w, 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	fixture_release(&w);
+	return 0;
+}
+
+static void mount_main(bool no_open)
+{
+	const struct session_params params = {
+	        .state = NODE_STATE(w.main),
+	        .snapdir = SNAPDIR_DISABLED,
+	        .no_open = no_open,
+	};
+
+	kernel_mount_with(&k, &w, &params);
+}
+
+static uint64_t look_up(const char *name)
+{
+	struct fuse_entry_out out;
+
+	assert_int_equal(kernel_ask(&k, FUSE_LOOKUP, 1, name, strlen(name) + 1),
+	                 0);
+	memcpy(&out, k.data, sizeof(out));
+	return out.nodeid;
+}
+
+static void unlink_name(const char *name)
+{
+	assert_int_equal(kernel_ask(&k, FUSE_UNLINK, 1, name, strlen(name) + 1),
+	                 0);
+}
+
+static int get_attr(uint64_t node)
+{
+	struct fuse_getattr_in in = {0};
+
+	return kernel_ask(&k, FUSE_GETATTR, node, &in, sizeof(in));
+}
+
+static int read_some(uint64_t node)
+{
+	struct fuse_read_in in = {.size = 10};
+
+	return kernel_ask(&k, FUSE_READ, node, &in, sizeof(in));
+}
+
+/* Forget one lookup, and wait until the inode is gone. */
+static void forget(uint64_t node)
+{
+	struct fuse_forget_in in = {.nlookup = 1};
+
+	kernel_send(&k, FUSE_FORGET, node, &in, sizeof(in));
+	while (get_attr(node) == 0)
+		;
+}
+
+static void test_opens_are_refused_once_and_for_all(void **state)
+{
+	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
+	struct fuse_open_in in = {.flags = O_RDWR};
+
+	for (int no_open = 0; no_open < 2; no_open++) {
+		int expected = no_open ? -ENOSYS : 0;
+
+		mount_main(no_open);
+		assert_int_equal(!(k.agreed & FUSE_ATOMIC_O_TRUNC), no_open);
+		assert_int_equal(kernel_ask(&k, FUSE_OPEN, NODE_INO(file), &in,
+		                            sizeof(in)),
+		                 expected);
+		assert_int_equal(
+		        kernel_ask(&k, FUSE_OPENDIR, 1, &in, sizeof(in)),
+		        expected);
+		kernel_umount(&k);
+	}
+}
+
+/* A .snap is never cached: the mount needs OPENDIR. */
+static void test_directories_are_opened_where_snapshots_are(void **state)
+{
+	const struct session_params params = {
+	        .snapdir = SNAPDIR_HIDDEN,
+	        .no_open = true,
+	};
+	struct fuse_open_in in = {0};
+
+	kernel_mount_with(&k, &w, &params);
+	assert_int_equal(kernel_ask(&k, FUSE_OPEN, w.main, &in, sizeof(in)),
+	                 -ENOSYS);
+	assert_int_equal(kernel_ask(&k, FUSE_OPENDIR, w.main, &in, sizeof(in)),
+	                 0);
+	kernel_umount(&k);
+}
+
+static void test_unlinked_file_ends_with_the_last_lookup(void **state)
+{
+	uint64_t node;
+
+	put_text(&w, make(&w, w.main, "file", S_IFREG | 0644), 0, "text");
+	mount_main(true);
+	node = look_up("file");
+	unlink_name("file");
+	assert_int_equal(get_attr(node), 0);
+	assert_int_equal(read_some(node), 0);
+	assert_memory_equal(k.data, "text", 4);
+	forget(node);
+	kernel_umount(&k);
+}
+
+static void test_unlinked_file_ends_at_once_where_opens_are_known(void **state)
+{
+	uint64_t node;
+
+	make(&w, w.main, "file", S_IFREG | 0644);
+	mount_main(false);
+	node = look_up("file");
+	unlink_name("file");
+	assert_int_not_equal(get_attr(node), 0);
+	kernel_umount(&k);
+}
+
+/* A mount that ends sends no FORGET. */
+static void test_unlinked_file_ends_with_the_mount(void **state)
+{
+	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
+	struct stat st;
+
+	mount_main(true);
+	look_up("file");
+	unlink_name("file");
+	kernel_umount(&k);
+	assert_int_not_equal(fs_getattr(w.fs, file, &st), 0);
+}
+
+/*
+ * Make a file, and close it.  The kernel sends RELEASE only until it has got
+ * ENOSYS for an OPEN.
+ */
+static uint64_t make_and_close(const char *name, bool release)
+{
+	struct {
+		struct fuse_create_in in;
+		char name[8];
+	} arg = {.in = {.flags = O_RDWR, .mode = S_IFREG | 0600}};
+	struct fuse_release_in in = {0};
+	struct fuse_entry_out out;
+
+	memcpy(arg.name, name, strlen(name));
+	assert_int_equal(kernel_ask(&k, FUSE_CREATE, 1, &arg,
+	                            sizeof(arg.in) + strlen(name) + 1),
+	                 0);
+	memcpy(&out, k.data, sizeof(out));
+	if (release)
+		assert_int_equal(kernel_ask(&k, FUSE_RELEASE, out.nodeid, &in,
+		                            sizeof(in)),
+		                 0);
+	return out.nodeid;
+}
+
+/* It may have been opened again by /proc/self/fd. */
+static void test_nameless_file_outlives_its_descriptor(void **state)
+{
+	for (int release = 0; release < 2; release++) {
+		uint64_t node;
+
+		mount_main(true);
+		/* This is what the session makes of TMPFILE. */
+		node = make_and_close("/", release);
+		assert_int_equal(get_attr(node), 0);
+		forget(node);
+		kernel_umount(&k);
+	}
+}
+
+static void test_new_file_outlives_its_descriptor(void **state)
+{
+	struct fuse_release_in in = {0};
+
+	for (int release = 0; release < 2; release++) {
+		uint64_t node;
+
+		mount_main(true);
+		node = make_and_close("file", release);
+		unlink_name("file");
+		assert_int_equal(
+		        kernel_ask(&k, FUSE_RELEASE, node, &in, sizeof(in)), 0);
+		assert_int_equal(get_attr(node), 0);
+		forget(node);
+		kernel_umount(&k);
+	}
+}
+
+static void test_pages_of_a_deleted_state_are_dropped(void **state)
+{
+	node_t root = make(&w, NODE_ROOT, "main@gone", S_IFDIR);
+	node_t file = make(&w, root, "file", S_IFREG | 0644);
+	const struct session_params params = {
+	        .state = NODE_STATE(root),
+	        .snapdir = SNAPDIR_DISABLED,
+	        .no_open = true,
+	};
+	struct state *gone;
+
+	put_text(&w, file, 0, "text");
+	kernel_mount_with(&k, &w, &params);
+	assert_int_equal(look_up("file"), NODE_INO(file));
+	assert_int_equal(read_some(NODE_INO(file)), 0);
+	store_lock(w.store);
+	assert_int_equal(state_find(w.forest, 0, "main@gone", &gone), 0);
+	assert_int_equal(state_delete(w.forest, gone, false), 0);
+	store_unlock(w.store);
+	mounts_states_gone(&k.mounts);
+	assert_int_equal(read_some(NODE_INO(file)), -ESTALE);
+	assert_int_equal(k.pages_forgotten, NODE_INO(file));
+	kernel_umount(&k);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	        TEST(test_opens_are_refused_once_and_for_all),
+	        TEST(test_directories_are_opened_where_snapshots_are),
+	        TEST(test_unlinked_file_ends_with_the_last_lookup),
+	        TEST(test_unlinked_file_ends_at_once_where_opens_are_known),
+	        TEST(test_unlinked_file_ends_with_the_mount),
+	        TEST(test_nameless_file_outlives_its_descriptor),
+	        TEST(test_new_file_outlives_its_descriptor),
+	        TEST(test_pages_of_a_deleted_state_are_dropped),
+#undef TEST
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
