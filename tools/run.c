@@ -101,52 +101,62 @@ static void ended(void *arg, const struct run_job *job)
 /* ---- The states -------------------------------------------------------------
  */
 
-struct shown {
+struct named {
 	char *name; /* full name */
 	char *fork; /* of a snapshot: its fork; else the same */
 	bool is_snapshot;
 };
 
-static void shown_release(struct shown *shown)
+static void named_release(struct named *named)
 {
-	free(shown->name);
-	free(shown->fork);
+	free(named->name);
+	free(named->fork);
 }
 
 static int take_shown(void *arg, json_t *row)
 {
-	struct shown *shown = arg;
+	struct named *named = arg;
 
-	shown->is_snapshot = json_is_true(json_object_get(row, "snapshot"));
-	return answer_name(row, "name", &shown->name) ||
-	       answer_name(row, shown->is_snapshot ? "fork" : "name",
-	                   &shown->fork);
+	named->is_snapshot = json_is_true(json_object_get(row, "snapshot"));
+	return answer_name(row, "name", &named->name) ||
+	       answer_name(row, named->is_snapshot ? "fork" : "name",
+	                   &named->fork);
 }
 
-static int show(const char *store, const char *name, struct shown *shown)
+static int show(const char *store, const char *name, struct named *ret_named)
 {
 	return store_request(store, true,
 	                     request_new("show", "name", name, NULL),
-	                     take_shown, shown, NULL);
+	                     take_shown, ret_named, NULL);
 }
 
 /*
- * Return the state to fork if none is given: that of the working directory, or
- * else the default state, or else the only fork.  The store is known
- * afterwards.
+ * Look up the state to fork.  A name that can only be a fork's needs no
+ * request: making the fork fails if there is none.
  */
-static int default_source(struct target *target, char **ret_name)
+static int source_find(const char *store, const char *name,
+                       struct named *ret_named)
+{
+	if (name[strcspn(name, "~/")])
+		return show(store, name, ret_named);
+	ret_named->name = strdup(name);
+	ret_named->fork = strdup(name);
+	if (ret_named->name && ret_named->fork)
+		return EXIT_DONE;
+	complain("out of memory");
+	return EXIT_FAILED;
+}
+
+/*
+ * Return the state to fork if the working directory is in none: the default
+ * state, or else the only fork.
+ */
+static int default_source(const char *store, char **ret_name)
 {
 	json_auto_t *answer = NULL;
-	int r = target_here(target, ret_name);
+	int r = store_request(store, true, request_new("default", NULL), NULL,
+	                      NULL, &answer);
 
-	if (r || *ret_name)
-		return r;
-	r = target_store(target);
-	if (r)
-		return r;
-	r = store_request(target->store, true, request_new("default", NULL),
-	                  NULL, NULL, &answer);
 	if (r)
 		return r;
 	if (!json_is_null(json_object_get(answer, "name")))
@@ -242,8 +252,9 @@ static int run_all(struct options *o, struct run_jobs *jobs)
 static int run_in(struct options *o, struct run_jobs *jobs)
 {
 	_cleanup_(target_release) struct target target = {0};
-	_cleanup_(shown_release) struct shown source = {0}, into = {0};
-	_cleanup_free_ char *from = NULL, *to = NULL, *name = NULL;
+	_cleanup_(named_release) struct named source = {0}, into = {0};
+	_cleanup_free_ char *here = NULL, *from = NULL, *to = NULL,
+	                    *name = NULL;
 	int r = target_init(&target, o->store);
 
 	if (!r && o->from)
@@ -251,10 +262,13 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 	if (!r && o->into)
 		r = target_state(&target, o->into, false, &to);
 	if (!r)
-		r = from ? target_store(&target)
-		         : default_source(&target, &from);
+		r = target_here(&target, &here);
 	if (!r)
-		r = show(target.store, from, &source);
+		r = target_store(&target);
+	if (!r && !from && !here)
+		r = default_source(target.store, &from);
+	if (!r)
+		r = source_find(target.store, from ? from : here, &source);
 	if (!r && o->join && (to || source.is_snapshot))
 		r = show(target.store, to ? to : source.fork, &into);
 	if (!r && into.is_snapshot) {
@@ -262,7 +276,7 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 		r = EXIT_FAILED;
 	}
 	if (!r)
-		r = run_site_find(target.store, source.fork, o->at,
+		r = run_site_find(target.store, here, source.fork, o->at,
 		                  &jobs->site);
 	if (!r && !o->name)
 		r = name_make(source.name, &name);

@@ -11,72 +11,51 @@
 #include "mount_store.h"
 #include "util.h"
 
-/* A directory in a mount of the store. */
-struct spot {
-	dev_t device;
-	bool in_state;
-	bool is_root;                     /* the root of its state */
-	char state[NAME_LEN_MAX * 2 + 2]; /* with in_state */
-};
-
-/*
- * Look at a directory in the mount.  -ENODEV: it is not in a mount of the
- * store. `store`: NULL if the mount is known to be one.
- */
-static int spot_read(const char *path, const char *store,
-                     const struct mount_entry *mount, struct spot *ret_spot)
-{
-	char device[32], found[PATH_MAX];
-	struct spot spot = {0};
-	struct stat st;
-	ssize_t len;
-
-	if (stat(path, &st) < 0)
-		return -errno;
-	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
-	         minor(st.st_dev));
-	if (!mount->coppice || strcmp(device, mount->device))
-		return -ENODEV;
-	if (store &&
-	    (mount_store_find(path, mount, found) || strcmp(found, store)))
-		return -ENODEV;
-	len = getxattr(path, "user.coppice.state", spot.state,
-	               sizeof(spot.state) - 1);
-	if (len < 0 && errno != ENODATA)
-		return -errno;
-	spot.device = st.st_dev;
-	spot.in_state = len > 0;
-	spot.is_root = spot.in_state && NODE_INO(st.st_ino) == INO_ROOT;
-	*ret_spot = spot;
-	return 0;
-}
-
 /* ---- Mounts -------------------------------------------------------------- */
 
 struct search {
 	const char *store, *fork;
-	const struct spot *here; /* the working directory */
-	bool in_state;           /* it is in a state of the store */
-	char device[32];         /* with in_state: that of its mount */
-	char root[PATH_MAX];     /* of the whole store; "": none found */
-	char alone[PATH_MAX];    /* of `fork`; "": none found */
+	const char *here; /* the state of the working directory; NULL: none */
+	dev_t device;     /* of the working directory */
+	char root[PATH_MAX];  /* of the whole store; "": none found */
+	char alone[PATH_MAX]; /* of `fork`; "": none found */
 };
+
+static bool is_of_store(const struct search *s, const struct mount_entry *mount)
+{
+	char found[PATH_MAX];
+
+	return mount_store_find(mount->mountpoint, mount, found) == 0 &&
+	       !strcmp(found, s->store);
+}
 
 /* Note the mount.  That of the working directory takes precedence. */
 static int search_mount(void *arg, const struct mount_entry *mount)
 {
+	char device[32], state[NAME_LEN_MAX * 2 + 2] = "";
 	struct search *s = arg;
-	bool known = s->in_state && !strcmp(mount->device, s->device);
-	struct spot spot;
+	struct stat st;
+	bool is_here;
+	ssize_t len;
 	char *to;
 
-	if (!mount->coppice ||
-	    spot_read(mount->mountpoint, known ? NULL : s->store, mount, &spot))
+	if (!mount->coppice || stat(mount->mountpoint, &st) < 0)
 		return 0;
-	if (spot.in_state && (!spot.is_root || strcmp(spot.state, s->fork)))
+	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
+	         minor(st.st_dev));
+	is_here = s->here && st.st_dev == s->device;
+	if (strcmp(device, mount->device) ||
+	    (!is_here && !is_of_store(s, mount)))
 		return 0;
-	to = spot.in_state ? s->alone : s->root;
-	if (!*to || known)
+	len = getxattr(mount->mountpoint, "user.coppice.state", state,
+	               sizeof(state) - 1);
+	if (len < 0 && errno != ENODATA)
+		return 0;
+	if (len > 0 &&
+	    (NODE_INO(st.st_ino) != INO_ROOT || strcmp(state, s->fork)))
+		return 0;
+	to = len > 0 ? s->alone : s->root;
+	if (!*to || is_here)
 		strcpy(to, mount->mountpoint);
 	return 0;
 }
@@ -88,14 +67,13 @@ static int search_mount(void *arg, const struct mount_entry *mount)
  * Find the root of the state that the working directory is in, upwards along
  * its path.  -ENOENT: the path does not lead through it.
  */
-static int root_above(const char *cwd, const struct spot *here,
-                      char ret_root[PATH_MAX])
+static int root_above(const char *cwd, dev_t device, char ret_root[PATH_MAX])
 {
 	char path[PATH_MAX];
 	struct stat st;
 
 	strcpy(path, cwd);
-	while (stat(path, &st) == 0 && st.st_dev == here->device) {
+	while (stat(path, &st) == 0 && st.st_dev == device) {
 		char *slash = strrchr(path, '/');
 
 		if (NODE_INO(st.st_ino) == INO_ROOT) {
@@ -128,8 +106,8 @@ static int at_found(const struct search *s, const char *cwd,
 {
 	int len;
 
-	if (s->in_state && !strcmp(s->here->state, s->fork) &&
-	    root_above(cwd, s->here, site->at) == 0)
+	if (s->here && !strcmp(s->here, s->fork) &&
+	    root_above(cwd, s->device, site->at) == 0)
 		return EXIT_DONE;
 	len = *s->root ? snprintf(site->at, sizeof(site->at), "%s/%s", s->root,
 	                          s->fork)
@@ -182,33 +160,30 @@ static int dir_find(const char *cwd, bool in_state, struct run_site *site)
 	return EXIT_FAILED;
 }
 
-int run_site_find(const char *store, const char *fork, const char *at,
-                  struct run_site *ret_site)
+int run_site_find(const char *store, const char *here, const char *fork,
+                  const char *at, struct run_site *ret_site)
 {
-	_cleanup_free_ struct mount_entry *mount = malloc(sizeof(*mount));
 	_cleanup_free_ struct search *s = calloc(1, sizeof(*s));
-	struct spot here = {0};
 	char cwd[PATH_MAX];
 	struct stat st;
 	int r;
 
-	if (!mount || !s) {
+	if (!s) {
 		complain("out of memory");
 		return EXIT_FAILED;
 	}
-	*s = (struct search){.store = store, .fork = fork, .here = &here};
 	if (!getcwd(cwd, sizeof(cwd)) || stat(".", &st) < 0) {
 		complain("cannot find the working directory: %s",
 		         strerror(errno));
 		return EXIT_FAILED;
 	}
-	snprintf(s->device, sizeof(s->device), "%u:%u", major(st.st_dev),
-	         minor(st.st_dev));
-	s->in_state = mount_entry_find_device(s->device, mount) == 0 &&
-	              spot_read(".", store, mount, &here) == 0 && here.in_state;
+	*s = (struct search){.store = store,
+	                     .fork = fork,
+	                     .here = here,
+	                     .device = st.st_dev};
 	mount_entry_each(search_mount, s);
 	strcpy(ret_site->root, s->root);
-	ret_site->is_unmounted = !s->in_state && !*s->root && !*s->alone;
+	ret_site->is_unmounted = !here && !*s->root && !*s->alone;
 	r = at ? at_given(at, ret_site) : at_found(s, cwd, ret_site);
-	return r ? r : dir_find(cwd, s->in_state, ret_site);
+	return r ? r : dir_find(cwd, here, ret_site);
 }

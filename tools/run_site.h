@@ -19,11 +19,12 @@ struct run_site {
 
 /*
  * Find the place for forks of `fork`: `at`, or if it is NULL the directory in
- * which `fork` stands.  The working directory is mapped to the same path in the
- * fork if it is in a state of the store, and else to the fork's root. Complains
+ * which `fork` stands.  `here` is the state of the store that the working
+ * directory is in, or NULL.  The working directory is mapped to the same path
+ * in the fork if it is in a state, and else to the fork's root.  Complains
  * itself and returns an exit code.
  */
-int run_site_find(const char *store, const char *fork, const char *at,
-                  struct run_site *ret_site);
+int run_site_find(const char *store, const char *here, const char *fork,
+                  const char *at, struct run_site *ret_site);
 
 #endif

@@ -295,7 +295,11 @@ def test_wrong_usage(whole):
 def test_what_cannot_be(whole):
     whole.store.verb("snap", "main", "s")
     for args, says in (
-            (["--from", "none"], "cannot show 'none': there is no such state"),
+            (["--from", "none"], "cannot fork 'none': there is no such state"),
+            (["--from", "main~n"],
+             "cannot show 'main~n': there is no such state"),
+            (["--join", "--into", "none"],
+             "cannot show 'none': there is no such state"),
             (["--join", "--into", "main~s"],
              "cannot join into 'main~s': it is a snapshot"),
             (["--at", "/none"],
