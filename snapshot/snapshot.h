@@ -438,5 +438,6 @@ int forest_repair(struct store *store, const struct repair_options *options,
 #include "state_hold.h"
 #include "state_side.h"
 #include "tree_path.h"
+#include "tree_read.h"
 
 #endif

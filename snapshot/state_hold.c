@@ -120,6 +120,11 @@ void hold_release(struct forest *forest, struct state_hold *hold)
 		gc_resume(forest, v->id);
 }
 
+void hold_copy(const struct state_hold *from, struct state_hold *ret_to)
+{
+	version_hold(from->version, ret_to);
+}
+
 void hold_move(struct forest *forest, struct state_hold *from,
                struct state_hold *ret_to)
 {

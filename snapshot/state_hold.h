@@ -37,6 +37,9 @@ int state_hold(struct state *state, struct state_hold *ret_hold);
  */
 void hold_release(struct forest *forest, struct state_hold *hold);
 
+/* Hold what another hold, which is not empty, holds. */
+void hold_copy(const struct state_hold *from, struct state_hold *ret_to);
+
 /*
  * Move a hold to other memory, which holds nothing; the first then holds
  * nothing.
