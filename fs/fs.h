@@ -296,6 +296,7 @@ int fs_removexattr(struct fs *fs, node_t node, const char *name);
 void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
               void *arg);
 
+#include "batch.h"
 #include "clone.h"
 #include "join.h"
 #include "join_digest.h"

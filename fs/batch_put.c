@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The puts of a batch.  The files are found or made first.  Then the contents
+ * are written in the order of the inodes, which is that of the tree.  The
+ * chunks are made without the lock, some of them at a time.
+ */
+#include "batch_tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "array.h"
+#include "extent.h"
+#include "xattr.h"
+
+enum { PIECE_BYTES = 1 << 20 }; /* of chunks that are made at a time */
+
+/* A file to be written to; the first field for array_sort(). */
+struct put {
+	uint64_t ino;
+	const struct batch_op *op;
+};
+
+/* A chunk of the new content, or all of a content that has none. */
+struct part {
+	const struct put *put;
+	uint64_t index;
+	struct chunk *chunk; /* NULL: the bytes are inline, or there are none */
+};
+
+struct putting {
+	struct batch_target *t;
+	struct put *puts; /* `count` of them */
+	size_t count;
+	/* the next part to be made */
+	size_t at;
+	uint64_t index;
+	struct part parts[BATCH_PIECE];
+	size_t parts_len;
+};
+
+/* ---- The parts ---------------------------------------------------------- */
+
+static uint64_t chunks_of(const struct putting *p, const struct batch_op *op)
+{
+	return (op->len + p->t->fs->chunk_size - 1) >> p->t->fs->chunk_bits;
+}
+
+static int part_make(const struct putting *p, struct part *part)
+{
+	const struct batch_op *op = part->put->op;
+	uint64_t from = part->index << p->t->fs->chunk_bits;
+	uint64_t len = MIN(op->len - from, p->t->fs->chunk_size);
+
+	if (op->len <= EXTENT_INLINE_MAX)
+		return 0;
+	part->chunk = chunk_alloc(p->t->fs->store, len);
+	if (!part->chunk)
+		return -ENOMEM;
+	chunk_set_len(part->chunk, (uint32_t)len);
+	memcpy(chunk_data(part->chunk), op->value + from, len);
+	return 0;
+}
+
+/* Make the next parts.  Lock not needed. */
+static int parts_make(struct putting *p, size_t *ret_bytes)
+{
+	size_t bytes = 0;
+	int err = 0;
+
+	p->parts_len = 0;
+	while (!err && p->at < p->count && p->parts_len < BATCH_PIECE &&
+	       bytes < PIECE_BYTES) {
+		const struct put *put = &p->puts[p->at];
+		struct part *part = &p->parts[p->parts_len++];
+
+		*part = (struct part){put, p->index++, NULL};
+		err = part_make(p, part);
+		bytes += part->chunk ? chunk_len(part->chunk) : 0;
+		if (p->index >= chunks_of(p, put->op)) {
+			p->index = 0;
+			p->at++;
+		}
+	}
+	*ret_bytes = bytes;
+	return err;
+}
+
+static void parts_release(struct putting *p)
+{
+	for (size_t i = 0; i < p->parts_len; i++)
+		chunk_unref(p->parts[i].chunk);
+	p->parts_len = 0;
+}
+
+/* ---- Writing ------------------------------------------------------------ */
+
+/* Remove the extents of the old content that the new one does not replace. */
+static int extents_cut(struct batch_target *t, struct vnode *v, uint64_t count,
+                       const struct ext *first)
+{
+	int err;
+
+	/* Mostly there is one extent. */
+	if (count && v->inode.blocks == ext_blocks(first))
+		return 0;
+	while ((err = ext_cut(v, count, PIECE_ITEMS)) == -EAGAIN) {
+		t->work += PIECE_ITEMS;
+		err = batch_pause(t);
+		if (err)
+			return err;
+		v->tree = t->tree;
+	}
+	return err;
+}
+
+/* Begin to write a file: its first part. */
+static int put_begin(struct putting *p, const struct put *put, struct vnode *v,
+                     const struct ext *first)
+{
+	const struct batch_op *op = put->op;
+	int err = vnode_kill_priv(v, p->t->cred->uid);
+
+	if (!err)
+		err = extents_cut(p->t, v, chunks_of(p, op), first);
+	v->inode.size = op->len;
+	v->inode.mtime = v->inode.ctime = p->t->now;
+	return err;
+}
+
+static int part_put(struct putting *p, struct part *part)
+{
+	const struct batch_op *op = part->put->op;
+	struct batch_target *t = p->t;
+	struct vnode v = batch_vnode(t, part->put->ino);
+	struct ext old, to = {EXTENT_INLINE, (uint32_t)op->len, 0};
+	uint64_t before, after;
+	int err = inode_load(t->tree, v.ino, &v.inode);
+
+	if (!err)
+		err = ext_list(t->tree, v.ino, part->index, 1, &old);
+	if (!err && !part->index)
+		err = put_begin(p, part->put, &v, &old);
+	if (!err && part->chunk)
+		to = (struct ext){EXTENT_CHUNK, chunk_len(part->chunk), 0};
+	if (err)
+		return err;
+	before = ext_blocks(&old);
+	after = op->len ? ext_blocks(&to) : 0;
+	if (after > before)
+		err = quota_check(&t->state, 0, after - before);
+	if (!err && part->chunk)
+		err = ext_add_chunk(&v, part->index, &old, part->chunk);
+	else if (!err && op->len)
+		err = ext_replace(&v, 0, &old, &to, op->value);
+	return err ? err : vnode_store(&v);
+}
+
+/* Write the parts.  Lock held; may release it. */
+static int parts_put(struct putting *p, const struct batch_op **ret_failed)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < p->parts_len; i++) {
+		err = part_put(p, &p->parts[i]);
+		if (err)
+			*ret_failed = p->parts[i].put->op;
+	}
+	return err;
+}
+
+static int contents_put(struct putting *p, const struct batch_op **ret_failed)
+{
+	struct batch_target *t = p->t;
+	struct store *store = t->fs->store;
+	int err = 0;
+
+	while (!err && p->at < p->count) {
+		size_t bytes;
+
+		if (!t->exclusive)
+			store_unlock(store);
+		err = parts_make(p, &bytes);
+		if (!t->exclusive) {
+			if (!err)
+				err = store_throttle_write(store, bytes);
+			if (!err)
+				err = store_yield(store);
+			store_lock(store);
+			if (!err)
+				err = batch_piece(t);
+		}
+		if (!err)
+			err = parts_put(p, ret_failed);
+		parts_release(p);
+	}
+	return err;
+}
+
+/* ---- The files ---------------------------------------------------------- */
+
+/* Find or make one file. */
+static int file_find(struct batch_target *t, const struct batch_op *op,
+                     uint64_t *ret_ino)
+{
+	struct store *store = t->fs->store;
+	int err;
+
+	while ((err = batch_file(t, op, ret_ino)) == -EAGAIN) {
+		store_unlock(store);
+		err = want_fetch(t->fs, &t->want);
+		store_lock(store);
+		if (!err)
+			err = batch_piece(t);
+		if (err)
+			return err;
+	}
+	return err;
+}
+
+/* Order by inode, and by the order of the batch. */
+static int put_compare(const void *a, const void *b)
+{
+	const struct put *x = a, *y = b;
+	int order = number_order(x->ino, y->ino);
+
+	return order ? order : x->op < y->op ? -1 : x->op > y->op;
+}
+
+/* Keep the last put of each file.  Return how many are left. */
+static size_t puts_unique(struct put *puts, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (i + 1 == count || puts[i].ino != puts[i + 1].ino)
+			puts[kept++] = puts[i];
+	return kept;
+}
+
+int batch_put(struct batch_target *t, const struct batch_op *ops, size_t count,
+              const struct batch_op **ret_failed)
+{
+	_cleanup_free_ struct putting *p = calloc(1, sizeof(*p));
+	int err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	p->t = t;
+	p->puts = malloc(count * sizeof(*p->puts));
+	if (!p->puts)
+		return -ENOMEM;
+	for (size_t i = 0; !err && i < count; i++) {
+		p->puts[i].op = &ops[i];
+		err = file_find(t, &ops[i], &p->puts[i].ino);
+		if (!err)
+			err = batch_pause(t);
+		if (err)
+			*ret_failed = &ops[i];
+	}
+	if (!err) {
+		array_sort(p->puts, count, put_compare);
+		p->count = puts_unique(p->puts, count);
+		err = contents_put(p, ret_failed);
+	}
+	free(p->puts);
+	return err;
+}
