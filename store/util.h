@@ -88,6 +88,7 @@ static inline int64_t mono_ns(void)
 }
 
 enum log_level {
+	LOG_LEVEL_NONE = -1, /* nothing is written */
 	LOG_LEVEL_ERROR,
 	LOG_LEVEL_WARNING,
 	LOG_LEVEL_INFO,

@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Making and deleting states. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "array.h"
+#include "handle.h"
+#include "util.h"
+
+enum {
+	TRIES_COUNTED = 16, /* suffixes -2, -3 ... before random ones */
+	TRIES = 64,
+	PIECE = 64, /* snapshots deleted in one hold of the lock */
+};
+
+static struct fs_cred own_cred(void)
+{
+	return (struct fs_cred){geteuid(), getegid(), 022};
+}
+
+/* Make the fork.  Lock held. */
+static int fork_try(struct coppice *store, const char *source, const char *name)
+{
+	const struct fs_cred cred = own_cred();
+	struct state *from = NULL, *fork;
+	int err = source ? state_resolve(store->forest, source, &from) : 0;
+
+	/* A name alone would decide what the fork is made from. */
+	if (!err && !source && strchr(name, '@'))
+		err = -EINVAL;
+	return err ? err
+	           : fs_state_fork(store->fs, from, name, 0755, &cred, &fork);
+}
+
+/* Write the name with a suffix for the n-th try.  -ENAMETOOLONG. */
+static int name_vary(const char *name, unsigned n, char ret[NAME_LEN_MAX + 1])
+{
+	uint32_t number = n + 1;
+	int len;
+
+	if (n >= TRIES_COUNTED &&
+	    getrandom(&number, sizeof(number), 0) != sizeof(number))
+		return -EIO;
+	len = n == 0              ? snprintf(ret, NAME_LEN_MAX + 1, "%s", name)
+	      : n < TRIES_COUNTED ? snprintf(ret, NAME_LEN_MAX + 1,
+	                                     "%s-%" PRIu32, name, number)
+	                          : snprintf(ret, NAME_LEN_MAX + 1,
+	                                     "%s-%08" PRIx32, name, number);
+	return len > NAME_LEN_MAX ? -ENAMETOOLONG : 0;
+}
+
+int coppice_fork(struct coppice *store, const char *source, const char *name,
+                 unsigned flags, char *ret_name)
+{
+	unsigned tries = flags & COPPICE_UNIQUE ? TRIES : 1;
+	char text[NAME_LEN_MAX + 1];
+	int err = store_check_writable(store);
+
+	if (!err)
+		err = flags_check(flags, COPPICE_UNIQUE);
+	if (err)
+		return err;
+	err = store_throttle(store->store, true);
+	for (unsigned n = 0; !err && n < tries; n++) {
+		err = name_vary(name, n, text);
+		if (err)
+			break;
+		store_lock(store->store);
+		err = fork_try(store, source, text);
+		store_unlock(store->store);
+		if (!err) {
+			if (ret_name)
+				strcpy(ret_name, text);
+			return 0;
+		}
+		if (n + 1 < tries && err == -EEXIST)
+			err = 0;
+	}
+	return err == -ENOENT && source ? fail_name(err, "fork", source)
+	                                : fail_name(err, "make", name);
+}
+
+int coppice_snapshot(struct coppice *store, const char *fork, const char *name)
+{
+	const struct fs_cred cred = own_cred();
+	struct state *found, *snapshot;
+	int err = store_check_writable(store);
+
+	if (err)
+		return err;
+	err = store_throttle(store->store, true);
+	if (!err) {
+		store_lock(store->store);
+		err = state_resolve(store->forest, fork, &found);
+		if (!err)
+			err = fs_state_snapshot(store->fs, found, name, &cred,
+			                        &snapshot);
+		store_unlock(store->store);
+	}
+	return !err             ? 0
+	       : err == -ENOENT ? fail_name(err, "snapshot", fork)
+	       : err == -EROFS  ? fail_text(err,
+	                                    "cannot snapshot '%s': it is a "
+	                                     "snapshot",
+	                                    fork)
+	                        : fail_name(err, "make snapshot", name);
+}
+
+int coppice_remove(struct coppice *store, const char *name, unsigned flags)
+{
+	struct state *state;
+	int err = store_check_writable(store);
+
+	if (!err)
+		err = flags_check(flags, COPPICE_SNAPSHOTS);
+	if (err)
+		return err;
+	store_lock(store->store);
+	err = state_named(store->forest, name, &state);
+	if (!err)
+		err = fs_state_delete(store->fs, state,
+		                      flags & COPPICE_SNAPSHOTS);
+	store_unlock(store->store);
+	return err == -ENOTEMPTY ? fail_text(err,
+	                                     "cannot delete '%s': it has "
+	                                     "snapshots",
+	                                     name)
+	       : err == -EBUSY   ? fail_text(err,
+	                                     "cannot delete '%s': it is held, or "
+	                                       "the default state",
+	                                     name)
+	       : err             ? fail_name(err, "delete", name)
+	                         : 0;
+}
+
+int coppice_reset(struct coppice *store, const char *fork, const char *source,
+                  const char *undo)
+{
+	struct fs_restore what = {
+	        .path = "/", .into = "/", .undo = undo, .uid = geteuid()};
+	struct fs_restored restored;
+	struct state *found;
+	int err = store_check_writable(store);
+
+	if (err)
+		return err;
+	store_lock(store->store);
+	err = state_resolve(store->forest, source, &found);
+	if (!err)
+		what.source = found->number;
+	else
+		fail_name(err, "reset to", source);
+	if (!err) {
+		err = state_resolve(store->forest, fork, &found);
+		if (!err)
+			what.fork = found->number;
+		else
+			fail_name(err, "reset", fork);
+	}
+	store_unlock(store->store);
+	if (err)
+		return err;
+	err = fs_restore(store->fs, &what, &restored);
+	if (err)
+		return err == -EEXIST && undo
+		               ? fail_name(err, "make snapshot", undo)
+		               : fail_text(err, "cannot reset '%s': %s", fork,
+		                           error_reason(err));
+	fs_restored_release(store->fs, &restored);
+	return 0;
+}
+
+/* ---- Expiry ------------------------------------------------------------- */
+
+/* A snapshot, by the time for array_sort(). */
+struct aged {
+	uint64_t created;
+	uint64_t number;
+};
+
+/* Collect all snapshots of a fork, the oldest first. */
+static int snapshots_collect(struct coppice *store, const char *fork,
+                             struct aged **ret_list, size_t *ret_count)
+{
+	uint64_t numbers[STATE_WALK_PIECE];
+	struct state_walk walk = {0};
+	struct aged *list = NULL;
+	size_t len = 0, room = 0, count;
+	struct state *state;
+	int err, more = -EAGAIN;
+
+	store_lock(store->store);
+	err = state_resolve(store->forest, fork, &state);
+	if (!err && state->fork)
+		err = -EINVAL;
+	if (!err)
+		walk.fork = state->number;
+	while (!err && more == -EAGAIN) {
+		more = state_walk(store->forest, &walk, numbers, &count);
+		if (more && more != -EAGAIN)
+			err = more;
+		for (size_t i = 0; !err && i < count; i++) {
+			struct aged *one;
+
+			if (state_get(store->forest, numbers[i], &state))
+				continue;
+			one = array_add(&list, &len, &room);
+			if (one)
+				*one = (struct aged){(uint64_t)state->created,
+				                     numbers[i]};
+			else
+				err = -ENOMEM;
+		}
+		store_unlock(store->store);
+		store_yield(store->store);
+		store_lock(store->store);
+	}
+	store_unlock(store->store);
+	array_sort(list, len, number_compare);
+	*ret_list = list;
+	*ret_count = len;
+	return err;
+}
+
+/* Delete the next snapshots of the list.  Those that are held are left. */
+static int snapshots_delete(struct coppice *store, const struct aged *list,
+                            size_t count, uint64_t *deleted)
+{
+	struct state *state;
+	int err = store_throttle(store->store, false);
+
+	if (err)
+		return err;
+	store_lock(store->store);
+	for (size_t i = 0; !err && i < count; i++) {
+		if (state_get(store->forest, list[i].number, &state) ||
+		    (uint64_t)state->created != list[i].created)
+			continue;
+		err = fs_state_delete(store->fs, state, false);
+		*deleted += !err;
+		err = err == -EBUSY ? 0 : err;
+	}
+	store_unlock(store->store);
+	return err ? err : store_yield(store->store);
+}
+
+int coppice_expire(struct coppice *store, const char *fork, int64_t before,
+                   uint64_t keep, uint64_t *ret_count)
+{
+	_cleanup_free_ struct aged *list = NULL;
+	uint64_t deleted = 0;
+	size_t count = 0, end = 0;
+	int err = store_check_writable(store);
+
+	if (err)
+		return err;
+	err = snapshots_collect(store, fork, &list, &count);
+	if (!err && keep < count)
+		end = count - keep;
+	while (end && list[end - 1].created >= (uint64_t)before)
+		end--;
+	for (size_t i = 0; !err && i < end; i += PIECE)
+		err = snapshots_delete(store, list + i, MIN(end - i, PIECE),
+		                       &deleted);
+	if (ret_count)
+		*ret_count = deleted;
+	return err ? fail_name(err, "delete snapshots of", fork) : 0;
+}

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the handles of the library are made of, and how its functions begin and
+ * fail.
+ */
+#ifndef COPPICE_LIB_HANDLE_H
+#define COPPICE_LIB_HANDLE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "batch_code.h"
+#include "coppice.h"
+#include "fs.h"
+
+struct coppice {
+	const volatile bool *own; /* false in a process that was forked */
+	char *path;
+	bool readonly;
+	struct store *store;
+	struct forest *forest;
+	struct fs *fs;
+};
+
+enum { DIRS_KNOWN = 256 };
+
+/* A directory of a snapshot that was found before. */
+struct dir_known {
+	char *path; /* NULL: none */
+	size_t len;
+	uint64_t ino;
+};
+
+struct coppice_state {
+	struct coppice *store;
+	uint64_t number;
+	uint32_t generation;
+	bool readonly;
+	/* guarded by the store's lock */
+	struct state_hold hold; /* of a snapshot */
+	struct dir_known *dirs; /* of a snapshot; NULL: none are known */
+};
+
+struct coppice_batch {
+	struct coppice *store;
+	struct batch_bytes bytes;
+	uint64_t number; /* fork of the last operation; 0: none */
+};
+
+/* ---- Beginning ---------------------------------------------------------- */
+
+/* Return -ECHILD if the process is not the one that opened the store. */
+int store_check(const struct coppice *store);
+/* Return -ECHILD likewise, or -EROFS. */
+int store_check_writable(const struct coppice *store);
+/* Return -EINVAL if flags are set that are not known. */
+int flags_check(unsigned flags, unsigned known);
+
+/* Return true if the caller's struct has room for a field. */
+#define HAS_FIELD(p, field)                                                    \
+	((p)->size >= offsetof(__typeof__(*(p)), field) + sizeof((p)->field))
+/*
+ * Copy a filled-in struct to the caller's, as far as that has room.  `size`
+ * comes first in both and keeps the caller's value.
+ */
+#define STRUCT_RETURN(ret, from)                                               \
+	struct_return(ret, (ret)->size, &(from), sizeof(from))
+int struct_return(void *ret, size_t room, const void *from, size_t size);
+
+/* ---- Failing ------------------------------------------------------------ */
+
+/* Describe a failure for coppice_error(), and return err, which is negative. */
+int fail_text(int err, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+/* Describe it as "cannot VERB 'NAME': REASON". */
+int fail_name(int err, const char *verb, const char *name);
+/* Describe it as "cannot VERB 'PATH' in 'STATE': REASON". */
+int fail_path(int err, const char *verb, const struct coppice_state *state,
+              const char *path, size_t len);
+/* Return the reason for an error in a few words. */
+const char *error_reason(int err);
+
+/* ---- The tree of a state ------------------------------------------------ */
+
+/*
+ * Return the tree of a state as it is now.  Lock held.  -ESTALE: it was
+ * deleted.
+ */
+int state_tree_now(struct coppice_state *state, struct tree **ret_tree);
+/*
+ * Find a path in it.  Lock held.  *ret_type: DT_*.  -ENOENT; -ENOTDIR; -EINVAL:
+ * it has "." or ".." in it.
+ */
+int state_path(struct coppice_state *state, struct tree *tree, const char *path,
+               uint64_t *ret_ino, uint8_t *ret_type);
+
+/* Return the time in nanoseconds since 1970. */
+static inline int64_t timestamp_ns(struct timestamp t)
+{
+	return t.sec * INT64_C(1000000000) + t.nsec;
+}
+enum coppice_type mode_type(uint32_t mode);
+
+/* ---- Requests ----------------------------------------------------------- */
+
+struct json_t;
+/*
+ * Run a request as control.h describes, which is released; NULL: no memory.
+ * ret_answer may be NULL.  After an error of the request its message is that of
+ * coppice_error().
+ */
+int request_run(struct coppice *store, struct json_t *request,
+                struct json_t **ret_answer);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Changes of states that are seldom: they are requests, as control.h has them.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "control.h"
+#include "escaped_name.h"
+#include "handle.h"
+#include "util.h"
+
+/* Return a request of a verb, then pairs of keys and names, then NULL. */
+static json_t *request_new(const char *verb, ...) __attribute__((sentinel));
+static json_t *request_new(const char *verb, ...)
+{
+	json_auto_t *request = json_pack("{s:s}", "verb", verb);
+	const char *key;
+	va_list ap;
+	int r = request ? 0 : -1;
+
+	va_start(ap, verb);
+	while (!r && (key = va_arg(ap, const char *)))
+		r = json_object_set_new(request, key,
+		                        name_escape(va_arg(ap, const char *)));
+	va_end(ap);
+	return r ? NULL : steal(&request);
+}
+
+static int no_row(void *arg, json_t *row)
+{
+	return 0;
+}
+
+int request_run(struct coppice *store, json_t *request, json_t **ret_answer)
+{
+	json_auto_t *owned = request;
+	json_auto_t *answer = NULL;
+	const json_t *text;
+	char message[1024];
+	int err =
+	        request ? control_run(store->fs, request, no_row, NULL, &answer)
+	                : -ENOMEM;
+
+	if (err)
+		return fail_text(err, "cannot do what was asked for: %s",
+		                 error_reason(err));
+	text = json_object_get(answer, "error");
+	if (text) {
+		err = -(int)json_integer_value(
+		        json_object_get(answer, "errno"));
+		if (name_unescape(text, message, sizeof(message)))
+			strcpy(message, "the reason is too long");
+		return fail_text(err < 0 ? err : -EPROTO, "%s", message);
+	}
+	if (ret_answer)
+		*ret_answer = steal(&answer);
+	return 0;
+}
+
+/* Add a flag to a request. */
+static json_t *request_flag(json_t *request, const char *key, bool value)
+{
+	if (request && json_object_set_new(request, key, json_boolean(value))) {
+		json_decref(request);
+		return NULL;
+	}
+	return request;
+}
+
+static json_t *request_for(const char *verb, const char *name)
+{
+	json_t *request = request_new(verb, NULL);
+
+	if (request &&
+	    json_object_set_new(request, "names",
+	                        json_pack("[o]", name_escape(name)))) {
+		json_decref(request);
+		return NULL;
+	}
+	return request;
+}
+
+static json_t *request_add(json_t *request, const char *key, const char *value)
+{
+	if (request && json_object_set_new(request, key, name_escape(value))) {
+		json_decref(request);
+		return NULL;
+	}
+	return request;
+}
+
+int coppice_rename(struct coppice *store, const char *name, const char *to)
+{
+	int err = store_check_writable(store);
+
+	return err ? err
+	           : request_run(store,
+	                         request_new("rename", "name", name, "to", to,
+	                                     NULL),
+	                         NULL);
+}
+
+int coppice_swap(struct coppice *store, const char *a, const char *b)
+{
+	int err = store_check_writable(store);
+
+	return err ? err
+	           : request_run(
+	                     store,
+	                     request_new("swap", "name", a, "with", b, NULL),
+	                     NULL);
+}
+
+int coppice_hold(struct coppice *store, const char *name, const char *tag)
+{
+	int err = store_check_writable(store);
+
+	return err ? err
+	           : request_run(
+	                     store,
+	                     request_add(request_for("hold", name), "tag", tag),
+	                     NULL);
+}
+
+int coppice_release(struct coppice *store, const char *name, const char *tag)
+{
+	int err = store_check_writable(store);
+
+	return err ? err
+	           : request_run(store,
+	                         request_add(request_for("release", name),
+	                                     "tag", tag),
+	                         NULL);
+}
+
+int coppice_set(struct coppice *store, const char *name, const char *key,
+                const char *value)
+{
+	json_t *request;
+	int err = store_check_writable(store);
+
+	if (err)
+		return err;
+	request = request_add(request_for(value ? "set" : "unset", name), "key",
+	                      key);
+	if (value)
+		request = request_add(request, "value", value);
+	return request_run(store, request, NULL);
+}
+
+ssize_t coppice_property(struct coppice *store, const char *name,
+                         const char *key, char *buffer, size_t size)
+{
+	_cleanup_free_ struct property *p = malloc(sizeof(*p));
+	struct state *state;
+	size_t len;
+	int err = store_check(store);
+
+	if (err)
+		return err;
+	if (!p)
+		return fail_text(-ENOMEM, "out of memory");
+	store_lock(store->store);
+	err = state_resolve(store->forest, name, &state);
+	if (!err)
+		err = property_get(state, key, p);
+	store_unlock(store->store);
+	if (err)
+		return fail_text(err, "cannot read '%s' of '%s': %s", key, name,
+		                 err == -ENOENT    ? "there is no such state"
+		                 : err == -ENODATA ? "it is not set"
+		                                   : error_reason(err));
+	len = strlen(p->value);
+	if (size) {
+		memcpy(buffer, p->value, MIN(len, size - 1));
+		buffer[MIN(len, size - 1)] = 0;
+	}
+	return (ssize_t)len;
+}
+
+int coppice_join(struct coppice *store, const char *from, const char *into,
+                 unsigned flags, uint64_t *ret_conflicts)
+{
+	json_t *request;
+	int err = store_check_writable(store);
+
+	if (!err)
+		err = flags_check(flags, COPPICE_DRY_RUN | COPPICE_OURS |
+		                                 COPPICE_THEIRS);
+	if (err)
+		return err;
+	request = request_new("join", "source", from, "into", into, NULL);
+	if (flags & COPPICE_DRY_RUN)
+		request = request_flag(request, "dry_run", true);
+	if (flags & COPPICE_OURS)
+		request = request_flag(request, "ours", true);
+	if (flags & COPPICE_THEIRS)
+		request = request_flag(request, "theirs", true);
+	err = request_run(store, request, NULL);
+	if (ret_conflicts)
+		*ret_conflicts = err == -EEXIST;
+	return err;
+}
