@@ -105,6 +105,8 @@ static int target_begin(struct batch_target *t, const struct fs_batch *what)
 	t->file_mode = 0644;
 	t->dir_mode = 0755;
 	t->now = time_now();
+	t->tree = NULL;
+	t->orphans = false;
 	return err ? err : batch_piece(t);
 }
 
@@ -113,11 +115,7 @@ static int change_one(struct batch_target *t, const struct batch_op *op)
 	int err;
 
 	while ((err = batch_change(t, op)) == -EAGAIN) {
-		store_unlock(t->fs->store);
-		err = want_fetch(t->fs, &t->want);
-		store_lock(t->fs->store);
-		if (!err)
-			err = batch_piece(t);
+		err = batch_fetch(t);
 		if (err)
 			return err;
 	}
@@ -129,7 +127,7 @@ static int change_one(struct batch_target *t, const struct batch_op *op)
 static int target_build(struct batch_target *t, const struct fs_batch *what,
                         const struct batch_op **ret_failed)
 {
-	int err = target_begin(t, what);
+	int stored, err = target_begin(t, what);
 
 	for (size_t i = 0, next; !err && i < t->ops_len; i = next) {
 		next = i + 1;
@@ -143,7 +141,8 @@ static int target_build(struct batch_target *t, const struct fs_batch *what,
 			next++;
 		err = batch_put(t, &t->ops[i], next - i, ret_failed);
 	}
-	return err ? err : batch_dirs_store(t);
+	stored = t->tree ? batch_dirs_store(t) : 0;
+	return err ? err : stored;
 }
 
 static int batch_build(struct batch *b, bool exclusive)

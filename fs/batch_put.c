@@ -123,9 +123,11 @@ static int put_begin(struct putting *p, const struct put *put, struct vnode *v,
 
 	if (!err)
 		err = extents_cut(p->t, v, chunks_of(p, op), first);
+	if (err)
+		return err;
 	v->inode.size = op->len;
 	v->inode.mtime = v->inode.ctime = p->t->now;
-	return err;
+	return 0;
 }
 
 static int part_put(struct putting *p, struct part *part)
@@ -135,7 +137,7 @@ static int part_put(struct putting *p, struct part *part)
 	struct vnode v = batch_vnode(t, part->put->ino);
 	struct ext old, to = {EXTENT_INLINE, (uint32_t)op->len, 0};
 	uint64_t before, after;
-	int err = inode_load(t->tree, v.ino, &v.inode);
+	int stored, err = inode_load(t->tree, v.ino, &v.inode);
 
 	if (!err)
 		err = ext_list(t->tree, v.ino, part->index, 1, &old);
@@ -153,7 +155,9 @@ static int part_put(struct putting *p, struct part *part)
 		err = ext_add_chunk(&v, part->index, &old, part->chunk);
 	else if (!err && op->len)
 		err = ext_replace(&v, 0, &old, &to, op->value);
-	return err ? err : vnode_store(&v);
+	/* The counts include what was changed before a failure. */
+	stored = vnode_store(&v);
+	return err ? err : stored;
 }
 
 /* Write the parts.  Lock held; may release it. */
@@ -177,18 +181,19 @@ static int contents_put(struct putting *p, const struct batch_op **ret_failed)
 
 	while (!err && p->at < p->count) {
 		size_t bytes;
+		int locked;
 
 		if (!t->exclusive)
-			store_unlock(store);
-		err = parts_make(p, &bytes);
+			err = batch_unlock(t);
+		if (!err)
+			err = parts_make(p, &bytes);
 		if (!t->exclusive) {
 			if (!err)
 				err = store_throttle_write(store, bytes);
 			if (!err)
 				err = store_yield(store);
-			store_lock(store);
-			if (!err)
-				err = batch_piece(t);
+			locked = batch_lock(t);
+			err = err ? err : locked;
 		}
 		if (!err)
 			err = parts_put(p, ret_failed);
@@ -203,15 +208,10 @@ static int contents_put(struct putting *p, const struct batch_op **ret_failed)
 static int file_find(struct batch_target *t, const struct batch_op *op,
                      uint64_t *ret_ino)
 {
-	struct store *store = t->fs->store;
 	int err;
 
 	while ((err = batch_file(t, op, ret_ino)) == -EAGAIN) {
-		store_unlock(store);
-		err = want_fetch(t->fs, &t->want);
-		store_lock(store);
-		if (!err)
-			err = batch_piece(t);
+		err = batch_fetch(t);
 		if (err)
 			return err;
 	}

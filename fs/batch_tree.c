@@ -32,18 +32,43 @@ int batch_piece(struct batch_target *t)
 	return state_edit(&t->state, &t->tree);
 }
 
+int batch_unlock(struct batch_target *t)
+{
+	int err = batch_dirs_store(t);
+
+	store_unlock(t->fs->store);
+	return err;
+}
+
+int batch_lock(struct batch_target *t)
+{
+	store_lock(t->fs->store);
+	return batch_piece(t);
+}
+
+int batch_fetch(struct batch_target *t)
+{
+	int locked, err = batch_unlock(t);
+
+	if (!err)
+		err = want_fetch(t->fs, &t->want);
+	locked = batch_lock(t);
+	return err ? err : locked;
+}
+
 int batch_pause(struct batch_target *t)
 {
-	int err;
+	int locked, err;
 
 	if (t->exclusive || ++t->work < BATCH_PIECE)
 		return 0;
-	store_unlock(t->fs->store);
-	err = store_throttle(t->fs->store, true);
+	err = batch_unlock(t);
+	if (!err)
+		err = store_throttle(t->fs->store, true);
 	if (!err)
 		err = store_yield(t->fs->store);
-	store_lock(t->fs->store);
-	return err ? err : batch_piece(t);
+	locked = batch_lock(t);
+	return err ? err : locked;
 }
 
 struct vnode batch_vnode(struct batch_target *t, uint64_t ino)

@@ -18,7 +18,7 @@ struct batch_dir {
 	struct batch_dir *next; /* in a chain of the hash table */
 	const char *path;       /* "" is the root; not terminated */
 	uint16_t len;
-	bool dirty;
+	bool dirty;     /* the tree has it as it was */
 	struct vnode v; /* state and tree are not valid */
 };
 
@@ -50,6 +50,14 @@ struct batch_target {
 int batch_piece(struct batch_target *t);
 /* Release the lock for a moment, if it has been held for long. */
 int batch_pause(struct batch_target *t);
+/*
+ * Release the lock, and take it again.  Whatever is committed in between must
+ * pass a check: the tree is made consistent before.
+ */
+int batch_unlock(struct batch_target *t);
+int batch_lock(struct batch_target *t);
+/* Fetch the chunk that an operation lacks.  Releases the lock. */
+int batch_fetch(struct batch_target *t);
 /* Return an inode of the side head, without its attributes. */
 struct vnode batch_vnode(struct batch_target *t, uint64_t ino);
 
