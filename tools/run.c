@@ -9,6 +9,7 @@
 
 #include "command.h"
 #include "escaped_name.h"
+#include "property_options.h"
 #include "row.h"
 #include "run_jobs.h"
 #include "run_program.h"
@@ -38,6 +39,7 @@ struct options {
 	const char *store, *from, *into, *at, *name;
 	const char *count, *jobs, *policy;
 	bool join, keep, drop;
+	struct option_list set;
 	struct printer printer;
 	unsigned failed; /* commands, or their joins */
 };
@@ -303,6 +305,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        {"policy", .value = &o.policy},
 	        {"at", .value = &o.at},
 	        {"name", .value = &o.name},
+	        {"set", 'p', .list = &o.set},
 	        {"count", .value = &o.count},
 	        {"jobs", 'j', .value = &o.jobs},
 	        {"json", .flag = &o.printer.json, .value = &o.printer.form},
@@ -315,11 +318,13 @@ static int run(const struct command *self, int argc, char **argv)
 		return RUN_STATUS_TROUBLE;
 	}
 	if (!command_parse(self, options, 1, INT_MAX, &argc, &argv, &r) ||
-	    !printer_check(&o.printer, self, &r))
+	    !printer_check(&o.printer, self, &r) ||
+	    !property_options_check(self, &o.set, &r))
 		return r ? RUN_STATUS_TROUBLE : EXIT_DONE;
 	if (options_read(self, &o, jobs))
 		return RUN_STATUS_TROUBLE;
 	jobs->argv = argv;
+	jobs->set = &o.set;
 	r = run_in(&o, jobs);
 	return r < 0 ? RUN_STATUS_TROUBLE : r;
 }
@@ -327,10 +332,10 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_run = {
         .name = "run",
         .args = "[--from STATE] [--join [--into FORK] [--policy queue|first]\n"
-                "               | --keep | --drop] [--at PATH] [--name NAME] "
-                "[--count N]\n"
-                "               [-j N] [--json[=lines]] [-s STORE] [--] "
-                "COMMAND [ARG]...",
+                "               | --keep | --drop] [--at PATH] [--name NAME]\n"
+                "               [-p KEY=VALUE]... [--count N] [-j N] "
+                "[--json[=lines]] [-s STORE]\n"
+                "               [--] COMMAND [ARG]...",
         .summary = "Run a command in a fork of its own",
         .help = "Makes a fork of STATE and runs COMMAND in it.  COMMAND sees "
                 "the fork where the\n"
@@ -356,6 +361,9 @@ const struct command command_run = {
                 "directory\n"
                 "      --name=NAME        the fork's name, not "
                 "STATE@run-XXXXXXXX\n"
+                "  -p, --set=KEY=VALUE\n"
+                "                         give the fork a property: see "
+                "'coppice help set'\n"
                 "      --count=N          run COMMAND N times, each in a fork "
                 "of its own\n"
                 "  -j, --jobs=N           of these, at most N at a time\n"

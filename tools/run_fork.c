@@ -7,6 +7,7 @@
 #include "command.h"
 #include "escaped_name.h"
 #include "path_text.h"
+#include "property_options.h"
 #include "store_access.h"
 #include "util.h"
 
@@ -44,14 +45,16 @@ static int ask(const char *store, json_t *request, control_row_fn *fn,
 }
 
 int run_fork_make(const char *store, const char *source, const char *name,
-                  struct run_fork *ret_fork)
+                  const struct option_list *set, struct run_fork *ret_fork)
 {
+	json_t *request =
+	        request_new("fork", "source", source, "name", name, NULL);
 	_cleanup_free_ char *message = NULL;
 	json_auto_t *answer = NULL;
-	int r = ask(store,
-	            request_new("fork", "source", source, "name", name, NULL),
-	            NULL, &answer, &message);
+	int r;
 
+	property_options_add(set, request);
+	r = ask(store, request, NULL, &answer, &message);
 	if (message)
 		complain("%s", message);
 	if (r)

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct option_list;
+
 struct run_fork {
 	const char *store; /* the caller's */
 	char *name;        /* NULL: it was not made */
@@ -35,9 +37,12 @@ enum run_removal {
 	RUN_ANYWAY,       /* with its snapshots */
 };
 
-/* Make a fork of a state, of this name.  Return an exit code. */
+/*
+ * Make a fork of a state, of this name and with these properties, KEY=VALUE,
+ * which have been checked.  Return an exit code.
+ */
 int run_fork_make(const char *store, const char *source, const char *name,
-                  struct run_fork *ret_fork);
+                  const struct option_list *set, struct run_fork *ret_fork);
 void run_fork_release(struct run_fork *fork);
 
 /*

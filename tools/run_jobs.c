@@ -87,7 +87,7 @@ static int job_fork(const struct run_jobs *jobs, struct run_job *job)
 		return EXIT_FAILED;
 	}
 	return run_fork_make(jobs->store, jobs->source,
-	                     name ? name : jobs->name, &job->fork);
+	                     name ? name : jobs->name, jobs->set, &job->fork);
 }
 
 static void job_exec(const struct running *r, struct run_job *job)

@@ -41,6 +41,7 @@ struct run_jobs {
 	const char *source; /* the state that is forked */
 	const char *into;   /* with RUN_JOIN */
 	const char *name;   /* of the forks; with several, -INDEX follows */
+	const struct option_list *set; /* their properties */
 	enum run_end end;
 	enum run_policy policy;
 	unsigned count;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "client_mount.h"
 #include "client_namespace.h"
@@ -40,18 +41,30 @@ static void bind_fork(const struct run_program *p)
 		fail_with(error, err);
 }
 
+/* Mount the fork alone, with the flags of the mount that it takes the place of.
+ */
 static void mount_fork(const struct run_program *p)
 {
+	unsigned long flags = p->site->flags;
+	bool root = geteuid() == 0;
+	char extra[64], *error = NULL;
 	const struct mount_options options = {
 	        .store = p->fork->store,
 	        .mountpoint = p->site->at,
 	        .state = p->fork->name,
+	        .snapdir = SNAPDIR_DISABLED,
+	        .readonly = flags & ST_RDONLY,
 	        .is_private = true,
 	        .store_locks = true,
+	        .extra = extra,
 	};
-	char *error = NULL;
-	int err = client_mount(&options, &error);
+	int err;
 
+	snprintf(extra, sizeof(extra), "%s,%s,%s",
+	         root && !(flags & ST_NODEV) ? "dev" : "nodev",
+	         root && !(flags & ST_NOSUID) ? "suid" : "nosuid",
+	         flags & ST_NOEXEC ? "noexec" : "exec");
+	err = client_mount(&options, &error);
 	if (err)
 		fail_with(error, err);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
@@ -106,18 +107,25 @@ static int at_found(const struct search *s, const char *cwd,
 {
 	int len;
 
+	struct statvfs vfs;
+
 	if (s->here && !strcmp(s->here, s->fork) &&
 	    root_above(cwd, s->device, site->at) == 0)
-		return EXIT_DONE;
-	len = *s->root ? snprintf(site->at, sizeof(site->at), "%s/%s", s->root,
-	                          s->fork)
-	               : snprintf(site->at, sizeof(site->at), "%s", s->alone);
+		len = (int)strlen(site->at);
+	else if (*s->root)
+		len = snprintf(site->at, sizeof(site->at), "%s/%s", s->root,
+		               s->fork);
+	else
+		len = snprintf(site->at, sizeof(site->at), "%s", s->alone);
 	if (len >= PATH_MAX) {
 		complain("the path of '%s' is too long", s->fork);
 		return EXIT_FAILED;
 	}
-	if (len)
+	if (len) {
+		if (statvfs(site->at, &vfs) == 0)
+			site->flags = vfs.f_flag;
 		return EXIT_DONE;
+	}
 	complain("'%s' is not mounted here: give the directory to mount its "
 	         "fork on with --at",
 	         s->fork);
@@ -183,6 +191,7 @@ int run_site_find(const char *store, const char *here, const char *fork,
 	                     .device = st.st_dev};
 	mount_entry_each(search_mount, s);
 	strcpy(ret_site->root, s->root);
+	ret_site->flags = ST_NODEV | ST_NOSUID;
 	ret_site->is_unmounted = !here && !*s->root && !*s->alone;
 	r = at ? at_given(at, ret_site) : at_found(s, cwd, ret_site);
 	return r ? r : dir_find(cwd, here, ret_site);

@@ -14,6 +14,8 @@ struct run_site {
 	char dir[PATH_MAX];  /* in which the command starts */
 	char root[PATH_MAX]; /* a mount of the whole store, in which forks are
 	                        directories; "": there is none */
+	unsigned long flags; /* ST_NODEV and so on: of the mount that is there,
+	                        or else the defaults of a mount */
 	bool is_unmounted;   /* no mount keeps a daemon of the store running */
 };
 

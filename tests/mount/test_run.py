@@ -249,6 +249,29 @@ def test_locks_hold_outside_of_the_namespace(store):
     assert run.returncode == 0
 
 
+def test_flags_of_the_mount(store):
+    Place(store, "alone")
+    show = 'grep " $PWD " /proc/self/mountinfo | tail -n 1 | cut -d " " -f 6'
+    for options, flags in ("", "rw,nosuid,nodev"), ("dev,suid", "rw"), \
+            ("noexec", "rw,nosuid,nodev,noexec"):
+        store.mounts[-1].umount()
+        alone = store.mount("alone", f"state=main,{options}".rstrip(","))
+        done = subprocess.run([COPPICE, "run", "--", "sh", "-c", show],
+                              cwd=alone, text=True, capture_output=True,
+                              check=True)
+        assert done.stdout.strip().replace(",relatime", "") == flags
+
+
+def test_properties(whole):
+    whole("--keep", "-p", "description=task 7", "--set=ttl=7d", "--", "true")
+    fork = whole.store.names()[1]
+    assert "task 7" in whole.store.verb("get", "description", fork)
+    assert "is not KEY=VALUE" in whole("-p", "x", "--", "true",
+                                       code=125).stderr
+    assert "cannot set 'ttl'" in whole("-p", "ttl=x", "--", "true",
+                                       code=125).stderr
+
+
 def test_run_within_a_run(place):
     done = place.sh("--join", f"""
         touch outer

@@ -74,6 +74,6 @@ def test_examples(store, mnt, main, tmp):
 
     assert run(old) == "monday\n"
     assert "main@agent-7\n" in run(keep)
-    store.verb("fork", "main", "main@run-0badf00d")
     run(clean)
+    assert (project / "agent ").read_text() == where
     assert store.names() == ["main", "main~monday", "main@agent-7"]
