@@ -177,7 +177,15 @@ int fs_state_snapshot(struct fs *fs, struct state *fork, const char *name,
 int fs_state_rename(struct fs *fs, struct state *state, const char *name);
 /* Exchange the names of two forks, or of two snapshots of one fork. */
 int fs_state_exchange(struct fs *fs, struct state *a, struct state *b);
+/* Delete a state, or put it into the trash if deleted states come there. */
 int fs_state_delete(struct fs *fs, struct state *state, bool recursive);
+/* Delete a state for good, in the trash or not. */
+int fs_state_destroy(struct fs *fs, struct state *state, bool recursive);
+/*
+ * Bring a state back from the trash under a name; NULL: its own.  Errors as of
+ * state_undelete().
+ */
+int fs_state_undelete(struct fs *fs, struct state *state, const char *name);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
             struct fs_entry *ret_entry);
 int fs_unlink(struct fs *fs, node_t parent, const char *name);

@@ -520,7 +520,7 @@ static int restore_switch(struct restore *r)
 			err = state_get(fs->forest, r->what->fork, &fork);
 		if (!err && !is_whole(r->what) &&
 		    !side_is_current(&r->now->side, fork)) {
-			fs_state_delete(fs, undo, false);
+			fs_state_destroy(fs, undo, false);
 			return -EAGAIN;
 		}
 	}

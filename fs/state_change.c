@@ -123,9 +123,37 @@ int fs_state_exchange(struct fs *fs, struct state *a, struct state *b)
 int fs_state_delete(struct fs *fs, struct state *state, bool recursive)
 {
 	uint64_t fork = state->fork;
-	int err = state_delete(fs->forest, state, recursive);
+	int err;
 
+	if (!forest_trash_time(fs->forest))
+		return fs_state_destroy(fs, state, recursive);
+	err = state_trash(fs->forest, state, recursive);
 	if (!err)
 		list_touch(fs, fork);
 	return err;
+}
+
+int fs_state_destroy(struct fs *fs, struct state *state, bool recursive)
+{
+	uint64_t fork = state->fork;
+	int err;
+
+	if (state->flags & STATE_TRASHED)
+		return state_purge(fs->forest, state);
+	err = state_delete(fs->forest, state, recursive);
+	if (!err)
+		list_touch(fs, fork);
+	return err;
+}
+
+int fs_state_undelete(struct fs *fs, struct state *state, const char *name)
+{
+	int err = state_undelete(fs->forest, state, name);
+
+	if (err)
+		return err;
+	/* Unlinked files that nobody has open any more are cleaned up. */
+	fs_adopt(fs, state);
+	list_touch(fs, state->fork);
+	return 0;
 }

@@ -8,6 +8,10 @@
  * loses its name and its version, but its record stays, with STATE_DELETING:
  * that alone makes its snapshots unreachable, by number and by name.  The
  * background thread then deletes them one by one.
+ *
+ * A state that goes to the trash (trash.h) loses its name alone, and no task is
+ * added.  When its time has passed, the rest is done by the functions that
+ * delete other states: they find its records in the trash instead.
  */
 #include "delete.h"
 #include "forest.h"
@@ -16,6 +20,8 @@
 #include "util.h"
 
 #include <errno.h>
+
+enum { PURGE_PIECE = 16 }; /* states in one hold of the lock */
 
 /* Drop the state's reference to its version.  gc_note() was called before. */
 static void state_release_version(struct state *s, struct version *parent)
@@ -85,9 +91,31 @@ static int state_prepare(struct state *s, struct version **ret_parent)
 	r = version_unchanged(v, &unchanged, &parent);
 	if (!r)
 		r = gc_note(v, v->refs - 1, v->children);
+	/* In the trash an unchanged head is not counted. */
 	if (!r)
-		*ret_parent = unchanged ? parent : NULL;
+		*ret_parent = unchanged && !(s->flags & STATE_TRASHED) ? parent
+		                                                       : NULL;
 	return r;
+}
+
+/* Remove the records by which the state is found. */
+static int state_unlist(struct forest *forest, const struct state *s)
+{
+	int r;
+
+	if (s->flags & STATE_TRASHED)
+		return trash_records_del(forest->store, s);
+	r = name_del(forest, s);
+	return r || !s->fork ? r : time_del(forest, s);
+}
+
+/* Update what is cached of positions when the state is no longer listed. */
+static void state_unplace(struct forest *forest, const struct state *s)
+{
+	if (!s->fork)
+		positions_forget(forest, s->number);
+	else if (!(s->flags & STATE_TRASHED))
+		positions_del(forest, s);
 }
 
 /* Delete a state that has no snapshots. */
@@ -100,19 +128,14 @@ static int state_erase(struct forest *forest, struct state *s)
 	if (!r)
 		r = join_records_forget(forest, s->number);
 	if (!r)
-		r = name_del(forest, s);
-	if (!r && s->fork)
-		r = time_del(forest, s);
+		r = state_unlist(forest, s);
 	if (!r)
 		r = record_del(forest, s);
 	if (!r)
 		r = properties_clear(forest->store, s->number);
 	if (r < 0)
 		return r;
-	if (s->fork)
-		positions_del(forest, s);
-	else
-		positions_forget(forest, s->number);
+	state_unplace(forest, s);
 	state_release_version(s, parent);
 	state_free_later(forest, s);
 	meta_mark(forest);
@@ -132,17 +155,16 @@ static int fork_delete(struct forest *forest, struct state *s)
 	if (!r)
 		r = task_put(forest, TASK_CLEAR, s->number, NULL, 0);
 	if (!r)
-		r = name_del(forest, s);
+		r = state_unlist(forest, s);
 	if (!r)
 		r = properties_clear(forest->store, s->number);
 	if (r < 0)
 		return r;
-	positions_forget(forest, s->number);
+	state_unplace(forest, s);
 	state_release_version(s, parent);
-	s->flags |= STATE_DELETING;
+	s->flags = STATE_DELETING;
 	s->gone = true;
 	state_mark(s);
-	forest->meta.states -= 1 + s->snapshots;
 	forest->meta.deleting += s->snapshots;
 	meta_mark(forest);
 	watch_deleted(forest, s);
@@ -177,11 +199,16 @@ static int held_check(struct state *state, bool recursive)
 	return r == -ENOENT ? 0 : r ? r : -EBUSY;
 }
 
-int state_delete(struct forest *forest, struct state *state, bool recursive)
+/*
+ * Check that the state can be deleted.  *ret_fork is the fork of a snapshot,
+ * and NULL for a fork.
+ */
+static int delete_check(struct forest *forest, struct state *state,
+                        bool recursive, struct state **ret_fork)
 {
-	struct state *fork = NULL;
 	int r;
 
+	*ret_fork = NULL;
 	if (forest->readonly)
 		return -EROFS;
 	if (state->gone)
@@ -189,23 +216,136 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 	r = default_check(forest, state);
 	if (!r)
 		r = held_check(state, recursive);
-	if (r < 0)
-		return r;
-	if (state->snapshots)
-		return recursive ? fork_delete(forest, state) : -ENOTEMPTY;
-	if (state->fork)
-		r = state_load(forest, state->fork, &fork);
-	if (!r)
-		r = state_erase(forest, state);
-	if (r < 0)
-		return r;
-	forest->meta.states--;
+	if (!r && state->snapshots && !recursive)
+		r = -ENOTEMPTY;
+	if (!r && state->fork)
+		r = state_load(forest, state->fork, ret_fork);
+	return r;
+}
+
+/* Count a state, and the snapshots it has, as deleted. */
+static void delete_count(struct forest *forest, uint64_t snapshots,
+                         struct state *fork)
+{
+	forest->meta.states -= 1 + snapshots;
+	meta_mark(forest);
 	if (fork) {
 		fork->snapshots--;
 		state_mark(fork);
 	}
+}
+
+/* Return true if there are snapshots that have to be deleted with the fork. */
+static bool has_snapshots(struct forest *forest, const struct state *s)
+{
+	return s->snapshots || (!s->fork && forest->meta.trashed &&
+	                        trash_has_snapshots(forest, s->number));
+}
+
+int state_delete(struct forest *forest, struct state *state, bool recursive)
+{
+	uint64_t snapshots = state->snapshots;
+	struct state *fork;
+	int r = delete_check(forest, state, recursive, &fork);
+
+	if (!r)
+		r = has_snapshots(forest, state) ? fork_delete(forest, state)
+		                                 : state_erase(forest, state);
+	if (!r)
+		delete_count(forest, snapshots, fork);
+	return r;
+}
+
+/* ---- The trash ---------------------------------------------------------- */
+
+int state_trash(struct forest *forest, struct state *s, bool recursive)
+{
+	struct version *parent = NULL;
+	struct state *fork;
+	bool unchanged;
+	int r = delete_check(forest, s, recursive, &fork);
+
+	if (!r)
+		r = version_unchanged(s->version, &unchanged, &parent);
+	if (!r)
+		r = store_set_feature(forest->store, STORE_FEATURE_TRASH, true);
+	if (r < 0)
+		return r;
+	s->deleted = now_ns();
+	s->due = s->deleted + forest->trash_time;
+	r = trash_records_put(forest->store, s);
+	if (!r)
+		r = state_unlist(forest, s);
+	if (r < 0) {
+		trash_records_del(forest->store, s);
+		return r;
+	}
+	state_unplace(forest, s);
+	s->flags |= STATE_TRASHED;
+	s->gone = true;
+	state_mark(s);
+	if (unchanged) {
+		parent->same--;
+		version_mark(parent);
+	}
+	delete_count(forest, s->snapshots, fork);
+	forest->meta.trashed++;
+	forest->meta.trashed_snapshots += s->snapshots;
+	forest->gc.first_due = MIN(forest->gc.first_due, s->due);
+	gc_wake(forest);
+	watch_deleted(forest, s);
 	return 0;
 }
+
+int state_purge(struct forest *forest, struct state *state)
+{
+	uint64_t snapshots = state->snapshots;
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	if (!(state->flags & STATE_TRASHED))
+		return -ESTALE;
+	r = has_snapshots(forest, state) ? fork_delete(forest, state)
+	                                 : state_erase(forest, state);
+	if (r < 0)
+		return r;
+	/* Left set, the feature does no harm. */
+	if (!--forest->meta.trashed)
+		store_set_feature(forest->store, STORE_FEATURE_TRASH, false);
+	forest->meta.trashed_snapshots -= snapshots;
+	meta_mark(forest);
+	return 0;
+}
+
+int forest_empty_trash(struct forest *forest, uint64_t *ret_count)
+{
+	int64_t until = now_ns();
+	uint64_t count = 0;
+	int r = 0;
+
+	while (!r) {
+		struct trash_walk walk = {0};
+		struct state *s;
+
+		store_lock(forest->store);
+		for (int i = 0; !r && i < PURGE_PIECE; i++) {
+			r = trash_next(forest, &walk, &s);
+			if (r || s->deleted > until)
+				continue;
+			r = state_purge(forest, s);
+			count += !r;
+		}
+		store_unlock(forest->store);
+		if (!r)
+			r = store_yield(forest->store);
+	}
+	if (r == -ENOENT)
+		*ret_count = count;
+	return r == -ENOENT ? 0 : r;
+}
+
+/* ---- In the background -------------------------------------------------- */
 
 /*
  * Delete one snapshot of a fork that is being deleted: the one whose record in
@@ -250,6 +390,25 @@ static void clear_pause(struct gc *gc, const struct record *at)
 	gc->cleared_len = at->key_len;
 }
 
+/*
+ * Delete the snapshots of a deleted fork that are in the trash, up to *most.
+ * -ENOENT: none is left.
+ */
+static int clear_trash(struct forest *forest, uint64_t fork, uint32_t *most)
+{
+	struct record at = {.key_len = 8};
+	struct state *s;
+	int r = forest->meta.trashed ? 0 : -ENOENT;
+
+	be64_put(at.key, fork);
+	for (; !r && *most; --*most) {
+		r = trash_next_of_fork(forest, &at, &s);
+		if (!r)
+			r = state_purge(forest, s);
+	}
+	return r;
+}
+
 int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 {
 	struct record at;
@@ -260,6 +419,10 @@ int fork_clear(struct forest *forest, uint64_t fork, uint32_t most)
 		return r == -ENOENT ? 0 : r;
 	if (!(f->flags & STATE_DELETING))
 		return 0; /* another fork that has the number now */
+	r = clear_trash(forest, fork, &most);
+	if (r != -ENOENT)
+		return r ? r : -EAGAIN;
+	r = 0;
 	clear_resume(&forest->gc, fork, &at);
 	state_mark(f);
 	while (!r && most--) {

@@ -3,7 +3,10 @@
  * All states of one open store: create, open and close them, and write their
  * records to the tables whenever a transaction group is closed.
  *
- *   TABLE_META  "forest"  varint states, tasks, deleting, default state or 0
+ *   TABLE_META  "forest"  varint states, tasks, deleting, default state or 0;
+ *                         if any state is in the trash: their number, and
+ *                         that of the snapshots of such forks
+ *   TABLE_META  "trash"   varint seconds: see forest_set_trash_time()
  *   TABLE_META  "forks"   inode of the directory that lists the forks
  */
 #include "forest.h"
@@ -16,41 +19,64 @@
 
 static const char meta_key[] = "forest";
 static const char root_key[] = "forks";
+static const char trash_key[] = "trash";
 
 /* ---- Records ------------------------------------------------------------ */
 
-static int meta_put(struct store *store, const struct forest_meta *meta)
+size_t forest_meta_encode(const struct forest_meta *meta,
+                          uint8_t out[FOREST_META_LEN_MAX])
 {
-	uint8_t value[4 * 10];
-	struct writer w = writer_init(value, sizeof(value));
+	struct writer w = writer_init(out, FOREST_META_LEN_MAX);
 
 	put_varint(&w, meta->states);
 	put_varint(&w, meta->tasks);
 	put_varint(&w, meta->deleting);
 	put_varint(&w, meta->default_state);
+	if (meta->trashed) {
+		put_varint(&w, meta->trashed);
+		put_varint(&w, meta->trashed_snapshots);
+	}
+	return writer_len(&w);
+}
+
+int forest_meta_decode(const struct record *record,
+                       struct forest_meta *ret_meta)
+{
+	struct reader r = reader_init(record->value, record->len);
+	struct forest_meta meta = {
+	        .states = get_varint(&r),
+	        .tasks = get_varint(&r),
+	        .deleting = get_varint(&r),
+	        .default_state = get_varint(&r),
+	};
+
+	if (reader_left(&r)) {
+		meta.trashed = get_varint(&r);
+		meta.trashed_snapshots = get_varint(&r);
+	}
+	if (!reader_done(&r))
+		return -EUCLEAN;
+	*ret_meta = meta;
+	return 0;
+}
+
+static int meta_put(struct store *store, const struct forest_meta *meta)
+{
+	uint8_t value[FOREST_META_LEN_MAX];
+
 	return table_put(store, TABLE_META, meta_key, sizeof(meta_key) - 1,
-	                 value, writer_len(&w));
+	                 value, forest_meta_encode(meta, value));
 }
 
 static int meta_get(struct store *store, struct forest_meta *ret_meta)
 {
 	struct record record;
-	struct reader r;
-	struct forest_meta meta;
-	int err = table_get(store, TABLE_META, meta_key, sizeof(meta_key) - 1,
-	                    &record);
+	int r = table_get(store, TABLE_META, meta_key, sizeof(meta_key) - 1,
+	                  &record);
 
-	if (err)
-		return err == -ENOENT ? -EUCLEAN : err;
-	r = reader_init(record.value, record.len);
-	meta.states = get_varint(&r);
-	meta.tasks = get_varint(&r);
-	meta.deleting = get_varint(&r);
-	meta.default_state = get_varint(&r);
-	if (!reader_done(&r))
-		return -EUCLEAN;
-	*ret_meta = meta;
-	return 0;
+	if (r < 0)
+		return r == -ENOENT ? -EUCLEAN : r;
+	return forest_meta_decode(&record, ret_meta);
 }
 
 static int root_put(struct store *store, const struct inode *inode)
@@ -71,6 +97,48 @@ static int root_get(struct store *store, struct inode *ret_inode)
 	if (r < 0)
 		return r == -ENOENT ? -EUCLEAN : r;
 	return inode_decode(record.value, record.len, ret_inode);
+}
+
+static int trash_time_get(struct store *store, int64_t *ret_time)
+{
+	struct record record;
+	struct reader r;
+	uint64_t seconds;
+	int err = table_get(store, TABLE_META, trash_key, sizeof(trash_key) - 1,
+	                    &record);
+
+	*ret_time = 0;
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	r = reader_init(record.value, record.len);
+	seconds = get_varint(&r);
+	if (!reader_done(&r) || seconds > TRASH_TIME_MAX)
+		return -EUCLEAN;
+	*ret_time = (int64_t)seconds * 1000000000;
+	return 0;
+}
+
+int forest_set_trash_time(struct forest *forest, int64_t seconds)
+{
+	uint8_t value[10];
+	struct writer w = writer_init(value, sizeof(value));
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	if (seconds < 0 || seconds > TRASH_TIME_MAX)
+		return -EINVAL;
+	put_varint(&w, (uint64_t)seconds);
+	r = table_put(forest->store, TABLE_META, trash_key,
+	              sizeof(trash_key) - 1, value, writer_len(&w));
+	if (!r)
+		forest->trash_time = seconds * 1000000000;
+	return r;
+}
+
+int64_t forest_trash_time(const struct forest *forest)
+{
+	return forest->trash_time;
 }
 
 static int version_put(struct forest *forest, const struct version *v)
@@ -213,6 +281,15 @@ int forest_create(struct store *store, uint32_t uid, uint32_t gid,
 	return r;
 }
 
+/* Trash gives way when there is no space left. */
+static void forest_on_full(void *arg)
+{
+	struct forest *forest = arg;
+
+	if (forest->meta.trashed)
+		gc_wake(forest);
+}
+
 /* ---- Opening and closing ------------------------------------------------ */
 
 static void forest_free(struct forest *forest)
@@ -245,6 +322,8 @@ static int forest_load(struct forest *forest)
 	r = meta_get(forest->store, &forest->meta);
 	if (!r)
 		r = root_get(forest->store, &forest->root);
+	if (!r)
+		r = trash_time_get(forest->store, &forest->trash_time);
 	store_unlock(forest->store);
 	if (r == -EUCLEAN)
 		log_error("'%s' has no readable record of its states",
@@ -272,10 +351,12 @@ int forest_open(struct store *store, struct forest **ret_forest)
 		r = forest_load(forest);
 	if (!r && !forest->readonly) {
 		store_on_txg_close(store, forest_on_freeze, forest);
+		store_on_full(store, forest_on_full, forest);
 		r = gc_start(forest);
 	}
 	if (r < 0) {
 		store_on_txg_close(store, NULL, NULL);
+		store_on_full(store, NULL, NULL);
 		forest_free(forest);
 		return r;
 	}
@@ -299,6 +380,7 @@ void forest_close(struct forest *forest)
 		store_unlock(store);
 	}
 	store_on_txg_close(store, NULL, NULL);
+	store_on_full(store, NULL, NULL);
 	forest_free(forest);
 }
 

@@ -22,8 +22,17 @@ struct forest_meta {
 	uint64_t states; /* snapshots included, without those being deleted */
 	uint64_t tasks;
 	uint64_t deleting; /* snapshots still to be deleted with their fork */
-	uint64_t default_state; /* number; 0: none */
+	uint64_t default_state;     /* number; 0: none */
+	uint64_t trashed;           /* states in the trash (see trash.h) */
+	uint64_t trashed_snapshots; /* of forks in the trash; not in it */
 };
+
+/* Decode the record.  -EUCLEAN. */
+int forest_meta_decode(const struct record *record,
+                       struct forest_meta *ret_meta);
+enum { FOREST_META_LEN_MAX = 6 * 10 };
+size_t forest_meta_encode(const struct forest_meta *meta,
+                          uint8_t out[FOREST_META_LEN_MAX]);
 
 struct forest {
 	struct store *store;
@@ -42,6 +51,7 @@ struct forest {
 	bool (*keeps)(void *arg, uint64_t number); /* forest_set_keeper() */
 	void *keeps_arg;
 	struct state_hold *holds; /* see state_hold.c */
+	int64_t trash_time;       /* ns; 0: deleted states do not come back */
 	struct gc gc;
 };
 

@@ -26,8 +26,7 @@ static void fork_plan_release(struct fork_plan *plan)
 	free(plan->successor);
 }
 
-static int state_check_free(struct forest *forest, uint64_t fork,
-                            const char *name)
+int state_check_free(struct forest *forest, uint64_t fork, const char *name)
 {
 	struct symlink link;
 	struct state *other;
@@ -38,6 +37,12 @@ static int state_check_free(struct forest *forest, uint64_t fork,
 	return r == -ENOENT ? 0 : r ? r : -EEXIST;
 }
 
+/* Return true for a state that exists, or a snapshot in the trash. */
+static bool state_forkable(const struct state *s)
+{
+	return !s->gone || (s->fork && s->flags & STATE_TRASHED);
+}
+
 /* Find the same state in another hold of the lock.  -ESTALE: it was deleted. */
 static int state_again(struct forest *forest, uint64_t number, int64_t created,
                        struct state **ret_state)
@@ -45,10 +50,12 @@ static int state_again(struct forest *forest, uint64_t number, int64_t created,
 	struct state *s;
 	int r = state_get(forest, number, &s);
 
+	if (r == -ESTALE)
+		r = trash_get(forest, number, &s) ? -ESTALE : 0;
 	if (r < 0)
 		return r;
 	/* Another state may have the number by now. */
-	if (s->created != created)
+	if (s->created != created || !state_forkable(s))
 		return -ESTALE;
 	*ret_state = s;
 	return 0;
@@ -121,7 +128,7 @@ static void fork_plan_describe(struct fork_plan *plan,
 	s->created = now_ns();
 }
 
-static int name_put(struct forest *forest, const struct state *s)
+int state_name_put(struct forest *forest, const struct state *s)
 {
 	uint8_t key[TABLE_KEY_MAX], value[10];
 	struct writer w = writer_init(value, sizeof(value));
@@ -178,7 +185,7 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 
 	if (forest->readonly)
 		return -EROFS;
-	if (source->gone)
+	if (!state_forkable(source))
 		return -ESTALE;
 	r = name_check_fork(name);
 	if (!r)
@@ -188,7 +195,7 @@ int state_fork(struct forest *forest, struct state *source, const char *name,
 	if (r < 0)
 		return r;
 	fork_plan_describe(&plan, source, name);
-	r = name_put(forest, plan.state);
+	r = state_name_put(forest, plan.state);
 	if (r < 0)
 		return r;
 	fork_plan_apply(&plan, source, ret_state);
@@ -213,7 +220,7 @@ int state_create(struct forest *forest, const char *name,
 	s = plan.state;
 	snprintf(s->name, sizeof(s->name), "%s", name);
 	s->created = now_ns();
-	r = name_put(forest, s);
+	r = state_name_put(forest, s);
 	if (!r)
 		r = version_new_root(forest, root, &plan.head);
 	if (r < 0) {
@@ -272,7 +279,7 @@ int state_snapshot(struct forest *forest, struct state *fork, const char *name,
 	r = table_put(forest->store, TABLE_TIME, key, sizeof(key), NULL, 0);
 	if (r < 0)
 		return r;
-	r = name_put(forest, s);
+	r = state_name_put(forest, s);
 	if (r < 0) {
 		table_del(forest->store, TABLE_TIME, key, sizeof(key));
 		return r;
@@ -302,7 +309,7 @@ int state_rename(struct forest *forest, struct state *state, const char *name)
 		return r;
 	memcpy(old_name, state->name, sizeof(old_name));
 	snprintf(state->name, sizeof(state->name), "%s", name);
-	r = name_put(forest, state);
+	r = state_name_put(forest, state);
 	if (!r)
 		r = table_del(forest->store, TABLE_NAME, key,
 		              name_key(key, state->fork, old_name));

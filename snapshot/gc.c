@@ -242,6 +242,39 @@ static int task_step(struct forest *forest, const struct task *task)
 	}
 }
 
+/*
+ * Delete the first state of the trash for good, if its time has passed or the
+ * store is nearly full.  -ENOENT: no state is to go.
+ */
+static int trash_step(struct forest *forest)
+{
+	struct gc *gc = &forest->gc;
+	struct trash_walk walk;
+	struct state *s;
+	int r;
+
+	if (!forest->meta.trashed)
+		return -ENOENT;
+	trash_walk_from(&walk, gc->first_due);
+	r = trash_next(forest, &walk, &s);
+	if (!r) {
+		gc->first_due = s->due;
+		if (!gc->tight && s->due > now_ns())
+			return -ENOENT;
+		if (s->due > now_ns())
+			log_info("the store is nearly full: deleted state '%s' "
+			         "is freed early",
+			         s->name);
+		r = state_purge(forest, s);
+	}
+	if (r != -EUCLEAN)
+		return r;
+	/* Go on with the next one; the check of the store reports it. */
+	log_error("a deleted state cannot be freed: its record is damaged");
+	gc->first_due = trash_walk_due(&walk) + 1;
+	return 0;
+}
+
 /* Return true if the task waits for commits: the lock cannot be held. */
 static bool task_waits(const struct task *task)
 {
@@ -270,9 +303,14 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 		forest_flush(forest);
 	do {
 		r = task_first(forest, ret_task);
-		if (r < 0 || task_waits(ret_task))
+		if (r == -ENOENT) {
+			*ret_task = (struct task){0};
+			r = trash_step(forest);
+		} else if (r < 0 || task_waits(ret_task)) {
 			break;
-		r = task_step(forest, ret_task);
+		} else {
+			r = task_step(forest, ret_task);
+		}
 		held = mono_ns() - began;
 	} while (!r && !gc->tight && held < hold_ns);
 	*ret_txg = store_txg(store);
@@ -353,16 +391,25 @@ static void gc_shrink(struct forest *forest)
 		memory_trim();
 }
 
-/* Wait for a wake-up, or for a second after a failure.  gc->lock held. */
+/*
+ * Wait for a wake-up, or until a state in the trash is due, or for a second
+ * after a failure.  gc->lock held.
+ */
 static void gc_wait(struct gc *gc)
 {
 	struct timespec ts;
 
 	if (!gc->err) {
+		ts.tv_sec = gc->next_due / 1000000000;
+		ts.tv_nsec = gc->next_due % 1000000000;
 		while (!gc->stop && !gc->pending) {
 			gc->quiet = true;
 			pthread_cond_broadcast(&gc->idle);
-			pthread_cond_wait(&gc->wake, &gc->lock);
+			if (gc->next_due == INT64_MAX)
+				pthread_cond_wait(&gc->wake, &gc->lock);
+			else if (pthread_cond_timedwait(&gc->wake, &gc->lock,
+			                                &ts))
+				break;
 		}
 	} else if (!gc->stop) {
 		pthread_cond_broadcast(&gc->idle);
@@ -374,10 +421,23 @@ static void gc_wait(struct gc *gc)
 	gc->quiet = false;
 }
 
+/* Return when the first state in the trash is due; INT64_MAX: none is. */
+static int64_t trash_first_due(struct forest *forest)
+{
+	int64_t due = INT64_MAX;
+
+	store_lock(forest->store);
+	if (forest->meta.trashed)
+		due = forest->gc.first_due;
+	store_unlock(forest->store);
+	return due;
+}
+
 static void *gc_main(void *arg)
 {
 	struct forest *forest = arg;
 	struct gc *gc = &forest->gc;
+	int64_t due;
 
 	pthread_setname_np(pthread_self(), "gc");
 	store_background();
@@ -398,8 +458,10 @@ static void *gc_main(void *arg)
 			log_error("cannot free the space of deleted "
 			          "states: %s",
 			          strerror(-r));
+		due = trash_first_due(forest);
 		pthread_mutex_lock(&gc->lock);
 		gc->err = r;
+		gc->next_due = due;
 	}
 	pthread_cond_broadcast(&gc->idle);
 	pthread_mutex_unlock(&gc->lock);
@@ -413,6 +475,8 @@ int gc_start(struct forest *forest)
 
 	gc->stop = false;
 	gc->pending = true;
+	gc->next_due = INT64_MAX;
+	gc->first_due = INT64_MIN;
 	r = pthread_create(&gc->thread, NULL, gc_main, forest);
 	gc->runs = !r;
 	return -r;

@@ -46,11 +46,13 @@ struct gc {
 	uint64_t first_task[TASK_KINDS];
 	uint8_t cleared[TABLE_KEY_MAX];
 	uint32_t cleared_len;
+	int64_t first_due; /* no state in the trash goes before; ns */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* to the thread: pending or stop */
 	pthread_cond_t idle; /* from the thread: quiet or failed */
 	bool pending;        /* gc->lock: there may be work */
+	int64_t next_due;    /* when there will be; INT64_MAX: not known */
 	bool quiet;          /* gc->lock: it has found no work */
 	bool stop;           /* gc->lock */
 	int err;             /* gc->lock: the error it waits after, or 0 */

@@ -20,24 +20,37 @@ static bool tree_is_bare(struct tree *tree)
 	       !inode_decode(item.value, item.len, &inode) && !inode.size;
 }
 
+/*
+ * Return true if more than `own` states that are kept name the version.
+ * Snapshots that were deleted with their fork still count as refs, but keep
+ * nothing: while there are any, refs are ignored.
+ */
+static bool refs_keep(struct forest *forest, const struct version *v,
+                      uint64_t own)
+{
+	enum { REFS_MOST = 64 }; /* that are counted */
+	uint64_t trashed;
+
+	if (forest->meta.deleting || forest->meta.trashed_snapshots ||
+	    v->refs <= own)
+		return false;
+	trashed = trash_refs(forest, v->id, REFS_MOST);
+	return trashed < REFS_MOST && v->refs > own + trashed;
+}
+
 bool state_has_equal(struct forest *forest, struct state *state)
 {
 	struct version *v = state->version;
-	/*
-	 * Snapshots that are being deleted with their fork still count as
-	 * refs, but keep nothing: while there are any, refs are ignored.
-	 */
-	bool refs_keep = !forest->meta.deleting;
 	struct version *parent;
 	bool unchanged;
 
 	if (state->gone || state->snapshots)
 		return false;
 	if (state->flags & STATE_READONLY)
-		return (refs_keep && v->refs > 1) || v->same > 0;
+		return refs_keep(forest, v, 1) || v->same > 0;
 	if (version_unchanged(v, &unchanged, &parent) || !unchanged)
 		return false;
-	return (refs_keep && parent->refs > 0) || parent->same > 1;
+	return refs_keep(forest, parent, 0) || parent->same > 1;
 }
 
 bool state_is_redundant(struct forest *forest, struct state *state)

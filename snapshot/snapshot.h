@@ -30,6 +30,8 @@ struct cached {
 enum state_flags {
 	STATE_READONLY = 1, /* a snapshot */
 	STATE_DELETING = 2, /* a deleted fork that still has snapshots */
+	STATE_TRASHED = 4,  /* deleted, and can come back: see trash.h */
+	STATE_GONE = STATE_DELETING | STATE_TRASHED,
 };
 
 /* A named tree. */
@@ -41,7 +43,9 @@ struct state {
 	uint64_t origin; /* number of the state it was made from; 0: none */
 	char origin_name[NAME_LEN_MAX * 2 + 2]; /* its name at that time */
 	char name[NAME_LEN_MAX + 1];
-	uint64_t snapshots;      /* number of snapshots of a fork */
+	uint64_t snapshots; /* number of snapshots of a fork */
+	int64_t deleted;    /* STATE_TRASHED: when, in ns since the epoch */
+	int64_t due;        /* STATE_TRASHED: when it goes for good */
 	struct version *version; /* private to snapshot/ */
 	/* in memory only */
 	uint64_t quota;   /* bytes; UINT64_MAX: none; private to quota.c */
@@ -179,11 +183,11 @@ int state_walk(struct forest *forest, struct state_walk *walk,
 /* ---- Changing states ---------------------------------------------------- */
 
 /*
- * Fork a state.  Constant time.  -EEXIST: a state or a symlink has the name;
- * -EINVAL, -ENAMETOOLONG; -ENOSPC: no number is free; -ESTALE: the source was
- * deleted; -EINTR: see store_yield().  When all numbers have been used, the
- * search for a free one releases the lock from time to time: pointers obtained
- * before the call are invalid afterwards.
+ * Fork a state, or a snapshot in the trash.  Constant time.  -EEXIST: a state
+ * or a symlink has the name; -EINVAL, -ENAMETOOLONG; -ENOSPC: no number is
+ * free; -ESTALE: the source was deleted; -EINTR: see store_yield().  When all
+ * numbers have been used, the search for a free one releases the lock from time
+ * to time: pointers obtained before the call are invalid afterwards.
  */
 int state_fork(struct forest *forest, struct state *source, const char *name,
                struct state **ret_state);
@@ -208,6 +212,19 @@ int state_rename(struct forest *forest, struct state *state, const char *name);
  * Open files of the state fail with -ESTALE afterwards.
  */
 int state_delete(struct forest *forest, struct state *state, bool recursive);
+/*
+ * Delete the name at once, and keep the state in the trash for the time of
+ * forest_trash_time(): see trash.h.  Constant time; errors as of
+ * state_delete().
+ */
+int state_trash(struct forest *forest, struct state *state, bool recursive);
+/* Delete a state in the trash for good.  Constant time. */
+int state_purge(struct forest *forest, struct state *state);
+/*
+ * Delete all states for good that are in the trash now.  *ret_count: how many
+ * there were.  Lock NOT held.  -EINTR: see store_yield().
+ */
+int forest_empty_trash(struct forest *forest, uint64_t *ret_count);
 /*
  * Return true if a state that is kept has the same tree, and this one has no
  * snapshots.  Return false in doubt: if a record cannot be read, or while the
@@ -347,7 +364,10 @@ int space_create(struct forest *forest, struct space **ret_space);
 void space_destroy(struct space *space);
 /* Empty the set of states. */
 void space_clear(struct space *space);
-/* Add a state to the set; one that is in it already is ignored.  -ESTALE. */
+/*
+ * Add a state, which may be in the trash, to the set; one that is in it already
+ * is ignored.  -ESTALE.
+ */
 int space_add(struct space *space, const struct state *state);
 /*
  * Return the bytes that deleting the states of the set together would free.
@@ -437,6 +457,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 #include "state_diff.h"
 #include "state_hold.h"
 #include "state_side.h"
+#include "trash.h"
 #include "tree_path.h"
 #include "tree_read.h"
 

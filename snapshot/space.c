@@ -168,7 +168,7 @@ int space_add(struct space *space, const struct state *state)
 	uint32_t at;
 	int r;
 
-	if (state->gone)
+	if (state->gone && !(state->flags & STATE_TRASHED))
 		return -ESTALE;
 	if (id_map_get(&space->states, state->number, &was))
 		return 0;

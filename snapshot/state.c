@@ -18,7 +18,7 @@
 
 /* ---- Records ------------------------------------------------------------ */
 
-_Static_assert(8 * 10 + NAME_LEN_MAX + FULL_NAME_MAX <= STATE_LEN_MAX,
+_Static_assert(10 * 10 + NAME_LEN_MAX + FULL_NAME_MAX <= STATE_LEN_MAX,
                "the longest state fits");
 
 size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
@@ -37,6 +37,10 @@ size_t state_encode(const struct state *s, uint8_t out[STATE_LEN_MAX])
 	put_bytes(&w, s->name, name_len);
 	put_varint(&w, origin_len);
 	put_bytes(&w, s->origin_name, origin_len);
+	if (s->flags & STATE_TRASHED) {
+		put_svarint(&w, s->deleted);
+		put_svarint(&w, s->due);
+	}
 	return writer_len(&w);
 }
 
@@ -67,7 +71,12 @@ int state_decode(const void *data, size_t len, struct state *s,
 	s->snapshots = get_varint(&r);
 	get_string(&r, get_varint(&r), NAME_LEN_MAX, s->name);
 	get_string(&r, get_varint(&r), FULL_NAME_MAX - 1, s->origin_name);
-	if (!reader_done(&r) || !s->name[0] || flags & ~UINT64_C(3) ||
+	if (flags & STATE_TRASHED) {
+		s->deleted = get_svarint(&r);
+		s->due = get_svarint(&r);
+	}
+	if (!reader_done(&r) || !s->name[0] || flags & ~UINT64_C(7) ||
+	    (flags & STATE_GONE) == STATE_GONE ||
 	    !(flags & STATE_READONLY) != !s->fork ||
 	    !(flags & STATE_DELETING) != !!version)
 		return -EUCLEAN;
@@ -140,7 +149,7 @@ int state_load(struct forest *forest, uint64_t number, struct state **ret_state)
 	if (r < 0)
 		return r;
 	state_point(s, v);
-	s->gone = s->flags & STATE_DELETING;
+	s->gone = s->flags & STATE_GONE;
 	cache_add(&forest->states, &s->cached);
 	forest_evict_soon(forest);
 	*ret_state = steal(&s);
@@ -232,7 +241,7 @@ static int fork_check(struct forest *forest, uint64_t number)
 	r = state_load(forest, number, &fork);
 	if (r < 0)
 		return r;
-	return fork->flags & STATE_DELETING ? -ENOENT : 0;
+	return fork->flags & STATE_GONE ? -ENOENT : 0;
 }
 
 int state_get(struct forest *forest, uint64_t number, struct state **ret_state)
@@ -241,8 +250,8 @@ int state_get(struct forest *forest, uint64_t number, struct state **ret_state)
 	int r = state_load(forest, number, &s);
 
 	if (!r)
-		r = s->flags & STATE_DELETING ? -ENOENT
-		                              : fork_check(forest, s->fork);
+		r = s->flags & STATE_GONE ? -ENOENT
+		                          : fork_check(forest, s->fork);
 	if (r < 0)
 		return r == -ENOENT ? -ESTALE : r;
 	*ret_state = s;
@@ -275,8 +284,8 @@ size_t name_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, const char *name)
 	return 8 + len;
 }
 
-int state_find(struct forest *forest, uint64_t fork, const char *name,
-               struct state **ret_state)
+int state_of_fork(struct forest *forest, uint64_t fork, const char *name,
+                  struct state **ret_state)
 {
 	uint8_t key[TABLE_KEY_MAX];
 	struct record record;
@@ -284,11 +293,17 @@ int state_find(struct forest *forest, uint64_t fork, const char *name,
 
 	if (!*name || strlen(name) > NAME_LEN_MAX)
 		return -ENOENT;
-	r = fork_check(forest, fork);
-	if (!r)
-		r = table_get(forest->store, TABLE_NAME, key,
-		              name_key(key, fork, name), &record);
+	r = table_get(forest->store, TABLE_NAME, key, name_key(key, fork, name),
+	              &record);
 	return r ? r : state_of_name(forest, &record, ret_state);
+}
+
+int state_find(struct forest *forest, uint64_t fork, const char *name,
+               struct state **ret_state)
+{
+	int r = fork_check(forest, fork);
+
+	return r ? r : state_of_fork(forest, fork, name, ret_state);
 }
 
 int state_next(struct forest *forest, uint64_t fork, const char *after,

@@ -26,6 +26,11 @@ void time_key(uint8_t key[TIME_KEY_LEN], uint64_t fork, int64_t time,
               uint64_t number);
 int64_t time_of_key(const uint8_t key[TIME_KEY_LEN]);
 
+/* Insert the record of TABLE_NAME by which the state is found. */
+int state_name_put(struct forest *forest, const struct state *s);
+/* Return 0 if no state (fork 0: and no symlink) has the name.  -EEXIST. */
+int state_check_free(struct forest *forest, uint64_t fork, const char *name);
+
 /* Allocate a state with a number alone; it is not yet in the cache. */
 struct state *state_alloc(struct forest *forest, uint64_t number);
 /* Mark the state's record as to be written. */
@@ -39,6 +44,12 @@ void state_point(struct state *s, struct version *version);
  */
 int state_load(struct forest *forest, uint64_t number,
                struct state **ret_state);
+/*
+ * Find a snapshot by its name, of a fork that may be deleted (fork 0: find a
+ * fork).  -ENOENT.
+ */
+int state_of_fork(struct forest *forest, uint64_t fork, const char *name,
+                  struct state **ret_state);
 /*
  * Return the newest snapshot of a fork at or before the time.  The fork may be
  * being deleted.  -ENOENT.

@@ -84,6 +84,8 @@ struct store {
 	pthread_t committer;
 	size_t freed; /* committer only: bytes of groups since its last trim */
 
+	void (*full_fn)(void *arg); /* lock; see store_on_full() */
+	void *full_arg;
 	void (*txg_close_fn)(void *arg);
 	void *txg_close_arg;
 

@@ -14,8 +14,8 @@
 enum { NODE_SIZE_MIN = 4 * (TREE_VALUE_MAX + 56) };
 static const char magic[8] = "coppice";
 
-/* No feature is known yet; a bit once used is never used for another. */
-enum { FEATURES_INCOMPAT = 0, FEATURES_READONLY = 0 };
+/* The features that are known; a bit once used is never used for another. */
+enum { FEATURES_INCOMPAT = STORE_FEATURE_TRASH, FEATURES_READONLY = 0 };
 
 size_t geometry_encode(const struct geometry *g, uint8_t *out, size_t size)
 {
@@ -24,8 +24,8 @@ size_t geometry_encode(const struct geometry *g, uint8_t *out, size_t size)
 	put_bytes(&w, magic, sizeof(magic));
 	put_u32(&w, STORE_FORMAT_VERSION);
 	put_u64(&w, 0); /* compatible features */
-	put_u64(&w, FEATURES_READONLY);
-	put_u64(&w, FEATURES_INCOMPAT);
+	put_u64(&w, 0); /* features needed for writing */
+	put_u64(&w, g->incompat);
 	put_bytes(&w, g->uuid, sizeof(g->uuid));
 	put_u64(&w, g->seed);
 	put_u32(&w, g->node_size);
@@ -48,7 +48,7 @@ int geometry_decode(const void *data, size_t len, bool readonly,
 	struct reader r = reader_init(data, len);
 	const uint8_t *bytes = reader_take(&r, sizeof(magic));
 	struct geometry g = {0};
-	uint64_t read_features, incompat;
+	uint64_t read_features;
 	uint32_t version;
 
 	if (!bytes || memcmp(bytes, magic, sizeof(magic)))
@@ -56,12 +56,13 @@ int geometry_decode(const void *data, size_t len, bool readonly,
 	version = get_u32(&r);
 	get_u64(&r);
 	read_features = get_u64(&r);
-	incompat = get_u64(&r);
+	g.incompat = get_u64(&r);
 	if (r.bad)
 		return -EUCLEAN;
-	if (version > STORE_FORMAT_VERSION || incompat & ~FEATURES_INCOMPAT)
+	if (version > STORE_FORMAT_VERSION ||
+	    g.incompat & ~(uint64_t)FEATURES_INCOMPAT)
 		return -EPROTONOSUPPORT;
-	if (!readonly && read_features & ~FEATURES_READONLY)
+	if (!readonly && read_features & ~(uint64_t)FEATURES_READONLY)
 		return -EPROTONOSUPPORT;
 	bytes = reader_take(&r, sizeof(g.uuid));
 	if (bytes)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The geometry: the record of what identifies a store and is fixed when it is
- * made (format, sizes, seed), with the one exception of its size limit and its
- * uuid.  Inside store/ only.
+ * made (format, sizes, seed), except for its size limit, its uuid and its
+ * features.  Inside store/ only.
  */
 #ifndef COPPICE_GEOMETRY_H
 #define COPPICE_GEOMETRY_H
@@ -17,6 +17,7 @@ struct geometry {
 	uint64_t max_size;   /* bytes that data.mdb may grow to; 0: no limit */
 	uint64_t created;    /* ns since the epoch */
 	uint64_t seed;       /* of the hash of names */
+	uint64_t incompat;   /* features that a program must know */
 	uint8_t uuid[16];
 };
 

@@ -306,6 +306,8 @@ static int throttle(struct store *store, bool grows, size_t mark)
 		r = store->commit_err;
 	else if (!store->commit_err)
 		r = reservation_need(store, grows ? reserve : reserve / 2);
+	if (r == -ENOSPC && store->full_fn)
+		store->full_fn(store->full_arg);
 	store_unlock(store);
 	return r;
 }

@@ -383,6 +383,21 @@ int store_resize(struct store *store, uint64_t max_size)
 	return r == 0 ? store_sync(store) : r;
 }
 
+int store_set_feature(struct store *store, enum store_feature feature, bool on)
+{
+	struct geometry g = store->geometry;
+
+	if (store_has_feature(store, feature) == on)
+		return 0;
+	g.incompat ^= (uint64_t)feature;
+	return geometry_put(store, &g);
+}
+
+bool store_has_feature(const struct store *store, enum store_feature feature)
+{
+	return store->geometry.incompat & (uint64_t)feature;
+}
+
 int store_renew_identity(struct store *store)
 {
 	struct geometry g;
@@ -489,6 +504,14 @@ void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg)
 	store_lock(store);
 	store->txg_close_fn = fn;
 	store->txg_close_arg = arg;
+	store_unlock(store);
+}
+
+void store_on_full(struct store *store, void (*fn)(void *arg), void *arg)
+{
+	store_lock(store);
+	store->full_fn = fn;
+	store->full_arg = arg;
 	store_unlock(store);
 }
 

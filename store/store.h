@@ -119,6 +119,17 @@ int store_resize(struct store *store, uint64_t max_size);
 /* Give the store a new uuid.  Lock NOT held.  Durable on return. */
 int store_renew_identity(struct store *store);
 
+/*
+ * Features that the store uses: a program that does not know one of them
+ * refuses to open the store.  A bit is never used for another one.
+ */
+enum store_feature {
+	STORE_FEATURE_TRASH = 1, /* deleted states that can come back */
+};
+/* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
+int store_set_feature(struct store *store, enum store_feature feature, bool on);
+bool store_has_feature(const struct store *store, enum store_feature feature);
+
 uint32_t store_chunk_size(const struct store *store); /* bytes */
 uint64_t store_hash_seed(const struct store *store);
 const uint8_t *store_uuid(const struct store *store); /* 16 bytes */
@@ -257,6 +268,11 @@ int store_pace(struct store *store);
  * the layer above writes the records it kept in memory (table_put()).
  */
 void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg);
+/*
+ * Set the hook that is called under the lock when a change is refused for lack
+ * of space.
+ */
+void store_on_full(struct store *store, void (*fn)(void *arg), void *arg);
 
 /*
  * Note that such a record has changed in memory, so that the open group is

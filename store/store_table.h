@@ -23,6 +23,7 @@ enum table {
 	TABLE_ORPHAN,   /* states with unlinked inodes to clean up */
 	TABLE_SYMLINK,  /* in the root, by inode number and by name */
 	TABLE_PROPERTY, /* of states, by state number: properties and holds */
+	TABLE_TRASH,    /* deleted states that can come back */
 	TABLE_COUNT,
 };
 enum { TABLE_KEY_MAX = 320, TABLE_VALUE_MAX = 1500 };

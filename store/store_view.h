@@ -49,6 +49,9 @@ int view_record(struct view *view, enum table table, const void *key,
 int view_counters(struct view *view, uint64_t *ret_seq,
                   uint64_t ret_counters[COUNTER_COUNT]);
 
+/* Return true if the store uses a feature, as the view has it. */
+bool view_has_feature(struct view *view, enum store_feature feature);
+
 /* Check every block, dedup reference and list by itself.  To be called first.
  */
 int view_scan(struct view *view);

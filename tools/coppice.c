@@ -11,16 +11,19 @@
 
 /* In the order of the help. */
 static const struct command *const commands[] = {
-        &command_init,    &command_mount,   &command_umount,  &command_fork,
-        &command_snap,    &command_list,    &command_show,    &command_rename,
-        &command_rm,      &command_default, &command_sync,    &command_resize,
-        &command_check,   &command_copy,    &command_swap,    &command_clone,
-        &command_restore, &command_du,      &command_compact, &command_tree,
-        &command_diff,    &command_cat,     &command_ls,      &command_manifest,
-        &command_join,    &command_refresh, &command_set,     &command_get,
-        &command_unset,   &command_hold,    &command_holds,   &command_release,
-        &command_log,     &command_find,    &command_prune,   &command_gc,
-        &command_run,
+        &command_init,     &command_mount,   &command_umount,
+        &command_fork,     &command_snap,    &command_list,
+        &command_show,     &command_rename,  &command_rm,
+        &command_default,  &command_sync,    &command_resize,
+        &command_check,    &command_copy,    &command_swap,
+        &command_clone,    &command_restore, &command_du,
+        &command_compact,  &command_tree,    &command_diff,
+        &command_cat,      &command_ls,      &command_manifest,
+        &command_join,     &command_refresh, &command_set,
+        &command_get,      &command_unset,   &command_hold,
+        &command_holds,    &command_release, &command_log,
+        &command_find,     &command_prune,   &command_gc,
+        &command_undelete, &command_run,
 };
 
 const char *command_store;

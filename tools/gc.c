@@ -14,18 +14,23 @@ enum { POLL_MS = 200 };
 
 static const struct field fields[] = {
         {"backlog", "Backlog", FIELD_COUNT, 0},
+        {"trash", "Trash", FIELD_COUNT, 0},
         {"free_bytes", "Free inside", FIELD_SIZE, 0},
         {"avail_bytes", "Available", FIELD_SIZE, 0},
         {0},
 };
 
-/* Ask for the state of the work.  Return an exit code. */
-static int ask(struct store_access *access, bool drain, json_t **ret_answer)
+/*
+ * Ask for the state of the work; with a flag that says what is to be done
+ * first.  Return an exit code.
+ */
+static int ask(struct store_access *access, const char *flag,
+               json_t **ret_answer)
 {
 	json_t *request = request_new("gc", NULL);
 
-	if (request && drain)
-		json_object_set_new(request, "drain", json_true());
+	if (request && flag)
+		json_object_set_new(request, flag, json_true());
 	return store_access_call(access, request, NULL, NULL, ret_answer);
 }
 
@@ -48,7 +53,7 @@ static int wait_for_end(struct store_access *access)
 	do {
 		json_auto_t *answer = NULL;
 
-		r = ask(access, false, &answer);
+		r = ask(access, NULL, &answer);
 		left = json_integer_value(json_object_get(answer, "backlog"));
 		if (r || !left)
 			break;
@@ -60,7 +65,7 @@ static int wait_for_end(struct store_access *access)
 	return r;
 }
 
-static int gc(const char *store, bool wait, struct printer *printer)
+static int gc(const char *store, bool trash, bool wait, struct printer *printer)
 {
 	json_auto_t *answer = NULL;
 	struct store_access access;
@@ -68,10 +73,12 @@ static int gc(const char *store, bool wait, struct printer *printer)
 
 	if (r)
 		return r;
-	if (wait)
+	if (trash)
+		r = ask(&access, "trash", NULL);
+	if (!r && wait)
 		r = wait_for_end(&access);
 	if (!r)
-		r = ask(&access, wait, &answer);
+		r = ask(&access, wait ? "drain" : NULL, &answer);
 	closed = store_access_close(&access);
 	if (!r)
 		printer_object(printer, answer);
@@ -84,11 +91,12 @@ static int run(const struct command *self, int argc, char **argv)
 	struct printer printer = {.fields = fields};
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
-	bool no_wait = false;
+	bool no_wait = false, trash = false;
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
 	        {"no-wait", 'n', .flag = &no_wait},
+	        {"trash", .flag = &trash},
 	        {"json", .flag = &printer.json},
 	        {0},
 	};
@@ -101,12 +109,12 @@ static int run(const struct command *self, int argc, char **argv)
 		r = target_list(&target, argv[0], &state);
 	if (!r)
 		r = target_store(&target);
-	return r ? r : gc(target.store, !no_wait, &printer);
+	return r ? r : gc(target.store, trash, !no_wait, &printer);
 }
 
 const struct command command_gc = {
         .name = "gc",
-        .args = "[-s STORE] [-n] [--json] [PATH]",
+        .args = "[-s STORE] [--trash] [-n] [--json] [PATH]",
         .summary = "Wait until the space of deleted states is free",
         .help = "Space is freed in the background after a state is deleted.  "
                 "Shows on a\n"
@@ -116,6 +124,8 @@ const struct command command_gc = {
                 "\n"
                 "  -n, --no-wait      show what there is to do and do not "
                 "wait\n"
+                "      --trash        delete for good first what 'undelete' "
+                "could bring back\n"
                 "      --json         print an object\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

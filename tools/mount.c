@@ -195,6 +195,8 @@ const struct command command_mount = {
                 "15m or 1h\n"
                 "      keep=RULES     of these snapshots, as "
                 "last:100+daily:30\n"
+                "      trash=TIME     deleted states can come back for so long, "
+                "as 7d; 0: not\n"
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"

@@ -118,6 +118,18 @@ static int locks_parse(struct parsed_options *parsed, const char *value)
 	return parsed->store_locks || strcmp(value, "mount") == 0 ? 0 : -EINVAL;
 }
 
+static int trash_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->trash = 0;
+	parsed->trash_set = true;
+	if (!strcmp(value, "0"))
+		return 0;
+	return duration_parse(value, &parsed->trash) ||
+	                       parsed->trash > TRASH_TIME_MAX
+	               ? -EINVAL
+	               : 0;
+}
+
 /* Add rules to the policy.  Each `keep=` adds to those in front of it. */
 static int keep_parse(struct parsed_options *parsed, const char *value)
 {
@@ -162,6 +174,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 		return autosnap_parse(parsed, value);
 	if (!strncmp(option, "keep", len) && len == 4)
 		return keep_parse(parsed, value);
+	if (!strncmp(option, "trash", len) && len == 5)
+		return trash_parse(parsed, value);
 	if (!strncmp(option, "rmdir", len) && len == 5) {
 		parsed->rmdir_always = true;
 		return strcmp(value, "always") ? -EINVAL : 0;
@@ -244,6 +258,8 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->memory = parsed->memory;
 	options->autosnap = parsed->autosnap;
 	options->keep = parsed->keep;
+	options->trash = parsed->trash;
+	options->trash_set = parsed->trash_set;
 	options->extra = *extra ? extra + 1 : NULL;
 }
 

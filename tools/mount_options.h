@@ -20,6 +20,8 @@ struct parsed_options {
 	bool snapopen_late;
 	uint64_t memory;
 	int64_t autosnap; /* seconds; 0: none */
+	int64_t trash;    /* seconds, if trash_set */
+	bool trash_set;
 	char *keep;       /* a policy, or NULL */
 	char *state;
 	char extra[32];

@@ -59,9 +59,9 @@ void prune_removals_release(struct prune_removals *removals)
 	free(removals->at);
 }
 
-/* Delete one state: the one that was listed, or none. */
+/* Delete one state: the one that was listed, or none; with `now` for good. */
 static int remove_one(struct store_access *access,
-                      const struct prune_removal *removal)
+                      const struct prune_removal *removal, bool now)
 {
 	json_t *request = json_loads(removal->row, 0, NULL);
 
@@ -69,6 +69,8 @@ static int remove_one(struct store_access *access,
 		json_object_set_new(request, "verb", json_string("rm"));
 		if (!json_is_true(json_object_get(request, "snapshot")))
 			json_object_set_new(request, "recursive", json_true());
+		if (now)
+			json_object_set_new(request, "now", json_true());
 	}
 	return store_access_call(access, request, NULL, NULL, NULL);
 }
@@ -79,7 +81,7 @@ int prune_removals_run(struct prune_removals *removals,
 	int code = EXIT_DONE;
 
 	for (size_t i = 0; i < removals->len; i++) {
-		int r = remove_one(access, &removals->at[i]);
+		int r = remove_one(access, &removals->at[i], false);
 
 		code = MAX(code, r);
 	}
@@ -88,8 +90,11 @@ int prune_removals_run(struct prune_removals *removals,
 
 /* ---- Until enough is free ----------------------------------------------- */
 
-/* Return the bytes that are free once all deleted states have been freed. */
-static int free_bytes(struct store_access *access, bool dry_run,
+/*
+ * Return the bytes that are free once all deleted states have been freed; with
+ * `trash` also those that could come back.
+ */
+static int free_bytes(struct store_access *access, bool dry_run, bool trash,
                       uint64_t *ret_bytes)
 {
 	json_auto_t *answer = NULL;
@@ -98,10 +103,15 @@ static int free_bytes(struct store_access *access, bool dry_run,
 
 	if (request && !dry_run)
 		json_object_set_new(request, "drain", json_true());
+	if (request && trash)
+		json_object_set_new(request, dry_run ? "measure" : "trash",
+		                    json_true());
 	r = store_access_call(access, request, NULL, NULL, &answer);
 	if (!r)
 		*ret_bytes = (uint64_t)json_integer_value(
-		        json_object_get(answer, "avail_bytes"));
+		                     json_object_get(answer, "avail_bytes")) +
+		             (uint64_t)json_integer_value(
+		                     json_object_get(answer, "trash_bytes"));
 	return r;
 }
 
@@ -126,9 +136,11 @@ int prune_removals_until_free(struct prune_removals *removals,
                               bool dry_run, prune_report_fn *report, void *arg)
 {
 	uint64_t available = 0;
-	int code = free_bytes(access, dry_run, &available);
+	int code = free_bytes(access, dry_run, false, &available);
 	size_t i = 0;
 
+	if (code == EXIT_DONE && available < bytes)
+		code = free_bytes(access, dry_run, true, &available);
 	if (removals->len)
 		qsort(removals->at, removals->len, sizeof(*removals->at),
 		      oldest_first);
@@ -139,7 +151,7 @@ int prune_removals_until_free(struct prune_removals *removals,
 		do {
 			const struct prune_removal *removal = &removals->at[i];
 			int r = dry_run ? EXIT_DONE
-			                : remove_one(access, removal);
+			                : remove_one(access, removal, true);
 
 			code = MAX(code, r);
 			freed += removal->frees;
@@ -149,7 +161,7 @@ int prune_removals_until_free(struct prune_removals *removals,
 		if (dry_run)
 			available += freed;
 		else if (code == EXIT_DONE)
-			code = free_bytes(access, false, &available);
+			code = free_bytes(access, false, false, &available);
 	}
 	for (; code == EXIT_DONE && i < removals->len; i++)
 		report_one(&removals->at[i], false, report, arg);

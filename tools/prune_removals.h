@@ -25,8 +25,8 @@ int prune_removals_add(struct prune_removals *removals,
 int prune_removals_run(struct prune_removals *removals,
                        struct store_access *access);
 /*
- * Delete the oldest states first, and only until this many bytes are free in
- * the store; report each state.  With dry_run, delete nothing, and reckon that
+ * Empty the trash if less than this many bytes are free in the store, and then
+ * delete the oldest states for good, only until so many are free; report each state.  With dry_run, delete nothing, and reckon that
  * each would free what it has for itself.  Return the worst of the exit codes.
  */
 int prune_removals_until_free(struct prune_removals *removals,

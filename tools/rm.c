@@ -11,6 +11,7 @@
 struct rm {
 	bool recursive;
 	bool positional;
+	bool now;
 };
 
 /*
@@ -52,6 +53,8 @@ static int rm_states(const struct rm *rm, const char *store, char **states)
 
 		if (request && rm->recursive)
 			json_object_set_new(request, "recursive", json_true());
+		if (request && rm->now)
+			json_object_set_new(request, "now", json_true());
 		r = store_access_call(&access, request, NULL, NULL, NULL);
 		code = MAX(code, r);
 	}
@@ -77,6 +80,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        {"store", 's', .value = &store},
 	        {"recursive", 'r', .flag = &rm.recursive},
 	        {"positional", .flag = &rm.positional},
+	        {"now", .flag = &rm.now},
 	        {0},
 	};
 
@@ -98,7 +102,7 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_rm = {
         .name = "rm",
-        .args = "[-s STORE] [-r] [--positional] STATE...",
+        .args = "[-s STORE] [-r] [--now] [--positional] STATE...",
         .summary = "Delete states, whatever is in them",
         .help = "The name is free at once; space that no other state uses is "
                 "freed in the\n"
@@ -107,6 +111,8 @@ const struct command command_rm = {
                 "state cannot be deleted.\n"
                 "\n"
                 "  -r, --recursive    delete a fork's snapshots, too\n"
+                "      --now          for good, even if deleted states can "
+                "come back\n"
                 "      --positional   accept FORK~N and FORK~@TIME, too; each "
                 "deletion\n"
                 "                     changes the snapshots that they mean\n"

@@ -266,6 +266,9 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
 	        "store_locks", o->store_locks, "readonly", o->readonly,
 	        "autosnap", (json_int_t)o->autosnap, "keep", o->keep);
+	if (request && o->trash_set)
+		json_object_set_new(request, "trash",
+		                    json_integer((json_int_t)o->trash));
 	err = request ? daemon_client_call(socket, request, fd, NULL, NULL,
 	                                   &answer)
 	              : -ENOMEM;

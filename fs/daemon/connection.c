@@ -205,6 +205,29 @@ static bool mount_needs_no_open(json_t *request,
 	return (late || writable) && !params->store_locks;
 }
 
+/*
+ * Set how long deleted states stay in the trash, if the request has that.
+ * Return an error message, or NULL.
+ */
+static json_t *mount_trash(struct daemon *daemon, json_t *request)
+{
+	json_t *seconds = json_object_get(request, "trash");
+	int err;
+
+	if (!json_is_integer(seconds) || json_integer_value(seconds) < 0)
+		return NULL;
+	store_lock(daemon->store);
+	err = forest_set_trash_time(daemon->forest,
+	                            json_integer_value(seconds));
+	store_unlock(daemon->store);
+	if (err == -EROFS)
+		return control_error(err, "trash= cannot be set: the store was "
+		                          "opened read-only");
+	return err < 0 ? control_error(err, "bad value of trash: %s",
+	                               strerror(-err))
+	               : NULL;
+}
+
 static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 {
 	char mountpoint[PATH_MAX] = "?", device[32] = "?";
@@ -243,6 +266,8 @@ static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
 		return error;
 	params.no_open = mount_needs_no_open(request, &params);
 	error = mount_autosnap(request, &params, &rule);
+	if (!error)
+		error = mount_trash(daemon, request);
 	if (error)
 		return error;
 	daemon_count(daemon, 1);

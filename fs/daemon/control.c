@@ -21,6 +21,7 @@
 #include "control_property.h"
 #include "control_rm.h"
 #include "control_swap.h"
+#include "control_trash.h"
 #include "control_tree.h"
 #include "escaped_name.h"
 #include "session.h"
@@ -486,7 +487,8 @@ static const struct {
         {"unset", control_unset},  {"hold", control_tag},
         {"holds", control_holds},  {"release", control_untag},
         {"log", control_log},      {"search", control_search},
-        {"gc", control_gc},
+        {"gc", control_gc},        {"undelete", control_undelete},
+        {"trash", control_trash},
 };
 
 static int run(struct control *c)

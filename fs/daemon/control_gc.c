@@ -3,12 +3,37 @@
 
 #include <errno.h>
 
+/* Return the bytes that emptying the trash would free.  Lock held. */
+static int trash_bytes(struct control *c, uint64_t *ret_bytes)
+{
+	struct trash_walk walk = {0};
+	struct space *space;
+	struct state *s;
+	int err = space_create(c->forest, &space);
+
+	if (err < 0)
+		return err;
+	while (!(err = trash_next(c->forest, &walk, &s))) {
+		err = trash_measure(c->forest, space, s->number);
+		if (err && err != -ESTALE)
+			break;
+	}
+	if (err == -ENOENT)
+		err = space_frees(space, ret_bytes);
+	space_destroy(space);
+	return err;
+}
+
 int control_gc(struct control *c)
 {
-	int err = control_flag(c, "drain") ? forest_drain(c->forest) : 0;
 	struct store_stats stats;
-	uint64_t backlog;
+	uint64_t backlog, trash, bytes = 0;
+	int err = 0;
 
+	if (control_flag(c, "trash"))
+		err = forest_empty_trash(c->forest, &trash);
+	if (err == 0 && control_flag(c, "drain"))
+		err = forest_drain(c->forest);
 	if (err < 0)
 		return fail(c, err,
 		            "cannot free the space of deleted states: %s",
@@ -16,10 +41,21 @@ int control_gc(struct control *c)
 	store_stats(c->store, &stats);
 	store_lock(c->store);
 	backlog = forest_backlog(c->forest);
+	trash = forest_trash_count(c->forest);
+	if (control_flag(c, "measure"))
+		err = trash_bytes(c, &bytes);
 	store_unlock(c->store);
+	if (err < 0)
+		return fail(c, err, "cannot measure: %s", control_reason(err));
 	json_decref(c->answer);
-	c->answer = json_pack("{s:I, s:I, s:I}", "backlog", (json_int_t)backlog,
+	c->answer = json_pack("{s:I, s:I, s:I, s:I}", "backlog",
+	                      (json_int_t)backlog, "trash", (json_int_t)trash,
 	                      "avail_bytes", (json_int_t)stats.avail_bytes,
 	                      "free_bytes", (json_int_t)stats.free_bytes);
-	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");
+	if (!c->answer)
+		return fail(c, -ENOMEM, "out of memory");
+	if (control_flag(c, "measure"))
+		json_object_set_new(c->answer, "trash_bytes",
+		                    json_integer((json_int_t)bytes));
+	return 0;
 }

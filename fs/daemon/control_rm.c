@@ -66,7 +66,9 @@ static int rm_locked(struct control *c, const char *name,
 	removal->kept = has_changed(c, state);
 	if (removal->kept)
 		return 0;
-	err = fs_state_delete(c->fs, state, recursive);
+	err = control_flag(c, "now")
+	              ? fs_state_destroy(c->fs, state, recursive)
+	              : fs_state_delete(c->fs, state, recursive);
 	if (err == -EBUSY &&
 	    state_find_tag(state, recursive, &held, removal->tag) == 0)
 		state_full_name(c->forest, held, removal->held);

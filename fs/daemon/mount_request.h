@@ -27,6 +27,8 @@ struct mount_options {
 	uint64_t memory;   /* bytes; 0: default */
 	int64_t autosnap;  /* seconds; 0: no snapshots by time */
 	const char *keep;  /* a policy as of retention_parse(); NULL: none */
+	int64_t trash;     /* seconds that deleted states stay; if trash_set */
+	bool trash_set;
 	const char *extra; /* options for the kernel's mount: dev, suid, ... */
 };
 

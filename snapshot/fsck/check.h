@@ -21,6 +21,7 @@ struct check_version {
 	bool bad;     /* its record cannot be read */
 	bool task;    /* a task to reap or merge it exists */
 	bool reaping; /* part of its tree was reaped */
+	bool trashed; /* a state in the trash names it */
 };
 
 struct check_state {
@@ -28,7 +29,8 @@ struct check_state {
 	int64_t created;
 	uint32_t flags;
 	bool bad;
-	bool named, timed; /* records of TABLE_NAME, TABLE_TIME name it */
+	bool named, timed;   /* records of TABLE_NAME, TABLE_TIME name it */
+	unsigned trash_keys; /* records of TABLE_TRASH that name it */
 	uint64_t found_snapshots;
 };
 

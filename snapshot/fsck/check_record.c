@@ -87,9 +87,10 @@ static int task_reap(struct check *check, uint64_t id,
 	if (!v) /* harmless: the task is dropped when it runs */
 		return 0;
 	v->task = true;
+	/* As in reap_begun(): the list of a reaped tree may have to wait. */
+	v->reaping = record->len || (!v->root && !v->refs && !v->children);
 	if (!record->len)
 		return 0;
-	v->reaping = true;
 	v->reap_from.ino = get_varint(&r);
 	v->reap_from.kind = get_u8(&r);
 	v->reap_from.off = get_u64(&r);
@@ -227,7 +228,7 @@ static int name_check_one(struct check *check, const struct record *record)
 	    state_decode(state_record.value, state_record.len, &state,
 	                 &version) ||
 	    about.state->named || about.state->fork != fork ||
-	    about.state->flags & STATE_DELETING ||
+	    about.state->flags & STATE_GONE ||
 	    strlen(state.name) != record->key_len - 8 ||
 	    memcmp(state.name, record->key + 8, record->key_len - 8))
 		return check_report(check, "name", &about,
@@ -275,6 +276,7 @@ static int state_check_version(struct check *check, struct check_state *s)
 		                    "its version %llu is missing",
 		                    (ull)s->version);
 	v->found_refs++;
+	v->trashed |= s->flags & STATE_TRASHED;
 	if (v->bad || !s->fork == !v->freeze)
 		return 0;
 	return check_report(check, "state", &about, "its version %llu is %s",
@@ -300,12 +302,16 @@ static int state_check_one(struct check *check, struct check_state *s)
 		r = check_report(check, "state", &about,
 		                 "its fork, state %llu, is missing",
 		                 (ull)s->fork);
-	if (fork)
+	if (fork && !(s->flags & STATE_TRASHED))
 		fork->found_snapshots++;
-	if (!r && !s->named && !(s->flags & STATE_DELETING))
+	if (!r && !s->named && !(s->flags & STATE_GONE))
 		r = check_report(check, "name", &about,
 		                 "is not found by its name");
-	if (!r && s->fork && !s->timed)
+	if (!r && s->flags & STATE_TRASHED &&
+	    s->trash_keys != (s->fork ? 3 : 2))
+		r = check_report(check, "trash", &about,
+		                 "is not found in the trash");
+	if (!r && s->fork && !s->timed && !(s->flags & STATE_TRASHED))
 		r = check_report(check, "time", &about,
 		                 "is not found by its time");
 	if (!r && s->version)
@@ -318,7 +324,6 @@ static int meta_read(struct check *check, struct forest_meta *ret_meta)
 {
 	static const char key[] = "forest";
 	struct record record;
-	struct reader r;
 	int err = view_record(check->view, TABLE_META, key, sizeof(key) - 1,
 	                      false, &record);
 
@@ -327,15 +332,21 @@ static int meta_read(struct check *check, struct forest_meta *ret_meta)
 	if (record.key_len != sizeof(key) - 1 ||
 	    memcmp(record.key, key, sizeof(key) - 1))
 		return -EUCLEAN;
-	r = reader_init(record.value, record.len);
-	ret_meta->states = get_varint(&r);
-	ret_meta->tasks = get_varint(&r);
-	ret_meta->deleting = get_varint(&r);
-	ret_meta->default_state = get_varint(&r);
-	return reader_done(&r) ? 0 : -EUCLEAN;
+	return forest_meta_decode(&record, ret_meta);
 }
 
-static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
+static int count_check(struct check *check, uint64_t counted, uint64_t found,
+                       const char *what)
+{
+	return counted == found
+	               ? 0
+	               : check_report(check, "count", NULL,
+	                              "%llu %s are counted; there are %llu",
+	                              (ull)counted, what, (ull)found);
+}
+
+/* Compare the record of all states with what was found of them. */
+static int meta_check(struct check *check, const struct forest_meta *found)
 {
 	struct forest_meta meta = {0};
 	struct check_state *s;
@@ -347,23 +358,29 @@ static int meta_check(struct check *check, uint64_t states, uint64_t deleting)
 	if (r < 0)
 		return r;
 	s = check_state(check, meta.default_state);
-	if (meta.default_state && (!s || s->flags & STATE_DELETING))
+	if (meta.default_state && (!s || s->flags & STATE_GONE))
 		r = check_report(check, "state", NULL,
 		                 "the default state, %llu, is missing",
 		                 (ull)meta.default_state);
-	if (!r && meta.states != states)
-		r = check_report(check, "count", NULL,
-		                 "%llu states are counted; there are %llu",
-		                 (ull)meta.states, (ull)states);
-	if (!r && meta.deleting != deleting)
-		r = check_report(check, "count", NULL,
-		                 "%llu snapshots are counted as to be deleted; "
-		                 "there are %llu",
-		                 (ull)meta.deleting, (ull)deleting);
-	if (!r && meta.tasks != check->tasks)
-		r = check_report(check, "count", NULL,
-		                 "%llu tasks are counted; there are %llu",
-		                 (ull)meta.tasks, (ull)check->tasks);
+	if (!r)
+		r = count_check(check, meta.states, found->states, "states");
+	if (!r)
+		r = count_check(check, meta.deleting, found->deleting,
+		                "snapshots to be deleted");
+	if (!r)
+		r = count_check(check, meta.trashed, found->trashed,
+		                "states in the trash");
+	if (!r)
+		r = count_check(check, meta.trashed_snapshots,
+		                found->trashed_snapshots,
+		                "snapshots of forks in the trash");
+	if (!r)
+		r = count_check(check, meta.tasks, found->tasks, "tasks");
+	if (!r && meta.trashed &&
+	    !view_has_feature(check->view, STORE_FEATURE_TRASH))
+		r = check_report(check, "trash", NULL,
+		                 "the store does not name the feature of its "
+		                 "trash");
 	return r;
 }
 
@@ -386,9 +403,63 @@ static int forks_check(struct check *check)
 	                    "the record of the forks' directory is damaged");
 }
 
+static int trash_check_one(struct check *check, const struct record *record)
+{
+	uint64_t number = record->key_len >= 17
+	                          ? be64_get(record->key + record->key_len - 8)
+	                          : 0;
+	struct check_state *s = check_state(check, number);
+	struct record keys[TRASH_KEYS], found;
+	struct version version = {0};
+	struct state state = {.number = number, .version = &version};
+	uint8_t key[8];
+	size_t count;
+
+	be64_put(key, number);
+	if (!s || s->bad || !(s->flags & STATE_TRASHED) || record->len ||
+	    view_record(check->view, TABLE_STATE, key, sizeof(key), false,
+	                &found) ||
+	    state_decode(found.value, found.len, &state, &version.id))
+		return check_report(check, "trash", NULL,
+		                    "the trash has state %llu, which is not in "
+		                    "it",
+		                    (ull)number);
+	count = trash_keys(&state, keys);
+	for (size_t i = 0; i < count; i++)
+		if (keys[i].key_len == record->key_len &&
+		    !memcmp(keys[i].key, record->key, record->key_len)) {
+			s->trash_keys++;
+			return 0;
+		}
+	return check_report(check, "trash", &(struct about){.state = s},
+	                    "has a place in the trash that is not its own");
+}
+
+/* Count a state among those that are, or that are to be deleted. */
+static int state_count_one(struct check *check, struct check_state *s,
+                           struct forest_meta *found)
+{
+	struct check_state *fork = s->fork ? check_state(check, s->fork) : s;
+	struct about about = {.state = s};
+
+	if (!s->bad && s->flags & STATE_TRASHED)
+		found->trashed++;
+	else if (s->bad || !fork || !(fork->flags & STATE_GONE))
+		found->states++;
+	if (!s->bad && s->flags & STATE_DELETING)
+		found->deleting += s->snapshots;
+	if (!s->bad && s->flags & STATE_TRASHED)
+		found->trashed_snapshots += s->snapshots;
+	if (s->bad || s->snapshots == s->found_snapshots)
+		return 0;
+	return check_report(check, "count", &about,
+	                    "%llu snapshots are counted; there are %llu",
+	                    (ull)s->snapshots, (ull)s->found_snapshots);
+}
+
 static int states_check(struct check *check)
 {
-	uint64_t count = 0, deleting = 0;
+	struct forest_meta found = {.tasks = check->tasks};
 	int r = forks_check(check);
 
 	if (!r)
@@ -396,28 +467,16 @@ static int states_check(struct check *check)
 	if (!r)
 		r = check_records_each(check, TABLE_TIME, time_check_one);
 	if (!r)
+		r = check_records_each(check, TABLE_TRASH, trash_check_one);
+	if (!r)
 		r = check_symlinks(check);
 	if (!r)
 		r = check_properties(check);
 	for (size_t i = 0; !r && i < check->states_len; i++)
 		r = state_check_one(check, &check->states[i]);
-	for (size_t i = 0; !r && i < check->states_len; i++) {
-		struct check_state *s = &check->states[i], *fork;
-		struct about about = {.state = s};
-
-		fork = s->fork ? check_state(check, s->fork) : s;
-		if (s->bad || !fork || !(fork->flags & STATE_DELETING))
-			count++;
-		if (!s->bad && s->flags & STATE_DELETING)
-			deleting += s->snapshots;
-		if (!s->bad && s->snapshots != s->found_snapshots)
-			r = check_report(
-			        check, "count", &about,
-			        "%llu snapshots are counted; there are "
-			        "%llu",
-			        (ull)s->snapshots, (ull)s->found_snapshots);
-	}
-	return r ? r : meta_check(check, count, deleting);
+	for (size_t i = 0; !r && i < check->states_len; i++)
+		r = state_count_one(check, &check->states[i], &found);
+	return r ? r : meta_check(check, &found);
 }
 
 /* ---- Versions ----------------------------------------------------------- */
@@ -446,8 +505,8 @@ static int version_count_one(struct check *check, struct check_version *v)
 		parent->found_children++;
 		parent->found_xor ^= v->id;
 		/* Deleted heads do not count. */
-		parent->found_same += !v->freeze && v->refs && v->root &&
-		                      v->root == parent->root;
+		parent->found_same += !v->freeze && v->refs && !v->trashed &&
+		                      v->root && v->root == parent->root;
 	}
 	if (v->base != base || (parent && !parent->freeze))
 		r = check_report(check, "version", &about,

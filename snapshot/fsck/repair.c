@@ -224,7 +224,10 @@ static void version_end(struct repair *repair, struct repair_version *v)
 	if (v->parent == NO_VERSION)
 		return;
 	parent = &repair->versions[v->parent];
-	if (!v->freeze && v->tree.root == parent->tree.root)
+	/* A head in the trash is not counted. */
+	if (!v->freeze && v->tree.root == parent->tree.root &&
+	    !(v->state != NO_VERSION &&
+	      repair->states[v->state].state.flags & STATE_TRASHED))
 		parent->same++;
 	if (!--parent->users) {
 		free(parent->fixed.at);

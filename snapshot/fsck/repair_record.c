@@ -143,19 +143,14 @@ static int states_point(struct plan *p)
 static uint64_t default_read(struct plan *p)
 {
 	static const char key[] = "forest";
+	struct forest_meta meta;
 	struct record record;
-	struct reader r;
-	uint64_t number;
 
 	if (view_record(p->check->view, TABLE_META, key, sizeof(key) - 1, false,
-	                &record))
+	                &record) ||
+	    forest_meta_decode(&record, &meta))
 		return 0;
-	r = reader_init(record.value, record.len);
-	get_varint(&r);
-	get_varint(&r);
-	get_varint(&r);
-	number = get_varint(&r);
-	return reader_done(&r) ? number : 0;
+	return meta.default_state;
 }
 
 static void forks_read(struct plan *p)
@@ -174,6 +169,7 @@ static void forks_read(struct plan *p)
 static int default_plan(struct plan *p)
 {
 	struct repair *repair = p->repair;
+	struct repair_state *s;
 	bool forks = false;
 
 	for (size_t i = 0; i < repair->states_len && !forks; i++)
@@ -182,7 +178,8 @@ static int default_plan(struct plan *p)
 		return -ENODATA;
 	/* Without a readable default state there is none. */
 	repair->default_state = default_read(p);
-	if (!plan_kept_find(repair, repair->default_state))
+	s = plan_kept_find(repair, repair->default_state);
+	if (!s || s->state.flags & STATE_TRASHED)
 		repair->default_state = 0;
 	return 0;
 }
@@ -374,51 +371,89 @@ static int orphan_put(struct repair *repair, const struct repair_state *s)
 	                 0);
 }
 
+/* Return the number of a fork's snapshots that are not in the trash. */
+static uint64_t snapshots_of(struct repair *repair, const struct state *fork)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; !fork->fork && i < repair->states_len; i++) {
+		const struct state *s = &repair->states[i].state;
+
+		count += s->fork == fork->number && !(s->flags & STATE_TRASHED);
+	}
+	return count;
+}
+
 static int state_put(struct repair *repair, struct repair_state *s)
 {
 	struct version version = {.id = repair->versions[s->version].id};
 	uint8_t key[TIME_KEY_LEN], value[STATE_LEN_MAX];
 	int r;
 
-	s->state.snapshots = 0;
-	for (size_t i = 0; !s->state.fork && i < repair->states_len; i++)
-		s->state.snapshots +=
-		        repair->states[i].state.fork == s->state.number;
-	r = name_put(repair, &s->state);
+	const bool trashed = s->state.flags & STATE_TRASHED;
+
+	s->state.snapshots = snapshots_of(repair, &s->state);
 	s->state.version = &version;
+	r = trashed ? trash_records_put(repair->store, &s->state)
+	            : name_put(repair, &s->state);
 	be64_put(key, s->state.number);
 	if (!r)
 		r = table_put(repair->store, TABLE_STATE, key, 8, value,
 		              state_encode(&s->state, value));
 	s->state.version = NULL;
 	time_key(key, s->state.fork, s->state.created, s->state.number);
-	if (!r && s->state.fork)
+	if (!r && s->state.fork && !trashed)
 		r = table_put(repair->store, TABLE_TIME, key, sizeof(key), NULL,
 		              0);
 	return r ? r : orphan_put(repair, s);
 }
 
-/* Write the records that meta_put() and root_put() in forest.c write. */
+/* Copy how long deleted states stay in the trash. */
+static int trash_time_copy(struct repair *repair)
+{
+	static const char key[] = "trash";
+	struct record record;
+
+	if (view_record(repair->check.view, TABLE_META, key, sizeof(key) - 1,
+	                false, &record) ||
+	    record.key_len != sizeof(key) - 1 ||
+	    memcmp(record.key, key, sizeof(key) - 1))
+		return 0;
+	return table_put(repair->store, TABLE_META, key, sizeof(key) - 1,
+	                 record.value, record.len);
+}
+
+/*
+ * Write the records that meta_put() and root_put() in forest.c write, after
+ * those of the states.
+ */
 static int meta_put(struct repair *repair)
 {
-	uint8_t value[4 * 10], inode[INODE_LEN_MAX];
-	struct writer w = writer_init(value, sizeof(value));
+	struct forest_meta meta = {.default_state = repair->default_state};
+	uint8_t value[FOREST_META_LEN_MAX], inode[INODE_LEN_MAX];
 	int r;
 
-	put_varint(&w, repair->states_len);
-	put_varint(&w, 0);
-	put_varint(&w, 0);
-	put_varint(&w, repair->default_state);
+	for (size_t i = 0; i < repair->states_len; i++) {
+		const struct state *s = &repair->states[i].state;
+
+		if (!(s->flags & STATE_TRASHED))
+			continue;
+		meta.trashed++;
+		meta.trashed_snapshots += s->snapshots;
+	}
+	meta.states =
+	        repair->states_len - meta.trashed - meta.trashed_snapshots;
 	r = table_put(repair->store, TABLE_META, "forest", 6, value,
-	              writer_len(&w));
-	return r ? r
-	         : table_put(repair->store, TABLE_META, "forks", 5, inode,
-	                     inode_encode(&repair->forks, inode));
+	              forest_meta_encode(&meta, value));
+	if (!r)
+		r = table_put(repair->store, TABLE_META, "forks", 5, inode,
+		              inode_encode(&repair->forks, inode));
+	return r ? r : trash_time_copy(repair);
 }
 
 int repair_records(struct repair *repair)
 {
-	int r = meta_put(repair);
+	int r = 0;
 
 	for (size_t i = 0; !r && i < repair->versions_len; i++) {
 		r = version_put(repair, &repair->versions[i]);
@@ -430,6 +465,8 @@ int repair_records(struct repair *repair)
 		if (!r)
 			r = repair_yield(repair);
 	}
+	if (!r)
+		r = meta_put(repair);
 	if (!r)
 		r = repair_symlinks(repair);
 	if (!r)

@@ -175,6 +175,18 @@ int view_counters(struct view *view, uint64_t *ret_seq,
 	return 0;
 }
 
+bool view_has_feature(struct view *view, enum store_feature feature)
+{
+	static const char key[] = "store";
+	struct record record;
+	struct geometry g;
+
+	return !view_record(view, TABLE_META, key, sizeof(key) - 1, false,
+	                    &record) &&
+	       !geometry_decode(record.value, record.len, true, &g) &&
+	       g.incompat & (uint64_t)feature;
+}
+
 /* ---- Blocks and nodes --------------------------------------------------- */
 
 size_t view_index(const struct view *view, uint64_t number)

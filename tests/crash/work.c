@@ -447,7 +447,7 @@ static void do_new_tree(struct work *w)
 static void do_delete(struct work *w)
 {
 	size_t i = below(w, w->model.len);
-	uint64_t number = w->model.states[i]->number;
+	uint64_t number = w->model.states[i]->number, count;
 	struct state *state;
 
 	if (!strcmp(w->model.states[i]->name, "main") &&
@@ -455,10 +455,17 @@ static void do_delete(struct work *w)
 		return;
 	store_lock(w->store);
 	assert_int_equal(state_get(w->forest, number, &state), 0);
-	assert_int_equal(state_delete(w->forest, state, true), 0);
+	if (below(w, 2)) {
+		assert_int_equal(state_delete(w->forest, state, true), 0);
+	} else {
+		assert_int_equal(forest_set_trash_time(w->forest, 3600), 0);
+		assert_int_equal(state_trash(w->forest, state, true), 0);
+	}
 	store_unlock(w->store);
 	if (NODE_STATE(w->open) == number)
 		do_release(w);
+	if (!below(w, 4))
+		assert_int_equal(forest_empty_trash(w->forest, &count), 0);
 	for (i = 0; i < w->model.len;) {
 		struct model_state *s = w->model.states[i];
 

@@ -37,6 +37,7 @@ static void fuzz_state(const uint8_t *data, size_t len)
 	fuzz_assert(
 	        !state_decode(out, state_encode(&s, out), &again, &again_id));
 	fuzz_assert(id == again_id && !strcmp(s.name, again.name));
+	fuzz_assert(s.deleted == again.deleted && s.due == again.due);
 }
 
 static void fuzz_symlink(const uint8_t *data, size_t len)

@@ -175,7 +175,8 @@ static void do_fork(struct fixture *w)
 	assert_int_equal(s->origin, source->number);
 	/* Its tree is that of the source. */
 	assert_true(state_is_redundant(w->forest, s) ||
-	            (source->fork && forest_backlog(w->forest)));
+	            (source->fork && (forest_backlog(w->forest) ||
+	                              w->forest->meta.trashed_snapshots)));
 	model_add(w, source, s);
 	w->forks++;
 }

@@ -321,6 +321,22 @@ static void lineage_read(struct lineage *l)
 	}
 }
 
+/* Unchanged heads in the trash are not counted by their parents. */
+static void trash_count(struct lineage *l)
+{
+	struct trash_walk walk = {0};
+	struct state *s;
+
+	while (!trash_next(l->forest, &walk, &s)) {
+		const struct version *v = s->version;
+		struct node_of_lineage *parent =
+		        v->parent ? lineage_find(l, v->parent) : NULL;
+
+		if (parent && !v->freeze && v->tree.root == parent->v.tree.root)
+			parent->same--;
+	}
+}
+
 static void lineage_count(struct lineage *l)
 {
 	struct store *store = forest_store(l->forest);
@@ -338,6 +354,7 @@ static void lineage_count(struct lineage *l)
 		if (!n->v.freeze && n->v.tree.root == parent->v.tree.root)
 			parent->same++;
 	}
+	trash_count(l);
 	while (!table_next(store, TABLE_STATE, record.key, record.key_len,
 	                   &record)) {
 		struct state s = {0};
@@ -349,7 +366,9 @@ static void lineage_count(struct lineage *l)
 		lineage_find(l, id)->refs++;
 		states++;
 	}
-	assert_int_equal(states, forest_count(l->forest));
+	assert_int_equal(states, forest_count(l->forest) +
+	                                 l->forest->meta.trashed +
+	                                 l->forest->meta.trashed_snapshots);
 	assert_int_equal(forest_backlog(l->forest), 0);
 	record.key_len = 0;
 	assert_int_equal(table_next(store, TABLE_TASK, record.key, 0, &record),

@@ -9,6 +9,14 @@ _coppice_states() {
 		2>/dev/null)" -- "$cur"))
 }
 
+_coppice_deleted() {
+	local IFS=$'\n' store=$1
+	# shellcheck disable=SC2207
+	COMPREPLY+=($(compgen -W "$(coppice ${store:+-s "$store"} undelete \
+		--list --json=lines 2>/dev/null |
+		sed 's/^{"name": "\([^"]*\)".*/\1/')" -- "$cur"))
+}
+
 _coppice() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]}
 	local verb='' store='' word i
@@ -40,6 +48,7 @@ _coppice() {
 		return
 	fi
 	case $verb in
+	undelete) _coppice_deleted "$store" ;;
 	fork | snap | list | show | rename | rm | default | swap | clone | join | refresh | restore | du | diff | cat | ls | manifest | log | find)
 		_coppice_states "$store"
 		compopt -o filenames -o default
