@@ -20,10 +20,15 @@
 enum { COUNT_MAX = 100000 };
 
 static const struct field fields[] = {
-        {"index", NULL, FIELD_COUNT, 0},  {"fork", NULL, FIELD_NAME, 0},
-        {"status", NULL, FIELD_COUNT, 0}, {"signal", NULL, FIELD_COUNT, 0},
-        {"outcome", NULL, FIELD_NAME, 0}, {"kept", NULL, FIELD_BOOL, 0},
-        {"message", NULL, FIELD_NAME, 0}, {0},
+        {"index", NULL, FIELD_COUNT, 0},
+        {"fork", NULL, FIELD_NAME, 0},
+        {"status", NULL, FIELD_COUNT, 0},
+        {"signal", NULL, FIELD_COUNT, 0},
+        {"outcome", NULL, FIELD_NAME, 0},
+        {"kept", NULL, FIELD_BOOL, 0},
+        {"message", NULL, FIELD_NAME, 0},
+        {"runs", NULL, FIELD_COUNT, 0},
+        {0},
 };
 
 static const char *const outcomes[] = {
@@ -37,15 +42,14 @@ static const char *const outcomes[] = {
 
 struct options {
 	const char *store, *from, *into, *at, *name;
-	const char *count, *jobs, *policy;
+	const char *count, *jobs, *policy, *retry;
 	bool join, keep, drop;
 	struct option_list set;
 	struct printer printer;
 	unsigned failed; /* commands, or their joins */
 };
 
-/* ---- What is printed --------------------------------------------------------
- */
+/* ---- What is printed ---------------------------------------------------- */
 
 static bool is_kept(const struct run_job *job)
 {
@@ -56,14 +60,15 @@ static bool is_kept(const struct run_job *job)
 static void print_row(struct printer *printer, const struct run_job *job)
 {
 	json_auto_t *row = json_pack(
-	        "{s:i, s:o?, s:i, s:o, s:s, s:b, s:o?}", "index",
+	        "{s:i, s:o?, s:i, s:o, s:s, s:b, s:o?, s:i}", "index",
 	        (int)job->index, "fork",
 	        job->fork.name ? name_escape(job->fork.name) : json_null(),
 	        "status", job->status, "signal",
 	        job->signal ? json_integer(job->signal) : json_null(),
 	        "outcome", outcomes[job->outcome], "kept", is_kept(job),
 	        "message",
-	        job->message ? name_escape(job->message) : json_null());
+	        job->message ? name_escape(job->message) : json_null(), "runs",
+	        (int)job->runs);
 
 	if (row)
 		printer_row(printer, row);
@@ -100,8 +105,7 @@ static void ended(void *arg, const struct run_job *job)
 		print_message(job);
 }
 
-/* ---- The states -------------------------------------------------------------
- */
+/* ---- The states --------------------------------------------------------- */
 
 struct named {
 	char *name; /* full name */
@@ -182,8 +186,7 @@ static int name_make(const char *source, char **ret_name)
 	return EXIT_FAILED;
 }
 
-/* ---- The verb ---------------------------------------------------------------
- */
+/* ---- The verb ----------------------------------------------------------- */
 
 static bool number_parse(const char *text, unsigned *ret)
 {
@@ -208,8 +211,9 @@ static int options_read(const struct command *self, const struct options *o,
 	if (o->join + o->keep + o->drop > 1)
 		return command_usage(self, "--join, --keep and --drop exclude "
 		                           "each other");
-	if ((o->into || o->policy) && !o->join)
-		return command_usage(self, "--into and --policy need --join");
+	if ((o->into || o->policy || o->retry) && !o->join)
+		return command_usage(self, "--into, --policy and --retry need "
+		                           "--join");
 	if (o->policy && strcmp(o->policy, "queue") &&
 	    strcmp(o->policy, "first"))
 		return command_usage(self,
@@ -223,6 +227,9 @@ static int options_read(const struct command *self, const struct options *o,
 	if (!number_parse(o->jobs, &jobs->at_once))
 		return command_usage(self, "'%s' is not a number from 1 to %d",
 		                     o->jobs, COUNT_MAX);
+	if (!number_parse(o->retry, &jobs->retries))
+		return command_usage(self, "'%s' is not a number from 1 to %d",
+		                     o->retry, COUNT_MAX);
 	jobs->end = o->join   ? RUN_JOIN
 	            : o->keep ? RUN_KEEP
 	            : o->drop ? RUN_DROP
@@ -303,6 +310,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        {"keep", .flag = &o.keep},
 	        {"drop", .flag = &o.drop},
 	        {"policy", .value = &o.policy},
+	        {"retry", .value = &o.retry},
 	        {"at", .value = &o.at},
 	        {"name", .value = &o.name},
 	        {"set", 'p', .list = &o.set},
@@ -332,7 +340,8 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_run = {
         .name = "run",
         .args = "[--from STATE] [--join [--into FORK] [--policy queue|first]\n"
-                "               | --keep | --drop] [--at PATH] [--name NAME]\n"
+                "               [--retry N] | --keep | --drop] [--at PATH] "
+                "[--name NAME]\n"
                 "               [-p KEY=VALUE]... [--count N] [-j N] "
                 "[--json[=lines]] [-s STORE]\n"
                 "               [--] COMMAND [ARG]...",
@@ -355,6 +364,9 @@ const struct command command_run = {
                 "      --policy=queue     if that has changed meanwhile, merge "
                 "both (default)\n"
                 "      --policy=first     if it has changed, do not join\n"
+                "      --retry=N          if the join fails, delete the fork "
+                "and run COMMAND\n"
+                "                         again, up to N times\n"
                 "      --keep             keep the fork in any case\n"
                 "      --drop             delete the fork in any case\n"
                 "      --at=PATH          let COMMAND see the fork on this "

@@ -76,8 +76,7 @@ void run_fork_release(struct run_fork *fork)
 	*fork = (struct run_fork){0};
 }
 
-/* ---- Joining --------------------------------------------------------------
- */
+/* ---- Joining ------------------------------------------------------------ */
 
 /* Print conflicts as coppice join does, but on standard error. */
 static int print_conflict(void *arg, json_t *row)
@@ -141,8 +140,7 @@ enum run_join run_fork_join(const struct run_fork *fork, const char *into,
 	                         : RUN_FAILED;
 }
 
-/* ---- Removing --------------------------------------------------------------
- */
+/* ---- Removing ----------------------------------------------------------- */
 
 bool run_fork_remove(const struct run_fork *fork, enum run_removal how,
                      char **ret_message)

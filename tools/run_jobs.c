@@ -20,8 +20,7 @@ struct running {
 	sigset_t former;  /* the mask of before, for the commands */
 };
 
-/* ---- The end of a command ---------------------------------------------------
- */
+/* ---- The end of a command ----------------------------------------------- */
 
 static void job_join(const struct run_jobs *jobs, struct run_job *job)
 {
@@ -70,11 +69,27 @@ static void job_finish(const struct run_jobs *jobs, struct run_job *job)
 		job_join(jobs, job);
 	else
 		job_drop(job, RUN_IF_UNCHANGED);
-	jobs->ended(jobs->arg, job);
 }
 
-/* ---- Starting
- * ---------------------------------------------------------------- */
+/*
+ * Return true if the command is to run again, because its work was not joined
+ * and may be redone.  Its fork is deleted then.
+ */
+static bool job_repeats(const struct running *r, struct run_job *job)
+{
+	_cleanup_free_ char *message = NULL;
+
+	if (job->status != RUN_STATUS_CONFLICT ||
+	    job->runs > r->jobs->retries || r->ended_by ||
+	    !run_fork_remove(&job->fork, RUN_ANYWAY, &message))
+		return false;
+	run_fork_release(&job->fork);
+	free(steal(&job->message));
+	job->outcome = RUN_NOT_STARTED;
+	return true;
+}
+
+/* ---- Starting ----------------------------------------------------------- */
 
 static int job_fork(const struct run_jobs *jobs, struct run_job *job)
 {
@@ -144,14 +159,14 @@ static bool job_spawn_kept(struct running *r, struct run_job *job)
 	return spawned;
 }
 
-/* Make the next fork and start its command. */
-static void job_start(struct running *r)
+/* Make a fork and start the command in it. */
+static void job_start(struct running *r, struct run_job *job)
 {
 	const struct run_jobs *jobs = r->jobs;
-	struct run_job *job = &r->all[r->started++];
 	_cleanup_free_ char *error = NULL;
 	_cleanup_close_ int daemon = -1;
 
+	job->runs++;
 	job->status = RUN_STATUS_TROUBLE;
 	if (jobs->site.is_unmounted &&
 	    client_daemon_open(jobs->store, &daemon, &error) < 0)
@@ -161,12 +176,22 @@ static void job_start(struct running *r)
 		return;
 	if (job->fork.name)
 		job_finish(jobs, job);
-	else
-		jobs->ended(jobs->arg, job);
+	jobs->ended(jobs->arg, job);
 }
 
-/* ---- Signals
- * ------------------------------------------------------------------ */
+/* The command has ended with job->status. */
+static void job_ended(struct running *r, struct run_job *job)
+{
+	bool joins = r->jobs->end == RUN_JOIN && !job->status;
+
+	job_finish(r->jobs, job);
+	if (joins && job_repeats(r, job))
+		job_start(r, job);
+	else
+		r->jobs->ended(r->jobs->arg, job);
+}
+
+/* ---- Signals ------------------------------------------------------------ */
 
 static void signals_block(struct running *r)
 {
@@ -261,14 +286,13 @@ static void children_take(struct running *r)
 		job->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 		job->status = job->signal ? RUN_STATUS_SIGNAL + job->signal
 		                          : WEXITSTATUS(status);
-		job_finish(r->jobs, job);
+		job_ended(r, job);
 	}
 	if (stopped && r->active)
 		stop_with_all(r);
 }
 
-/* ---- All of them
- * --------------------------------------------------------------- */
+/* ---- All of them -------------------------------------------------------- */
 
 static void run_all(struct running *r)
 {
@@ -277,7 +301,7 @@ static void run_all(struct running *r)
 
 		while (r->started < r->jobs->count && !r->ended_by &&
 		       r->active < r->jobs->at_once)
-			job_start(r);
+			job_start(r, &r->all[r->started++]);
 		if (!r->active)
 			return;
 		if (sigwaitinfo(&r->signals, &info) < 0)

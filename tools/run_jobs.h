@@ -30,8 +30,9 @@ struct run_job {
 	struct run_fork fork;
 	pid_t pid; /* 0: not running */
 	bool is_stopped;
-	int status; /* exit status, as a shell has it */
-	int signal; /* that ended the command; 0: none */
+	unsigned runs; /* that were started */
+	int status;    /* exit status, as a shell has it */
+	int signal;    /* that ended the command; 0: none */
 	enum run_outcome outcome;
 	char *message; /* why it was not joined or deleted; NULL: nothing */
 };
@@ -45,6 +46,8 @@ struct run_jobs {
 	enum run_end end;
 	enum run_policy policy;
 	unsigned count;
+	unsigned retries; /* the most further runs of a command whose fork could
+	                     not be joined */
 	unsigned at_once; /* the most that run at a time */
 	bool errors;      /* see struct run_program */
 	char **argv;

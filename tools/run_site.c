@@ -12,7 +12,7 @@
 #include "mount_store.h"
 #include "util.h"
 
-/* ---- Mounts -------------------------------------------------------------- */
+/* ---- Mounts ------------------------------------------------------------- */
 
 struct search {
 	const char *store, *fork;
@@ -61,8 +61,7 @@ static int search_mount(void *arg, const struct mount_entry *mount)
 	return 0;
 }
 
-/* ---- The directory that the fork is mounted on ----------------------------
- */
+/* ---- The directory that the fork is mounted on -------------------------- */
 
 /*
  * Find the root of the state that the working directory is in, upwards along
@@ -132,8 +131,7 @@ static int at_found(const struct search *s, const char *cwd,
 	return EXIT_FAILED;
 }
 
-/* ---- The directory in which the command starts -----------------------------
- */
+/* ---- The directory in which the command starts -------------------------- */
 
 static bool is_below(const char *path, const char *dir)
 {

@@ -166,6 +166,27 @@ def test_policy_when_the_source_has_moved_on(whole, policy):
         assert whole.store.names() == ["main", kept(done)]
 
 
+@pytest.mark.parametrize("retries, runs, outcome", [
+    (1, 2, "refused"), (2, 3, "joined")])
+def test_retry(whole, retries, runs, outcome):
+    """Two runs are not the first."""
+    done = whole.sh("--join", "--policy=first", f"--retry={retries}",
+                    "--name", "main@try", "--json=lines", f"""
+        ls src
+        touch src/mine
+        [ -e src/two ] || {COPPICE} run -s {whole.store.path} --from main \\
+            --join -- sh -c '[ -e src/one ] && touch src/two || touch src/one'
+    """, code=0 if outcome == "joined" else 124)
+    row = json.loads(done.stdout)
+    assert (row["runs"], row["outcome"]) == (runs, outcome)
+    # Each begins with what the others have joined, and nothing else.
+    assert done.stderr.split() == [
+        "file", "lib", "file", "lib", "one",
+        *(["file", "lib", "one", "two"] if outcome == "joined" else [])]
+    assert whole.store.names() == (
+        ["main"] if outcome == "joined" else ["main", "main@try"])
+
+
 def test_join_into_another(whole):
     whole.store.verb("fork", "main", "main@next")
     whole.sh("--join", "--into", "main@next", "touch new")
@@ -262,6 +283,21 @@ def test_flags_of_the_mount(store):
         assert done.stdout.strip().replace(",relatime", "") == flags
 
 
+def test_a_state_that_is_swapped_meanwhile(whole):
+    """The working directory stays in the fork, whatever has the name."""
+    whole.store.verb("fork", "other")
+    whole.sh("--name", "main@run", "--keep", f"""
+        touch before
+        {COPPICE} swap -s {whole.store.path} main other
+        ls before
+        touch after
+    """)
+    assert whole.store.verb("ls", "main@run").split() == ["after", "before",
+                                                          "src"]
+    assert whole.store.verb("ls", "other").split() == ["src"]
+    assert whole.main() == []
+
+
 def test_properties(whole):
     whole("--keep", "-p", "description=task 7", "--set=ttl=7d", "--", "true")
     fork = whole.store.names()[1]
@@ -303,7 +339,7 @@ def test_wrong_usage(whole):
     for args, says in (
             (["--join", "--keep"],
              "--join, --keep and --drop exclude each other"),
-            (["--into", "main"], "--into and --policy need --join"),
+            (["--into", "main"], "--into, --policy and --retry need --join"),
             (["--join", "--policy", "last"],
              "--policy is queue or first, not 'last'"),
             (["--count", "0"], "'0' is not a count from 1 to 100000"),
@@ -502,10 +538,10 @@ def test_count_with_failures(whole):
     rows = sorted(map(json.loads, done.stdout.splitlines()),
                   key=lambda row: row["index"])
     assert [[*row.values()] for row in rows] == [
-        [0, "x-0", 0, None, "dropped", False, None],
-        [1, "x-1", 0, None, "kept", True, None],
-        [2, "x-2", 7, None, "dropped", False, None],
-        [3, "x-3", 137, 9, "kept", True, None]]
+        [0, "x-0", 0, None, "dropped", False, None, 1],
+        [1, "x-1", 0, None, "kept", True, None, 1],
+        [2, "x-2", 7, None, "dropped", False, None, 1],
+        [3, "x-3", 137, 9, "kept", True, None, 1]]
     assert sorted(done.stderr.splitlines()) == [f"{i} x-{i}" for i in range(4)]
     assert whole.store.names() == ["main", "x-1", "x-3"]
 

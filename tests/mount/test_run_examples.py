@@ -51,7 +51,7 @@ def test_examples(store, mnt, main, tmp):
             stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
             check=True).stdout
 
-    tests, trial, ten, many, old, keep, clean = examples()
+    tests, trial, ten, counting, many, old, keep, clean = examples()
     assert run(tests) == "today\n"
     where = f"{project}\n"
     assert (project / "agent mend the parser").read_text() == where
@@ -64,6 +64,9 @@ def test_examples(store, mnt, main, tmp):
     run(ten)
     for i in range(10):
         assert (project / f"agent task {i}").read_text() == where
+
+    run(counting)
+    assert (project / "counter").read_text() == "10\n"
 
     run(many)
     rows = [json.loads(line)
