@@ -117,6 +117,21 @@ int join_record_next(struct forest *forest, uint64_t into, uint64_t after,
 	return r ? r : join_record_decode(&record, ret_record);
 }
 
+int join_record_of(const struct state *state, uint64_t after,
+                   struct join_record *ret_record)
+{
+	uint64_t into = state->fork ? state->fork : state->number;
+	struct join_record record = {.from = after};
+	int r;
+
+	do
+		r = join_record_next(state->forest, into, record.from, &record);
+	while (!r && state->fork && record.time > state->created);
+	if (!r)
+		*ret_record = record;
+	return r;
+}
+
 int join_records_cut(struct forest *forest, uint64_t into, uint64_t seq)
 {
 	struct join_record record = {0};

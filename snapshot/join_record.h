@@ -32,6 +32,12 @@ int join_record_put(struct forest *forest, const struct join_record *record);
  */
 int join_record_next(struct forest *forest, uint64_t into, uint64_t after,
                      struct join_record *ret_record);
+/*
+ * The same of the joins that a state contains: of a snapshot, those into its
+ * fork from before it was made.
+ */
+int join_record_of(const struct state *state, uint64_t after,
+                   struct join_record *ret_record);
 /* Remove the records of what was brought into a fork after `seq`. */
 int join_records_cut(struct forest *forest, uint64_t into, uint64_t seq);
 /* Remove all records that name the state, which is to be deleted. */

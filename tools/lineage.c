@@ -22,6 +22,31 @@ static uint64_t number_of(json_t *row, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(row, key));
 }
 
+/* Add the joins into a fork; at first, they are at its own version. */
+static int add_joins(struct lineage *lineage, json_t *row)
+{
+	json_t *joined = json_object_get(row, "joined"), *join;
+	size_t i;
+
+	json_array_foreach(joined, i, join)
+	{
+		struct lineage_join *j =
+		        array_add(&lineage->joins, &lineage->joins_len,
+		                  &lineage->joins_capacity);
+
+		if (!j)
+			return -ENOMEM;
+		j->node = number_of(row, "version");
+		j->version = number_of(join, "version");
+		j->sequence = number_of(join, "sequence");
+		j->name = text_of(join, "name");
+		j->time = text_of(join, "time");
+		if (!j->name || !j->time)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int add_state(void *arg, json_t *row)
 {
 	struct lineage *lineage = arg;
@@ -38,7 +63,9 @@ static int add_state(void *arg, json_t *row)
 	s->bytes = number_of(row, "bytes");
 	s->frees = number_of(row, "exclusive");
 	s->is_snapshot = json_is_true(json_object_get(row, "snapshot"));
-	return s->name && s->created ? 0 : -ENOMEM;
+	if (!s->name || !s->created)
+		return -ENOMEM;
+	return s->is_snapshot ? 0 : add_joins(lineage, row);
 }
 
 static int add_unnamed(void *arg, json_t *row)
@@ -101,6 +128,54 @@ static void nodes_unite(struct lineage *lineage)
 	lineage->nodes_len = len;
 }
 
+/* Mark the versions that were joined. */
+static void nodes_mark(struct lineage *lineage)
+{
+	for (size_t i = 0; i < lineage->joins_len; i++) {
+		struct lineage_node *node =
+		        array_find(lineage->nodes, lineage->nodes_len,
+		                   lineage->joins[i].version);
+
+		if (node)
+			node->joined = true;
+	}
+}
+
+/*
+ * Move each join down to the oldest node that contains it.  A version contains
+ * what was joined before it froze, which is when its child was made.
+ */
+static void joins_place(struct lineage *lineage)
+{
+	const struct lineage_node *nodes = lineage->nodes;
+
+	for (size_t i = 0; i < lineage->joins_len; i++) {
+		struct lineage_join *join = &lineage->joins[i];
+		const struct lineage_node *node =
+		        array_find(nodes, lineage->nodes_len, join->node);
+
+		while (node && node->version > join->sequence &&
+		       node->up != NO_NODE)
+			node = &nodes[node->up];
+		if (node)
+			join->node = node->version;
+	}
+	array_sort(lineage->joins, lineage->joins_len, number_compare);
+}
+
+const struct lineage_join *lineage_joins(const struct lineage *lineage,
+                                         const struct lineage_node *node,
+                                         size_t *ret_count)
+{
+	size_t from = array_lower_bound(lineage->joins, lineage->joins_len,
+	                                node->version);
+	size_t to = array_lower_bound(lineage->joins, lineage->joins_len,
+	                              node->version + 1);
+
+	*ret_count = to - from;
+	return lineage->joins + from;
+}
+
 /* Find the parents, and count the children. */
 static void nodes_link(struct lineage *lineage)
 {
@@ -117,7 +192,8 @@ static void nodes_link(struct lineage *lineage)
 	for (size_t i = lineage->nodes_len; i-- > 0;) {
 		struct lineage_node *node = &nodes[i];
 
-		node->left_out = !node->states && !node->kids_count;
+		node->left_out =
+		        !node->states && !node->kids_count && !node->joined;
 		if (!node->left_out && node->up != NO_NODE)
 			nodes[node->up].kids_count++;
 	}
@@ -125,7 +201,8 @@ static void nodes_link(struct lineage *lineage)
 		struct lineage_node *node = &nodes[i];
 		int64_t up = node->up;
 
-		node->left_out |= !node->states && node->kids_count < 2;
+		node->left_out |=
+		        !node->states && node->kids_count < 2 && !node->joined;
 		if (up != NO_NODE && nodes[up].left_out)
 			up = nodes[up].up;
 		node->up = up;
@@ -170,7 +247,8 @@ int lineage_read(const char *store, struct lineage *ret_lineage)
 	int closed, r;
 
 	if (list)
-		json_object_set_new(list, "all", json_true());
+		json_object_update_new(
+		        list, json_pack("{s:b, s:[]}", "all", 1, "properties"));
 	r = store_access_open(&access, store, true);
 	if (r) {
 		json_decref(list);
@@ -194,7 +272,9 @@ int lineage_read(const char *store, struct lineage *ret_lineage)
 		return r;
 	}
 	nodes_unite(&lineage);
+	nodes_mark(&lineage);
 	nodes_link(&lineage);
+	joins_place(&lineage);
 	kids_order(&lineage);
 	*ret_lineage = lineage;
 	return EXIT_DONE;
@@ -208,6 +288,11 @@ void lineage_release(struct lineage *lineage)
 	}
 	for (size_t i = 0; i < lineage->nodes_len; i++)
 		free(lineage->nodes[i].created);
+	for (size_t i = 0; i < lineage->joins_len; i++) {
+		free(lineage->joins[i].name);
+		free(lineage->joins[i].time);
+	}
 	free(lineage->states);
 	free(lineage->nodes);
+	free(lineage->joins);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The lineage of all states, read from a store.  Versions that no state names
- * are left out unless several others come from them.
+ * are left out unless several others come from them, or they were joined.
  */
 #ifndef COPPICE_LINEAGE_H
 #define COPPICE_LINEAGE_H
@@ -23,6 +23,15 @@ struct lineage_state {
 	bool is_snapshot;
 };
 
+/* A join into the fork of a node's states, drawn at that node. */
+struct lineage_join {
+	uint64_t node;    /* version of the first that contains it */
+	uint64_t version; /* that was brought in */
+	uint64_t sequence;
+	char *name; /* as in JSON: of the state that was brought in */
+	char *time; /* likewise */
+};
+
 /* A version. */
 struct lineage_node {
 	uint64_t version;
@@ -34,6 +43,7 @@ struct lineage_node {
 	int64_t kids, next_kid; /* the heaviest, then the newest first */
 	uint64_t kids_count;
 	uint64_t weight; /* nodes that come from it, and itself */
+	bool joined;     /* it was brought into another one */
 	bool left_out;
 };
 
@@ -42,7 +52,14 @@ struct lineage {
 	size_t states_len, states_capacity;
 	struct lineage_node *nodes; /* by version: parents come first */
 	size_t nodes_len, nodes_capacity;
+	struct lineage_join *joins; /* by node */
+	size_t joins_len, joins_capacity;
 };
+
+/* Return the joins of a node, *ret_count of them. */
+const struct lineage_join *lineage_joins(const struct lineage *lineage,
+                                         const struct lineage_node *node,
+                                         size_t *ret_count);
 
 /* Read the lineage.  Complains itself, and returns an exit code. */
 int lineage_read(const char *store, struct lineage *ret_lineage);

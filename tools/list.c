@@ -21,7 +21,7 @@ struct list {
 	struct sort_rows sort;
 	const char *store, *output, *sort_by, *grep, *since, *until;
 	struct option_list where;
-	bool is_long, unchanged;
+	bool is_long, unchanged, joined;
 };
 
 static void list_release(struct list *list)
@@ -109,6 +109,8 @@ static int request_make(struct list *list, const char *fork,
 		json_object_set_new(request, "all", json_true());
 	if (list->unchanged)
 		json_object_set_new(request, "unchanged", json_true());
+	if (list->joined)
+		json_object_set_new(request, "joined", json_true());
 	if (list->where.len)
 		json_object_set_new(request, "where", where_json(&list->where));
 	if (properties)
@@ -205,6 +207,7 @@ static int run(const struct command *self, int argc, char **argv)
 	        {"since", .value = &list.since},
 	        {"until", .value = &list.until},
 	        {"unchanged", .flag = &list.unchanged},
+	        {"joined", .flag = &list.joined},
 	        {"script", 'H', .flag = &list.printer.tabs},
 	        {"json", .flag = &list.printer.json,
 	         .value = &list.printer.form},
@@ -224,7 +227,7 @@ const struct command command_list = {
                 "                    [--grep TEXT] [--where KEY[=VALUE]]...\n"
                 "                    [--since TIME] [--until TIME] "
                 "[--unchanged]\n"
-                "                    [--json[=lines]] [FORK]",
+                "                    [--joined] [--json[=lines]] [FORK]",
         .summary = "List forks and their snapshots",
         .help = "In the order of the names, each fork followed by its "
                 "snapshots as\n"
@@ -251,6 +254,7 @@ const struct command command_list = {
                 "                     states that were made then\n"
                 "      --unchanged    snapshots, and forks that have not "
                 "changed\n"
+                "      --joined       states into which others were joined\n"
                 "      --json[=lines] an array of objects, one a line, as of "
                 "'show';\n"
                 "                     or the objects alone\n"

@@ -12,19 +12,13 @@
 #include "util.h"
 
 static const struct field fields[] = {
-        {"state", "", FIELD_NAME, 0},
-        {"last", "", FIELD_NAME, 0},
-        {"created", "", FIELD_TIME, 0},
-        {"op", "", FIELD_NAME, 0},
-        {"path", "", FIELD_NAME, 0},
-        {"from", "", FIELD_NAME, 0},
-        {"type", "", FIELD_NAME, 0},
-        {"inode", "", FIELD_COUNT, 0},
-        {"size", "", FIELD_SIZE, 0},
-        {"old_size", "", FIELD_SIZE, 0},
-        {"fields", "", FIELD_NAME, 0},
-        {"modified", "", FIELD_TIME, 0},
-        {0},
+        {"state", "", FIELD_NAME, 0},   {"last", "", FIELD_NAME, 0},
+        {"created", "", FIELD_TIME, 0}, {"op", "", FIELD_NAME, 0},
+        {"path", "", FIELD_NAME, 0},    {"from", "", FIELD_NAME, 0},
+        {"type", "", FIELD_NAME, 0},    {"inode", "", FIELD_COUNT, 0},
+        {"size", "", FIELD_SIZE, 0},    {"old_size", "", FIELD_SIZE, 0},
+        {"fields", "", FIELD_NAME, 0},  {"modified", "", FIELD_TIME, 0},
+        {"joined", "", FIELD_NAME, 0},  {0},
 };
 
 static const char *text_of(const json_t *row, const char *key)
@@ -55,6 +49,7 @@ static void line_print(const json_t *row)
 {
 	const json_t *size = json_object_get(row, "size");
 	const json_t *from = json_object_get(row, "from");
+	const json_t *joined = json_object_get(row, "joined");
 	char text[PATH_TEXT_MAX], bytes[SIZE_TEXT_MAX] = "-";
 
 	if (json_is_string(json_object_get(row, "created")))
@@ -68,7 +63,10 @@ static void line_print(const json_t *row)
 	printf("%s  ", path_text(json_object_get(row, "state"), false, text));
 	if (!json_is_null(from))
 		printf("%s -> ", path_text(from, false, text));
-	printf("%s\n", path_text(json_object_get(row, "path"), false, text));
+	fputs(path_text(json_object_get(row, "path"), false, text), stdout);
+	if (json_is_string(joined))
+		printf("  (joined from %s)", path_text(joined, false, text));
+	putchar('\n');
 }
 
 static int on_row(void *arg, json_t *row)

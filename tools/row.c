@@ -2,6 +2,7 @@
 #include "row.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "command.h"
 #include "escaped_name.h"
@@ -27,6 +28,27 @@ static void escape_controls(char buffer[VALUE_MAX])
 	}
 	text[len] = 0;
 	memcpy(buffer, text, len + 1);
+}
+
+/* Write the names of the objects of an array, with commas. */
+static void names_write(const json_t *array, char buffer[VALUE_MAX])
+{
+	char name[NAME_LEN_MAX * 2 + 2];
+	json_t *object;
+	size_t i, len = 0;
+
+	*buffer = 0;
+	json_array_foreach(array, i, object)
+	{
+		if (len >= VALUE_MAX - 2 ||
+		    name_unescape(json_object_get(object, "name"), name,
+		                  sizeof(name)))
+			continue;
+		len += (size_t)snprintf(buffer + len, VALUE_MAX - len, "%s%s",
+		                        len ? "," : "", name);
+	}
+	if (!*buffer)
+		strcpy(buffer, "-");
 }
 
 /* Return the value as text. */
@@ -56,6 +78,10 @@ static const char *value_text(const struct field *field, json_t *value,
 		return json_is_true(value) ? "yes" : "no";
 	case FIELD_RATIO:
 		snprintf(buffer, VALUE_MAX, "%.2fx", json_real_value(value));
+		return buffer;
+	case FIELD_NAMES:
+		names_write(value, buffer);
+		escape_controls(buffer);
 		return buffer;
 	case FIELD_COUNT:
 		break;

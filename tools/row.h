@@ -16,6 +16,7 @@ enum field_format {
 	              */
 	FIELD_BOOL,  /* in text yes or no */
 	FIELD_RATIO, /* a real number; in text "2.50x" */
+	FIELD_NAMES, /* an array of objects; in text their "name"s with commas */
 };
 
 struct field {

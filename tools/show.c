@@ -21,6 +21,7 @@ const struct field state_fields[] = {
         {"creator", "Creator", FIELD_COUNT, 0},
         {"description", "Description", FIELD_NAME, 0},
         {"held", "Held", FIELD_BOOL, 0},
+        {"joined", "Joined", FIELD_NAMES, 0},
         {"number", "Number", FIELD_COUNT, 0},
         {"version", "Version", FIELD_COUNT, 0},
         {"parent", "Parent", FIELD_COUNT, 0},

@@ -22,6 +22,11 @@ static int key_set(struct sorted_row *row, json_t *key)
 		row->text = strdup(json_string_value(key));
 		return row->text ? 0 : -ENOMEM;
 	}
+	if (json_is_array(key)) {
+		row->kind = KEY_NUMBER;
+		row->number = (json_int_t)json_array_size(key);
+		return 0;
+	}
 	if (json_is_integer(key) || json_is_boolean(key)) {
 		row->kind = KEY_NUMBER;
 		row->number = json_is_integer(key) ? json_integer_value(key)

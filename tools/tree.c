@@ -15,11 +15,9 @@
 #include "util.h"
 
 static const struct field fields[] = {
-        {"version", "", FIELD_COUNT, 0},
-        {"parent", "", FIELD_COUNT, 0},
-        {"created", "", FIELD_TIME, 0},
-        {"states", "", FIELD_NAME, 0},
-        {0},
+        {"version", "", FIELD_COUNT, 0}, {"parent", "", FIELD_COUNT, 0},
+        {"created", "", FIELD_TIME, 0},  {"states", "", FIELD_NAME, 0},
+        {"joins", "", FIELD_NAME, 0},    {0},
 };
 
 static const char *created_of(const struct lineage *lineage,
@@ -74,6 +72,21 @@ static void print_node(const struct lineage *lineage,
 	fputc('\n', stdout);
 }
 
+/* Below a node, print what was joined into it. */
+static void print_joins(const struct lineage *lineage,
+                        const struct lineage_node *node, uint32_t column)
+{
+	size_t count;
+	const struct lineage_join *joins = lineage_joins(lineage, node, &count);
+
+	for (size_t i = 0; i < count; i++) {
+		print_columns(column);
+		fputs("|\\ ", stdout);
+		print_name(joins[i].name);
+		printf("  %.19sZ\n", joins[i].time);
+	}
+}
+
 /*
  * Draw a tree: above each node what comes from it.  The first child is in the
  * node's own column, each of the others in the next one, which then ends.
@@ -96,6 +109,7 @@ static int draw(const struct lineage *lineage, int64_t root)
 			const struct lineage_node *node = &nodes[top.node];
 
 			print_node(lineage, node, top.column);
+			print_joins(lineage, node, top.column);
 			len--;
 			if (len && nodes[node->up].kids != top.node) {
 				print_columns(top.column - 1);
@@ -152,6 +166,22 @@ static json_t *states_json(const struct lineage *lineage,
 	return states;
 }
 
+static json_t *joins_json(const struct lineage *lineage,
+                          const struct lineage_node *node)
+{
+	json_t *array = json_array();
+	size_t count;
+	const struct lineage_join *joins = lineage_joins(lineage, node, &count);
+
+	for (size_t i = 0; i < count; i++)
+		json_array_append_new(array,
+		                      json_pack("{s:s, s:I, s:s}", "name",
+		                                joins[i].name, "version",
+		                                (json_int_t)joins[i].version,
+		                                "time", joins[i].time));
+	return array;
+}
+
 static void print_json(const struct lineage *lineage, struct printer *printer)
 {
 	printer_begin(printer);
@@ -161,13 +191,14 @@ static void print_json(const struct lineage *lineage, struct printer *printer)
 
 		if (node->left_out)
 			continue;
-		row = json_pack("{s:I, s:o, s:s, s:o}", "version",
+		row = json_pack("{s:I, s:o, s:s, s:o, s:o}", "version",
 		                (json_int_t)node->version, "parent",
 		                node->parent
 		                        ? json_integer((json_int_t)node->parent)
 		                        : json_null(),
 		                "created", created_of(lineage, node), "states",
-		                states_json(lineage, node));
+		                states_json(lineage, node), "joins",
+		                joins_json(lineage, node));
 		printer_row(printer, row);
 	}
 	printer_end(printer);
@@ -187,7 +218,9 @@ static void print_dot_node(const struct lineage *lineage,
                            const struct lineage_node *node)
 {
 	const struct lineage_state *s = &lineage->states[node->first];
+	const struct lineage_join *joins;
 	bool has_fork = false;
+	size_t count;
 
 	printf("\tv%llu [", (unsigned long long)node->version);
 	if (!node->states)
@@ -206,6 +239,11 @@ static void print_dot_node(const struct lineage *lineage,
 	if (node->parent)
 		printf("\tv%llu -> v%llu;\n", (unsigned long long)node->version,
 		       (unsigned long long)node->parent);
+	joins = lineage_joins(lineage, node, &count);
+	for (size_t i = 0; i < count; i++)
+		printf("\tv%llu -> v%llu [style=dashed, label=\"join\"];\n",
+		       (unsigned long long)node->version,
+		       (unsigned long long)joins[i].version);
 }
 
 static void print_dot(const struct lineage *lineage)
@@ -267,7 +305,9 @@ const struct command command_tree = {
                 "the time when it\n"
                 "was made, the size of its files, and the space that deleting "
                 "it would free.\n"
-                "An 'o' is a version that no state names any more.\n"
+                "An 'o' is a version that no state names any more; below a "
+                "state that others\n"
+                "were joined into, |\\ and their names.\n"
                 "\n"
                 "      --dot          as a graph for dot(1)\n"
                 "      --json[=lines] an array of objects, or an object a "

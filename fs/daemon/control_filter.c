@@ -29,6 +29,7 @@ int control_filter_init(struct control_filter *filter, struct control *c)
 		return fail(c, -EINVAL, "the text to look for is too long");
 	filter->grep = err == 0;
 	filter->unchanged = control_flag(c, "unchanged");
+	filter->joined = control_flag(c, "joined");
 	filter->where = json_object_get(c->request, "where");
 	filter->since = time_argument(c, "since", INT64_MIN);
 	filter->until = time_argument(c, "until", INT64_MAX);
@@ -42,8 +43,9 @@ int control_filter_init(struct control_filter *filter, struct control *c)
 			            "'%s' is not the key of a property",
 			            condition);
 	}
-	filter->any = filter->grep || filter->unchanged || filter->where ||
-	              filter->since != INT64_MIN || filter->until != INT64_MAX;
+	filter->any = filter->grep || filter->unchanged || filter->joined ||
+	              filter->where || filter->since != INT64_MIN ||
+	              filter->until != INT64_MAX;
 	return 0;
 }
 
@@ -92,10 +94,13 @@ bool control_filter_match(const struct control_filter *filter,
                           struct state *state)
 {
 	_cleanup_free_ struct property *p = NULL;
+	struct join_record record;
 
 	if (!filter->any)
 		return true;
 	if (state->created < filter->since || state->created > filter->until)
+		return false;
+	if (filter->joined && join_record_of(state, 0, &record))
 		return false;
 	if (!filter->grep && !filter->where)
 		return !filter->unchanged || match_unchanged(filter, state);

@@ -2,8 +2,9 @@
 /*
  * Which states a request is about: "grep" (a text in the name or description),
  * "where" (an array of KEY=VALUE, or KEY: the property is set), "since" and
- * "until" (times of creation in ns since the epoch, both included) and
- * "unchanged".  A state must match all of them.
+ * "until" (times of creation in ns since the epoch, both included),
+ * "unchanged", and "joined" (something was joined into it).  A state must match
+ * all of them.
  */
 #ifndef COPPICE_CONTROL_FILTER_H
 #define COPPICE_CONTROL_FILTER_H
@@ -13,7 +14,7 @@
 struct control_filter {
 	struct control *c;
 	bool any; /* there is something to match */
-	bool grep, unchanged;
+	bool grep, unchanged, joined;
 	char text[STATE_NAME_MAX]; /* of grep */
 	const json_t *where;
 	int64_t since, until;

@@ -70,10 +70,27 @@ static int send_row(struct control *c, struct row *row)
 	return c->ended;
 }
 
+/* Return what was joined into a state, the newest version of each other one. */
+static json_t *joined_json(struct state *state)
+{
+	struct join_record record = {0};
+	json_t *array = json_array();
+
+	while (!join_record_of(state, record.from, &record))
+		json_array_append_new(
+		        array, json_pack("{s:o, s:I, s:I, s:I, s:o}", "name",
+		                         name_escape(record.name), "number",
+		                         (json_int_t)record.from, "version",
+		                         (json_int_t)record.version, "sequence",
+		                         (json_int_t)record.seq, "time",
+		                         control_time(record.time)));
+	return array;
+}
+
 /*
- * Return the members of a row that are read from properties: the creator, the
- * description, whether a tag holds the state, and the properties in the array
- * "properties" of the request.  Lock held.
+ * Return the members of a row that are read from other records: the creator,
+ * the description, whether a tag holds the state, what was joined into it, and
+ * the properties in the array "properties" of the request.  Lock held.
  */
 static json_t *row_details(struct control *c, struct state *state)
 {
@@ -95,6 +112,7 @@ static json_t *row_details(struct control *c, struct state *state)
 	                            : name_escape(p->value));
 	json_object_set_new(details, "held",
 	                    json_boolean(!tag_next(state, "", tag, NULL)));
+	json_object_set_new(details, "joined", joined_json(state));
 	json_array_foreach(keys, i, json)
 	{
 		if (name_unescape(json, key, sizeof(key)) ||

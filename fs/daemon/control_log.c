@@ -136,6 +136,85 @@ static json_t *size_json(const struct sight *sight)
 	               : json_null();
 }
 
+/*
+ * Return true if the version that was joined has the file as it is now; with
+ * `renamed`, under the same path.  A file that has not changed since the two
+ * parted was not brought.
+ */
+static bool join_has_now(struct logging *m, const struct join_record *join,
+                         int64_t parted, bool renamed)
+{
+	struct control *c = m->c;
+	struct file_pair pair = {.store = c->store,
+	                         .b_tree = hold_tree(&m->newer.hold),
+	                         .a_ino = m->now.ino,
+	                         .b_ino = m->now.ino,
+	                         .b = m->now.inode};
+	struct state_hold hold = {0};
+	char path[TREE_PATH_SIZE];
+	unsigned fields = ~0u;
+	int err;
+
+	store_lock(c->store);
+	err = version_hold_id(c->forest, join->version, &hold);
+	if (!err) {
+		pair.a_tree = hold_tree(&hold);
+		err = tree_inode(pair.a_tree, pair.a_ino, &pair.a);
+	}
+	if (!err && renamed)
+		err = tree_path_of(pair.a_tree, pair.a_ino, NULL, 0, path);
+	store_unlock(c->store);
+	if (!err && time_ns(pair.a.ctime) > parted &&
+	    !((pair.a.mode ^ pair.b.mode) & S_IFMT))
+		err = file_pair_compare(&pair, false, &fields);
+	store_lock(c->store);
+	hold_release(c->forest, &hold);
+	store_unlock(c->store);
+	return !err && !fields && (!renamed || !strcmp(path, m->now.path));
+}
+
+/*
+ * Find the next join into the newer state, and when it and the other state
+ * parted: when the later one was made.  -ENOENT.  Lock held.
+ */
+static int join_next(struct logging *m, struct join_record *join,
+                     int64_t *ret_parted)
+{
+	struct state *newer, *into, *from;
+	int err = state_get(m->c->forest, m->newer.number, &newer);
+
+	if (!err)
+		err = join_record_of(newer, join->from, join);
+	if (!err)
+		err = state_get(m->c->forest, join->into, &into);
+	if (!err)
+		err = state_get(m->c->forest, join->from, &from);
+	if (!err)
+		*ret_parted = MAX(into->created, from->created);
+	return err;
+}
+
+/*
+ * Return the name of a state if its version of the file came with a join,
+ * between the two states.  Only the last join of each state is known.
+ */
+static json_t *join_find(struct logging *m, bool renamed)
+{
+	struct join_record join = {0};
+	int64_t parted = 0;
+	int err = 0;
+
+	while (m->now.there && !err) {
+		store_lock(m->c->store);
+		err = join_next(m, &join, &parted);
+		store_unlock(m->c->store);
+		if (!err && join.time > m->older_created &&
+		    join_has_now(m, &join, parted, renamed))
+			return name_escape(join.name);
+	}
+	return json_null();
+}
+
 /* Send the row of what the newer state has, and the one before had not. */
 static int row_send(struct logging *m, char op, unsigned fields)
 {
@@ -143,7 +222,8 @@ static int row_send(struct logging *m, char op, unsigned fields)
 	const char text[] = {op, 0};
 	struct control *c = m->c;
 	json_t *row = json_pack(
-	        "{s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o}",
+	        "{s:o, s:o, s:o, s:s, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, "
+	        "s:o}",
 	        "state", name_escape(m->newer.name), "last",
 	        name_escape(m->last), "created",
 	        m->newer.readonly ? control_time(m->newer_created)
@@ -155,7 +235,8 @@ static int row_send(struct logging *m, char op, unsigned fields)
 	        size_json(&m->before), "fields", diff_fields_json(fields),
 	        "modified",
 	        m->now.there ? control_time(time_ns(m->now.inode.mtime))
-	                     : json_null());
+	                     : json_null(),
+	        "joined", join_find(m, op == DIFF_RENAMED));
 
 	if (!row)
 		return fail(c, -ENOMEM, "out of memory");
@@ -266,6 +347,7 @@ static int go_back(struct logging *m)
 	if (err != -ENOENT)
 		return err;
 	m->before.there = false;
+	m->older_created = INT64_MIN;
 	return m->now.there ? row_send(m, DIFF_ADDED, 0) : 0;
 }
 

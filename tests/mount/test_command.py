@@ -14,7 +14,7 @@ from conftest import COPPICE, mounts
 
 FIELDS = {"name", "fork", "snapshot", "default", "created", "origin",
           "unchanged", "inodes", "bytes", "exclusive", "snapshots", "number",
-          "version", "parent", "creator", "description", "held"}
+          "version", "parent", "creator", "description", "held", "joined"}
 
 
 class Either:
