@@ -89,7 +89,8 @@ struct store {
 	void (*txg_close_fn)(void *arg);
 	void *txg_close_arg;
 
-	struct list_job *job; /* at most one waits or runs */
+	struct table_undo *undo; /* of the lock's holder, or NULL */
+	struct list_job *job;    /* at most one waits or runs */
 
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
 

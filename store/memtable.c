@@ -107,6 +107,21 @@ struct memtable_entry *memtable_get(struct memtable *memtable, const void *key,
 	return NULL;
 }
 
+void memtable_forget(struct memtable *memtable, const void *key, size_t key_len)
+{
+	struct memtable_entry **path[MEMTABLE_LEVELS];
+	struct memtable_entry *entry = memtable_get(memtable, key, key_len);
+
+	if (!entry)
+		return;
+	memtable_path(memtable, key, key_len, false, path);
+	for (unsigned level = 0; level < entry->levels; level++)
+		*path[level] = entry->next[level];
+	free(entry->value);
+	free(entry);
+	memtable->count--;
+}
+
 int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
                  const void *value, size_t len)
 {

@@ -36,6 +36,9 @@ struct memtable_entry *memtable_get(struct memtable *memtable, const void *key,
 /* The first entry at or after (after: strictly after) key, or NULL. */
 struct memtable_entry *memtable_seek(struct memtable *memtable, const void *key,
                                      size_t key_len, bool after);
+/* Unlink and free the entry with this key, if there is one. */
+void memtable_forget(struct memtable *memtable, const void *key,
+                     size_t key_len);
 /* value NULL: mark as removed.  -ENOMEM. */
 int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
                  const void *value, size_t len);

@@ -3,6 +3,7 @@
 #ifndef COPPICE_STORE_TABLE_H
 #define COPPICE_STORE_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,17 @@ int table_seek(struct store *store, enum table table, const void *key,
 /* Find the first record whose key is after `key`.  -ENOENT. */
 int table_next(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record);
+
+/*
+ * Note how records are before they are changed, until table_undo_end() in the
+ * same hold of the lock.  Not nested.  -ENOMEM.
+ */
+int table_undo_begin(struct store *store);
+/*
+ * Stop that.  With `undo`, all records are as they were at the beginning; this
+ * needs no memory and cannot fail.
+ */
+void table_undo_end(struct store *store, bool undo);
 
 /*
  * Do the same as table_next() at a bounded cost.  *budget, at least 1, is

@@ -8,6 +8,7 @@
 #include "codec.h"
 #include "engine.h"
 #include "lock.h"
+#include "table_undo.h"
 
 struct full_key {
 	uint8_t bytes[TABLE_KEY_MAX + 1];
@@ -89,6 +90,10 @@ static int table_change(struct store *store, enum table table, const void *key,
 	if (len > TABLE_VALUE_MAX)
 		return -EINVAL;
 	r = full_key_init(&full, table, key, key_len);
+	if (r < 0)
+		return r;
+	if (store->undo)
+		r = table_undo_note(store, full.bytes, full.len);
 	if (r < 0)
 		return r;
 	r = memtable_put(&store->open_txg->records, full.bytes, full.len, value,
