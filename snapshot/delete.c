@@ -37,8 +37,7 @@ static void state_release_version(struct state *s, struct version *parent)
 	version_mark(v);
 }
 
-/* Remove the state from the cache; its memory is freed in a later hold. */
-static void state_free_later(struct forest *forest, struct state *s)
+void state_free_later(struct forest *forest, struct state *s)
 {
 	s->gone = true;
 	cache_remove(&forest->states, &s->cached);

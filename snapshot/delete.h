@@ -11,4 +11,10 @@
  */
 int fork_clear(struct forest *forest, uint64_t fork, uint32_t most);
 
+/*
+ * Remove the state, which points to no version, from the cache.  Its memory is
+ * freed in a later hold of the lock.
+ */
+void state_free_later(struct forest *forest, struct state *s);
+
 #endif

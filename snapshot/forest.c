@@ -165,7 +165,7 @@ void meta_mark(struct forest *forest)
 	store_changed(forest->store);
 }
 
-static int forest_put(struct forest *forest)
+int forest_put(struct forest *forest)
 {
 	struct cached *e;
 	int r = 0;

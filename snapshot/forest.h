@@ -52,10 +52,13 @@ struct forest {
 	void *keeps_arg;
 	struct state_hold *holds; /* see state_hold.c */
 	int64_t trash_time;       /* ns; 0: deleted states do not come back */
+	struct forest_undo *undo; /* see forest_undo.h; NULL: none */
 	struct gc gc;
 };
 
-/* Write all dirty records to the tables. */
+/* Write all dirty records to the tables.  -ENOMEM: some are dirty still. */
+int forest_put(struct forest *forest);
+/* The same; an error is logged. */
 void forest_flush(struct forest *forest);
 /* Mark the record of the forest itself as to be written. */
 void meta_mark(struct forest *forest);

@@ -320,7 +320,7 @@ int state_at_position(struct forest *forest, const char *name,
 {
 	int r = position_find(forest, name, ret_state);
 
-	while (r == -EAGAIN) {
+	while (r == -EAGAIN && !forest->undo) {
 		store_unlock(forest->store);
 		r = store_yield(forest->store);
 		store_lock(forest->store);

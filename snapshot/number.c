@@ -141,6 +141,8 @@ static int number_search(struct forest *forest, uint64_t *ret_number)
 	/* Set before the first search: see fs_confirm(). */
 	atomic_store(&forest->reuses, true);
 	while ((r = search_piece(forest, &left, ret_number)) == -EAGAIN) {
+		if (forest->undo)
+			return r; /* the next search goes on from here */
 		store_unlock(forest->store);
 		r = store_yield(forest->store);
 		store_lock(forest->store);

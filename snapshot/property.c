@@ -228,7 +228,11 @@ static int own_apply(struct state *state, const char *key, const char *value)
 {
 	const struct own_property *own = own_property_find(key);
 
-	return own && own->apply ? own->apply(state, value) : 0;
+	if (!own || !own->apply)
+		return 0;
+	/* Read again by forest_undo_end(), for what apply() keeps in memory. */
+	state_mark(state);
+	return own->apply(state, value);
 }
 
 int property_set(struct state *state, const char *key, const char *value)

@@ -448,6 +448,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 
 #include "counterpart.h"
 #include "file_content.h"
+#include "forest_undo.h"
 #include "history.h"
 #include "join_plan.h"
 #include "join_record.h"

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "forest_undo.h"
+
+#include <errno.h>
+
+#include "delete.h"
+#include "forest.h"
+#include "position.h"
+#include "util.h"
+
+/* What is in no struct of its own. */
+struct forest_undo {
+	struct forest_meta meta;
+	struct inode root;
+};
+
+int forest_undo_begin(struct forest *forest)
+{
+	struct forest_undo *undo;
+	int r;
+
+	if (forest->readonly)
+		return -EROFS;
+	undo = calloc(1, sizeof(*undo));
+	if (!undo)
+		return -ENOMEM;
+	r = forest_put(forest);
+	if (!r)
+		r = table_undo_begin(forest->store);
+	if (r < 0) {
+		free(undo);
+		return r;
+	}
+	undo->meta = forest->meta;
+	undo->root = forest->root;
+	forest->undo = undo;
+	return 0;
+}
+
+/* Drop a version that was made since the beginning. */
+static void version_discard(struct version *v)
+{
+	/* A new tree has one node; other heads have the tree of another. */
+	if (v->tree.root && !v->parent) {
+		v->tree.on_root = NULL;
+		tree_drop(&v->tree, v->tree.root);
+	}
+	cache_remove(&v->forest->versions, &v->cached);
+	free(v);
+}
+
+/*
+ * Read the version again from its record, which is in memory or was read
+ * before.  States and holds may point to it.
+ */
+static void version_reload(struct version *v)
+{
+	struct record record;
+	uint8_t key[8];
+	int r;
+
+	be64_put(key, v->id);
+	r = table_get(v->forest->store, TABLE_VERSION, key, sizeof(key),
+	              &record);
+	if (r == -ENOENT) {
+		version_discard(v);
+		return;
+	}
+	if (!r)
+		r = version_decode(record.value, record.len, v);
+	if (r < 0) {
+		log_error("cannot undo a change: %s; the store on disk is "
+		          "intact",
+		          strerror(-r));
+		abort(); /* going on would damage it */
+	}
+	v->changed = false; /* found out again */
+	cache_unmark(&v->forest->versions, &v->cached);
+}
+
+static void undo_run(struct forest *forest)
+{
+	struct cached *e;
+
+	/*
+	 * What has changed since the beginning is marked still: marks are
+	 * removed with the lock held.  States first: they point to versions.
+	 */
+	while ((e = forest->states.dirty)) {
+		struct state *s = container_of(e, struct state, cached);
+
+		state_point(s, NULL);
+		state_free_later(forest, s);
+	}
+	while ((e = forest->versions.dirty))
+		version_reload(container_of(e, struct version, cached));
+	positions_release(forest);
+	forest->meta = forest->undo->meta;
+	forest->meta_dirty = false;
+	forest->root = forest->undo->root;
+}
+
+void forest_undo_end(struct forest *forest, bool undo)
+{
+	table_undo_end(forest->store, undo);
+	if (undo)
+		undo_run(forest);
+	free(steal(&forest->undo));
+}

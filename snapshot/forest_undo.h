@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Several changes of states in one hold of the store's lock that happen all or
+ * not at all.  A part of snapshot.h: include that.  Lock held throughout.
+ *
+ * All that describes states is in records: names, properties, lineage, tasks.
+ * At the beginning the structs in memory are written to their records, so that
+ * both say the same.  From then on the store notes each record that is changed.
+ * To undo the changes, it restores the records, and the structs that were
+ * changed are read from them again, as after a restart.  Because the lock is
+ * held from beginning to end, no other thread sees anything in between, and all
+ * of it is in one transaction group: so it is on disk completely or not at all.
+ */
+#ifndef COPPICE_FOREST_UNDO_H
+#define COPPICE_FOREST_UNDO_H
+
+#include <stdbool.h>
+
+struct forest;
+
+/*
+ * Begin changes that can be undone: functions of snapshot.h that make, rename
+ * and delete states, change properties and tags, and set the default state and
+ * the root's inode.  Files must not be changed.  Until forest_undo_end() those
+ * functions return -EAGAIN where they would have to release the lock.  -ENOMEM,
+ * -EROFS: nothing has begun.
+ */
+int forest_undo_begin(struct forest *forest);
+/*
+ * End it.  With `undo`, everything is as it was at the beginning, but that
+ * numbers which were drawn are not drawn again; else the changes stay.
+ * Pointers that were obtained since the beginning are invalid afterwards.
+ */
+void forest_undo_end(struct forest *forest, bool undo);
+
+#endif

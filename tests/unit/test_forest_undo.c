@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Changes of states that are undone: between the steps of a random history many
+ * are made and undone, after which all records and all structs in memory must
+ * be what they were, and the history goes on.  Others are kept.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "util.h"
+#include "fixture.h"
+
+enum { DEFAULT_OPS = 3000, DUMP_MAX = 4 << 20, STEPS_MAX = 12 };
+
+struct dump {
+	size_t len;
+	uint8_t bytes[DUMP_MAX];
+};
+
+static void dump_add(struct dump *dump, const void *bytes, size_t len)
+{
+	assert_true(dump->len + len <= DUMP_MAX);
+	memcpy(dump->bytes + dump->len, bytes, len);
+	dump->len += len;
+}
+
+/* Append all records of the states, and what is in memory alone.  Lock held. */
+static void dump_read(struct fixture *w, struct dump *dump)
+{
+	struct record record;
+
+	dump->len = 0;
+	assert_int_equal(forest_put(w->forest), 0);
+	for (enum table table = TABLE_META; table < TABLE_COUNT; table++) {
+		int r = table_seek(w->store, table, "", 0, &record);
+
+		while (!r) {
+			dump_add(dump, &table, sizeof(table));
+			dump_add(dump, record.key, record.key_len);
+			dump_add(dump, record.value, record.len);
+			r = table_next(w->store, table, record.key,
+			               record.key_len, &record);
+		}
+		assert_int_equal(r, -ENOENT);
+	}
+	dump_add(dump, &w->forest->meta, sizeof(w->forest->meta));
+	dump_add(dump, &w->forest->root, sizeof(w->forest->root));
+}
+
+/* ---- Random changes of random states ------------------------------------ */
+
+static uint64_t below(struct fixture *w, uint64_t n)
+{
+	return scratch_random(&w->rng) % n;
+}
+
+/* Return a state, or NULL if that number has none.  Lock held. */
+static struct state *any_state(struct fixture *w)
+{
+	uint64_t number;
+	struct state *s;
+
+	if (below(w, 4))
+		number = w->model[below(w, w->len)].number;
+	else
+		number = 1 + below(w, store_counter(w->store, COUNTER_STATE));
+	return state_get(w->forest, number, &s) ? NULL : s;
+}
+
+static void name_make(struct fixture *w, char name[32])
+{
+	/* Some are taken. */
+	snprintf(name, 32, "n%llu", (unsigned long long)below(w, 40));
+}
+
+static int make(struct fixture *w, struct state *s)
+{
+	struct inode root = {.mode = 040755, .nlink = 2};
+	struct state *made;
+	char name[32];
+
+	name_make(w, name);
+	switch (below(w, 4)) {
+	case 0:
+		return state_create(w->forest, name, &root, &made);
+	case 1:
+		return state_fork(w->forest, s, name, &made);
+	default:
+		return state_snapshot(w->forest, s, name, &made);
+	}
+}
+
+static int describe(struct fixture *w, struct state *s)
+{
+	static const char *const keys[] = {"quota", "a:b", "description"};
+	static const char *const tags[] = {"one", "two"};
+	const char *key = keys[below(w, ARRAY_SIZE(keys))];
+	const char *tag = tags[below(w, ARRAY_SIZE(tags))];
+
+	switch (below(w, 4)) {
+	case 0:
+		return s->fork && !strcmp(key, "quota")
+		               ? 0
+		               : property_set(s, key, "1000000000");
+	case 1:
+		return property_unset(s, key);
+	case 2:
+		return tag_add(s, tag);
+	default:
+		return tag_del(s, tag);
+	}
+}
+
+static int exchange_root(struct fixture *w)
+{
+	struct inode root;
+
+	assert_int_equal(forest_root_inode(w->forest, &root), 0);
+	root.mtime.sec++;
+	return forest_set_root_inode(w->forest, &root);
+}
+
+/* One change, which may fail.  Return the number of those that did not. */
+static unsigned step(struct fixture *w)
+{
+	struct state *s = any_state(w);
+	char name[32];
+	int r;
+
+	if (!s)
+		return 0;
+	name_make(w, name);
+	switch (below(w, 8)) {
+	case 0:
+	case 1:
+	case 2:
+		r = make(w, s);
+		break;
+	case 3:
+		r = state_rename(w->forest, s, name);
+		break;
+	case 4:
+		r = below(w, 2) ? state_delete(w->forest, s, below(w, 2))
+		                : state_trash(w->forest, s, below(w, 2));
+		break;
+	case 5:
+		r = below(w, 3) ? exchange_root(w)
+		                : state_set_default(w->forest, s);
+		break;
+	default:
+		r = describe(w, s);
+	}
+	assert_true(r == 0 || r == -EEXIST || r == -EROFS || r == -EBUSY ||
+	            r == -ENOTEMPTY || r == -ENODATA || r == -ESTALE);
+	return r == 0;
+}
+
+/* Look states up, so that pointers between structs in memory are used. */
+static void look_up(struct fixture *w)
+{
+	uint64_t quota;
+
+	for (size_t i = 0; i < w->len; i++) {
+		struct state *s = fixture_get(w, &w->model[i]);
+		struct state_info info;
+
+		assert_string_equal(s->name, w->model[i].name);
+		assert_int_equal(state_info(w->forest, s, &info), 0);
+		assert_int_equal(quota_get(s, &quota), 0);
+		assert_true(quota == UINT64_MAX);
+	}
+}
+
+static unsigned undo_some(struct fixture *w)
+{
+	static struct dump before, after;
+	unsigned done = 0;
+
+	store_lock(w->store);
+	dump_read(w, &before);
+	assert_int_equal(forest_undo_begin(w->forest), 0);
+	for (uint64_t n = below(w, STEPS_MAX); n; n--)
+		done += step(w);
+	forest_undo_end(w->forest, true);
+	dump_read(w, &after);
+	assert_int_equal(before.len, after.len);
+	assert_memory_equal(before.bytes, after.bytes, after.len);
+	look_up(w);
+	store_unlock(w->store);
+	return done;
+}
+
+static void test_undone(void **state)
+{
+	uint64_t ops = scratch_ops(DEFAULT_OPS);
+	struct fixture w;
+	unsigned done = 0;
+
+	fixture_init(&w, scratch_seed(), false);
+	for (uint64_t i = 0; i < ops; i++) {
+		fixture_change(&w);
+		fixture_look(&w);
+		done += undo_some(&w);
+	}
+	assert_true(done > ops);
+	fixture_compare(&w);
+	fixture_fsck(&w);
+	fixture_compare(&w);
+	fixture_end(&w);
+	fixture_release(&w);
+}
+
+/* What is kept is as if nothing had been noted. */
+static void test_kept(void **state)
+{
+	uint64_t ops = scratch_ops(DEFAULT_OPS) / 10;
+	struct fixture w;
+
+	fixture_init(&w, scratch_seed(), false);
+	for (uint64_t i = 0; i < ops; i++) {
+		store_lock(w.store);
+		assert_int_equal(forest_undo_begin(w.forest), 0);
+		for (uint64_t n = below(&w, STEPS_MAX); n; n--)
+			step(&w);
+		forest_undo_end(w.forest, below(&w, 2));
+		store_unlock(w.store);
+		if (!below(&w, 20))
+			fixture_fsck(&w);
+	}
+	fixture_fsck(&w);
+	fixture_close(&w);
+	fixture_release(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test(test_undone),
+	        cmocka_unit_test(test_kept),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
