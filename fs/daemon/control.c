@@ -20,12 +20,12 @@
 #include "control_restore.h"
 #include "control_property.h"
 #include "control_rm.h"
+#include "control_state.h"
 #include "control_swap.h"
 #include "control_trash.h"
 #include "control_tree.h"
 #include "escaped_name.h"
 #include "session.h"
-#include "time_name.h"
 #include "util.h"
 
 json_t *control_error(int err, const char *format, ...)
@@ -95,6 +95,11 @@ int control_fail_state(struct control *c, const char *verb, const char *name,
 	case -EINVAL:
 		return fail(c, err, "cannot %s '%s': not a possible name", verb,
 		            name);
+	case -EAGAIN:
+		return fail(c, err,
+		            "cannot %s '%s': finding it takes too long for a "
+		            "batch; give the snapshot's name, or try again",
+		            verb, name);
 	default:
 		return fail(c, err, "cannot %s '%s': %s", verb, name,
 		            control_reason(err));
@@ -120,7 +125,7 @@ bool control_flag(struct control *c, const char *key)
 	return json_is_true(json_object_get(c->request, key));
 }
 
-static int answer_add(struct control *c, const char *key, json_t *value)
+int control_answer_add(struct control *c, const char *key, json_t *value)
 {
 	if (!value || json_object_set_new(c->answer, key, value) < 0)
 		return fail(c, -ENOMEM, "out of memory");
@@ -137,11 +142,11 @@ json_t *control_full_name(struct control *c, struct state *state)
 
 int control_answer_state(struct control *c, json_t *name, uint64_t number)
 {
-	int err = answer_add(c, "name", name);
+	int err = control_answer_add(c, "name", name);
 
 	return err < 0 ? err
-	               : answer_add(c, "number",
-	                            json_integer((json_int_t)number));
+	               : control_answer_add(c, "number",
+	                                    json_integer((json_int_t)number));
 }
 
 int control_find_named(struct control *c, const char *verb, const char *name,
@@ -160,23 +165,6 @@ int control_find_named(struct control *c, const char *verb, const char *name,
 	            verb, name, full);
 }
 
-/*
- * Warn if the snapshot's name is also a position: it finds another snapshot
- * once this one is deleted.
- */
-static int warn_of_position(struct control *c, const char *name)
-{
-	char text[STATE_NAME_MAX * 2];
-
-	if (!name_is_position(name))
-		return 0;
-	snprintf(text, sizeof(text),
-	         "'~%s' names this snapshot while it exists, and is read as a "
-	         "position afterwards",
-	         name);
-	return answer_add(c, "warning", name_escape(text));
-}
-
 /* ---- Verbs -------------------------------------------------------------- */
 
 void control_announce(struct control *c, uint64_t fork, const char *name,
@@ -184,149 +172,6 @@ void control_announce(struct control *c, uint64_t fork, const char *name,
 {
 	if (c->mounts)
 		mounts_name_changed(c->mounts, fork, name, fresh);
-}
-
-static int verb_fork(struct control *c)
-{
-	char source_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
-	const json_t *mode = json_object_get(c->request, "mode");
-	struct state *source = NULL, *fork;
-	struct state_info info;
-	json_t *full = NULL;
-	int err = control_argument(c, "name", true, name);
-	int have;
-
-	if (err < 0)
-		return err;
-	have = control_argument(c, "source", false, source_name);
-	if (have < 0 && have != -ENOENT)
-		return have;
-	err = control_check_set(c, false);
-	if (err < 0)
-		return err;
-	err = store_throttle(c->store, true);
-	if (err < 0)
-		return control_fail_state(c, "make", name, err);
-	store_lock(c->store);
-	if (have == 0)
-		err = state_resolve(c->forest, source_name, &source);
-	if (err < 0) {
-		store_unlock(c->store);
-		return control_fail_state(c, "fork", source_name, err);
-	}
-	err = fs_state_fork(c->fs, source, name,
-	                    json_is_integer(mode)
-	                            ? (mode_t)json_integer_value(mode) & 0777
-	                            : 0755,
-	                    &c->cred, &fork);
-	if (err == 0) {
-		full = control_full_name(c, fork);
-		err = control_apply_set(c, fork);
-	}
-	if (err == 0)
-		err = state_info(c->forest, fork, &info);
-	store_unlock(c->store);
-	if (err == -ENOENT && strchr(name, '@'))
-		return fail(c, err,
-		            "cannot make '%s': nothing in front of an '@' "
-		            "names a state",
-		            name);
-	if (err < 0)
-		return control_fail_state(c, "make", name, err);
-	control_announce(c, 0, name, true);
-	err = answer_add(c, "version", json_integer((json_int_t)info.version));
-	return err < 0 ? err : control_answer_state(c, full, info.number);
-}
-
-static int verb_snap(struct control *c)
-{
-	char fork_name[STATE_NAME_MAX], name[STATE_NAME_MAX];
-	struct state *fork, *snapshot;
-	json_t *full = NULL;
-	uint64_t number = 0, of = 0;
-	bool readonly;
-	int err = control_argument(c, "fork", true, fork_name);
-	int have;
-
-	if (err < 0)
-		return err;
-	have = control_argument(c, "name", false, name);
-	if (have < 0 && have != -ENOENT)
-		return have;
-	err = control_check_set(c, true);
-	if (err < 0)
-		return err;
-	err = store_throttle(c->store, true);
-	if (err < 0)
-		return control_fail_state(c, "snapshot", fork_name, err);
-	store_lock(c->store);
-	err = state_resolve(c->forest, fork_name, &fork);
-	if (err < 0) {
-		store_unlock(c->store);
-		return control_fail_state(c, "snapshot", fork_name, err);
-	}
-	readonly = fork->flags & STATE_READONLY;
-	for (unsigned again = 0; err == 0; again++) {
-		if (have < 0)
-			time_name_now(again, name);
-		err = fs_state_snapshot(c->fs, fork, name, &c->cred, &snapshot);
-		if (err != -EEXIST || have == 0)
-			break;
-		/* state_snapshot() may have released the lock. */
-		err = state_resolve(c->forest, fork_name, &fork);
-	}
-	if (err == 0) {
-		full = control_full_name(c, snapshot);
-		number = snapshot->number;
-		of = snapshot->fork;
-		err = control_apply_set(c, snapshot);
-	}
-	store_unlock(c->store);
-	if (err == -EROFS && readonly)
-		return fail(c, -EINVAL,
-		            "cannot snapshot '%s': it is a snapshot",
-		            fork_name);
-	if (err < 0)
-		return control_fail_state(c, "make snapshot", name, err);
-	control_announce(c, of, name, true);
-	err = warn_of_position(c, name);
-	return err < 0 ? err : control_answer_state(c, full, number);
-}
-
-static int verb_rename(struct control *c)
-{
-	char name[STATE_NAME_MAX], to[STATE_NAME_MAX];
-	char old[NAME_LEN_MAX + 1];
-	struct state *state;
-	json_t *full = NULL;
-	uint64_t fork = 0, number = 0;
-	int err = control_argument(c, "name", true, name);
-
-	if (err == 0)
-		err = control_argument(c, "to", true, to);
-	if (err < 0)
-		return err;
-	store_lock(c->store);
-	err = control_find_named(c, "rename", name, &state);
-	if (err < 0) {
-		store_unlock(c->store);
-		return control_fail_state(c, "rename", name, err);
-	}
-	memcpy(old, state->name, sizeof(old));
-	fork = state->fork;
-	number = state->number;
-	err = fs_state_rename(c->fs, state, to);
-	if (err == 0)
-		full = control_full_name(c, state);
-	store_unlock(c->store);
-	if (err < 0)
-		return control_fail_state(c, "rename to", to, err);
-	if (strcmp(old, to) != 0) {
-		control_announce(c, fork, old, false);
-		control_announce(c, fork, to, true);
-	}
-	err = fork ? warn_of_position(c, to) : 0;
-	return err < 0 ? err : control_answer_state(c, full, number);
 }
 
 /* Return true if the name is FORK~SUFFIX with a position as suffix. */
@@ -370,7 +215,7 @@ static int verb_find(struct control *c)
 		            "this position",
 		            name);
 	return err < 0 ? control_fail_state(c, "find", name, err)
-	               : answer_add(c, "name", name_escape(full));
+	               : control_answer_add(c, "name", name_escape(full));
 }
 
 /*
@@ -381,7 +226,7 @@ static int answer_no_default(struct control *c)
 {
 	struct state *fork;
 	json_t *only = NULL;
-	int err = answer_add(c, "name", json_null());
+	int err = control_answer_add(c, "name", json_null());
 
 	if (err < 0)
 		return err;
@@ -394,7 +239,7 @@ static int answer_no_default(struct control *c)
 		}
 	}
 	store_unlock(c->store);
-	return only ? answer_add(c, "only", only) : 0;
+	return only ? control_answer_add(c, "only", only) : 0;
 }
 
 static int verb_default(struct control *c)
@@ -472,22 +317,22 @@ static const struct {
 	const char *name;
 	int (*run)(struct control *c);
 } verbs[] = {
-        {"fork", verb_fork},       {"snap", verb_snap},
-        {"list", control_list},    {"show", control_show},
-        {"rename", verb_rename},   {"rm", control_rm},
-        {"default", verb_default}, {"sync", verb_sync},
-        {"stat", control_stat},    {"check", verb_check},
-        {"resize", verb_resize},   {"find", verb_find},
-        {"swap", control_swap},    {"clone", control_clone},
-        {"join", control_join},    {"restore", control_restore},
-        {"du", control_du},        {"lineage", control_lineage},
-        {"diff", control_diff},    {"cat", control_cat},
-        {"ls", control_ls},        {"manifest", control_manifest},
-        {"set", control_set},      {"get", control_get},
-        {"unset", control_unset},  {"hold", control_tag},
-        {"holds", control_holds},  {"release", control_untag},
-        {"log", control_log},      {"search", control_search},
-        {"gc", control_gc},        {"undelete", control_undelete},
+        {"fork", control_fork},     {"snap", control_snap},
+        {"list", control_list},     {"show", control_show},
+        {"rename", control_rename}, {"rm", control_rm},
+        {"default", verb_default},  {"sync", verb_sync},
+        {"stat", control_stat},     {"check", verb_check},
+        {"resize", verb_resize},    {"find", verb_find},
+        {"swap", control_swap},     {"clone", control_clone},
+        {"join", control_join},     {"restore", control_restore},
+        {"du", control_du},         {"lineage", control_lineage},
+        {"diff", control_diff},     {"cat", control_cat},
+        {"ls", control_ls},         {"manifest", control_manifest},
+        {"set", control_set},       {"get", control_get},
+        {"unset", control_unset},   {"hold", control_tag},
+        {"holds", control_holds},   {"release", control_untag},
+        {"log", control_log},       {"search", control_search},
+        {"gc", control_gc},         {"undelete", control_undelete},
         {"trash", control_trash},
 };
 

@@ -11,19 +11,21 @@ enum { PIECE = 64 }; /* states, or rows, for which the lock is held */
 
 /* ---- Changing ----------------------------------------------------------- */
 
+struct change;
+
+/*
+ * Check that a change can be made, or make it.  Set the error message and
+ * return an error if not.  Lock held.
+ */
+typedef int change_fn(struct change *change, struct state *state,
+                      const char *name);
+
 /* The change that a request makes to each of its states. */
 struct change {
 	struct control *c;
 	char what[PROPERTY_KEY_MAX + 1]; /* a key or a tag */
 	char value[PROPERTY_VALUE_MAX + 2];
-	/*
-	 * Check that the change can be made, or make it.  Set the error message
-	 * and return an error if not.  Lock held.
-	 */
-	int (*check)(struct change *change, struct state *state,
-	             const char *name);
-	int (*apply)(struct change *change, struct state *state,
-	             const char *name);
+	change_fn *check, *apply;
 };
 
 /* Return the i-th name of the request. */
@@ -40,8 +42,7 @@ static int name_at(struct control *c, const json_t *names, size_t i,
 
 /* Call a function of the change for all states, a piece at a time. */
 static int change_each(struct change *change, const json_t *names,
-                       int (*fn)(struct change *change, struct state *state,
-                                 const char *name))
+                       change_fn *fn)
 {
 	struct control *c = change->c;
 	size_t count = json_array_size(names);
@@ -138,28 +139,6 @@ static int set_apply(struct change *change, struct state *state,
 	return err < 0 ? property_fail(change, name, err) : 0;
 }
 
-int control_set(struct control *c)
-{
-	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
-	int err;
-
-	if (!change)
-		return fail(c, -ENOMEM, "out of memory");
-	*change =
-	        (struct change){.c = c, .check = set_check, .apply = set_apply};
-	err = change_argument(change, "key");
-	if (err < 0)
-		return err;
-	err = control_bytes(c->request, "value", change->value,
-	                    sizeof(change->value));
-	if (err < 0)
-		return fail(c, -EINVAL,
-		            "cannot set '%s': a value is a text of at most %d "
-		            "bytes",
-		            change->what, PROPERTY_VALUE_MAX);
-	return change_run(change, true);
-}
-
 static int unset_check(struct change *change, struct state *state,
                        const char *name)
 {
@@ -193,19 +172,6 @@ static int unset_apply(struct change *change, struct state *state,
 	/* The state may have been named twice. */
 	return err < 0 && err != -ENODATA ? property_fail(change, name, err)
 	                                  : 0;
-}
-
-int control_unset(struct control *c)
-{
-	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
-	int err;
-
-	if (!change)
-		return fail(c, -ENOMEM, "out of memory");
-	*change = (struct change){
-	        .c = c, .check = unset_check, .apply = unset_apply};
-	err = change_argument(change, "key");
-	return err < 0 ? err : change_run(change, false);
 }
 
 /* ---- Holds -------------------------------------------------------------- */
@@ -285,30 +251,96 @@ static int release_apply(struct change *change, struct state *state,
 	return err < 0 && err != -ENODATA ? hold_fail(change, name, err) : 0;
 }
 
-static int hold_run(struct control *c, bool add)
+/* ---- Verbs -------------------------------------------------------------- */
+
+/* The changes that there are. */
+static const struct change_kind {
+	const char *key; /* the argument that is change->what */
+	bool grows;
+	change_fn *check, *apply;
+} kinds[] = {
+        [CHANGE_SET] = {"key", true, set_check, set_apply},
+        [CHANGE_UNSET] = {"key", false, unset_check, unset_apply},
+        [CHANGE_HOLD] = {"tag", true, hold_check, hold_apply},
+        [CHANGE_RELEASE] = {"tag", false, release_check, release_apply},
+};
+
+/* Read the change from the request. */
+static int change_init(struct change *change, struct control *c,
+                       enum property_change which)
+{
+	int err;
+
+	*change = (struct change){
+	        .c = c,
+	        .check = kinds[which].check,
+	        .apply = kinds[which].apply,
+	};
+	err = change_argument(change, kinds[which].key);
+	if (err < 0 || which != CHANGE_SET)
+		return err;
+	err = control_bytes(c->request, "value", change->value,
+	                    sizeof(change->value));
+	return err < 0 ? fail(c, -EINVAL,
+	                      "cannot set '%s': a value is a text of at most "
+	                      "%d bytes",
+	                      change->what, PROPERTY_VALUE_MAX)
+	               : 0;
+}
+
+static int change_verb(struct control *c, enum property_change which)
 {
 	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
 	int err;
 
 	if (!change)
 		return fail(c, -ENOMEM, "out of memory");
-	*change = (struct change){
-	        .c = c,
-	        .check = add ? hold_check : release_check,
-	        .apply = add ? hold_apply : release_apply,
-	};
-	err = change_argument(change, "tag");
-	return err < 0 ? err : change_run(change, add);
+	err = change_init(change, c, which);
+	return err < 0 ? err : change_run(change, kinds[which].grows);
+}
+
+int control_set(struct control *c)
+{
+	return change_verb(c, CHANGE_SET);
+}
+
+int control_unset(struct control *c)
+{
+	return change_verb(c, CHANGE_UNSET);
 }
 
 int control_tag(struct control *c)
 {
-	return hold_run(c, true);
+	return change_verb(c, CHANGE_HOLD);
 }
 
 int control_untag(struct control *c)
 {
-	return hold_run(c, false);
+	return change_verb(c, CHANGE_RELEASE);
+}
+
+int control_property_change(struct control *c, enum property_change which,
+                            struct state_change *ret)
+{
+	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
+	char name[STATE_NAME_MAX];
+	struct state *state;
+	int err;
+
+	if (!change)
+		return fail(c, -ENOMEM, "out of memory");
+	err = change_init(change, c, which);
+	if (err == 0)
+		err = control_argument(c, "name", true, name);
+	if (err < 0)
+		return err;
+	err = state_resolve(c->forest, name, &state);
+	if (err == 0)
+		err = change->check(change, state, name);
+	if (err == 0)
+		err = change->apply(change, state, name);
+	return err < 0 ? control_fail_state(c, "change", name, err)
+	               : state_change_result(c, state, ret);
 }
 
 /* ---- Reading ------------------------------------------------------------ */

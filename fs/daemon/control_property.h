@@ -8,12 +8,16 @@
 #ifndef COPPICE_CONTROL_PROPERTY_H
 #define COPPICE_CONTROL_PROPERTY_H
 
-#include "control_verb.h"
+#include "control_state.h"
 
 int control_set(struct control *c);   /* "names", "key", "value" */
 int control_unset(struct control *c); /* "names", "key" */
 int control_tag(struct control *c);   /* "names", "tag" */
 int control_untag(struct control *c); /* "names", "tag" */
+/* The same for the one state "name", as a part of a batch. */
+enum property_change { CHANGE_SET, CHANGE_UNSET, CHANGE_HOLD, CHANGE_RELEASE };
+int control_property_change(struct control *c, enum property_change which,
+                            struct state_change *ret);
 /* A row a property; without "names" of all states, without "keys" all. */
 int control_get(struct control *c);
 /* A row a tag; without "names" of all states. */

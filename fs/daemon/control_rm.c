@@ -94,6 +94,26 @@ static int rm_fail(struct control *c, const char *name,
 	return control_fail_state(c, "delete", name, err);
 }
 
+int control_rm_change(struct control *c, struct state_change *ret)
+{
+	struct removal removal = {0};
+	char name[STATE_NAME_MAX];
+	int err = control_argument(c, "name", true, name);
+
+	if (err < 0)
+		return err;
+	err = rm_locked(c, name, &removal);
+	if (err < 0) {
+		json_decref(removal.full);
+		return rm_fail(c, name, &removal, err);
+	}
+	state_change_name(ret, removal.fork, removal.own, false);
+	ret->gone = true;
+	ret->full = removal.full;
+	ret->number = removal.number;
+	return 0;
+}
+
 int control_rm(struct control *c)
 {
 	struct removal removal = {0};

@@ -4,41 +4,35 @@
 
 #include <errno.h>
 
-#include "coherence.h"
-#include "control_list.h"
-
-/* The two names that are exchanged, and the directory that has them. */
-struct swap {
-	char names[2][NAME_LEN_MAX + 1];
-	uint64_t fork; /* of the snapshots; 0: forks */
-};
-
-/* Invalidate both names in one step, so that no mount has one of them new. */
-static void swap_announce(struct mounts *mounts, const struct swap *swap)
+/* Find both states; "name" is the first. */
+static int swap_find(struct control *c, const char *a_name, const char *b_name,
+                     struct state **ret_a, struct state **ret_b)
 {
-	node_t parent = swap->fork ? NODE(swap->fork, INO_SNAPDIR) : NODE_ROOT;
-	struct changes changes = {.mounts = mounts, .links = true};
-
-	changes_name(&changes, parent, swap->names[0], parent);
-	changes_name(&changes, parent, swap->names[1], parent);
-	coherence_announce_wait(&changes);
-}
-
-/* Lock held. */
-static int swap_states(struct control *c, const char *a_name,
-                       const char *b_name, struct swap *ret_swap)
-{
-	struct state *a, *b;
-	int err = control_find_named(c, "swap", b_name, &b);
+	int err = control_find_named(c, "swap", b_name, ret_b);
 
 	if (err < 0)
 		return control_fail_state(c, "swap", b_name, err);
-	err = control_find_named(c, "swap", a_name, &a);
+	err = control_find_named(c, "swap", a_name, ret_a);
 	if (err < 0)
 		return control_fail_state(c, "swap", a_name, err);
 	/* The search for a position may have released the lock. */
-	if (state_named(c->forest, b_name, &b) < 0)
+	if (state_named(c->forest, b_name, ret_b) < 0)
 		return control_fail_state(c, "swap", b_name, -ENOENT);
+	return 0;
+}
+
+int control_swap_change(struct control *c, struct state_change *ret)
+{
+	char a_name[STATE_NAME_MAX], b_name[STATE_NAME_MAX];
+	struct state *a, *b;
+	int err = control_argument(c, "name", true, a_name);
+
+	if (err == 0)
+		err = control_argument(c, "with", true, b_name);
+	if (err == 0)
+		err = swap_find(c, a_name, b_name, &a, &b);
+	if (err < 0)
+		return err;
 	if (a == b)
 		return fail(c, -EINVAL, "cannot swap '%s' with itself", a_name);
 	if (a->fork != b->fork)
@@ -46,37 +40,35 @@ static int swap_states(struct control *c, const char *a_name,
 		            "cannot swap '%s' and '%s': only two forks, or two "
 		            "snapshots of one fork, can exchange their names",
 		            a_name, b_name);
-	*ret_swap = (struct swap){.fork = a->fork};
-	memcpy(ret_swap->names[0], a->name, sizeof(a->name));
-	memcpy(ret_swap->names[1], b->name, sizeof(b->name));
+	state_change_name(ret, a->fork, a->name, false);
+	state_change_name(ret, a->fork, b->name, false);
+	ret->exchanged = true;
 	err = fs_state_exchange(c->fs, a, b);
-	return err < 0 ? control_fail_state(c, "swap", a_name, err) : 0;
+	if (err < 0)
+		return control_fail_state(c, "swap", a_name, err);
+	return state_change_result(c, a, ret);
 }
 
 int control_swap(struct control *c)
 {
-	char a[STATE_NAME_MAX], b[STATE_NAME_MAX];
-	struct swap swap;
-	int err = control_argument(c, "name", true, a);
+	struct state_change change = {0};
+	const struct changed_name *names = change.names;
+	int err = store_throttle(c->store, false);
 
-	if (err == 0)
-		err = control_argument(c, "with", true, b);
 	if (err < 0)
-		return err;
-	err = store_throttle(c->store, false);
-	if (err < 0)
-		return control_fail_state(c, "swap", a, err);
+		return fail(c, err, "cannot swap states: %s",
+		            control_reason(err));
 	store_lock(c->store);
-	err = swap_states(c, a, b, &swap);
+	err = control_swap_change(c, &change);
 	store_unlock(c->store);
+	json_decref(change.full);
 	if (err < 0)
 		return err;
-	if (c->mounts)
-		swap_announce(c->mounts, &swap);
+	state_change_announce(c, &change);
 	err = store_sync(c->store);
 	return err < 0 ? fail(c, err,
 	                      "'%s' and '%s' have exchanged their names, but "
 	                      "that cannot be saved yet: %s",
-	                      a, b, control_reason(err))
+	                      names[0].name, names[1].name, control_reason(err))
 	               : 0;
 }

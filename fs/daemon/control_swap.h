@@ -3,8 +3,9 @@
 #ifndef COPPICE_CONTROL_SWAP_H
 #define COPPICE_CONTROL_SWAP_H
 
-#include "control_verb.h"
+#include "control_state.h"
 
-int control_swap(struct control *c);
+int control_swap(struct control *c); /* "name", "with" */
+state_change_fn control_swap_change;
 
 #endif

@@ -44,6 +44,8 @@ int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
 /* Return the full name of a state.  Lock held. */
 json_t *control_full_name(struct control *c, struct state *state);
+/* Add a value, which is released, to the answer. */
+int control_answer_add(struct control *c, const char *key, json_t *value);
 /* Answer with the name, which is released, and the number of a state. */
 int control_answer_state(struct control *c, json_t *name, uint64_t number);
 /* Return true if the argument is given and true. */
