@@ -23,7 +23,7 @@ static const struct command *const commands[] = {
         &command_get,      &command_unset,   &command_hold,
         &command_holds,    &command_release, &command_log,
         &command_find,     &command_prune,   &command_gc,
-        &command_undelete, &command_run,
+        &command_undelete, &command_run,     &command_batch,
 };
 
 const char *command_store;

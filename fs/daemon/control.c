@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "control_batch.h"
 #include "control_check.h"
 #include "control_clone.h"
 #include "control_diff.h"
@@ -333,7 +334,7 @@ static const struct {
         {"holds", control_holds},   {"release", control_untag},
         {"log", control_log},       {"search", control_search},
         {"gc", control_gc},         {"undelete", control_undelete},
-        {"trash", control_trash},
+        {"trash", control_trash},   {"batch", control_batch},
 };
 
 static int run(struct control *c)

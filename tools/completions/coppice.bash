@@ -66,6 +66,7 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
+	batch) compopt -o default ;;
 	init | mount | umount | check | copy | compact) compopt -o dirnames ;;
 	esac
 }
