@@ -94,8 +94,7 @@ static void each_process(struct search *s,
 	add_rest(s);
 }
 
-/* ---- Files that a process uses
- * ------------------------------------------------ */
+/* ---- Files that a process uses ----------------------------------------- */
 
 /* Return true if the link of a process leads into the mount. */
 static bool leads_in(const struct search *s, const char *path)
