@@ -167,3 +167,24 @@ def test_bad_input(lineage):
         assert result.stdout == ""
         assert re.fullmatch(r"coppice: .+\n", result.stderr)
     lineage.coppice("du", "--nonsense", code=2)
+
+
+def test_thousands_of_names(store, mnt, main):
+    """More than fit a line of the socket, with every verb that takes many."""
+    names = [f"main~{i:02}{'x' * 240}" for i in range(4)]
+    for name in names:
+        os.mkdir(main / ".snap" / name.removeprefix("main~"))
+    many = names * 300
+    rows = store.json("du", *many)["states"]
+    assert {row["name"] for row in rows} == set(names)
+    store.verb("set", "user:key=value", *many)
+    store.verb("unset", "user:key", *names)
+    store.verb("hold", "tag", *names)
+    assert len(store.json("holds", *names)) == len(names)
+    store.verb("release", "tag", *names)
+    for i in range(400):
+        os.mkdir(main / ".snap" / f"{i:03}{'y' * 200}")
+    store.verb("rm", *(f"main~{i:03}{'y' * 200}" for i in range(400)))
+    assert len(os.listdir(main / ".snap")) == len(names)
+    mnt.umount()
+    assert len(store.json("du", *many)["states"]) == len(rows)
