@@ -6,12 +6,13 @@ import json
 import os
 import random
 import re
+import socket
 import stat
 import subprocess
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, wait_for
 
 FIELDS = ["content", "mode", "owner", "xattr", "device", "times", "entries"]
 KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory",
@@ -564,3 +565,34 @@ def test_only_the_owner_is_answered(store, mnt, main):
     assert result.stdout == ""
     assert re.fullmatch(r"coppice: .+\n", result.stderr), result.stderr
     assert "secret" not in result.stderr
+
+
+@pytest.mark.parametrize("request_", [
+    {"verb": "diff", "a": "main~a", "b": "main~b", "paths": [], "all": False,
+     "patch": False},
+    {"verb": "search", "pattern": "*"}], ids=["diff", "find"])
+def test_a_client_that_stops_reading(store, mnt, main, request_):
+    """It keeps nobody from working, and nothing once it is gone."""
+    (main / ".snap" / "a").mkdir()
+    for i in range(5000):
+        (main / f"file{i:04}{'x' * 200}").touch()
+    (main / ".snap" / "b").mkdir()
+    with socket.socket(socket.AF_UNIX) as client:
+        fd = os.open(store.path, os.O_PATH)
+        client.connect(f"/proc/self/fd/{fd}/control")
+        os.close(fd)
+        client.sendall(json.dumps(request_).encode() + b"\n")
+        assert client.recv(1, socket.MSG_PEEK)
+        # Its buffer is full, and stays so.
+        (main / "more").write_text("x")
+        (main / ".snap" / "c").mkdir()
+        (main / ".snap" / "a").rmdir()
+        store.verb("rm", "main~b")
+        store.verb("sync")
+        assert store.verb("list").split() == ["main", "main~c"]
+        if request_["verb"] == "diff":
+            assert store.json("gc", "-n")["backlog"] > 0
+    wait_for(lambda: not store.json("gc", "-n")["backlog"],
+             "the versions to be released")
+    mnt.umount()
+    store.check()
