@@ -266,6 +266,24 @@ static int store_open_disk(struct store *store)
 	return r;
 }
 
+/*
+ * Remove what a compaction that was killed has left: the file in it never
+ * became the store's.  No other compaction runs, as the store is locked.
+ */
+static void remove_unfinished(const struct store *store)
+{
+	_cleanup_free_ char *path = NULL;
+	int r;
+
+	if (asprintf(&path, "%s/" STORE_COMPACTING, store->path) < 0) {
+		path = NULL;
+		return;
+	}
+	r = store_remove(path);
+	if (r < 0)
+		log_warning("cannot remove '%s': %s", path, strerror(-r));
+}
+
 int store_open(const char *path, const struct store_options *options,
                struct store **ret_store)
 {
@@ -285,6 +303,7 @@ int store_open(const char *path, const struct store_options *options,
 		reservation_measure(store);
 		if (!store->options.readonly) {
 			lock_file_mark(store);
+			remove_unfinished(store);
 			r = commit_start_thread(store);
 		}
 	}

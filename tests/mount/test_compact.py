@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """coppice compact: freed space goes back to the disk, or nothing changes."""
+import errno
 import os
 import random
 import re
@@ -9,7 +10,7 @@ import time
 
 import pytest
 
-from conftest import COPPICE
+from conftest import BUILD, COPPICE
 from linux import run
 
 MIB = 1 << 20
@@ -191,7 +192,53 @@ def test_killed(store):
         process.communicate()
         store.verb("check", "--data")
     holds(store, have)
+    # The mount has removed what was left of the last one.
+    assert left(store) == []
     store.verb("compact")
     assert left(store) == []
     assert store.data_bytes() < 9 * MIB
+    holds(store, have)
+
+
+def test_leftovers_are_removed(store):
+    """By whatever opens the store for writing, and by nothing that reads."""
+    leftover = store.path / "compact"
+
+    def leave():
+        leftover.mkdir()
+        for name in ("data.mdb", "lock.mdb"):
+            (leftover / name).write_bytes(b"unfinished")
+    leave()
+    store.verb("check")
+    assert leftover.exists()
+    store.verb("snap", "main", "one")
+    assert not leftover.exists()
+    leave()
+    store.mount()
+    assert not leftover.exists()
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("what, count", [
+    ("write", 1), ("write", 4), ("sync", 1), ("meta", 1)])
+def test_a_disk_that_fails_once(store, what, count, error):
+    """The old file stays, or the new one is complete."""
+    library = BUILD / "tests" / "mount" / "libfailing.so"
+    if not library.exists():
+        pytest.skip(f"there is no {library}")
+    have = fill(store, 16)
+    order = store.dir / "fail"
+    order.write_text(f"{what} {error} {count}\n")
+    sanitizer = os.environ.get("ASAN_OPTIONS", "")
+    result = store.coppice("compact", store.path, code=None, env={
+        **os.environ, "LD_PRELOAD": str(library), "COPPICE_FAIL": str(order),
+        "ASAN_OPTIONS": f"{sanitizer}:verify_asan_link_order=0"})
+    assert result.returncode in (0, 1), result
+    assert not result.returncode or re.search(
+        r"^coppice: .*\n", result.stderr), result.stderr
+    order.unlink(missing_ok=True)
+    store.verb("check", "--data")
+    holds(store, have)
+    assert left(store) == []
+    store.verb("compact")
     holds(store, have)
