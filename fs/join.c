@@ -254,6 +254,8 @@ static int join_switch(struct joining *j)
 		err = -EAGAIN;
 	}
 	if (!err)
+		err = side_check_quota(&j->joined->now.side, into);
+	if (!err)
 		err = join_record(j, into);
 	if (!err)
 		err = side_switch(&j->joined->now.side, into);

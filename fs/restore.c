@@ -513,7 +513,8 @@ static int restore_switch(struct restore *r)
 		return err;
 	if (!is_whole(r->what) && !side_is_current(&r->now->side, fork))
 		return -EAGAIN;
-	if (r->what->undo) {
+	err = side_check_quota(&r->now->side, fork);
+	if (!err && r->what->undo) {
 		err = fs_state_snapshot(fs, fork, r->what->undo, &cred, &undo);
 		/* The search for a number may have released the lock. */
 		if (!err)

@@ -12,9 +12,14 @@
 #include "forest.h"
 #include "util.h"
 
+static uint64_t quota_bytes(uint64_t inodes, uint64_t blocks)
+{
+	return blocks * 512 + inodes * QUOTA_INODE;
+}
+
 uint64_t quota_used(const struct state *state)
 {
-	return state_blocks(state) * 512 + state_inodes(state) * QUOTA_INODE;
+	return quota_bytes(state_inodes(state), state_blocks(state));
 }
 
 int quota_apply(struct state *state, const char *value)
@@ -43,9 +48,19 @@ int quota_get(struct state *state, uint64_t *ret_bytes)
 	return r;
 }
 
+int quota_check_total(struct state *state, uint64_t inodes, uint64_t blocks)
+{
+	uint64_t quota, bytes = quota_bytes(inodes, blocks);
+	int r = quota_get(state, &quota);
+
+	if (r < 0)
+		return r;
+	return bytes > quota && bytes > quota_used(state) ? -EDQUOT : 0;
+}
+
 int quota_check(struct state *state, uint64_t inodes, uint64_t blocks)
 {
-	uint64_t quota, more = blocks * 512 + inodes * QUOTA_INODE;
+	uint64_t quota, more = quota_bytes(inodes, blocks);
 	uint64_t used = quota_used(state);
 	int r = quota_get(state, &quota);
 

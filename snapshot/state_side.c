@@ -70,6 +70,13 @@ static int side_recount(struct version *head)
 	return 0;
 }
 
+int side_check_quota(const struct state_side *side, struct state *fork)
+{
+	const struct version *head = side->hold.version;
+
+	return quota_check_total(fork, head->inodes, head->blocks);
+}
+
 int side_switch(struct state_side *side, struct state *fork)
 {
 	struct version *head = side->hold.version, *old = fork->version;

@@ -33,6 +33,8 @@ void side_state(const struct state_side *side, const struct state *fork,
  * from.
  */
 bool side_is_current(const struct state_side *side, struct state *fork);
+/* Check that the quota of the fork allows it the side head.  -EDQUOT. */
+int side_check_quota(const struct state_side *side, struct state *fork);
 /*
  * Make the side head the head of the fork.  The former head is freed in the
  * background, but for what snapshots and forks have of it.  -ESTALE: the fork

@@ -67,6 +67,8 @@ const char *control_reason(int err)
 		return "the store or its disk is full";
 	case -EROFS:
 		return "the store was opened read-only";
+	case -EDQUOT:
+		return "the fork would exceed its quota";
 	default:
 		return strerror(-err);
 	}

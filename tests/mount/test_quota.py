@@ -157,3 +157,47 @@ def test_bad_input(store):
         assert result.returncode in (1, 2), value
     store.verb("snap", "main", "s")
     store.coppice("set", "-s", store.path, "quota=8M", "main~s", code=1)
+
+
+def refused(store, *args):
+    result = store.coppice(*args[:1], "-s", store.path, *args[1:], code=1)
+    assert re.fullmatch(r"coppice: cannot .*: the fork would exceed its "
+                        r"quota\n", result.stderr), result.stderr
+
+
+def test_restore(fork, store):
+    (fork / "a").write_bytes(os.urandom(MIB))
+    os.mkdir(fork / ".snap" / "big")
+    os.unlink(fork / "file")
+    (fork / "b").write_bytes(b"b")
+    store.verb("set", "quota=4M", "limited")
+    names = store.verb("list")
+    refused(store, "restore", "limited~big")
+    refused(store, "restore", "limited~big:/file")
+    # Neither files nor a snapshot to undo it.
+    assert sorted(os.listdir(fork)) == ["a", "b"]
+    assert store.verb("list") == names
+    store.verb("restore", "limited~big:/a")
+    # What is larger than its quota can shrink to what still is.
+    os.mkdir(fork / ".snap" / "small")
+    store.verb("set", "quota=10M", "limited")
+    store.verb("restore", "limited~big")
+    store.verb("set", "quota=1M", "limited")
+    store.verb("restore", "limited~small")
+    assert used(fork) > MIB
+
+
+@pytest.mark.parametrize("forward", [True, False])
+def test_join(fork, store, mnt, forward):
+    other = mnt / "limited@other"
+    os.mkdir(other)
+    (other / "more").write_bytes(os.urandom(3 * MIB))
+    if not forward:
+        (fork / "own").write_bytes(b"own")
+    before = sorted(os.listdir(fork))
+    refused(store, "join", "limited@other", "--into", "limited")
+    assert sorted(os.listdir(fork)) == before
+    # It was not recorded as joined either.
+    store.verb("set", "quota=16M", "limited")
+    store.verb("join", "limited@other", "--into", "limited")
+    assert (fork / "more").stat().st_size == 3 * MIB
