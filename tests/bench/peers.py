@@ -251,6 +251,16 @@ class Coppice(Peer):
         return path
 
 
+class CoppiceFork(Coppice):
+    """One state alone: the kernel opens files by itself."""
+    name = "coppice, one state"
+    options = "state=main"
+
+    @property
+    def tree(self):
+        return self.mnt
+
+
 class CoppiceSmall(Coppice):
     """With little memory."""
     name = "coppice, memory=64M"
@@ -260,5 +270,5 @@ class CoppiceSmall(Coppice):
 KINDS = {
     "native": Native, "btrfs": Btrfs, "btrfs-zstd": BtrfsZstd,
     "passthrough": Passthrough, "overlay": Overlay, "coppice": Coppice,
-    "coppice-small": CoppiceSmall,
+    "coppice-fork": CoppiceFork, "coppice-small": CoppiceSmall,
 }

@@ -21,8 +21,10 @@ def _round(bench, peer, mode, cpus, number):
     def keep(test, op):
         bench.results.add_op(test, peer.name, op, mode)
 
-    for name, op in phases("create", "read", "overwrite").items():
+    for name, op in phases("create", "read").items():
         keep(name, op)
+    keep("cached open", phases("read")["read"])
+    keep("overwrite", phases("overwrite")["overwrite"])
     if machine.is_root():
         peer.sync()
         machine.drop_caches(2)
@@ -45,8 +47,8 @@ def _idle(bench, peer):
 
 
 def run(bench):
-    with bench.systems("coppice", "native", "btrfs", "passthrough",
-                       "overlay") as peers:
+    with bench.systems("coppice", "coppice-fork", "native", "btrfs",
+                       "passthrough", "overlay") as peers:
         for number in bench.rounds():
             for mode in (ONE, ROAM):
                 with bench.mode(mode, peers) as cpus:
