@@ -112,7 +112,7 @@ static void set_streams(const struct run_program *p)
 void run_program_exec(const struct run_program *p)
 {
 	char *error = NULL;
-	int err = client_namespace_enter(&error);
+	int err = client_namespace_enter(p->site->at, &error);
 
 	if (err)
 		fail_with(error, err);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/types.h>
@@ -42,7 +43,27 @@ static int user_namespace_enter(void)
 	return err ? err : proc_write("/proc/self/gid_map", groups);
 }
 
-int client_namespace_enter(char **ret_error)
+/*
+ * Make the mount that the directory lies in private.  -EINVAL: its root is not
+ * below this process's root directory.
+ */
+static int make_private(const char *dir)
+{
+	char path[PATH_MAX], *slash;
+
+	if (snprintf(path, sizeof(path), "%s", dir) >= PATH_MAX)
+		return -ENAMETOOLONG;
+	/* Other directories than the root of a mount are refused. */
+	while (mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0) {
+		slash = strrchr(path, '/');
+		if (errno != EINVAL || !slash || !path[1])
+			return -errno;
+		slash[slash == path] = 0;
+	}
+	return 0;
+}
+
+int client_namespace_enter(const char *at, char **ret_error)
 {
 	int err = unshare(CLONE_NEWNS) < 0 ? -errno : 0;
 
@@ -50,6 +71,15 @@ int client_namespace_enter(char **ret_error)
 		err = user_namespace_enter();
 	if (!err && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		err = -errno;
+	/* chroot(2) may have led to a directory that no mount begins at. */
+	if (err == -EINVAL)
+		err = make_private(at);
+	if (err == -EINVAL)
+		return error_message_set(
+		        ret_error, err,
+		        "cannot make a mount namespace: '%s' is in a chroot "
+		        "but not in a mount of its own",
+		        at);
 	return err < 0 ? error_message_set(ret_error, err,
 	                                   "cannot make a mount namespace: %s",
 	                                   strerror(-err))

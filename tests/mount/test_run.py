@@ -283,6 +283,30 @@ def test_flags_of_the_mount(store):
         assert done.stdout.strip().replace(",relatime", "") == flags
 
 
+def test_chroot_to_a_directory_that_is_no_mount(whole, tmp):
+    """The mount of the fork shows nowhere else, although others are shared."""
+    root = tmp / "root"
+    (root / "all").mkdir(parents=True)
+    for name in os.listdir("/"):
+        (root / name).symlink_to(f"all/{name}")
+    script = f"""
+        mount --rbind / {root}/all
+        mount --make-rshared {root}/all
+        chroot {root} sh -ec '
+            cd {whole.at}
+            {COPPICE} run --name main@run --join -- sh -ec "
+                touch new
+                grep -c main@run /proc/self/mountinfo
+                grep -c main@run /proc/\\$PPID/mountinfo || :
+            "'
+    """
+    done = subprocess.run(
+        ["unshare", "-m", "--propagation", "private", "sh", "-ec", script],
+        text=True, capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n0\n"), done.stderr
+    assert whole.main() == ["new", "src"]
+
+
 def test_a_state_that_is_swapped_meanwhile(whole):
     """The working directory stays in the fork, whatever has the name."""
     whole.store.verb("fork", "other")
