@@ -17,12 +17,18 @@
 struct search {
 	const char *store, *fork;
 	const char *here; /* the state of the working directory; NULL: none */
-	dev_t device;     /* of the working directory */
+	char device[32];  /* of the working directory, as in mountinfo */
 	char root[PATH_MAX];  /* of the whole store; "": none found */
 	char alone[PATH_MAX]; /* of `fork`; "": none found */
 };
 
-static bool is_of_store(const struct search *s, const struct mount_entry *mount)
+static void device_text(const struct stat *st, char ret_text[32])
+{
+	snprintf(ret_text, 32, "%u:%u", major(st->st_dev), minor(st->st_dev));
+}
+
+static bool serves_store(const struct search *s,
+                         const struct mount_entry *mount)
 {
 	char found[PATH_MAX];
 
@@ -30,23 +36,26 @@ static bool is_of_store(const struct search *s, const struct mount_entry *mount)
 	       !strcmp(found, s->store);
 }
 
-/* Note the mount.  That of the working directory takes precedence. */
+/*
+ * Note the mount.  That of the working directory takes precedence.  Those of
+ * other stores, which may hang, are not touched.
+ */
 static int search_mount(void *arg, const struct mount_entry *mount)
 {
-	char device[32], state[NAME_LEN_MAX * 2 + 2] = "";
+	char state[NAME_LEN_MAX * 2 + 2] = "", device[32];
 	struct search *s = arg;
+	bool is_here = s->here && !strcmp(mount->device, s->device);
 	struct stat st;
-	bool is_here;
 	ssize_t len;
 	char *to;
 
-	if (!mount->coppice || stat(mount->mountpoint, &st) < 0)
+	if (!mount->coppice || (!is_here && strcmp(mount->source, s->store)) ||
+	    stat(mount->mountpoint, &st) < 0)
 		return 0;
-	snprintf(device, sizeof(device), "%u:%u", major(st.st_dev),
-	         minor(st.st_dev));
-	is_here = s->here && st.st_dev == s->device;
+	/* Another mount may be in front of it. */
+	device_text(&st, device);
 	if (strcmp(device, mount->device) ||
-	    (!is_here && !is_of_store(s, mount)))
+	    (!is_here && !serves_store(s, mount)))
 		return 0;
 	len = getxattr(mount->mountpoint, "user.coppice.state", state,
 	               sizeof(state) - 1);
@@ -67,13 +76,15 @@ static int search_mount(void *arg, const struct mount_entry *mount)
  * Find the root of the state that the working directory is in, upwards along
  * its path.  -ENOENT: the path does not lead through it.
  */
-static int root_above(const char *cwd, dev_t device, char ret_root[PATH_MAX])
+static int root_above(const char *cwd, char ret_root[PATH_MAX])
 {
+	struct stat st, here;
 	char path[PATH_MAX];
-	struct stat st;
 
+	if (stat(".", &here) < 0)
+		return -errno;
 	strcpy(path, cwd);
-	while (stat(path, &st) == 0 && st.st_dev == device) {
+	while (stat(path, &st) == 0 && st.st_dev == here.st_dev) {
 		char *slash = strrchr(path, '/');
 
 		if (NODE_INO(st.st_ino) == INO_ROOT) {
@@ -109,7 +120,7 @@ static int at_found(const struct search *s, const char *cwd,
 	struct statvfs vfs;
 
 	if (s->here && !strcmp(s->here, s->fork) &&
-	    root_above(cwd, s->device, site->at) == 0)
+	    root_above(cwd, site->at) == 0)
 		len = (int)strlen(site->at);
 	else if (*s->root)
 		len = snprintf(site->at, sizeof(site->at), "%s/%s", s->root,
@@ -183,10 +194,8 @@ int run_site_find(const char *store, const char *here, const char *fork,
 		         strerror(errno));
 		return EXIT_FAILED;
 	}
-	*s = (struct search){.store = store,
-	                     .fork = fork,
-	                     .here = here,
-	                     .device = st.st_dev};
+	*s = (struct search){.store = store, .fork = fork, .here = here};
+	device_text(&st, s->device);
 	mount_entry_each(search_mount, s);
 	strcpy(ret_site->root, s->root);
 	ret_site->flags = ST_NODEV | ST_NOSUID;
