@@ -163,6 +163,14 @@ def test_every_source_says_its_licence():
                 path
 
 
+def test_every_rust_source_says_its_licence():
+    paths = sorted((TOP / "tools" / "rust").rglob("*.rs"))
+    assert paths
+    for path in paths:
+        first = path.read_text().splitlines()[0]
+        assert first == "// SPDX-License-Identifier: LGPL-2.1-or-later", path
+
+
 def test_every_verb_has_its_page():
     table = (TOP / "tools" / "coppice.c").read_text()
     verbs = set(re.findall(r"&command_([a-z]+)", table))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The Rust crates: their own tests."""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from conftest import BUILD, SLOWER
+
+CRATES = Path(__file__).resolve().parents[2] / "tools" / "rust"
+LIBRARY = BUILD / "tools" / "lib"
+
+
+def sanitizer():
+    """Return the sanitizer of the build: "asan", "tsan" or ""."""
+    code = (LIBRARY / "libcoppice.so").read_bytes()
+    return next((name for name in ("asan", "tsan")
+                 if f"__{name}_init".encode() in code), "")
+
+
+SANITIZER = sanitizer()
+
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("cargo"), reason="no cargo"),
+    pytest.mark.skipif(SANITIZER == "tsan", reason="ThreadSanitizer cannot see "
+                       "the locks of Rust's standard library"),
+]
+
+
+def output(*command):
+    return subprocess.run(command, text=True, check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
+def runner():
+    """Return the variable that has cargo load the sanitizer's runtime before
+    all else into the tests, and into no compiler."""
+    host = re.search(r"^host: (.*)$", output("rustc", "-vV"), re.MULTILINE)[1]
+    library = output("cc", "-print-file-name=libasan.so").strip()
+    name = f"CARGO_TARGET_{host.upper().replace('-', '_')}_RUNNER"
+    return {name: f"env LD_PRELOAD={library}"}
+
+
+def cargo(tmp, *args):
+    """Run cargo, which must succeed, and return what it prints."""
+    env = {**os.environ, "CARGO_TARGET_DIR": str(BUILD / "rust"),
+           "COPPICE_LIB_DIR": str(LIBRARY), "LD_LIBRARY_PATH": str(LIBRARY),
+           "TMPDIR": str(tmp), "RUST_BACKTRACE": "0"}
+    if SANITIZER:
+        env |= runner()
+    done = subprocess.run(
+        ["cargo", *args[:1], "--offline", "--locked", *args[1:]], cwd=CRATES,
+        env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=300 * SLOWER, check=False)
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_crates(tmp):
+    out = cargo(tmp, "test", "--workspace", "--tests")
+    assert "readers_see_a_batch_whole ... ok" in out
+    assert "every_function_is_declared ... ok" in out
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="the examples in the documentation are "
+                    "programs that cargo does not run with a runner")
+def test_documentation(tmp):
+    out = cargo(tmp, "test", "-p", "coppice", "--doc")
+    assert "src/lib.rs" in out

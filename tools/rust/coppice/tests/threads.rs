@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//! Handles in several threads and processes.
+mod scratch;
+
+use coppice::*;
+use scratch::{get, Scratch};
+use std::os::raw::c_int;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+#[test]
+fn handles_go_where_the_header_allows() {
+    fn shared<T: Send + Sync + 'static>() {}
+    fn sent<T: Send + 'static>() {}
+
+    shared::<Store>();
+    shared::<State>();
+    shared::<Error>();
+    shared::<Options>();
+    sent::<Batch>();
+    sent::<Scan>();
+}
+
+/// Read both keys at one instant, and return them.
+fn read_both(state: &State) -> [Vec<u8>; 2] {
+    let mut buffers = [[0; 32]; 2];
+    let [a, b] = &mut buffers;
+    let mut reads =
+        [Read::new("a/key", 0, a).unwrap(), Read::new("b/key", 0, b).unwrap()];
+
+    state.read_many(&mut reads).unwrap();
+    reads.map(|read| read.bytes().unwrap().unwrap().to_vec())
+}
+
+#[test]
+fn readers_see_a_batch_whole() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let main = store.state("main").unwrap();
+    let mut batch = store.batch().unwrap();
+    let done = AtomicBool::new(false);
+    let mut write = |round: u32| {
+        let value = round.to_string();
+
+        for key in ["a/key", "b/key"] {
+            batch.put(&main, key, &value, Flags::PARENTS).unwrap();
+        }
+        batch.commit(Commit::BUFFERED).unwrap();
+    };
+
+    write(0);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    let [a, b] = read_both(&main);
+                    assert_eq!(a, b);
+                }
+            });
+        }
+        for round in 1..200 {
+            write(round);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(get(&main, "a/key").unwrap(), "199");
+}
+
+#[test]
+fn a_batch_can_be_filled_by_one_thread_and_committed_by_another() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let main = store.state("main").unwrap();
+    let mut batch = store.batch().unwrap();
+    let fork = main.clone();
+    let filled = thread::spawn(move || {
+        batch.put(&fork, "key", "value", Flags::NONE).unwrap();
+        batch
+    });
+
+    filled.join().unwrap().commit(Commit::BUFFERED).unwrap();
+    assert_eq!(get(&main, "key").unwrap(), "value");
+}
+
+extern "C" {
+    fn fork() -> c_int;
+    fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
+    fn _exit(status: c_int) -> !;
+}
+
+/// Run a function in a child process, and return whether it was true there.
+fn in_child(function: impl FnOnce() -> bool) -> bool {
+    let mut status = 0;
+
+    unsafe {
+        let pid = fork();
+
+        if pid == 0 {
+            _exit(if function() { 0 } else { 1 });
+        }
+        assert!(pid > 0);
+        assert_eq!(waitpid(pid, &mut status, 0), pid);
+    }
+    status == 0
+}
+
+#[test]
+fn a_forked_process_cannot_use_the_handles() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let main = store.state("main").unwrap();
+    let mut batch = store.batch().unwrap();
+    let forked = |error: Error| error.kind() == ErrorKind::Forked;
+
+    assert!(in_child(|| {
+        batch.put(&main, "key", "value", Flags::NONE).is_ok()
+            && batch.commit(Commit::BUFFERED).map_err(forked) == Err(true)
+            && main.get("key").map_err(forked) == Err(true)
+            && store.state("main").map(drop).map_err(forked) == Err(true)
+            && store.sync().map_err(forked) == Err(true)
+    }));
+    // Handles that the child drops are still the parent's.
+    assert!(in_child({
+        let handles = (store.clone(), main.clone());
+        move || {
+            drop(handles);
+            true
+        }
+    }));
+    assert!(main.get("key").unwrap().is_none());
+    drop((main, batch));
+    store.close().unwrap();
+}
