@@ -27,11 +27,15 @@ struct lineage {
 	size_t count, room;
 };
 
-/* A version to be visited. */
+/*
+ * A version to be visited, and the states whose lineage it is in.  Those are
+ * several after a fork has switched to the tree of another one.
+ */
 struct visit {
 	struct version *version;
 	unsigned marks;
-	uint64_t state; /* whose lineage it is in; 0: not known */
+	uint64_t *states;
+	size_t state_count, state_room;
 };
 
 struct walk {
@@ -141,22 +145,38 @@ static int lineage_get(struct walk *w, uint64_t state, size_t *ret_index)
 
 /* ---- The walk ----------------------------------------------------------- */
 
+static int visit_add_state(struct visit *visit, uint64_t state)
+{
+	uint64_t *added;
+
+	for (size_t i = 0; i < visit->state_count; i++) {
+		if (visit->states[i] == state)
+			return 0;
+	}
+	added = array_add(&visit->states, &visit->state_count,
+	                  &visit->state_room);
+	if (!added)
+		return -ENOMEM;
+	*added = state;
+	return 0;
+}
+
 static int visit_add(struct walk *w, struct version *v, unsigned marks,
                      uint64_t state)
 {
-	struct visit *visit;
+	struct visit *visit = NULL;
 
-	for (size_t i = 0; i < w->visit_count; i++) {
-		if (w->visits[i].version == v) {
-			w->visits[i].marks |= marks;
-			return 0;
-		}
+	for (size_t i = 0; !visit && i < w->visit_count; i++) {
+		if (w->visits[i].version == v)
+			visit = &w->visits[i];
 	}
-	visit = array_add(&w->visits, &w->visit_count, &w->visit_room);
+	if (!visit)
+		visit = array_add(&w->visits, &w->visit_count, &w->visit_room);
 	if (!visit)
 		return -ENOMEM;
-	*visit = (struct visit){v, marks, state};
-	return 0;
+	visit->version = v;
+	visit->marks |= marks;
+	return visit_add_state(visit, state);
 }
 
 /* Take the newest version; return false if only stale ones are left. */
@@ -178,24 +198,21 @@ static bool visit_next(struct walk *w, struct visit *ret_visit)
 	return true;
 }
 
-/* Add what a version contains. */
-static int visit_spread(struct walk *w, const struct visit *visit)
+/* Add what was joined into a state when it had the version. */
+static int visit_spread_joins(struct walk *w, struct visit *visit,
+                              uint64_t state)
 {
 	struct version *v = visit->version, *other;
 	size_t lineage;
-	int r = 0;
+	int r = lineage_get(w, state, &lineage);
 
-	if (v->parent) {
-		r = version_load(w->forest, v->parent, &other);
-		if (!r)
-			r = visit_add(w, other, visit->marks, visit->state);
-	}
-	if (!r)
-		r = lineage_get(w, visit->state, &lineage);
 	for (size_t i = 0; !r && i < w->lineages[lineage].count; i++) {
 		const struct joined joined = w->lineages[lineage].joins[i];
 
-		if (joined.seq <= v->tree.base || joined.seq > v->freeze)
+		/* The state has switched to this very version of the other. */
+		if (joined.version == v->id)
+			r = visit_add_state(visit, joined.from);
+		if (r || joined.seq <= v->tree.base || joined.seq > v->freeze)
 			continue;
 		/* A program without joins may have freed it. */
 		r = version_find(w->forest, joined.version, &other);
@@ -204,6 +221,23 @@ static int visit_spread(struct walk *w, const struct visit *visit)
 		else if (r == -ENOENT)
 			r = 0;
 	}
+	return r;
+}
+
+/* Add what a version contains. */
+static int visit_spread(struct walk *w, struct visit *visit)
+{
+	struct version *parent;
+	int r = 0;
+
+	/* There may be more states at the end. */
+	for (size_t i = 0; !r && i < visit->state_count; i++)
+		r = visit_spread_joins(w, visit, visit->states[i]);
+	if (!r && visit->version->parent)
+		r = version_load(w->forest, visit->version->parent, &parent);
+	for (size_t i = 0;
+	     !r && visit->version->parent && i < visit->state_count; i++)
+		r = visit_add(w, parent, visit->marks, visit->states[i]);
 	return r;
 }
 
@@ -216,12 +250,15 @@ static int walk_run(struct walk *w, unsigned max, uint64_t *ret_versions)
 		int r;
 
 		if (visit.marks == SIDES) {
-			if (count == max)
+			if (count == max) {
+				free(visit.states);
 				return -EMLINK;
+			}
 			ret_versions[count++] = visit.version->id;
 			visit.marks |= STALE;
 		}
 		r = visit_spread(w, &visit);
+		free(visit.states);
 		if (r < 0)
 			return r;
 	}
@@ -242,6 +279,8 @@ int join_bases(struct state *ours, const struct state_hold *ours_hold,
 		r = walk_run(&w, max, ret_versions);
 	for (size_t i = 0; i < w.lineage_count; i++)
 		free(w.lineages[i].joins);
+	for (size_t i = 0; i < w.visit_count; i++)
+		free(w.visits[i].states);
 	free(w.lineages);
 	free(w.visits);
 	return r;
