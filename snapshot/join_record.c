@@ -8,35 +8,56 @@
 
 #include <errno.h>
 
-enum { BY_INTO = 1, BY_VERSION, BY_FROM, KEY_MAX = 25 };
-
-static size_t key_two(uint8_t key[KEY_MAX], int kind, uint64_t a, uint64_t b)
+size_t join_record_key(uint8_t key[JOIN_KEY_MAX], enum join_key kind,
+                       const struct join_record *r)
 {
 	key[0] = (uint8_t)kind;
-	be64_put(key + 1, a);
-	be64_put(key + 9, b);
-	return 17;
+	if (kind == JOIN_BY_VERSION) {
+		be64_put(key + 1, r->version);
+		be64_put(key + 9, r->into);
+		be64_put(key + 17, r->from);
+		return JOIN_KEY_MAX;
+	}
+	be64_put(key + 1, kind == JOIN_BY_INTO ? r->into : r->from);
+	be64_put(key + 9, kind == JOIN_BY_INTO ? r->from : r->into);
+	return JOIN_KEY_TWO;
 }
 
-static size_t key_version(uint8_t key[KEY_MAX], const struct join_record *r)
+size_t join_record_encode(const struct join_record *record,
+                          uint8_t out[JOIN_RECORD_MAX])
 {
-	key_two(key, BY_VERSION, r->version, r->into);
-	be64_put(key + 17, r->from);
-	return KEY_MAX;
+	struct writer w = writer_init(out, JOIN_RECORD_MAX);
+
+	put_varint(&w, record->version);
+	put_varint(&w, record->seq);
+	put_svarint(&w, record->time);
+	put_varint(&w, strlen(record->name));
+	put_bytes(&w, record->name, strlen(record->name));
+	return writer_len(&w);
 }
 
 int join_record_decode(const struct record *from, struct join_record *ret)
 {
 	struct reader r = reader_init(from->value, from->len);
 	int kind = from->key_len ? from->key[0] : 0;
+	uint64_t numbers[3] = {0};
 
-	if (from->key_len != (kind == BY_VERSION ? KEY_MAX : 17) ||
-	    kind < BY_INTO || kind > BY_FROM)
+	if (kind < JOIN_BY_INTO || kind > JOIN_BY_FROM ||
+	    from->key_len !=
+	            (kind == JOIN_BY_VERSION ? JOIN_KEY_MAX : JOIN_KEY_TWO))
 		return -EUCLEAN;
-	if (kind != BY_INTO)
+	for (uint32_t i = 0; 8 * i + 1 < from->key_len; i++)
+		numbers[i] = be64_get(from->key + 1 + 8 * i);
+	*ret = (struct join_record){.into = numbers[0], .from = numbers[1]};
+	if (kind == JOIN_BY_FROM)
+		*ret = (struct join_record){.into = numbers[1],
+		                            .from = numbers[0]};
+	if (kind == JOIN_BY_VERSION)
+		*ret = (struct join_record){.version = numbers[0],
+		                            .into = numbers[1],
+		                            .from = numbers[2]};
+	if (kind != JOIN_BY_INTO)
 		return from->len ? -EUCLEAN : 1;
-	ret->into = be64_get(from->key + 1);
-	ret->from = be64_get(from->key + 9);
 	ret->version = get_varint(&r);
 	ret->seq = get_varint(&r);
 	ret->time = get_svarint(&r);
@@ -44,30 +65,39 @@ int join_record_decode(const struct record *from, struct join_record *ret)
 	return reader_done(&r) && ret->version ? 0 : -EUCLEAN;
 }
 
+int join_record_write(struct store *store, const struct join_record *record)
+{
+	uint8_t key[JOIN_KEY_MAX], value[JOIN_RECORD_MAX];
+	size_t len = join_record_encode(record, value);
+	int r = 0;
+
+	for (int kind = JOIN_BY_INTO; !r && kind <= JOIN_BY_FROM; kind++)
+		r = table_put(store, TABLE_HOLD, key,
+		              join_record_key(key, kind, record), value,
+		              kind == JOIN_BY_INTO ? len : 0);
+	return r;
+}
+
 static int record_get(struct forest *forest, uint64_t into, uint64_t from,
                       struct join_record *ret)
 {
+	const struct join_record want = {.into = into, .from = from};
 	struct record record;
-	uint8_t key[KEY_MAX];
+	uint8_t key[JOIN_KEY_MAX];
 	int r = table_get(forest->store, TABLE_HOLD, key,
-	                  key_two(key, BY_INTO, into, from), &record);
+	                  join_record_key(key, JOIN_BY_INTO, &want), &record);
 
 	return r ? r : join_record_decode(&record, ret);
 }
 
 static int record_del(struct forest *forest, const struct join_record *record)
 {
-	uint8_t key[KEY_MAX];
-	int r = table_del(forest->store, TABLE_HOLD, key,
-	                  key_two(key, BY_INTO, record->into, record->from));
+	uint8_t key[JOIN_KEY_MAX];
+	int r = 0;
 
-	if (!r)
-		r = table_del(
-		        forest->store, TABLE_HOLD, key,
-		        key_two(key, BY_FROM, record->from, record->into));
-	if (!r)
+	for (int kind = JOIN_BY_INTO; !r && kind <= JOIN_BY_FROM; kind++)
 		r = table_del(forest->store, TABLE_HOLD, key,
-		              key_version(key, record));
+		              join_record_key(key, kind, record));
 	if (!r && !version_is_held(forest, record->version))
 		gc_resume(forest, record->version);
 	return r;
@@ -75,8 +105,6 @@ static int record_del(struct forest *forest, const struct join_record *record)
 
 int join_record_put(struct forest *forest, const struct join_record *record)
 {
-	uint8_t key[KEY_MAX], value[40 + sizeof(record->name)];
-	struct writer w = writer_init(value, sizeof(value));
 	struct join_record old;
 	int r = record_get(forest, record->into, record->from, &old);
 
@@ -84,35 +112,20 @@ int join_record_put(struct forest *forest, const struct join_record *record)
 		return 0;
 	if (!r)
 		r = record_del(forest, &old);
-	if (r && r != -ENOENT)
-		return r;
-	put_varint(&w, record->version);
-	put_varint(&w, record->seq);
-	put_svarint(&w, record->time);
-	put_varint(&w, strlen(record->name));
-	put_bytes(&w, record->name, strlen(record->name));
-	r = table_put(forest->store, TABLE_HOLD, key,
-	              key_two(key, BY_INTO, record->into, record->from), value,
-	              writer_len(&w));
-	if (!r)
-		r = table_put(forest->store, TABLE_HOLD, key,
-		              key_two(key, BY_FROM, record->from, record->into),
-		              NULL, 0);
-	if (!r)
-		r = table_put(forest->store, TABLE_HOLD, key,
-		              key_version(key, record), NULL, 0);
-	return r;
+	return r && r != -ENOENT ? r : join_record_write(forest->store, record);
 }
 
 int join_record_next(struct forest *forest, uint64_t into, uint64_t after,
                      struct join_record *ret_record)
 {
+	const struct join_record want = {.into = into, .from = after};
 	struct record record;
-	uint8_t key[KEY_MAX];
+	uint8_t key[JOIN_KEY_MAX];
 	int r = table_next(forest->store, TABLE_HOLD, key,
-	                   key_two(key, BY_INTO, into, after), &record);
+	                   join_record_key(key, JOIN_BY_INTO, &want), &record);
 
-	if (!r && (record.key_len != 17 || memcmp(record.key, key, 9)))
+	if (!r &&
+	    (record.key_len != JOIN_KEY_TWO || memcmp(record.key, key, 9)))
 		r = -ENOENT;
 	return r ? r : join_record_decode(&record, ret_record);
 }
@@ -147,15 +160,18 @@ int join_records_cut(struct forest *forest, uint64_t into, uint64_t seq)
 
 int join_records_forget(struct forest *forest, uint64_t state)
 {
+	const struct join_record want = {.from = state};
 	struct join_record record;
 	struct record found;
-	uint8_t key[KEY_MAX];
+	uint8_t key[JOIN_KEY_MAX];
 	int r = join_records_cut(forest, state, 0);
 
 	while (!r) {
 		r = table_next(forest->store, TABLE_HOLD, key,
-		               key_two(key, BY_FROM, state, 0), &found);
-		if (!r && (found.key_len != 17 || memcmp(found.key, key, 9)))
+		               join_record_key(key, JOIN_BY_FROM, &want),
+		               &found);
+		if (!r && (found.key_len != JOIN_KEY_TWO ||
+		           memcmp(found.key, key, 9)))
 			r = -ENOENT;
 		if (!r)
 			r = record_get(forest, be64_get(found.key + 9), state,
@@ -168,13 +184,16 @@ int join_records_forget(struct forest *forest, uint64_t state)
 
 uint64_t join_tasks(struct forest *forest)
 {
+	const struct join_record first = {0};
 	struct record record, task;
 	uint64_t count = 0, last = 0;
-	uint8_t key[KEY_MAX];
+	uint8_t key[JOIN_KEY_MAX];
 	int r = table_next(forest->store, TABLE_HOLD, key,
-	                   key_two(key, BY_VERSION, 0, 0), &record);
+	                   join_record_key(key, JOIN_BY_VERSION, &first),
+	                   &record);
 
-	while (!r && record.key_len == KEY_MAX && record.key[0] == BY_VERSION) {
+	while (!r && record.key_len == JOIN_KEY_MAX &&
+	       record.key[0] == JOIN_BY_VERSION) {
 		uint64_t version = be64_get(record.key + 1);
 
 		if (version != last)
@@ -189,10 +208,12 @@ uint64_t join_tasks(struct forest *forest)
 
 bool version_is_joined(struct forest *forest, uint64_t version)
 {
+	const struct join_record want = {.version = version};
 	struct record record;
-	uint8_t key[KEY_MAX];
+	uint8_t key[JOIN_KEY_MAX];
 
 	return !table_seek(forest->store, TABLE_HOLD, key,
-	                   key_two(key, BY_VERSION, version, 0), &record) &&
-	       record.key_len == KEY_MAX && !memcmp(record.key, key, 9);
+	                   join_record_key(key, JOIN_BY_VERSION, &want),
+	                   &record) &&
+	       record.key_len == JOIN_KEY_MAX && !memcmp(record.key, key, 9);
 }

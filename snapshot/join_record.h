@@ -14,6 +14,7 @@
 
 struct forest;
 struct state;
+struct store;
 
 struct join_record {
 	uint64_t into;    /* number of the fork */
@@ -44,11 +45,27 @@ int join_records_cut(struct forest *forest, uint64_t into, uint64_t seq);
 int join_records_forget(struct forest *forest, uint64_t state);
 /* Return the number of background tasks that wait for records to go. */
 uint64_t join_tasks(struct forest *forest);
+
+/* The three records of a join: the first has the content. */
+enum join_key { JOIN_BY_INTO = 1, JOIN_BY_VERSION, JOIN_BY_FROM };
+enum {
+	JOIN_KEY_TWO = 17, /* bytes of a key with two numbers */
+	JOIN_KEY_MAX = 25,
+	JOIN_RECORD_MAX = 40 + NAME_LEN_MAX * 2 + 2,
+};
+/* Write a key, and return its length. */
+size_t join_record_key(uint8_t key[JOIN_KEY_MAX], enum join_key kind,
+                       const struct join_record *record);
+/* Write the content of JOIN_BY_INTO, and return its length. */
+size_t join_record_encode(const struct join_record *record,
+                          uint8_t out[JOIN_RECORD_MAX]);
 /*
- * Decode a record of TABLE_HOLD.  1: it has no content, and only points to
- * another one; -EUCLEAN.
+ * Decode a record of TABLE_HOLD.  1: it points to another one, and *ret has
+ * what is in the key alone; -EUCLEAN.
  */
 int join_record_decode(const struct record *from, struct join_record *ret);
+/* Write the three records, whatever there is.  -ENOSPC; -ENOMEM. */
+int join_record_write(struct store *store, const struct join_record *record);
 /* Return true if a record holds the version. */
 bool version_is_joined(struct forest *forest, uint64_t version);
 

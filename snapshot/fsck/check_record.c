@@ -2,6 +2,7 @@
 /* Check the records: states, names, times, versions, tasks. */
 #include "check_record.h"
 #include "array.h"
+#include "check_join.h"
 #include "check_property.h"
 #include "check_symlink.h"
 #include "number.h"
@@ -167,16 +168,6 @@ static int task_register_list(struct check *check, const struct record *record)
 	return 0;
 }
 
-static int join_check_one(struct check *check, const struct record *record)
-{
-	struct join_record join;
-
-	return join_record_decode(record, &join) < 0
-	               ? check_report(check, "record", NULL,
-	                              "the record of a join is damaged")
-	               : 0;
-}
-
 int check_load(struct check *check)
 {
 	int r = check_records_each(check, TABLE_VERSION, version_load_one);
@@ -185,8 +176,6 @@ int check_load(struct check *check)
 		r = check_records_each(check, TABLE_STATE, state_load_one);
 	if (!r)
 		r = check_records_each(check, TABLE_TASK, task_load_one);
-	if (!r)
-		r = check_records_each(check, TABLE_HOLD, join_check_one);
 	if (!r)
 		r = view_counters(check->view, &check->seq, check->counters);
 	if (r != -EUCLEAN)
@@ -472,6 +461,8 @@ static int states_check(struct check *check)
 		r = check_symlinks(check);
 	if (!r)
 		r = check_properties(check);
+	if (!r)
+		r = check_joins(check);
 	for (size_t i = 0; !r && i < check->states_len; i++)
 		r = state_check_one(check, &check->states[i]);
 	for (size_t i = 0; !r && i < check->states_len; i++)

@@ -34,6 +34,7 @@ struct repair_version {
 	size_t parent; /* index, lower than its own; or NO_VERSION */
 	size_t state;  /* index of a state that names it or a descendant */
 	bool frozen;
+	bool held; /* by a join */
 	/* in the new store: */
 	uint64_t id;
 	struct tree tree;
@@ -62,6 +63,7 @@ struct repair {
 	struct check check;  /* the damaged store, its view and records */
 	struct store *store; /* the new one */
 	char *path;          /* of the new one */
+	struct plan *plan;   /* while joins are planned */
 	struct repair_version *versions;
 	size_t versions_len, versions_capacity;
 	struct repair_state *states; /* by number */

@@ -23,6 +23,7 @@ struct plan {
 	bool *inner;   /* other versions descend from it */
 	bool *snapped; /* a snapshot names it */
 	bool *headed;  /* it is the head of a fork */
+	bool *held;    /* a join brought it in */
 	size_t *grown; /* number of kept children */
 	size_t *kept;  /* index among the kept versions; or NO_VERSION */
 	struct lost *lost;

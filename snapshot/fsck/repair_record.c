@@ -7,12 +7,13 @@
  * has no state, they belong together; otherwise such a version becomes a fork
  * with a new name.  Deleted versions that only wait to be freed are not kept.
  * A version without a state is not kept either, unless it has several
- * children.
+ * children, or has a child and was joined.
  */
 #include "repair_record.h"
 #include "repair_plan.h"
 #include "array.h"
 #include "number.h"
+#include "repair_join.h"
 #include "repair_property.h"
 #include "repair_state.h"
 #include "repair_symlink.h"
@@ -77,7 +78,8 @@ static int versions_keep(struct plan *p)
 		struct repair_version *v;
 
 		p->kept[i] = NO_VERSION;
-		if (!p->snapped[i] && !p->headed[i] && p->grown[i] < 2)
+		if (!p->snapped[i] && !p->headed[i] && p->grown[i] < 2 &&
+		    !(p->held[i] && p->grown[i]))
 			continue;
 		while (parent != NO_VERSION && p->kept[parent] == NO_VERSION)
 			parent = version_parent(p, parent);
@@ -87,7 +89,8 @@ static int versions_keep(struct plan *p)
 		if (!v)
 			return -ENOMEM;
 		p->kept[i] = p->repair->versions_len - 1;
-		v->frozen = p->snapped[i];
+		v->held = p->held[i];
+		v->frozen = p->snapped[i] || v->held;
 	}
 	return 0;
 }
@@ -102,7 +105,7 @@ static void versions_shorten(struct repair *repair)
 
 		while (v->parent != NO_VERSION) {
 			parent = &repair->versions[v->parent];
-			if (parent->refs || parent->users != 1)
+			if (parent->refs || parent->users != 1 || parent->held)
 				break;
 			parent->users = 0;
 			v->parent = parent->parent;
@@ -239,6 +242,7 @@ static void plan_release(struct plan *p)
 	free(p->inner);
 	free(p->snapped);
 	free(p->headed);
+	free(p->held);
 	free(p->grown);
 	free(p->kept);
 	free(p->lost);
@@ -276,9 +280,11 @@ int repair_plan(struct repair *repair)
 	p.inner = calloc(len, sizeof(*p.inner));
 	p.snapped = calloc(len, sizeof(*p.snapped));
 	p.headed = calloc(len, sizeof(*p.headed));
+	p.held = calloc(len, sizeof(*p.held));
 	p.grown = calloc(len, sizeof(*p.grown));
 	p.kept = calloc(len, sizeof(*p.kept));
-	if (!p.inner || !p.snapped || !p.headed || !p.grown || !p.kept)
+	if (!p.inner || !p.snapped || !p.headed || !p.held || !p.grown ||
+	    !p.kept)
 		return -ENOMEM;
 	for (size_t i = 0; i < len - 1; i++) {
 		size_t parent = version_parent(&p, i);
@@ -292,6 +298,8 @@ int repair_plan(struct repair *repair)
 		r = counters_plan(&p);
 	if (!r)
 		r = plan_states(&p);
+	if (!r)
+		r = plan_joins(&p);
 	if (!r)
 		r = versions_keep(&p);
 	if (!r)
@@ -429,7 +437,8 @@ static int trash_time_copy(struct repair *repair)
  */
 static int meta_put(struct repair *repair)
 {
-	struct forest_meta meta = {.default_state = repair->default_state};
+	struct forest_meta meta = {.default_state = repair->default_state,
+	                           .tasks = repair_joins_tasks(repair)};
 	uint8_t value[FOREST_META_LEN_MAX], inode[INODE_LEN_MAX];
 	int r;
 
@@ -471,5 +480,7 @@ int repair_records(struct repair *repair)
 		r = repair_symlinks(repair);
 	if (!r)
 		r = repair_properties(repair);
+	if (!r)
+		r = repair_joins(repair);
 	return r ? r : unknown_tables_copy(repair->check.view, repair->store);
 }

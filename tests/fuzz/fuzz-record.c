@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The records of versions, states, symlinks and properties; the first byte says
- * which.
+ * The records of versions, states, symlinks, properties and joins; the first
+ * byte says which.
  */
+#include <errno.h>
+
 #include "fuzz.h"
 #include "forest.h"
+#include "join_record.h"
 #include "property_record.h"
 #include "symlink.h"
 
@@ -54,23 +57,32 @@ static void fuzz_symlink(const uint8_t *data, size_t len)
 	            link.inode.uid == again.inode.uid);
 }
 
-/* The length of the key in two bytes, the key, the value. */
+/* Read the length of the key in two bytes, the key, and the value. */
+static int record_read(const uint8_t *data, size_t len, struct record *record)
+{
+	size_t key_len = len < 2 ? SIZE_MAX : (size_t)data[0] << 8 | data[1];
+
+	if (key_len > TABLE_KEY_MAX || key_len > len - 2 ||
+	    len - 2 - key_len > TABLE_VALUE_MAX)
+		return -EINVAL;
+	record->key_len = (uint32_t)key_len;
+	memcpy(record->key, data + 2, key_len);
+	record->len = (uint32_t)(len - 2 - key_len);
+	memcpy(record->value, data + 2 + key_len, record->len);
+	return 0;
+}
+
 static void fuzz_property(const uint8_t *data, size_t len)
 {
 	static struct record record;
 	struct property_record p;
 	uint8_t key[TABLE_KEY_MAX];
-	size_t key_len = len < 2 ? SIZE_MAX : (size_t)data[0] << 8 | data[1];
+	size_t key_len;
 
-	if (key_len > TABLE_KEY_MAX || key_len > len - 2 ||
-	    len - 2 - key_len > TABLE_VALUE_MAX)
+	if (record_read(data, len, &record) ||
+	    property_record_decode(&record, &p))
 		return;
-	record.key_len = (uint32_t)key_len;
-	memcpy(record.key, data + 2, key_len);
-	record.len = (uint32_t)(len - 2 - key_len);
-	memcpy(record.value, data + 2 + key_len, record.len);
-	if (property_record_decode(&record, &p))
-		return;
+	key_len = record.key_len;
 	if (p.kind == PROPERTY_VALUE)
 		fuzz_assert(property_key(key, p.state, p.name, p.piece) ==
 		            key_len);
@@ -81,11 +93,33 @@ static void fuzz_property(const uint8_t *data, size_t len)
 	fuzz_assert(!memcmp(key, record.key, key_len));
 }
 
+static void fuzz_join(const uint8_t *data, size_t len)
+{
+	static struct record record, again;
+	static struct join_record join;
+	int r;
+
+	if (record_read(data, len, &record))
+		return;
+	r = join_record_decode(&record, &join);
+	if (r < 0)
+		return;
+	fuzz_assert(strlen(join.name) < sizeof(join.name));
+	again.key_len =
+	        (uint32_t)join_record_key(again.key, record.key[0], &join);
+	fuzz_assert(again.key_len == record.key_len &&
+	            !memcmp(again.key, record.key, record.key_len));
+	again.len = r ? 0 : (uint32_t)join_record_encode(&join, again.value);
+	fuzz_assert(join_record_decode(&again, &join) == r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	if (!len || len > TABLE_VALUE_MAX)
 		return 0;
-	if (*data == 3)
+	if (*data == 4)
+		fuzz_join(data + 1, len - 1);
+	else if (*data == 3)
 		fuzz_property(data + 1, len - 1);
 	else if (*data == 2)
 		fuzz_symlink(data + 1, len - 1);
