@@ -100,6 +100,7 @@ class Soak:
         self.gaps = True
         self.fault_time = -1e9
         self.roots = {}    # of a state's mounts: name: paths
+        self.without_snapdir = set()  # of these, the ones that have no .snap
         self.companions = []
         self.serial = 0
         self.workers = []
@@ -141,7 +142,7 @@ class Soak:
         return time.monotonic() < self.fault_time + FAULT_END * self.slower
 
     def reach(self, name, rng):
-        """The path of a state in some mount."""
+        """The path of a state, or of a fork's .snap, in some mount."""
         return rng.choice(self.paths(name))
 
     def paths(self, name):
@@ -150,7 +151,10 @@ class Soak:
         for root in self.roots.get("", []):
             roots.append(root / name)
         for root in self.roots.get(fork, []):
-            roots.append(root / rest if rest else root)
+            if not rest:
+                roots.append(root)
+            elif root not in self.without_snapdir:
+                roots.append(root / rest)
         return roots
 
     def ask(self, **request):
@@ -178,8 +182,12 @@ class Soak:
         state = self.rng.choice(
             [worker.prefix for worker in self.workers] + ["main", ""])
         self.serial += 1
-        path = self.bed.mount(f"m{self.serial}",
-                              f"state={state}" if state else "")
+        # A state alone: without OPEN requests, or (with a .snap) with them.
+        snapdir = state and self.rng.random() < 0.5
+        path = self.bed.mount(f"m{self.serial}", ",".join(filter(None, [
+            state and f"state={state}", snapdir and "snapdir=hidden"])))
+        if state and not snapdir:
+            self.without_snapdir.add(path)
         self.roots.setdefault(state, []).append(path)
         self.counts["mounts"] += 1
 
@@ -273,8 +281,9 @@ class Soak:
                 companion.stop()
             self.companions = []
         self.hold()
-        if not self.problem:
-            yield
+        if self.problem:
+            raise Wrong(self.problem)
+        yield
         self.go_on()
 
     # ---- Turns of events ----------------------------------------------------

@@ -445,7 +445,7 @@ class Worker(threading.Thread):
             if fork.split("@")[0].split("~")[0] != self.prefix:
                 continue
             model[fork] = read_tree(self.path(fork))
-            for snapshot in os.listdir(self.path(fork, ".snap")):
+            for snapshot in os.listdir(self.path(f"{fork}/.snap")):
                 name = f"{fork}/.snap/{snapshot}"
                 model[name] = read_tree(self.path(name))
         return model
