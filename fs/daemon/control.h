@@ -6,7 +6,8 @@
  * Requests and answers are JSON objects.  A request has a "verb" and the
  * arguments of that verb.  The answer is any number of rows and one last
  * object: {"ok": true, ...} or {"error": message, "errno": N}.  On the control
- * socket each is a line: a row is sent as {"row": {...}}.
+ * socket each is a line: a row is sent as {"row": {...}}.  A request that is
+ * longer than a line may be comes beside it: see long_request.h.
  */
 #ifndef COPPICE_CONTROL_H
 #define COPPICE_CONTROL_H
