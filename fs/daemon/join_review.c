@@ -268,11 +268,14 @@ static int row_read(struct reading *r, json_t *edited)
 	if (err || choice == JOIN_NOBODY)
 		return err;
 	if (!is_open(row->inode, choice))
-		return fail(r->c, -EINVAL,
-		            "row %zu of the plan: %s '%s' cannot be chosen",
-		            r->at,
-		            row->inode->copy ? "nothing for" : "\"both\" for",
-		            path);
+		return fail(
+		        r->c, -EINVAL,
+		        row->inode->copy
+		                ? "row %zu of the plan: '%s' is kept beside "
+		                  "another file, whose row chooses"
+		                : "row %zu of the plan: \"both\" cannot be "
+		                  "chosen for '%s'",
+		        r->at, path);
 	return choice_add(r, row, path, choice);
 }
 

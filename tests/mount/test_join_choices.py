@@ -182,7 +182,7 @@ BAD = [
     (lambda plan: plan["rows"][0].update(choose="mine"),
      "row 1 of the plan: \"choose\" of"),
     (lambda plan: rows_of(plan)["/free"].update(choose="both"),
-     "\"both\" for '/free' cannot be chosen"),
+     "\"both\" cannot be chosen for '/free'"),
     (lambda plan: plan.pop("plan"), "no plan of coppice join"),
     (lambda plan: plan.update(plan=2), "has version 2"),
     (lambda plan: plan["into"].pop("changes"), "has no \"into\""),
