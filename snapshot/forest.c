@@ -314,16 +314,32 @@ static void forest_free(struct forest *forest)
 	free(forest);
 }
 
+/* Lock held. */
+static int records_read(struct forest *forest)
+{
+	int r = meta_get(forest->store, &forest->meta);
+
+	if (!r)
+		r = root_get(forest->store, &forest->root);
+	return r ? r : trash_time_get(forest->store, &forest->trash_time);
+}
+
+/* Another process has made a commit: forget what may have changed. */
+static void forest_on_newer(void *arg)
+{
+	struct forest *forest = arg;
+
+	positions_release(forest);
+	forest_forget(forest);
+	records_read(forest);
+}
+
 static int forest_load(struct forest *forest)
 {
 	int r;
 
 	store_lock(forest->store);
-	r = meta_get(forest->store, &forest->meta);
-	if (!r)
-		r = root_get(forest->store, &forest->root);
-	if (!r)
-		r = trash_time_get(forest->store, &forest->trash_time);
+	r = records_read(forest);
 	store_unlock(forest->store);
 	if (r == -EUCLEAN)
 		log_error("'%s' has no readable record of its states",
@@ -353,6 +369,8 @@ int forest_open(struct store *store, struct forest **ret_forest)
 		store_on_txg_close(store, forest_on_freeze, forest);
 		store_on_full(store, forest_on_full, forest);
 		r = gc_start(forest);
+	} else if (!r) {
+		store_on_newer(store, forest_on_newer, forest);
 	}
 	if (r < 0) {
 		store_on_txg_close(store, NULL, NULL);
@@ -381,6 +399,7 @@ void forest_close(struct forest *forest)
 	}
 	store_on_txg_close(store, NULL, NULL);
 	store_on_full(store, NULL, NULL);
+	store_on_newer(store, NULL, NULL);
 	forest_free(forest);
 }
 

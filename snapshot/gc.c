@@ -45,6 +45,8 @@ enum {
  */
 static const int64_t hold_ns = 300000;
 static const int64_t pause_max_ns = 5000000;
+/* After this time, tasks are looked at again that wait for readers. */
+static const int64_t retry_ns = 1000000000;
 
 static bool gc_stopping(struct gc *gc)
 {
@@ -115,12 +117,30 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	return 0;
 }
 
+/*
+ * Return true if another process may be reading the version of a task.  It
+ * marks the version, and then looks whether a state of the last commit still
+ * names it: so marks count once the task is committed.
+ */
+static bool task_is_marked(struct forest *forest, const struct record *record)
+{
+	if (!forest->gc.readers)
+		return false;
+	if (table_is_durable(forest->store, TABLE_TASK, record->key,
+	                     record->key_len) &&
+	    !store_is_marked(forest->store, be64_get(record->key + 1)))
+		return false;
+	forest->gc.deferred = true;
+	return true;
+}
+
 /* Return true if the record is a task of a version that is held. */
 static bool task_deferred(struct forest *forest, const struct record *record)
 {
 	return record->key_len == TASK_KEY_LEN &&
 	       (record->key[0] == TASK_MERGE || record->key[0] == TASK_REAP) &&
-	       version_is_held(forest, be64_get(record->key + 1));
+	       (version_is_held(forest, be64_get(record->key + 1)) ||
+	        task_is_marked(forest, record));
 }
 
 /*
@@ -298,6 +318,7 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	store_lock(store);
 	began = mono_ns();
 	gc->alone = store_holds(store) == gc->holds;
+	gc->readers = store_has_readers(store);
 	forest_evict(forest);
 	if (forest->versions.dirty_count >= VERSIONS_DIRTY)
 		forest_flush(forest);
@@ -392,8 +413,8 @@ static void gc_shrink(struct forest *forest)
 }
 
 /*
- * Wait for a wake-up, or until a state in the trash is due, or for a second
- * after a failure.  gc->lock held.
+ * Wait for a wake-up, or until a state in the trash is due or other processes
+ * may have ended to read, or for a second after a failure.  gc->lock held.
  */
 static void gc_wait(struct gc *gc)
 {
@@ -433,6 +454,17 @@ static int64_t trash_first_due(struct forest *forest)
 	return due;
 }
 
+/* Have the tasks found again that were passed over for readers. */
+static void tasks_again(struct forest *forest)
+{
+	uint64_t *first = forest->gc.first_task;
+
+	store_lock(forest->store);
+	first[TASK_MERGE] = first[TASK_REAP] = 0;
+	forest->gc.deferred = false;
+	store_unlock(forest->store);
+}
+
 static void *gc_main(void *arg)
 {
 	struct forest *forest = arg;
@@ -449,6 +481,8 @@ static void *gc_main(void *arg)
 		if (gc->stop)
 			break;
 		pthread_mutex_unlock(&gc->lock);
+		if (gc->deferred)
+			tasks_again(forest);
 		while (!r && !gc_stopping(gc))
 			r = gc_step(forest);
 		gc_shrink(forest);
@@ -462,6 +496,8 @@ static void *gc_main(void *arg)
 		pthread_mutex_lock(&gc->lock);
 		gc->err = r;
 		gc->next_due = due;
+		if (gc->deferred)
+			gc->next_due = MIN(due, now_ns() + retry_ns);
 	}
 	pthread_cond_broadcast(&gc->idle);
 	pthread_mutex_unlock(&gc->lock);

@@ -37,6 +37,8 @@ struct gc {
 	bool tight;     /* the store is nearly full; used by the thread alone */
 	uint64_t holds; /* of the store's lock by others, at its last hold */
 	bool alone;     /* nobody else has held the lock since */
+	bool readers;   /* other processes read; used by the thread alone */
+	bool deferred;  /* a task waits for them; used by the thread alone */
 	/*
 	 * Where the search for the next task of a kind begins (UINT64_MAX:
 	 * there is none), and the one for the next snapshot to clear: so that

@@ -215,6 +215,21 @@ void forest_evict(struct forest *forest)
 		            forest);
 }
 
+void forest_forget(struct forest *forest)
+{
+	struct cache *versions = &forest->versions;
+	struct cached *e, *next;
+
+	while ((e = cache_any(&forest->states)))
+		evict_state(forest, e);
+	for (size_t i = 0; i < (size_t)1 << versions->bits; i++) {
+		for (e = versions->buckets[i]; e; e = next) {
+			next = e->hash_next;
+			evict_version(forest, e);
+		}
+	}
+}
+
 void deleted_free(struct forest *forest)
 {
 	while (forest->deleted) {

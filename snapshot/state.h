@@ -81,6 +81,8 @@ void deleted_free(struct forest *forest);
  * hold of the lock, in the background thread.
  */
 void forest_evict(struct forest *forest);
+/* Free all states, and all versions that nothing holds. */
+void forest_forget(struct forest *forest);
 /* Return the number of forest_evict() calls that cover the whole caches. */
 size_t forest_evict_rounds(const struct forest *forest);
 /* Return true if more states or versions are in memory than the limits. */

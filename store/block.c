@@ -156,6 +156,19 @@ void block_release_all(struct store *store)
 	store->buckets = NULL;
 }
 
+void block_forget_nodes(struct store *store)
+{
+	struct block *next, *block = store->clean.newer;
+
+	for (; block != &store->clean; block = next) {
+		next = block->newer;
+		if (block->kind != BLOCK_NODE)
+			continue;
+		block_unhash(store, block);
+		block_free(block);
+	}
+}
+
 int store_reader(struct store *store, MDB_txn **ret_txn)
 {
 	int r = 0;

@@ -100,6 +100,8 @@ void block_clean(struct store *store, struct block *block);
 /* Free clean blocks over the cache's limit, at most `most` of them. */
 void block_trim(struct store *store, size_t most);
 void block_release_all(struct store *store);
+/* Free all nodes of a store that is only read. */
+void block_forget_nodes(struct store *store);
 /* Return the bytes of memory that the block takes. */
 size_t block_bytes(const struct store *store, const struct block *block);
 /*

@@ -225,6 +225,9 @@ int store_compact(struct store *store, const struct copy_options *options,
 
 	if (store->options.readonly)
 		return -EROFS;
+	/* They would go on reading the old file. */
+	if (store_has_readers(store))
+		return -EBUSY;
 	if (asprintf(&path, "%s/" STORE_COMPACTING, store->path) < 0)
 		return path = NULL, -ENOMEM;
 	/* An earlier one may have been killed. */

@@ -119,7 +119,8 @@ int store_create_like(const char *path, const struct store *store, uint64_t seq,
 
 int store_remove_files(const char *path)
 {
-	static const char *const names[] = {"data.mdb", "lock.mdb", "lock"};
+	static const char *const names[] = {"data.mdb", "lock.mdb", "lock",
+	                                    "readers"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_free_ char *name = NULL;

@@ -240,6 +240,8 @@ int disk_write_begin(struct disk *disk, MDB_txn **ret_txn)
 
 	if (r < 0)
 		return r;
+	/* A process that was killed reads no more. */
+	mdb_reader_check(disk->opening->env, NULL);
 	r = disk_error(mdb_txn_begin(disk->opening->env, NULL, 0, &txn));
 	if (r < 0)
 		return r;

@@ -26,6 +26,7 @@ struct store {
 	struct store_options options;
 	struct disk disk;
 	int lock_fd;
+	int marks_fd; /* see mark.c; -1: none */
 	size_t clean_limit; /* bytes of clean blocks to keep */
 	size_t txg_soft;    /* bytes at which a group is committed */
 	size_t txg_hard;    /* bytes at which writers wait for the committer */
@@ -45,6 +46,9 @@ struct store {
 	uint64_t holds;  /* times that the lock was taken: store_holds() */
 	uint64_t passed; /* removed records that walks stepped over */
 	MDB_txn *reader; /* of the lock's holder; begun at its first read */
+	size_t seen_txn; /* LMDB's number of the last one; see mark.c */
+	void (*newer_fn)(void *arg);
+	void *newer_arg;
 
 	uint64_t seq;
 	uint64_t counters[COUNTER_COUNT];

@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "engine.h"
+#include "mark.h"
 
 enum {
 	TRIM_AT_UNLOCK = 64, /* blocks freed at an unlock, at most */
@@ -92,6 +93,8 @@ void store_lock(struct store *store)
 	}
 	store->holds += !background;
 	hold_begin(store);
+	if (store->options.beside)
+		view_renew(store);
 }
 
 void store_unlock(struct store *store)

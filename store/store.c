@@ -11,6 +11,7 @@
 #include "commit.h"
 #include "engine.h"
 #include "lock_file.h"
+#include "mark.h"
 #include "meta.h"
 #include "reservation.h"
 
@@ -123,8 +124,8 @@ static void store_free(struct store *store)
 	if (store->reader)
 		disk_read_end(&store->disk, store->reader);
 	disk_close(&store->disk);
-	if (store->lock_fd >= 0)
-		close(store->lock_fd);
+	close_fd(&store->lock_fd);
+	close_fd(&store->marks_fd);
 	pthread_cond_destroy(&store->committer_wake);
 	pthread_cond_destroy(&store->committed);
 	pthread_mutex_destroy(&store->sparse.lock);
@@ -164,6 +165,7 @@ static struct store *store_alloc(const char *path,
 	store->ops_most = OPS_MOST;
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
+	store->marks_fd = -1;
 	store->sparse.at = UINT64_MAX;
 	store->sparse.least = SPARSE_LEAST;
 	store->clean.newer = store->clean.older = &store->clean;
@@ -296,7 +298,11 @@ int store_open(const char *path, const struct store_options *options,
 	store = store_alloc(path, options);
 	if (!store)
 		return -ENOMEM;
-	r = lock_file_take(path, store->options.readonly, &store->lock_fd);
+	if (!store->options.beside)
+		r = lock_file_take(path, store->options.readonly,
+		                   &store->lock_fd);
+	if (r == 0)
+		r = marks_open(store);
 	if (r == 0)
 		r = store_open_disk(store);
 	if (r == 0) {

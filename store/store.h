@@ -47,6 +47,8 @@ struct store_params {
 
 struct store_options {
 	bool readonly;
+	bool beside; /* with readonly: another process may be writing; then
+	                the lock file is not taken: see store_mark.h */
 	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
@@ -340,7 +342,8 @@ int store_replace(struct store *store, const char *path, char **ret_kept);
  * durable step.  Nobody else uses the store, nothing in it is uncommitted, and
  * the caller closes it next: it still refers to the old file.  *ret_bytes: the
  * new file's length.  After an error the store is unchanged.
- * -EPROTONOSUPPORT: a later version of the program keeps more in the store.
+ * -EPROTONOSUPPORT: a later version of the program keeps more in the store;
+ * -EBUSY: other processes read the store.
  */
 #define STORE_COMPACTING "compact"
 int store_compact(struct store *store, const struct copy_options *options,
@@ -356,6 +359,7 @@ int store_compact_need(struct store *store, struct compact_space *ret_space);
 #include "content_hash.h"
 #include "store_chunk.h"
 #include "store_list.h"
+#include "store_mark.h"
 #include "store_table.h"
 #include "store_tree.h"
 #include "store_view.h"

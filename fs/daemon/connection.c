@@ -10,6 +10,7 @@
 
 #include "autosnap.h"
 #include "control.h"
+#include "control_apply.h"
 #include "control_copy.h"
 #include "daemon.h"
 #include "json_line.h"
@@ -109,6 +110,27 @@ static int serve_copy(struct connection *connection, int *fd)
 	/* Close the file first: its space can be free once the copy is done. */
 	close_fd(fd);
 	*fd = -1;
+	set_serving(connection, false);
+	daemon_end(daemon, false);
+	return err < 0 ? err : send_object(connection, object);
+}
+
+/* ---- apply -------------------------------------------------------------- */
+
+static int serve_apply(struct connection *connection, json_t *request, int fd)
+{
+	struct daemon *daemon = connection->daemon;
+	json_t *object = NULL;
+	struct fs_cred cred;
+	int err = daemon_begin(daemon, false);
+
+	if (err < 0)
+		return send_object(connection, connection_refusal());
+	set_serving(connection, true);
+	err = peer_cred(connection->socket, &cred)
+	              ? control_apply(daemon->fs, &daemon->mounts, &cred,
+	                              request, fd, &object)
+	              : -EACCES;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : send_object(connection, object);
@@ -524,6 +546,8 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		err = serve_mount(connection, request, &reader->fd);
 	else if (verb && strcmp(verb, "copy") == 0)
 		err = serve_copy(connection, &reader->fd);
+	else if (verb && strcmp(verb, "apply") == 0)
+		err = serve_apply(connection, request, reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
 		err = serve_remount(connection, request);
 	else if (verb && strcmp(verb, "stay") == 0)

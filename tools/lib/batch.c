@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Batches of changes. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "handle.h"
 #include "util.h"
@@ -144,6 +146,46 @@ static int commit_fail(const struct coppice_batch *batch,
 	                                : error_reason(err));
 }
 
+/* Put the batch into a sealed file in memory, for the daemon. */
+static int batch_file(const struct coppice_batch *batch, int *ret_fd)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+	_cleanup_close_ int fd =
+	        memfd_create("coppice-batch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	size_t done = 0;
+
+	if (fd < 0)
+		return -errno;
+	while (done < batch->bytes.len) {
+		ssize_t n = write(fd, batch->bytes.data + done,
+		                  batch->bytes.len - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		done += (size_t)n;
+	}
+	if (fcntl(fd, F_ADD_SEALS, seals) < 0)
+		return -errno;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* Have the daemon apply the batch, durably: this process sees it afterwards. */
+static int commit_ask(struct coppice_batch *batch, const char *snapshot)
+{
+	_cleanup_close_ int fd = -1;
+	int err = batch_file(batch, &fd);
+
+	if (err)
+		return fail_text(err, "cannot pass a batch on: %s",
+		                 error_reason(err));
+	return request_run(batch->store,
+	                   request_new("apply", "snapshot", snapshot, NULL), fd,
+	                   NULL);
+}
+
 int coppice_batch_commit(struct coppice_batch *batch, unsigned flags,
                          const char *snapshot)
 {
@@ -163,12 +205,18 @@ int coppice_batch_commit(struct coppice_batch *batch, unsigned flags,
 		err = flags_check(flags, COPPICE_DURABLE);
 	if (err || !batch->bytes.len)
 		return err;
-	err = fs_batch_apply(store->fs, &what, &txg, &failure);
+	if (store->remote) {
+		err = commit_ask(batch, snapshot);
+	} else {
+		err = fs_batch_apply(store->fs, &what, &txg, &failure);
+		if (err)
+			commit_fail(batch, &failure, err);
+	}
 	if (err)
-		return commit_fail(batch, &failure, err);
+		return err;
 	batch->bytes.len = 0;
 	batch->number = 0;
-	if (flags & COPPICE_DURABLE)
+	if (flags & COPPICE_DURABLE && !store->remote)
 		err = store_wait(store->store, txg);
 	return err ? fail_text(err, "cannot write to the store '%s': %s",
 	                       store->path, error_reason(err))

@@ -21,18 +21,27 @@ static struct fs_cred own_cred(void)
 	return (struct fs_cred){geteuid(), getegid(), 022};
 }
 
-/* Make the fork.  Lock held. */
+static int fork_ask(struct coppice *store, const char *source, const char *name)
+{
+	return request_change(store, request_new("fork", "source", source,
+	                                         "name", name, NULL));
+}
+
 static int fork_try(struct coppice *store, const char *source, const char *name)
 {
 	const struct fs_cred cred = own_cred();
 	struct state *from = NULL, *fork;
-	int err = source ? state_resolve(store->forest, source, &from) : 0;
+	int err = store_throttle(store->store, true);
 
-	/* A name alone would decide what the fork is made from. */
-	if (!err && !source && strchr(name, '@'))
-		err = -EINVAL;
-	return err ? err
-	           : fs_state_fork(store->fs, from, name, 0755, &cred, &fork);
+	if (err)
+		return err;
+	store_lock(store->store);
+	if (source)
+		err = state_resolve(store->forest, source, &from);
+	if (!err)
+		err = fs_state_fork(store->fs, from, name, 0755, &cred, &fork);
+	store_unlock(store->store);
+	return err;
 }
 
 /* Write the name with a suffix for the n-th try.  -ENAMETOOLONG. */
@@ -61,16 +70,17 @@ int coppice_fork(struct coppice *store, const char *source, const char *name,
 
 	if (!err)
 		err = flags_check(flags, COPPICE_UNIQUE);
+	/* A name alone would decide what the fork is made from. */
+	if (!err && !source && strchr(name, '@'))
+		return fail_name(-EINVAL, "make", name);
 	if (err)
 		return err;
-	err = store_throttle(store->store, true);
 	for (unsigned n = 0; !err && n < tries; n++) {
 		err = name_vary(name, n, text);
-		if (err)
-			break;
-		store_lock(store->store);
-		err = fork_try(store, source, text);
-		store_unlock(store->store);
+		if (!err && store->remote)
+			err = fork_ask(store, source, text);
+		else if (!err)
+			err = fork_try(store, source, text);
 		if (!err) {
 			if (ret_name)
 				strcpy(ret_name, text);
@@ -79,6 +89,8 @@ int coppice_fork(struct coppice *store, const char *source, const char *name,
 		if (n + 1 < tries && err == -EEXIST)
 			err = 0;
 	}
+	if (store->remote)
+		return err;
 	return err == -ENOENT && source ? fail_name(err, "fork", source)
 	                                : fail_name(err, "make", name);
 }
@@ -91,6 +103,9 @@ int coppice_snapshot(struct coppice *store, const char *fork, const char *name)
 
 	if (err)
 		return err;
+	if (store->remote)
+		return request_change(store, request_new("snap", "fork", fork,
+		                                         "name", name, NULL));
 	err = store_throttle(store->store, true);
 	if (!err) {
 		store_lock(store->store);
@@ -118,6 +133,14 @@ int coppice_remove(struct coppice *store, const char *name, unsigned flags)
 		err = flags_check(flags, COPPICE_SNAPSHOTS);
 	if (err)
 		return err;
+	if (store->remote) {
+		json_t *request = request_new("rm", "name", name, NULL);
+
+		return request_change(
+		        store, flags & COPPICE_SNAPSHOTS
+		                       ? request_flag(request, "recursive")
+		                       : request);
+	}
 	store_lock(store->store);
 	err = state_named(store->forest, name, &state);
 	if (!err)
@@ -136,6 +159,25 @@ int coppice_remove(struct coppice *store, const char *name, unsigned flags)
 	                         : 0;
 }
 
+/* Through the daemon, the snapshot is a step of its own. */
+static int reset_ask(struct coppice *store, const char *fork,
+                     const char *source, const char *undo)
+{
+	int err = undo ? request_run(store,
+	                             request_new("snap", "fork", fork, "name",
+	                                         undo, NULL),
+	                             -1, NULL)
+	               : 0;
+
+	return err ? err
+	           : request_change(
+	                     store,
+	                     request_flag(request_new("restore", "source",
+	                                              source, "into", fork,
+	                                              NULL),
+	                                  "no_undo"));
+}
+
 int coppice_reset(struct coppice *store, const char *fork, const char *source,
                   const char *undo)
 {
@@ -147,6 +189,8 @@ int coppice_reset(struct coppice *store, const char *fork, const char *source,
 
 	if (err)
 		return err;
+	if (store->remote)
+		return reset_ask(store, fork, source, undo);
 	store_lock(store->store);
 	err = state_resolve(store->forest, source, &found);
 	if (!err)
@@ -180,6 +224,31 @@ struct aged {
 	uint64_t created;
 	uint64_t number;
 };
+
+/* Delete snapshots of the list through the daemon. */
+static int snapshots_ask(struct coppice *store, const struct aged *list,
+                         size_t count, uint64_t *deleted)
+{
+	char name[NAME_LEN_MAX * 2 + 2];
+	int err = 0;
+
+	for (size_t i = 0; !err && i < count; i++) {
+		struct state *state;
+
+		store_lock(store->store);
+		err = state_get(store->forest, list[i].number, &state);
+		if (!err)
+			state_full_name(store->forest, state, name);
+		store_unlock(store->store);
+		if (err == -ESTALE)
+			continue;
+		err = request_run(store, request_new("rm", "name", name, NULL),
+		                  -1, NULL);
+		*deleted += !err;
+		err = err == -EBUSY || err == -ENOENT ? 0 : err;
+	}
+	return err;
+}
 
 /* Collect all snapshots of a fork, the oldest first. */
 static int snapshots_collect(struct coppice *store, const char *fork,
@@ -262,10 +331,15 @@ int coppice_expire(struct coppice *store, const char *fork, int64_t before,
 		end = count - keep;
 	while (end && list[end - 1].created >= (uint64_t)before)
 		end--;
-	for (size_t i = 0; !err && i < end; i += PIECE)
+	for (size_t i = 0; !err && !store->remote && i < end; i += PIECE)
 		err = snapshots_delete(store, list + i, MIN(end - i, PIECE),
 		                       &deleted);
+	if (!err && store->remote)
+		err = snapshots_ask(store, list, end, &deleted);
 	if (ret_count)
 		*ret_count = deleted;
+	if (store->remote)
+		return err ? err
+		           : request_change(store, request_new("sync", NULL));
 	return err ? fail_name(err, "delete snapshots of", fork) : 0;
 }

@@ -28,8 +28,16 @@
  * batch and a scan belong to one thread at a time.  Callbacks are called by the
  * thread that passed them, with no lock held, and may call the library.
  *
- * Processes.  A process that was forked cannot use its parent's handles; it
- * opens the store itself.
+ * Processes.  One process changes a store: the first that opens it without
+ * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
+ * other processes go through the daemon.  Any number of processes read at once,
+ * without asking any other: they see the last commit, and a snapshot that they
+ * have open stays as it is until they close it or end.  Through a daemon every
+ * change is durable when the call returns.  -ECONNRESET: the daemon has ended;
+ * reading goes on, for changes the store must be closed and opened again.
+ *
+ * A process that was forked cannot use its parent's handles; it opens the store
+ * itself.  A process can have a store open once.
  *
  * Text.  Names of states and paths are strings of bytes that end with a NUL.
  * Paths are relative to the root of a state; slashes at either end are ignored.
@@ -83,7 +91,8 @@ struct coppice_options {
 /*
  * Open the store in the directory `path`.  options may be NULL.  A new store
  * has one fork, `main`, which is empty.  -ENOENT: there is no store; -EBUSY:
- * another process has it open.
+ * this process has it open already, or another process that is not a daemon has
+ * it open to change it.
  */
 COPPICE_API int coppice_open(const char *path, unsigned flags,
                              const struct coppice_options *options,
@@ -200,7 +209,7 @@ COPPICE_API int coppice_swap(struct coppice *store, const char *a,
 /*
  * Give a fork the content of another state, in one step.  Handles of the fork
  * stay valid.  undo: the name of a snapshot of the fork as it was before, or
- * NULL: none.
+ * NULL: none.  Through a daemon the snapshot is a step of its own.
  */
 COPPICE_API int coppice_reset(struct coppice *store, const char *fork,
                               const char *source, const char *undo);
@@ -238,8 +247,9 @@ struct coppice_get {
 	ssize_t result; /* as that of coppice_get() */
 };
 /*
- * Do many reads, all of the same instant of the state.  `gets` is an array of
- * `count`.  An error of a single read is its result alone.
+ * Do many reads, all of the same instant of the state; but where another
+ * process may change a fork, each by itself.  `gets` is an array of `count`. An
+ * error of a single read is its result alone.
  */
 COPPICE_API int coppice_get_many(struct coppice_state *state,
                                  struct coppice_get *gets, size_t count);
@@ -374,7 +384,7 @@ struct coppice_difference {
 /*
  * Call fn with each file that differs between two states of one store.  The
  * cost is that of what differs.  A nonzero result of fn ends the comparison and
- * is returned.
+ * is returned.  -EOPNOTSUPP: a state is a fork that another process may change.
  */
 COPPICE_API int coppice_diff(struct coppice_state *a, struct coppice_state *b,
                              int (*fn)(void *arg,

@@ -30,23 +30,6 @@ static int row(void *arg, const struct diff_row *row)
 	return c->result;
 }
 
-/* Hold the tree that a state has now. */
-static int hold_now(struct coppice_state *state, struct state_hold *hold)
-{
-	struct forest *forest = state->store->forest;
-	struct state *found;
-	int err;
-
-	if (state->readonly) {
-		hold_copy(&state->hold, hold);
-		return 0;
-	}
-	err = state_get(forest, state->number, &found);
-	if (!err && state_generation(found) != state->generation)
-		err = -ESTALE;
-	return err ? err : state_hold(found, hold);
-}
-
 int coppice_diff(struct coppice_state *a, struct coppice_state *b,
                  int (*fn)(void *arg, const struct coppice_difference *what),
                  void *arg)
@@ -63,10 +46,12 @@ int coppice_diff(struct coppice_state *a, struct coppice_state *b,
 		return fail_text(-EXDEV, "states of two stores cannot be "
 		                         "compared");
 	store_lock(store->store);
-	err = hold_now(a, &holds[0]);
+	err = state_hold_now(a, &holds[0]);
 	if (!err)
-		err = hold_now(b, &holds[1]);
+		err = state_hold_now(b, &holds[1]);
 	store_unlock(store->store);
+	if (!err && (!holds[0].version || !holds[1].version))
+		err = -EOPNOTSUPP;
 	if (!err)
 		err = state_diff(hold_tree(&holds[0]), hold_tree(&holds[1]),
 		                 &options);
@@ -76,6 +61,10 @@ int coppice_diff(struct coppice_state *a, struct coppice_state *b,
 	store_unlock(store->store);
 	if (comparison.result)
 		return comparison.result;
+	if (err == -EOPNOTSUPP)
+		return fail_text(err, "cannot compare a fork that another "
+		                      "process may change: compare a snapshot "
+		                      "of it");
 	return err ? fail_text(err, "cannot compare two states: %s",
 	                       error_reason(err))
 	           : 0;

@@ -6,6 +6,7 @@
 #ifndef COPPICE_LIB_HANDLE_H
 #define COPPICE_LIB_HANDLE_H
 
+#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,14 +14,30 @@
 #include "batch_code.h"
 #include "coppice.h"
 #include "fs.h"
+#include "place.h"
+
+/* A version that handles of snapshots hold in a store that another writes. */
+struct marked {
+	uint64_t version;
+	size_t holds;
+};
 
 struct coppice {
 	const volatile bool *own; /* false in a process that was forked */
 	char *path;
-	bool readonly;
+	bool readonly; /* the caller changes nothing */
+	bool beside;   /* another process may be writing to the store */
+	struct place place;
 	struct store *store;
 	struct forest *forest;
 	struct fs *fs;
+	/* guarded by the store's lock */
+	struct marked *marked; /* ascending */
+	size_t marked_len, marked_room;
+	/* the daemon that has the store, for changes */
+	pthread_mutex_t socket_lock;
+	int socket;  /* -1: none; guarded by socket_lock from opening on */
+	bool remote; /* changes go through the daemon */
 };
 
 enum { DIRS_KNOWN = 256 };
@@ -89,6 +106,11 @@ const char *error_reason(int err);
  */
 int state_tree_now(struct coppice_state *state, struct tree **ret_tree);
 /*
+ * Hold that tree.  Lock held.  A process that reads beside the one that writes
+ * cannot hold the tree of a fork: then the hold is empty.
+ */
+int state_hold_now(struct coppice_state *state, struct state_hold *ret_hold);
+/*
  * Find a path in it.  Lock held.  *ret_type: DT_*.  -ENOENT; -ENOTDIR; -EINVAL:
  * it has "." or ".." in it.
  */
@@ -104,13 +126,35 @@ enum coppice_type mode_type(uint32_t mode);
 
 /* ---- Requests ----------------------------------------------------------- */
 
-struct json_t;
 /*
- * Run a request as control.h describes, which is released; NULL: no memory.
- * ret_answer may be NULL.  After an error of the request its message is that of
+ * Return a request of a verb, then pairs of keys and texts, then NULL.  A pair
+ * whose text is NULL is left out.  NULL: no memory.
+ */
+json_t *request_new(const char *verb, ...) __attribute__((sentinel));
+/* Set a flag of a request, which may be NULL; return the request. */
+json_t *request_flag(json_t *request, const char *key);
+/*
+ * Run a request as control.h describes, in the daemon or here; it is released.
+ * NULL: no memory.  fd (-1: none) goes with it to the daemon.  ret_answer may
+ * be NULL.  After an error of the request its message is that of
  * coppice_error().
  */
-int request_run(struct coppice *store, struct json_t *request,
-                struct json_t **ret_answer);
+int request_run(struct coppice *store, json_t *request, int fd,
+                json_t **ret_answer);
+/*
+ * Run a request that changes something.  A change that the daemon made is
+ * durable afterwards, and so seen by this process.
+ */
+int request_change(struct coppice *store, json_t *request);
+
+/* ---- Holds of readers --------------------------------------------------- */
+
+/*
+ * Hold the tree of a snapshot that was just found.  Lock held, and released
+ * meanwhile if another process writes to the store.  -ENOENT: it was deleted.
+ */
+int snapshot_hold(struct coppice *store, struct state *snapshot,
+                  struct state_hold *ret_hold);
+void snapshot_release(struct coppice *store, struct state_hold *hold);
 
 #endif

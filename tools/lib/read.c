@@ -100,6 +100,8 @@ static size_t many_piece(struct coppice_state *state, struct tree *tree,
 	read.missing = read.loaded = 0;
 	read.misses = 0;
 	store_lock(state->store->store);
+	if (!tree && state_tree_now(state, &tree))
+		count = 0;
 	for (i = 0; i < MIN(count, (size_t)MANY_PIECE); i++) {
 		read.offset = gets[i].offset;
 		read.buffer = gets[i].buffer;
@@ -119,23 +121,15 @@ int coppice_get_many(struct coppice_state *state, struct coppice_get *gets,
 {
 	struct coppice *store = state->store;
 	struct state_hold hold = {0};
-	struct state *fork;
 	int err = store_check(store);
 
 	if (err)
 		return err;
 	store_lock(store->store);
-	if (!state->readonly) {
-		err = state_get(store->forest, state->number, &fork);
-		if (!err && state_generation(fork) != state->generation)
-			err = -ESTALE;
-		if (!err)
-			err = state_hold(fork, &hold);
-	}
+	err = state_hold_now(state, &hold);
 	store_unlock(store->store);
 	for (size_t i = 0; !err && i < count;) {
-		struct tree *tree =
-		        hold_tree(state->readonly ? &state->hold : &hold);
+		struct tree *tree = hold.version ? hold_tree(&hold) : NULL;
 
 		i += many_piece(state, tree, gets + i, count - i);
 		if (i < count) {

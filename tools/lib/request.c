@@ -7,13 +7,12 @@
 #include <string.h>
 
 #include "control.h"
+#include "daemon_client.h"
 #include "escaped_name.h"
 #include "handle.h"
 #include "util.h"
 
-/* Return a request of a verb, then pairs of keys and names, then NULL. */
-static json_t *request_new(const char *verb, ...) __attribute__((sentinel));
-static json_t *request_new(const char *verb, ...)
+json_t *request_new(const char *verb, ...)
 {
 	json_auto_t *request = json_pack("{s:s}", "verb", verb);
 	const char *key;
@@ -21,9 +20,13 @@ static json_t *request_new(const char *verb, ...)
 	int r = request ? 0 : -1;
 
 	va_start(ap, verb);
-	while (!r && (key = va_arg(ap, const char *)))
-		r = json_object_set_new(request, key,
-		                        name_escape(va_arg(ap, const char *)));
+	while (!r && (key = va_arg(ap, const char *))) {
+		const char *text = va_arg(ap, const char *);
+
+		if (text)
+			r = json_object_set_new(request, key,
+			                        name_escape(text));
+	}
 	va_end(ap);
 	return r ? NULL : steal(&request);
 }
@@ -33,16 +36,51 @@ static int no_row(void *arg, json_t *row)
 	return 0;
 }
 
-int request_run(struct coppice *store, json_t *request, json_t **ret_answer)
+/* Send the request to the daemon. */
+static int request_send(struct coppice *store, json_t *request, int fd,
+                        json_t **ret_answer)
+{
+	int err;
+
+	pthread_mutex_lock(&store->socket_lock);
+	err = store->socket < 0 ? -ECONNRESET
+	                        : daemon_client_call(store->socket, request, fd,
+	                                             no_row, NULL, ret_answer);
+	if (!err && daemon_client_is_ending(*ret_answer)) {
+		json_decref(*ret_answer);
+		*ret_answer = NULL;
+		err = -ECONNRESET;
+	}
+	if (err == -EAGAIN || err == -EPIPE)
+		err = -ECONNRESET;
+	if (err && store->socket >= 0) {
+		/* What the daemon sends next may belong to this request. */
+		close(store->socket);
+		store->socket = -1;
+	}
+	pthread_mutex_unlock(&store->socket_lock);
+	return err;
+}
+
+int request_run(struct coppice *store, json_t *request, int fd,
+                json_t **ret_answer)
 {
 	json_auto_t *owned = request;
 	json_auto_t *answer = NULL;
 	const json_t *text;
 	char message[1024];
-	int err =
-	        request ? control_run(store->fs, request, no_row, NULL, &answer)
-	                : -ENOMEM;
+	int err = -ENOMEM;
 
+	if (request)
+		err = store->remote ? request_send(store, request, fd, &answer)
+		                    : control_run(store->fs, request, no_row,
+		                                  NULL, &answer);
+	if (err == -ECONNRESET)
+		return fail_text(
+		        err,
+		        "the daemon of the store '%s' has ended: close "
+		        "the store and open it again",
+		        store->path);
 	if (err)
 		return fail_text(err, "cannot do what was asked for: %s",
 		                 error_reason(err));
@@ -59,10 +97,19 @@ int request_run(struct coppice *store, json_t *request, json_t **ret_answer)
 	return 0;
 }
 
-/* Add a flag to a request. */
-static json_t *request_flag(json_t *request, const char *key, bool value)
+int request_change(struct coppice *store, json_t *request)
 {
-	if (request && json_object_set_new(request, key, json_boolean(value))) {
+	int err = request_run(store, request, -1, NULL);
+
+	return err || !store->remote
+	               ? err
+	               : request_run(store, request_new("sync", NULL), -1,
+	                             NULL);
+}
+
+json_t *request_flag(json_t *request, const char *key)
+{
+	if (request && json_object_set_new(request, key, json_true())) {
 		json_decref(request);
 		return NULL;
 	}
@@ -96,10 +143,8 @@ int coppice_rename(struct coppice *store, const char *name, const char *to)
 	int err = store_check_writable(store);
 
 	return err ? err
-	           : request_run(store,
-	                         request_new("rename", "name", name, "to", to,
-	                                     NULL),
-	                         NULL);
+	           : request_change(store, request_new("rename", "name", name,
+	                                               "to", to, NULL));
 }
 
 int coppice_swap(struct coppice *store, const char *a, const char *b)
@@ -107,10 +152,8 @@ int coppice_swap(struct coppice *store, const char *a, const char *b)
 	int err = store_check_writable(store);
 
 	return err ? err
-	           : request_run(
-	                     store,
-	                     request_new("swap", "name", a, "with", b, NULL),
-	                     NULL);
+	           : request_change(store, request_new("swap", "name", a,
+	                                               "with", b, NULL));
 }
 
 int coppice_hold(struct coppice *store, const char *name, const char *tag)
@@ -118,10 +161,9 @@ int coppice_hold(struct coppice *store, const char *name, const char *tag)
 	int err = store_check_writable(store);
 
 	return err ? err
-	           : request_run(
-	                     store,
-	                     request_add(request_for("hold", name), "tag", tag),
-	                     NULL);
+	           : request_change(store,
+	                            request_add(request_for("hold", name),
+	                                        "tag", tag));
 }
 
 int coppice_release(struct coppice *store, const char *name, const char *tag)
@@ -129,10 +171,9 @@ int coppice_release(struct coppice *store, const char *name, const char *tag)
 	int err = store_check_writable(store);
 
 	return err ? err
-	           : request_run(store,
-	                         request_add(request_for("release", name),
-	                                     "tag", tag),
-	                         NULL);
+	           : request_change(store,
+	                            request_add(request_for("release", name),
+	                                        "tag", tag));
 }
 
 int coppice_set(struct coppice *store, const char *name, const char *key,
@@ -147,7 +188,7 @@ int coppice_set(struct coppice *store, const char *name, const char *key,
 	                      key);
 	if (value)
 		request = request_add(request, "value", value);
-	return request_run(store, request, NULL);
+	return request_change(store, request);
 }
 
 ssize_t coppice_property(struct coppice *store, const char *name,
@@ -193,12 +234,12 @@ int coppice_join(struct coppice *store, const char *from, const char *into,
 		return err;
 	request = request_new("join", "source", from, "into", into, NULL);
 	if (flags & COPPICE_DRY_RUN)
-		request = request_flag(request, "dry_run", true);
+		request = request_flag(request, "dry_run");
 	if (flags & COPPICE_OURS)
-		request = request_flag(request, "ours", true);
+		request = request_flag(request, "ours");
 	if (flags & COPPICE_THEIRS)
-		request = request_flag(request, "theirs", true);
-	err = request_run(store, request, NULL);
+		request = request_flag(request, "theirs");
+	err = request_change(store, request);
 	if (ret_conflicts)
 		*ret_conflicts = err == -EEXIST;
 	return err;

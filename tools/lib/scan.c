@@ -117,20 +117,20 @@ static int by_name(const void *a, const void *b)
 static int all_read(struct coppice_scan *scan)
 {
 	struct coppice *c = scan->state->store;
-	struct state_hold hold = {0};
-	struct state *fork;
-	int err = 0;
+	struct state_hold hold;
+	int err;
 
 	store_lock(c->store);
-	if (!scan->state->readonly) {
-		err = state_get(c->forest, scan->state->number, &fork);
-		if (!err)
-			err = state_hold(fork, &hold);
-	}
+	err = state_hold_now(scan->state, &hold);
 	while (!err && !scan->at_end) {
-		err = piece_copy(scan, hold_tree(scan->state->readonly
-		                                         ? &scan->state->hold
-		                                         : &hold));
+		struct tree *tree = NULL;
+
+		if (hold.version)
+			tree = hold_tree(&hold);
+		else
+			err = state_tree_now(scan->state, &tree);
+		if (!err)
+			err = piece_copy(scan, tree);
 		store_unlock(c->store);
 		if (!err)
 			err = store_yield(c->store);

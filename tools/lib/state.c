@@ -29,7 +29,7 @@ int coppice_state_open(struct coppice *store, const char *name,
 		state->generation = state_generation(found);
 		state->readonly = found->flags & STATE_READONLY;
 		if (state->readonly)
-			err = state_hold(found, &state->hold);
+			err = snapshot_hold(store, found, &state->hold);
 	}
 	store_unlock(store->store);
 	if (err) {
@@ -45,7 +45,7 @@ void coppice_state_close(struct coppice_state *state)
 	if (!state || store_check(state->store))
 		return;
 	store_lock(state->store->store);
-	hold_release(state->store->forest, &state->hold);
+	snapshot_release(state->store, &state->hold);
 	store_unlock(state->store->store);
 	for (size_t i = 0; state->dirs && i < DIRS_KNOWN; i++)
 		free(state->dirs[i].path);
@@ -70,6 +70,22 @@ int state_tree_now(struct coppice_state *state, struct tree **ret_tree)
 	if (!err)
 		*ret_tree = state_tree(found);
 	return err;
+}
+
+int state_hold_now(struct coppice_state *state, struct state_hold *ret_hold)
+{
+	struct state *found;
+	int err;
+
+	*ret_hold = (struct state_hold){0};
+	if (state->readonly) {
+		hold_copy(&state->hold, ret_hold);
+		return 0;
+	}
+	err = state_get(state->store->forest, state->number, &found);
+	if (!err && state_generation(found) != state->generation)
+		err = -ESTALE;
+	return err || state->store->beside ? err : state_hold(found, ret_hold);
 }
 
 /* Return the place for a directory among those that are known, or NULL. */

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Opening and closing a store. */
 #include <errno.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon_client.h"
 #include "error_message.h"
 #include "handle.h"
 #include "store_make.h"
 #include "util.h"
+
+enum { BUSY_TRIES = 50, BUSY_MS = 100 };
 
 /*
  * Allocate a flag that is true here, and false in processes that are forked
@@ -43,16 +47,21 @@ static int store_release(struct coppice *store)
 	fs_destroy(store->fs);
 	forest_close(store->forest);
 	err = store_close(store->store);
+	place_release(&store->place);
+	close_fd(&store->socket);
+	pthread_mutex_destroy(&store->socket_lock);
 	own_destroy(store->own);
+	free(store->marked);
 	free(store->path);
 	free(store);
 	return err;
 }
 
-static int engine_open(struct coppice *store,
+static int engine_open(struct coppice *store, bool readonly, bool beside,
                        const struct coppice_options *options)
 {
-	struct store_options store_options = {.readonly = store->readonly};
+	struct store_options store_options = {.readonly = readonly,
+	                                      .beside = beside};
 	struct fs_options fs_options = {0};
 	int err;
 
@@ -63,7 +72,40 @@ static int engine_open(struct coppice *store,
 	err = store_open(store->path, &store_options, &store->store);
 	if (!err)
 		err = forest_open(store->store, &store->forest);
+	store->beside = beside;
 	return err ? err : fs_create(store->forest, &fs_options, &store->fs);
+}
+
+/* Open the store to be read, beside another process or on a read-only disk. */
+static int open_to_read(struct coppice *store,
+                        const struct coppice_options *options)
+{
+	int err = engine_open(store, true, true, options);
+
+	if (err == -EROFS)
+		err = engine_open(store, true, false, options);
+	return err;
+}
+
+/*
+ * Open the store to be written, here or through the daemon that has it.  One
+ * that is starting or ending does not answer for a moment.
+ */
+static int open_to_write(struct coppice *store,
+                         const struct coppice_options *options)
+{
+	int err = engine_open(store, false, false, options);
+
+	for (int tries = 0; err == -EBUSY && tries < BUSY_TRIES; tries++) {
+		if (!daemon_client_connect(store->path, &store->socket)) {
+			store->remote = true;
+			return open_to_read(store, options);
+		}
+		store->socket = -1;
+		poll(NULL, 0, BUSY_MS);
+		err = engine_open(store, false, false, options);
+	}
+	return err;
 }
 
 int coppice_open(const char *path, unsigned flags,
@@ -82,6 +124,8 @@ int coppice_open(const char *path, unsigned flags,
 	if (!store)
 		return fail_text(-ENOMEM, "out of memory");
 	store->readonly = flags & COPPICE_READ_ONLY;
+	store->socket = -1;
+	pthread_mutex_init(&store->socket_lock, NULL);
 	store->path = strdup(path);
 	err = store->path ? own_create(&store->own) : -ENOMEM;
 	if (!err && flags & COPPICE_CREATE) {
@@ -89,7 +133,10 @@ int coppice_open(const char *path, unsigned flags,
 		err = err == -EEXIST ? 0 : err;
 	}
 	if (!err)
-		err = engine_open(store, options);
+		err = place_take(&store->place, path);
+	if (!err)
+		err = store->readonly ? open_to_read(store, options)
+		                      : open_to_write(store, options);
 	if (!err) {
 		*ret_store = store;
 		return 0;
@@ -117,6 +164,8 @@ int coppice_sync(struct coppice *store)
 
 	if (err || store->readonly)
 		return err;
+	if (store->remote)
+		return request_run(store, request_new("sync", NULL), -1, NULL);
 	err = store_sync(store->store);
 	return err ? fail_text(err, "cannot write to the store '%s': %s",
 	                       store->path, error_reason(err))
@@ -148,6 +197,10 @@ int coppice_reclaim(struct coppice *store)
 {
 	int err = store_check_writable(store);
 
+	if (!err && store->remote)
+		return request_run(
+		        store, request_flag(request_new("gc", NULL), "drain"),
+		        -1, NULL);
 	if (!err)
 		err = forest_drain(store->forest);
 	return err < 0 && err != -ECHILD && err != -EROFS

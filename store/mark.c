@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Marks of the processes that read a store: open file description locks on
+ * bytes of the file `readers`, which is always empty.  Byte 0 is locked by each
+ * reader as long as it has the store open.
+ */
+#include "mark.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#include "engine.h"
+
+enum { PRESENT = 0 };
+
+static int mark_lock(const struct store *store, short type, uint64_t number)
+{
+	struct flock lock = {
+	        .l_type = type,
+	        .l_whence = SEEK_SET,
+	        .l_start = (off_t)number,
+	        .l_len = 1,
+	};
+
+	return fcntl(store->marks_fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
+static bool mark_is_locked(const struct store *store, uint64_t number)
+{
+	struct flock lock = {
+	        .l_type = F_WRLCK,
+	        .l_whence = SEEK_SET,
+	        .l_start = (off_t)number,
+	        .l_len = 1,
+	};
+
+	return store->marks_fd >= 0 &&
+	       fcntl(store->marks_fd, F_OFD_GETLK, &lock) == 0 &&
+	       lock.l_type != F_UNLCK;
+}
+
+int marks_open(struct store *store)
+{
+	_cleanup_free_ char *name = NULL;
+
+	if (store->options.readonly && !store->options.beside)
+		return 0;
+	if (asprintf(&name, "%s/readers", store->path) < 0)
+		return name = NULL, -ENOMEM;
+	store->marks_fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (store->marks_fd < 0)
+		return -errno;
+	return store->options.beside ? mark_lock(store, F_RDLCK, PRESENT) : 0;
+}
+
+int store_mark(struct store *store, uint64_t number)
+{
+	return mark_lock(store, F_RDLCK, number);
+}
+
+void store_unmark(struct store *store, uint64_t number)
+{
+	mark_lock(store, F_UNLCK, number);
+}
+
+bool store_has_readers(const struct store *store)
+{
+	return mark_is_locked(store, PRESENT);
+}
+
+bool store_is_marked(const struct store *store, uint64_t number)
+{
+	return mark_is_locked(store, number);
+}
+
+/* ---- Newer commits ------------------------------------------------------ */
+
+void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg)
+{
+	store->newer_fn = fn;
+	store->newer_arg = arg;
+}
+
+void view_renew(struct store *store)
+{
+	MDB_txn *txn;
+	size_t id;
+
+	if (store_reader(store, &txn) < 0)
+		return;
+	id = mdb_txn_id(txn);
+	if (id == store->seen_txn)
+		return;
+	store->seen_txn = id;
+	/* A node of a head may have changed under its number. */
+	block_forget_nodes(store);
+	if (store->newer_fn)
+		store->newer_fn(store->newer_arg);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The file `readers` of a store.  Inside store/ only. */
+#ifndef COPPICE_MARK_H
+#define COPPICE_MARK_H
+
+struct store;
+
+/* Open the file, and announce this process if it reads beside another one. */
+int marks_open(struct store *store);
+/* Look for a newer commit.  Lock held, first thing. */
+void view_renew(struct store *store);
+
+#endif

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Processes that read a store beside the one that writes to it.  A part of
+ * store.h: include that.
+ *
+ * Such a process opens the store with store_options.beside.  It sees the last
+ * commit; each hold of its lock begins with a look whether there is a newer one.
+ * What it wants to read in several holds it marks by a number: a lock on the
+ * byte of that number of the file `readers`, which ends with the process.
+ */
+#ifndef COPPICE_STORE_MARK_H
+#define COPPICE_STORE_MARK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct store;
+
+/*
+ * Set the function that is called under the lock, first thing, when a hold of it
+ * begins to see a newer commit than the one before.  The nodes in memory have
+ * been forgotten then.  Of a store opened with `beside` alone.
+ */
+void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg);
+
+/* Mark a number, from 1 on.  Lock held or not. */
+int store_mark(struct store *store, uint64_t number);
+void store_unmark(struct store *store, uint64_t number);
+
+/* Return true if other processes read the store. */
+bool store_has_readers(const struct store *store);
+/* Return true if one of them has marked the number. */
+bool store_is_marked(const struct store *store, uint64_t number);
+
+#endif

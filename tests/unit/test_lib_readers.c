@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Processes that read a store while another one writes to it. */
+#include <poll.h>
+#include <sys/wait.h>
+
+#include "lib_fixture.h"
+
+/* ---- A process that takes steps when it is told to ---------------------- */
+
+struct child {
+	pid_t pid;
+	int to, from;
+};
+
+/* Wait for the parent; exit if it has gone. */
+static void step_wait(int from)
+{
+	char byte;
+
+	if (read(from, &byte, 1) != 1)
+		_exit(3);
+}
+
+static void step_done(int to)
+{
+	if (write(to, "", 1) != 1)
+		_exit(3);
+}
+
+/* Start a process that calls fn() with the two ends of its pipes. */
+static struct child child_start(void (*fn)(const char *store, int from, int to),
+                                const char *store)
+{
+	struct child child;
+	int down[2], up[2];
+
+	assert_int_equal(pipe(down), 0);
+	assert_int_equal(pipe(up), 0);
+	child.pid = fork();
+	if (!child.pid) {
+		close(down[1]);
+		close(up[0]);
+		fn(store, down[0], up[1]);
+		_exit(0);
+	}
+	close(down[0]);
+	close(up[1]);
+	child.to = down[1];
+	child.from = up[0];
+	return child;
+}
+
+/* Let the child take its next step, and wait until it has. */
+static void child_step(struct child *child)
+{
+	char byte;
+
+	assert_int_equal(write(child->to, "", 1), 1);
+	if (read(child->from, &byte, 1) != 1)
+		fail_msg("the other process has failed");
+}
+
+static void child_end(struct child *child, int signal)
+{
+	int status;
+
+	if (signal)
+		kill(child->pid, signal);
+	close(child->to);
+	assert_int_equal(waitpid(child->pid, &status, 0), child->pid);
+	assert_int_equal(status, signal);
+	close(child->from);
+}
+
+/* In the child, a failure is its exit status. */
+#define must(condition)                                                        \
+	do {                                                                   \
+		if (!(condition)) {                                            \
+			fprintf(stderr, "# line %d: %s: %s\n", __LINE__,       \
+			        #condition, coppice_error());                  \
+			_exit(2);                                              \
+		}                                                              \
+	} while (0)
+
+/* ---- Seeing commits, and holding snapshots ------------------------------ */
+
+enum { KEYS = 400 };
+
+static void keys_put(struct coppice *store, const char *text,
+                     const char *snapshot)
+{
+	struct coppice_state *main = lib_state(store, "main");
+	struct coppice_batch *b;
+	char path[32], value[400];
+
+	memset(value, 'x', sizeof(value));
+	memcpy(value, text, strlen(text) + 1);
+	ok(coppice_batch_new(store, &b));
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(path, sizeof(path), "d%d/k%d", i % 7, i);
+		ok(coppice_batch_put(b, main, path, value, sizeof(value),
+		                     COPPICE_PARENTS));
+	}
+	ok(coppice_batch_commit(b, COPPICE_DURABLE, snapshot));
+	coppice_batch_discard(b);
+	coppice_state_close(main);
+}
+
+/* Return true if all keys have the text. */
+static bool keys_have(struct coppice_state *state, const char *text)
+{
+	char path[32], value[400];
+
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(path, sizeof(path), "d%d/k%d", i % 7, i);
+		if (coppice_get(state, path, 0, value, sizeof(value)) !=
+		            sizeof(value) ||
+		    strcmp(value, text))
+			return false;
+	}
+	return true;
+}
+
+static void reader(const char *path, int from, int to)
+{
+	struct coppice_info info = {.size = sizeof(info)};
+	struct coppice_state *main, *old, *same;
+	struct coppice *store;
+
+	step_wait(from); /* the store is there */
+	must(coppice_open(path, COPPICE_READ_ONLY, NULL, &store) == 0);
+	must(coppice_state_open(store, "main", &main) == 0);
+	must(coppice_state_open(store, "main~s1", &old) == 0);
+	must(coppice_state_open(store, "main~1", &same) == 0);
+	must(keys_have(main, "one"));
+	must(keys_have(old, "one"));
+	coppice_state_close(same);
+	step_done(to);
+	step_wait(from); /* main was written to, and s1 is deleted */
+	must(keys_have(main, "two"));
+	must(keys_have(old, "one"));
+	must(coppice_state_open(store, "main~s1", &same) == -ENOENT);
+	must(coppice_info(old, &info) == -ESTALE);
+	must(coppice_snapshot(store, "main", "x") == -EROFS);
+	step_done(to);
+	step_wait(from); /* much was written meanwhile */
+	must(keys_have(old, "one"));
+	must(keys_have(main, "ten"));
+	must(coppice_state_open(store, "main~@-1h", &same) == -ENOENT);
+	must(coppice_state_open(store, "fork", &same) == 0);
+	must(keys_have(same, "two"));
+	step_done(to);
+	/* It is killed here. */
+	step_wait(from);
+}
+
+/* How much is left to be freed. */
+static uint64_t backlog(struct coppice *store)
+{
+	struct coppice_stats stats = {.size = sizeof(stats)};
+
+	ok(coppice_reclaim(store));
+	ok(coppice_stats(store, &stats));
+	return stats.reclaiming;
+}
+
+static void test_snapshots_stay_until_the_reader_ends(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct child child;
+	char text[16];
+
+	ok(coppice_close(w->store));
+	child = child_start(reader, w->scratch.store);
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	keys_put(w->store, "one", "s1");
+	child_step(&child);
+	keys_put(w->store, "two", NULL);
+	ok(coppice_fork(w->store, "main", "fork", 0, NULL));
+	ok(coppice_remove(w->store, "main~s1", 0));
+	ok(coppice_sync(w->store));
+	child_step(&child);
+	assert_int_not_equal(backlog(w->store), 0);
+	for (int i = 3; i <= 10; i++) {
+		snprintf(text, sizeof(text), i < 10 ? "%d" : "ten", i);
+		keys_put(w->store, text, NULL);
+		backlog(w->store);
+	}
+	child_step(&child);
+	assert_int_not_equal(backlog(w->store), 0);
+	child_end(&child, SIGKILL);
+	assert_int_equal(backlog(w->store), 0);
+}
+
+/* ---- A writer that is killed -------------------------------------------- */
+
+static void writer(const char *path, int from, int to)
+{
+	struct coppice_state *main;
+	struct coppice_batch *b;
+	struct coppice *store;
+	char key[32], value[32];
+
+	step_wait(from);
+	must(coppice_open(path, 0, NULL, &store) == 0);
+	must(coppice_state_open(store, "main", &main) == 0);
+	must(coppice_batch_new(store, &b) == 0);
+	for (int round = 1;; round++) {
+		snprintf(value, sizeof(value), "%d", round);
+		for (int i = 0; i < KEYS; i++) {
+			snprintf(key, sizeof(key), "k%d", i);
+			must(coppice_batch_put(b, main, key, value,
+			                       strlen(value), 0) == 0);
+		}
+		snprintf(key, sizeof(key), "s%d", round);
+		must(coppice_batch_commit(b, round % 2 ? COPPICE_DURABLE : 0,
+		                          round % 3 ? NULL : key) == 0);
+		if (round == 5)
+			step_done(to);
+	}
+}
+
+/* Return the value that all keys have, or -1 if they differ. */
+static int value_of_all(struct coppice_state *state)
+{
+	struct coppice_get gets[KEYS];
+	char keys[KEYS][8], values[KEYS][16];
+
+	for (int i = 0; i < KEYS; i++) {
+		snprintf(keys[i], sizeof(keys[i]), "k%d", i);
+		gets[i] = (struct coppice_get){keys[i], 0, values[i], 15, 0};
+	}
+	ok(coppice_get_many(state, gets, KEYS));
+	for (int i = 0; i < KEYS; i++) {
+		ok(gets[i].result);
+		values[i][gets[i].result] = 0;
+		if (strcmp(values[i], values[0]))
+			return -1;
+	}
+	return atoi(values[0]);
+}
+
+static void test_a_writer_is_killed(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct coppice_state *main, *snapshot;
+	struct coppice *reader;
+	struct child child;
+	int last = 0, value;
+
+	ok(coppice_close(w->store));
+	child = child_start(writer, w->scratch.store);
+	child_step(&child);
+	ok(coppice_open(w->scratch.store, COPPICE_READ_ONLY, NULL, &reader));
+	assert_int_equal(coppice_open(w->scratch.store, 0, NULL, &w->store),
+	                 -EBUSY);
+	for (int i = 0; i < 20; i++) {
+		/* The newest snapshot, all of one round. */
+		ok(coppice_state_open(reader, "main~1", &snapshot));
+		value = value_of_all(snapshot);
+		assert_true(value >= last && value % 3 == 0);
+		last = value;
+		coppice_state_close(snapshot);
+	}
+	child_end(&child, SIGKILL);
+	/* The reader goes on. */
+	ok(coppice_state_open(reader, "main~1", &snapshot));
+	assert_true(value_of_all(snapshot) >= last);
+	coppice_state_close(snapshot);
+	ok(coppice_close(reader));
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	main = lib_state(w->store, "main");
+	assert_true(value_of_all(main) >= last);
+	coppice_state_close(main);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	        cmocka_unit_test_setup_teardown(
+	                test_snapshots_stay_until_the_reader_ends, lib_setup,
+	                lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_a_writer_is_killed,
+	                                        lib_setup, lib_teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
