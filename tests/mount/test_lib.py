@@ -216,3 +216,27 @@ def test_hostile_batches(store):
     assert request(store, {"verb": "apply"}, fd).get("ok")
     os.close(fd)
     assert os.listdir(mnt / "main") == []
+
+
+def test_example(store, tmp):
+    """The validator; its states are browsed through a mount."""
+    validator = BUILD / "tools" / "lib" / "examples" / "validator"
+
+    def run(*args):
+        return subprocess.run([validator, *map(str, args)], check=True,
+                              stdout=subprocess.PIPE, text=True).stdout
+
+    # Ten names, and two further children of each name of the two chains.
+    assert "32 forks, " in run("run", store.path, 3, 300)
+    head = run("read", store.path, "elly~1")
+    run("crash", store.path, "elly")
+    assert run("read", store.path, "elly") == head
+    mnt = store.mount()
+    assert (mnt / "elly" / "head").read_text() + "\n" == head
+    slots = os.listdir(mnt / "cory" / ".snap")
+    assert len(slots) == 3
+    for slot in slots:
+        name, number = (mnt / "cory" / ".snap" / slot / "head"
+                        ).read_text().split()
+        assert (name, f"slot-{number}") == ("cory", slot)
+    assert len(os.listdir(mnt / "main" / "accounts" / "3")) == 63
