@@ -1,47 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The package for Python.  Its own tests run in processes of their own."""
-import importlib.util
-import os
 import re
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-TOP = Path(__file__).resolve().parents[2]
-SOURCE = TOP / "tools" / "python"
-BUILD = Path(os.environ.get("COPPICE_BUILD", TOP / "build")).resolve()
-BUILT = BUILD / "tools" / "python"
-EXTENSION = BUILT / "coppice" / "_libcoppice.abi3.so"
-
-
-def environment():
-    """Return the environment of a process that imports the package."""
-    if not EXTENSION.exists():
-        pytest.skip("the package was not built: python3-cffi is missing")
-    env = {**os.environ, "PYTHONPATH": str(BUILT),
-           "PYTHONDONTWRITEBYTECODE": "1"}
-    needs = subprocess.run(["ldd", EXTENSION], capture_output=True, text=True,
-                           check=True).stdout
-    if "libtsan" in needs:
-        pytest.skip("the interpreter is not built with ThreadSanitizer")
-    runtime = re.search(r"libasan\S* => (\S+)", needs)
-    if runtime:
-        # The interpreter itself does not free all of its memory.
-        env |= {"LD_PRELOAD": runtime[1], "PYTHONMALLOC": "malloc",
-                "ASAN_OPTIONS": env.get("ASAN_OPTIONS", "") +
-                ":detect_leaks=0"}
-    return env
-
-
-def run(*command):
-    result = subprocess.run(
-        [sys.executable, *map(str, command)], env=environment(), cwd=BUILT,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, timeout=100)
-    assert result.returncode == 0, result.stdout
-    return result.stdout
+from python_package import BUILD, SOURCE, TOP, environment, run
 
 
 @pytest.mark.parametrize("file", sorted(
@@ -52,45 +17,84 @@ def test_package(file, tmp_path):
         SOURCE / "tests" / file)
 
 
-@pytest.mark.parametrize("file", ["__init__.py"])
-def test_documentation(file):
-    run("-W", "error", "-c", "import coppice, doctest, sys\n"
-        "failed, tried = doctest.testmod(coppice)\n"
-        "sys.exit(failed or not tried)")
+DOCUMENTATION = """if True:
+    import doctest, sys
+    import coppice
+    sys.path.insert(0, sys.argv[1] + "/examples")
+    import keyvalue
+    results = [
+        doctest.testmod(coppice), doctest.testmod(keyvalue),
+        doctest.testfile(sys.argv[1] + "/README.md", module_relative=False)]
+    sys.exit(any(r.failed for r in results) or not all(
+        r.attempted for r in results))
+"""
 
 
-def build_extension():
-    environment()
-    spec = importlib.util.spec_from_file_location(
-        "build_extension", SOURCE / "build_extension.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def test_documentation():
+    run("-W", "error", "-c", DOCUMENTATION, SOURCE)
 
 
-def test_every_declaration_of_the_header_is_seen():
-    header = (TOP / "tools" / "lib" / "coppice.h").read_text()
-    declared = build_extension().declarations(header)
-    for word in "#", "COPPICE_API", "/*", "extern":
-        assert word not in declared
-    functions = set(re.findall(r"^COPPICE_API[^;]*?\b(coppice_\w+)\(", header,
-                               re.MULTILINE))
-    assert len(functions) > 35
-    names = functions | set(re.findall(r"\b(COPPICE_[A-Z_]+)\s*=", header))
+@pytest.fixture(scope="module")
+def header():
+    return (TOP / "tools" / "lib" / "coppice.h").read_text()
+
+
+def functions_of(header):
+    found = set(re.findall(r"^COPPICE_API[^;]*?\b(coppice_\w+)\(", header,
+                           re.MULTILINE))
+    assert len(found) > 35
+    return found
+
+
+def test_every_declaration_of_the_header_is_seen(header):
+    names = functions_of(header) | set(
+        re.findall(r"\b(COPPICE_[A-Z_]+)\s*=", header))
     missing = run("-c", "import sys\n"
                   "from coppice._libcoppice import lib\n"
                   "print(*set(sys.argv[1:]) - set(dir(lib)))", *names)
     assert missing.split() == []
+    structs = set(re.findall(r"^struct (coppice\w*)", header, re.MULTILINE))
+    assert len(structs) > 10
+    run("-c", "import sys\n"
+        "from coppice._libcoppice import ffi\n"
+        "for name in sys.argv[1:]: ffi.typeof('struct ' + name)", *structs)
 
 
-def test_every_function_is_bound():
-    header = (TOP / "tools" / "lib" / "coppice.h").read_text()
-    functions = set(re.findall(r"^COPPICE_API[^;]*?\b(coppice_\w+)\(", header,
-                               re.MULTILINE))
+def test_every_function_is_bound(header):
     package = "".join(path.read_text()
                       for path in (SOURCE / "coppice").glob("*.py"))
     bound = set(re.findall(r"lib\.(coppice_\w+)", package))
-    assert functions == bound, "tools/python/coppice calls all of coppice.h"
+    missing = functions_of(header) - bound
+    assert not missing, f"to be added to tools/python/coppice: {missing}"
+
+
+def test_wheel(tmp_path):
+    """A wheel is built without a network, and what is in it works."""
+    for module in "setuptools", "wheel":
+        pytest.importorskip(module, reason=f"python3-{module} is missing")
+    env = environment()
+    if "LD_PRELOAD" in env:
+        pytest.skip("the compiler does not run with AddressSanitizer")
+    # The build leaves files beside its sources.
+    copy = shutil.copytree(SOURCE, tmp_path / "source")
+    env["CFLAGS"] = "-O0"
+    env["PKG_CONFIG_PATH"] = str(BUILD / "meson-uninstalled")
+    result = subprocess.run(
+        [sys.executable, "setup.py", "-q", "bdist_wheel"], cwd=copy, env=env,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, timeout=100)
+    assert result.returncode == 0, result.stdout
+    wheel, = (copy / "dist").glob("*.whl")
+    assert "-abi3-" in wheel.name
+    shutil.unpack_archive(wheel, tmp_path / "unpacked", "zip")
+    env["PYTHONPATH"] = str(tmp_path / "unpacked")
+    env["LD_LIBRARY_PATH"] = str(BUILD / "tools" / "lib")
+    result = subprocess.run(
+        [sys.executable, "-c", "import coppice, sys\n"
+         "coppice.Store(sys.argv[1], create=True).close()\n"
+         "print(coppice.__file__)", tmp_path / "store"], cwd=tmp_path,
+        env=env, check=True, stdout=subprocess.PIPE, text=True)
+    assert result.stdout.startswith(str(tmp_path / "unpacked"))
 
 
 def test_every_module_says_its_licence_and_is_installed():
@@ -99,6 +103,6 @@ def test_every_module_says_its_licence_and_is_installed():
         if path.name == "py.typed" or "__pycache__" in path.parts:
             continue
         assert "SPDX-License-Identifier: LGPL-2.1-or-later" in \
-            path.read_text().splitlines()[0], path
+            "".join(path.read_text().splitlines()[:2]), path
         if path.parent.name == "coppice":
             assert f"'{path.name}'" in built, path

@@ -3,10 +3,12 @@
 
     build_extension.py HEADER OUTPUT.c
 
-setup.py uses `builder()` instead.
+setup.py calls `installed()` instead.
 """
 import re
+import subprocess
 import sys
+from pathlib import Path
 
 import cffi
 
@@ -64,17 +66,33 @@ def declarations(header):
 
 
 def builder(header):
-    """Return the cffi.FFI that makes the module; header: text of coppice.h."""
+    """Return the cffi.FFI of the library whose header is at a path."""
     ffi = cffi.FFI()
-    ffi.cdef(TYPES + declarations(header) + OWN_DECLARATIONS)
-    ffi.set_source(MODULE, SOURCE, libraries=["coppice"],
-                   py_limited_api=True)
+    ffi.cdef(TYPES + declarations(Path(header).read_text("utf-8")) +
+             OWN_DECLARATIONS)
+    return ffi
+
+
+def installed():
+    """Return the cffi.FFI that makes the module for the installed library."""
+    options = subprocess.run(
+        ["pkg-config", "--cflags-only-I", "libcoppice"], check=True,
+        stdout=subprocess.PIPE, text=True).stdout.split()
+    folders = [option[2:] for option in options] + ["/usr/include"]
+    found = [Path(folder, "coppice.h") for folder in folders
+             if Path(folder, "coppice.h").exists()]
+    if not found:
+        raise SystemExit("coppice.h is not installed")
+    ffi = builder(found[0])
+    ffi.set_source_pkgconfig(MODULE, ["libcoppice"], SOURCE,
+                             py_limited_api=True)
     return ffi
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8") as file:
-        builder(file.read()).emit_c_code(sys.argv[2])
+    ffi = builder(sys.argv[1])
+    ffi.set_source(MODULE, SOURCE, py_limited_api=True)
+    ffi.emit_c_code(sys.argv[2])
 
 
 if __name__ == "__main__":
