@@ -456,7 +456,7 @@ static int restore_begin(struct restore *r)
 	if (!err)
 		err = state_hold(source, &r->source);
 	if (!err)
-		err = side_begin(is_whole(what) ? source : fork, &r->now->side);
+		err = side_begin(fork, &r->now->side);
 	if (err)
 		return err;
 	r->from = hold_tree(&r->source);
@@ -470,7 +470,7 @@ static int restore_build(struct restore *r)
 	uint64_t ino;
 	int err = restore_begin(r);
 
-	if (err || is_whole(r->what))
+	if (err)
 		return err;
 	err = tree_path_find(r->from, r->what->path, &ino, &inode);
 	if (!err)
@@ -480,22 +480,6 @@ static int restore_build(struct restore *r)
 	if (!err)
 		err = pairs_remove(r);
 	return err ? err : pairs_add(r);
-}
-
-/*
- * Remove the records of joins that the fork does not contain any more: those
- * after its own snapshot was made, or all if the tree is that of another state.
- */
-static int joins_undo(struct restore *r, const struct state *fork)
-{
-	struct state *source;
-	int err = state_get(r->fs->forest, r->what->source, &source);
-
-	return err ? err
-	           : join_records_cut(r->fs->forest, fork->number,
-	                              source->fork == fork->number
-	                                      ? hold_freeze(&r->source)
-	                                      : 0);
 }
 
 /*
@@ -511,7 +495,7 @@ static int restore_switch(struct restore *r)
 
 	if (err || r->what->dry_run)
 		return err;
-	if (!is_whole(r->what) && !side_is_current(&r->now->side, fork))
+	if (!side_is_current(&r->now->side, fork))
 		return -EAGAIN;
 	err = side_check_quota(&r->now->side, fork);
 	if (!err && r->what->undo) {
@@ -519,14 +503,11 @@ static int restore_switch(struct restore *r)
 		/* The search for a number may have released the lock. */
 		if (!err)
 			err = state_get(fs->forest, r->what->fork, &fork);
-		if (!err && !is_whole(r->what) &&
-		    !side_is_current(&r->now->side, fork)) {
+		if (!err && !side_is_current(&r->now->side, fork)) {
 			fs_state_destroy(fs, undo, false);
 			return -EAGAIN;
 		}
 	}
-	if (!err && is_whole(r->what))
-		err = joins_undo(r, fork);
 	if (!err)
 		err = side_switch(&r->now->side, fork);
 	if (err)
@@ -536,6 +517,32 @@ static int restore_switch(struct restore *r)
 	return 0;
 }
 
+/* Make the snapshot, and restore the whole fork.  Lock held. */
+static int restore_whole(struct restore *r)
+{
+	const struct fs_restore *what = r->what;
+	const struct fs_cred cred = {.uid = what->uid};
+	struct state *source, *fork, *undo = NULL;
+	uint64_t made = 0;
+	int err = state_get(r->fs->forest, what->fork, &fork);
+
+	if (!err && what->undo && !what->dry_run) {
+		err = fs_state_snapshot(r->fs, fork, what->undo, &cred, &undo);
+		made = err ? 0 : undo->number;
+	}
+	/* The search for a number may have released the lock. */
+	if (!err)
+		err = state_get(r->fs->forest, what->source, &source);
+	if (!err)
+		err = state_get(r->fs->forest, what->fork, &fork);
+	if (!err)
+		err = fs_restore_whole(r->fs, source, fork, what->dry_run,
+		                       r->now);
+	if (err && made && !state_get(r->fs->forest, made, &undo))
+		fs_state_destroy(r->fs, undo, false);
+	return err;
+}
+
 /* Free what one attempt has gathered.  Lock held. */
 static void attempt_end(struct restore *r)
 {
@@ -543,6 +550,21 @@ static void attempt_end(struct restore *r)
 	tdestroy(r->links, free);
 	r->links = NULL;
 	r->dirty_len = r->pairs_len = r->removed_len = 0;
+}
+
+/* Build what is to be restored, and switch to it.  Lock held. */
+static int restore_attempt(struct restore *r)
+{
+	int err = restore_build(r);
+
+	if (!err)
+		err = restore_switch(r);
+	attempt_end(r);
+	if (err) {
+		side_end(r->fs->forest, &r->now->side);
+		hold_release(r->fs->forest, &r->now->before);
+	}
+	return err;
 }
 
 int fs_restore(struct fs *fs, const struct fs_restore *what,
@@ -558,14 +580,7 @@ int fs_restore(struct fs *fs, const struct fs_restore *what,
 			break;
 		r.exclusive = attempt >= ATTEMPTS;
 		store_lock(fs->store);
-		err = restore_build(&r);
-		if (!err)
-			err = restore_switch(&r);
-		attempt_end(&r);
-		if (err) {
-			side_end(fs->forest, &r.now->side);
-			hold_release(fs->forest, &r.now->before);
-		}
+		err = is_whole(what) ? restore_whole(&r) : restore_attempt(&r);
 		store_unlock(fs->store);
 	}
 	free(r.dirty);

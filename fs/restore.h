@@ -54,6 +54,13 @@ struct fs_restored {
  */
 int fs_restore(struct fs *fs, const struct fs_restore *what,
                struct fs_restored *ret_restored);
+/*
+ * Make the whole fork what the source is, without a snapshot of what it was.
+ * Constant time; the lock is held, and not released.  -EROFS: the fork is a
+ * snapshot; -EDQUOT: its quota is less than that; -ESTALE, -ENOSPC, -ENOMEM.
+ */
+int fs_restore_whole(struct fs *fs, struct state *source, struct state *fork,
+                     bool dry_run, struct fs_restored *ret_restored);
 /* Lock NOT held.  All zero is allowed. */
 void fs_restored_release(struct fs *fs, struct fs_restored *restored);
 
