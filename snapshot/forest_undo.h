@@ -21,9 +21,10 @@ struct forest;
 /*
  * Begin changes that can be undone: functions of snapshot.h that make, rename
  * and delete states, change properties and tags, and set the default state and
- * the root's inode.  Files must not be changed.  Until forest_undo_end() those
- * functions return -EAGAIN where they would have to release the lock.  -ENOMEM,
- * -EROFS: nothing has begun.
+ * the root's inode; and side_begin() and side_switch(), if the holds are
+ * released before the end.  Files must not be changed.  Until forest_undo_end()
+ * those functions return -EAGAIN where they would have to release the lock.
+ * -ENOMEM, -EROFS: nothing has begun.
  */
 int forest_undo_begin(struct forest *forest);
 /*

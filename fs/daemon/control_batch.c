@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "control_property.h"
+#include "control_restore.h"
 #include "control_rm.h"
 #include "control_state.h"
 #include "control_swap.h"
@@ -75,6 +76,7 @@ static const struct operation {
         {"hold", "name", {"name", "tag"}, hold_change},
         {"release", "name", {"name", "tag"}, release_change},
         {"rename", "name", {"name", "to"}, control_rename_change},
+        {"restore", "name", {"name", "from"}, control_restore_change},
         {"rm", "name", {"name", "recursive"}, control_rm_change},
         {"set", "name", {"name", "key", "value"}, set_change},
         {"snap", "fork", {"fork", "name", "set"}, control_snap_change},
@@ -402,6 +404,9 @@ static int steps_run(struct control *c, struct step *steps, size_t count,
 		            control_reason(err));
 	for (size_t i = 0; err == 0 && i < count; i++)
 		err = step_run(c, &steps[i]);
+	/* Nothing may hold what is about to be undone. */
+	for (size_t i = 0; (err < 0 || dry_run) && i < count; i++)
+		state_change_release_trees(c, &steps[i].change);
 	forest_undo_end(c->forest, err < 0 || dry_run);
 	store_unlock(c->store);
 	return err;
@@ -472,6 +477,7 @@ int control_batch(struct control *c)
 	for (size_t i = 0; i < count; i++) {
 		json_decref(steps[i].request);
 		json_decref(steps[i].change.full);
+		fs_restored_release(c->fs, &steps[i].change.restored);
 	}
 	return err;
 }

@@ -211,3 +211,29 @@ int control_restore(struct control *c)
 	fs_restored_release(c->fs, &restored);
 	return err;
 }
+
+/* ---- As a part of a batch ----------------------------------------------- */
+
+int control_restore_change(struct control *c, struct state_change *ret)
+{
+	char name[STATE_NAME_MAX], from[STATE_NAME_MAX];
+	struct state *fork, *source;
+	int err = control_argument(c, "name", true, name);
+
+	if (err == 0)
+		err = control_argument(c, "from", true, from);
+	if (err < 0)
+		return err;
+	err = state_resolve(c->forest, from, &source);
+	if (err < 0)
+		return control_fail_state(c, "restore", from, err);
+	err = state_resolve(c->forest, name, &fork);
+	if (err == 0 && (fork->flags & STATE_READONLY))
+		return fail(c, -EROFS, "cannot restore '%s': it is a snapshot",
+		            name);
+	if (err == 0)
+		err = fs_restore_whole(c->fs, source, fork, false,
+		                       &ret->restored);
+	return err < 0 ? control_fail_state(c, "restore", name, err)
+	               : state_change_result(c, fork, ret);
+}

@@ -7,6 +7,7 @@
 #include "control_property.h"
 #include "escaped_name.h"
 #include "time_name.h"
+#include "tree_changes.h"
 #include "util.h"
 
 /* ---- Changes ------------------------------------------------------------ */
@@ -34,6 +35,7 @@ int state_change_result(struct control *c, struct state *state,
 void state_change_announce(struct control *c, const struct state_change *change)
 {
 	const struct changed_name *names = change->names;
+	const struct fs_restored *restored = &change->restored;
 
 	if (!c->mounts)
 		return;
@@ -51,8 +53,21 @@ void state_change_announce(struct control *c, const struct state_change *change)
 			control_announce(c, names[i].fork, names[i].name,
 			                 names[i].fresh);
 	}
+	if (restored->before.version &&
+	    mounts_tree_changed(c->mounts, change->number,
+	                        hold_tree(&restored->before),
+	                        hold_tree(&restored->side.hold)) < 0)
+		log_warning("mounts may show files of state %ju as they were "
+		            "before it was restored",
+		            (uintmax_t)change->number);
 	if (change->gone)
 		mounts_states_gone(c->mounts);
+}
+
+void state_change_release_trees(struct control *c, struct state_change *change)
+{
+	hold_release(c->forest, &change->restored.before);
+	side_end(c->forest, &change->restored.side);
 }
 
 /*

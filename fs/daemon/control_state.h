@@ -13,7 +13,7 @@
 
 #include "control_verb.h"
 
-/* A change of a state. */
+/* A change of a state; all zero at first, and not to be moved in memory. */
 struct state_change {
 	struct changed_name {
 		uint64_t fork; /* of a snapshot's name; 0: a fork's name */
@@ -23,7 +23,9 @@ struct state_change {
 	unsigned name_count;
 	bool exchanged; /* both names are there, before and after */
 	bool gone;      /* a state was deleted */
-	json_t *full;   /* the state's name, to be released */
+	/* The trees of a fork that got another one; else all zero. */
+	struct fs_restored restored;
+	json_t *full; /* the state's name, to be released */
 	uint64_t number;
 	uint64_t version; /* 0: it was deleted */
 };
@@ -49,10 +51,12 @@ void state_change_name(struct state_change *change, uint64_t fork,
 int state_change_result(struct control *c, struct state *state,
                         struct state_change *change);
 /*
- * Invalidate what mounts have cached of the names, and of deleted states.  Lock
- * NOT held.
+ * Invalidate what mounts have cached of the names, of a fork that got another
+ * tree, and of deleted states.  Lock NOT held.
  */
 void state_change_announce(struct control *c,
                            const struct state_change *change);
+/* Release the holds on trees.  Lock held. */
+void state_change_release_trees(struct control *c, struct state_change *change);
 
 #endif

@@ -232,6 +232,33 @@ def test_mounts_see_all_of_it_or_none(store):
     assert seen <= {("a", "b", "main"), ("c", "d", "main")}
 
 
+def test_whole_forks_are_restored(store):
+    mnt, alone = store.mount(), store.mount("alone", "state=main")
+    (mnt / "main" / "file").write_text("good")
+    store.verb("snap", "main", "good")
+    (mnt / "main" / "file").write_text("bad")
+    (mnt / "main" / "more").write_text("bad")
+    assert (alone / "more").read_text() == "bad"
+    restore = op("restore", name="main", **{"from": "main~good"})
+    before = everything(store)
+    assert "line 3" in batch(store, op("snap", fork="main", name="bad"),
+                             restore, op("rm", name="nobody"), code=1)
+    batch(store, op("snap", fork="main", name="bad"), restore, options=["-n"])
+    assert everything(store) == before
+    assert (alone / "file").read_text() == "bad"
+    assert "it is a snapshot" in batch(
+        store, {**restore, "name": "main~good"}, code=1)
+    batch(store, op("snap", fork="main", name="bad"), restore,
+          op("fork", source="main", name="copy"))
+    for path in mnt / "main", alone.path, mnt / "copy":
+        assert (path / "file").read_text() == "good"
+        assert not (path / "more").exists()
+    batch(store, {**restore, "from": "main~bad"}, restore,
+          {**restore, "from": "main~bad"})
+    assert (alone / "more").read_text() == "bad"
+    assert (mnt / "copy" / "file").read_text() == "good"
+
+
 # ---- Crashes ------------------------------------------------------------------
 
 CALLS_MOST = 300

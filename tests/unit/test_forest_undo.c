@@ -125,6 +125,41 @@ static int exchange_root(struct fixture *w)
 	return forest_set_root_inode(w->forest, &root);
 }
 
+/* The trees of forks that got another one. */
+static struct {
+	unsigned count;
+	struct state_hold before[STEPS_MAX];
+	struct state_side side[STEPS_MAX];
+} trees;
+
+/* Give a fork the tree of another state, as a restoration does. */
+static int replace(struct fixture *w, struct state *s)
+{
+	struct state_hold *before = &trees.before[trees.count];
+	struct state_side *side = &trees.side[trees.count];
+	struct state *from = any_state(w);
+	int r;
+
+	if (!from || s->fork)
+		return -EROFS;
+	trees.count++;
+	r = state_hold(s, before);
+	if (!r)
+		r = side_begin(from, side);
+	if (!r)
+		r = join_records_cut(w->forest, s->number, 0);
+	return r ? r : side_switch(side, s);
+}
+
+static void trees_release(struct fixture *w)
+{
+	while (trees.count) {
+		trees.count--;
+		hold_release(w->forest, &trees.before[trees.count]);
+		side_end(w->forest, &trees.side[trees.count]);
+	}
+}
+
 /* One change, which may fail.  Return the number of those that did not. */
 static unsigned step(struct fixture *w)
 {
@@ -135,7 +170,7 @@ static unsigned step(struct fixture *w)
 	if (!s)
 		return 0;
 	name_make(w, name);
-	switch (below(w, 8)) {
+	switch (below(w, 9)) {
 	case 0:
 	case 1:
 	case 2:
@@ -151,6 +186,9 @@ static unsigned step(struct fixture *w)
 	case 5:
 		r = below(w, 3) ? exchange_root(w)
 		                : state_set_default(w->forest, s);
+		break;
+	case 6:
+		r = replace(w, s);
 		break;
 	default:
 		r = describe(w, s);
@@ -186,6 +224,7 @@ static unsigned undo_some(struct fixture *w)
 	assert_int_equal(forest_undo_begin(w->forest), 0);
 	for (uint64_t n = below(w, STEPS_MAX); n; n--)
 		done += step(w);
+	trees_release(w);
 	forest_undo_end(w->forest, true);
 	dump_read(w, &after);
 	assert_int_equal(before.len, after.len);
@@ -227,6 +266,7 @@ static void test_kept(void **state)
 		assert_int_equal(forest_undo_begin(w.forest), 0);
 		for (uint64_t n = below(&w, STEPS_MAX); n; n--)
 			step(&w);
+		trees_release(&w);
 		forest_undo_end(w.forest, below(&w, 2));
 		store_unlock(w.store);
 		if (!below(&w, 20))
