@@ -5,6 +5,7 @@
 #include "handlers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/xattr.h>
 
@@ -84,16 +85,24 @@ struct fuse_entry_param entry_param(struct session *session,
 }
 
 /*
- * Return -ESTALE if a file lost its last name before its lookup was counted:
- * the kernel would open it without a request, and it would not be kept.
+ * Keep a file without a name, which the kernel may open without a request,
+ * until it forgets the file.  Return -ESTALE if a file lost its last name
+ * before its lookup was counted: then nothing has kept it.
  */
-static int check_named(struct session *session, const struct fs_entry *entry)
+static int keep_looked_up(struct session *session, const struct fs_entry *entry)
 {
 	struct stat st;
 	int err;
 
-	if (!session->no_open || session->mounts->count == 1 ||
-	    !S_ISREG(entry->st.st_mode) || !entry->st.st_nlink)
+	if (!session->no_open || !S_ISREG(entry->st.st_mode))
+		return 0;
+	if (!entry->st.st_nlink) {
+		err = fs_open(session->fs, entry->node, O_RDONLY);
+		if (err == 0 && !lookups_hold(session->lookups, entry->node))
+			fs_release(session->fs, entry->node);
+		return err;
+	}
+	if (session->mounts->count == 1)
 		return 0;
 	err = fs_getattr(session->fs, entry->node, &st);
 	return err == 0 && !st.st_nlink ? -ESTALE : err;
@@ -109,12 +118,13 @@ static int entry_add_lookup(struct session *session, node_t dir,
 {
 	int err = lookups_add(session->lookups, entry->node);
 
-	if (err == 0 &&
-	    (!NODE_STATE(dir) || NODE_STATE(dir) != NODE_STATE(entry->node)))
+	if (err < 0)
+		return err;
+	if (!NODE_STATE(dir) || NODE_STATE(dir) != NODE_STATE(entry->node))
 		err = fs_confirm(session->fs, entry);
 	if (err == 0)
-		err = check_named(session, entry);
-	if (err < 0 && err != -ENOMEM)
+		err = keep_looked_up(session, entry);
+	if (err < 0)
 		node_forget(session, entry->node, 1);
 	return err;
 }
@@ -137,9 +147,8 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 	bool named = strcmp(name, PROTOCOL_TMPFILE_NAME) != 0;
 
 	reply->err = entry_add_lookup(session, parent, entry);
-	/* The open of fs_tmpfile() lasts until the kernel forgets the file. */
-	if (!named && session->no_open &&
-	    (reply->err < 0 || !lookups_hold(session->lookups, entry->node)))
+	/* Nothing releases the open of fs_tmpfile(), and the file is kept. */
+	if (!named && session->no_open)
 		fs_release(session->fs, entry->node);
 	if (reply->err < 0 && reply->kind == REPLY_CREATE)
 		file_close(session, entry->node);

@@ -183,8 +183,7 @@ static int open_made(struct session *session, node_t node, int flags)
 	return err;
 }
 
-/* Make a file without a name.  If there is no RELEASE, reply_made() holds it.
- */
+/* Make a nameless file.  reply_made() closes it if there is no RELEASE. */
 static int make_tmpfile(struct session *session, node_t parent, mode_t mode,
                         const struct fs_cred *cred, struct fs_entry *ret_entry)
 {

@@ -450,7 +450,7 @@ static void add_links(struct invals *invals, struct session *session)
 	_cleanup_free_ node_t *nodes = NULL;
 	size_t count = 0;
 
-	if (lookups_list(session->lookups, 0, false, &nodes, &count) < 0) {
+	if (lookups_list(session->lookups, 0, &nodes, &count) < 0) {
 		log_error(
 		        "cannot invalidate a state in a mount: out of memory");
 		return;
@@ -489,8 +489,7 @@ static void collect_virtual(struct invals *invals, struct session *session)
 		_cleanup_free_ node_t *nodes = NULL;
 		size_t n = 0;
 
-		if (lookups_list(session->lookups, states[i], false, &nodes,
-		                 &n) < 0)
+		if (lookups_list(session->lookups, states[i], &nodes, &n) < 0)
 			continue;
 		for (size_t j = 0; j < n; j++)
 			if (nodes[j] & NODE_VIRTUAL)
@@ -529,8 +528,7 @@ int inval_forget_gone(void *arg, struct session *session)
 		size_t n = 0;
 
 		if (!is_gone(session->fs, states[i]) ||
-		    lookups_list(session->lookups, states[i], false, &nodes,
-		                 &n))
+		    lookups_list(session->lookups, states[i], &nodes, &n))
 			continue;
 		for (size_t j = 0; j < n; j++)
 			protocol_inval_inode(session->fd,
@@ -547,9 +545,9 @@ static void notify_state(const struct session *session, uint64_t state, int fd)
 	_cleanup_free_ node_t *nodes = NULL;
 	size_t count = 0;
 
-	if (lookups_list(session->lookups, state, true, &nodes, &count) < 0)
-		log_error(
-		        "cannot invalidate a state in a mount: out of memory");
+	/* Nothing can be logged here: see notifier.h. */
+	if (lookups_take_open(session->lookups, state, &nodes, &count) < 0)
+		return;
 	for (size_t i = 0; i < count; i++)
 		protocol_inval_inode(fd, session_ino(session, nodes[i]), 0, 0);
 }

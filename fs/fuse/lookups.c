@@ -29,6 +29,7 @@ struct state_table { /* the nodes of one state */
 	uint64_t state;
 	size_t used;
 	size_t open;                                /* entries with opens */
+	bool marked;                                /* entries may have marks */
 	struct state_table *next_open, **prev_open; /* if open */
 	size_t mask;                                /* slots - 1 */
 	struct lookup *slots;
@@ -220,6 +221,7 @@ static int lookup_get(struct lookups *lookups, node_t node,
 		(*at)->used++;
 		lookups->virtual += !!(node & NODE_VIRTUAL);
 	}
+	(*at)->marked = true;
 	*ret_entry = entry;
 	return 0;
 }
@@ -437,14 +439,18 @@ bool lookups_is_open(struct lookups *lookups, node_t node)
 
 void lookups_mark(struct lookups *lookups, node_t node, unsigned what)
 {
+	struct state_table *table;
 	struct lookup *entry;
 
 	pthread_mutex_lock(&lookups->lock);
-	entry = lookup_look(lookups, node);
+	table = *state_table_find(lookups, NODE_STATE(node));
+	entry = table ? lookup_find(table, lookup_key(node)) : NULL;
 	if (entry && (what & CACHED_ATTRS))
 		entry->attrs = true;
 	if (entry && (what & CACHED_PAGES))
 		entry->pages = PAGES_FRESH;
+	if (entry)
+		table->marked = true;
 	pthread_mutex_unlock(&lookups->lock);
 }
 
@@ -471,8 +477,23 @@ unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 
 /* ---- Lists -------------------------------------------------------------- */
 
-int lookups_list(struct lookups *lookups, uint64_t state, bool open,
-                 node_t **ret_nodes, size_t *ret_count)
+/*
+ * Return true if the kernel may have the node open, and anything of it cached.
+ * Clears the marks.
+ */
+static bool lookup_take_open(const struct lookups *lookups,
+                             struct lookup *entry)
+{
+	bool marked = entry->pages || entry->attrs;
+	bool taken = entry->opens || (lookups->assume_open && marked);
+
+	if (taken)
+		entry->pages = entry->attrs = 0;
+	return taken;
+}
+
+static int list_nodes(struct lookups *lookups, uint64_t state, bool take_open,
+                      node_t **ret_nodes, size_t *ret_count)
 {
 	struct state_table *table;
 	node_t *nodes = NULL;
@@ -481,18 +502,18 @@ int lookups_list(struct lookups *lookups, uint64_t state, bool open,
 
 	pthread_mutex_lock(&lookups->lock);
 	table = *state_table_find(lookups, state);
-	if (table && (!open || table->open || lookups->assume_open)) {
+	if (table) {
 		nodes = malloc(table->used * sizeof(*nodes));
 		if (!nodes)
 			err = -ENOMEM;
 		for (size_t i = 0; !err && i <= table->mask; i++) {
-			const struct lookup *entry = &table->slots[i];
+			struct lookup *entry = &table->slots[i];
 
 			if (entry->ino &&
-			    (!open || entry->opens ||
-			     (lookups->assume_open && entry->pages)))
+			    (!take_open || lookup_take_open(lookups, entry)))
 				nodes[count++] = NODE(state, entry->ino);
 		}
+		table->marked &= err || !take_open;
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	if (err < 0)
@@ -500,6 +521,18 @@ int lookups_list(struct lookups *lookups, uint64_t state, bool open,
 	*ret_nodes = nodes;
 	*ret_count = count;
 	return 0;
+}
+
+int lookups_list(struct lookups *lookups, uint64_t state, node_t **ret_nodes,
+                 size_t *ret_count)
+{
+	return list_nodes(lookups, state, false, ret_nodes, ret_count);
+}
+
+int lookups_take_open(struct lookups *lookups, uint64_t state,
+                      node_t **ret_nodes, size_t *ret_count)
+{
+	return list_nodes(lookups, state, true, ret_nodes, ret_count);
 }
 
 /* A growing array of numbers of states. */
@@ -522,17 +555,19 @@ int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
                    size_t *ret_count)
 {
 	struct states states = {0};
+	bool all;
 	int err = 0;
 
 	pthread_mutex_lock(&lookups->lock);
-	open = open && !lookups->assume_open;
-	for (struct state_table *table = open ? lookups->open : NULL;
+	all = !open || lookups->assume_open;
+	for (struct state_table *table = all ? NULL : lookups->open;
 	     table && !err; table = table->next_open)
 		err = states_add(&states, table->state);
-	for (size_t i = 0; i < lookups->buckets_len && !open && !err; i++) {
+	for (size_t i = 0; i < lookups->buckets_len && all && !err; i++) {
 		for (struct state_table *table = lookups->buckets[i];
 		     table && !err; table = table->next)
-			err = states_add(&states, table->state);
+			if (!open || table->marked)
+				err = states_add(&states, table->state);
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	if (err < 0) {

@@ -74,14 +74,23 @@ void lookups_mark(struct lookups *lookups, node_t node, unsigned what);
 unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what);
 
 /*
- * List the nodes of a state in the table (or only the open ones, without those
- * that are only assumed to be open and have no pages) in an array that the
- * caller frees.  -ENOMEM.
+ * List the nodes of a state in the table in an array that the caller frees.
+ * -ENOMEM.
  */
-int lookups_list(struct lookups *lookups, uint64_t state, bool open,
-                 node_t **ret_nodes, size_t *ret_count);
+int lookups_list(struct lookups *lookups, uint64_t state, node_t **ret_nodes,
+                 size_t *ret_count);
+/*
+ * List the nodes of a state that are open, or may be and have marks.  The
+ * caller invalidates all that the kernel has of them: the marks are cleared.
+ * -ENOMEM.
+ */
+int lookups_take_open(struct lookups *lookups, uint64_t state,
+                      node_t **ret_nodes, size_t *ret_count);
 
-/* List the states that have nodes in the table (or open ones), likewise. */
+/*
+ * List the states that have nodes in the table, or (open) for which
+ * lookups_take_open() may return some.
+ */
 int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
                    size_t *ret_count);
 

@@ -200,6 +200,9 @@ def test_deleted_state(store, mnt, main):
     assert os.listdir(dir_fd) == []
     assert len(os.pread(fd, 65536, 0)) == 16384
     store.verb("rm", "main@try")
+    for open_fd in fd, dir_fd:
+        with raises(errno.ESTALE):
+            os.fstat(open_fd)
     with raises(errno.ESTALE):
         os.pread(fd, 65536, 0)
     with raises(errno.ESTALE):

@@ -41,8 +41,8 @@ static void note_forgotten(struct kernel *k)
 
 	memcpy(&out, k->data, sizeof(out));
 	k->forgotten = out.ino;
-	if (out.off >= 0)
-		k->pages_forgotten = out.ino;
+	if (out.off >= 0 && out.ino == k->watched)
+		k->dropped++;
 }
 
 int kernel_receive(struct kernel *k)

@@ -19,11 +19,12 @@ struct kernel {
 	pthread_mutex_t lock; /* guards `ended` */
 	pthread_cond_t end;
 	bool ended;
-	uint64_t forgotten;       /* node of the last FUSE_NOTIFY_INVAL_INODE */
-	uint64_t pages_forgotten; /* of the last one that was about pages */
-	uint32_t agreed;          /* the flags in the answer to INIT */
-	size_t len;               /* of the last answer, its header left out */
-	uint8_t data[8192];       /* the last answer, likewise */
+	uint64_t forgotten; /* node of the last FUSE_NOTIFY_INVAL_INODE */
+	uint64_t watched; /* a node whose invalidations of pages are counted */
+	unsigned dropped; /* their number */
+	uint32_t agreed;  /* the flags in the answer to INIT */
+	size_t len;       /* of the last answer, its header left out */
+	uint8_t data[8192]; /* the last answer, likewise */
 };
 
 /* Mount the state (0: the whole store) and answer to INIT. */

@@ -185,6 +185,25 @@ static void test_nameless_file_outlives_its_descriptor(void **state)
 	}
 }
 
+/* A file handle finds it. */
+static void test_nameless_file_is_kept_for_its_handle(void **state)
+{
+	node_t file = make(&w, w.main, "file", S_IFREG | 0644);
+	struct fuse_entry_out out;
+
+	assert_int_equal(fs_open(w.fs, file, O_RDONLY), 0);
+	assert_int_equal(fs_unlink(w.fs, w.main, "file"), 0);
+	mount_main(true);
+	assert_int_equal(kernel_ask(&k, FUSE_LOOKUP, NODE_INO(file), ".", 2),
+	                 0);
+	memcpy(&out, k.data, sizeof(out));
+	assert_int_equal(out.nodeid, NODE_INO(file));
+	fs_release(w.fs, file);
+	assert_int_equal(get_attr(out.nodeid), 0);
+	forget(out.nodeid);
+	kernel_umount(&k);
+}
+
 static void test_new_file_outlives_its_descriptor(void **state)
 {
 	struct fuse_release_in in = {0};
@@ -222,9 +241,17 @@ static void test_pages_of_a_deleted_state_are_dropped(void **state)
 	assert_int_equal(state_find(w.forest, 0, "main@gone", &gone), 0);
 	assert_int_equal(state_delete(w.forest, gone, false), 0);
 	store_unlock(w.store);
-	mounts_states_gone(&k.mounts);
+	k.watched = NODE_INO(file);
+	/* They are dropped once, and once more after another READ. */
+	for (int i = 0; i < 2; i++) {
+		mounts_states_gone(&k.mounts);
+		assert_int_equal(get_attr(1), -ESTALE);
+		assert_int_equal(k.dropped, 1);
+	}
 	assert_int_equal(read_some(NODE_INO(file)), -ESTALE);
-	assert_int_equal(k.pages_forgotten, NODE_INO(file));
+	mounts_states_gone(&k.mounts);
+	assert_int_equal(get_attr(1), -ESTALE);
+	assert_int_equal(k.dropped, 2);
 	kernel_umount(&k);
 }
 
@@ -238,6 +265,7 @@ int main(void)
 	        TEST(test_unlinked_file_ends_at_once_where_opens_are_known),
 	        TEST(test_unlinked_file_ends_with_the_mount),
 	        TEST(test_nameless_file_outlives_its_descriptor),
+	        TEST(test_nameless_file_is_kept_for_its_handle),
 	        TEST(test_new_file_outlives_its_descriptor),
 	        TEST(test_pages_of_a_deleted_state_are_dropped),
 #undef TEST
