@@ -41,8 +41,8 @@ static inline int lib_setup(void **state)
 	return 0;
 }
 
-/* Have the command check everything in the store, which is closed. */
-static inline void lib_check(const struct lib_fixture *w)
+/* Run a verb of the command on the store, which is closed. */
+static inline void lib_command(const struct lib_fixture *w, const char *verb)
 {
 	char self[4096], command[8192];
 	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
@@ -52,9 +52,9 @@ static inline void lib_check(const struct lib_fixture *w)
 	self[len] = 0;
 	*strrchr(self, '/') = 0;
 	snprintf(command, sizeof(command),
-	         "%s/../../tools/coppice -s %s check --data >%s/check 2>&1 || "
-	         "{ cat %s/check; false; }",
-	         self, w->scratch.store, w->scratch.dir, w->scratch.dir);
+	         "%s/../../tools/coppice %s %s >%s/output 2>&1 || "
+	         "{ cat %s/output; false; }",
+	         self, verb, w->scratch.store, w->scratch.dir, w->scratch.dir);
 	status = system(command);
 	assert_int_equal(status, 0);
 }
@@ -64,7 +64,7 @@ static inline int lib_teardown(void **state)
 	struct lib_fixture *w = *state;
 
 	ok(coppice_close(w->store));
-	lib_check(w);
+	lib_command(w, "check --data");
 	scratch_release(&w->scratch);
 	free(w);
 	return 0;

@@ -492,6 +492,51 @@ static void test_open(void **state)
 	lib_expect_in(w->store, "main", "k", "kept");
 }
 
+/* A full store refuses a batch as a whole, and deleting gives space back. */
+static void test_full_store(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct coppice_state *main;
+	struct coppice_batch *b;
+	uint64_t random = 1;
+	uint8_t value[20000];
+	char key[32];
+	int rounds = 0, err;
+
+	ok(coppice_close(w->store));
+	lib_command(w, "resize 12M -s");
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	main = lib_state(w->store, "main");
+	ok(coppice_batch_new(w->store, &b));
+	do {
+		snprintf(key, sizeof(key), "r%d", rounds);
+		ok(coppice_batch_put(b, main, "round", key, strlen(key), 0));
+		for (int i = 0; i < 40; i++) {
+			for (size_t j = 0; j < sizeof(value); j += 8) {
+				uint64_t word = scratch_random(&random);
+
+				memcpy(value + j, &word, 8);
+			}
+			snprintf(key, sizeof(key), "k%d", i);
+			ok(coppice_batch_put(b, main, key, value, sizeof(value),
+			                     0));
+		}
+		snprintf(key, sizeof(key), "s%d", rounds);
+		err = coppice_batch_commit(b, COPPICE_DURABLE, key);
+	} while (!err && ++rounds < 100);
+	assert_int_equal(err, -ENOSPC);
+	assert_true(rounds > 2);
+	snprintf(key, sizeof(key), "r%d", rounds - 1);
+	lib_expect(main, "round", key);
+	ok(coppice_expire(w->store, "main", INT64_MAX, 0, NULL));
+	ok(coppice_reclaim(w->store));
+	ok(coppice_batch_commit(b, COPPICE_DURABLE, NULL));
+	snprintf(key, sizeof(key), "r%d", rounds);
+	lib_expect(main, "round", key);
+	coppice_batch_discard(b);
+	coppice_state_close(main);
+}
+
 /* A handle is the process's that opened it. */
 static void test_fork(void **state)
 {
@@ -551,6 +596,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_get_many, lib_setup,
 	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_open, lib_setup,
+	                                        lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_full_store, lib_setup,
 	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_fork, lib_setup,
 	                                        lib_teardown),

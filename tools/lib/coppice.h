@@ -353,7 +353,8 @@ enum coppice_commit_flags {
 };
 /*
  * Make all changes of the batch in one step.  snapshot: the name of a snapshot
- * that each fork of the batch gets in the same step, or NULL: none.  Afterwards
+ * that each fork of the batch gets in the same step, or NULL: none.  A batch
+ * without operations has no fork, and does nothing.  Afterwards
  * the batch is empty and can be filled again.  After an error nothing has
  * changed, and the batch is as it was; but if the changes were made and cannot
  * be made durable, the error is that of coppice_sync() and the batch is empty.
