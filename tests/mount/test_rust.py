@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The Rust crates: their own tests."""
+"""The Rust crates: their own tests, and an example seen through a mount."""
 import os
 import re
 import shutil
@@ -52,7 +52,7 @@ def cargo(tmp, *args):
     if SANITIZER:
         env |= runner()
     done = subprocess.run(
-        ["cargo", *args[:1], "--offline", "--locked", *args[1:]], cwd=CRATES,
+        ["cargo", args[0], "--offline", "--locked", *args[1:]], cwd=CRATES,
         env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=300 * SLOWER, check=False)
     assert done.returncode == 0, done.stdout
@@ -70,3 +70,21 @@ def test_crates(tmp):
 def test_documentation(tmp):
     out = cargo(tmp, "test", "-p", "coppice", "--doc")
     assert "src/lib.rs" in out
+
+
+def test_validator(tmp, make_store):
+    """Its example follows forks of a chain; a mount shows them."""
+    store = make_store()
+    out = cargo(tmp, "run", "--example", "validator", store.path, "3", "200")
+    assert "28 forks" in out and "slots are whole" in out
+    mnt = store.mount()
+    forks = {path.name for path in mnt.path.iterdir()}
+    assert {"main", "crash", "alfred", "elly", "cory", "cory-3"} <= forks
+    for name in "alfred", "elly", "cory":
+        fork = mnt / name
+        assert (fork / "finalized").read_text() == "slot-1"
+        assert (fork / "accounts" / "07" / "107").stat().st_size == 1000
+        assert len(list((fork / "accounts").iterdir())) == 100
+        for slot in (fork / ".snap").iterdir():
+            assert len(list((slot / "accounts" / "42").iterdir())) == 10
+    assert len(list((mnt / "alfred" / ".snap").iterdir())) == 2
