@@ -377,6 +377,8 @@ pub mod errno {
         pub const ENAMETOOLONG: c_int = 36;
         pub const ENOTEMPTY: c_int = 39;
         pub const ENODATA: c_int = 61;
+        pub const EOPNOTSUPP: c_int = 95;
+        pub const ECONNRESET: c_int = 104;
         pub const ESTALE: c_int = 116;
         pub const EUCLEAN: c_int = 117;
         pub const EDQUOT: c_int = 122;
@@ -388,6 +390,8 @@ pub mod errno {
         pub const ENAMETOOLONG: c_int = 78;
         pub const ENOTEMPTY: c_int = 93;
         pub const ENODATA: c_int = 61;
+        pub const EOPNOTSUPP: c_int = 122;
+        pub const ECONNRESET: c_int = 131;
         pub const ESTALE: c_int = 151;
         pub const EUCLEAN: c_int = 135;
         pub const EDQUOT: c_int = 1133;

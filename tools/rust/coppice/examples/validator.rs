@@ -453,7 +453,7 @@ fn main() -> Result<()> {
     expire(&mut chain)?;
     chain.check_all()?;
 
-    // Only one process writes to a store at a time.
+    // One process at a time writes to a store that has no daemon.
     let Chain { store, heads, slots, .. } = chain;
     drop((heads, slots));
     store.close()?;

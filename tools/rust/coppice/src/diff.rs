@@ -85,6 +85,8 @@ impl State {
     /// Call a closure with each file that differs between this state and
     /// another one of the same store. The cost is that of what differs. If the
     /// closure breaks, the comparison ends, with its value.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported): a state is a fork that
+    /// another process may change.
     ///
     /// ```
     /// # let dir = std::env::temp_dir().join(format!("coppice-diff-{}", std::process::id()));

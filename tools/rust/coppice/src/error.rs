@@ -21,10 +21,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum ErrorKind {
     /// `EEXIST`: the name is taken.
     AlreadyExists,
-    /// `EBUSY`: another process has the store open, or a state is held.
+    /// `EBUSY`: this process has the store open already, another process has
+    /// it open to change it, or a state is held.
     Busy,
     /// `EUCLEAN`: the store is damaged; see coppice-check(1).
     Damaged,
+    /// `ECONNRESET`: the daemon that made the changes has ended. Reading goes
+    /// on; for changes the store must be closed and opened again.
+    Disconnected,
     /// `ECHILD`: the handle was opened by the parent process, before fork(2).
     Forked,
     /// `EINVAL`, `ENAMETOOLONG`: a name, path, flag or size is not valid.
@@ -54,6 +58,9 @@ pub enum ErrorKind {
     ReadOnly,
     /// `ESTALE`: the state was deleted.
     Stale,
+    /// `EOPNOTSUPP`: a fork that another process may change cannot be compared;
+    /// a snapshot of it can.
+    Unsupported,
     /// Any other errno value.
     Other,
 }
@@ -83,6 +90,7 @@ impl Error {
             EEXIST => ErrorKind::AlreadyExists,
             EBUSY => ErrorKind::Busy,
             EUCLEAN => ErrorKind::Damaged,
+            ECONNRESET => ErrorKind::Disconnected,
             ECHILD => ErrorKind::Forked,
             EINVAL | ENAMETOOLONG => ErrorKind::InvalidInput,
             EISDIR => ErrorKind::IsADirectory,
@@ -97,6 +105,7 @@ impl Error {
             EDQUOT => ErrorKind::QuotaExceeded,
             EROFS => ErrorKind::ReadOnly,
             ESTALE => ErrorKind::Stale,
+            EOPNOTSUPP => ErrorKind::Unsupported,
             _ => ErrorKind::Other,
         }
     }

@@ -54,6 +54,13 @@
 //! called by the thread that passed them and may call the library; if one
 //! panics, the panic goes on in the caller.
 //!
+//! One process changes a store: the first that opens it for writing, or the
+//! daemon that serves its mounts; then the changes of other processes go through
+//! the daemon, and each is durable when the call returns. Any number of
+//! processes read at once, of stores that they open
+//! [read-only](Options::read_only): they see the last commit, and a snapshot
+//! that they have open stays as it is. A process can have a store open once.
+//!
 //! A process that was made by fork(2) cannot use its parent's handles: their
 //! calls fail with [`ErrorKind::Forked`]. It opens the store itself.
 #![warn(missing_docs)]

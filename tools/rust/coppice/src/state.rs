@@ -203,8 +203,9 @@ impl State {
         ))
     }
 
-    /// Do many reads, all of the same instant of the state. Each has its own
-    /// result then; an error of a single one is no error of the call.
+    /// Do many reads, all of the same instant of the state; but where another
+    /// process may change a fork, each by itself. Each has its own result then;
+    /// an error of a single one is no error of the call.
     pub fn read_many(&self, reads: &mut [Read<'_>]) -> Result<()> {
         let mut gets: Vec<sys::coppice_get> = reads
             .iter_mut()

@@ -98,7 +98,9 @@ impl Options {
 
     /// Open the store in a directory. A new store has one fork, `main`, which
     /// is empty. [`NotFound`](crate::ErrorKind::NotFound): there is no store;
-    /// [`Busy`](crate::ErrorKind::Busy): another process has it open.
+    /// [`Busy`](crate::ErrorKind::Busy): this process has it open
+    /// already, or another process that is not a daemon has it open to change
+    /// it.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Store> {
         let path = Text::new(path.as_ref().as_os_str())?;
         let options = sys::coppice_options {
@@ -351,6 +353,7 @@ impl Store {
     }
 
     /// Do the same, and first make a snapshot of the fork, called `undo`.
+    /// Through a daemon the snapshot is a step of its own.
     pub fn reset_with_undo(
         &self,
         fork: impl AsRef<OsStr>,

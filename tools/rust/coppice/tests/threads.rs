@@ -131,3 +131,30 @@ fn a_forked_process_cannot_use_the_handles() {
     drop((main, batch));
     store.close().unwrap();
 }
+
+#[test]
+fn another_process_reads_beside_the_writer() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let main = store.state("main").unwrap();
+    let long = "long".repeat(100_000);
+    let mut batch = store.batch().unwrap();
+
+    batch.put(&main, "key", "value", Flags::NONE).unwrap();
+    batch.put(&main, "long", &long, Flags::NONE).unwrap();
+    batch.commit(Commit::DURABLE.snapshot("slot")).unwrap();
+    assert!(in_child(|| {
+        let read = || -> Result<bool> {
+            let mut options = Options::new();
+            let store = options.read_only(true).open(scratch.path())?;
+            let slot = store.state("main~slot")?;
+            let value = store.state("main")?.get("key")?;
+
+            Ok(value.as_deref() == Some(b"value")
+                && slot.get("long")?.as_deref() == Some(long.as_bytes())
+                && store.batch().unwrap_err().kind() == ErrorKind::ReadOnly)
+        };
+
+        read() == Ok(true)
+    }));
+}
