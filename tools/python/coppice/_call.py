@@ -20,7 +20,7 @@ def encode(text: Text) -> bytes:
 
 def decode(text: Any) -> str:
     """Return a `char *` as text; bytes that are no UTF-8 become surrogates."""
-    return ffi.string(text).decode("utf-8", "surrogateescape")
+    return str(ffi.string(text), "utf-8", "surrogateescape")
 
 
 def check(result: int) -> int:
@@ -82,11 +82,13 @@ class Rows:
         return 0
 
 
-@ffi.def_extern(error=1)
+@ffi.def_extern(error=1)  # type: ignore[misc]
 def python_info(argument: Any, info: Any) -> int:
-    return ffi.from_handle(argument).call(info)
+    rows: Rows = ffi.from_handle(argument)
+    return rows.call(info)
 
 
-@ffi.def_extern(error=1)
+@ffi.def_extern(error=1)  # type: ignore[misc]
 def python_difference(argument: Any, what: Any) -> int:
-    return ffi.from_handle(argument).call(what)
+    rows: Rows = ffi.from_handle(argument)
+    return rows.call(what)

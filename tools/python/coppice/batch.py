@@ -4,7 +4,9 @@ import os
 import threading
 from array import array
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Iterable, Optional, Tuple, Union
+from itertools import islice
+from typing import (TYPE_CHECKING, Any, Iterable, List, Optional, Tuple,
+                    Union)
 
 from ._call import Text, check, encode
 from ._handle import Handle
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 PARENTS = lib.COPPICE_PARENTS
 RECURSIVE = lib.COPPICE_RECURSIVE
 LENIENT = lib.COPPICE_LENIENT
+
+PIECE = 256  # values of update() that are copied at once
 
 Value = Any  # bytes, or what has the buffer protocol
 
@@ -134,21 +138,31 @@ class Changes:
                parents: bool = True) -> None:
         """Put each value of a mapping, or of pairs of a path and a value.
 
-        Of many values this takes a fraction of the time that put() takes.
+        Of many values this takes less time than put() for each.  After an
+        exception some of the values are in the batch.
         """
-        pairs = values.items() if isinstance(values, Mapping) else values
-        paths, contents = [], []
-        for path, value in pairs:
-            paths.append(encode(path))
-            contents.append(value)
+        pairs = iter(values.items() if isinstance(values, Mapping) else values)
+        flags = PARENTS if parents else 0
+        while True:
+            piece = list(islice(pairs, PIECE))
+            if not piece:
+                break
+            self._put_many(piece, flags)
+
+    def _put_many(self, pairs: List[Tuple[Text, Value]], flags: int) -> None:
+        paths = b"\0".join([
+            path.encode("utf-8", "surrogateescape") if isinstance(path, str)
+            else path for path, _ in pairs])
+        if paths.count(b"\0") != len(pairs) - 1:
+            raise ValueError("a path has a NUL in it")
         sizes = array("Q", [
             len(value) if isinstance(value, bytes)
-            else memoryview(value).nbytes for value in contents])
+            else memoryview(value).nbytes for _, value in pairs])
         with self._lock:
             check(lib.python_put_many(
-                self.batch._use(), self.fork._use(), b"\0".join(paths),
-                b"".join(contents), ffi.from_buffer("uint64_t[]", sizes),
-                len(paths), PARENTS if parents else 0))
+                self.batch._use(), self.fork._use(), paths,
+                b"".join([value for _, value in pairs]),
+                ffi.from_buffer("uint64_t[]", sizes), len(pairs), flags))
 
     def delete(self, path: Text, *, recursive: bool = False,
                missing_ok: bool = False) -> None:

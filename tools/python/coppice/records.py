@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The records that the library returns.  Times are nanoseconds since 1970."""
 import enum
-from typing import Any, NamedTuple, Optional
+from typing import Any, Dict, NamedTuple, Optional
 
 from ._call import decode
 from ._libcoppice import lib
@@ -92,20 +92,20 @@ TYPES = {kind.value: kind for kind in Type}
 CHANGES = {ord(change.value): change for change in Change}
 
 
-def _fields(record: Any, struct: Any, **others: Any) -> Any:
-    """Return a record; fields that are not in `others` are numbers."""
-    return record(**{name: others[name] if name in others
-                     else getattr(struct, name) for name in record._fields})
+def _fields(record: Any, struct: Any, **others: Any) -> Dict[str, Any]:
+    """Return the fields of a record; those not in `others` are numbers."""
+    return {name: others[name] if name in others else getattr(struct, name)
+            for name in record._fields}
 
 
 def make_info(info: Any) -> Info:
-    return _fields(Info, info, name=decode(info.name),
-                   origin=decode(info.origin),
-                   read_only=bool(info.read_only))
+    return Info(**_fields(Info, info, name=decode(info.name),
+                          origin=decode(info.origin),
+                          read_only=bool(info.read_only)))
 
 
 def make_stat(stat: Any) -> Stat:
-    return _fields(Stat, stat, type=TYPES[stat.type])
+    return Stat(**_fields(Stat, stat, type=TYPES[stat.type]))
 
 
 def make_entry(entry: Any) -> Entry:
@@ -121,4 +121,4 @@ def make_difference(what: Any) -> Difference:
 
 
 def make_stats(stats: Any) -> Stats:
-    return _fields(Stats, stats)
+    return Stats(**_fields(Stats, stats))

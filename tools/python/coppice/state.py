@@ -3,9 +3,9 @@
 import threading
 from collections.abc import Mapping
 from typing import (TYPE_CHECKING, Any, Callable, Iterable, Iterator, List,
-                    Optional, Union)
+                    Optional)
 
-from ._call import Rows, Text, check, decode, encode, sized
+from ._call import Rows, Text, check, encode, sized
 from ._handle import Handle
 from ._libcoppice import ffi, lib
 from .batch import Batch, Changes
@@ -22,7 +22,7 @@ MANY = 1024  # reads in one call, where they need not be of one instant
 new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 
 
-class State(Handle, Mapping):  # type: ignore[type-arg]
+class State(Handle, Mapping[str, bytes]):
     """An open fork or snapshot; Store.open() returns it.
 
     As a mapping it has a key for each file, which is its path, and the file's
@@ -86,7 +86,7 @@ class State(Handle, Mapping):  # type: ignore[type-arg]
             buffer = new_buffer("char[]", room)
             done = lib.coppice_get(self._use(), key, offset, buffer, room)
             if done < room or size is not None:
-                return ffi.buffer(buffer, check(done))[:]
+                return bytes(ffi.buffer(buffer, check(done)))
             # All of it in one call: a fork may change between two.
             room = max(2 * room, self.stat(path).bytes - offset + 1)
 

@@ -166,7 +166,7 @@ class Store:
         ret = ffi.new("uint64_t *")
         check(lib.coppice_expire(self._use(), encode(fork),
                                  _nanoseconds(before), keep, ret))
-        return ret[0]
+        return int(ret[0])
 
     def rename(self, name: Text, to: Text) -> None:
         """Rename a fork, or a snapshot within its fork."""
