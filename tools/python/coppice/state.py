@@ -100,7 +100,8 @@ class State(Handle, Mapping[str, bytes]):
                  room: int = ROOM) -> List[Any]:
         """Return the contents of files, or `default` for those missing.
 
-        They are of one instant of the state.  room: a length, in bytes, that
+        They are of one instant of the state, unless it is a fork that another
+        process may change.  room: a length, in bytes, that
         most contents don't exceed.
         """
         keys = [encode(path) for path in paths]
@@ -217,8 +218,8 @@ class State(Handle, Mapping[str, bytes]):
         """Return changes of this fork, to be used in a `with` statement.
 
         They are made in one step where the statement ends.  snapshot: the name
-        of a snapshot made in the same step.  durable: wait until all is on the
-        disk.
+        of a snapshot made in the same step, unless there are no changes.
+        durable: wait until all is on the disk.
         """
         return Batch(self.store, snapshot, durable)[self]
 

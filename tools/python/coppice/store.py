@@ -40,8 +40,10 @@ class Store:
     an unsaved change.  Both have a default, if 0.
 
     Any thread may use a store and its states.  A process that was forked opens
-    the store itself.  Functions take states by name: FORK, FORK~SNAPSHOT,
-    FORK~N, FORK~@TIME, see coppice-concepts(7).
+    the store itself.  One process, or the daemon of the store's mounts, changes
+    a store; others read it at once, with read_only, and see the last commit; see
+    coppice(3).  Functions take states by name: FORK, FORK~SNAPSHOT, FORK~N,
+    FORK~@TIME, see coppice-concepts(7).
     """
 
     def __init__(self, path: "Union[Text, os.PathLike[Any]]", *,
@@ -216,8 +218,8 @@ class Store:
               durable: bool = False) -> Batch:
         """Return a batch of changes of one fork or several.
 
-        snapshot: the name of a snapshot that each of the forks gets in the same
-        step.  durable: the commit waits until all is on the disk.
+        snapshot: the name of a snapshot that each fork with changes gets in the
+        same step.  durable: the commit waits until all is on the disk.
         """
         return Batch(self, snapshot, durable)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the examples of the package for Python write, seen through a mount."""
+"""The package for Python beside mounts: its examples, and the daemon."""
 from python_package import SOURCE, run
 
 EXAMPLES = SOURCE / "examples"
@@ -43,3 +43,28 @@ def test_key_value(store):
     run("-W", "error", EXAMPLES / "keyvalue.py", store.path)
     mnt = store.mount()
     assert (mnt / "main" / "limit=").read_text() == "7"
+
+
+THROUGH_THE_DAEMON = """if True:
+    import sys
+    import coppice
+    with coppice.Store(sys.argv[1]) as store:
+        main = store.open("main")
+        store.sync()
+        assert main["from-the-mount"] == b"1"
+        with main.batch(snapshot="both") as batch:
+            batch["from-python"] = b"2"
+        store.fork("main~both", "fork")
+        with store.open("fork").batch() as batch:
+            batch.update({f"many/{i}": b"%d" % i for i in range(600)})
+        print(len(store.open("fork")), len(main))
+"""
+
+
+def test_changes_go_through_the_daemon(store):
+    mnt = store.mount()
+    (mnt / "main" / "from-the-mount").write_text("1")
+    assert run("-c", THROUGH_THE_DAEMON, store.path) == "602 2\n"
+    assert (mnt / "main" / "from-python").read_text() == "2"
+    assert (mnt / "main" / ".snap" / "both" / "from-python").exists()
+    assert (mnt / "fork" / "many" / "599").read_text() == "599"
