@@ -216,3 +216,25 @@ def test_bad_input(store, mnt, main, history):
     store.coppice("restore", "-s", store.path, "--json=xml", "main~1", code=2)
     assert contents(main) == before
     assert os.listdir(main / ".snap") == ["monday"]
+
+
+@pytest.mark.parametrize("paths", [("", ""), ("", ":/a"), (":/a", ":/b")],
+                         ids=["whole", "mixed", "parts"])
+def test_two_at_once(store, mnt, main, history, paths):
+    """Each is done as a whole, one after the other."""
+    (main / ".snap" / "tuesday").mkdir()
+    sources = [main / ".snap" / name for name in ("monday", "tuesday")]
+    for _ in range(4):
+        both = [subprocess.Popen(
+            [COPPICE, "restore", "-s", store.path,
+             f"main~{source.name}{path}"], stdout=subprocess.DEVNULL)
+            for source, path in zip(sources, paths)]
+        assert [process.wait(60) for process in both] == [0, 0]
+        for top in "a", "b":
+            assert contents(main / top) in [contents(source / top)
+                                            for source in sources]
+        if paths == (":/a", ":/b"):
+            assert contents(main / "a") == contents(sources[0] / "a")
+            assert contents(main / "b") == contents(sources[1] / "b")
+    mnt.umount()
+    store.check()

@@ -2,6 +2,8 @@
 /* Snapshots by time: what is made, and what expires, without waiting for it. */
 #include "fs_fixture.h"
 
+#include <sys/random.h>
+
 #include "autosnap.h"
 #include "time_name.h"
 
@@ -133,6 +135,50 @@ static void test_only_changes(void **state)
 	assert_int_equal(snapshots(t), 2);
 }
 
+/* Fill the store, and return when nothing more fits. */
+static void fill(struct by_time *t)
+{
+	const struct fs_cred cred = {0};
+	static uint8_t bytes[1 << 16];
+	struct fs_entry entry;
+	int r = 0;
+
+	assert_int_equal(fs_make(t->w.fs, NODE(t->rule.state, INO_ROOT), "big",
+	                         S_IFREG | 0644, 0, NULL, &cred, &entry),
+	                 0);
+	for (off_t off = 0; !r; off += (off_t)sizeof(bytes)) {
+		assert_int_equal(getrandom(bytes, sizeof(bytes), 0),
+		                 sizeof(bytes));
+		r = fs_write(t->w.fs, entry.node, off, bytes, sizeof(bytes), 0);
+	}
+	assert_int_equal(r, -ENOSPC);
+}
+
+/* A full store: no snapshot, but what expires goes; with space it goes on. */
+static void test_a_full_store(void **state)
+{
+	struct by_time *t = *state;
+
+	t->rule.keep.keep[RETENTION_LAST] = 5;
+	for (int i = 0; i < 8; i++) {
+		change(t);
+		assert_int_equal(run(t), 0);
+	}
+	assert_int_equal(snapshots(t), 5);
+	assert_int_equal(store_resize(t->w.store, 16 << 20), 0);
+	fill(t);
+	t->rule.keep.keep[RETENTION_LAST] = 2;
+	assert_int_equal(run(t), -ENOSPC);
+	assert_int_equal(snapshots(t), 2);
+	t->rule.keep.keep[RETENTION_LAST] = 5;
+	assert_int_equal(store_resize(t->w.store, 0), 0);
+	for (int i = 0; i < 4; i++) {
+		change(t);
+		assert_int_equal(run(t), 0);
+	}
+	assert_int_equal(snapshots(t), 5);
+}
+
 static void test_expiry(void **state)
 {
 	struct by_time *t = *state;
@@ -229,6 +275,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_names),
 	        cmocka_unit_test_setup_teardown(test_only_changes, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_a_full_store, setup,
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(test_expiry, setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_what_is_held_stays, setup,
