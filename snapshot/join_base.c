@@ -249,7 +249,8 @@ static int walk_run(struct walk *w, unsigned max, uint64_t *ret_versions)
 	while (visit_next(w, &visit)) {
 		int r;
 
-		if (visit.marks == SIDES) {
+		/* Without its whole tree it is no base: an older one is. */
+		if (visit.marks == SIDES && !visit.version->hollow) {
 			if (count == max) {
 				free(visit.states);
 				return -EMLINK;

@@ -106,14 +106,47 @@ static int reap_finish(struct forest *forest, struct version *v,
 	if (parent) {
 		parent->children--;
 		parent->children_xor ^= id;
+		parent->reaping = 0;
 		version_mark(parent);
 	}
+	return 0;
+}
+
+/*
+ * Have only one child of a hollow version reaped at a time: so the last one is
+ * not begun when it is the only one, and the version is merged into it.  A
+ * hollow version cannot be reaped itself.  -EBUSY: the task *ret_other comes
+ * first.
+ */
+static int reap_alone(struct version *v, struct version *parent,
+                      struct task *ret_other)
+{
+	struct forest *forest = v->forest;
+	int r;
+
+	if (!parent || !parent->hollow || parent->reaping == v->id)
+		return 0;
+	if (parent->reaping) {
+		ret_other->id = parent->reaping;
+		r = task_get(forest, TASK_REAP, ret_other->id,
+		             &ret_other->record);
+		/* Without a task it was damaged, and given up. */
+		if (r != -ENOENT)
+			return r ? r : -EBUSY;
+	}
+	if (parent->children == 1 && !parent->refs) {
+		r = task_put(forest, TASK_MERGE, parent->id, NULL, 0);
+		return r ? r : -EAGAIN;
+	}
+	parent->reaping = v->id;
+	version_mark(parent);
 	return 0;
 }
 
 int reap_step(struct forest *forest, const struct task *task)
 {
 	struct version *v, *parent = NULL;
+	struct task other = {.kind = TASK_REAP};
 	struct key from;
 	int r = version_find(forest, task->id, &v);
 
@@ -123,6 +156,10 @@ int reap_step(struct forest *forest, const struct task *task)
 		r = reap_from(task, &from);
 	if (!r && v->parent)
 		r = version_load(forest, v->parent, &parent);
+	if (!r)
+		r = reap_alone(v, parent, &other);
+	if (r == -EBUSY)
+		return reap_step(forest, &other);
 	if (r < 0)
 		return r;
 	if (v->tree.root) {

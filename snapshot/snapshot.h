@@ -458,6 +458,7 @@ int forest_repair(struct store *store, const struct repair_options *options,
 #include "state_diff.h"
 #include "state_hold.h"
 #include "state_side.h"
+#include "sweep.h"
 #include "trash.h"
 #include "tree_path.h"
 #include "tree_read.h"

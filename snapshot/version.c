@@ -15,7 +15,7 @@
 
 /* ---- Records ------------------------------------------------------------ */
 
-_Static_assert(12 * 10 <= VERSION_LEN_MAX, "twelve varints fit");
+_Static_assert(14 * 10 <= VERSION_LEN_MAX, "fourteen varints fit");
 
 size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX])
 {
@@ -33,6 +33,10 @@ size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX])
 	put_svarint(&w, v->created);
 	put_varint(&w, v->inodes);
 	put_varint(&w, v->blocks);
+	if (v->hollow) {
+		put_varint(&w, 1);
+		put_varint(&w, v->reaping);
+	}
 	return writer_len(&w);
 }
 
@@ -52,6 +56,14 @@ int version_decode(const void *data, size_t len, struct version *v)
 	v->created = get_svarint(&r);
 	v->inodes = get_varint(&r);
 	v->blocks = get_varint(&r);
+	v->hollow = reader_left(&r);
+	if (v->hollow) {
+		uint64_t flags = get_varint(&r);
+
+		v->reaping = get_varint(&r);
+		if (flags != 1 || v->tree.root || !v->freeze)
+			return -EUCLEAN;
+	}
 	if (!reader_done(&r) || !v->tree.list ||
 	    (v->freeze && v->freeze <= v->tree.base) ||
 	    (v->children && !v->freeze) || (!v->children && v->children_xor) ||

@@ -22,6 +22,8 @@ struct version {
 	                    froze */
 	uint64_t inodes; /* in the tree, the root directory included */
 	uint64_t blocks; /* 512-byte units of its files */
+	bool hollow; /* a part of the tree was freed, and root is 0: sweep.c */
+	uint64_t reaping; /* hollow: id of the child that is being reaped */
 	/* in memory only */
 	struct forest *forest;
 	struct cached cached; /* dirty: the record must be written */
@@ -29,7 +31,7 @@ struct version {
 	uint32_t pins; /* states in memory and holds that point here */
 };
 
-enum { VERSION_LEN_MAX = 120 };
+enum { VERSION_LEN_MAX = 140 };
 size_t version_encode(const struct version *v, uint8_t out[VERSION_LEN_MAX]);
 /* Decode all fields but the id and those in memory only.  -EUCLEAN. */
 int version_decode(const void *data, size_t len, struct version *v);

@@ -15,7 +15,10 @@ enum { NODE_SIZE_MIN = 4 * (TREE_VALUE_MAX + 56) };
 static const char magic[8] = "coppice";
 
 /* The features that are known; a bit once used is never used for another. */
-enum { FEATURES_INCOMPAT = STORE_FEATURE_TRASH, FEATURES_READONLY = 0 };
+enum {
+	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW,
+	FEATURES_READONLY = 0,
+};
 
 size_t geometry_encode(const struct geometry *g, uint8_t *out, size_t size)
 {

@@ -12,6 +12,10 @@
 /* Write the group's additions to lists. */
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
                 struct accounting *accounting);
+/* Do what list_sweep() asks for. */
+int list_commit_sweep(struct store *store, MDB_txn *txn,
+                      const struct list_sweep *sweep, const uint64_t *numbers,
+                      size_t count, struct accounting *accounting);
 /* Do one piece of the job. */
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
                     struct accounting *accounting);

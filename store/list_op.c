@@ -58,6 +58,30 @@ void list_merge(struct store *store, const struct list_merge *merge)
 	op_add(store, &op, merge->entries);
 }
 
+int list_sweep(struct store *store, const struct list_sweep *sweep,
+               const uint64_t *numbers, size_t count)
+{
+	size_t bytes = (sweep->lists_len + count) * sizeof(uint64_t);
+	struct list_sweep *copy = malloc(sizeof(*copy) + bytes);
+	struct list_op op = {.sweep = copy, .numbers_len = count};
+	uint64_t *lists = (uint64_t *)(copy + 1);
+
+	if (!copy)
+		return -ENOMEM;
+	*copy = *sweep;
+	memcpy(lists, sweep->lists, sweep->lists_len * sizeof(*lists));
+	copy->lists = lists;
+	op.numbers = lists + sweep->lists_len;
+	memcpy(lists + sweep->lists_len, numbers, count * sizeof(*numbers));
+	op_add(store, &op, count * sweep->lists_len);
+	return 0;
+}
+
+void list_op_release(struct list_op *op)
+{
+	free(op->sweep);
+}
+
 /* Do all of a job, however long. */
 static int job_commit(struct store *store, MDB_txn *txn, struct list_job job,
                       struct accounting *accounting)
@@ -97,7 +121,11 @@ int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
 		const struct list_op *op = &txg->ops[i];
 		int r;
 
-		if (op->is_merge)
+		if (op->sweep)
+			r = list_commit_sweep(store, txn, op->sweep,
+			                      op->numbers, op->numbers_len,
+			                      accounting);
+		else if (op->is_merge)
 			r = merge_commit(store, txn, &op->merge, accounting);
 		else
 			r = job_commit(store, txn,
@@ -112,7 +140,8 @@ int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
 			log_error(
 			        "deadlist %llu is damaged: its blocks "
 			        "stay in use",
-			        (unsigned long long)(op->is_merge
+			        (unsigned long long)(op->sweep ? op->sweep->list
+			                             : op->is_merge
 			                                     ? op->merge
 			                                               .old_list
 			                                     : op->list));

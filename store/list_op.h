@@ -13,6 +13,9 @@ struct txg;
 /* See list_merge() and list_drop(). */
 struct list_op {
 	bool is_merge;
+	struct list_sweep *sweep; /* or NULL; with its arrays in one piece */
+	const uint64_t *numbers;  /* of the sweep */
+	size_t numbers_len;
 	struct list_merge merge;
 	uint64_t list; /* to be dropped */
 };
@@ -20,5 +23,8 @@ struct list_op {
 /* Make the changes that the group has, in their order. */
 int list_commit_ops(struct store *store, MDB_txn *txn, const struct txg *txg,
                     struct accounting *accounting);
+
+/* Free what the operation has allocated. */
+void list_op_release(struct list_op *op);
 
 #endif

@@ -126,7 +126,8 @@ int store_renew_identity(struct store *store);
  * refuses to open the store.  A bit is never used for another one.
  */
 enum store_feature {
-	STORE_FEATURE_TRASH = 1, /* deleted states that can come back */
+	STORE_FEATURE_TRASH = 1,  /* deleted states that can come back */
+	STORE_FEATURE_HOLLOW = 2, /* versions of which a part was freed */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);

@@ -106,4 +106,32 @@ struct list_merge {
 };
 void list_merge(struct store *store, const struct list_merge *merge);
 
+/*
+ * A version whose tree nobody needs as a whole, and the deadlists of all its
+ * children.
+ */
+struct list_sweep {
+	uint64_t owner; /* what the blocks above `above` are charged to */
+	uint64_t above; /* the version's base */
+	uint64_t list;  /* the version's own deadlist */
+	const uint64_t *lists; /* the children's; at least one */
+	size_t lists_len;
+};
+/*
+ * Find numbers that are on all of the lists, as of the last commit: up to
+ * `most`, above *at, ascending; and the sum of their sizes.  *at is set to
+ * where to go on.  -ENOENT: there are none above *at.  Lock held.
+ */
+enum { SWEEP_MOST = 512 };
+int list_common(struct store *store, const struct list_sweep *sweep,
+                size_t most, uint64_t *at, uint64_t ret_numbers[SWEEP_MOST],
+                size_t *ret_count, uint64_t *ret_bytes);
+/*
+ * Take those of the numbers, ascending, off the lists that are then on all of
+ * them.  Free those above `above`, and put the others on the version's own
+ * list.  -ENOMEM.
+ */
+int list_sweep(struct store *store, const struct list_sweep *sweep,
+               const uint64_t *numbers, size_t count);
+
 #endif

@@ -64,8 +64,15 @@ struct view_tree {
 	uint64_t top;         /* no block of it has a higher number */
 	uint64_t parent_root; /* of the version it was forked from, or 0 */
 	uint64_t lists[2];    /* together its deadlist; 0: none */
-	bool alone;           /* not to be compared with its parent's */
-	bool reaping;         /* alone, and freed up to `from` */
+	/*
+	 * Below the base: the base of the nearest ancestor that is not hollow.
+	 * Blocks between the two are those that hollow ancestors have left;
+	 * they may be in several trees.
+	 */
+	uint64_t left_base;
+	bool hollow;  /* its tree is not there: what is left is in others */
+	bool alone;   /* not to be compared with its parent's */
+	bool reaping; /* alone, and freed up to `from` */
 	struct key from;
 	uint64_t (*chunk)(const struct item *item); /* chunk an item names */
 };
@@ -80,6 +87,11 @@ int view_tree(struct view *view, const struct view_tree *tree,
               int (*item)(void *arg, const struct item *old,
                           const struct item *new),
               void *arg);
+/*
+ * Note that the blocks on the lists of a tree which its hollow ancestors have
+ * left are in use; after all trees were checked.
+ */
+int view_left_lists(struct view *view, const struct view_tree *tree);
 /*
  * Return true if damage hides items of this inode (view_incomplete(): of any
  * inode) from view_tree().  Valid within view_tree(), and after it until the

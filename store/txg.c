@@ -38,6 +38,8 @@ void txg_destroy(struct txg *txg)
 		free(txg->lists[i].numbers);
 	free(txg->lists);
 	free(txg->list_index);
+	for (size_t i = 0; i < txg->ops_len; i++)
+		list_op_release(&txg->ops[i]);
 	free(txg->ops);
 	free(txg->repacks);
 	free(txg->nodes);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice gc: show the background work, and wait for its end. */
 #include <poll.h>
+#include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -65,7 +66,87 @@ static int wait_for_end(struct store_access *access)
 	return r;
 }
 
-static int gc(const char *store, bool trash, bool wait, struct printer *printer)
+/* ---- Deep --------------------------------------------------------------- */
+
+static const struct field swept_fields[] = {
+        {"version", "VERSION", FIELD_COUNT, 10},
+        {"frees", "FREES", FIELD_SIZE, 7},
+        {"forks", "NO BASE FOR JOINS AMONG", FIELD_NAME, 0},
+        {0},
+};
+
+/* What a deep collection does, and how it is printed. */
+struct deep {
+	bool asked, dry_run;
+	struct printer printer;
+};
+
+/* Print a row; the names of forks as one text. */
+static int print_swept(void *arg, json_t *row)
+{
+	struct deep *deep = arg;
+	json_t *forks = json_object_get(row, "forks"), *text;
+	char names[1024] = "-";
+	size_t len = 0;
+
+	/* Joins lost this base before. */
+	if (json_is_true(json_object_get(row, "swept_before")))
+		json_array_clear(forks);
+	if (!deep->printer.json) {
+		for (size_t i = 0; i < json_array_size(forks); i++) {
+			const char *name =
+			        json_string_value(json_array_get(forks, i));
+			int n = snprintf(names + len, sizeof(names) - len,
+			                 "%s%s", len ? " " : "", name);
+
+			if (n < 0 || len + (size_t)n >= sizeof(names) - 4) {
+				snprintf(names + len, sizeof(names) - len,
+				         " ...");
+				break;
+			}
+			len += (size_t)n;
+		}
+		text = json_string(names);
+		json_object_set_new(row, "forks", text);
+	}
+	printer_row(&deep->printer, row);
+	return ferror(stdout) ? -EPIPE : 0;
+}
+
+static json_t *deep_request(bool dry_run)
+{
+	json_t *request = request_new("gc", NULL);
+
+	if (request) {
+		json_object_set_new(request, "deep", json_true());
+		json_object_set_new(request, "dry_run", json_boolean(dry_run));
+	}
+	return request;
+}
+
+static int drop_row(void *arg, json_t *row)
+{
+	(void)arg, (void)row;
+	return 0;
+}
+
+/* Print what goes, and then have it freed. */
+static int run_deep(struct deep *deep, struct store_access *access)
+{
+	int r;
+
+	printer_begin(&deep->printer);
+	r = store_access_call(access, deep_request(true), print_swept, deep,
+	                      NULL);
+	printer_end(&deep->printer);
+	if (!r && !deep->dry_run)
+		r = store_access_call(access, deep_request(false), drop_row,
+		                      NULL, NULL);
+	return r;
+}
+
+static int gc(struct deep *deep, const char *store, bool trash, bool wait,
+              struct printer *printer)
 {
 	json_auto_t *answer = NULL;
 	struct store_access access;
@@ -75,12 +156,14 @@ static int gc(const char *store, bool trash, bool wait, struct printer *printer)
 		return r;
 	if (trash)
 		r = ask(&access, "trash", NULL);
+	if (!r && deep->asked)
+		r = run_deep(deep, &access);
 	if (!r && wait)
 		r = wait_for_end(&access);
 	if (!r)
 		r = ask(&access, wait ? "drain" : NULL, &answer);
 	closed = store_access_close(&access);
-	if (!r)
+	if (!r && !deep->asked)
 		printer_object(printer, answer);
 	return finish_output(MAX(r, closed));
 }
@@ -92,29 +175,39 @@ static int run(const struct command *self, int argc, char **argv)
 	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	bool no_wait = false, trash = false;
+	struct deep deep = {0};
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
 	        {"no-wait", 'n', .flag = &no_wait},
 	        {"trash", .flag = &trash},
+	        {"deep", .flag = &deep.asked},
+	        {"dry-run", .flag = &deep.dry_run},
 	        {"json", .flag = &printer.json},
 	        {0},
 	};
 
 	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
 		return r;
+	if (deep.dry_run && (!deep.asked || trash))
+		return command_usage(self, "--dry-run goes with --deep alone");
+	deep.printer = (struct printer){
+	        .fields = swept_fields, .header = true, .json = printer.json};
+	if (deep.dry_run)
+		no_wait = true;
 	r = target_init(&target, store);
 	/* The path only selects the store. */
 	if (!r && argc)
 		r = target_list(&target, argv[0], &state);
 	if (!r)
 		r = target_store(&target);
-	return r ? r : gc(target.store, trash, !no_wait, &printer);
+	return r ? r : gc(&deep, target.store, trash, !no_wait, &printer);
 }
 
 const struct command command_gc = {
         .name = "gc",
-        .args = "[-s STORE] [--trash] [-n] [--json] [PATH]",
+        .args = "[-s STORE] [--trash] [--deep [--dry-run]] [-n] [--json] "
+                "[PATH]",
         .summary = "Wait until the space of deleted states is free",
         .help = "Space is freed in the background after a state is deleted.  "
                 "Shows on a\n"
@@ -126,7 +219,13 @@ const struct command command_gc = {
                 "wait\n"
                 "      --trash        delete for good first what 'undelete' "
                 "could bring back\n"
-                "      --json         print an object\n"
+                "      --deep         free what several forks were made from "
+                "and none has any\n"
+                "                     more; print it, and which forks lose "
+                "the base of joins\n"
+                "      --dry-run      with --deep: only print that\n"
+                "      --json         print an object; with --deep an array"
+                "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -3,6 +3,10 @@
 
 #include <errno.h>
 
+#include "util.h"
+
+enum { FORKS_MOST = 100 }; /* names in a row */
+
 /* Return the bytes that emptying the trash would free.  Lock held. */
 static int trash_bytes(struct control *c, uint64_t *ret_bytes)
 {
@@ -24,6 +28,30 @@ static int trash_bytes(struct control *c, uint64_t *ret_bytes)
 	return err;
 }
 
+/* Send a row for a version that is swept. */
+static int on_swept(void *arg, const struct swept *swept)
+{
+	struct control *c = arg;
+	json_t *forks = json_array(), *row;
+	struct state *s;
+
+	store_lock(c->store);
+	for (size_t i = 0; forks && i < MIN(swept->forks_len, FORKS_MOST); i++)
+		if (!state_get(c->forest, swept->forks[i], &s))
+			json_array_append_new(forks, control_full_name(c, s));
+	store_unlock(c->store);
+	row = json_pack("{s:I, s:I, s:b, s:I, s:o}", "version",
+	                (json_int_t)swept->version, "frees",
+	                (json_int_t)swept->bytes, "swept_before",
+	                swept->was_hollow, "forks_count",
+	                (json_int_t)swept->forks_len, "forks", forks);
+	if (!row)
+		return -ENOMEM;
+	c->ended = c->fn(c->arg, row);
+	json_decref(row);
+	return c->ended;
+}
+
 int control_gc(struct control *c)
 {
 	struct store_stats stats;
@@ -32,6 +60,11 @@ int control_gc(struct control *c)
 
 	if (control_flag(c, "trash"))
 		err = forest_empty_trash(c->forest, &trash);
+	if (err == 0 && control_flag(c, "deep"))
+		err = forest_sweep(c->forest, control_flag(c, "dry_run"),
+		                   on_swept, c);
+	if (c->ended)
+		return c->ended;
 	if (err == 0 && control_flag(c, "drain"))
 		err = forest_drain(c->forest);
 	if (err < 0)

@@ -194,29 +194,54 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 
 /* ---- The steps ---------------------------------------------------------- */
 
+/* Return the base of the nearest ancestor that is not hollow, or its own. */
+static uint64_t left_base(struct check *check, const struct check_version *v)
+{
+	const struct check_version *parent = v;
+	uint64_t base = v->base;
+
+	while (parent && parent->parent) {
+		parent = check_version(check, parent->parent);
+		if (!parent || parent->bad || !parent->hollow)
+			break;
+		base = parent->base;
+	}
+	return base;
+}
+
+static struct view_tree version_tree(struct check *check,
+                                     const struct check_version *v)
+{
+	return (struct view_tree){
+	        .version = v->id,
+	        .root = v->root,
+	        .base = v->base,
+	        .left_base = left_base(check, v),
+	        .top = v->freeze ? v->freeze : check->seq,
+	        .lists = {v->list, v->tidy_list},
+	        .hollow = v->hollow,
+	        .alone = v->hollow,
+	        .reaping = v->reaping,
+	        .from = v->reap_from,
+	        .chunk = item_chunk,
+	};
+}
+
 static int trees_check(struct check *check)
 {
 	int r = 0;
 
 	for (size_t i = 0; !r && i < check->versions_len; i++) {
 		struct check_version *v = &check->versions[i], *parent;
-		struct view_tree tree = {
-		        .version = v->id,
-		        .root = v->root,
-		        .base = v->base,
-		        .top = v->freeze ? v->freeze : check->seq,
-		        .lists = {v->list, v->tidy_list},
-		        .reaping = v->reaping,
-		        .from = v->reap_from,
-		        .chunk = item_chunk,
-		};
+		struct view_tree tree = version_tree(check, v);
 
 		if (v->bad) {
 			view_unreadable_tree(check->view);
 			continue;
 		}
 		parent = v->parent ? check_version(check, v->parent) : NULL;
-		if (v->parent && (!parent || parent->bad || parent->reaping))
+		if (v->parent && (!parent || parent->bad || parent->reaping ||
+		                  parent->hollow))
 			tree.alone = true;
 		if (parent)
 			tree.parent_root = parent->root;
@@ -225,6 +250,13 @@ static int trees_check(struct check *check)
 		if (!r)
 			r = on_progress(check, "trees", i + 1,
 			                check->versions_len);
+	}
+	for (size_t i = 0; !r && i < check->versions_len; i++) {
+		struct view_tree tree =
+		        version_tree(check, &check->versions[i]);
+
+		if (!check->versions[i].bad && tree.left_base < tree.base)
+			r = view_left_lists(check->view, &tree);
 	}
 	return r;
 }

@@ -22,6 +22,7 @@ struct check_version {
 	bool task;    /* a task to reap or merge it exists */
 	bool reaping; /* part of its tree was reaped */
 	bool trashed; /* a state in the trash names it */
+	bool hollow;  /* see sweep.h */
 };
 
 struct check_state {

@@ -42,6 +42,7 @@ static int version_load_one(struct check *check, const struct record *record)
 	c->refs = v.refs;
 	c->inodes = v.inodes;
 	c->blocks = v.blocks;
+	c->hollow = v.hollow;
 	return 0;
 }
 

@@ -78,8 +78,10 @@ static int versions_keep(struct plan *p)
 		struct repair_version *v;
 
 		p->kept[i] = NO_VERSION;
-		if (!p->snapped[i] && !p->headed[i] && p->grown[i] < 2 &&
-		    !(p->held[i] && p->grown[i]))
+		/* What is left of a hollow one is in its children. */
+		if (!p->snapped[i] && !p->headed[i] &&
+		    (p->check->versions[i].hollow ||
+		     (p->grown[i] < 2 && !(p->held[i] && p->grown[i]))))
 			continue;
 		while (parent != NO_VERSION && p->kept[parent] == NO_VERSION)
 			parent = version_parent(p, parent);

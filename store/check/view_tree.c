@@ -133,8 +133,23 @@ static bool private_block(struct view *view, uint64_t number, bool node,
 			            (ull)target, (ull)number,
 			            view_block_fault(view, target));
 	}
-	view->unique += bytes_of(view, number);
+	if (number > view->tree->base)
+		view->unique += bytes_of(view, number);
 	return true;
+}
+
+/* Return true for a block that a hollow ancestor has left. */
+static bool is_left(const struct view *view, uint64_t number)
+{
+	return number <= view->tree->base && number > view->tree->left_base;
+}
+
+/* Return true if another tree that has the block was there before. */
+static bool is_left_and_seen(const struct view *view, uint64_t number)
+{
+	size_t i = is_left(view, number) ? view_index(view, number) : NO_INDEX;
+
+	return i != NO_INDEX && view->marks[i] & MARK_USED;
 }
 
 /* Mark a block that the parent should have, too. */
@@ -164,7 +179,9 @@ static void private_items(struct view *view, const uint8_t *data)
 
 		node_get(data, i, &item);
 		chunk = view->tree->chunk(&item);
-		if (chunk > view->tree->base)
+		if (is_left_and_seen(view, chunk))
+			continue;
+		if (chunk > view->tree->left_base)
 			private_block(view, chunk, false, &item.key);
 		else if (chunk)
 			shared_block(view, chunk, false, &item.key);
@@ -233,7 +250,9 @@ static void private_children(struct view *view, const uint8_t *data, packed low,
 		const uint8_t *shared;
 		const char *fault = NULL;
 
-		if (child > view->tree->base) {
+		if (is_left_and_seen(view, child))
+			continue;
+		if (child > view->tree->left_base) {
 			private_node(view, child, level, from, to);
 			continue;
 		}
@@ -441,7 +460,9 @@ static void tree_compare(struct view *view)
 	bool alone = tree->alone || tree->reaping;
 	int r = 0;
 
-	if (tree->root > tree->base)
+	if (is_left_and_seen(view, tree->root))
+		return;
+	if (tree->root > tree->left_base)
 		private_node(view, tree->root, -1, 0, ~(packed)0);
 	else if (tree->root && !alone)
 		shared_block(view, tree->root, true, NULL);
@@ -456,7 +477,33 @@ static void tree_compare(struct view *view)
 			parent_node(view, tree->parent_root, -1, 0, ~(packed)0);
 		parent_compare(view);
 	}
-	usage_compare(view);
+	if (!tree->hollow)
+		usage_compare(view);
+}
+
+static void left_entry(struct view *view, uint64_t number, uint32_t bytes)
+{
+	size_t i = view_index(view, number);
+
+	(void)bytes;
+	if (i == NO_INDEX)
+		view_report(view, "list", number, NULL,
+		            "the deadlist names block %llu, which is missing",
+		            (ull)number);
+	else if (is_left(view, number))
+		view->marks[i] |= MARK_USED;
+}
+
+int view_left_lists(struct view *view, const struct view_tree *tree)
+{
+	int r = 0;
+
+	view->tree = tree;
+	for (size_t i = 0; i < ARRAY_SIZE(tree->lists) && !r; i++)
+		if (tree->lists[i])
+			r = view_list_each(view, tree->lists[i], left_entry);
+	view->tree = NULL;
+	return r ? r : view->stopped;
 }
 
 int view_tree(struct view *view, const struct view_tree *tree,

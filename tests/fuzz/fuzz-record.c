@@ -21,6 +21,7 @@ static void fuzz_version(const uint8_t *data, size_t len)
 	fuzz_assert(!version_decode(out, version_encode(&v, out), &again));
 	fuzz_assert(v.tree.root == again.tree.root && v.refs == again.refs &&
 	            v.children == again.children && v.parent == again.parent);
+	fuzz_assert(v.hollow == again.hollow && v.reaping == again.reaping);
 }
 
 static void fuzz_state(const uint8_t *data, size_t len)

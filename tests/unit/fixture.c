@@ -127,12 +127,21 @@ static void compare_listing(struct fixture *w)
 	store_unlock(w->store);
 }
 
+static int ignore(void *arg, const struct swept *swept)
+{
+	(void)arg, (void)swept;
+	return 0;
+}
+
 /* Drain, close, and hold everything against everything. */
 void fixture_fsck(struct fixture *w)
 {
 	struct fsck *fsck;
 
 	assert_int_equal(forest_drain(w->forest), 0);
+	if (w->sweeps)
+		assert_int_equal(forest_sweep(w->forest, false, ignore, NULL),
+		                 0);
 	fixture_close(w);
 	fsck = fsck_read(w->scratch.store);
 	fixture_open(w);

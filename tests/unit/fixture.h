@@ -27,6 +27,7 @@ struct fixture {
 	uint64_t rng;
 	uint32_t seeds; /* contents that were used */
 	bool sharing;   /* some contents twice */
+	bool sweeps;    /* nothing is left that no child needs: sweep.h */
 	uint64_t names;
 	struct model *model;
 	size_t len;

@@ -337,6 +337,29 @@ static void trash_count(struct lineage *l)
 	}
 }
 
+/*
+ * A hollow version has what is left for its children: what one of them has and
+ * is not newer than it.  Children come behind their parents.
+ */
+static void hollow_reach(struct lineage *l)
+{
+	for (size_t i = l->len; i-- > 0;) {
+		struct node_of_lineage *n = &l->at[i];
+
+		for (size_t j = 0; n->v.hollow && j < l->len; j++) {
+			const struct numbers *reach = &l->at[j].reach;
+
+			if (l->at[j].v.parent != n->v.id)
+				continue;
+			for (size_t k = 0; k < reach->len; k++)
+				if (reach->at[k] <= n->v.freeze)
+					numbers_add(&n->reach, reach->at[k]);
+		}
+		if (n->v.hollow)
+			numbers_sort(&n->reach);
+	}
+}
+
 static void lineage_count(struct lineage *l)
 {
 	struct store *store = forest_store(l->forest);
@@ -517,6 +540,7 @@ void fsck_check(const struct fsck *fsck, struct forest *forest)
 
 	store_lock(forest_store(forest));
 	lineage_read(&l);
+	hollow_reach(&l);
 	lineage_count(&l);
 	lineage_check(&l);
 	lists_check(fsck, &l);
