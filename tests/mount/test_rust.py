@@ -88,3 +88,19 @@ def test_validator(tmp, make_store):
         for slot in (fork / ".snap").iterdir():
             assert len(list((slot / "accounts" / "42").iterdir())) == 10
     assert len(list((mnt / "alfred" / ".snap").iterdir())) == 2
+
+
+def test_beside_a_mount(tmp, store, mnt):
+    """Changes go through the daemon, and both sides see them."""
+    def kv(*args):
+        return cargo(tmp, "run", "--quiet", "--example", "kv", store.path,
+                     *args)
+
+    (mnt / "main" / "written").write_text("by the mount")
+    kv("main", "put", "d/one", "1", "d/two", "2", "e", "3")
+    assert (mnt / "main" / "d" / "two").read_text() == "2"
+    assert kv("main", "list", "d") == "one\ntwo\n"
+    assert kv("main", "list", "", "writ") == "written\n"
+    (mnt / "main" / ".snap" / "monday").mkdir()
+    store.verb("sync")
+    assert kv("main~monday", "get", "written") == "by the mount"
