@@ -399,8 +399,9 @@ enum coppice_join_flags {
 };
 /*
  * Join a state into a fork by a three-way merge, in one step; see
- * coppice-join(1).  *ret_conflicts (may be NULL): the files in conflict; if
- * there are some, nothing was changed and the result is -EEXIST.  -ENODATA: the
+ * coppice-join(1).  *ret_conflicts (may be NULL): the number of files in
+ * conflict, set also after an error; if there are some, nothing was changed and
+ * the result is -EEXIST.  -ENODATA: the
  * two have nothing in common.
  */
 COPPICE_API int coppice_join(struct coppice *store, const char *from,

@@ -38,14 +38,14 @@ static int no_row(void *arg, json_t *row)
 
 /* Send the request to the daemon. */
 static int request_send(struct coppice *store, json_t *request, int fd,
-                        json_t **ret_answer)
+                        control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	int err;
 
 	pthread_mutex_lock(&store->socket_lock);
 	err = store->socket < 0 ? -ECONNRESET
 	                        : daemon_client_call(store->socket, request, fd,
-	                                             no_row, NULL, ret_answer);
+	                                             fn, arg, ret_answer);
 	if (!err && daemon_client_is_ending(*ret_answer)) {
 		json_decref(*ret_answer);
 		*ret_answer = NULL;
@@ -62,8 +62,9 @@ static int request_send(struct coppice *store, json_t *request, int fd,
 	return err;
 }
 
-int request_run(struct coppice *store, json_t *request, int fd,
-                json_t **ret_answer)
+/* Do what request_run() does, and pass the rows to fn. */
+static int request_rows(struct coppice *store, json_t *request, int fd,
+                        control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	json_auto_t *owned = request;
 	json_auto_t *answer = NULL;
@@ -72,9 +73,10 @@ int request_run(struct coppice *store, json_t *request, int fd,
 	int err = -ENOMEM;
 
 	if (request)
-		err = store->remote ? request_send(store, request, fd, &answer)
-		                    : control_run(store->fs, request, no_row,
-		                                  NULL, &answer);
+		err = store->remote ? request_send(store, request, fd, fn, arg,
+		                                   &answer)
+		                    : control_run(store->fs, request, fn, arg,
+		                                  &answer);
 	if (err == -ECONNRESET)
 		return fail_text(
 		        err,
@@ -95,6 +97,12 @@ int request_run(struct coppice *store, json_t *request, int fd,
 	if (ret_answer)
 		*ret_answer = steal(&answer);
 	return 0;
+}
+
+int request_run(struct coppice *store, json_t *request, int fd,
+                json_t **ret_answer)
+{
+	return request_rows(store, request, fd, no_row, NULL, ret_answer);
 }
 
 int request_change(struct coppice *store, json_t *request)
@@ -221,9 +229,20 @@ ssize_t coppice_property(struct coppice *store, const char *name,
 	return (ssize_t)len;
 }
 
+/* Count the files of which a conflict is not decided. */
+static int conflict_count(void *arg, json_t *row)
+{
+	uint64_t *count = arg;
+
+	*count += json_array_size(json_object_get(row, "conflicts")) >
+	          json_array_size(json_object_get(row, "decided"));
+	return 0;
+}
+
 int coppice_join(struct coppice *store, const char *from, const char *into,
                  unsigned flags, uint64_t *ret_conflicts)
 {
+	uint64_t conflicts = 0;
 	json_t *request;
 	int err = store_check_writable(store);
 
@@ -239,8 +258,11 @@ int coppice_join(struct coppice *store, const char *from, const char *into,
 		request = request_flag(request, "ours");
 	if (flags & COPPICE_THEIRS)
 		request = request_flag(request, "theirs");
-	err = request_change(store, request);
+	err = request_rows(store, request, -1, conflict_count, &conflicts,
+	                   NULL);
+	if (!err && store->remote)
+		err = coppice_sync(store);
 	if (ret_conflicts)
-		*ret_conflicts = err == -EEXIST;
+		*ret_conflicts = conflicts;
 	return err;
 }
