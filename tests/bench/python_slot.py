@@ -54,7 +54,7 @@ def show(what, figures):
 
 def run(path, slots):
     chance = random.Random(1)
-    keys = [f"records/{i % 256:02x}/{i:08}" for i in range(FILES)]
+    keys = [f"d{i % 100:03}/k{i}" for i in range(FILES)]
     with coppice.Store(path, create=True, memory=1 << 30) as store:
         main = store.open("main")
         with main.batch(durable=True) as batch:
