@@ -10,6 +10,7 @@ import pytest
 
 from conftest import BUILD, SLOWER
 
+LONGEST = 2 ** 62  # bytes of a file
 CRATES = Path(__file__).resolve().parents[2] / "tools" / "rust"
 LIBRARY = BUILD / "tools" / "lib"
 
@@ -44,8 +45,8 @@ def runner():
     return {name: f"env LD_PRELOAD={library}"}
 
 
-def cargo(tmp, *args):
-    """Run cargo, which must succeed, and return what it prints."""
+def cargo(tmp, *args, code=0):
+    """Run cargo, whose exit code must be `code`, and return what it prints."""
     env = {**os.environ, "CARGO_TARGET_DIR": str(BUILD / "rust"),
            "COPPICE_LIB_DIR": str(LIBRARY), "LD_LIBRARY_PATH": str(LIBRARY),
            "TMPDIR": str(tmp), "RUST_BACKTRACE": "0"}
@@ -55,7 +56,7 @@ def cargo(tmp, *args):
         ["cargo", args[0], "--offline", "--locked", *args[1:]], cwd=CRATES,
         env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, timeout=300 * SLOWER, check=False)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == code, done.stdout
     return done.stdout
 
 
@@ -92,9 +93,9 @@ def test_validator(tmp, make_store):
 
 def test_beside_a_mount(tmp, store, mnt):
     """Changes go through the daemon, and both sides see them."""
-    def kv(*args):
+    def kv(*args, **keywords):
         return cargo(tmp, "run", "--quiet", "--example", "kv", store.path,
-                     *args)
+                     *args, **keywords)
 
     (mnt / "main" / "written").write_text("by the mount")
     kv("main", "put", "d/one", "1", "d/two", "2", "e", "3")
@@ -104,3 +105,16 @@ def test_beside_a_mount(tmp, store, mnt):
     (mnt / "main" / ".snap" / "monday").mkdir()
     store.verb("sync")
     assert kv("main~monday", "get", "written") == "by the mount"
+    assert "no key 'none'" in kv("main", "get", "none", code=1)
+
+
+@pytest.mark.skipif(bool(SANITIZER), reason="AddressSanitizer ends programs "
+                    "that ask for so much memory")
+def test_a_value_may_be_longer_than_memory(tmp, store, mnt):
+    (mnt / "main" / "sparse").touch()
+    os.truncate(mnt / "main" / "sparse", LONGEST)
+    (mnt / "main" / ".snap" / "one").mkdir()
+    store.verb("sync")
+    out = cargo(tmp, "run", "--quiet", "--example", "kv", store.path,
+                "main~one", "get", "sparse", code=1)
+    assert out == "kv: out of memory for the value of a key\n"

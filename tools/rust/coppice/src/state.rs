@@ -6,7 +6,7 @@ use crate::scan::{Scan, ScanOptions};
 use crate::store::StoreHandle;
 use crate::text::Text;
 use coppice_sys as sys;
-use coppice_sys::errno::ENOENT;
+use coppice_sys::errno::{ENOENT, ENOMEM};
 use std::ffi::CString;
 use std::io;
 use std::mem::MaybeUninit;
@@ -145,7 +145,14 @@ impl State {
             if none_if(ENOENT, found)?.is_none() {
                 return Ok(false);
             }
-            value.reserve(stat.bytes as usize + 1);
+            // The length of a sparse file can be any.
+            value
+                .try_reserve((stat.bytes as usize).saturating_add(1))
+                .map_err(|_| {
+                    let message = "out of memory for the value of a key";
+
+                    Error::new(ENOMEM, message.to_owned())
+                })?;
 
             let room = value.capacity();
             let mut get = sys::coppice_get {
@@ -280,6 +287,7 @@ fn read_result(result: sys::ssize_t) -> Result<usize> {
 }
 
 /// One of the reads of [`State::read_many()`].
+#[derive(Debug)]
 pub struct Read<'a> {
     path: CString,
     offset: u64,
