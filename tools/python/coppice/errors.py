@@ -15,6 +15,8 @@ class MissingPath(FileNotFoundError, KeyError):
 class Conflicts(FileExistsError):
     """A join found conflicts, and changed nothing."""
 
+    count = 0  #: the files in conflict
+
 
 def make_error(number: int, message: str) -> OSError:
     """Return the exception for an errno value and a message."""

@@ -241,4 +241,6 @@ class Store:
                 self._use(), encode(source), encode(into), flags[prefer] |
                 (lib.COPPICE_DRY_RUN if dry_run else 0), ret))
         except FileExistsError as error:
-            raise Conflicts(error.errno, error.strerror) from None
+            conflicts = Conflicts(error.errno, error.strerror)
+            conflicts.count = int(ret[0])
+            raise conflicts from None

@@ -161,10 +161,12 @@ def test_join(store, put):
     assert store.open("main")["a"] == b"1"
     store.join("try", "main")
     assert dict(store.open("main")) == {"a": b"2", "b": b"2"}
-    put("try", {"a": b"ours"})
-    put("main", {"a": b"theirs"})
-    with pytest.raises(coppice.Conflicts):
-        store.join("try", "main")
+    put("try", {"a": b"ours", "b": b"ours"})
+    put("main", {"a": b"theirs", "b": b"theirs"})
+    for dry_run in False, True:
+        with pytest.raises(coppice.Conflicts) as failure:
+            store.join("try", "main", dry_run=dry_run)
+        assert failure.value.count == 2
     assert store.open("main")["a"] == b"theirs"
     store.join("try", "main", prefer="theirs")
     assert store.open("main")["a"] == b"ours"
