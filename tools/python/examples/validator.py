@@ -17,7 +17,7 @@ import sys
 
 import coppice
 
-ACCOUNTS = 2000
+ACCOUNTS = 5  # times the puts of a slot
 VALUE = 1000  # bytes
 CHAINS = [["alfred", "benny", "chase", "dian", "elly"],
           ["alfred", "boris", "claire", "chris", "diaz", "cory"]]
@@ -30,14 +30,15 @@ def key(account):
 def slot_values(slot, puts):
     """Return what a slot writes.  It depends on the slot's number alone."""
     chance = random.Random(slot)
-    return {key(chance.randrange(ACCOUNTS)): chance.randbytes(VALUE)
-            for _ in range(puts)}
+    return {key(account): chance.randbytes(VALUE)
+            for account in chance.sample(range(ACCOUNTS * puts), puts)}
 
 
-def genesis(store):
+def genesis(store, puts):
     with store.open("main") as main, \
             main.batch(snapshot="genesis", durable=True) as batch:
-        batch.update((key(i), b"genesis".ljust(VALUE)) for i in range(ACCOUNTS))
+        batch.update((key(i), b"genesis".ljust(VALUE))
+                     for i in range(ACCOUNTS * puts))
 
 
 def run_slots(store, first, last, puts):
@@ -114,7 +115,7 @@ def survive_a_crash(path, slot, puts):
 
 def run(path, slots, puts, keep):
     with coppice.Store(path, create=True) as store:
-        genesis(store)
+        genesis(store, puts)
         run_slots(store, 1, slots + 1, puts)
         for slot in range(1, slots + 1):
             check_slot(store, slot, puts)
@@ -127,7 +128,7 @@ def run(path, slots, puts, keep):
         expired = store.expire("main", keep=keep)
         store.reclaim()
         # What was expired is still the parent of forks.
-        assert blocks["cory"][key(ACCOUNTS - 1)].startswith(b"genesis")
+        assert blocks["cory"][key(ACCOUNTS * puts - 1)].startswith(b"genesis")
         print(f"{slots} slots, {len(blocks)} blocks, {len(changed)} files "
               f"changed by the last slot, {expired} snapshots expired")
     survive_a_crash(path, slots + 1, puts)
