@@ -149,9 +149,12 @@ bool run_fork_remove(const struct run_fork *fork, enum run_removal how,
 	json_auto_t *answer = NULL;
 
 	*ret_message = NULL;
-	if (request)
+	if (request) {
 		json_object_set_new(request, "number",
 		                    json_integer((json_int_t)fork->number));
+		/* A trash is for what was deleted by mistake. */
+		json_object_set_new(request, "now", json_true());
+	}
 	if (request && how == RUN_IF_UNCHANGED)
 		json_object_set_new(request, "if_unchanged",
 		                    json_integer((json_int_t)fork->version));

@@ -214,3 +214,12 @@ def test_a_full_store_takes_what_is_deleted(store):
     assert store.verb("list").split() == ["main", "main~two"]
     mnt.umount()
     store.check()
+
+
+def test_forks_of_run_pass_by(store):
+    mnt = store.mount(options="trash=7d")
+    for how in ["--drop", "--join"]:
+        subprocess.run([COPPICE, "run", how, "touch", how[2:]],
+                       cwd=mnt / "main", check=True)
+    assert os.listdir(mnt / "main") == ["join"]
+    assert listing(store) == []
