@@ -283,6 +283,8 @@ static void test_expiry_and_list(void **state)
 	middle = lib_state(w->store, "main~s060");
 	ok(coppice_info(middle, &info));
 	coppice_state_close(middle);
+	ok(coppice_expire(w->store, "main", -1, 0, &gone));
+	assert_int_equal(gone, 0);
 	ok(coppice_expire(w->store, "main", info.created, 0, &gone));
 	assert_int_equal(gone, 59);
 	ok(coppice_expire(w->store, "main", INT64_MAX, 10, &gone));
@@ -555,6 +557,10 @@ static void test_fork(void **state)
 		char byte;
 		bool right =
 		        coppice_get(main, "k", 0, &byte, 1) == -ECHILD &&
+		        coppice_batch_put(b, main, "..", "3", 1, 0) ==
+		                -ECHILD &&
+		        coppice_batch_rename(b, main, "k", "..", 0) ==
+		                -ECHILD &&
 		        coppice_batch_commit(b, 0, NULL) == -ECHILD &&
 		        coppice_snapshot(w->store, "main", "s") == -ECHILD &&
 		        coppice_sync(w->store) == -ECHILD &&

@@ -62,8 +62,11 @@ static int op_add(struct coppice_batch *batch, struct coppice_state *fork,
 	        .number = fork->number,
 	        .generation = fork->generation,
 	};
-	int err = batch_path(path, &op->path, &op->path_len);
+	int err = store_check(batch->store);
 
+	if (err)
+		return err;
+	err = batch_path(path, &op->path, &op->path_len);
 	if (!err && fork->store != batch->store)
 		err = -EXDEV;
 	if (!err && fork->readonly)
@@ -109,6 +112,8 @@ int coppice_batch_rename(struct coppice_batch *batch,
 	struct batch_op op = {.kind = BATCH_RENAME, .flags = (uint8_t)flags};
 	int err = flags_check(flags, COPPICE_PARENTS);
 
+	if (!err)
+		err = store_check(batch->store);
 	if (err)
 		return err;
 	err = batch_path(to, &op.to, &op.to_len);

@@ -329,7 +329,7 @@ int coppice_expire(struct coppice *store, const char *fork, int64_t before,
 	err = snapshots_collect(store, fork, &list, &count);
 	if (!err && keep < count)
 		end = count - keep;
-	while (end && list[end - 1].created >= (uint64_t)before)
+	while (end && (int64_t)list[end - 1].created >= before)
 		end--;
 	for (size_t i = 0; !err && !store->remote && i < end; i += PIECE)
 		err = snapshots_delete(store, list + i, MIN(end - i, PIECE),

@@ -26,8 +26,10 @@ static int own_create(const volatile bool **ret_own)
 	if (own == MAP_FAILED)
 		return -ENOMEM;
 	if (madvise(own, size, MADV_WIPEONFORK) < 0) {
+		int err = -errno;
+
 		munmap(own, size);
-		return -errno;
+		return err;
 	}
 	*own = true;
 	*ret_own = own;
