@@ -15,13 +15,10 @@ BUILT = BUILD / "tools" / "python"
 EXTENSION = BUILT / "coppice" / "_libcoppice.abi3.so"
 
 
-def environment():
-    """Return the environment of a process that imports the package."""
-    if not EXTENSION.exists():
-        pytest.skip("the package was not built: python3-cffi is missing")
-    env = {**os.environ, "PYTHONPATH": str(BUILT),
-           "PYTHONDONTWRITEBYTECODE": "1"}
-    needs = subprocess.run(["ldd", EXTENSION], capture_output=True, text=True,
+def with_library(library):
+    """Return the environment of a Python process that loads a library of ours."""
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    needs = subprocess.run(["ldd", library], capture_output=True, text=True,
                            check=True).stdout
     if "libtsan" in needs:
         pytest.skip("the interpreter is not built with ThreadSanitizer")
@@ -32,6 +29,13 @@ def environment():
                 "ASAN_OPTIONS": env.get("ASAN_OPTIONS", "") +
                 ":detect_leaks=0"}
     return env
+
+
+def environment():
+    """Return the environment of a process that imports the package."""
+    if not EXTENSION.exists():
+        pytest.skip("the package was not built: python3-cffi is missing")
+    return with_library(EXTENSION) | {"PYTHONPATH": str(BUILT)}
 
 
 def run(*command):

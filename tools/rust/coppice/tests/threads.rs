@@ -113,7 +113,8 @@ fn a_forked_process_cannot_use_the_handles() {
     let forked = |error: Error| error.kind() == ErrorKind::Forked;
 
     assert!(in_child(|| {
-        batch.put(&main, "key", "value", Flags::NONE).is_ok()
+        batch.put(&main, "key", "value", Flags::NONE).map_err(forked)
+            == Err(true)
             && batch.commit(Commit::BUFFERED).map_err(forked) == Err(true)
             && main.get("key").map_err(forked) == Err(true)
             && store.state("main").map(drop).map_err(forked) == Err(true)
