@@ -39,6 +39,11 @@
  *   size, requests new ones, but the use of a mapping does not.  Waiting for
  *   the inode's lock would order the two, but no notification does that in all
  *   kernels.
+ * - No notification makes the size smaller that the kernel has: a read(2)
+ *   within the old size does not request the attributes, but relies on the
+ *   short replies to its READs.  Reading ahead of it beyond the end is refused
+ *   (misses_end() in handlers_file.c), except of a single page, for the READ
+ *   may be one that has not been read ahead.
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/xattr.h>
+#include <unistd.h>
 
 #include "caller.h"
 #include "mounted_states.h"
@@ -275,6 +276,30 @@ static bool is_direct(const struct fuse_file_info *fi)
 	return (fi->flags & O_DIRECT) && fi->lock_owner;
 }
 
+/*
+ * Return true if a read that found no bytes is to be refused.  The kernel reads
+ * ahead beyond a file's end if another mount has made the file shorter: a
+ * notification drops its pages, but not its size.  It takes the end of a short
+ * reply for the file's, but ignores that of a reply to a request which is older
+ * than its last change of the size.  If this reply came before that to a read
+ * of the page with the end, the kernel would take the offset of this one for
+ * the size, and show zeros up to there.
+ *
+ * An error in reading ahead changes no size, and no process gets it: the kernel
+ * reads the pages again that a process wants, one at a time.  A read of a
+ * single page may be such a one, whose error the process would get.
+ */
+static bool misses_end(const struct session *session, node_t node, size_t size,
+                       off_t off, const struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	if (size <= (size_t)sysconf(_SC_PAGESIZE) || fi->lock_owner ||
+	    (fi->fh & DIRECT))
+		return false;
+	return fs_getattr(session->fs, node, &st) == 0 && st.st_size < off;
+}
+
 void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                  struct fuse_file_info *fi)
 {
@@ -291,7 +316,10 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		reply_result(req, "read", ino, err);
 		return;
 	}
-	fuse_reply_iov(req, data.iov, data.iov_count);
+	if (data.len == 0 && misses_end(session, node, size, off, fi))
+		fuse_reply_err(req, EAGAIN);
+	else
+		fuse_reply_iov(req, data.iov, data.iov_count);
 	fs_data_release(&data);
 }
 

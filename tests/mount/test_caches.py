@@ -22,6 +22,26 @@ def both(store, mnt, main):
     return main, store.mount("alone", "state=main").path
 
 
+@pytest.mark.parametrize("old, page", [(8, 2), (100, 46), (49, 46)])
+def test_end_after_truncation_elsewhere(both, old, page):
+    """The kernel has the old size, of `old` pages, and reads ahead beyond the
+    new end while it reads the page with the end, which it has in part."""
+    main, alone = both
+    size = 4096
+    at = page * size + 1000
+    (main / "file").touch()
+    with opened(alone / "file", os.O_RDWR) as fd:
+        for _ in range(60):
+            os.truncate(main / "file", 0)
+            os.truncate(main / "file", old * size)
+            assert os.fstat(fd).st_size == old * size
+            os.truncate(main / "file", 1)
+            assert os.pwrite(fd, b"y" * 100, at) == 100
+            found = os.pread(fd, old * size, 0)
+            assert len(found) == at + 100
+            assert found == bytes(at) + b"y" * 100
+
+
 def in_time(call, what, seconds=20):
     """The result of a call that may hang."""
     results = []
