@@ -64,9 +64,9 @@ static void slot_fill(struct coppice_batch *batch, struct coppice_state *fork,
 	char key[64], value[64];
 
 	for (int i = 0; i < puts_a_slot; i++) {
-		int account = (slot * 7919 + i * 31) % ACCOUNTS;
+		unsigned account = (slot * 7919u + i * 31u) % ACCOUNTS;
 
-		snprintf(key, sizeof(key), "accounts/%d/%d", account % 16,
+		snprintf(key, sizeof(key), "accounts/%u/%u", account % 16,
 		         account);
 		snprintf(value, sizeof(value), "%s %d", name, slot);
 		check(coppice_batch_put(batch, fork, key, value, strlen(value),
