@@ -98,16 +98,35 @@ static bool has_key(const struct deferred *d, node_t node)
 }
 
 /*
- * Move the replies of the session that name the node (0: any node) from the
- * list to *released.
+ * Return true if the kernel may hold a lock for the reply that the invalidation
+ * needs.  Of a directory no invalidation of its inode needs one, so the root of
+ * a state does not count, which the call that deletes the state names.
+ */
+static bool collides(const struct deferred *d, const struct inval *inval)
+{
+	uint64_t state = NODE_STATE(inval->node);
+
+	if (inval->kind != INVAL_STATE)
+		return has_key(d, inval->node);
+	for (unsigned i = 0; i < d->key_count; i++) {
+		if (NODE_STATE(d->keys[i]) == state &&
+		    NODE_INO(d->keys[i]) != INO_ROOT)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Move the replies of the session that collide with the invalidation (NULL: all
+ * of them) from the list to *released.
  */
 static void release_keyed(struct coherence *coherence,
-                          const struct session *session, node_t node,
-                          struct deferred **released)
+                          const struct session *session,
+                          const struct inval *inval, struct deferred **released)
 {
 	for (struct deferred *d = coherence->first, *next; d; d = next) {
 		next = d->next;
-		if (d->session != session || (node && !has_key(d, node)))
+		if (d->session != session || (inval && !collides(d, inval)))
 			continue;
 		deferred_unlist(coherence, d);
 		d->next = *released;
@@ -125,7 +144,7 @@ static bool must_answer(const struct deferred *d)
 	if (d->session->invals_count > INVALS_LONG)
 		return true;
 	for (struct inval *at = d->session->invals_newest; at; at = at->older) {
-		if (at->kind == INVAL_STATE || has_key(d, at->node))
+		if (collides(d, at))
 			return true;
 	}
 	return false;
@@ -268,8 +287,7 @@ static void post_all(struct coherence *coherence, struct invals *invals,
 
 	for (struct inval *at = invals->first; at; at = next) {
 		next = at->next;
-		release_keyed(coherence, at->session,
-		              at->kind == INVAL_STATE ? 0 : at->node, released);
+		release_keyed(coherence, at->session, at, released);
 		at->job.run = inval_run;
 		inval_link(at);
 		notifier_post(at->names ? at->session->name_notifier
@@ -385,7 +403,7 @@ void coherence_release(struct session *session)
 	struct deferred *released = NULL;
 
 	pthread_mutex_lock(&coherence->lock);
-	release_keyed(coherence, session, 0, &released);
+	release_keyed(coherence, session, NULL, &released);
 	pthread_mutex_unlock(&coherence->lock);
 	run_released(coherence, released);
 }
