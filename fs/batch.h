@@ -36,7 +36,7 @@ struct fs_batch {
 	void *arg;
 };
 
-/* What has failed. */
+/* The operation of a batch that failed. */
 struct fs_batch_failure {
 	uint64_t fork;    /* number; 0: no fork by itself */
 	const char *path; /* into the batch's data; NULL: no path by itself */

@@ -8,7 +8,7 @@
 #include "position.h"
 #include "util.h"
 
-/* What is in no struct of its own. */
+/* The records that are restored from a copy rather than read again. */
 struct forest_undo {
 	struct forest_meta meta;
 	struct inode root;
@@ -83,8 +83,9 @@ static void undo_run(struct forest *forest)
 	struct cached *e;
 
 	/*
-	 * What has changed since the beginning is marked still: marks are
-	 * removed with the lock held.  States first: they point to versions.
+	 * Structs that changed since the beginning are still marked as dirty:
+	 * the marks are removed with the lock held.  Release states first, as
+	 * they point to versions.
 	 */
 	while ((e = forest->states.dirty)) {
 		struct state *s = container_of(e, struct state, cached);

@@ -44,8 +44,9 @@ enum join_conflict {
 enum { JOIN_CONFLICTS = 10 };
 
 /*
- * What a side has changed of an inode since the bases, unless the other has
- * changed it in the same way, as bits; their names are in join_change_name().
+ * The aspects of an inode that a side has changed since the bases, unless the
+ * other has changed them in the same way, as bits; join_change_name() has their
+ * names.
  */
 enum join_change {
 	JOIN_CHANGED_PRESENCE = 1, /* it has made or deleted the inode */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a plan consists of.  Private to the planner: join_plan.h. */
+/* The parts of a plan.  Private to the planner: join_plan.h. */
 #ifndef COPPICE_SNAPSHOT_JOIN_PLAN_STRUCT_H
 #define COPPICE_SNAPSHOT_JOIN_PLAN_STRUCT_H
 

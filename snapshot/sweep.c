@@ -254,8 +254,7 @@ static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 		else if (!r)
 			r = store_yield(store);
 	}
-	/* What it has dropped is now on the list that its parent is swept by.
-	 */
+	/* The sweep of its parent reads the list that is now complete. */
 	if (r == -ENOENT)
 		r = swept->version && !s->dry_run ? store_sync(store) : 0;
 	return r;
@@ -316,7 +315,7 @@ int forest_sweep(struct forest *forest, bool dry_run,
 	                                           .dry_run = dry_run};
 	int r = forest->readonly && !dry_run ? -EROFS : 0;
 
-	/* What a finished deletion leaves is seen, and on the lists. */
+	/* Finish the deletions: the lists are complete afterwards. */
 	if (!r && !dry_run)
 		r = forest_drain(forest);
 	if (!r && !forest->readonly)

@@ -90,7 +90,7 @@ static int extent_find(struct tree *tree, struct cursor *cursor, uint64_t ino,
 	enum { STEPS = 4 };
 	int err = 0;
 
-	/* That of a small file is next to the inode. */
+	/* The content of a small file is next to its inode. */
 	for (int i = 0; i < STEPS; i++) {
 		err = cursor_next(cursor, ret_item);
 		if (err)

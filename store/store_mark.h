@@ -4,9 +4,10 @@
  * store.h: include that.
  *
  * Such a process opens the store with store_options.beside.  It sees the last
- * commit; each hold of its lock begins with a look whether there is a newer one.
- * What it wants to read in several holds it marks by a number: a lock on the
- * byte of that number of the file `readers`, which ends with the process.
+ * commit; each hold of its lock begins with a look whether there is a newer
+ * one.  To read a version in several holds, it marks the version's number: by a
+ * lock on the byte of that number of the file `readers`, which ends with the
+ * process.
  */
 #ifndef COPPICE_STORE_MARK_H
 #define COPPICE_STORE_MARK_H
@@ -17,9 +18,9 @@
 struct store;
 
 /*
- * Set the function that is called under the lock, first thing, when a hold of it
- * begins to see a newer commit than the one before.  The nodes in memory have
- * been forgotten then.  Of a store opened with `beside` alone.
+ * Set the function that is called under the lock, first thing, when a hold of
+ * it begins to see a newer commit than the one before.  The nodes in memory
+ * have been forgotten then.  Only a store opened with `beside` calls it.
  */
 void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg);
 

@@ -75,7 +75,7 @@ static const struct field swept_fields[] = {
         {0},
 };
 
-/* What a deep collection does, and how it is printed. */
+/* The options of a deep collection, and where its rows are printed. */
 struct deep {
 	bool asked, dry_run;
 	struct printer printer;

@@ -18,7 +18,7 @@ struct run_fork {
 	uint64_t version; /* with which it was made */
 };
 
-/* What is done if the fork that is joined into has changed meanwhile. */
+/* The treatment of a join whose target has changed meanwhile. */
 enum run_policy {
 	RUN_QUEUE, /* merge both */
 	RUN_FIRST, /* refuse the join */

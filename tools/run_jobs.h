@@ -8,7 +8,7 @@
 #include "run_fork.h"
 #include "run_site.h"
 
-/* What becomes of a fork when its command has ended. */
+/* The treatment of a fork when its command has ended. */
 enum run_end {
 	RUN_KEEP_CHANGED, /* it is kept if the command has changed it */
 	RUN_JOIN,         /* it is joined if the command succeeded */

@@ -99,7 +99,7 @@ int control_trash(struct control *c)
 
 /* ---- Coming back -------------------------------------------------------- */
 
-/* What is to come back, and what did. */
+/* The state that a request asks for, and the one that came back. */
 struct undelete {
 	char name[STATE_NAME_MAX]; /* that was asked for */
 	char as[STATE_NAME_MAX];   /* "": its own */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What a request "join" says of conflicts. */
+/* The rules for conflicts in a request "join". */
 #include "join_rules.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What a request "join" says of conflicts: "ours", "theirs", "keep_both" and
- * "text", each true, or a pattern of paths.
+ * The rules for conflicts in a request "join": "ours", "theirs", "keep_both"
+ * and "text", each true, or a pattern of paths.
  */
 #ifndef COPPICE_JOIN_RULES_H
 #define COPPICE_JOIN_RULES_H

@@ -16,12 +16,13 @@
  *   2. Before an invalidation of a node in a mount is posted, the deferred
  *      replies of that mount which name the node are sent.
  *   3. While such an invalidation is pending, a reply of that mount which names
- *      the node is not deferred.
+ *      the node is not deferred.  The invalidation of a deleted state counts
+ *      as one of each of its nodes but the root, which is a directory.
  *   4. At most BACKGROUND_MAX deferred replies of a mount are to background
  *      requests, of which the kernel has only so many under way.
  *   5. No reply is deferred for longer than DEFER_MAX_NS.  This bounds the
- * delay that is caused by a process that holds a lock for ever, or by locks
- * that system calls have taken crosswise before sending their requests.
+ *      delay that is caused by a process that holds a lock for ever, or by
+ *      locks that system calls have taken crosswise before their requests.
  *
  * A reply is sent early (2, 3, 4) only if the same node is changed through
  * another mount at the same time; the other mounts' caches are then invalidated

@@ -89,7 +89,7 @@ static int task_reap(struct check *check, uint64_t id,
 	if (!v) /* harmless: the task is dropped when it runs */
 		return 0;
 	v->task = true;
-	/* As in reap_begun(): the list of a reaped tree may have to wait. */
+	/* The list of a reaped tree may have to wait: see reap_begun(). */
 	v->reaping = record->len || (!v->root && !v->refs && !v->children);
 	if (!record->len)
 		return 0;

@@ -78,7 +78,7 @@ static int versions_keep(struct plan *p)
 		struct repair_version *v;
 
 		p->kept[i] = NO_VERSION;
-		/* What is left of a hollow one is in its children. */
+		/* A hollow version has no tree: its children hold the rest. */
 		if (!p->snapped[i] && !p->headed[i] &&
 		    (p->check->versions[i].hollow ||
 		     (p->grown[i] < 2 && !(p->held[i] && p->grown[i]))))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * What the handles of the library are made of, and how its functions begin and
- * fail.
+ * The structs behind the library's handles, and the checks and errors that its
+ * functions share.
  */
 #ifndef COPPICE_LIB_HANDLE_H
 #define COPPICE_LIB_HANDLE_H

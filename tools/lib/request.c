@@ -54,7 +54,7 @@ static int request_send(struct coppice *store, json_t *request, int fd,
 	if (err == -EAGAIN || err == -EPIPE)
 		err = -ECONNRESET;
 	if (err && store->socket >= 0) {
-		/* What the daemon sends next may belong to this request. */
+		/* A late answer would be taken for that of the next request. */
 		close(store->socket);
 		store->socket = -1;
 	}

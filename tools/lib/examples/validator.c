@@ -219,7 +219,7 @@ static int run(char *self, const char *path, int slots)
 	check(coppice_diff(a, b, difference_count, &differences), "diff");
 	require(differences > 0, "two slots differ");
 	check(coppice_list(store, NULL, fork_check, &forks), "list");
-	/* What was expired is still there for those who have it open. */
+	/* A handle keeps an expired snapshot readable. */
 	get(a, "head", name);
 	coppice_state_close(a);
 	coppice_state_close(b);

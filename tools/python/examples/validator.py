@@ -127,7 +127,7 @@ def run(path, slots, puts, keep):
         assert changed == {"head", *slot_values(slots, puts)}
         expired = store.expire("main", keep=keep)
         store.reclaim()
-        # What was expired is still the parent of forks.
+        # An expired snapshot is still the parent of forks.
         assert blocks["cory"][key(ACCOUNTS * puts - 1)].startswith(b"genesis")
         print(f"{slots} slots, {len(blocks)} blocks, {len(changed)} files "
               f"changed by the last slot, {expired} snapshots expired")
