@@ -63,10 +63,10 @@ static int request_send(struct coppice *store, json_t *request, int fd,
 }
 
 /* Do what request_run() does, and pass the rows to fn. */
-static int request_rows(struct coppice *store, json_t *request, int fd,
+static int request_rows(struct coppice *store, json_t *taken, int fd,
                         control_row_fn *fn, void *arg, json_t **ret_answer)
 {
-	json_auto_t *owned = request;
+	json_auto_t *request = taken;
 	json_auto_t *answer = NULL;
 	const json_t *text;
 	char message[1024];
