@@ -168,6 +168,12 @@ def pieces(fd):
     return found
 
 
+# What requests fail with once the daemon of a mount has died: ENOTCONN is the
+# rule, ECONNABORTED is for what was queued at that moment, and ECONNREFUSED for
+# a mount whose INIT had not been answered.
+DISCONNECTED = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)
+
+
 @contextlib.contextmanager
 def raises(*numbers):
     """The block fails with one of these errno values."""

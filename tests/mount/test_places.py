@@ -89,7 +89,7 @@ def test_a_store_instead_of_a_state(store, tmp):
         assert f"-s '{path.name}'" in complaint, complaint
     store.coppice("list", "-s", path)
     complaint = store.coppice("list", tmp, code=1).stderr
-    assert "-s" not in complaint and "not inside" in complaint
+    assert " -s " not in complaint and "not inside" in complaint
 
 
 def test_relative_paths_in_a_fork(store, mnt, main):
