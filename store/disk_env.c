@@ -45,12 +45,17 @@ int tables_open(struct tables *tables, MDB_env *env, unsigned flags,
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < TABLES; i++) {
+		unsigned found = 0;
+
 		r = disk_error(mdb_dbi_open(txn, tables->at[i].name,
 		                            tables->at[i].flags |
 		                                    (create ? MDB_CREATE : 0),
 		                            &tables->at[i].dbi));
-		/* The name of a table is damaged. */
-		if (r == -ENOENT)
+		if (r == 0)
+			r = disk_error(mdb_dbi_flags(txn, tables->at[i].dbi,
+			                             &found));
+		/* The name of a table is damaged, or its order of keys. */
+		if (r == -ENOENT || (r == 0 && found != tables->at[i].flags))
 			r = -EUCLEAN;
 		if (r < 0) {
 			mdb_txn_abort(txn);

@@ -19,6 +19,8 @@ struct page_tree page_tree_get(const uint8_t *at)
 
 const char *page_tree_fault(const struct page_tree *tree)
 {
+	if (tree->flags & ~DB_FLAGS)
+		return "is the root of a tree with unknown flags";
 	if (tree->depth > DEPTH_MAX || (tree->root == NO_PAGE) != !tree->depth)
 		return "is the root of a tree of bad depth";
 	return NULL;

@@ -37,6 +37,7 @@ enum {
 	NODE_BIG = 1, /* the data is the number of an overflow page */
 	NODE_SUB = 2, /* the data is a database */
 	DB_LEN = 48,
+	DB_FLAGS = 0x7e, /* those that LMDB stores */
 	DEPTH_MAX = 32,
 	META_DBS = 24,
 	META_LAST = META_DBS + 2 * DB_LEN,
@@ -76,7 +77,7 @@ struct page_tree {
 };
 
 struct page_tree page_tree_get(const uint8_t *at);
-/* Return NULL, or the fault in its depth and its root. */
+/* Return NULL, or the fault in its flags, its depth and its root. */
 const char *page_tree_fault(const struct page_tree *tree);
 
 /* Bytes within a page; at: NULL if there are none. */

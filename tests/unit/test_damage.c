@@ -127,6 +127,7 @@ static void test_any_byte(void **state)
 	              (unsigned long long)tries, (unsigned long long)harmless);
 }
 
+
 /* The name of a table in LMDB's own tree is changed, in all copies of it. */
 static void test_table_name(void **state)
 {
@@ -146,6 +147,40 @@ static void test_table_name(void **state)
 		at = memmem(at, (size_t)(end - at), "countr", len);
 		assert_non_null(at);
 		at[len - 1] ^= 1;
+	}
+}
+
+/* Change the bits of a table's flags, in all copies of its record. */
+static int flags_change(const char *name, uint16_t bits)
+{
+	const size_t len = strlen(name), before_flags = 4;
+	uint8_t *at = intact.bytes, *end = at + intact.len;
+	int copies = 0;
+
+	for (; (at = memmem(at, (size_t)(end - at), name, len)); at += len) {
+		at[len + before_flags] ^= (uint8_t)bits;
+		at[len + before_flags + 1] ^= (uint8_t)(bits >> 8);
+		copies++;
+	}
+	return copies;
+}
+
+/* LMDB takes some for the order of the keys, and others for its own. */
+static void test_table_flags(void **state)
+{
+	static const char *const names[] = {"records", "counts"};
+
+	for (int i = 0; i < 2 * 16; i++) {
+		uint16_t bits = (uint16_t)(1u << i / 2);
+		int end;
+
+		assert_true(flags_change(names[i % 2], bits) > 0);
+		intact_restore();
+		end = apart(judge);
+		flags_change(names[i % 2], bits);
+		if (end != 3)
+			fail_msg("flags %#x of %s: ended with %d", bits,
+			         names[i % 2], end);
 	}
 }
 
@@ -632,6 +667,7 @@ int main(void)
 	        cmocka_unit_test(test_live_bounds),
 	        cmocka_unit_test(test_any_byte),
 	        cmocka_unit_test(test_table_name),
+	        cmocka_unit_test(test_table_flags),
 	        cmocka_unit_test(test_going_on),
 	};
 
