@@ -119,6 +119,7 @@ static void compare(int ours, int theirs)
 			assert_true(sets[k] & ~sets[i]);
 		}
 	}
+	assert_false(all & ~(last[ours].changes & last[theirs].changes));
 }
 
 static void history_run(uint64_t seed)
