@@ -14,7 +14,7 @@
 #include "scratch.h"
 #include "util.h"
 
-enum { SECTOR = 512, MARGIN = 1 << 20 };
+enum { MARGIN = 1 << 20 };
 
 struct disk_state disk_begin(const struct recording *recording)
 {

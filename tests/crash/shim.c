@@ -190,6 +190,14 @@ static int call_end(int result, bool fail, struct event event)
 	return fail ? -1 : result;
 }
 
+/* Return how much is written of a write that ends early. */
+static size_t short_len(off_t off, size_t len)
+{
+	size_t end = ((size_t)off + len / 2) / SECTOR * SECTOR;
+
+	return end > (size_t)off ? end - (size_t)off : 0;
+}
+
 static ssize_t vector_write(int fd, const struct iovec *iov, int count,
                             off_t off)
 {
@@ -210,8 +218,11 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 		memcpy(event.data + event.len, iov[i].iov_base, iov[i].iov_len);
 		event.len += iov[i].iov_len;
 	}
-	if (fail && how == FAIL_SHORT)
-		event.len /= 2;
+	if (fail && how == FAIL_SHORT) {
+		event.len = short_len(off, event.len);
+		if (!event.len)
+			how = FAIL_NOTHING;
+	}
 	if (!fail || how != FAIL_NOTHING)
 		n = syscall(SYS_pwrite64, fd, event.data, event.len, off);
 	if (n >= 0)

@@ -12,6 +12,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* The bytes of the file that a disk writes at once, or not. */
+enum { SECTOR = 512 };
+
 enum event_kind {
 	EVENT_WRITE,
 	EVENT_TRUNCATE,
@@ -53,7 +56,11 @@ void recording_release(struct recording *recording);
 enum fail_how {
 	FAIL_NOTHING, /* is done */
 	FAIL_DONE,    /* a write is done all the same */
-	FAIL_SHORT,   /* half of a write is done, and nothing said but that */
+	/*
+	 * Half of a write is done, and nothing said but that.  A sector of the
+	 * file is written whole or not: one within a sector fails undone.
+	 */
+	FAIL_SHORT,
 	FAIL_HOWS,
 };
 struct failing {
