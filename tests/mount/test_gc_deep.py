@@ -87,20 +87,53 @@ def test_joins_without_a_base_are_refused(store, mnt):
     assert store.verb("ls", "tree@a:/") == before
 
 
-def test_repair_of_a_swept_store(forked):
-    forked.verb("gc", "--deep")
-    if forked.mnt:
-        forked.mnt.umount()
-    forked.verb("check")
-    path = forked.path / "data.mdb"
-    data = bytearray(path.read_bytes())
-    # The second page is one of the two meta pages.
-    data[4096 + 40] ^= 1
-    path.write_bytes(data)
-    forked.coppice("check", "--repair", forked.path, code=None)
-    forked.verb("check")
+def damage(store, content):
+    """Change a byte of the only place in the store that has the content."""
+    path = store.path / "data.mdb"
+    data = path.read_bytes()
+    at = data.index(content)
+    assert content not in data[at + 1:]
+    with open(path, "r+b") as f:
+        f.seek(at)
+        f.write(bytes([content[0] ^ 1]))
+
+
+@pytest.mark.parametrize("hurt", ["own", "shared"])
+def test_repair_of_a_swept_store(store, mnt, hurt):
+    """Each fork keeps its files, those of the hollow version included, but for
+    the one that was damaged."""
+    files = {name: os.urandom(200_000) for name in
+             ("shared", "kept", "gone", "a", "b", "own")}
+    base = mnt / "main@base"
+    base.mkdir()
+    for name in "shared", "kept", "gone":
+        (base / name).write_bytes(files[name])
     for name in "a", "b":
-        assert forked.verb("cat", f"main@base@{name}:/{name}") == name
+        fork = mnt / f"main@base@{name}"
+        fork.mkdir()
+    base.rmdir()
+    for name in "a", "b":
+        fork = mnt / f"main@base@{name}"
+        (fork / "gone").unlink()
+        (fork / name).write_bytes(files[name])
+    (mnt / "main@base@a" / "own").write_bytes(files["own"])
+    store.verb("gc", "--deep")
+    mnt.umount()
+    assert store.json("gc", "--deep", "--dry-run") == []
+    damage(store, files[hurt][100:200])
+    assert "chunk" in store.coppice("check", "--data", store.path,
+                                    code=None).stdout
+    store.coppice("check", "--repair", store.path, code=None)
+    store.coppice("check", "--data", store.path)
+    again = store.mount("again")
+    for name in "a", "b":
+        fork = again / f"main@base@{name}"
+        for file in "shared", "kept", name:
+            if file != hurt:
+                assert (fork / file).read_bytes() == files[file]
+    if hurt != "own":
+        own = again / "main@base@a" / "own"
+        assert own.read_bytes() == files["own"]
 
 
 def test_killed_in_the_middle(store, mnt):
