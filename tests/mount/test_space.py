@@ -45,7 +45,8 @@ def test_fork_change_delete_a_hundred_times(store, mnt, main):
         sizes.append(store.data_bytes())
     # Without reuse it would have grown by some 220 MiB.
     assert sizes[99] < 60 * MIB, sizes
-    assert sizes[99] <= sizes[50] * 1.15 + MIB, sizes
+    # The file grows by 4 MiB at a time.
+    assert sizes[99] <= sizes[50] * 1.15 + 4 * MIB, sizes
     for i in range(400):
         assert (main / "small" / f"{i}").stat().st_size == 2000
 
