@@ -3,6 +3,7 @@
 
 #include <errno.h>
 
+#include "array.h"
 #include "delete.h"
 #include "forest.h"
 #include "position.h"
@@ -10,8 +11,12 @@
 
 /* The records that are restored from a copy rather than read again. */
 struct forest_undo {
+	uint64_t began; /* sequence number */
 	struct forest_meta meta;
 	struct inode root;
+	/* Numbers of the states whose heads were frozen. */
+	uint64_t *frozen;
+	size_t frozen_len, frozen_room;
 };
 
 int forest_undo_begin(struct forest *forest)
@@ -31,9 +36,29 @@ int forest_undo_begin(struct forest *forest)
 		free(undo);
 		return r;
 	}
+	undo->began = store_next_seq(forest->store);
 	undo->meta = forest->meta;
 	undo->root = forest->root;
 	forest->undo = undo;
+	return 0;
+}
+
+bool forest_undo_made(const struct forest *forest, uint64_t version)
+{
+	return forest->undo && version > forest->undo->began;
+}
+
+int forest_undo_froze(struct forest *forest, const struct state *state)
+{
+	struct forest_undo *undo = forest->undo;
+	uint64_t *added;
+
+	if (!undo)
+		return 0;
+	added = array_add(&undo->frozen, &undo->frozen_len, &undo->frozen_room);
+	if (!added)
+		return -ENOMEM;
+	*added = state->number;
 	return 0;
 }
 
@@ -106,5 +131,40 @@ void forest_undo_end(struct forest *forest, bool undo)
 	table_undo_end(forest->store, undo);
 	if (undo)
 		undo_run(forest);
+	free(forest->undo->frozen);
 	free(steal(&forest->undo));
+}
+
+/* Freeze heads again that were frozen before the changes were undone. */
+static int refreeze(struct forest *forest, const uint64_t *numbers, size_t len)
+{
+	struct state_hold hold = {0};
+	struct state *state;
+	int r = 0;
+
+	for (size_t i = 0; !r && i < len; i++) {
+		r = state_get(forest, numbers[i], &state);
+		/* The state was made, and is gone. */
+		if (r == -ESTALE) {
+			r = 0;
+			continue;
+		}
+		if (!r)
+			r = state_hold(state, &hold);
+		if (!r)
+			hold_release(forest, &hold);
+	}
+	return r;
+}
+
+int forest_undo_frozen(struct forest *forest)
+{
+	uint64_t *frozen = steal(&forest->undo->frozen);
+	size_t len = forest->undo->frozen_len;
+	int r;
+
+	forest_undo_end(forest, true);
+	r = refreeze(forest, frozen, len);
+	free(frozen);
+	return r;
 }

@@ -15,8 +15,10 @@
 #define COPPICE_FOREST_UNDO_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct forest;
+struct state;
 
 /*
  * Begin changes that can be undone: functions of snapshot.h that make, rename
@@ -33,5 +35,19 @@ int forest_undo_begin(struct forest *forest);
  * Pointers that were obtained since the beginning are invalid afterwards.
  */
 void forest_undo_end(struct forest *forest, bool undo);
+/*
+ * End it with undo, and freeze the heads once more that the changes have
+ * frozen.  So all versions that state_hold() held since the beginning still
+ * have the same trees and ids, and can be held by version_hold_id() before the
+ * lock is released; but for those of states that were made since, which are
+ * gone.  -ENOMEM, -ENOSPC: undone, but not all heads are frozen.
+ */
+int forest_undo_frozen(struct forest *forest);
+
+/* Return true if the version was made since forest_undo_begin(). */
+bool forest_undo_made(const struct forest *forest, uint64_t version);
+
+/* Note that the head of a state is frozen.  For the sources of snapshot/. */
+int forest_undo_froze(struct forest *forest, const struct state *state);
 
 #endif

@@ -111,6 +111,8 @@ static int fork_plan_init(struct fork_plan *plan, struct state *source,
 		/* All numbers drawn from here on are above the freeze's. */
 		plan->seq = store_next_seq(forest->store);
 		r = version_new_head(forest, v, &plan->successor);
+		if (!r)
+			r = forest_undo_froze(forest, source);
 	}
 	if (!r && !snapshot)
 		r = version_new_head(forest, v, &plan->head);

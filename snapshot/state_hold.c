@@ -40,6 +40,8 @@ static int head_freeze(struct state *state)
 
 	if (!r)
 		r = gc_note(v, 0, 1);
+	if (!r)
+		r = forest_undo_froze(forest, state);
 	if (r < 0) {
 		free(successor);
 		return r;
@@ -77,7 +79,7 @@ int version_hold_id(struct forest *forest, uint64_t version,
                     struct state_hold *ret_hold)
 {
 	struct version *v;
-	int r = version_load(forest, version, &v);
+	int r = version_find(forest, version, &v);
 
 	if (!r)
 		version_hold(v, ret_hold);

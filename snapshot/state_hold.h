@@ -62,7 +62,9 @@ bool state_is_at(struct state *state, uint64_t version);
 uint64_t hold_freeze(const struct state_hold *hold);
 
 /*
- * Hold a frozen version, which join_bases() has found in this hold of the lock.
+ * Hold a frozen version that join_bases() or hold_version() has returned in
+ * this hold of the lock.  -ENOENT: it was discarded since by
+ * forest_undo_end().
  */
 int version_hold_id(struct forest *forest, uint64_t version,
                     struct state_hold *ret_hold);

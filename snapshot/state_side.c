@@ -15,19 +15,31 @@
 int side_begin(struct state *source, struct state_side *ret_side)
 {
 	struct forest *forest = source->forest;
-	struct version *parent, *head = NULL;
 	struct state_hold hold = {0};
 	int r = forest->readonly ? -EROFS : state_hold(source, &hold);
 
 	if (r < 0)
 		return r;
-	parent = hold.version;
-	r = version_new_head(forest, parent, &head);
+	r = side_begin_at(&hold, ret_side);
+	hold_release(forest, &hold);
+	return r;
+}
+
+int side_begin_at(const struct state_hold *at, struct state_side *ret_side)
+{
+	struct version *parent = at->version, *head = NULL;
+	struct forest *forest = parent->forest;
+	int r = forest->readonly ? -EROFS : 0;
+
+	if (!r)
+		r = version_new_head(forest, parent, &head);
 	if (!r)
 		r = gc_note(head, 0, 0);
+	/* The parent may be a frozen side head, without a task to merge it. */
+	if (!r)
+		r = gc_note(parent, parent->refs, parent->children + 1);
 	if (r < 0) {
 		free(head);
-		hold_release(forest, &hold);
 		return r;
 	}
 	version_attach(head, parent);
@@ -37,15 +49,47 @@ int side_begin(struct state *source, struct state_side *ret_side)
 		parent->same--;
 	version_hold(head, &ret_side->hold);
 	ret_side->parent = parent->id;
-	hold_release(forest, &hold);
 	return 0;
+}
+
+int side_create(struct forest *forest, const struct inode *root,
+                struct state_side *ret_side)
+{
+	struct version *head;
+	int r = forest->readonly ? -EROFS
+	                         : version_new_root(forest, root, &head);
+
+	if (r < 0)
+		return r;
+	cache_add(&forest->versions, &head->cached);
+	version_mark(head);
+	version_hold(head, &ret_side->hold);
+	ret_side->parent = 0;
+	head->refs = 0;
+	/* Without the task, a check of the store reports the version. */
+	return gc_note(head, 0, 0);
+}
+
+void side_freeze(struct state_side *side)
+{
+	struct version *head = side->hold.version;
+
+	head->freeze = store_next_seq(head->forest->store);
+	head->created = now_ns();
+	version_mark(head);
 }
 
 void side_state(const struct state_side *side, const struct state *fork,
                 struct state *ret_state)
 {
-	*ret_state = *fork;
-	ret_state->version = side->hold.version;
+	struct version *head = side->hold.version;
+
+	*ret_state = (struct state){.forest = head->forest,
+	                            .quota = UINT64_MAX,
+	                            .quota_known = true};
+	if (fork)
+		*ret_state = *fork;
+	ret_state->version = head;
 	ret_state->flags = 0;
 }
 

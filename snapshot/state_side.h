@@ -9,6 +9,7 @@
 #ifndef COPPICE_SNAPSHOT_STATE_SIDE_H
 #define COPPICE_SNAPSHOT_STATE_SIDE_H
 
+#include "item.h"
 #include "state_hold.h"
 
 struct state_side {
@@ -21,10 +22,23 @@ struct state_side {
  * what state_hold() costs, and has its errors; -EROFS.
  */
 int side_begin(struct state *source, struct state_side *ret_side);
+/* The same of a frozen version that is held. */
+int side_begin_at(const struct state_hold *at, struct state_side *ret_side);
+/*
+ * Begin a side head without a parent, whose tree is this root directory alone.
+ */
+int side_create(struct forest *forest, const struct inode *root,
+                struct state_side *ret_side);
+/*
+ * Freeze the side head: it cannot be changed or switched to any more, but other
+ * side heads can be forked from its tree, by side->hold.
+ */
+void side_freeze(struct state_side *side);
 /*
  * Set up a struct that functions which change the tree of a state accept: with
- * the number of `fork`, and the side head as its version.  Valid in one hold of
- * the lock, and for state_tree(), state_edit() and state_count() alone.
+ * the number and the quota of `fork` (NULL: with the number 0, and none), and
+ * the side head as its version.  Valid in one hold of the lock, and for
+ * state_tree(), state_edit(), state_count() and quota_check() alone.
  */
 void side_state(const struct state_side *side, const struct state *fork,
                 struct state *ret_state);

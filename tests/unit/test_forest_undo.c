@@ -254,6 +254,86 @@ static void test_undone(void **state)
 	fixture_release(&w);
 }
 
+/* A tree that was held while changes were made that are undone. */
+struct seen {
+	uint64_t version, root;
+	bool made; /* since the beginning */
+};
+
+static void seen_add(struct fixture *w, struct seen *ret)
+{
+	struct state *s = any_state(w);
+	struct state_hold hold = {0};
+
+	*ret = (struct seen){0};
+	if (!s || state_hold(s, &hold))
+		return;
+	ret->version = hold_version(&hold);
+	ret->root = hold_tree(&hold)->root;
+	ret->made = forest_undo_made(w->forest, ret->version);
+	hold_release(w->forest, &hold);
+}
+
+/* Hold the versions outside, and begin a head of each that is given up. */
+static void seen_hold(struct fixture *w, const struct seen *seen)
+{
+	struct state_hold hold = {0};
+	struct state_side side = {0}, above = {0};
+	int r;
+
+	if (!seen->version)
+		return;
+	r = version_hold_id(w->forest, seen->version, &hold);
+	assert_int_equal(r, seen->made ? -ENOENT : 0);
+	if (r)
+		return;
+	assert_int_equal(hold_tree(&hold)->root, seen->root);
+	assert_int_equal(side_begin_at(&hold, &side), 0);
+	side_freeze(&side);
+	assert_int_equal(side_begin_at(&side.hold, &above), 0);
+	side_end(w->forest, &above);
+	side_end(w->forest, &side);
+	hold_release(w->forest, &hold);
+}
+
+/* What was held while changes were made is held after they were undone. */
+static void test_held(void **state)
+{
+	const struct inode root = {.mode = 040755, .nlink = 2};
+	uint64_t ops = scratch_ops(DEFAULT_OPS) / 3;
+	struct seen seen[STEPS_MAX];
+	struct state_side side = {0};
+	struct fixture w;
+
+	fixture_init(&w, scratch_seed(), false);
+	for (uint64_t i = 0; i < ops; i++) {
+		uint64_t n = 0;
+
+		fixture_change(&w);
+		store_lock(w.store);
+		assert_int_equal(forest_undo_begin(w.forest), 0);
+		for (uint64_t end = below(&w, STEPS_MAX); n < end; n++) {
+			step(&w);
+			seen_add(&w, &seen[n]);
+		}
+		trees_release(&w);
+		assert_int_equal(forest_undo_frozen(w.forest), 0);
+		while (n)
+			seen_hold(&w, &seen[--n]);
+		assert_int_equal(side_create(w.forest, &root, &side), 0);
+		side_freeze(&side);
+		side_end(w.forest, &side);
+		look_up(&w);
+		store_unlock(w.store);
+		if (!below(&w, 50))
+			fixture_fsck(&w);
+	}
+	fixture_compare(&w);
+	fixture_fsck(&w);
+	fixture_end(&w);
+	fixture_release(&w);
+}
+
 /* What is kept is as if nothing had been noted. */
 static void test_kept(void **state)
 {
@@ -282,6 +362,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_undone),
 	        cmocka_unit_test(test_kept),
+	        cmocka_unit_test(test_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
