@@ -227,8 +227,15 @@ static int frames_store(struct clone *c)
 static int piece_begin(struct clone *c)
 {
 	struct inode inode;
-	int err = state_get(c->fs->forest, NODE_STATE(c->parent), &c->state);
+	int err = 0;
 
+	if (c->side) {
+		c->state = &c->side_state;
+		side_state(c->side, NULL, c->state);
+	} else {
+		err = state_get(c->fs->forest, NODE_STATE(c->parent),
+		                &c->state);
+	}
 	if (!err)
 		err = state_edit(c->state, &c->tree);
 	/* The tree may have been replaced meanwhile. */
@@ -274,11 +281,26 @@ static int clone_piece(struct clone *c)
 
 /* ---- The box ------------------------------------------------------------ */
 
+/* Load the target's directory from a side head. */
+static int side_dir_load(struct clone *c, struct vnode *ret_dir)
+{
+	int err = piece_begin(c);
+
+	if (err)
+		return err;
+	*ret_dir = clone_vnode(c, NODE_INO(c->parent));
+	err = inode_load(c->tree, ret_dir->ino, &ret_dir->inode);
+	if (!err && !S_ISDIR(ret_dir->inode.mode))
+		err = -ENOTDIR;
+	return err;
+}
+
 /* Return 0 if the target's directory can take in the name. */
 static int target_check(struct clone *c, struct vnode *ret_dir,
                         uint64_t *ret_slot)
 {
-	int err = dir_load_rw(c->fs, c->parent, ret_dir);
+	int err = c->side ? side_dir_load(c, ret_dir)
+	                  : dir_load_rw(c->fs, c->parent, ret_dir);
 
 	if (!err)
 		err = dir_check_name(ret_dir, c->name);
@@ -293,7 +315,7 @@ static int box_make(struct clone *c)
 	int err = ino_new(c->fs->store, INO_END, &box.ino);
 
 	box.inode = (struct inode){.mode = S_IFDIR, .ctime = time_now()};
-	if (!err)
+	if (!err && !c->side)
 		err = open_add(c->fs, vnode_node(&box), true);
 	if (err)
 		return err;
@@ -314,14 +336,16 @@ static int clone_begin(struct clone *c)
 	uint64_t slot;
 	int stored, err = target_check(c, &dir, &slot);
 
-	if (!err)
+	if (!err && !c->source) {
 		err = vnode_load(c->fs, c->from, &from);
-	if (!err)
-		err = state_hold(from.state, &c->hold);
+		if (!err)
+			err = state_hold(from.state, &c->hold);
+		if (!err)
+			c->source = hold_tree(&c->hold);
+	}
 	if (err)
 		return err;
-	c->source = hold_tree(&c->hold);
-	*entry = (struct clone_entry){.from = from.ino, .slot = slot};
+	*entry = (struct clone_entry){.from = NODE_INO(c->from), .slot = slot};
 	entry->name_len = (uint8_t)strlen(c->name);
 	memcpy(entry->name, c->name, entry->name_len);
 	err = entry_load(c, entry);
@@ -402,6 +426,52 @@ static int clone_run(struct clone *c)
 	return err;
 }
 
+/* Copy all of it, and free what that has gathered. */
+static int clone_all(struct clone *c)
+{
+	int err = clone_run(c);
+
+	store_lock(c->fs->store);
+	hold_release(c->fs->forest, &c->hold);
+	store_unlock(c->fs->store);
+	/* Deletes the box, if it is still there. */
+	if (c->box && !c->side)
+		fs_release(c->fs, NODE(NODE_STATE(c->parent), c->box));
+	tdestroy(c->links, free);
+	free(c->frames);
+	return err;
+}
+
+int fs_prepare_clone(struct fs *fs, struct fs_prepared *prepared, uint64_t from,
+                     uint64_t parent, const char *name)
+{
+	struct clone *c = calloc(1, sizeof(*c));
+	int err = store_throttle(fs->store, true);
+
+	if (!c || err) {
+		free(c);
+		return err ? err : -ENOMEM;
+	}
+	c->fs = fs;
+	c->from = NODE(0, from);
+	c->parent = NODE(0, parent);
+	c->name = name;
+	c->side = &prepared->trees.now.side;
+	c->source = hold_tree(&prepared->trees.theirs);
+	store_lock(fs->store);
+	err = prepared_begin(prepared);
+	store_unlock(fs->store);
+	if (!err)
+		err = clone_all(c);
+	if (!err) {
+		store_lock(fs->store);
+		prepared_end(prepared);
+		store_unlock(fs->store);
+	}
+	free(c);
+	return err;
+}
+
 int fs_clone(struct fs *fs, node_t from, node_t parent, const char *name,
              struct fs_cloned *ret_cloned)
 {
@@ -414,19 +484,11 @@ int fs_clone(struct fs *fs, node_t from, node_t parent, const char *name,
 	c->from = from;
 	c->parent = parent;
 	c->name = name;
-	err = clone_run(c);
-	store_lock(fs->store);
-	hold_release(fs->forest, &c->hold);
-	store_unlock(fs->store);
-	/* Deletes the box, if it is still there. */
-	if (c->box)
-		fs_release(fs, NODE(NODE_STATE(parent), c->box));
+	err = clone_all(c);
 	if (!err) {
 		ret_cloned->node = NODE(NODE_STATE(parent), c->top.ino);
 		ret_cloned->entries = c->entries;
 	}
-	tdestroy(c->links, free);
-	free(c->frames);
 	free(c);
 	return err;
 }

@@ -46,6 +46,7 @@ struct clone {
 	struct fs *fs;
 	node_t from, parent;
 	const char *name;
+	const struct state_side *side; /* of the target; NULL: the fork itself */
 	struct state_hold hold;
 	struct tree *source;
 	uint64_t box; /* inode number; 0: not made yet */
@@ -62,6 +63,7 @@ struct clone {
 	/* Valid in one hold of the lock. */
 	struct state *state;
 	struct tree *tree;
+	struct state side_state; /* stands for the target of a side head */
 };
 
 /*

@@ -310,6 +310,7 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
 #include "join_digest.h"
 #include "join_rows.h"
 #include "lock_table.h"
+#include "prepared.h"
 #include "restore.h"
 
 #endif

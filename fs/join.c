@@ -18,8 +18,10 @@ struct joining {
 	struct fs *fs;
 	const struct fs_join *what;
 	struct fs_joined *joined;
+	struct fs_tree_ids ids;
 	bool forward; /* the fork is as the base: it gets the other's tree */
 	bool no_forward;
+	bool prepare; /* build the tree, but do not switch */
 	struct restore r;
 	struct fs_restore target; /* for the pieces of r: the fork alone */
 };
@@ -113,32 +115,67 @@ static int has_entry(void *arg, uint64_t dir, const char *name)
 
 /* ---- Trees -------------------------------------------------------------- */
 
-/* Hold the bases.  Return 1 if the fork contains the other state already. */
-static int bases_hold(struct joining *j, struct state *into, struct state *from)
+/*
+ * Find the bases of two held trees.  Return 1 if the fork contains the other
+ * state already.
+ */
+static int bases_find(const struct fs_join *what, struct state *into,
+                      struct state *from, struct fs_joined *joined,
+                      struct fs_tree_ids *ids)
 {
-	struct fs_joined *joined = j->joined;
-	uint64_t ids[JOIN_BASES_MAX];
 	struct state *base;
 	int count, err;
 
-	if (j->what->base) {
-		err = state_get(j->fs->forest, j->what->base, &base);
+	if (what->base) {
+		err = state_get(into->forest, what->base, &base);
 		if (!err)
 			err = state_hold(base, &joined->bases[0]);
-		joined->base_count = !err;
-		return err;
-	}
-	count = join_bases(into, &joined->now.before, from, &joined->theirs,
-	                   JOIN_BASES_MAX, ids);
-	if (count <= 0)
-		return count ? count : -ENODATA;
-	for (int i = 0; i < count; i++) {
-		err = version_hold_id(j->fs->forest, ids[i], &joined->bases[i]);
 		if (err)
 			return err;
-		joined->base_count++;
+		joined->base_count = ids->base_count = 1;
+		ids->bases[0] = hold_version(&joined->bases[0]);
+		return 0;
 	}
-	return count == 1 && ids[0] == hold_version(&joined->theirs);
+	count = join_bases(into, &joined->now.before, from, &joined->theirs,
+	                   JOIN_BASES_MAX, ids->bases);
+	if (count <= 0)
+		return count ? count : -ENODATA;
+	ids->base_count = (unsigned)count;
+	return count == 1 && ids->bases[0] == ids->from;
+}
+
+int fs_join_ids(struct fs *fs, const struct fs_join *what,
+                struct fs_tree_ids *ret_ids,
+                char ret_suffix[NAME_LEN_MAX * 2 + 2])
+{
+	struct fs_joined held = {0};
+	struct fs_tree_ids ids = {0};
+	struct state *from, *into;
+	int r = state_get(fs->forest, what->from, &from);
+
+	if (!r)
+		r = state_get(fs->forest, what->into, &into);
+	if (!r)
+		r = fs_tree_ids(into, from, &ids);
+	/* A tree that is made in the same step has nothing in common. */
+	if (!r && (!ids.into || !ids.from))
+		r = -ENODATA;
+	if (!r)
+		r = version_hold_id(fs->forest, ids.into, &held.now.before);
+	if (!r)
+		r = version_hold_id(fs->forest, ids.from, &held.theirs);
+	if (!r)
+		r = bases_find(what, into, from, &held, &ids);
+	joined_clear(fs, &held);
+	if (!r && what->ff_only && ids.bases[0] != ids.into)
+		r = -ENOTEMPTY;
+	if (r < 0)
+		return r;
+	*ret_ids = ids;
+	state_full_name(fs->forest, from, ret_suffix);
+	for (; *ret_suffix; ret_suffix++)
+		*ret_suffix = *ret_suffix == '/' ? '~' : *ret_suffix;
+	return r;
 }
 
 /*
@@ -147,91 +184,69 @@ static int bases_hold(struct joining *j, struct state *into, struct state *from)
  */
 static bool is_forward(const struct joining *j)
 {
-	const struct fs_joined *joined = j->joined;
+	const struct fs_tree_ids *ids = &j->ids;
 
-	return !j->no_forward && joined->base_count == 1 && !j->what->base &&
+	return !j->no_forward && ids->base_count == 1 && !j->what->base &&
 	       !j->what->squash && !j->what->review &&
-	       hold_version(&joined->bases[0]) ==
-	               hold_version(&joined->now.before);
+	       ids->bases[0] == ids->into;
 }
 
-static void suffix_write(struct joining *j, const struct state *from)
-{
-	char *suffix = j->joined->suffix;
-
-	state_full_name(j->fs->forest, from, suffix);
-	for (; *suffix; suffix++)
-		*suffix = *suffix == '/' ? '~' : *suffix;
-}
-
-/* Hold the trees, and begin the side head.  1: see bases_hold(). */
+/*
+ * Hold the trees, and begin the side head.  1: the fork contains the other
+ * state already.
+ */
 static int trees_hold(struct joining *j)
 {
 	struct fs_joined *joined = j->joined;
-	struct state *from, *into;
-	int err = state_get(j->fs->forest, j->what->from, &from);
+	int r = fs_join_ids(j->fs, j->what, &j->ids, joined->suffix);
+	int err = r < 0 ? r : joined_hold(j->fs, joined, &j->ids);
 
-	if (!err)
-		err = state_get(j->fs->forest, j->what->into, &into);
-	if (!err && into->flags & STATE_READONLY)
-		err = -EROFS;
-	if (!err)
-		err = state_hold(from, &joined->theirs);
-	if (!err)
-		err = state_hold(into, &joined->now.before);
-	if (!err)
-		err = bases_hold(j, into, from);
-	if (!err && j->what->ff_only &&
-	    hold_version(&joined->bases[0]) !=
-	            hold_version(&joined->now.before))
-		err = -ENOTEMPTY;
-	if (!err)
-		suffix_write(j, from);
-	j->forward = !err && is_forward(j);
-	if (!err && !j->what->dry_run)
-		err = side_begin(j->forward ? from : into, &joined->now.side);
-	return err;
+	if (err || r)
+		return err ? err : r;
+	j->forward = is_forward(j);
+	if (j->what->dry_run)
+		return 0;
+	return side_begin_at(j->forward ? &joined->theirs : &joined->now.before,
+	                     &joined->now.side);
 }
 
 /* ---- Switching ---------------------------------------------------------- */
 
-static int join_record(struct joining *j, struct state *into)
+int fs_join_record(struct fs *fs, const struct fs_join *what, uint64_t version)
 {
 	struct join_record record = {
-	        .into = into->number,
-	        .version = hold_version(&j->joined->theirs),
+	        .into = what->into,
+	        .version = version,
 	        .time = now_ns(),
 	};
 	struct state *from;
-	int err = state_get(j->fs->forest, j->what->from, &from);
+	int err;
 
-	if (j->what->squash || j->what->base)
+	if (what->squash || what->base)
 		return 0;
+	err = state_get(fs->forest, what->from, &from);
 	if (err)
 		return err;
 	record.from = from->fork ? from->fork : from->number;
-	if (record.from == into->number)
+	if (record.from == what->into)
 		return 0;
-	record.seq = store_next_seq(j->fs->store);
-	state_full_name(j->fs->forest, from, record.name);
-	return join_record_put(j->fs->forest, &record);
+	record.seq = store_next_seq(fs->store);
+	state_full_name(fs->forest, from, record.name);
+	return join_record_put(fs->forest, &record);
 }
 
-/*
- * Return true if an inode is open in the fork that is not in the other tree: it
- * must become an orphan, and so the tree cannot be the other one.
- */
-static bool missing_is_open(const struct joining *j)
+bool joined_open_missing(struct fs *fs, const struct fs_joined *joined,
+                         uint64_t fork)
 {
 	const struct join_inode *inode;
 
-	for (size_t n = 0; (inode = plan_inode(j->joined->plan, n)); n++) {
+	for (size_t n = 0; (inode = plan_inode(joined->plan, n)); n++) {
 		const struct join_face *ours = &inode->faces[JOIN_OURS];
 		const struct join_face *theirs = &inode->faces[JOIN_THEIRS];
 
 		if (ours->present &&
 		    (!theirs->present || theirs->ino != ours->ino) &&
-		    open_keep(j->fs, NODE(j->what->into, ours->ino), true))
+		    open_keep(fs, NODE(fork, ours->ino), true))
 			return true;
 	}
 	return false;
@@ -249,21 +264,21 @@ static int join_switch(struct joining *j)
 
 	if (!err && !state_is_at(into, hold_version(&j->joined->now.before)))
 		err = -EAGAIN;
-	if (!err && j->forward && missing_is_open(j)) {
+	if (!err && j->forward &&
+	    joined_open_missing(fs, j->joined, into->number)) {
 		j->no_forward = true;
 		err = -EAGAIN;
 	}
 	if (!err)
 		err = side_check_quota(&j->joined->now.side, into);
 	if (!err)
-		err = join_record(j, into);
+		err = fs_join_record(fs, j->what, j->ids.from);
 	if (!err)
 		err = side_switch(&j->joined->now.side, into);
 	if (err)
 		return err;
 	j->joined->done = true;
-	fs->moves[into->number % ARRAY_SIZE(fs->moves)]++;
-	fs_adopt(fs, into);
+	fork_switched(fs, into);
 	return 0;
 }
 
@@ -311,7 +326,7 @@ static int join_build(struct joining *j)
 
 	if (err)
 		return err;
-	j->target.fork = j->what->into;
+	j->target.fork = j->prepare ? 0 : j->what->into;
 	j->r = (struct restore){.fs = j->fs,
 	                        .what = &j->target,
 	                        .now = &j->joined->now,
@@ -320,7 +335,7 @@ static int join_build(struct joining *j)
 	err = j->forward ? 0 : restore_piece(&j->r);
 	if (!err && !j->forward)
 		err = join_tree_build(&j->r, j->joined);
-	if (!err)
+	if (!err && !j->prepare)
 		err = join_switch(j);
 	store_unlock(j->fs->store);
 	return err;
@@ -345,15 +360,9 @@ static int join_attempt(struct joining *j)
 
 void fs_joined_release(struct fs *fs, struct fs_joined *joined)
 {
-	plan_destroy(joined->plan);
 	store_lock(fs->store);
-	hold_release(fs->forest, &joined->now.before);
-	side_end(fs->forest, &joined->now.side);
-	hold_release(fs->forest, &joined->theirs);
-	for (unsigned i = 0; i < joined->base_count; i++)
-		hold_release(fs->forest, &joined->bases[i]);
+	joined_clear(fs, joined);
 	store_unlock(fs->store);
-	*joined = (struct fs_joined){0};
 }
 
 int fs_join(struct fs *fs, const struct fs_join *what,
@@ -372,6 +381,60 @@ int fs_join(struct fs *fs, const struct fs_join *what,
 		if (err == -EAGAIN && attempt == ATTEMPTS)
 			err = -EBUSY;
 	}
+	if (what->text)
+		join_text_end();
+	return err;
+}
+
+/* ---- Preparing ---------------------------------------------------------- */
+
+/* Begin the side head, unless the other state's tree is the result. */
+static int prepare_begin(struct joining *j, struct fs_prepared *prepared)
+{
+	int err = 0;
+
+	store_lock(j->fs->store);
+	j->forward = is_forward(j) &&
+	             !joined_open_missing(j->fs, j->joined, prepared->fork);
+	if (!j->forward)
+		err = prepared_begin(prepared);
+	store_unlock(j->fs->store);
+	return err;
+}
+
+static int prepare(struct joining *j, struct fs_prepared *prepared)
+{
+	int err = join_plan(j);
+
+	if (err || j->joined->conflicts)
+		return err;
+	err = prepare_begin(j, prepared);
+	if (!err)
+		err = join_build(j);
+	if (err)
+		return err;
+	store_lock(j->fs->store);
+	prepared->forward = j->forward;
+	prepared_end(prepared);
+	store_unlock(j->fs->store);
+	return 0;
+}
+
+int fs_prepare_join(struct fs *fs, struct fs_prepared *prepared,
+                    const struct fs_join *what)
+{
+	struct joining j = {.fs = fs,
+	                    .what = what,
+	                    .joined = &prepared->trees,
+	                    .ids = prepared->ids,
+	                    .prepare = true};
+	int err = what->text ? join_text_begin() : 0;
+
+	if (err)
+		return err;
+	err = store_throttle(fs->store, true);
+	if (!err)
+		err = prepare(&j, prepared);
 	if (what->text)
 		join_text_end();
 	return err;

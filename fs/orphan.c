@@ -28,6 +28,8 @@ int orphan_record(struct fs *fs, uint64_t state, bool there)
 {
 	uint8_t key[8];
 
+	if (!state)
+		return 0;
 	be64_put(key, state);
 	if (there)
 		return table_put(fs->store, TABLE_ORPHAN, key, 8, NULL, 0);

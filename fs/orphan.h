@@ -16,7 +16,10 @@ int orphan_del_at(struct fs *fs, struct state *state, struct tree *tree,
                   uint64_t ino);
 /* Find the first orphan of a tree from inode number `from` on. */
 bool orphan_first(struct tree *tree, uint64_t from, uint64_t *ret_ino);
-/* Add the state to TABLE_ORPHAN, or remove it. */
+/*
+ * Add the state to TABLE_ORPHAN, or remove it.  0, of a side head that is
+ * prepared, is ignored: the fork gets its record by fs_adopt().
+ */
 int orphan_record(struct fs *fs, uint64_t state, bool there);
 /*
  * Delete an inode that lost its last name (nlink is 0), or keep and store it

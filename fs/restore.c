@@ -25,15 +25,15 @@
 enum {
 	ATTEMPTS = 6,     /* to build a tree before the fork changes again */
 	PIECE_WORK = 128, /* changes in one hold of the lock */
-	PIECE_NODES = 64, /* nodes compared in it */
 };
 
 /* ---- Pieces ------------------------------------------------------------- */
 
 int restore_piece(struct restore *r)
 {
-	struct state *fork;
-	int err = state_get(r->fs->forest, r->what->fork, &fork);
+	uint64_t number = r->what->fork;
+	struct state *fork = NULL;
+	int err = number ? state_get(r->fs->forest, number, &fork) : 0;
 
 	if (err)
 		return err;
@@ -42,8 +42,7 @@ int restore_piece(struct restore *r)
 	return state_edit(&r->state, &r->to);
 }
 
-/* Release the lock for a moment. */
-static int pause_now(struct restore *r)
+int restore_pause_now(struct restore *r)
 {
 	int err;
 
@@ -59,124 +58,7 @@ int restore_pause(struct restore *r)
 {
 	if (r->exclusive || ++r->work < PIECE_WORK)
 		return 0;
-	return pause_now(r);
-}
-
-/* ---- What differs ------------------------------------------------------- */
-
-static int dirty_add(struct restore *r, uint64_t ino)
-{
-	uint64_t *last = r->dirty_len ? &r->dirty[r->dirty_len - 1] : NULL;
-	uint64_t *added;
-
-	if (!ino || (last && *last == ino))
-		return 0;
-	added = array_add(&r->dirty, &r->dirty_len, &r->dirty_room);
-	if (!added)
-		return -ENOMEM;
-	*added = ino;
-	return 0;
-}
-
-static int differs(void *arg, const struct item *a, const struct item *b)
-{
-	return dirty_add(arg, a ? a->key.ino : b->key.ino);
-}
-
-/* Add the parents of an inode in a tree. */
-static int parents_add(struct restore *r, struct tree *tree, uint64_t ino)
-{
-	struct key key = {.ino = ino, .kind = ITEM_BACKREF};
-	struct backref_item b;
-	struct cursor cursor;
-	struct item item;
-	int err;
-
-	for (err = cursor_seek(&cursor, tree, &key, &item); !err;
-	     err = cursor_next(&cursor, &item)) {
-		if (item.key.ino != ino || item.key.kind != ITEM_BACKREF)
-			return 0;
-		err = backref_decode(item.value, item.len, &b);
-		if (!err)
-			err = dirty_add(r, b.parent);
-		if (err)
-			return err;
-	}
-	return err == -ENOENT ? 0 : err;
-}
-
-/* Sort the numbers; from `old` on they are new.  Return how many are left. */
-static size_t dirty_merge(struct restore *r, size_t old, uint64_t **ret_new)
-{
-	size_t count = r->dirty_len - old, left = 0;
-	uint64_t *new = malloc(count * sizeof(*new) + 1);
-
-	*ret_new = new;
-	if (!new)
-		return 0;
-	memcpy(new, r->dirty + old, count * sizeof(*new));
-	array_sort(new, count, number_compare);
-	count = numbers_unique(new, count);
-	for (size_t i = 0; i < count; i++)
-		if (!array_find(r->dirty, old, new[i]))
-			new[left++] = new[i];
-	memcpy(r->dirty + old, new, left * sizeof(*new));
-	r->dirty_len = old + left;
-	array_sort(r->dirty, r->dirty_len, number_compare);
-	return left;
-}
-
-/* Add the directories above the inodes that differ. */
-static int dirty_climb(struct restore *r)
-{
-	uint64_t *level = NULL;
-	size_t count = r->dirty_len;
-	int err = 0;
-
-	if (count) {
-		level = malloc(count * sizeof(*level));
-		if (!level)
-			return -ENOMEM;
-		memcpy(level, r->dirty, count * sizeof(*level));
-	}
-	while (!err && count) {
-		size_t old = r->dirty_len;
-
-		for (size_t i = 0; !err && i < count; i++) {
-			err = parents_add(r, r->from, level[i]);
-			if (!err)
-				err = parents_add(r, hold_tree(&r->now->before),
-				                  level[i]);
-			if (!err)
-				err = restore_pause(r);
-		}
-		free(level);
-		level = NULL;
-		if (!err) {
-			count = dirty_merge(r, old, &level);
-			err = level ? 0 : -ENOMEM;
-		}
-	}
-	free(level);
-	return err;
-}
-
-static int dirty_find(struct restore *r)
-{
-	struct key from = {0};
-	int err;
-
-	r->dirty_len = 0;
-	do {
-		err = tree_diff(r->from, hold_tree(&r->now->before), &from,
-		                PIECE_NODES, differs, r);
-		if (err == -EAGAIN && !r->exclusive) {
-			int paused = pause_now(r);
-
-			err = paused ? paused : err;
-		}
-	} while (err == -EAGAIN);
-	return err ? err : dirty_climb(r);
+	return restore_pause_now(r);
 }
 
 /* ---- The two rounds ----------------------------------------------------- */
@@ -463,23 +345,33 @@ static int restore_begin(struct restore *r)
 	return restore_piece(r);
 }
 
-/* Lock held, but released meanwhile. */
-static int restore_build(struct restore *r)
+int restore_build(struct restore *r)
 {
 	struct inode inode;
 	uint64_t ino;
-	int err = restore_begin(r);
+	int err = tree_path_find(r->from, r->what->path, &ino, &inode);
 
-	if (err)
-		return err;
-	err = tree_path_find(r->from, r->what->path, &ino, &inode);
 	if (!err)
-		err = dirty_find(r);
+		err = restore_find_dirty(r);
 	if (!err)
 		err = top_restore(r, ino, S_ISDIR(inode.mode));
 	if (!err)
 		err = pairs_remove(r);
 	return err ? err : pairs_add(r);
+}
+
+void restore_release(struct restore *r)
+{
+	tdestroy(r->links, free);
+	free(r->dirty);
+	free(r->pairs);
+	free(r->removed);
+	r->links = NULL;
+	r->dirty = r->removed = NULL;
+	r->pairs = NULL;
+	r->dirty_len = r->dirty_room = 0;
+	r->pairs_len = r->pairs_room = 0;
+	r->removed_len = r->removed_room = 0;
 }
 
 /*
@@ -512,8 +404,7 @@ static int restore_switch(struct restore *r)
 		err = side_switch(&r->now->side, fork);
 	if (err)
 		return err;
-	fs->moves[fork->number % ARRAY_SIZE(fs->moves)]++;
-	fs_adopt(fs, fork);
+	fork_switched(fs, fork);
 	return 0;
 }
 
@@ -547,16 +438,16 @@ static int restore_whole(struct restore *r)
 static void attempt_end(struct restore *r)
 {
 	hold_release(r->fs->forest, &r->source);
-	tdestroy(r->links, free);
-	r->links = NULL;
-	r->dirty_len = r->pairs_len = r->removed_len = 0;
+	restore_release(r);
 }
 
 /* Build what is to be restored, and switch to it.  Lock held. */
 static int restore_attempt(struct restore *r)
 {
-	int err = restore_build(r);
+	int err = restore_begin(r);
 
+	if (!err)
+		err = restore_build(r);
 	if (!err)
 		err = restore_switch(r);
 	attempt_end(r);
@@ -583,9 +474,6 @@ int fs_restore(struct fs *fs, const struct fs_restore *what,
 		err = is_whole(what) ? restore_whole(&r) : restore_attempt(&r);
 		store_unlock(fs->store);
 	}
-	free(r.dirty);
-	free(r.pairs);
-	free(r.removed);
 	return err;
 }
 

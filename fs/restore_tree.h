@@ -21,9 +21,9 @@ struct restored_link {
 
 struct restore {
 	struct fs *fs;
-	const struct fs_restore *what;
-	bool exclusive; /* do not release the lock */
-	unsigned work;  /* changes since the lock was taken */
+	const struct fs_restore *what; /* fork 0: the side head is prepared */
+	bool exclusive;                /* do not release the lock */
+	unsigned work;                 /* changes since the lock was taken */
 	struct fs_restored
 	        *now; /* the fork's present tree, and the side head */
 	struct state_hold source;
@@ -45,6 +45,16 @@ struct restore {
 int restore_piece(struct restore *r);
 /* Let others have the lock, if it has been held for long. */
 int restore_pause(struct restore *r);
+/* Let others have the lock. */
+int restore_pause_now(struct restore *r);
+/* Find the inodes that differ: r->dirty. */
+int restore_find_dirty(struct restore *r);
+/*
+ * Make in the side head what is to be restored.  Releases the lock meanwhile.
+ */
+int restore_build(struct restore *r);
+/* Free what restore_build() has gathered, after success and after failure. */
+void restore_release(struct restore *r);
 /* Load an inode of the side head.  -ENOENT */
 int restore_load(struct restore *r, uint64_t ino, struct vnode *ret);
 bool restore_is_dirty(const struct restore *r, uint64_t ino);

@@ -51,7 +51,6 @@ int fs_restore_whole(struct fs *fs, struct state *source, struct state *fork,
 	}
 	if (dry_run)
 		return 0;
-	fs->moves[fork->number % ARRAY_SIZE(fs->moves)]++;
-	fs_adopt(fs, fork);
+	fork_switched(fs, fork);
 	return 0;
 }
