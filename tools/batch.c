@@ -5,15 +5,18 @@
 #include <string.h>
 
 #include "control_batch.h"
-#include "json_line.h"
+#include "long_request.h"
 #include "row.h"
 #include "store_access.h"
 #include "command.h"
 #include "target.h"
 #include "util.h"
 
-/* Bytes of a file: its operations have to fit into a request. */
-enum { FILE_MAX = LINE_MAX_LEN };
+enum {
+	FILE_MAX = 32 << 20, /* bytes; as a request they are some more */
+	FILE_ROOM = 1 << 16, /* bytes, at first */
+};
+_Static_assert(FILE_MAX <= LONG_REQUEST_MAX / 2, "a file fits a request");
 
 static const struct field fields[] = {
         {"line", "LINE", FIELD_COUNT, 4},
@@ -26,11 +29,41 @@ static const struct field fields[] = {
 
 /* ---- Reading ------------------------------------------------------------ */
 
-/* Read the whole file, "-": standard input.  It may have NUL bytes. */
-static int file_read(const char *name, char *text, size_t *ret_len)
+/*
+ * Read all of a file, which may have NUL bytes.  *ret_text is to be freed.
+ * Return 0 or an errno.
+ */
+static int text_read(FILE *f, char **ret_text, size_t *ret_len)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0, room = FILE_ROOM;
+
+	for (;;) {
+		char *longer = realloc(text, room);
+
+		if (!longer)
+			return ENOMEM;
+		text = longer;
+		len += fread(text + len, 1, room - len, f);
+		if (ferror(f))
+			return errno;
+		if (len > FILE_MAX)
+			return EFBIG;
+		if (len < room)
+			break;
+		room *= 2;
+	}
+	*ret_text = steal(&text);
+	*ret_len = len;
+	return 0;
+}
+
+/* Read the whole file, "-": standard input. */
+static int file_read(const char *name, char **ret_text, size_t *ret_len)
 {
 	_cleanup_fclose_ FILE *opened = NULL;
 	FILE *f = stdin;
+	int error;
 
 	if (strcmp(name, "-") != 0)
 		f = opened = fopen(name, "re");
@@ -38,16 +71,13 @@ static int file_read(const char *name, char *text, size_t *ret_len)
 		complain("cannot open '%s': %s", name, strerror(errno));
 		return EXIT_FAILED;
 	}
-	*ret_len = fread(text, 1, FILE_MAX + 1, f);
-	if (ferror(f)) {
-		complain("cannot read '%s': %s", name, strerror(errno));
-		return EXIT_FAILED;
-	}
-	if (*ret_len <= FILE_MAX)
-		return EXIT_DONE;
-	complain("'%s' is too large: a batch has at most %d bytes", name,
-	         FILE_MAX);
-	return EXIT_FAILED;
+	error = text_read(f, ret_text, ret_len);
+	if (error == EFBIG)
+		complain("'%s' is too large: a batch has at most %d MiB", name,
+		         FILE_MAX >> 20);
+	else if (error)
+		complain("cannot read '%s': %s", name, strerror(error));
+	return error ? EXIT_FAILED : EXIT_DONE;
 }
 
 static bool is_blank(const char *line, size_t len)
@@ -105,12 +135,6 @@ static int request_make(const char *text, size_t len, bool dry_run,
 		r = line_add(ops, lines, text, (size_t)(eol - text), number);
 		text = eol + 1;
 	}
-	if (!r && json_dumpb(request, NULL, 0, JSON_COMPACT) >= LINE_MAX_LEN) {
-		complain("the batch is too large: its operations have at most "
-		         "%d bytes",
-		         LINE_MAX_LEN);
-		return EXIT_FAILED;
-	}
 	if (!r)
 		*ret_request = steal(&request);
 	return r;
@@ -151,12 +175,12 @@ static int batch_run(const char *store, json_t *request,
 static int run(const struct command *self, int argc, char **argv)
 {
 	_cleanup_(target_release) struct target target = {0};
-	_cleanup_free_ char *text = malloc(FILE_MAX + 1);
+	_cleanup_free_ char *text = NULL;
 	struct printer printer = {.fields = fields, .header = true};
 	const char *store = NULL;
 	bool dry_run = false;
 	json_t *request;
-	size_t len;
+	size_t len = 0;
 	int r;
 	const struct command_option options[] = {
 	        {"dry-run", 'n', .flag = &dry_run},
@@ -169,16 +193,12 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 1, 1, &argc, &argv, &r) ||
 	    !printer_check(&printer, self, &r))
 		return r;
-	if (!text) {
-		complain("out of memory");
-		return EXIT_FAILED;
-	}
 	r = target_init(&target, store);
 	target.careful = true;
 	if (!r)
 		r = target_store(&target);
 	if (!r)
-		r = file_read(argv[0], text, &len);
+		r = file_read(argv[0], &text, &len);
 	if (!r)
 		r = request_make(text, len, dry_run, &request);
 	return r ? r : batch_run(target.store, request, &printer);

@@ -3,342 +3,16 @@
 
 #include <errno.h>
 
-#include "control_property.h"
-#include "control_restore.h"
-#include "control_rm.h"
-#include "control_state.h"
-#include "control_swap.h"
+#include "batch_condition.h"
+#include "batch_step.h"
 #include "util.h"
 
-/* ---- Operations --------------------------------------------------------- */
-
-static int set_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_SET, ret);
-}
-
-static int unset_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_UNSET, ret);
-}
-
-static int hold_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_HOLD, ret);
-}
-
-static int release_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_RELEASE, ret);
-}
-
-/* Find the state "name"; the preconditions are all there is to it. */
-static int check_change(struct control *c, struct state_change *ret)
-{
-	char name[STATE_NAME_MAX];
-	struct state *state;
-	int err = control_argument(c, "name", true, name);
-
-	if (err < 0)
-		return err;
-	err = state_resolve(c->forest, name, &state);
-	return err < 0 ? control_fail_state(c, "check", name, err)
-	               : state_change_result(c, state, ret);
-}
-
-static int default_change(struct control *c, struct state_change *ret)
-{
-	char name[STATE_NAME_MAX];
-	struct state *state;
-	int err = control_argument(c, "name", true, name);
-
-	if (err < 0)
-		return err;
-	err = state_resolve(c->forest, name, &state);
-	if (err == 0)
-		err = state_set_default(c->forest, state);
-	return err < 0 ? control_fail_state(c, "make the default", name, err)
-	               : state_change_result(c, state, ret);
-}
-
-enum { KEYS_MAX = 4 };
-
-static const struct operation {
-	const char *name;
-	const char
-	        *subject; /* the key of the state that conditions are about */
-	const char *keys[KEYS_MAX]; /* that it takes beside the conditions */
-	state_change_fn *change;
-} operations[] = {
-        {"check", "name", {"name"}, check_change},
-        {"default", "name", {"name"}, default_change},
-        {"fork", "source", {"name", "source", "set"}, control_fork_change},
-        {"hold", "name", {"name", "tag"}, hold_change},
-        {"release", "name", {"name", "tag"}, release_change},
-        {"rename", "name", {"name", "to"}, control_rename_change},
-        {"restore", "name", {"name", "from"}, control_restore_change},
-        {"rm", "name", {"name", "recursive"}, control_rm_change},
-        {"set", "name", {"name", "key", "value"}, set_change},
-        {"snap", "fork", {"fork", "name", "set"}, control_snap_change},
-        {"swap", "name", {"name", "with"}, control_swap_change},
-        {"unset", "name", {"name", "key"}, unset_change},
+enum {
+	STEP_BYTES = 2048, /* of records that an operation changes, about */
+	BUILDS_MAX = 6,    /* of one tree, while its fork is written to */
 };
 
-/* ---- Conditions --------------------------------------------------------- */
-
-static int names_each(struct control *c, json_t *names,
-                      int (*fn)(struct control *c, const char *name))
-{
-	char name[STATE_NAME_MAX];
-	json_t *one = json_is_array(names) ? json_array_get(names, 0) : names;
-	int err = 0;
-
-	for (size_t i = 0; err == 0 && one; i++) {
-		json_t *wrapped = json_pack("{s:O}", "name", one);
-
-		err = control_bytes(wrapped, "name", name, sizeof(name));
-		json_decref(wrapped);
-		err = err < 0 ? fail(c, err,
-		                     "a condition has something that "
-		                     "is not a name")
-		              : fn(c, name);
-		one = json_is_array(names) ? json_array_get(names, i + 1)
-		                           : NULL;
-	}
-	return err;
-}
-
-static int if_exists(struct control *c, const char *name)
-{
-	struct state *state;
-	int err = state_resolve(c->forest, name, &state);
-
-	return err < 0 ? control_fail_state(c, "find", name, err) : 0;
-}
-
-static int if_not_exists(struct control *c, const char *name)
-{
-	struct state *state;
-	int err = state_resolve(c->forest, name, &state);
-
-	if (err == -ENOENT)
-		return 0;
-	return err < 0 ? control_fail_state(c, "find", name, err)
-	               : fail(c, -EEXIST, "'%s' exists", name);
-}
-
-static int if_number(struct control *c, const json_t *value, const char *name,
-                     struct state *state)
-{
-	if ((uint64_t)json_integer_value(value) == state->number)
-		return 0;
-	return fail(c, -ECANCELED, "'%s' has the number %ju, not %ju", name,
-	            (uintmax_t)state->number,
-	            (uintmax_t)json_integer_value(value));
-}
-
-static int if_version(struct control *c, const json_t *value, const char *name,
-                      struct state *state)
-{
-	if ((uint64_t)json_integer_value(value) == state_version_id(state))
-		return 0;
-	return fail(c, -ECANCELED, "'%s' is at version %ju, not %ju", name,
-	            (uintmax_t)state_version_id(state),
-	            (uintmax_t)json_integer_value(value));
-}
-
-static int if_unchanged(struct control *c, const json_t *value,
-                        const char *name, struct state *state)
-{
-	bool unchanged;
-	int err = state_is_unchanged(state, &unchanged);
-
-	if (err < 0)
-		return control_fail_state(c, "check", name, err);
-	if (unchanged == json_is_true(value))
-		return 0;
-	return fail(c, -ECANCELED,
-	            unchanged ? "'%s' has not changed since it was made, "
-	                        "snapshotted or forked"
-	                      : "'%s' has changed since it was made, "
-	                        "snapshotted or forked",
-	            name);
-}
-
-/* The conditions about the subject of an operation. */
-static const struct condition {
-	const char *key;
-	int (*holds)(struct control *c, const json_t *value, const char *name,
-	             struct state *state);
-} conditions[] = {
-        {"if_number", if_number},
-        {"if_version", if_version},
-        {"if_unchanged", if_unchanged},
-};
-
-static int condition_check(struct control *c, json_t *op,
-                           const struct operation *operation,
-                           const struct condition *condition)
-{
-	const json_t *value = json_object_get(op, condition->key);
-	char name[STATE_NAME_MAX];
-	struct state *state;
-	int err;
-
-	if (!value)
-		return 0;
-	err = control_bytes(op, operation->subject, name, sizeof(name));
-	if (err < 0)
-		return fail(c, -EINVAL, "\"%s\" needs a \"%s\"", condition->key,
-		            operation->subject);
-	err = state_resolve(c->forest, name, &state);
-	return err < 0 ? control_fail_state(c, "check", name, err)
-	               : condition->holds(c, value, name, state);
-}
-
-static int conditions_check(struct control *c, json_t *op,
-                            const struct operation *operation)
-{
-	int err = names_each(c, json_object_get(op, "if_exists"), if_exists);
-
-	if (err == 0)
-		err = names_each(c, json_object_get(op, "if_not_exists"),
-		                 if_not_exists);
-	for (size_t i = 0; err == 0 && i < ARRAY_SIZE(conditions); i++)
-		err = condition_check(c, op, operation, &conditions[i]);
-	return err;
-}
-
-/* ---- Reading the request ------------------------------------------------ */
-
-/* An operation of the request. */
-struct step {
-	const struct operation *operation;
-	json_t *op;      /* as it was given; the request's */
-	json_t *request; /* what the verb reads */
-	json_int_t line;
-	struct state_change change;
-};
-
-static bool is_names(const json_t *value)
-{
-	const json_t *one;
-	size_t i;
-
-	json_array_foreach(value, i, one)
-	{
-		if (!json_is_string(one))
-			return false;
-	}
-	return json_is_string(value) || json_is_array(value);
-}
-
-static bool is_number(const json_t *value)
-{
-	return json_is_integer(value) && json_integer_value(value) >= 0;
-}
-
-static bool is_flag(const json_t *value)
-{
-	return json_is_boolean(value);
-}
-
-static bool is_text(const json_t *value)
-{
-	return json_is_string(value);
-}
-
-static bool is_texts(const json_t *value)
-{
-	const json_t *one;
-	const char *key;
-
-	json_object_foreach((json_t *)(uintptr_t)value, key, one)
-	{
-		if (!json_is_string(one))
-			return false;
-	}
-	return json_is_object(value);
-}
-
-/* The types of values; all others are texts. */
-static const struct type {
-	const char *key;
-	bool (*check)(const json_t *value);
-	const char *what;
-} types[] = {
-        {"if_exists", is_names, "a name or an array of names"},
-        {"if_not_exists", is_names, "a name or an array of names"},
-        {"if_number", is_number, "a number"},
-        {"if_version", is_number, "a number"},
-        {"if_unchanged", is_flag, "true or false"},
-        {"recursive", is_flag, "true or false"},
-        {"set", is_texts, "an object of texts"},
-        {NULL, is_text, "a text"},
-};
-enum { CONDITION_TYPES = 5 }; /* the first of them are conditions */
-
-static const struct type *type_find(const char *key)
-{
-	const struct type *type = types;
-
-	while (type->key && strcmp(type->key, key) != 0)
-		type++;
-	return type;
-}
-
-static bool takes_key(const struct operation *operation, const char *key)
-{
-	for (size_t i = 0; i < KEYS_MAX && operation->keys[i]; i++) {
-		if (strcmp(operation->keys[i], key) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int key_check(struct control *c, struct step *step, const char *key,
-                     json_t *value)
-{
-	const struct type *type = type_find(key);
-	bool own = takes_key(step->operation, key);
-
-	if (!own && type >= types + CONDITION_TYPES)
-		return fail(c, -EINVAL, "'%s' has no key \"%s\"",
-		            step->operation->name, key);
-	if (!type->check(value))
-		return fail(c, -EINVAL, "\"%s\" is not %s", key, type->what);
-	if (own && json_object_set(step->request, key, value) < 0)
-		return fail(c, -ENOMEM, "out of memory");
-	return 0;
-}
-
-static int step_read(struct control *c, json_t *op, struct step *step)
-{
-	const char *name = json_string_value(json_object_get(op, "op")), *key;
-	json_t *value;
-	int err = 0;
-
-	if (!json_is_object(op))
-		return fail(c, -EINVAL, "not a JSON object");
-	if (!name)
-		return fail(c, -EINVAL, "there is no \"op\"");
-	for (size_t i = 0; i < ARRAY_SIZE(operations); i++) {
-		if (strcmp(operations[i].name, name) == 0)
-			step->operation = &operations[i];
-	}
-	if (!step->operation)
-		return fail(c, -EINVAL, "there is no operation '%s'", name);
-	step->op = op;
-	step->request = json_object();
-	if (!step->request)
-		return fail(c, -ENOMEM, "out of memory");
-	json_object_foreach(op, key, value)
-	{
-		if (err == 0 && strcmp(key, "op") != 0)
-			err = key_check(c, step, key, value);
-	}
-	return err;
-}
+/* ---- Reading ------------------------------------------------------------ */
 
 /* Put the number of the line in front of the error message. */
 static int line_fail(struct control *c, const struct step *step, int err)
@@ -355,8 +29,8 @@ static int line_fail(struct control *c, const struct step *step, int err)
 static int steps_read(struct control *c, json_t *ops, json_t *lines,
                       struct step *steps)
 {
+	size_t i, trees = 0;
 	json_t *op;
-	size_t i;
 
 	json_array_foreach(ops, i, op)
 	{
@@ -365,51 +39,164 @@ static int steps_read(struct control *c, json_t *ops, json_t *lines,
 
 		steps[i].line =
 		        line ? json_integer_value(line) : (json_int_t)i + 1;
-		err = step_read(c, op, &steps[i]);
+		err = batch_step_read(c, op, &steps[i]);
 		if (err < 0)
 			return line_fail(c, &steps[i], err);
+		trees += steps[i].operation->prepare != NULL;
 	}
+	if (trees > BATCH_TREES_MAX)
+		return fail(c, -E2BIG,
+		            "a batch has at most %d operations that clone, "
+		            "join or restore",
+		            BATCH_TREES_MAX);
 	return 0;
 }
 
-/* ---- The verb ----------------------------------------------------------- */
+/* ---- Trees -------------------------------------------------------------- */
+
+/* Return true if the step has only failed because its tree is not built. */
+static bool wants_tree(struct control *c, const struct step *step, int err)
+{
+	return err == -EAGAIN && !c->error && step->change.prepared &&
+	       step->change.prepared->wanted;
+}
+
+/* Build the tree that a step needs.  Lock NOT held. */
+static int step_prepare(struct control *c, struct step *step)
+{
+	struct fs_prepared *prepared = step->change.prepared;
+	json_t *batch = c->request;
+	int err;
+
+	if (++step->builds > BUILDS_MAX)
+		return fail(c, -EBUSY, "the fork is written to all the time");
+	c->request = step->request;
+	err = step->operation->prepare(c, prepared);
+	c->request = batch;
+	return err;
+}
+
+/*
+ * Hold what the tree of a step is to be built from, after the changes of the
+ * steps before it were undone.  Lock held.
+ */
+static int step_hold(struct control *c, struct step *step)
+{
+	int err = fs_prepared_hold(c->fs, step->change.prepared);
+
+	return err ? fail(c, err, "cannot hold the trees: %s",
+	                  control_reason(err))
+	           : 0;
+}
+
+/* ---- The steps ---------------------------------------------------------- */
 
 /* Do one step.  Lock held. */
 static int step_run(struct control *c, struct step *step)
 {
 	json_t *batch = c->request;
-	int err = conditions_check(c, step->op, step->operation);
+	int err = batch_conditions_check(c, step->op, step->operation->subject,
+	                                 &step->seen);
 
 	if (err == 0) {
 		c->request = step->request;
 		err = step->operation->change(c, &step->change);
 		c->request = batch;
 	}
-	return err < 0 ? line_fail(c, step, err) : 0;
+	return err;
+}
+
+/* Forget what a step has done that is about to be undone.  Lock held. */
+static void step_undo(struct control *c, struct step *step)
+{
+	struct state_change *change = &step->change;
+	struct fs_prepared *prepared = change->prepared;
+
+	state_change_release_trees(c, change);
+	json_decref(change->full);
+	*change = (struct state_change){.prepared = prepared};
+}
+
+/*
+ * Do all steps, in one hold of the lock.  1: nothing was done, because the step
+ * *ret_step needs a tree, which is to be built of versions that are held now.
+ */
+static int steps_try(struct control *c, struct step *steps, size_t count,
+                     bool dry_run, struct step **ret_step)
+{
+	size_t done = 0;
+	bool wants;
+	int err = forest_undo_begin(c->forest);
+
+	if (err < 0)
+		return fail(c, err, "cannot change the states: %s",
+		            control_reason(err));
+	for (; err == 0 && done < count; done++)
+		err = step_run(c, &steps[done]);
+	if (err == 0 && !dry_run) {
+		forest_undo_end(c->forest, false);
+		return 0;
+	}
+	if (err < 0)
+		*ret_step = &steps[done - 1];
+	wants = err < 0 && wants_tree(c, *ret_step, err);
+	/* The names are for the rows; nothing may hold what is undone. */
+	for (size_t i = 0; i < done; i++) {
+		if (err < 0)
+			step_undo(c, &steps[i]);
+		else
+			state_change_release_trees(c, &steps[i].change);
+	}
+	if (!wants) {
+		forest_undo_end(c->forest, true);
+		return err;
+	}
+	err = forest_undo_frozen(c->forest);
+	if (err < 0)
+		return fail(c, err, "cannot hold the trees: %s",
+		            control_reason(err));
+	err = step_hold(c, *ret_step);
+	for (size_t i = 0; i < done; i++) {
+		struct batch_seen *seen = &steps[i].seen;
+
+		if (seen->number && !seen->until)
+			seen->until = store_next_seq(c->store);
+	}
+	return err ? err : 1;
+}
+
+/* Wait until there is memory and space for what the steps change. */
+static int steps_throttle(struct control *c, size_t count)
+{
+	int err = store_throttle(c->store, true);
+
+	if (!err)
+		err = store_throttle_write(c->store, count * STEP_BYTES);
+	return err ? fail(c, err, "cannot change the states: %s",
+	                  control_reason(err))
+	           : 0;
 }
 
 static int steps_run(struct control *c, struct step *steps, size_t count,
                      bool dry_run)
 {
-	int err = store_throttle(c->store, true);
+	struct step *failed;
+	int r;
 
-	if (err == 0) {
+	do {
+		failed = NULL;
+		r = steps_throttle(c, count);
+		if (r < 0)
+			return r;
 		store_lock(c->store);
-		err = forest_undo_begin(c->forest);
-		if (err < 0)
-			store_unlock(c->store);
-	}
-	if (err < 0)
-		return fail(c, err, "cannot change the states: %s",
-		            control_reason(err));
-	for (size_t i = 0; err == 0 && i < count; i++)
-		err = step_run(c, &steps[i]);
-	/* Nothing may hold what is about to be undone. */
-	for (size_t i = 0; (err < 0 || dry_run) && i < count; i++)
-		state_change_release_trees(c, &steps[i].change);
-	forest_undo_end(c->forest, err < 0 || dry_run);
-	store_unlock(c->store);
-	return err;
+		r = steps_try(c, steps, count, dry_run, &failed);
+		store_unlock(c->store);
+		if (r == 1 && !(r = step_prepare(c, failed)))
+			r = 1;
+		if (r < 0 && failed && !c->ended)
+			return line_fail(c, failed, r);
+	} while (r == 1);
+	return r;
 }
 
 static json_t *number_json(uint64_t number, bool known)
@@ -432,6 +219,8 @@ static int row_send(struct control *c, const struct step *step, bool known)
 	json_decref(row);
 	return c->ended;
 }
+
+/* ---- The verb ----------------------------------------------------------- */
 
 /* Announce the changes, make them durable, and answer. */
 static int steps_finish(struct control *c, struct step *steps, size_t count,
@@ -474,10 +263,7 @@ int control_batch(struct control *c)
 		err = steps_run(c, steps, count, dry_run);
 	if (err == 0)
 		err = steps_finish(c, steps, count, dry_run);
-	for (size_t i = 0; i < count; i++) {
-		json_decref(steps[i].request);
-		json_decref(steps[i].change.full);
-		fs_restored_release(c->fs, &steps[i].change.restored);
-	}
+	for (size_t i = 0; i < count; i++)
+		batch_step_release(c, &steps[i]);
 	return err;
 }

@@ -8,13 +8,23 @@
  * first to the last, requests of mounts see all of them or none, and one
  * transaction group has all of them: a crash leaves all or none.  What kernels
  * have cached is invalidated when the lock has been released.
+ *
+ * A join, a clone or the restoration of a file needs a tree, which is built
+ * before (prepared.h).  The operations in front of it determine of what: so
+ * they are done, up to the first one whose tree is missing, the versions that
+ * it needs are noted, and all is undone.  The tree is built without the lock,
+ * and the operations are done anew, until all trees are there and still fit.
+ * What is left of a batch that fails are side heads that nobody names.
  */
 #ifndef COPPICE_CONTROL_BATCH_H
 #define COPPICE_CONTROL_BATCH_H
 
 #include "control_verb.h"
 
-enum { BATCH_OPS_MAX = 500 };
+enum {
+	BATCH_OPS_MAX = 100000,
+	BATCH_TREES_MAX = 1000, /* of them need trees, or replace one */
+};
 
 /*
  * "ops": an array of objects; "lines": their line numbers, for messages;

@@ -3,8 +3,11 @@
 #ifndef COPPICE_CONTROL_CLONE_H
 #define COPPICE_CONTROL_CLONE_H
 
-#include "control_verb.h"
+#include "control_state.h"
 
 int control_clone(struct control *c);
+/* "to", "to_path", "source", "source_path" */
+state_change_fn control_clone_change;
+state_prepare_fn control_clone_prepare;
 
 #endif

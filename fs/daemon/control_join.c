@@ -13,13 +13,14 @@
 
 struct request {
 	struct control *c;
-	char from[STATE_NAME_MAX], into[STATE_NAME_MAX];
+	char from[STATE_NAME_MAX], into[STATE_NAME_MAX], base[STATE_NAME_MAX];
+	bool have_into;
 	struct join_rules rules;
 	struct join_review review;
 	json_t *edited; /* a plan; NULL: none.  The request's */
 	bool plan;      /* answer with the plan */
 	struct fs_join what;
-	struct fs_joined joined;
+	struct fs_joined *joined;
 };
 
 /* ---- What is asked for -------------------------------------------------- */
@@ -68,8 +69,7 @@ static int from_default(struct control *c, struct request *q)
 }
 
 /* Find the three states.  Lock held. */
-static int states_find(struct control *c, struct request *q, bool have_into,
-                       const char *base_name)
+static int states_find(struct control *c, struct request *q)
 {
 	struct state *from, *into, *base;
 	int err = state_resolve(c->forest, q->from, &from);
@@ -77,7 +77,7 @@ static int states_find(struct control *c, struct request *q, bool have_into,
 	if (err < 0)
 		return control_fail_state(c, "join", q->from, err);
 	q->what.from = from->number;
-	if (have_into) {
+	if (q->have_into) {
 		err = state_resolve(c->forest, q->into, &into);
 		if (err < 0)
 			return control_fail_state(c, "join into", q->into, err);
@@ -93,12 +93,11 @@ static int states_find(struct control *c, struct request *q, bool have_into,
 	if (q->what.from == q->what.into)
 		return fail(c, -EINVAL, "cannot join '%s' into itself",
 		            q->from);
-	if (!*base_name)
+	if (!*q->base)
 		return 0;
-	err = state_resolve(c->forest, base_name, &base);
+	err = state_resolve(c->forest, q->base, &base);
 	if (err < 0)
-		return control_fail_state(c, "take as the base", base_name,
-		                          err);
+		return control_fail_state(c, "take as the base", q->base, err);
 	q->what.base = base->number;
 	return 0;
 }
@@ -125,30 +124,37 @@ static void options_read(struct control *c, struct request *q)
 	q->what.arg = q;
 }
 
-static int request_read(struct control *c, struct request *q)
+/* Read the arguments of the request; `*q` is all zero. */
+static int arguments_read(struct control *c, struct request *q)
 {
-	char base[STATE_NAME_MAX] = "";
-	bool have_into;
 	int err = control_argument(c, "into", false, q->into);
 
 	if (err < 0 && err != -ENOENT)
 		return err;
-	have_into = !err;
+	q->have_into = !err;
 	/* A refreshed fork may leave its source to be found. */
-	err = control_argument(c, "source", !have_into, q->from);
+	err = control_argument(c, "source", !q->have_into, q->from);
 	if (err < 0 && err != -ENOENT)
 		return err;
-	err = control_argument(c, "base", false, base);
+	err = control_argument(c, "base", false, q->base);
 	if (err < 0 && err != -ENOENT)
 		return err;
 	err = join_rules_read(c, &q->rules);
+	if (!err)
+		options_read(c, q);
+	return err;
+}
+
+static int request_read(struct control *c, struct request *q)
+{
+	int err = arguments_read(c, q);
+
 	if (err < 0)
 		return err;
-	options_read(c, q);
 	store_lock(c->store);
 	err = *q->from ? 0 : from_default(c, q);
 	if (!err)
-		err = states_find(c, q, have_into, base);
+		err = states_find(c, q);
 	store_unlock(c->store);
 	return err;
 }
@@ -163,7 +169,7 @@ static int choose(void *arg, const struct join_inode *inode,
 
 	return choice != JOIN_NOBODY
 	               ? choice
-	               : join_rules_choose(&q->rules, q->c->fs, &q->joined,
+	               : join_rules_choose(&q->rules, q->c->fs, q->joined,
 	                                   inode, kind);
 }
 
@@ -179,7 +185,7 @@ static bool text(void *arg, const struct join_inode *inode)
 	struct request *q = arg;
 
 	return join_review_choice(&q->review, inode) == JOIN_NOBODY &&
-	       join_rules_text_of(&q->rules, q->c->fs, &q->joined, inode);
+	       join_rules_text_of(&q->rules, q->c->fs, q->joined, inode);
 }
 
 static int review(void *arg)
@@ -187,7 +193,7 @@ static int review(void *arg)
 	struct request *q = arg;
 
 	return join_review_read(&q->review, q->c, q->edited, &q->what,
-	                        &q->joined);
+	                        q->joined);
 }
 
 static json_t *kinds_json(unsigned kinds)
@@ -305,27 +311,27 @@ static int answer_join(struct control *c, const struct request *q)
 {
 	json_t *bases = json_array();
 
-	for (unsigned i = 0; i < q->joined.base_count; i++)
+	for (unsigned i = 0; i < q->joined->base_count; i++)
 		json_array_append_new(bases,
 		                      json_integer((json_int_t)hold_version(
-		                              &q->joined.bases[i])));
+		                              &q->joined->bases[i])));
 	if (json_object_set_new(c->answer, "into", name_escape(q->into)) < 0 ||
 	    json_object_set_new(c->answer, "bases", bases) < 0 ||
 	    json_object_set_new(c->answer, "joined",
-	                        json_boolean(q->joined.done)) < 0)
+	                        json_boolean(q->joined->done)) < 0)
 		return fail(c, -ENOMEM, "out of memory");
 	if (q->plan &&
 	    (json_object_set_new(c->answer, "plan",
-	                         join_plan_json(c, &q->what, &q->joined)) < 0 ||
+	                         join_plan_json(c, &q->what, q->joined)) < 0 ||
 	     json_object_set_new(c->answer, "conflicts",
-	                         json_integer(q->joined.conflicts)) < 0))
+	                         json_integer(q->joined->conflicts)) < 0))
 		return fail(c, -ENOMEM, "out of memory");
 	return 0;
 }
 
 static int join_finish(struct control *c, struct request *q)
 {
-	struct fs_joined *joined = &q->joined;
+	struct fs_joined *joined = q->joined;
 	int err;
 
 	if (joined->done && c->mounts &&
@@ -351,16 +357,99 @@ static int join_finish(struct control *c, struct request *q)
 int control_join(struct control *c)
 {
 	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
+	struct fs_joined joined;
 	int err = q ? request_read(c, q) : fail(c, -ENOMEM, "out of memory");
 
 	if (err)
 		return err;
-	err = fs_join(c->fs, &q->what, &q->joined);
+	q->joined = &joined;
+	err = fs_join(c->fs, &q->what, &joined);
 	/* A plan that has been carried out is stale, too. */
-	if (!err && q->edited && !q->joined.plan)
+	if (!err && q->edited && !joined.plan)
 		err = review(q);
 	err = err ? fail_join(c, q, err) : join_finish(c, q);
-	fs_joined_release(c->fs, &q->joined);
+	fs_joined_release(c->fs, &joined);
 	join_review_release(&q->review);
 	return err;
+}
+
+/* ---- As a part of a batch ----------------------------------------------- */
+
+/*
+ * Find the tree of the join.  -EAGAIN: it is to be built; 1: nothing is to be
+ * joined.
+ */
+static int change_find(struct control *c, struct request *q,
+                       struct fs_prepared *prepared, struct state *into,
+                       struct state *from)
+{
+	struct fs_tree_ids ids;
+	int r = fs_tree_ids(into, from, &ids);
+
+	if (r || fs_prepared_fits(prepared, &ids))
+		return r;
+	r = fs_join_ids(c->fs, &q->what, &ids, prepared->suffix);
+	if (r)
+		return r;
+	fs_prepared_want(prepared, &ids, into->number);
+	return -EAGAIN;
+}
+
+int control_join_change(struct control *c, struct state_change *ret)
+{
+	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
+	int r = q ? arguments_read(c, q) : fail(c, -ENOMEM, "out of memory");
+	struct fs_prepared *prepared = ret->prepared;
+	struct state *into, *from;
+
+	if (!r)
+		r = states_find(c, q);
+	if (r < 0)
+		return r;
+	r = state_get(c->forest, q->what.into, &into);
+	if (!r)
+		r = state_get(c->forest, q->what.from, &from);
+	if (!r)
+		r = change_find(c, q, prepared, into, from);
+	if (!r)
+		r = fs_prepared_switch(c->fs, prepared, into, &ret->restored);
+	if (!r)
+		r = fs_join_record(c->fs, &q->what, prepared->ids.from);
+	if (r == -EAGAIN && prepared->wanted)
+		return r;
+	return r < 0 ? fail_join(c, q, r) : state_change_result(c, into, ret);
+}
+
+/* Fail, and name the first conflict. */
+static int fail_conflicts(struct control *c, const struct request *q)
+{
+	const struct fs_joined *joined = q->joined;
+	const struct join_inode *inode;
+	char path[TREE_PATH_SIZE] = "?";
+	size_t n = 0;
+
+	while ((inode = plan_inode(joined->plan, n)) && !inode->conflicts)
+		n++;
+	if (inode)
+		fs_joined_path(c->fs, joined, inode, path);
+	return fail(c, -EEXIST,
+	            "cannot join '%s' into '%s': %d conflict%s, the first in "
+	            "'%s'",
+	            q->from, q->into, joined->conflicts,
+	            joined->conflicts == 1 ? "" : "s", path);
+}
+
+int control_join_prepare(struct control *c, struct fs_prepared *prepared)
+{
+	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
+	int err = q ? arguments_read(c, q) : fail(c, -ENOMEM, "out of memory");
+
+	if (err < 0)
+		return err;
+	q->joined = &prepared->trees;
+	q->what.base = *q->base != 0;
+	err = fs_prepare_join(c->fs, prepared, &q->what);
+	if (err)
+		return fail_join(c, q, err);
+	return prepared->trees.conflicts ? fail_conflicts(c, q) : 0;
 }

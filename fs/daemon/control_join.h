@@ -3,8 +3,11 @@
 #ifndef COPPICE_CONTROL_JOIN_H
 #define COPPICE_CONTROL_JOIN_H
 
-#include "control_verb.h"
+#include "control_state.h"
 
 int control_join(struct control *c);
+/* "into", "source", "base", "ff_only", "squash", and the rules. */
+state_change_fn control_join_change;
+state_prepare_fn control_join_prepare;
 
 #endif

@@ -214,26 +214,102 @@ int control_restore(struct control *c)
 
 /* ---- As a part of a batch ----------------------------------------------- */
 
+/* Read the arguments, all of which but paths are needed. */
+static int change_read(struct control *c, struct request *q)
+{
+	int err = control_path(c, "into", "into_path", true, &q->into);
+
+	if (!err)
+		err = control_path(c, "source", "source_path", true,
+		                   &q->source);
+	if (!err && !json_object_get(c->request, "source_path"))
+		strcpy(q->source.path, q->into.path);
+	return err;
+}
+
+/* Make the snapshot of the fork as it was. */
+static int change_undo(struct control *c, struct request *q, struct state *fork,
+                       struct state_change *ret)
+{
+	struct state *undo;
+	int err = -EEXIST;
+
+	for (unsigned i = 0; err == -EEXIST && i < UNDO_TRIES; i++) {
+		undo_name(i, q->undo);
+		err = fs_state_snapshot(c->fs, fork, q->undo, &c->cred, &undo);
+	}
+	if (err)
+		return control_fail_state(c, "make snapshot", q->undo, err);
+	state_change_name(ret, fork->number, q->undo, true);
+	return 0;
+}
+
+/* Switch to the prepared tree, or to that of the whole source. */
+static int change_switch(struct control *c, struct request *q,
+                         struct state *fork, struct state *source,
+                         struct state_change *ret)
+{
+	bool whole = !q->source.path[strspn(q->source.path, "/")] &&
+	             !q->into.path[strspn(q->into.path, "/")];
+	struct fs_tree_ids ids;
+	int err = 0;
+
+	if (!whole) {
+		err = fs_tree_ids(fork, source, &ids);
+		if (!err && !fs_prepared_fits(ret->prepared, &ids)) {
+			fs_prepared_want(ret->prepared, &ids, fork->number);
+			return -EAGAIN;
+		}
+	}
+	if (!err && control_flag(c, "undo"))
+		err = change_undo(c, q, fork, ret);
+	if (err)
+		return err;
+	return whole ? fs_restore_whole(c->fs, source, fork, false,
+	                                &ret->restored)
+	             : fs_prepared_switch(c->fs, ret->prepared, fork,
+	                                  &ret->restored);
+}
+
 int control_restore_change(struct control *c, struct state_change *ret)
 {
-	char name[STATE_NAME_MAX], from[STATE_NAME_MAX];
+	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
 	struct state *fork, *source;
-	int err = control_argument(c, "name", true, name);
+	int err = q ? change_read(c, q) : fail(c, -ENOMEM, "out of memory");
 
-	if (err == 0)
-		err = control_argument(c, "from", true, from);
-	if (err < 0)
+	if (err)
 		return err;
-	err = state_resolve(c->forest, from, &source);
-	if (err < 0)
-		return control_fail_state(c, "restore", from, err);
-	err = state_resolve(c->forest, name, &fork);
-	if (err == 0 && (fork->flags & STATE_READONLY))
+	err = state_resolve(c->forest, q->source.state, &source);
+	if (err)
+		return control_fail_state(c, "restore", q->source.state, err);
+	err = state_resolve(c->forest, q->into.state, &fork);
+	if (!err && (fork->flags & STATE_READONLY))
 		return fail(c, -EROFS, "cannot restore '%s': it is a snapshot",
-		            name);
-	if (err == 0)
-		err = fs_restore_whole(c->fs, source, fork, false,
-		                       &ret->restored);
-	return err < 0 ? control_fail_state(c, "restore", name, err)
-	               : state_change_result(c, fork, ret);
+		            q->into.state);
+	if (!err)
+		err = change_switch(c, q, fork, source, ret);
+	if (err == -EAGAIN && ret->prepared->wanted)
+		return err;
+	return err ? control_fail_state(c, "restore", q->into.state, err)
+	           : state_change_result(c, fork, ret);
+}
+
+int control_restore_prepare(struct control *c, struct fs_prepared *prepared)
+{
+	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
+	struct inode inode;
+	uint64_t ino;
+	int err = q ? change_read(c, q) : fail(c, -ENOMEM, "out of memory");
+
+	if (err)
+		return err;
+	store_lock(c->store);
+	err = control_path_find(c, "restore", &q->source,
+	                        hold_tree(&prepared->trees.theirs), &ino,
+	                        &inode);
+	store_unlock(c->store);
+	if (err)
+		return err;
+	err = fs_prepare_restore(c->fs, prepared, q->source.path, q->into.path);
+	return err ? fail_restore(c, q, err) : 0;
 }

@@ -6,7 +6,11 @@
 #include "control_state.h"
 
 int control_restore(struct control *c);
-/* The whole fork "name", "from" a state, without a snapshot. */
+/*
+ * "into", "into_path", "source", "source_path"; "undo": make the snapshot.
+ * Only a whole fork does without a prepared tree.
+ */
 state_change_fn control_restore_change;
+state_prepare_fn control_restore_prepare;
 
 #endif

@@ -25,6 +25,8 @@ struct state_change {
 	bool gone;      /* a state was deleted */
 	/* The trees of a fork that got another one; else all zero. */
 	struct fs_restored restored;
+	/* In a batch: the tree that the fork gets; NULL: it needs none. */
+	struct fs_prepared *prepared;
 	json_t *full; /* the state's name, to be released */
 	uint64_t number;
 	uint64_t version; /* 0: it was deleted */
@@ -35,6 +37,13 @@ struct state_change {
  * the change is not made, except in a batch, which undoes it.  Lock held.
  */
 typedef int state_change_fn(struct control *c, struct state_change *ret);
+
+/*
+ * Build prepared->tree for a change that has returned -EAGAIN and set
+ * prepared->wanted: the names of the request may mean something else now, or
+ * nothing.  Lock NOT held.
+ */
+typedef int state_prepare_fn(struct control *c, struct fs_prepared *prepared);
 
 state_change_fn control_fork_change;   /* "name", "source", "mode", "set" */
 state_change_fn control_snap_change;   /* "fork", "name", "set" */

@@ -192,18 +192,33 @@ def test_bad_lines(store, line, sentence):
 
 
 def test_limits(store, tmp):
-    many = [op("check", name="main")] * 500
-    assert len(batch(store, *many)) == 500
-    assert batch(store, *many, many[0], code=1) == \
-        "a batch has at most 500 operations"
-    large = op("set", name="main", key="a:b", value="x" * 4000)
-    assert "too large" in batch(store, *[large] * 17, code=1)
-    assert len(batch(store, *[large] * 15)) == 15
+    line = json.dumps(op("check", name="main"))
+    assert batch(store, *[line] * 100001, code=1) == \
+        "a batch has at most 100000 operations"
+    assert "too large" in batch(store, " " * (32 << 20), code=1)
     assert batch(store) == []
     for name in tmp / "nowhere", tmp:
         result = store.coppice("batch", "-s", store.path, name, code=1)
         assert len(result.stderr.splitlines()) == 1
     store.coppice("batch", "-s", store.path, code=2)
+
+
+def test_long_batches(place):
+    """Longer than a line of the daemon's socket, and with more operations than
+    a memtable has at first."""
+    count = 5000
+    large = op("set", name="main", key="a:b", value="x" * 4000)
+    before = everything(place)
+    forks = [op("fork", source="main", name=f"f{i}") for i in range(count)]
+    ends = [op("rm", name=f"f{i}") for i in range(count)]
+    wrong = op("rm", name="nobody")
+    assert batch(place, *forks, *ends, wrong, code=1).startswith(
+        f"line {2 * count + 1}: ")
+    assert everything(place) == before
+    rows = batch(place, *forks, *ends)
+    assert len(rows) == 2 * count
+    assert len(batch(place, *[large] * 100)) == 100
+    place.check()
 
 
 def test_mounts_see_all_of_it_or_none(store):
@@ -338,7 +353,7 @@ def examples():
 
 
 def test_examples_of_the_manual(store):
-    switch, back, jobs = examples()
+    switch, back, jobs, agents = examples()
     store.verb("fork", "main", "system")
     store.verb("fork", "system", "system@7.2")
     before = everything(store)
@@ -365,3 +380,24 @@ def test_examples_of_the_manual(store):
     store.verb("fork", "main", "job-2")
     batch(store, *jobs)
     assert {"job-1", "job-2"} <= set(store.names())
+    mnt = store.mount()
+    (mnt / "main" / "README").write_text("read me")
+    for number in 1, 2, 3:
+        fork = mnt / f"main@agent-{number}"
+        fork.mkdir()
+        (fork / f"work-{number}").write_text("done")
+        (fork / "x.lock").write_text(str(number))
+    (mnt / "main@agent-2" / "cache").mkdir()
+    (fork / "README").write_text("changed")
+    (fork / "README2").write_text("x")
+    (mnt / "main@agent-1" / "README2").write_text("y")
+    assert batch(store, *agents, code=1) == \
+        "line 3: cannot join 'main@agent-3' into 'next': 1 conflict, the " \
+        "first in '/README2'"
+    (fork / "README2").unlink()
+    batch(store, *agents)
+    assert sorted(os.listdir(mnt / "main")) == [
+        "README", "README2", "cache", "work-1", "work-3", "x.lock"]
+    assert (mnt / "main" / "README").read_text() == "read me"
+    assert (mnt / "main" / "x.lock").read_text() == "3"
+    assert "main~round-1" in store.names()
