@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "cut.h"
 #include "inode.h"
 
 enum { HINTS_MAX = 1024 }; /* most chunks compared in one hold of the lock */
@@ -64,6 +65,15 @@ int ext_inline(struct tree *tree, uint64_t ino,
 	return err;
 }
 
+/* Note the chunk for what will be written in its place, if anything is. */
+static void ext_lost(struct vnode *v, uint64_t index, uint64_t chunk)
+{
+	uint64_t stored = chunk_replaced(v->tree, chunk);
+
+	if (v->inode.nlink && stored)
+		cut_note(v, index, stored);
+}
+
 int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
                 const struct ext *to, const uint8_t *data)
 {
@@ -80,6 +90,8 @@ int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
 		err = tree_del(v->tree, &key);
 	if (err)
 		return err;
+	if (old->kind == EXTENT_CHUNK && to->kind != EXTENT_CHUNK)
+		ext_lost(v, index, old->chunk);
 	if (old->kind == EXTENT_CHUNK &&
 	    (to->kind != EXTENT_CHUNK || to->chunk != old->chunk))
 		tree_drop(v->tree, old->chunk);
@@ -96,7 +108,8 @@ int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
 	int err;
 
 	to.chunk = chunk_add(v->tree, chunk,
-	                     old->kind == EXTENT_CHUNK ? old->chunk : 0);
+	                     old->kind == EXTENT_CHUNK ? old->chunk
+	                                               : cut_take(v, index));
 	err = ext_replace(v, index, old, &to, NULL);
 	if (err)
 		tree_drop(v->tree, to.chunk);
@@ -120,7 +133,7 @@ void ext_hint(struct vnode *v, struct tree *tree, uint64_t ino)
 		    ext_list(v->tree, v->ino, item.key.off, 1, &new) ||
 		    new.kind != EXTENT_CHUNK)
 			continue;
-		chunk_replaces(v->fs->store, new.chunk, old.chunk);
+		chunk_replaces(v->tree, new.chunk, old.chunk);
 	} while (++n < HINTS_MAX && !cursor_next(&cursor, &item));
 }
 

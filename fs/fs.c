@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "cut.h"
 #include "fs_struct.h"
 #include "listing.h"
 #include "open_table.h"
@@ -61,7 +62,11 @@ int fs_create(struct forest *forest, const struct fs_options *options,
 	/* Private and never written: all pages are the kernel's zero page. */
 	zeros = mmap(NULL, fs->chunk_size, PROT_READ,
 	             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (zeros == MAP_FAILED) {
+	fs->cuts = calloc(CUTS, sizeof(*fs->cuts));
+	if (zeros == MAP_FAILED || !fs->cuts) {
+		if (zeros != MAP_FAILED)
+			munmap(zeros, fs->chunk_size);
+		free(fs->cuts);
 		free(fs);
 		return -ENOMEM;
 	}
@@ -90,6 +95,7 @@ void fs_destroy(struct fs *fs)
 	store_unlock(fs->store);
 	opens_release(fs);
 	listings_release(fs);
+	cuts_release(fs);
 	munmap(fs->zeros, fs->chunk_size);
 	free(fs);
 }

@@ -36,6 +36,7 @@ enum {
 #define INO_LINK NODE_LINK_FIRST
 _Static_assert(SYMLINK_INO_END == INO_LINK, "users' symlinks are below");
 
+struct cut;
 struct open_node;
 struct listing;
 
@@ -51,6 +52,7 @@ struct fs {
 	size_t open_buckets, open_count;
 	struct listing *listings; /* see listing.h */
 	uint64_t moves[64];       /* see rename.c */
+	struct cut *cuts;         /* CUTS of them, see cut.h */
 	unsigned (*keep)(void *arg, node_t node,
 	                 bool regular); /* see fs_set_keeper() */
 	void *keep_arg;

@@ -58,6 +58,7 @@ enum block_tag {
 	BLOCK_TAG_DELTA = 0x12, /* a chunk compressed with another as prefix */
 	BLOCK_TAG_SPARSE_DELTA =
 	        0x13, /* the parts of a chunk that differ from another */
+	BLOCK_TAG_SPLICE = 0x14, /* pieces of other chunks: see splice.h */
 };
 
 uint32_t store_node_size(const struct store *store);

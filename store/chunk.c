@@ -102,25 +102,38 @@ void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to)
 	chunk->same &= ~parts_of(chunk, from, to);
 }
 
+uint64_t chunk_replaced(struct tree *tree, uint64_t number)
+{
+	struct block *block = block_find(tree->store, number);
+	struct chunk *chunk = (struct chunk *)block;
+
+	if (!block || block->kind != BLOCK_CHUNK || block->state != BLOCK_NEW ||
+	    number <= tree->base || chunk->cloned)
+		return number;
+	return chunk->replaces;
+}
+
 uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 {
 	struct store *store = tree->store;
 
 	chunk->block.number = ++store->seq;
 	chunk->block.owner = tree->owner;
-	chunk->replaces = replaces;
+	/* A copy is one of just this chunk: see chunk_is_copy(). */
+	chunk->replaces =
+	        chunk->same ? replaces : chunk_replaced(tree, replaces);
 	block_insert(store, &chunk_ref(chunk)->block);
 	txg_add_chunk(store, chunk);
 	return chunk->block.number;
 }
 
-void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces)
+void chunk_replaces(struct tree *tree, uint64_t number, uint64_t replaces)
 {
-	struct block *block = block_find(store, number);
+	struct block *block = block_find(tree->store, number);
 
 	if (!block || block->kind != BLOCK_CHUNK || block->state != BLOCK_NEW)
 		return;
-	((struct chunk *)block)->replaces = replaces;
+	((struct chunk *)block)->replaces = chunk_replaced(tree, replaces);
 	((struct chunk *)block)->same = 0;
 }
 

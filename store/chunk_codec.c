@@ -28,7 +28,8 @@ void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16])
 
 static bool tag_has_base(enum block_tag tag)
 {
-	return tag == BLOCK_TAG_DELTA || tag == BLOCK_TAG_SPARSE_DELTA;
+	return tag == BLOCK_TAG_DELTA || tag == BLOCK_TAG_SPARSE_DELTA ||
+	       tag == BLOCK_TAG_SPLICE;
 }
 
 size_t chunk_header_encode(const struct chunk_header *h,
@@ -39,12 +40,31 @@ size_t chunk_header_encode(const struct chunk_header *h,
 	put_u8(&w, (uint8_t)h->tag);
 	put_varint(&w, h->len);
 	put_varint(&w, h->stored);
+	if (h->tag == BLOCK_TAG_SPLICE)
+		put_u8(&w, (uint8_t)h->base_count);
 	if (tag_has_base(h->tag)) {
-		put_varint(&w, h->base);
+		for (unsigned i = 0; i < h->base_count; i++)
+			put_varint(&w, h->bases[i]);
 		put_u8(&w, h->depth);
 	}
 	put_bytes(&w, h->hash, 16);
 	return writer_len(&w);
+}
+
+/* Decode what says of which chunks this one is made.  false: it is not valid.
+ */
+static bool bases_decode(struct reader *r, struct chunk_header *h)
+{
+	h->base_count = h->tag == BLOCK_TAG_SPLICE ? get_u8(r) : 1;
+	if (h->base_count > SPLICE_BASES)
+		return false;
+	for (unsigned i = 0; i < h->base_count; i++) {
+		h->bases[i] = get_varint(r);
+		if (!h->bases[i])
+			return false;
+	}
+	h->depth = get_u8(r);
+	return h->base_count && h->depth && h->depth <= CHUNK_DEPTH_MAX;
 }
 
 int chunk_header_decode(const void *data, size_t len,
@@ -58,16 +78,12 @@ int chunk_header_decode(const void *data, size_t len,
 	h.tag = get_u8(&r);
 	content = get_varint(&r);
 	stored = get_varint(&r);
-	if (tag_has_base(h.tag)) {
-		h.base = get_varint(&r);
-		h.depth = get_u8(&r);
-	}
+	if (tag_has_base(h.tag) && !bases_decode(&r, &h))
+		return -EUCLEAN;
 	hash = reader_take(&r, 16);
 	if (!hash || content > (1 << 17) || stored > (1 << 17) ||
 	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD &&
 	     !tag_has_base(h.tag)) ||
-	    (tag_has_base(h.tag) &&
-	     (!h.base || !h.depth || h.depth > CHUNK_DEPTH_MAX)) ||
 	    (h.tag == BLOCK_TAG_RAW && stored != content))
 		return -EUCLEAN;
 	h.len = (uint32_t)content;
@@ -190,23 +206,29 @@ static int payload_read(MDB_cursor *cursor, uint64_t number, MDB_val *value,
 	}
 }
 
-/*
- * The base of a delta has a lower number, so chains end, and its depth is one
- * less, so they end soon.
- */
+/* Read the header of a base, which has a lower number: so chains end. */
+static int base_header(struct store *store, MDB_txn *txn, uint64_t number,
+                       uint64_t base, struct chunk_header *ret_header)
+{
+	int r;
+
+	if (base >= number)
+		return -EUCLEAN;
+	r = chunk_header_get(store, txn, base, ret_header);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+/* Read the base of a delta.  Its depth is one less, so that chains end soon. */
 static int chunk_base(struct store *store, MDB_txn *txn, uint64_t number,
                       const struct chunk_header *h, struct chunk **ret_base)
 {
 	struct chunk_header base;
-	int r;
+	int r = base_header(store, txn, number, h->bases[0], &base);
 
-	if (h->base >= number)
-		return -EUCLEAN;
-	r = chunk_header_get(store, txn, h->base, &base);
 	if (r == 0 && base.depth + 1 != h->depth)
 		r = -EUCLEAN;
 	if (r == 0)
-		r = chunk_decode(store, txn, h->base, ret_base);
+		r = chunk_decode(store, txn, h->bases[0], ret_base);
 	return r == -ENOENT ? -EUCLEAN : r;
 }
 
@@ -298,12 +320,201 @@ static int sparse_delta_apply(struct decoder *decoder,
 	return 0;
 }
 
+/* ---- Splices ------------------------------------------------------------ */
+
+unsigned splice_base_cost(const struct chunk_header *base)
+{
+	return base->tag == BLOCK_TAG_SPLICE ? 1 : base->depth + 1u;
+}
+
+/* Unpack a splice's own bytes, of which there are `want`, from its payload. */
+static int own_unpack(struct decoder *decoder, const uint8_t *bytes, size_t len,
+                      uint8_t *out, uint32_t want)
+{
+	if (len > want)
+		return -EUCLEAN;
+	if (len == want)
+		memcpy(out, bytes, len);
+	else if (ZSTD_decompressDCtx(decoder->zstd, out, want, bytes, len) !=
+	         want)
+		return -EUCLEAN;
+	return 0;
+}
+
+/* Return a chunk of the own bytes of the splice in the decoder. */
+static int splice_own_get(struct store *store, struct decoder *decoder,
+                          const struct chunk_header *h, struct splice *splice,
+                          struct chunk **ret_own)
+{
+	struct chunk *own;
+	size_t head;
+	int r = splice_decode(decoder->payload, h->stored, h->len,
+	                      h->base_count, splice, &head);
+
+	if (r < 0)
+		return r;
+	own = chunk_alloc(store, splice_own(splice));
+	if (!own)
+		return -ENOMEM;
+	own->len = own->capacity;
+	r = own_unpack(decoder, decoder->payload + head, h->stored - head,
+	               own->data, own->len);
+	if (r < 0) {
+		chunk_unref(own);
+		return r;
+	}
+	*ret_own = own;
+	return 0;
+}
+
+/* Read the payload of the chunk stored as `number` into a decoder. */
+static int payload_get(struct store *store, MDB_txn *txn, uint64_t number,
+                       struct chunk_header *ret_header, struct decoder *decoder)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	MDB_cursor *cursor;
+	int r = disk_error(disk_cursor_open(txn, store->disk.blocks, &cursor));
+
+	if (r < 0)
+		return r;
+	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));
+	if (r == 0)
+		r = chunk_header_decode(value.mv_data, value.mv_size,
+		                        ret_header);
+	if (r == 0)
+		r = payload_read(cursor, number, &value, ret_header,
+		                 decoder->payload);
+	mdb_cursor_close(cursor);
+	return r;
+}
+
+int chunk_splice_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct splice *ret)
+{
+	struct decoder *decoder = decoder_get(store);
+	struct chunk_header h;
+	size_t head;
+	int r;
+
+	if (!decoder)
+		return -ENOMEM;
+	r = payload_get(store, txn, number, &h, decoder);
+	if (r == 0)
+		r = h.tag != BLOCK_TAG_SPLICE
+		            ? -EUCLEAN
+		            : splice_decode(decoder->payload, h.stored, h.len,
+		                            h.base_count, ret, &head);
+	decoder_put(store, decoder);
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+/* Read the flat bytes of a base of a splice. */
+static int flat_get(struct store *store, MDB_txn *txn, uint64_t number,
+                    struct chunk **ret_flat)
+{
+	struct decoder *decoder;
+	struct chunk_header h;
+	struct splice splice;
+	int r = chunk_header_get(store, txn, number, &h);
+
+	if (r < 0 || h.tag != BLOCK_TAG_SPLICE)
+		return r < 0 ? r : chunk_decode(store, txn, number, ret_flat);
+	decoder = decoder_get(store);
+	if (!decoder)
+		return -ENOMEM;
+	r = payload_get(store, txn, number, &h, decoder);
+	if (r == 0)
+		r = splice_own_get(store, decoder, &h, &splice, ret_flat);
+	decoder_put(store, decoder);
+	return r;
+}
+
+/* Check that so many chunks as the header says are read before this one. */
+static int splice_check(struct store *store, MDB_txn *txn, uint64_t number,
+                        const struct chunk_header *h)
+{
+	unsigned cost = 0;
+
+	for (unsigned i = 0; i < h->base_count; i++) {
+		struct chunk_header base;
+		int r = base_header(store, txn, number, h->bases[i], &base);
+
+		if (r < 0)
+			return r;
+		cost += splice_base_cost(&base);
+	}
+	return cost == h->depth ? 0 : -EUCLEAN;
+}
+
+/* Copy the pieces of one base, or with 0 the own bytes, to their places. */
+static int pieces_copy(const struct splice *splice, unsigned base,
+                       const struct chunk *flat, struct chunk *chunk)
+{
+	uint8_t *out = chunk->data;
+
+	for (unsigned i = 0; i < splice->count; i++) {
+		const struct splice_piece *piece = &splice->pieces[i];
+
+		if (piece->base == base) {
+			if (piece->from > flat->len ||
+			    piece->len > flat->len - piece->from)
+				return -EUCLEAN;
+			memcpy(out, flat->data + piece->from, piece->len);
+		}
+		out += piece->len;
+	}
+	return 0;
+}
+
+static int splice_apply(struct store *store, MDB_txn *txn, uint64_t number,
+                        struct decoder *decoder, const struct chunk_header *h,
+                        struct chunk *chunk)
+{
+	struct splice splice;
+	struct chunk *flat;
+	int r = splice_check(store, txn, number, h);
+
+	if (r == 0)
+		r = splice_own_get(store, decoder, h, &splice, &flat);
+	if (r < 0)
+		return r;
+	r = pieces_copy(&splice, 0, flat, chunk);
+	chunk_unref(flat);
+	for (unsigned i = 0; r == 0 && i < h->base_count; i++) {
+		r = flat_get(store, txn, h->bases[i], &flat);
+		if (r < 0)
+			break;
+		r = pieces_copy(&splice, i + 1, flat, chunk);
+		chunk_unref(flat);
+	}
+	return r == -ENOENT ? -EUCLEAN : r;
+}
+
+/* Unpack a compressed chunk or a delta from its payload. */
+static int delta_apply(struct store *store, MDB_txn *txn, uint64_t number,
+                       struct decoder *decoder, const struct chunk_header *h,
+                       struct chunk *chunk)
+{
+	struct chunk *base = NULL;
+	int r = 0;
+
+	if (h->base_count)
+		r = chunk_base(store, txn, number, h, &base);
+	if (r == 0)
+		r = h->tag == BLOCK_TAG_SPARSE_DELTA
+		            ? sparse_delta_apply(decoder, h, base, chunk)
+		            : payload_unpack(decoder, h, base, chunk);
+	chunk_unref(base);
+	return r;
+}
+
 static int chunk_unpack(struct store *store, MDB_cursor *cursor,
                         uint64_t number, MDB_val *value,
                         const struct chunk_header *h, struct chunk *chunk)
 {
+	MDB_txn *txn = mdb_cursor_txn(cursor);
 	struct decoder *decoder;
-	struct chunk *base = NULL;
 	int r;
 
 	if (h->tag == BLOCK_TAG_RAW)
@@ -312,13 +523,12 @@ static int chunk_unpack(struct store *store, MDB_cursor *cursor,
 	if (!decoder)
 		return -ENOMEM;
 	r = payload_read(cursor, number, value, h, decoder->payload);
-	if (r == 0 && h->base)
-		r = chunk_base(store, mdb_cursor_txn(cursor), number, h, &base);
 	if (r == 0)
-		r = h->tag == BLOCK_TAG_SPARSE_DELTA
-		            ? sparse_delta_apply(decoder, h, base, chunk)
-		            : payload_unpack(decoder, h, base, chunk);
-	chunk_unref(base);
+		r = h->tag == BLOCK_TAG_SPLICE
+		            ? splice_apply(store, txn, number, decoder, h,
+		                           chunk)
+		            : delta_apply(store, txn, number, decoder, h,
+		                          chunk);
 	decoder_put(store, decoder);
 	return r;
 }

@@ -9,17 +9,24 @@
 #include <lmdb.h>
 
 #include "chunk.h"
+#include "splice.h"
 
 struct chunk_header {
 	enum block_tag tag;
 	uint32_t len;    /* bytes of the content */
 	uint32_t stored; /* bytes of payload behind the header */
-	uint64_t base; /* deltas and sparse deltas: number of the other chunk */
-	uint8_t depth; /* deltas: chunks to read before this one */
+	/* Other chunks that it is made of: one of a delta or sparse delta. */
+	unsigned base_count;
+	uint64_t bases[SPLICE_BASES];
+	uint8_t depth;    /* chunks to read before this one */
 	uint8_t hash[16]; /* XXH3-128 of the content */
 	uint32_t header_len;
 };
-enum { CHUNK_HEADER_MAX = 40, CHUNK_DEPTH_MAX = 32 };
+enum {
+	/* Less than the first fragment of a chunk of several always has. */
+	CHUNK_HEADER_MAX = 1 + 3 + 3 + 1 + 10 * SPLICE_BASES + 1 + 16,
+	CHUNK_DEPTH_MAX = 32,
+};
 
 /* Write the header to `out`; return its length. */
 size_t chunk_header_encode(const struct chunk_header *h,
@@ -36,6 +43,16 @@ int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
  */
 int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
                  struct chunk **ret_chunk);
+/*
+ * Read the pieces of the splice that is stored under the number.  -EUCLEAN.
+ */
+int chunk_splice_get(struct store *store, MDB_txn *txn, uint64_t number,
+                     struct splice *ret);
+/*
+ * Return how many chunks must be read for the flat bytes of a base of a splice,
+ * whose header this is: the base and what comes before it.
+ */
+unsigned splice_base_cost(const struct chunk_header *base);
 /* Compute the XXH3-128 of the content. */
 void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
 

@@ -15,12 +15,14 @@ enum {
 	LEVEL_FAST = -5,
 	LEVEL_DELTA = 4,  /* more for a delta */
 	SPARSE_SHARE = 4, /* at most one in so many of the parts of a chunk */
+	OWN_SHARE = 2,    /* of the bytes of a splice are its own, at most */
 };
 
 struct encoder {
 	ZSTD_CCtx *zstd;
-	struct encoder *delta; /* with a window that reaches into the base */
-	struct chunk *parts;   /* those of a sparse delta */
+	struct encoder *delta;  /* with a window that reaches into the base */
+	struct encoder *splice; /* for the bytes of its own */
+	struct chunk *parts;    /* of a sparse delta or splice */
 	int level;
 	size_t capacity;
 	uint8_t out[];
@@ -29,13 +31,15 @@ struct encoder {
 static struct encoder *encoder_alloc(struct store *store, bool delta)
 {
 	unsigned bits = store->geometry.chunk_bits;
-	size_t capacity =
-	        CHUNK_HEADER_MAX + SPARSE_HEAD + ZSTD_compressBound(1u << bits);
+	size_t capacity = CHUNK_HEADER_MAX +
+	                  MAX((size_t)SPARSE_HEAD, (size_t)SPLICE_HEAD_MAX) +
+	                  ZSTD_compressBound(1u << bits);
 	struct encoder *encoder = malloc(sizeof(*encoder) + capacity);
 
 	if (!encoder)
 		return NULL;
 	encoder->delta = NULL;
+	encoder->splice = NULL;
 	encoder->parts = NULL;
 	encoder->capacity = capacity;
 	encoder->level = store->options.level;
@@ -63,11 +67,12 @@ int encoder_create(struct store *store, struct encoder **ret_encoder)
 
 	if (encoder) {
 		encoder->delta = encoder_alloc(store, true);
-		encoder->parts =
-		        chunk_alloc(store, (1u << store->geometry.chunk_bits) /
-		                                   SPARSE_SHARE);
+		encoder->splice = encoder_alloc(store, false);
+		encoder->parts = chunk_alloc(
+		        store, (1u << store->geometry.chunk_bits) / OWN_SHARE);
 	}
-	if (!encoder || !encoder->delta || !encoder->parts) {
+	if (!encoder || !encoder->delta || !encoder->splice ||
+	    !encoder->parts) {
 		encoder_destroy(encoder);
 		return -ENOMEM;
 	}
@@ -80,6 +85,7 @@ void encoder_destroy(struct encoder *encoder)
 	if (!encoder)
 		return;
 	encoder_destroy(encoder->delta);
+	encoder_destroy(encoder->splice);
 	chunk_unref(encoder->parts);
 	ZSTD_freeCCtx(encoder->zstd);
 	free(encoder);
@@ -127,22 +133,23 @@ static int chunk_level(const struct chunk *chunk, int level)
  * left for it.
  */
 static void encoder_finish(struct encoder *encoder, struct chunk_header *h,
-                           size_t payload_len, const uint8_t **ret_data,
-                           size_t *ret_len)
+                           size_t payload_len, struct form *ret_form)
 {
 	uint8_t head[CHUNK_HEADER_MAX];
+	struct form form = {.base_count = h->base_count, .depth = h->depth};
 	size_t head_len;
 
 	h->stored = (uint32_t)payload_len;
 	head_len = chunk_header_encode(h, head);
-	*ret_data = encoder->out + CHUNK_HEADER_MAX - head_len;
+	form.data = encoder->out + CHUNK_HEADER_MAX - head_len;
 	memcpy(encoder->out + CHUNK_HEADER_MAX - head_len, head, head_len);
-	*ret_len = head_len + payload_len;
+	form.len = head_len + payload_len;
+	memcpy(form.bases, h->bases, sizeof(form.bases));
+	*ret_form = form;
 }
 
-int encoder_run(struct encoder *encoder, const struct chunk *chunk,
-                const uint8_t hash[16], const uint8_t **ret_data,
-                size_t *ret_len)
+void encoder_run(struct encoder *encoder, const struct chunk *chunk,
+                 const uint8_t hash[16], struct form *ret_form)
 {
 	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
 	struct chunk_header h = {.tag = BLOCK_TAG_ZSTD, .len = chunk->len};
@@ -160,20 +167,19 @@ int encoder_run(struct encoder *encoder, const struct chunk *chunk,
 		memcpy(payload, chunk->data, n);
 	}
 	memcpy(h.hash, hash, 16);
-	encoder_finish(encoder, &h, n, ret_data, ret_len);
-	return 0;
+	encoder_finish(encoder, &h, n, ret_form);
 }
 
-int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
-                      const uint8_t hash[16], const struct chunk *base,
-                      uint64_t base_number, unsigned depth, size_t plain_len,
-                      const uint8_t **ret_data, size_t *ret_len)
+bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
+                       const uint8_t hash[16], const struct chunk *base,
+                       uint64_t base_number, unsigned depth, struct form *form)
 {
 	struct encoder *delta = encoder->delta;
 	struct chunk_header h = {
 	        .tag = BLOCK_TAG_DELTA,
 	        .len = chunk->len,
-	        .base = base_number,
+	        .base_count = 1,
+	        .bases = {base_number},
 	        .depth = (uint8_t)depth,
 	};
 	size_t n = ZSTD_CCtx_refPrefix(delta->zstd, base->data, base->len);
@@ -185,11 +191,32 @@ int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
 	/*
 	 * A delta that makes the chunk depend on another must save a quarter.
 	 */
-	if (ZSTD_isError(n) || n > plain_len / 4 * 3)
-		return 0;
+	if (ZSTD_isError(n) || n > form->len / 4 * 3)
+		return false;
 	memcpy(h.hash, hash, 16);
-	encoder_finish(delta, &h, n, ret_data, ret_len);
-	return 1;
+	encoder_finish(delta, &h, n, form);
+	return true;
+}
+
+/* ---- Parts of a chunk --------------------------------------------------- */
+
+/*
+ * Compress encoder->parts to `out`, or copy it where that does not pay. Return
+ * the length.
+ */
+static size_t parts_pack(struct encoder *encoder, uint8_t *out, size_t capacity)
+{
+	const struct chunk *parts = encoder->parts;
+	int level = chunk_level(parts, encoder->level);
+	size_t n = SIZE_MAX;
+
+	if (level != INT_MIN)
+		n = ZSTD_compressCCtx(encoder->zstd, out, capacity, parts->data,
+		                      parts->len, level);
+	if (n <= parts->len - parts->len / 16)
+		return n;
+	memcpy(out, parts->data, parts->len);
+	return parts->len;
 }
 
 bool chunk_is_sparse_delta(const struct chunk *chunk)
@@ -201,35 +228,71 @@ bool chunk_is_sparse_delta(const struct chunk *chunk)
 
 void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
                         const uint8_t hash[16], uint64_t base_number,
-                        unsigned depth, const uint8_t **ret_data,
-                        size_t *ret_len)
+                        unsigned depth, struct form *ret_form)
 {
 	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
-	uint8_t *out = payload + SPARSE_HEAD;
 	struct chunk_header h = {
 	        .tag = BLOCK_TAG_SPARSE_DELTA,
 	        .len = chunk->len,
-	        .base = base_number,
+	        .base_count = 1,
+	        .bases = {base_number},
 	        .depth = (uint8_t)depth,
 	};
 	struct chunk *parts = encoder->parts;
 	uint64_t differ = ~chunk->same;
-	size_t n = SIZE_MAX;
-	int level;
+	size_t n;
 
 	parts->len = parts_len(chunk->store, chunk->len, differ);
 	parts_copy((struct chunk *)chunk, differ, parts->data, false);
-	level = chunk_level(parts, encoder->level);
-	if (level != INT_MIN)
-		n = ZSTD_compressCCtx(encoder->zstd, out,
-		                      encoder->capacity - CHUNK_HEADER_MAX -
-		                              SPARSE_HEAD,
-		                      parts->data, parts->len, level);
-	if (n > parts->len - parts->len / 16) {
-		n = parts->len;
-		memcpy(out, parts->data, n);
-	}
+	n = parts_pack(encoder, payload + SPARSE_HEAD,
+	               encoder->capacity - CHUNK_HEADER_MAX - SPARSE_HEAD);
 	be64_put(payload, differ);
 	memcpy(h.hash, hash, 16);
-	encoder_finish(encoder, &h, SPARSE_HEAD + n, ret_data, ret_len);
+	encoder_finish(encoder, &h, SPARSE_HEAD + n, ret_form);
+}
+
+/* Copy the bytes of the chunk that are the splice's own to encoder->parts. */
+static void own_copy(struct encoder *encoder, const struct chunk *chunk,
+                     const struct splice *splice)
+{
+	struct chunk *parts = encoder->parts;
+	const uint8_t *bytes = chunk->data;
+
+	parts->len = 0;
+	for (unsigned i = 0; i < splice->count; i++) {
+		uint32_t len = splice->pieces[i].len;
+
+		if (!splice->pieces[i].base) {
+			memcpy(parts->data + parts->len, bytes, len);
+			parts->len += len;
+		}
+		bytes += len;
+	}
+}
+
+bool encoder_run_splice(struct encoder *encoder, const struct chunk *chunk,
+                        const uint8_t hash[16], const struct splice *splice,
+                        size_t len, struct form *form)
+{
+	uint8_t *payload = encoder->splice->out + CHUNK_HEADER_MAX;
+	struct chunk_header h = {
+	        .tag = BLOCK_TAG_SPLICE,
+	        .len = chunk->len,
+	        .base_count = form->base_count,
+	        .depth = (uint8_t)form->depth,
+	};
+	size_t n;
+
+	if (splice_own(splice) > chunk->len / OWN_SHARE)
+		return false;
+	own_copy(encoder, chunk, splice);
+	n = splice_encode(splice, payload);
+	n += parts_pack(encoder, payload + n,
+	                encoder->capacity - CHUNK_HEADER_MAX - n);
+	if (n > len / 4 * 3)
+		return false;
+	memcpy(h.bases, form->bases, sizeof(h.bases));
+	memcpy(h.hash, hash, 16);
+	encoder_finish(encoder->splice, &h, n, form);
+	return true;
 }

@@ -7,27 +7,31 @@
 #define COPPICE_CHUNK_ENCODER_H
 
 #include "chunk.h"
+#include "splice.h"
 
 struct encoder;
 int encoder_create(struct store *store, struct encoder **ret_encoder);
 void encoder_destroy(struct encoder *encoder);
-/*
- * Encode the chunk, whose content has this hash, without a base.  The result is
- * valid until the next call.
- */
-int encoder_run(struct encoder *encoder, const struct chunk *chunk,
-                const uint8_t hash[16], const uint8_t **ret_data,
-                size_t *ret_len);
+/* A stored form of a chunk; its bytes are the encoder's, until its next run. */
+struct form {
+	const uint8_t *data;
+	size_t len;
+	/* Other chunks that it is made of, and how many are read before it. */
+	unsigned base_count, depth;
+	uint64_t bases[SPLICE_BASES];
+};
+
+/* Encode the chunk, whose content has this hash, without a base. */
+void encoder_run(struct encoder *encoder, const struct chunk *chunk,
+                 const uint8_t hash[16], struct form *ret_form);
 /*
  * Encode the chunk as a delta, at `depth`, against the chunk that is stored as
- * base_number.  plain_len is the length of what encoder_run() returned last.
- * 1: the delta is much shorter, and *ret_data and *ret_len are set.  0: it is
- * not.
+ * base_number.  *form is the plain form before; it is replaced, and true
+ * returned, if the delta is much shorter.
  */
-int encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
-                      const uint8_t hash[16], const struct chunk *base,
-                      uint64_t base_number, unsigned depth, size_t plain_len,
-                      const uint8_t **ret_data, size_t *ret_len);
+bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
+                       const uint8_t hash[16], const struct chunk *base,
+                       uint64_t base_number, unsigned depth, struct form *form);
 /* Return true if a sparse delta against the replaced chunk is small enough. */
 bool chunk_is_sparse_delta(const struct chunk *chunk);
 /*
@@ -36,7 +40,13 @@ bool chunk_is_sparse_delta(const struct chunk *chunk);
  */
 void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
                         const uint8_t hash[16], uint64_t base_number,
-                        unsigned depth, const uint8_t **ret_data,
-                        size_t *ret_len);
+                        unsigned depth, struct form *ret_form);
+/*
+ * Encode the chunk as a splice of the bases that *form names, at its depth.
+ * Return true, and complete *form, if it is much shorter than `len` bytes.
+ */
+bool encoder_run_splice(struct encoder *encoder, const struct chunk *chunk,
+                        const uint8_t hash[16], const struct splice *splice,
+                        size_t len, struct form *form);
 
 #endif

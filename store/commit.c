@@ -7,8 +7,10 @@
 
 #include <errno.h>
 
+#include "chunk_encoder.h"
 #include "codec.h"
 #include "engine.h"
+#include "free.h"
 #include "lock.h"
 #include "reservation.h"
 #include "write.h"
@@ -39,6 +41,33 @@ static int counters_put(struct store *store)
 	                 writer_len(&w));
 }
 
+/* Return true if a chunk of the group may be stored as a splice. */
+static bool wants_splices(const struct txg *txg)
+{
+	for (size_t i = 0; i < txg->chunks_len; i++) {
+		const struct chunk *chunk = txg->chunks[i];
+
+		if (chunk->replaces && chunk->len >= SHARE_MIN &&
+		    !chunk_is_sparse_delta(chunk))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Name the feature of splices in the group that may have the first ones.  They
+ * can be done without.  Lock held.
+ */
+static void splices_allow(struct store *store)
+{
+	struct txg *txg = store->open_txg;
+
+	txg->may_splice =
+	        store_has_feature(store, STORE_FEATURE_SPLICES) ||
+	        (wants_splices(txg) &&
+	         !store_set_feature(store, STORE_FEATURE_SPLICES, true));
+}
+
 /* Make the open group the syncing one, and open a new one. Lock held. */
 static int txg_close(struct store *store)
 {
@@ -50,6 +79,7 @@ static int txg_close(struct store *store)
 		return -ENOMEM;
 	if (store->txg_close_fn)
 		store->txg_close_fn(store->txg_close_arg);
+	splices_allow(store);
 	r = counters_put(store);
 	if (r < 0) {
 		txg_destroy(next);

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "accounting.h"
+#include "array.h"
 #include "chunk_codec.h"
 #include "codec.h"
 #include "engine.h"
@@ -66,8 +67,8 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 }
 
 /*
- * Read the header of a chunk, or the base of a node; all zeroes if damaged.
- * *ret_node: the length of a node, else 0.
+ * Read the header of a chunk; of a node, the base alone.  All zeroes if
+ * damaged. *ret_node: the length of a node, else 0.
  */
 static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
                           struct chunk_header *ret_header, size_t *ret_node,
@@ -80,7 +81,8 @@ static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
 	if (disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
 	             &value) == 0) {
 		if (block_tag_is_node(&value)) {
-			h.base = node_stored_base(&value);
+			h.bases[0] = node_stored_base(&value);
+			h.base_count = h.bases[0] != 0;
 			*ret_node = value.mv_size;
 			*ret_bytes += value.mv_size;
 		} else if (!chunk_header_decode(value.mv_data, value.mv_size,
@@ -100,30 +102,69 @@ static int node_delete(struct store *store, MDB_txn *txn, uint64_t number,
 	                    number << DISK_FRAGMENT_BITS);
 }
 
-int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
-                uint64_t *ret_bytes)
+/* Blocks that are to lose a reference each, besides the one at hand. */
+struct pending {
+	uint64_t *numbers;
+	size_t len, capacity;
+};
+
+static int pending_add(struct pending *pending, uint64_t number)
+{
+	uint64_t *place =
+	        array_add(&pending->numbers, &pending->len, &pending->capacity);
+
+	if (!place)
+		return -ENOMEM;
+	*place = number;
+	return 0;
+}
+
+/*
+ * Drop a reference to the block, and delete it if that was the last.  *ret_next
+ * becomes its first base, which has lost a reference then, or 0; other bases
+ * are added to `pending`.
+ */
+static int block_free(struct store *store, MDB_txn *txn, uint64_t number,
+                      struct pending *pending, uint64_t *ret_next,
+                      uint64_t *ret_bytes)
 {
 	struct chunk_header h;
 	uint64_t shared, hash64;
 	size_t node;
-	int r;
+	int r = count_down(store, txn, number);
 
-	while ((r = count_down(store, txn, number)) > 0) {
-		stored_header(store, txn, number, &h, &node, ret_bytes);
-		hash64 = be64_get(h.hash);
-		if (h.len >= SHARE_MIN &&
-		    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
-		    shared == number) {
-			r = disk_del_u64(txn, store->disk.hashes, hash64);
-			if (r < 0)
-				return r;
-		}
+	*ret_next = 0;
+	if (r <= 0)
+		return r;
+	stored_header(store, txn, number, &h, &node, ret_bytes);
+	hash64 = be64_get(h.hash);
+	r = 0;
+	if (h.len >= SHARE_MIN &&
+	    !disk_get_u64(txn, store->disk.hashes, hash64, &shared) &&
+	    shared == number)
+		r = disk_del_u64(txn, store->disk.hashes, hash64);
+	if (r == 0)
 		r = node ? node_delete(store, txn, number, node)
 		         : fragments_delete(store, txn, number);
-		if (r < 0 || !h.base)
-			return r;
-		number = h.base;
+	for (unsigned i = 1; r == 0 && i < h.base_count; i++)
+		r = pending_add(pending, h.bases[i]);
+	*ret_next = h.base_count ? h.bases[0] : 0;
+	return r;
+}
+
+int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
+                uint64_t *ret_bytes)
+{
+	struct pending pending = {0};
+	int r = 0;
+
+	while (r == 0 && number) {
+		r = block_free(store, txn, number, &pending, &number,
+		               ret_bytes);
+		if (!number && pending.len)
+			number = pending.numbers[--pending.len];
 	}
+	free(pending.numbers);
 	return r;
 }
 

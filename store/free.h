@@ -19,8 +19,8 @@ enum { SHARE_MIN = 4096 }; /* bytes of content worth an entry in `hashes` */
 int refcount_up(struct store *store, MDB_txn *txn, uint64_t number);
 /*
  * Drop a reference to the stored block.  If it was the last one, delete the
- * block, add its size to *ret_bytes, and drop its reference to the block that
- * it is a delta of, which is deleted likewise.
+ * block, add its size to *ret_bytes, and drop its references to its bases, which
+ * are deleted likewise.
  */
 int stored_free(struct store *store, MDB_txn *txn, uint64_t number,
                 uint64_t *ret_bytes);

@@ -16,7 +16,8 @@ static const char magic[8] = "coppice";
 
 /* The features that are known; a bit once used is never used for another. */
 enum {
-	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW,
+	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW |
+	                    STORE_FEATURE_SPLICES,
 	FEATURES_READONLY = 0,
 };
 

@@ -47,8 +47,8 @@ struct store_params {
 
 struct store_options {
 	bool readonly;
-	bool beside; /* with readonly: another process may be writing; then
-	                the lock file is not taken: see store_mark.h */
+	bool beside;     /* with readonly: another process may be writing; then
+	                    the lock file is not taken: see store_mark.h */
 	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
@@ -126,8 +126,9 @@ int store_renew_identity(struct store *store);
  * refuses to open the store.  A bit is never used for another one.
  */
 enum store_feature {
-	STORE_FEATURE_TRASH = 1,  /* deleted states that can come back */
-	STORE_FEATURE_HOLLOW = 2, /* versions of which a part was freed */
+	STORE_FEATURE_TRASH = 1,   /* deleted states that can come back */
+	STORE_FEATURE_HOLLOW = 2,  /* versions of which a part was freed */
+	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);

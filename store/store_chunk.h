@@ -47,7 +47,13 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
  * Set the `replaces` of chunk_add() later, when a file is renamed over another.
  * It has an effect until the chunk is committed.  Lock held.
  */
-void chunk_replaces(struct store *store, uint64_t number, uint64_t replaces);
+void chunk_replaces(struct tree *tree, uint64_t number, uint64_t replaces);
+/*
+ * Return the `replaces` for what takes the place of a chunk of the tree that is
+ * about to be dropped: the number itself or, if it would never be stored, that
+ * of the chunk which it replaces, or 0.  Lock held.
+ */
+uint64_t chunk_replaced(struct tree *tree, uint64_t number);
 
 /*
  * Declare that the buffer is a copy of the first `len` bytes of the chunk that

@@ -28,6 +28,7 @@
 #include "node_codec.h"
 #include "page.h"
 #include "refill.h"
+#include "replaced.h"
 
 static size_t leaves_count(struct writing *w)
 {
@@ -82,6 +83,13 @@ static int compare_chunks(const void *a, const void *b)
 struct freed *writing_freed(const struct writing *w, uint64_t number)
 {
 	return array_find(w->txg->frees, w->txg->frees_len, number);
+}
+
+bool block_is_counted(const struct writing *w, uint64_t number)
+{
+	uint64_t count;
+
+	return !disk_get_u64(w->txn, w->disk->refcounts, number, &count);
 }
 
 /* Update the references after a node got another base; 0 stands for none. */
@@ -156,6 +164,7 @@ static int blocks_write(struct writing *w)
 			r = 0;
 			j++;
 		} else {
+			w->at = j;
 			r = writing_chunk(w, txg->chunks[j++]);
 		}
 		if (r < 0)
@@ -293,6 +302,7 @@ int commit_write(struct store *store, struct txg *txg)
 	}
 	node_encoder_destroy(w.node_encoder);
 	encoder_destroy(w.encoder);
+	window_destroy(w.splicing.window);
 	accounting_release(&w.accounting);
 	return r;
 }

@@ -10,6 +10,15 @@
 #include "engine.h"
 #include "node_codec.h"
 
+struct window;
+
+/* What is remembered between the tries of splices: see write_splice.c. */
+struct splicing {
+	struct window *window; /* NULL: not needed yet */
+	size_t next;     /* index of the chunk behind the last splice; or 0 */
+	unsigned misses; /* tries since one that found anything */
+};
+
 struct writing {
 	struct store *store;
 	struct disk *disk;
@@ -18,6 +27,8 @@ struct writing {
 	struct txg *txg;
 	struct encoder *encoder;
 	struct node_encoder *node_encoder;
+	struct splicing splicing;
+	size_t at; /* index in txg->chunks of the one being written */
 	struct accounting accounting;
 	uint64_t last_key; /* highest in blocks */
 	size_t leaves;     /* pages with items that blocks has */
@@ -50,6 +61,8 @@ static inline uint64_t key_number(const MDB_val *key)
 int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
 /* Return the group's entry that frees the number, or NULL. */
 struct freed *writing_freed(const struct writing *w, uint64_t number);
+/* Return true if the stored block has more than one reference. */
+bool block_is_counted(const struct writing *w, uint64_t number);
 /*
  * Write the chunk in its smallest form, or as a dedup reference if its content
  * is stored already.

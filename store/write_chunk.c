@@ -8,7 +8,8 @@
 #include "chunk_encoder.h"
 #include "codec.h"
 #include "free.h"
-#include "write.h"
+#include "replaced.h"
+#include "write_splice.h"
 
 enum {
 	HALVED_MAX = 3300, /* a last fragment that is put in two */
@@ -30,29 +31,6 @@ static int chunk_dedup(struct writing *w, const struct chunk *chunk,
 	if (r == 0)
 		r = refcount_up(w->store, w->txn, target);
 	return r < 0 ? r : 1;
-}
-
-/* The stored content of the chunk that a chunk replaces. */
-struct replaced {
-	uint64_t number; /* 0: it replaces none that can be read */
-	struct chunk_header header;
-};
-
-static int replaced_get(struct writing *w, const struct chunk *chunk,
-                        struct replaced *ret)
-{
-	uint64_t number = chunk->replaces;
-	int r;
-
-	*ret = (struct replaced){0};
-	if (!number || w->store->options.delta_depth <= 0)
-		return 0;
-	r = disk_get_u64(w->txn, w->disk->dedup_refs, number, &number);
-	if (r == 0 || r == -ENOENT)
-		r = chunk_header_get(w->store, w->txn, number, &ret->header);
-	if (r == 0)
-		ret->number = number;
-	return r == -EUCLEAN || r == -ENOENT ? 0 : r;
 }
 
 /*
@@ -100,33 +78,21 @@ static int count_pass(struct writing *w, uint64_t name, uint64_t number)
 }
 
 /*
- * Try a sparse delta. 1: little of the chunk differs from the replaced one, and
- * *ret_data and *ret_len are the sparse delta.  The replaced block is kept for
- * it even if nothing else needs it, because writing the rest of it again would
- * cost as much.
+ * Try a sparse delta.  true: little of the chunk differs from the replaced one,
+ * and *ret_form is the sparse delta.  The replaced block is kept for it even if
+ * nothing else needs it, because writing the rest of it again would cost as
+ * much.
  */
-static int chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
-                              const struct replaced *replaced,
-                              const uint8_t hash[16], const uint8_t **ret_data,
-                              size_t *ret_len)
+static bool chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
+                               const struct replaced *replaced,
+                               const uint8_t hash[16], struct form *ret_form)
 {
-	int r;
-
 	if (!chunk_is_sparse_delta(chunk) || !replaced->number ||
 	    replaced->header.depth >= w->store->options.delta_depth)
-		return 0;
+		return false;
 	encoder_run_sparse(w->encoder, chunk, hash, replaced->number,
-	                   replaced->header.depth + 1u, ret_data, ret_len);
-	r = count_pass(w, chunk->replaces, replaced->number);
-	return r < 0 ? r : 1;
-}
-
-/* Return true if the content under this number has more than one reference. */
-static bool is_counted(const struct writing *w, uint64_t number)
-{
-	uint64_t count;
-
-	return !disk_get_u64(w->txn, w->disk->refcounts, number, &count);
+	                   replaced->header.depth + 1u, ret_form);
+	return true;
 }
 
 /*
@@ -144,16 +110,16 @@ static int delta_base(struct writing *w, const struct chunk *chunk,
 	int r = number ? 0 : -ENOENT;
 
 	if (r == 0 && writing_freed(w, chunk->replaces)) {
-		while (r == 0 && !is_counted(w, number)) {
-			if (!h.base)
+		while (r == 0 && !block_is_counted(w, number)) {
+			if (!h.base_count)
 				return -ENOENT;
-			number = h.base;
+			number = h.bases[0];
 			r = chunk_header_get(w->store, w->txn, number, &h);
 		}
 	}
 	while (r == 0 && h.depth >= w->store->options.delta_depth) {
 		do {
-			number = h.base;
+			number = h.bases[0];
 			r = chunk_header_get(w->store, w->txn, number, &h);
 		} while (r == 0 && h.depth);
 	}
@@ -185,14 +151,13 @@ static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
 enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
 
 /*
- * Try a delta against the replaced chunk.  Before, *ret_data and *ret_len are
- * the plain form.  DELTA_MADE: they are the delta, and its base has one more
- * reference.  DELTA_SAME: the content is the same, and the chunk has become a
- * dedup reference.
+ * Try a delta against the replaced chunk.  Before, *form is the plain form.
+ * DELTA_MADE: it is the delta.  DELTA_SAME: the content is the same, and the
+ * chunk has become a dedup reference.
  */
 static int chunk_delta(struct writing *w, struct chunk *chunk,
                        const struct replaced *replaced, const uint8_t hash[16],
-                       const uint8_t **ret_data, size_t *ret_len)
+                       struct form *form)
 {
 	struct chunk *base;
 	uint64_t number;
@@ -206,17 +171,44 @@ static int chunk_delta(struct writing *w, struct chunk *chunk,
 	if (chunk_same(base, chunk)) {
 		r = chunk_dedup(w, chunk, number);
 		r = r < 0 ? r : DELTA_SAME;
-	} else if (*ret_len > chunk->len && !chunk_resembles(base, chunk)) {
+	} else if (form->len > chunk->len && !chunk_resembles(base, chunk)) {
 		r = DELTA_NONE;
 	} else if (encoder_run_delta(w->encoder, chunk, hash, base, number,
-	                             depth, *ret_len, ret_data, ret_len)) {
-		r = number == replaced->number
-		            ? count_pass(w, chunk->replaces, number)
-		            : refcount_up(w->store, w->txn, number);
-		r = r < 0 ? r : DELTA_MADE;
+	                             depth, form)) {
+		r = DELTA_MADE;
 	}
 	chunk_unref(base);
 	return r;
+}
+
+/* Add the references of the chunk's stored form to its bases. */
+static int bases_count(struct writing *w, const struct chunk *chunk,
+                       const struct replaced *replaced, const struct form *form)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < form->base_count; i++)
+		r = form->bases[i] == replaced->number
+		            ? count_pass(w, chunk->replaces, form->bases[i])
+		            : refcount_up(w->store, w->txn, form->bases[i]);
+	return r;
+}
+
+/*
+ * Encode the chunk in the smallest of its forms.  DELTA_SAME: it has become a
+ * dedup reference instead.
+ */
+static int chunk_encode(struct writing *w, struct chunk *chunk,
+                        const struct replaced *replaced, const uint8_t hash[16],
+                        struct form *form)
+{
+	int r;
+
+	encoder_run(w->encoder, chunk, hash, form);
+	r = chunk_delta(w, chunk, replaced, hash, form);
+	if (r < 0 || r == DELTA_SAME)
+		return r;
+	return chunk_splice(w, chunk, hash, form);
 }
 
 /*
@@ -257,28 +249,25 @@ static int fragments_put(struct writing *w, uint64_t number,
 int writing_chunk(struct writing *w, struct chunk *chunk)
 {
 	struct replaced replaced;
+	struct form form;
 	uint8_t hash[16];
-	const uint8_t *data;
 	bool sparse;
-	size_t len;
 	int r;
 
 	chunk_hash(chunk, hash);
-	r = replaced_get(w, chunk, &replaced);
+	r = replaced_get(w, chunk->replaces, &replaced);
 	if (r == 0)
 		r = chunk_share(w, chunk, &replaced, hash);
 	if (r)
 		return r < 0 ? r : 0;
-	r = chunk_sparse_delta(w, chunk, &replaced, hash, &data, &len);
-	sparse = r > 0;
+	sparse = chunk_sparse_delta(w, chunk, &replaced, hash, &form);
+	if (!sparse)
+		r = chunk_encode(w, chunk, &replaced, hash, &form);
+	if (r < 0 || r == DELTA_SAME)
+		return r < 0 ? r : 0;
+	r = bases_count(w, chunk, &replaced, &form);
 	if (r == 0)
-		r = encoder_run(w->encoder, chunk, hash, &data, &len);
-	if (r == 0)
-		r = chunk_delta(w, chunk, &replaced, hash, &data, &len);
-	if (r == DELTA_SAME)
-		return 0;
-	if (r >= 0)
-		r = fragments_put(w, chunk->block.number, data, len);
+		r = fragments_put(w, chunk->block.number, form.data, form.len);
 	/*
 	 * A sparse delta is small and will soon be replaced again: it is not
 	 * worth an entry in `hashes`.
@@ -287,6 +276,6 @@ int writing_chunk(struct writing *w, struct chunk *chunk)
 		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
 		                 chunk->block.number);
 	accounting_get(&w->accounting, chunk->block.owner)->unique +=
-	        (int64_t)len;
+	        (int64_t)form.len;
 	return r;
 }

@@ -45,7 +45,8 @@ struct passing {
 	const char *fault; /* the first found */
 	uint64_t fragments, bytes;
 	uint64_t expected; /* bytes of a chunk with its header */
-	uint64_t base;     /* of a delta or a delta-compressed node; 0: none */
+	unsigned base_count;
+	uint64_t bases[SPLICE_BASES]; /* of a delta, splice or node */
 };
 
 static const char *node_check(const struct view *view, uint64_t number,
@@ -81,12 +82,14 @@ static void passing_begin(const struct view *view, struct passing *p,
 	p->node = block_tag_is_node(value);
 	if (p->node) {
 		p->fault = node_check(view, number, value);
-		p->base = node_stored_base(value);
+		p->bases[0] = node_stored_base(value);
+		p->base_count = p->bases[0] != 0;
 	} else if (chunk_header_decode(value->mv_data, value->mv_size, &h)) {
 		p->fault = "bad header";
 	} else {
 		p->expected = h.header_len + h.stored;
-		p->base = h.base;
+		p->base_count = h.base_count;
+		memcpy(p->bases, h.bases, sizeof(p->bases));
 		if (h.len > store_chunk_size(view->store))
 			p->fault = "too long";
 	}
@@ -106,9 +109,10 @@ static void passing_add(struct passing *p, uint64_t fragment,
 }
 
 /* A base has a lower number, so it has been read before. */
-static void base_check(struct view *view, const struct passing *p)
+static void base_check(struct view *view, const struct passing *p,
+                       uint64_t base)
 {
-	size_t i = view_index(view, p->base);
+	size_t i = view_index(view, base);
 	const char *what = p->node ? "node" : "chunk";
 
 	if (i == NO_INDEX ||
@@ -116,7 +120,7 @@ static void base_check(struct view *view, const struct passing *p)
 		view_report(view, what, p->number, NULL,
 		            "%s %llu is a delta of %llu, which is %s%s", what,
 		            (unsigned long long)p->number,
-		            (unsigned long long)p->base,
+		            (unsigned long long)base,
 		            i == NO_INDEX ? "missing" : "no ",
 		            i == NO_INDEX ? "" : what);
 	else
@@ -144,8 +148,8 @@ static bool passing_end(struct view *view, struct passing *p)
 		else
 			chunk_unref(content);
 	}
-	if (p->base)
-		base_check(view, p);
+	for (unsigned i = 0; i < p->base_count; i++)
+		base_check(view, p, p->bases[i]);
 	/*
 	 * The type of a damaged block is decided by the trees that refer to it.
 	 */

@@ -95,7 +95,7 @@ static uint64_t chunk_release(struct tree *tree, const uint8_t *data,
 	uint64_t number = chunk_make(tree, data, len);
 
 	store_lock(tree->store);
-	chunk_replaces(tree->store, number, replaces);
+	chunk_replaces(tree, number, replaces);
 	if (replaces) {
 		/* Another version keeps what is replaced. */
 		tree->base = replaces;
