@@ -12,8 +12,10 @@ enum { BUCKETS_FIRST = 1 << 12 };
 static struct block **block_bucket(struct store *store, uint64_t number)
 {
 	uint64_t h = number * 0x9e3779b97f4a7c15;
+	int bits = __builtin_ctzll(store->buckets_len);
 
-	return &store->buckets[(h >> 32) & (store->buckets_len - 1)];
+	/* The upper bits alone spread numbers that follow each other. */
+	return &store->buckets[h >> (64 - bits)];
 }
 
 struct block *block_find(struct store *store, uint64_t number)
