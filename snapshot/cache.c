@@ -34,8 +34,9 @@ struct cached *cache_find(struct cache *cache, uint64_t key)
 
 	while (e && e->key != key)
 		e = e->hash_next;
-	if (e)
-		e->used = true;
+	/* The lock may be shared. */
+	if (e && !__atomic_load_n(&e->used, __ATOMIC_RELAXED))
+		__atomic_store_n(&e->used, true, __ATOMIC_RELAXED);
 	return e;
 }
 

@@ -7,60 +7,52 @@
 #include "snapshot.h"
 #include "util.h"
 
-enum { MISSES_MOST = 64 }; /* chunks freed before they were loaded */
-
-void tree_read_release(struct tree_read *read)
+int tree_read_fill(struct store *store, const struct tree_read *read)
 {
-	for (size_t i = 0; i < read->loaded; i++)
-		chunk_unref(read->chunks[i]);
-	read->loaded = read->missing = 0;
-}
-
-int tree_read_load(struct store *store, struct tree_read *read)
-{
-	size_t count = read->missing;
+	uint64_t numbers[TREE_READ_PARTS];
 	int err = 0;
 
-	tree_read_release(read);
-	if (count > 1)
-		chunk_prefetch(store, read->wanted, count);
-	for (size_t i = 0; !err && i < count; i++) {
-		struct chunk *chunk;
+	for (size_t i = 0; i < read->missing; i++)
+		numbers[i] = read->parts[i].chunk;
+	if (read->missing > 1)
+		chunk_prefetch(store, numbers, read->missing);
+	for (size_t i = 0; !err && i < read->missing; i++) {
+		const struct tree_read_part *part = &read->parts[i];
 
-		err = chunk_load(store, read->wanted[i], &chunk);
-		if (err == -ENOENT && ++read->misses < MISSES_MOST) {
-			/* It was freed: the tree names another one by now. */
-			err = 0;
-		} else if (!err) {
-			read->numbers[read->loaded] = read->wanted[i];
-			read->chunks[read->loaded++] = chunk;
-		}
+		err = chunk_read(store, part->chunk, part->from, part->len,
+		                 part->out, read->cache);
 	}
-	return err == -ENOENT ? store_damaged(store, read->wanted[0],
-	                                      "a chunk that is missing")
-	                      : err;
+	return err;
 }
 
-static struct chunk *chunk_have(struct store *store, struct tree_read *read,
-                                uint64_t number)
+/* Copy a part of a chunk that is in memory, or note that it is missing. */
+static int part_read(struct tree *tree, struct tree_read *read,
+                     const struct tree_read_part *part)
 {
-	for (size_t i = 0; i < read->loaded; i++)
-		if (read->numbers[i] == number)
-			return chunk_ref(read->chunks[i]);
-	return chunk_find(store, number, NULL);
+	struct chunk *chunk = chunk_find(tree->store, part->chunk, NULL);
+	int err = 0;
+
+	if (!chunk) {
+		read->parts[read->missing++] = *part;
+		read->cache = chunk_has_room(tree->store);
+	} else if (chunk_len(chunk) < part->from + part->len) {
+		err = -EUCLEAN;
+	} else {
+		memcpy(part->out, chunk_data(chunk) + part->from, part->len);
+	}
+	chunk_unref(chunk);
+	return err;
 }
 
 /* Read bytes from … to of the range of an extent. */
 static int extent_read(struct tree *tree, struct tree_read *read,
                        const struct item *item, uint32_t from, uint32_t to,
-                       uint8_t *out, uint64_t *ret_missing)
+                       uint8_t *out)
 {
-	struct chunk *chunk;
 	struct extent e = {0};
 	uint32_t len;
 	int err = item ? extent_decode(item->value, item->len, &e) : 0;
 
-	*ret_missing = 0;
 	if (err)
 		return err;
 	len = e.kind == EXTENT_CHUNK || e.kind == EXTENT_INLINE ? e.len : 0;
@@ -68,14 +60,9 @@ static int extent_read(struct tree *tree, struct tree_read *read,
 	if (len && e.kind == EXTENT_INLINE) {
 		memcpy(out, e.data + from, len);
 	} else if (len) {
-		chunk = chunk_have(tree->store, read, e.chunk);
-		if (!chunk)
-			*ret_missing = e.chunk;
-		else if (chunk_len(chunk) < from + len)
-			err = -EUCLEAN;
-		else
-			memcpy(out, chunk_data(chunk) + from, len);
-		chunk_unref(chunk);
+		const struct tree_read_part part = {e.chunk, from, len, out};
+
+		err = part_read(tree, read, &part);
 	}
 	if (!err && to - from > len)
 		memset(out + len, 0, to - from - len);
@@ -118,22 +105,31 @@ static int inode_find(struct tree *tree, uint64_t ino, struct cursor *cursor,
 	return err;
 }
 
+uint64_t tree_read_chunk(struct tree *tree, uint64_t ino, uint64_t offset)
+{
+	const struct key key = {ino, ITEM_EXTENT,
+	                        offset / store_chunk_size(tree->store)};
+	struct item item;
+
+	return tree_get(tree, &key, &item) ? 0 : item_chunk(&item);
+}
+
 int tree_read(struct tree *tree, struct tree_read *read)
 {
 	uint64_t chunk = store_chunk_size(tree->store), at = read->offset, end;
-	uint64_t most = chunk * (TREE_READ_CHUNKS - 1);
+	size_t room = MIN(TREE_READ_PARTS - read->missing, TREE_READ_CHUNKS);
+	uint64_t most = room ? chunk * (room - 1) : 0;
 	struct cursor cursor;
 	struct inode inode;
 	int err = inode_find(tree, read->ino, &cursor, &inode);
 
-	read->missing = 0;
 	if (err)
 		return err;
 	end = at < inode.size ? at + MIN(MIN(read->size, most), inode.size - at)
 	                      : at;
 	while (!err && at < end) {
 		uint64_t start = at & ~(chunk - 1);
-		uint64_t stop = MIN(end, start + chunk), missing;
+		uint64_t stop = MIN(end, start + chunk);
 		struct item item;
 
 		err = extent_find(tree, &cursor, read->ino, at / chunk, &item);
@@ -142,17 +138,13 @@ int tree_read(struct tree *tree, struct tree_read *read)
 		err = extent_read(tree, read, err ? NULL : &item,
 		                  (uint32_t)(at - start),
 		                  (uint32_t)(stop - start),
-		                  read->buffer + (at - read->offset), &missing);
-		if (missing)
-			read->wanted[read->missing++] = missing;
+		                  read->buffer + (at - read->offset));
 		at = stop;
 		if (at < end)
 			err = err ? err
 			          : inode_find(tree, read->ino, &cursor,
 			                       &inode);
 	}
-	if (!err && read->missing)
-		err = -EAGAIN;
 	read->done = (size_t)(end - read->offset);
 	read->end = end >= inode.size;
 	return err;

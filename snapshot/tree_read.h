@@ -8,7 +8,17 @@
 
 #include "item.h"
 
-enum { TREE_READ_CHUNKS = 32 }; /* most chunks that one read covers */
+enum {
+	TREE_READ_CHUNKS = 32, /* most chunks that one read covers */
+	TREE_READ_PARTS = 96,
+};
+
+/* A part of the range whose chunk is missing in memory. */
+struct tree_read_part {
+	uint64_t chunk;
+	uint32_t from, len; /* of its bytes */
+	uint8_t *out;
+};
 
 struct tree_read {
 	/* set by the caller */
@@ -19,22 +29,28 @@ struct tree_read {
 	/* result */
 	size_t done; /* bytes */
 	bool end;    /* the file has no more */
-	/* the chunks that are missing in memory, and those loaded for that */
-	uint64_t wanted[TREE_READ_CHUNKS], numbers[TREE_READ_CHUNKS];
-	struct chunk *chunks[TREE_READ_CHUNKS];
-	size_t missing, loaded;
-	unsigned misses;
+	/* Parts that are missing are added; nothing is read if they are full.
+	 */
+	size_t missing;
+	struct tree_read_part parts[TREE_READ_PARTS];
+	bool cache; /* there is room for them in memory */
 };
 
 /*
- * Read from a regular file.  Lock held.  -EAGAIN: call tree_read_load() without
- * the lock, and begin again; -EISDIR; -EINVAL: neither a file nor a directory;
- * -ENOENT: no such inode.
+ * Read from a regular file what is in memory.  Lock held or shared.  After one
+ * or several reads with parts that are missing, call tree_read_fill(). -EISDIR;
+ * -EINVAL: neither a file nor a directory; -ENOENT: no such inode.
  */
 int tree_read(struct tree *tree, struct tree_read *read);
-/* Load the chunks that are missing.  Lock NOT held. */
-int tree_read_load(struct store *store, struct tree_read *read);
-/* Release the chunks. */
-void tree_read_release(struct tree_read *read);
+/*
+ * Return the number of the chunk at an offset of a file, or 0.  It is a hint,
+ * for chunk_warm().  Lock held or shared.
+ */
+uint64_t tree_read_chunk(struct tree *tree, uint64_t ino, uint64_t offset);
+/*
+ * Read the missing parts from the store.  Lock NOT held.  -ENOENT: a chunk was
+ * freed since the lock was held, by a change of the tree: begin again.
+ */
+int tree_read_fill(struct store *store, const struct tree_read *read);
 
 #endif

@@ -119,6 +119,7 @@ static struct version *version_alloc(struct forest *forest, uint64_t id)
 	v->tree.list = id;
 	v->tree.owner = id;
 	v->tree.on_root = version_on_root;
+	tree_stamp(&v->tree);
 	return v;
 }
 

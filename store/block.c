@@ -7,9 +7,9 @@
 #include "lock.h"
 #include "node_codec.h"
 
-enum { BUCKETS_FIRST = 1 << 12 };
+enum { CACHE_LINE = 64 };
 
-static struct block **block_bucket(struct store *store, uint64_t number)
+struct block **block_bucket(struct store *store, uint64_t number)
 {
 	uint64_t h = number * 0x9e3779b97f4a7c15;
 	int bits = __builtin_ctzll(store->buckets_len);
@@ -23,8 +23,13 @@ struct block *block_find(struct store *store, uint64_t number)
 	struct block *block = *block_bucket(store, number);
 
 	count_work(store);
-	while (block && block->number != number)
+	while (block) {
+		/* The begin of a node, or of a chunk's bytes, comes next. */
+		__builtin_prefetch((const char *)block + CACHE_LINE);
+		if (block->number == number)
+			break;
 		block = block->hash_next;
+	}
 	return block;
 }
 
@@ -175,6 +180,8 @@ int store_reader(struct store *store, MDB_txn **ret_txn)
 {
 	int r = 0;
 
+	if (lock_is_shared)
+		return -EAGAIN;
 	if (!store->reader)
 		r = disk_read_begin(&store->disk, &store->reader);
 	*ret_txn = store->reader;
@@ -184,6 +191,11 @@ int store_reader(struct store *store, MDB_txn **ret_txn)
 uint32_t store_node_size(const struct store *store)
 {
 	return store->geometry.node_size;
+}
+
+uint64_t store_stamp(struct store *store)
+{
+	return ++store->stamp;
 }
 
 static struct node *node_alloc(struct store *store, uint64_t number,
@@ -248,7 +260,7 @@ int node_read(struct store *store, uint64_t number, struct node **ret_node)
 	if (block->kind != BLOCK_NODE)
 		return store_damaged(store, number,
 		                     "used as a tree node and as a chunk");
-	block->used = true;
+	block_use(block);
 	*ret_node = (struct node *)block;
 	return 0;
 }

@@ -62,6 +62,8 @@ enum block_tag {
 };
 
 uint32_t store_node_size(const struct store *store);
+/* Draw a number for tree_stamp().  Lock held. */
+uint64_t store_stamp(struct store *store);
 
 /*
  * All of these: lock held.  Nodes stay valid until the lock is released, but
@@ -92,8 +94,16 @@ int node_verify(const struct store *store, uint64_t number, const uint8_t *data,
 
 /* The table of blocks by number, and the cache of the clean ones. */
 
+/* Return the place of the first block of the number's chain. */
+struct block **block_bucket(struct store *store, uint64_t number);
 /* Return the newest block of the number, or NULL. */
 struct block *block_find(struct store *store, uint64_t number);
+/* Note that it was looked at.  Lock held or shared. */
+static inline void block_use(struct block *block)
+{
+	if (!__atomic_load_n(&block->used, __ATOMIC_RELAXED))
+		__atomic_store_n(&block->used, true, __ATOMIC_RELAXED);
+}
 void block_insert(struct store *store, struct block *block);
 void block_unhash(struct store *store, struct block *block);
 /* Make the block a clean one of the cache, or free it if it is outdated. */

@@ -6,19 +6,16 @@
 
 #include "chunk_codec.h"
 #include "engine.h"
+#include "lock.h"
 
 struct chunk *chunk_alloc(struct store *store, size_t capacity)
 {
-	struct chunk *chunk = calloc(1, sizeof(*chunk));
+	struct chunk *chunk = malloc(sizeof(*chunk) + capacity);
 
 	if (!chunk)
 		return NULL;
-	chunk->data = malloc(capacity ? capacity : 1);
-	if (!chunk->data) {
-		free(chunk);
-		return NULL;
-	}
-	chunk->store = store;
+	*chunk = (struct chunk){.store = store};
+	chunk->data = chunk->first;
 	chunk->capacity = (uint32_t)capacity;
 	chunk->block.kind = BLOCK_CHUNK;
 	atomic_init(&chunk->refs, 1);
@@ -36,7 +33,8 @@ void chunk_unref(struct chunk *chunk)
 	if (!chunk || atomic_fetch_sub_explicit(&chunk->refs, 1,
 	                                        memory_order_acq_rel) > 1)
 		return;
-	free(chunk->data);
+	if (chunk->data != chunk->first)
+		free(chunk->data);
 	free(chunk);
 }
 
@@ -55,10 +53,13 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 	if (len > chunk->capacity) {
 		uint32_t limit = 1u << chunk->store->geometry.chunk_bits;
 		uint32_t capacity = MAX(len, MIN(2 * chunk->capacity, limit));
-		uint8_t *data = realloc(chunk->data, capacity);
+		bool first = chunk->data == chunk->first;
+		uint8_t *data = realloc(first ? NULL : chunk->data, capacity);
 
 		if (!data)
 			return -ENOMEM;
+		if (first)
+			memcpy(data, chunk->first, chunk->len);
 		chunk->data = data;
 		if (chunk->block.hashed)
 			txg_touch(chunk->store, capacity - chunk->capacity);
@@ -183,7 +184,7 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 	if (!block || block->kind != BLOCK_CHUNK)
 		return NULL;
 	chunk = (struct chunk *)block;
-	block->used = true;
+	block_use(block);
 	if (ret_writable)
 		*ret_writable = block->number == number &&
 		                block->state == BLOCK_NEW && !chunk->cloned;
@@ -245,6 +246,52 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 	store_unlock(store);
 	*ret_chunk = chunk;
 	return 0;
+}
+
+/* Do what chunk_read() does for what is stored as it is; -EAGAIN: it is not. */
+static int plain_copy(struct store *store, uint64_t number, uint32_t from,
+                      uint32_t len, void *out)
+{
+	const uint8_t *data;
+	uint32_t have;
+	MDB_txn *txn;
+	int r = disk_read_begin(&store->disk, &txn);
+
+	if (r < 0)
+		return r;
+	r = chunk_plain(store, txn, number, &data, &have);
+	if (r == 0 && (from > have || len > have - from))
+		r = -EUCLEAN;
+	if (r == 0)
+		memcpy(out, data + from, len);
+	disk_read_end(&store->disk, txn);
+	if (r == -EUCLEAN)
+		store_damaged(store, number, "a chunk that cannot be read");
+	return r;
+}
+
+bool chunk_has_room(const struct store *store)
+{
+	return store->clean_bytes < store->clean_limit - store->clean_limit / 4;
+}
+
+int chunk_read(struct store *store, uint64_t number, uint32_t from,
+               uint32_t len, void *out, bool cache)
+{
+	struct chunk *chunk;
+	int r = cache ? -EAGAIN : plain_copy(store, number, from, len, out);
+
+	if (r != -EAGAIN)
+		return r;
+	r = chunk_load(store, number, &chunk);
+	if (r < 0)
+		return r;
+	if (from > chunk->len || len > chunk->len - from)
+		r = store_damaged(store, number, "a chunk that is too short");
+	else
+		memcpy(out, chunk->data + from, len);
+	chunk_unref(chunk);
+	return r;
 }
 
 /* A range of adjacent pages of the map to be read. */

@@ -29,6 +29,7 @@ struct chunk {
 	uint64_t same;
 	uint64_t dedup_of; /* BLOCK_DEDUP: number with the content */
 	uint8_t *data;
+	uint8_t first[]; /* the data, until it outgrows its first capacity */
 };
 
 #endif

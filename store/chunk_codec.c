@@ -533,6 +533,31 @@ static int chunk_unpack(struct store *store, MDB_cursor *cursor,
 	return r;
 }
 
+int chunk_plain(struct store *store, MDB_txn *txn, uint64_t number,
+                const uint8_t **ret_data, uint32_t *ret_len)
+{
+	XXH128_canonical_t hash;
+	struct chunk_header h;
+	const uint8_t *data;
+	MDB_val value;
+	int r = disk_get(txn, store->disk.blocks, number << DISK_FRAGMENT_BITS,
+	                 &value);
+
+	if (r == 0)
+		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+	if (r < 0)
+		return r == -ENOENT ? -EAGAIN : r;
+	if (h.tag != BLOCK_TAG_RAW || h.header_len + h.len != value.mv_size)
+		return -EAGAIN;
+	data = (const uint8_t *)value.mv_data + h.header_len;
+	XXH128_canonicalFromHash(&hash, XXH3_128bits(data, h.len));
+	if (memcmp(hash.digest, h.hash, sizeof(h.hash)))
+		return -EUCLEAN;
+	*ret_data = data;
+	*ret_len = h.len;
+	return 0;
+}
+
 int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
                  struct chunk **ret_chunk)
 {

@@ -53,6 +53,13 @@ int chunk_splice_get(struct store *store, MDB_txn *txn, uint64_t number,
  * whose header this is: the base and what comes before it.
  */
 unsigned splice_base_cost(const struct chunk_header *base);
+/*
+ * Return the content of a chunk that is stored as it is, in one fragment; it is
+ * valid until the transaction ends.  -EAGAIN: it is stored otherwise, or not
+ * under this number; -EUCLEAN.
+ */
+int chunk_plain(struct store *store, MDB_txn *txn, uint64_t number,
+                const uint8_t **ret_data, uint32_t *ret_len);
 /* Compute the XXH3-128 of the content. */
 void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
 

@@ -35,6 +35,8 @@ struct store {
 
 	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
 	atomic_uint lock_waiters;        /* threads that wait for the lock */
+	struct sharers *sharers; /* see lock.c; NULL: the lock is not shared */
+	atomic_bool exclusive;   /* the lock is held, or wanted, by one thread */
 	pthread_mutex_t lock;            /* guards all below */
 #ifndef NDEBUG
 	store_hold_fn *hold_fn; /* see store_on_unlock() */
@@ -51,6 +53,7 @@ struct store {
 	void *newer_arg;
 
 	uint64_t seq;
+	uint64_t stamp; /* the last one that a tree got */
 	uint64_t counters[COUNTER_COUNT];
 
 	struct block **buckets;

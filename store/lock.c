@@ -3,6 +3,8 @@
 #include "lock.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
 
 #include "engine.h"
 #include "mark.h"
@@ -11,6 +13,9 @@ enum {
 	TRIM_AT_UNLOCK = 64, /* blocks freed at an unlock, at most */
 	YIELD_NAPS = 20,
 	YIELD_NS = 50000,
+	SHARERS = 16, /* counters of threads that share the lock */
+	SPINS = 200,  /* looks at a counter before the processor is yielded */
+	CACHE_LINE = 64,
 };
 
 /* ---- How long it is held ------------------------------------------------ */
@@ -70,6 +75,93 @@ int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg)
 
 #endif
 
+/* ---- Sharing it --------------------------------------------------------- */
+
+/*
+ * Threads that share the lock are counted, each in one of several counters, so
+ * that they do not write to the same cache line.  The thread that takes the
+ * lock for itself sets `exclusive`, and waits until all counters are zero.
+ * That is not long: who shares the lock neither sleeps nor reads a file.
+ */
+struct sharers {
+	struct {
+		_Alignas(CACHE_LINE) atomic_uint inside;
+	} at[SHARERS];
+};
+
+__thread bool lock_is_shared;
+
+int sharers_create(struct sharers **ret_sharers)
+{
+	struct sharers *sharers = aligned_alloc(CACHE_LINE, sizeof(*sharers));
+
+	if (!sharers)
+		return -ENOMEM;
+	for (int i = 0; i < SHARERS; i++)
+		atomic_init(&sharers->at[i].inside, 0);
+	*ret_sharers = sharers;
+	return 0;
+}
+
+/* Return the counter of the calling thread. */
+static atomic_uint *sharer(struct sharers *sharers)
+{
+	uint64_t h = (uintptr_t)&lock_is_shared * 0x9e3779b97f4a7c15;
+
+	return &sharers->at[h >> 60].inside;
+}
+_Static_assert(SHARERS == 1 << (64 - 60), "four bits of the hash");
+
+static void exclusive_begin(struct store *store)
+{
+	if (!store->sharers)
+		return;
+	atomic_store(&store->exclusive, true);
+	for (int i = 0; i < SHARERS; i++)
+		for (int n = 0; atomic_load(&store->sharers->at[i].inside); n++)
+			if (n >= SPINS)
+				sched_yield();
+}
+
+static void exclusive_end(struct store *store)
+{
+	if (store->sharers)
+		atomic_store(&store->exclusive, false);
+}
+
+/* Wait until no thread has the lock for itself. */
+static void shared_wait(struct store *store, atomic_uint *inside)
+{
+	atomic_fetch_sub(inside, 1);
+	atomic_fetch_add(&store->lock_waiters, 1);
+	pthread_mutex_lock(&store->lock);
+	atomic_fetch_sub(&store->lock_waiters, 1);
+	atomic_fetch_add(inside, 1);
+	pthread_mutex_unlock(&store->lock);
+}
+
+int store_lock_shared(struct store *store)
+{
+	atomic_uint *inside = sharer(store->sharers);
+
+	atomic_fetch_add(inside, 1);
+	/* If it is set again, its setter waits for this thread. */
+	if (atomic_load(&store->exclusive))
+		shared_wait(store, inside);
+	if (store->options.beside && !view_is_newest(store)) {
+		atomic_fetch_sub(inside, 1);
+		return -EAGAIN;
+	}
+	lock_is_shared = true;
+	return 0;
+}
+
+void store_unlock_shared(struct store *store)
+{
+	lock_is_shared = false;
+	atomic_fetch_sub(sharer(store->sharers), 1);
+}
+
 /* ---- The lock ----------------------------------------------------------- */
 
 static __thread bool background;
@@ -91,6 +183,7 @@ void store_lock(struct store *store)
 		pthread_mutex_lock(&store->lock);
 		atomic_fetch_sub(&store->lock_waiters, 1);
 	}
+	exclusive_begin(store);
 	store->holds += !background;
 	hold_begin(store);
 	if (store->options.beside)
@@ -104,6 +197,7 @@ void store_unlock(struct store *store)
 	if (store->clean_bytes > store->clean_limit)
 		block_trim(store, TRIM_AT_UNLOCK);
 	hold_end(store);
+	exclusive_end(store);
 	pthread_mutex_unlock(&store->lock);
 }
 
@@ -111,10 +205,12 @@ void lock_wait(struct store *store, pthread_cond_t *cond,
                const struct timespec *until)
 {
 	hold_end(store);
+	exclusive_end(store);
 	if (until)
 		pthread_cond_timedwait(cond, &store->lock, until);
 	else
 		pthread_cond_wait(cond, &store->lock);
+	exclusive_begin(store);
 	hold_begin(store);
 }
 

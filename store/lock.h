@@ -5,11 +5,18 @@
 
 #include "engine.h"
 
+/* The calling thread shares the lock. */
+extern __thread bool lock_is_shared __attribute__((tls_model("initial-exec")));
+
+/* Allocate what threads share the lock by.  -ENOMEM. */
+int sharers_create(struct sharers **ret_sharers);
+
 /* Count a block or record that is looked at: see store_on_unlock(). */
 static inline void count_work(struct store *store)
 {
 #ifndef NDEBUG
-	store->work++;
+	if (!lock_is_shared)
+		store->work++;
 #endif
 }
 

@@ -81,6 +81,15 @@ void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg)
 	store->newer_arg = arg;
 }
 
+bool view_is_newest(struct store *store)
+{
+	MDB_envinfo info;
+
+	/* It is opened read-only, and so only once. */
+	mdb_env_info(store->disk.opening->env, &info);
+	return info.me_last_txnid == store->seen_txn;
+}
+
 void view_renew(struct store *store)
 {
 	MDB_txn *txn;

@@ -3,11 +3,15 @@
 #ifndef COPPICE_MARK_H
 #define COPPICE_MARK_H
 
+#include <stdbool.h>
+
 struct store;
 
 /* Open the file, and announce this process if it reads beside another one. */
 int marks_open(struct store *store);
 /* Look for a newer commit.  Lock held, first thing. */
 void view_renew(struct store *store);
+/* Return true if there is no newer one.  Lock held or shared. */
+bool view_is_newest(struct store *store);
 
 #endif

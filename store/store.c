@@ -10,6 +10,7 @@
 #include "codec.h"
 #include "commit.h"
 #include "engine.h"
+#include "lock.h"
 #include "lock_file.h"
 #include "mark.h"
 #include "meta.h"
@@ -131,6 +132,7 @@ static void store_free(struct store *store)
 	pthread_mutex_destroy(&store->sparse.lock);
 	pthread_mutex_destroy(&store->damage_log.lock);
 	pthread_mutex_destroy(&store->lock);
+	free(store->sharers);
 	free(store->path);
 	free(store);
 }
@@ -181,6 +183,10 @@ static struct store *store_alloc(const char *path,
 	store->buckets_len = BUCKETS_FIRST;
 	store->buckets = calloc(BUCKETS_FIRST, sizeof(*store->buckets));
 	store->open_txg = txg_create(1);
+	if (store->options.shared && sharers_create(&store->sharers) < 0) {
+		store_free(store);
+		return NULL;
+	}
 	if (!store->path || !store->buckets || !store->open_txg) {
 		store_free(store);
 		return NULL;

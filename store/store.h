@@ -49,6 +49,7 @@ struct store_options {
 	bool readonly;
 	bool beside;     /* with readonly: another process may be writing; then
 	                    the lock file is not taken: see store_mark.h */
+	bool shared; /* threads may share the lock: see store_lock_shared() */
 	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
@@ -153,6 +154,14 @@ uint64_t store_hash(const struct store *store, const void *data, size_t len);
 
 void store_lock(struct store *store);
 void store_unlock(struct store *store);
+/*
+ * Share the lock with other threads that read what is in memory.  Meanwhile
+ * nothing is changed, and nothing is read from the file: functions that would
+ * have to return -EAGAIN.  Then, and when this returns -EAGAIN itself, take the
+ * lock instead.  Only for stores opened with `shared`; not nested.
+ */
+int store_lock_shared(struct store *store);
+void store_unlock_shared(struct store *store);
 /*
  * Return how often the lock was taken since the store was opened, background
  * threads left out.  Lock held.

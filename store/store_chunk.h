@@ -90,6 +90,19 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
  */
 int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
 
+/* Do for chunks what tree_warm() does for items.  Number 0: no chunk. */
+void chunk_warm(struct store *store, const uint64_t *numbers, size_t count);
+/* Return true if more chunks can be cached.  Lock held or shared. */
+bool chunk_has_room(const struct store *store);
+/*
+ * Copy the bytes [from, from + len) of a chunk that was not in memory when the
+ * lock was held.  cache: keep a chunk in memory even if it is stored as it is,
+ * and could be copied from the map.  Lock NOT held.  -ENOENT: it was freed
+ * meanwhile; -EUCLEAN: also if it is shorter.
+ */
+int chunk_read(struct store *store, uint64_t number, uint32_t from,
+               uint32_t len, void *out, bool cache);
+
 /*
  * Compare two chunks by their stored headers alone.  1: the same bytes; 0: the
  * same length, and other bytes; -EAGAIN: the caller must load both and compare

@@ -23,6 +23,8 @@ struct tree {
 	uint64_t list;  /* deadlist for shared blocks that are dropped */
 	uint64_t owner; /* deadlist whose version new blocks are charged to */
 	void (*on_root)(struct tree *tree, uint64_t old_root);
+	/* Another number after each change; no two trees have the same. */
+	uint64_t stamp;
 };
 
 /* Keys order by ino, then kind, then off. */
@@ -43,6 +45,9 @@ struct item {
 
 int key_compare(const struct key *a, const struct key *b);
 
+/* Give the tree another stamp: it is a new one, or changes. */
+void tree_stamp(struct tree *tree);
+
 /* All of these: lock held. */
 
 /* Look up the item with exactly this key.  -ENOENT. */
@@ -57,6 +62,14 @@ int tree_put(struct tree *tree, const struct key *key, const void *value,
              size_t len);
 /* Remove the item.  -ENOENT. */
 int tree_del(struct tree *tree, const struct key *key);
+
+/*
+ * Bring what look-ups of these keys read, as far as it is in memory, into the
+ * processor's caches.  This pays for several keys; those over WARM_MOST are
+ * ignored.  Lock held or shared.
+ */
+enum { WARM_MOST = 64 };
+void tree_warm(struct tree *tree, const struct key *keys, size_t count);
 
 /*
  * A position in a tree, for walking many items.  It is valid until the lock is

@@ -21,6 +21,11 @@ int key_compare(const struct key *a, const struct key *b)
 	return (a->off > b->off) - (a->off < b->off);
 }
 
+void tree_stamp(struct tree *tree)
+{
+	tree->stamp = store_stamp(tree->store);
+}
+
 int tree_damaged(const struct tree *tree, uint64_t number, const char *what)
 {
 	return store_damaged(tree->store, number, what);
@@ -400,6 +405,7 @@ int tree_put(struct tree *tree, const struct key *key, const void *value,
 		return -E2BIG;
 	if (len)
 		memcpy(copy, value, len);
+	tree_stamp(tree);
 	if (!tree->root)
 		return tree_plant(tree, want, copy, (uint32_t)len);
 	err = path_find(&path, tree, want);
@@ -493,6 +499,7 @@ int tree_del(struct tree *tree, const struct key *key)
 	struct path path;
 	int err, i;
 
+	tree_stamp(tree);
 	if (!tree->root)
 		return -ENOENT;
 	err = path_find(&path, tree, key_pack(key));

@@ -19,7 +19,7 @@ struct list {
 
 struct store {
 	uint32_t node_size;
-	uint64_t seq;
+	uint64_t seq, stamp;
 	size_t blocks, marked;
 	uint64_t mark, reads;
 	int fail;
@@ -50,6 +50,11 @@ static struct block **place(const struct store *store, uint64_t number)
 	while (*at && (*at)->number != number)
 		at = &(*at)->hash_next;
 	return at;
+}
+
+uint64_t store_stamp(struct store *store)
+{
+	return ++store->stamp;
 }
 
 int store_damaged(struct store *store, uint64_t number, const char *what)

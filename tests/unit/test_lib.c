@@ -60,6 +60,44 @@ static void test_put_and_get(void **state)
 	free(back);
 }
 
+/* Directories that a handle has found before are found where they are now. */
+static void test_a_directory_moves(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct coppice_state *main = lib_state(w->store, "main"), *old;
+	struct coppice_get gets[2] = {{.path = "a/b/x"}, {.path = "c/x"}};
+	struct coppice_batch *b;
+
+	lib_put(w->store, "main", "a/b/x", "1");
+	lib_put(w->store, "main", "c/x", "2");
+	lib_expect(main, "a/b/x", "1");
+	lib_expect(main, "c/x", "2");
+	ok(coppice_snapshot(w->store, "main", "before"));
+	old = lib_state(w->store, "main~before");
+	lib_expect(old, "a/b/x", "1");
+	ok(coppice_batch_new(w->store, &b));
+	ok(coppice_batch_rename(b, main, "a/b", "d", 0));
+	ok(coppice_batch_rename(b, main, "c", "a/b", 0));
+	ok(coppice_batch_commit(b, 0, NULL));
+	lib_expect(main, "a/b/x", "2");
+	lib_expect(main, "d/x", "1");
+	lib_expect(main, "c/x", NULL);
+	lib_expect(old, "a/b/x", "1");
+	lib_expect(old, "c/x", "2");
+	ok(coppice_batch_delete(b, main, "a", COPPICE_RECURSIVE));
+	ok(coppice_batch_commit(b, 0, NULL));
+	ok(coppice_get_many(main, gets, 2));
+	assert_int_equal(gets[0].result, -ENOENT);
+	assert_int_equal(gets[1].result, -ENOENT);
+	ok(coppice_reset(w->store, "main", "main~before", NULL));
+	lib_expect(main, "a/b/x", "1");
+	ok(coppice_get_many(main, gets, 2));
+	assert_int_equal(gets[0].result, 0);
+	coppice_batch_discard(b);
+	coppice_state_close(old);
+	coppice_state_close(main);
+}
+
 static void test_operations(void **state)
 {
 	struct lib_fixture *w = *state;
@@ -581,6 +619,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test_setup_teardown(test_put_and_get, lib_setup,
 	                                        lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_a_directory_moves,
+	                                        lib_setup, lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_operations, lib_setup,
 	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(

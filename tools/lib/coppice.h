@@ -27,6 +27,8 @@
  * Threads.  Any thread may use a handle of a store or a state, at any time.  A
  * batch and a scan belong to one thread at a time.  Callbacks are called by the
  * thread that passed them, with no lock held, and may call the library.
+ * Threads that read do not wait for each other, nor does one that changes the
+ * store wait for them.
  *
  * Processes.  One process changes a store: the first that opens it without
  * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
@@ -232,8 +234,10 @@ COPPICE_API ssize_t coppice_property(struct coppice *store, const char *name,
 /* ---- Reading ------------------------------------------------------------ */
 
 /*
- * Read up to `size` bytes of a file from `offset` on.  Return how many were
- * read; fewer than `size` only at the end of the file.  -EISDIR.
+ * Read up to `size` bytes of a file from `offset` on, all of one instant of the
+ * state.  Return how many were read; fewer than `size` only at the end of the
+ * file.  -EISDIR; -EAGAIN: another process changes the fork all the time, and
+ * so many bytes (over 1.9 MiB) cannot be read between two of its commits.
  */
 COPPICE_API ssize_t coppice_get(struct coppice_state *state, const char *path,
                                 uint64_t offset, void *buffer, size_t size);

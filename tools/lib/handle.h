@@ -40,23 +40,14 @@ struct coppice {
 	bool remote; /* changes go through the daemon */
 };
 
-enum { DIRS_KNOWN = 256 };
-
-/* A directory of a snapshot that was found before. */
-struct dir_known {
-	char *path; /* NULL: none */
-	size_t len;
-	uint64_t ino;
-};
 
 struct coppice_state {
 	struct coppice *store;
 	uint64_t number;
 	uint32_t generation;
 	bool readonly;
-	/* guarded by the store's lock */
-	struct state_hold hold; /* of a snapshot */
-	struct dir_known *dirs; /* of a snapshot; NULL: none are known */
+	struct state_hold hold; /* of a snapshot; guarded by the store's lock */
+	struct known_dirs *_Atomic dirs; /* see path.c; NULL: none yet */
 };
 
 struct coppice_batch {
@@ -111,11 +102,35 @@ int state_tree_now(struct coppice_state *state, struct tree **ret_tree);
  */
 int state_hold_now(struct coppice_state *state, struct state_hold *ret_hold);
 /*
- * Find a path in it.  Lock held.  *ret_type: DT_*.  -ENOENT; -ENOTDIR; -EINVAL:
- * it has "." or ".." in it.
+ * Call fn with that tree, or with `tree` if it is not NULL, which is held.  The
+ * lock is shared, unless fn returns -EAGAIN because something is not in memory:
+ * then fn is called once more, with the lock held.
+ */
+int state_look(struct coppice_state *state, struct tree *tree,
+               int (*fn)(struct coppice_state *state, struct tree *tree,
+                         void *arg),
+               void *arg);
+/*
+ * Find a path in it.  Lock held or shared.  *ret_type: DT_*.  -ENOENT;
+ * -ENOTDIR; -EINVAL: it has "." or ".." in it.
  */
 int state_path(struct coppice_state *state, struct tree *tree, const char *path,
                uint64_t *ret_ino, uint8_t *ret_type);
+
+void known_dirs_destroy(struct known_dirs *dirs); /* or NULL */
+/*
+ * Return the key of a path's entry in its directory, if that is known: a hint
+ * for tree_warm().  Else the key's inode is 0.  Lock held or shared.
+ */
+struct key state_path_key(struct coppice_state *state, struct tree *tree,
+                          const char *path);
+
+/*
+ * Do one read, of the tree if it is not NULL, which is held, or else of the
+ * state as it is now.  The result is that of coppice_get().
+ */
+ssize_t get_one(struct coppice_state *state, struct tree *tree,
+                const struct coppice_get *get);
 
 /* Return the time in nanoseconds since 1970. */
 static inline int64_t timestamp_ns(struct timestamp t)

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Handles of states, and what is known of a state. */
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
@@ -47,13 +46,11 @@ void coppice_state_close(struct coppice_state *state)
 	store_lock(state->store->store);
 	snapshot_release(state->store, &state->hold);
 	store_unlock(state->store->store);
-	for (size_t i = 0; state->dirs && i < DIRS_KNOWN; i++)
-		free(state->dirs[i].path);
-	free(state->dirs);
+	known_dirs_destroy(state->dirs);
 	free(state);
 }
 
-/* ---- Paths -------------------------------------------------------------- */
+/* ---- Trees -------------------------------------------------------------- */
 
 int state_tree_now(struct coppice_state *state, struct tree **ret_tree)
 {
@@ -88,93 +85,30 @@ int state_hold_now(struct coppice_state *state, struct state_hold *ret_hold)
 	return err || state->store->beside ? err : state_hold(found, ret_hold);
 }
 
-/* Return the place for a directory among those that are known, or NULL. */
-static struct dir_known *dir_place(struct coppice_state *state,
-                                   const char *path, size_t len)
+int state_look(struct coppice_state *state, struct tree *tree,
+               int (*fn)(struct coppice_state *state, struct tree *tree,
+                         void *arg),
+               void *arg)
 {
-	if (!state->readonly)
-		return NULL;
-	if (!state->dirs)
-		state->dirs = calloc(DIRS_KNOWN, sizeof(*state->dirs));
-	if (!state->dirs)
-		return NULL;
-	return &state->dirs[store_hash(state->store->store, path, len) %
-	                    DIRS_KNOWN];
-}
+	struct store *store = state->store->store;
+	struct tree *now = tree;
+	int err = store_lock_shared(store);
 
-static void dir_note(struct dir_known *place, const char *path, size_t len,
-                     uint64_t ino)
-{
-	char *copy = place ? malloc(len) : NULL;
-
-	if (!copy)
-		return;
-	memcpy(copy, path, len);
-	free(place->path);
-	*place = (struct dir_known){copy, len, ino};
-}
-
-/* Take one step of a path. */
-static int path_step(struct tree *tree, const char *name, size_t len,
-                     uint64_t *ino, uint8_t *type)
-{
-	if (*type != DT_DIR)
-		return -ENOTDIR;
-	if (len > NAME_LEN_MAX)
-		return -ENAMETOOLONG;
-	if (len <= 2 && !memcmp(name, "..", len))
-		return -EINVAL;
-	return tree_entry(tree, *ino, name, len, ino, type);
-}
-
-static int path_walk(struct tree *tree, const char *path, size_t len,
-                     uint64_t *ino, uint8_t *type)
-{
-	int err = 0;
-
-	for (size_t at = 0; !err && at < len;) {
-		const char *slash = memchr(path + at, '/', len - at);
-		size_t part = slash ? (size_t)(slash - path) - at : len - at;
-
-		if (part)
-			err = path_step(tree, path + at, part, ino, type);
-		at += part + 1;
+	if (!err) {
+		err = now ? 0 : state_tree_now(state, &now);
+		if (!err)
+			err = fn(state, now, arg);
+		store_unlock_shared(store);
 	}
-	return err;
-}
-
-int state_path(struct coppice_state *state, struct tree *tree, const char *path,
-               uint64_t *ret_ino, uint8_t *ret_type)
-{
-	size_t len = strlen(path), above;
-	uint64_t ino = INO_ROOT;
-	uint8_t type = DT_DIR;
-	struct dir_known *place;
-	const char *slash;
-	int err = 0;
-
-	while (len && path[len - 1] == '/')
-		len--;
-	slash = memrchr(path, '/', len);
-	above = slash ? (size_t)(slash - path) : 0;
-	if (above) {
-		place = dir_place(state, path, above);
-		if (place && place->path && place->len == above &&
-		    !memcmp(place->path, path, above)) {
-			ino = place->ino;
-		} else {
-			err = path_walk(tree, path, above, &ino, &type);
-			if (!err && type == DT_DIR)
-				dir_note(place, path, above, ino);
-		}
-	}
-	if (!err)
-		err = path_walk(tree, path + above, len - above, &ino, &type);
-	if (err)
+	if (err != -EAGAIN)
 		return err;
-	*ret_ino = ino;
-	*ret_type = type;
-	return 0;
+	now = tree;
+	store_lock(store);
+	err = now ? 0 : state_tree_now(state, &now);
+	if (!err)
+		err = fn(state, now, arg);
+	store_unlock(store);
+	return err;
 }
 
 /* ---- What is known of a state ------------------------------------------- */

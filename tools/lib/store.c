@@ -62,8 +62,8 @@ static int store_release(struct coppice *store)
 static int engine_open(struct coppice *store, bool readonly, bool beside,
                        const struct coppice_options *options)
 {
-	struct store_options store_options = {.readonly = readonly,
-	                                      .beside = beside};
+	struct store_options store_options = {
+	        .readonly = readonly, .beside = beside, .shared = true};
 	struct fs_options fs_options = {0};
 	int err;
 
