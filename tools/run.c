@@ -257,6 +257,21 @@ static int run_all(struct options *o, struct run_jobs *jobs)
 	                                           : status;
 }
 
+/*
+ * A further run is of use only if its fork has what was joined meanwhile.
+ * Return an exit code.
+ */
+static int retry_check(const struct run_jobs *jobs, const struct named *source,
+                       const struct named *into)
+{
+	if (!jobs->retries || !into->name || !strcmp(into->name, source->name))
+		return EXIT_DONE;
+	complain("--retry would fork '%s' again, which does not have what was "
+	         "joined into '%s' meanwhile",
+	         source->name, into->name);
+	return EXIT_FAILED;
+}
+
 /* Find the states and the place, and run.  Return an exit status, or -1. */
 static int run_in(struct options *o, struct run_jobs *jobs)
 {
@@ -284,6 +299,8 @@ static int run_in(struct options *o, struct run_jobs *jobs)
 		complain("cannot join into '%s': it is a snapshot", into.name);
 		r = EXIT_FAILED;
 	}
+	if (!r)
+		r = retry_check(jobs, &source, &into);
 	if (!r)
 		r = run_site_find(target.store, here, source.fork, o->at,
 		                  &jobs->site);

@@ -83,6 +83,9 @@ static bool job_repeats(const struct running *r, struct run_job *job)
 	    job->runs > r->jobs->retries || r->ended_by ||
 	    !run_fork_remove(&job->fork, RUN_ANYWAY, &message))
 		return false;
+	/* The conflicts have been printed. */
+	if (job->outcome == RUN_IN_CONFLICT)
+		complain("%s; the command is run again", job->message);
 	run_fork_release(&job->fork);
 	free(steal(&job->message));
 	job->outcome = RUN_NOT_STARTED;

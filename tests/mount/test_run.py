@@ -187,11 +187,39 @@ def test_retry(whole, retries, runs, outcome):
         ["main"] if outcome == "joined" else ["main", "main@try"])
 
 
+@pytest.mark.parametrize("policy", ["queue", "first"])
+def test_retry_after_a_conflict(whole, policy):
+    """The second run finds what the first one was in conflict with."""
+    done = whole.sh("--join", f"--policy={policy}", "--retry=1", "--name",
+                    "main@try", f"""
+        cat src/file
+        echo mine >>src/file
+        grep -q theirs src/file || {COPPICE} run -s {whole.store.path} \
+            --from main --join -- sh -c 'echo theirs >>src/file'
+    """)
+    assert done.stdout == "base\nbase\ntheirs\n"
+    assert done.stderr == ("" if policy == "first" else
+                           "C\tedit/edit\t/src/file\n"
+                           "coppice: cannot join 'main@try' into 'main': 1 "
+                           "conflict; the command is run again\n")
+    assert (whole.at / "src" / "file").read_text() == "base\ntheirs\nmine\n"
+    assert whole.store.names() == ["main"]
+
+
 def test_join_into_another(whole):
     whole.store.verb("fork", "main", "main@next")
     whole.sh("--join", "--into", "main@next", "touch new")
     assert whole.main() == ["src"]
     assert whole.store.verb("ls", "main@next").split() == ["new", "src"]
+    whole.store.verb("snap", "main", "s")
+    for source, into in ("main", "main@next"), ("main~s", "main"):
+        done = whole("--join", "--from", source, "--into", into, "--retry=1",
+                     "--", "touch", "more", code=125)
+        assert done.stderr == (
+            f"coppice: --retry would fork '{source}' again, which does not "
+            f"have what was joined into '{into}' meanwhile\n")
+    whole.sh("--join", "--into", "main", "--retry=1", "touch more")
+    assert whole.main() == ["more", "src"]
 
 
 def test_a_joined_fork_with_snapshots_is_kept(whole):
