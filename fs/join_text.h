@@ -17,8 +17,8 @@ struct join_text {
 };
 
 /*
- * Prepare merging, until join_text_end().  -EOPNOTSUPP: the program was built
- * without libgit2.
+ * Prepare merging, until join_text_end().  -EOPNOTSUPP: libgit2 is not there, or
+ * the program was built without it.
  */
 int join_text_begin(void);
 void join_text_end(void);

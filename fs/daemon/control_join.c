@@ -273,8 +273,8 @@ static int fail_join(struct control *c, const struct request *q, int err)
 		return c->ended = err;
 	case -EOPNOTSUPP:
 		return fail(c, err,
-		            "cannot merge text: this program was built without "
-		            "libgit2");
+		            "cannot merge text: libgit2 is not there, or the "
+		            "program was built without it");
 	case -ENOTEMPTY:
 		return fail(c, err,
 		            "cannot join '%s' into '%s': that has changes of "
