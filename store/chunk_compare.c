@@ -2,6 +2,7 @@
 /* Compare chunks by their stored numbers and hashes. */
 #include <errno.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "chunk_codec.h"
 #include "engine.h"
@@ -43,4 +44,32 @@ int chunk_compare(struct store *store, uint64_t a, uint64_t b)
 	                       memcmp(header_a.hash, header_b.hash, 16) != 0
 	               ? 0
 	               : -EAGAIN;
+}
+
+int chunk_matches(struct store *store, uint64_t number, const void *data,
+                  uint32_t len)
+{
+	struct chunk_header header;
+	XXH128_canonical_t hash;
+	struct chunk *chunk;
+	uint64_t stored;
+	MDB_txn *txn;
+	int r = disk_read_begin(&store->disk, &txn);
+
+	if (r < 0)
+		return r;
+	r = header_find(store, txn, number, &stored, &header);
+	disk_read_end(&store->disk, txn);
+	if (!r && header.len != len)
+		return 0;
+	XXH128_canonicalFromHash(&hash, XXH3_128bits(data, len));
+	if (!r && memcmp(header.hash, hash.digest, sizeof(header.hash)))
+		return 0;
+	/* Equal, not written yet, or damaged. */
+	r = chunk_load(store, number, &chunk);
+	if (r < 0)
+		return r;
+	r = chunk->len == len && !memcmp(chunk->data, data, len);
+	chunk_unref(chunk);
+	return r;
 }

@@ -109,5 +109,11 @@ int chunk_read(struct store *store, uint64_t number, uint32_t from,
  * the bytes.  Lock NOT held.
  */
 int chunk_compare(struct store *store, uint64_t a, uint64_t b);
+/*
+ * Return 1 if the chunk consists of these bytes, 0 if not, or an error.  It is
+ * read only if its hash is theirs.  Lock NOT held.
+ */
+int chunk_matches(struct store *store, uint64_t number, const void *data,
+                  uint32_t len);
 
 #endif
