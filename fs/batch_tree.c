@@ -358,24 +358,12 @@ int batch_file(struct batch_target *t, const struct batch_op *op,
 
 /* ---- Removing and renaming ---------------------------------------------- */
 
-/*
- * Remove a link from the inode.  What has no name left becomes an orphan, also
- * a directory with all that is in it: it may be open.
- */
+/* Remove a link from the inode. */
 static int link_lost(struct batch_target *t, struct vnode *child)
 {
-	struct inode *inode = &child->inode;
-	int err;
-
-	inode->ctime = t->now;
-	if (!S_ISDIR(inode->mode) && inode->nlink > 1) {
-		inode->nlink--;
-		return vnode_store(child);
-	}
-	inode->nlink = 0;
-	t->orphans = true;
-	err = vnode_store(child);
-	return err ? err : orphan_add(child);
+	if (S_ISDIR(child->inode.mode) || child->inode.nlink == 1)
+		t->orphans = true;
+	return vnode_lose_name(child, t->now);
 }
 
 /* Forget the directories if one of them is not where it was. */

@@ -56,6 +56,20 @@ int orphan_add(struct vnode *v)
 	return err ? err : tree_put(v->tree, &key, NULL, 0);
 }
 
+int vnode_lose_name(struct vnode *v, struct timestamp now)
+{
+	int err;
+
+	v->inode.ctime = now;
+	if (!S_ISDIR(v->inode.mode) && v->inode.nlink > 1) {
+		v->inode.nlink--;
+		return vnode_store(v);
+	}
+	v->inode.nlink = 0;
+	err = vnode_store(v);
+	return err ? err : orphan_add(v);
+}
+
 int orphan_del_at(struct fs *fs, struct state *state, struct tree *tree,
                   uint64_t ino)
 {

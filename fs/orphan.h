@@ -17,6 +17,12 @@ int orphan_del_at(struct fs *fs, struct state *state, struct tree *tree,
 /* Find the first orphan of a tree from inode number `from` on. */
 bool orphan_first(struct tree *tree, uint64_t from, uint64_t *ret_ino);
 /*
+ * Remove a link, whose entry and back reference are gone, from an inode of a
+ * side head.  What has no name left becomes an orphan, also a directory with
+ * all that is in it: it may be open in the fork.
+ */
+int vnode_lose_name(struct vnode *v, struct timestamp now);
+/*
  * Add the state to TABLE_ORPHAN, or remove it.  0, of a side head that is
  * prepared, is ignored: the fork gets its record by fs_adopt().
  */
