@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Imports: a directory of another file system becomes what a state has, past
+ * the kernel.  A part of fs.h: include that.
+ *
+ * The source is read by somebody else, with the rights that he has there, and
+ * arrives as frames (import_code.h).  The tree is built in a side head
+ * (state_side.h), in pieces that nobody sees.  At the end the fork switches to
+ * it, and is snapshotted if asked for, in one hold of the lock.  If the sender
+ * goes away before, nothing has changed.
+ *
+ * An imported inode has the ctime of its file in the source.  So a later import
+ * finds by size, mtime and ctime which files can have changed, on either side.
+ */
+#ifndef COPPICE_FS_IMPORT_H
+#define COPPICE_FS_IMPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../snapshot/snapshot.h"
+#include "path_filter.h"
+
+struct fs;
+struct fs_cred;
+
+struct fs_import {
+	const char *state;    /* name of the fork; made if it does not exist */
+	const char *path;     /* of the directory to be changed; "/": all */
+	const char *snapshot; /* name of a snapshot of the result, or NULL */
+	const struct fs_cred *cred;
+	/* Files that match are not in the source, and stay in the state. */
+	const struct path_filter *filter;
+	bool keep_excluded; /* files that the filter excludes are not deleted */
+	bool no_delete;
+	bool checksum;     /* want the content of all files */
+	bool ignore_ctime; /* compare size and mtime alone */
+	bool dry_run;      /* build, but do not switch */
+};
+
+struct fs_import_counts {
+	uint64_t added;     /* names, directories included, that were added */
+	uint64_t changed;   /* files and directories that differed */
+	uint64_t deleted;   /* names; of a directory, that alone */
+	uint64_t received;  /* bytes of content that were sent */
+	uint64_t new_bytes; /* of these, bytes of chunks that were stored */
+	uint64_t in_way;    /* directories that are not deleted for files */
+};
+
+/* Not to be moved in memory; released by fs_imported_release(). */
+struct fs_imported {
+	struct state_hold before; /* the tree that was changed */
+	struct state_side side;
+	struct fs_import_counts counts;
+	uint64_t number; /* of the fork */
+	uint64_t txg;    /* for store_wait() */
+	bool made;       /* the fork is new */
+};
+
+/*
+ * Read frames from the socket until the import is complete, and carry it out.
+ * Lock NOT held.
+ *
+ * -EPIPE: the sender ended before; -EPROTO: it has sent something else; -EBUSY:
+ * the fork was written to meanwhile, so that nothing has changed; -EROFS: the
+ * state is a snapshot; -ENOENT, -ENOTDIR: no directory is at the path; -EEXIST:
+ * the snapshot is there; -EDQUOT, -ENOSPC, -ENOMEM; those of fs_state_fork().
+ * After an error nothing has changed.
+ */
+int fs_import(struct fs *fs, const struct fs_import *what, int socket,
+              struct fs_imported *ret_imported);
+/* Lock NOT held.  All zero is allowed. */
+void fs_imported_release(struct fs *fs, struct fs_imported *imported);
+
+#endif

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Names and directories of a side head that an import changes. */
+#include "import_tree.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "array.h"
+#include "dirent_item.h"
+#include "import_links.h"
+#include "orphan.h"
+
+/* ---- Pieces ------------------------------------------------------------- */
+
+int import_piece(struct importing *im)
+{
+	struct state *fork = NULL;
+	uint64_t quota;
+	int err = 0;
+
+	if (!im->make)
+		err = state_get(im->fs->forest, im->now->number, &fork);
+	/* Let the copy of the state have the quota, too. */
+	if (!err && fork)
+		err = quota_get(fork, &quota);
+	if (err)
+		return err;
+	side_state(&im->now->side, fork, &im->state);
+	im->work = 0;
+	return state_edit(&im->state, &im->tree);
+}
+
+int import_settle(struct importing *im)
+{
+	struct import_dir *dir = im->dirty;
+
+	if (!dir)
+		return 0;
+	im->dirty = NULL;
+	dir->dirty = false;
+	return inode_store(im->tree, dir->ino, &dir->inode);
+}
+
+int import_pause(struct importing *im)
+{
+	struct store *store = im->fs->store;
+	int locked, err;
+
+	if (++im->work < IMPORT_PIECE)
+		return 0;
+	err = import_settle(im);
+	store_unlock(store);
+	if (!err)
+		err = store_throttle(store, true);
+	if (!err)
+		err = store_yield(store);
+	store_lock(store);
+	locked = import_piece(im);
+	return err ? err : locked;
+}
+
+/* ---- Directories -------------------------------------------------------- */
+
+struct import_dir *import_dir_at(struct importing *im, uint64_t number)
+{
+	return number < im->dirs_len ? im->dirs[number] : NULL;
+}
+
+static void dir_free(struct import_dir *dir)
+{
+	if (!dir)
+		return;
+	free(dir->seen);
+	free(dir->path);
+	free(dir);
+}
+
+static int dir_add(struct importing *im, uint64_t number,
+                   struct import_dir **ret_dir)
+{
+	struct import_dir *dir;
+
+	if (number >= IMPORT_DIRS_MAX || import_dir_at(im, number))
+		return -EPROTO;
+	if (number >= im->dirs_len) {
+		size_t len = MAX(64, 2 * number);
+		struct import_dir **dirs =
+		        realloc(im->dirs, len * sizeof(*dirs));
+
+		if (!dirs)
+			return -ENOMEM;
+		memset(dirs + im->dirs_len, 0,
+		       (len - im->dirs_len) * sizeof(*dirs));
+		im->dirs = dirs;
+		im->dirs_len = len;
+	}
+	dir = calloc(1, sizeof(*dir));
+	if (!dir)
+		return -ENOMEM;
+	im->dirs[number] = dir;
+	*ret_dir = dir;
+	return 0;
+}
+
+/* Note that the inode of a directory is about to change. */
+static int dir_edit(struct importing *im, struct import_dir *dir)
+{
+	int err = im->dirty == dir ? 0 : import_settle(im);
+
+	im->dirty = dir;
+	dir->dirty = true;
+	return err;
+}
+
+static int dir_count(struct importing *im, struct import_dir *dir, int entries,
+                     int dirs)
+{
+	int err = dir_edit(im, dir);
+
+	dir->inode.size += (uint64_t)(int64_t)entries;
+	dir->inode.nlink += (uint32_t)dirs;
+	return err;
+}
+
+static int seen_add(struct import_dir *dir, uint64_t slot)
+{
+	uint64_t *seen;
+
+	if (dir->fresh)
+		return 0;
+	seen = array_add(&dir->seen, &dir->seen_len, &dir->seen_room);
+	if (!seen)
+		return -ENOMEM;
+	*seen = slot;
+	return 0;
+}
+
+static struct vnode vnode_of(struct importing *im, uint64_t ino)
+{
+	return (struct vnode){.fs = im->fs,
+	                      .state = &im->state,
+	                      .tree = im->tree,
+	                      .ino = ino};
+}
+
+static struct vnode dir_vnode(struct importing *im,
+                              const struct import_dir *dir)
+{
+	struct vnode v = vnode_of(im, dir->ino);
+
+	v.inode = dir->inode;
+	return v;
+}
+
+void import_tree_release(struct importing *im)
+{
+	for (size_t i = 0; i < im->dirs_len; i++)
+		dir_free(im->dirs[i]);
+	free(im->dirs);
+	import_links_release(im);
+}
+
+int import_top(struct importing *im, bool *ret_fresh)
+{
+	struct import_dir *dir;
+	int err = dir_add(im, 0, &dir);
+
+	if (!err)
+		err = tree_path_find(im->tree, im->what->path, &dir->ino,
+		                     &dir->inode);
+	if (!err && !S_ISDIR(dir->inode.mode))
+		err = -ENOTDIR;
+	if (!err && !(dir->path = strdup("")))
+		err = -ENOMEM;
+	/* What is empty needs no list of what the source has. */
+	if (!err)
+		*ret_fresh = dir->fresh = !dir->inode.size;
+	return err;
+}
+
+/* ---- Removing ----------------------------------------------------------- */
+
+int import_remove(struct importing *im, struct import_dir *dir,
+                  const char *name)
+{
+	struct key key = {.ino = dir->ino, .kind = ITEM_DIRENT};
+	struct vnode v = dir_vnode(im, dir), child;
+	bool is_dir;
+	int err = dir_find(&v, name, &key.off, &child);
+
+	if (err)
+		return err;
+	is_dir = S_ISDIR(child.inode.mode);
+	if (is_dir && child.inode.size && im->what->no_delete) {
+		im->counts->in_way++;
+		return -ENOTEMPTY;
+	}
+	err = tree_del(im->tree, &key);
+	if (!err)
+		err = backref_del(&child, dir->ino, name);
+	if (!err)
+		err = dir_count(im, dir, -1, -is_dir);
+	if (err)
+		return err;
+	im->counts->deleted++;
+	if (is_dir || child.inode.nlink == 1)
+		im->orphans = true;
+	return vnode_lose_name(&child, time_now());
+}
+
+/* ---- Making ------------------------------------------------------------- */
+
+/* Add the name of a new inode to it. */
+static int first_name(struct vnode *v, uint64_t parent, const char *name)
+{
+	struct key key = {.ino = v->ino, .kind = ITEM_BACKREF};
+	struct backref_item b = {parent, (uint8_t)strlen(name), name};
+	uint8_t value[TREE_VALUE_MAX];
+
+	key.off = slot_first(v->fs->store, parent, name, b.name_len);
+	return tree_put(v->tree, &key, value, backref_encode(&b, value));
+}
+
+/* Make an inode with a name that the directory does not have. */
+static int child_make(struct importing *im, struct import_dir *dir,
+                      const char *name, const struct import_attr *attr,
+                      struct vnode *ret)
+{
+	struct vnode v = dir_vnode(im, dir), child = v;
+	bool is_dir = S_ISDIR(attr->inode.mode);
+	uint64_t slot;
+	int err = dir_check_name(&v, name);
+
+	if (!err)
+		err = slot_free(im->tree, dir->ino, ITEM_DIRENT, 0, name,
+		                strlen(name), &slot);
+	if (!err)
+		err = quota_check(&im->state, 1, 0);
+	if (!err)
+		err = ino_new(im->fs->store, INO_END, &child.ino);
+	if (err)
+		return err;
+	child.inode = (struct inode){.mode = attr->inode.mode & S_IFMT,
+	                             .nlink = is_dir ? 2 : 1,
+	                             .btime = time_now()};
+	import_attributes(&child.inode, attr, false);
+	err = vnode_store(&child);
+	if (!err)
+		err = first_name(&child, dir->ino, name);
+	if (!err)
+		err = dirent_put(&v, slot, name, &child);
+	if (!err)
+		err = seen_add(dir, slot);
+	if (err)
+		return err;
+	state_count(&im->state, 1, 0);
+	im->counts->added++;
+	*ret = child;
+	return dir_count(im, dir, 1, is_dir);
+}
+
+static bool time_same(struct timestamp a, struct timestamp b)
+{
+	return a.sec == b.sec && a.nsec == b.nsec;
+}
+
+bool import_attributes(struct inode *inode, const struct import_attr *attr,
+                       bool ignore_ctime)
+{
+	const struct inode *from = &attr->inode;
+	bool differ = inode->mode != from->mode || inode->uid != from->uid ||
+	              inode->gid != from->gid || inode->rdev != from->rdev ||
+	              !time_same(inode->mtime, from->mtime);
+
+	if (ignore_ctime && !differ)
+		return false;
+	inode->mode = from->mode;
+	inode->uid = from->uid;
+	inode->gid = from->gid;
+	inode->rdev = from->rdev;
+	inode->atime = from->atime;
+	inode->mtime = from->mtime;
+	inode->ctime = from->ctime;
+	return differ;
+}
+
+/* ---- Beginning and ending a directory ----------------------------------- */
+
+static int path_join(const struct import_dir *parent, const char *name,
+                     char **ret_path)
+{
+	if (asprintf(ret_path, "%s/%s", parent->path, name) < 0) {
+		*ret_path = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Find or make a directory in its parent. */
+static int dir_open(struct importing *im, struct import_dir *dir,
+                    struct import_dir *parent, const char *name,
+                    const struct import_attr *attr)
+{
+	struct vnode v = dir_vnode(im, parent), child;
+	uint64_t slot;
+	int err = path_join(parent, name, &dir->path);
+
+	if (!err)
+		err = dir_find(&v, name, &slot, &child);
+	if (!err && !S_ISDIR(child.inode.mode)) {
+		err = import_remove(im, parent, name);
+		err = err ? err : -ENOENT;
+	} else if (!err) {
+		err = seen_add(parent, slot);
+	}
+	if (err == -ENOENT) {
+		dir->fresh = true;
+		err = child_make(im, parent, name, attr, &child);
+	}
+	dir->ino = child.ino;
+	dir->inode = child.inode;
+	return err;
+}
+
+int import_dir_begin(struct importing *im, uint64_t number, uint64_t parent,
+                     const char *name, const struct import_attr *attr,
+                     struct import_bytes xattrs)
+{
+	struct import_dir *above = import_dir_at(im, parent), *dir = above;
+	bool changed = false;
+	struct vnode v;
+	int err;
+
+	if (!above || !S_ISDIR(attr->inode.mode) || (!number && parent))
+		return -EPROTO;
+	err = number ? dir_add(im, number, &dir) : 0;
+	if (!err && number)
+		err = dir_open(im, dir, above, name, attr);
+	if (!err)
+		err = dir_edit(im, dir);
+	if (err)
+		return err;
+	v = dir_vnode(im, dir);
+	err = import_xattrs(im, &v, xattrs, &changed);
+	changed |= import_attributes(&v.inode, attr, im->what->ignore_ctime);
+	dir->inode = v.inode;
+	if (changed && !(dir->fresh && number))
+		im->counts->changed++;
+	return err;
+}
+
+/* Find the next entry of a directory that the source does not have. */
+static int entry_extra(struct importing *im, struct import_dir *dir, size_t *at,
+                       struct key *key, struct dirent_item *ret)
+{
+	struct cursor cursor;
+	struct item item;
+	int err = cursor_seek(&cursor, im->tree, key, &item);
+
+	for (; !err; err = cursor_next(&cursor, &item)) {
+		if (item.key.ino != dir->ino || item.key.kind != ITEM_DIRENT)
+			return -ENOENT;
+		while (*at < dir->seen_len && dir->seen[*at] < item.key.off)
+			++*at;
+		key->off = item.key.off + 1;
+		if (*at < dir->seen_len && dir->seen[*at] == item.key.off)
+			continue;
+		return dirent_decode(item.value, item.len, ret);
+	}
+	return err;
+}
+
+/* Delete what the source does not have.  May release the lock. */
+static int extras_delete(struct importing *im, struct import_dir *dir);
+
+/*
+ * Delete what is not excluded in a directory that the source does not have.
+ * Then the directory itself, if nothing is left.
+ */
+static int dir_delete(struct importing *im, struct import_dir *parent,
+                      const char *name, uint64_t ino)
+{
+	struct import_dir dir = {.ino = ino};
+	int err = path_join(parent, name, &dir.path);
+
+	if (!err)
+		err = inode_load(im->tree, ino, &dir.inode);
+	if (!err)
+		err = extras_delete(im, &dir);
+	if (!err)
+		err = import_settle(im);
+	if (im->dirty == &dir)
+		im->dirty = NULL;
+	if (!err && !dir.inode.size)
+		err = import_remove(im, parent, name);
+	free(dir.path);
+	return err;
+}
+
+static int extra_delete(struct importing *im, struct import_dir *dir,
+                        const struct dirent_item *d)
+{
+	bool rules = im->what->keep_excluded && im->what->filter->len;
+	_cleanup_free_ char *path = NULL;
+	char name[NAME_LEN_MAX + 1];
+	bool is_dir = d->type == DT_DIR;
+	uint64_t ino = d->ino;
+	int err;
+
+	memcpy(name, d->name, d->name_len);
+	name[d->name_len] = 0;
+	if (!rules)
+		return import_remove(im, dir, name);
+	err = path_join(dir, name, &path);
+	if (err || path_filter_excludes(im->what->filter, path, is_dir))
+		return err;
+	return is_dir ? dir_delete(im, dir, name, ino)
+	              : import_remove(im, dir, name);
+}
+
+static int extras_delete(struct importing *im, struct import_dir *dir)
+{
+	struct key key = {.ino = dir->ino, .kind = ITEM_DIRENT};
+	struct dirent_item d;
+	size_t at = 0;
+	int err;
+
+	while (!(err = entry_extra(im, dir, &at, &key, &d))) {
+		err = extra_delete(im, dir, &d);
+		if (!err)
+			err = import_pause(im);
+		if (err)
+			return err;
+	}
+	return err == -ENOENT ? 0 : err;
+}
+
+int import_dir_end(struct importing *im, uint64_t number, bool partial)
+{
+	struct import_dir *dir = import_dir_at(im, number);
+	int err = 0;
+
+	if (!dir)
+		return -EPROTO;
+	if (!dir->fresh && !partial && !im->what->no_delete) {
+		array_sort(dir->seen, dir->seen_len, number_compare);
+		err = extras_delete(im, dir);
+	}
+	if (!err && dir->dirty)
+		err = import_settle(im);
+	if (im->dirty == dir)
+		im->dirty = NULL;
+	im->dirs[number] = NULL;
+	dir_free(dir);
+	return err;
+}
+
+int import_keep(struct importing *im, uint64_t number, const char *name)
+{
+	struct import_dir *dir = import_dir_at(im, number);
+	struct item item;
+	int err;
+
+	if (!dir)
+		return -EPROTO;
+	err = slot_find(im->tree, dir->ino, ITEM_DIRENT, 0, name, strlen(name),
+	                &item);
+	return err == -ENOENT ? 0 : err ? err : seen_add(dir, item.key.off);
+}
+
+/* ---- Files -------------------------------------------------------------- */
+
+int import_link(struct importing *im, uint64_t number, const char *name,
+                struct import_attr *attr)
+{
+	struct import_dir *dir = import_dir_at(im, number);
+	struct vnode v, child;
+	uint64_t slot, to;
+	int err;
+
+	if (!dir)
+		return -EPROTO;
+	if (!import_links_take(im, attr, &to))
+		return 0;
+	v = dir_vnode(im, dir);
+	err = dir_find(&v, name, &slot, &child);
+	if (!err && child.ino == to)
+		return seen_add(dir, slot);
+	if (!err)
+		err = import_remove(im, dir, name);
+	if (err == -ENOTEMPTY)
+		return 0;
+	if (!err || err == -ENOENT)
+		err = slot_free(im->tree, dir->ino, ITEM_DIRENT, 0, name,
+		                strlen(name), &slot);
+	child = vnode_of(im, to);
+	if (!err)
+		err = inode_load(im->tree, to, &child.inode);
+	if (!err)
+		err = backref_put(&child, dir->ino, name);
+	if (!err)
+		err = dirent_put(&v, slot, name, &child);
+	if (!err)
+		err = seen_add(dir, slot);
+	if (err)
+		return err;
+	child.inode.nlink++;
+	im->counts->added++;
+	err = vnode_store(&child);
+	return err ? err : dir_count(im, dir, 1, 0);
+}
+
+/* Return true if the name of the state must get another inode. */
+static bool is_misfit(struct importing *im, const struct vnode *child,
+                      const struct import_attr *attr)
+{
+	if ((child->inode.mode ^ attr->inode.mode) & S_IFMT)
+		return true;
+	return import_is_linked(attr) ? import_links_claimed(im, child->ino)
+	                              : child->inode.nlink > 1;
+}
+
+static enum import_verdict entry_judge(struct importing *im,
+                                       const struct vnode *child,
+                                       const struct import_attr *attr)
+{
+	const struct fs_import *what = im->what;
+	struct inode inode = child->inode;
+	bool regular = S_ISREG(inode.mode);
+	bool same = inode.size == attr->inode.size &&
+	            time_same(inode.mtime, attr->inode.mtime);
+
+	if (is_misfit(im, child, attr))
+		return IMPORT_WANT;
+	if (regular && what->checksum)
+		return IMPORT_WANT;
+	if (regular && what->ignore_ctime)
+		return same ? IMPORT_WANT_META : IMPORT_WANT;
+	if (!what->ignore_ctime)
+		same &= time_same(inode.ctime, attr->inode.ctime);
+	return same && !import_attributes(&inode, attr, false) ? IMPORT_SAME
+	                                                       : IMPORT_WANT;
+}
+
+int import_entry(struct importing *im, uint64_t number, const char *name,
+                 struct import_attr *attr, enum import_verdict *ret_verdict)
+{
+	struct import_dir *dir = import_dir_at(im, number);
+	bool linked = import_is_linked(attr);
+	struct vnode v, child;
+	uint64_t slot;
+	int err;
+
+	if (!dir || S_ISDIR(attr->inode.mode))
+		return -EPROTO;
+	*ret_verdict = IMPORT_SAME;
+	if (linked && import_links_has(im, attr))
+		return import_link(im, number, name, attr);
+	v = dir_vnode(im, dir);
+	err = dir_find(&v, name, &slot, &child);
+	if (err == -ENOENT) {
+		*ret_verdict = IMPORT_WANT;
+		return 0;
+	}
+	if (!err)
+		err = seen_add(dir, slot);
+	if (err)
+		return err;
+	*ret_verdict = entry_judge(im, &child, attr);
+	return *ret_verdict == IMPORT_SAME && linked
+	               ? import_links_add(im, attr, child.ino)
+	               : 0;
+}
+
+int import_file_find(struct importing *im, uint64_t number, const char *name,
+                     struct import_attr *attr, struct vnode *ret,
+                     bool *ret_fresh)
+{
+	struct import_dir *dir = import_dir_at(im, number);
+	struct vnode v;
+	uint64_t slot;
+	int err;
+
+	if (!dir || S_ISDIR(attr->inode.mode))
+		return -EPROTO;
+	ret->ino = 0;
+	if (import_is_linked(attr) && import_links_has(im, attr))
+		return import_link(im, number, name, attr);
+	v = dir_vnode(im, dir);
+	err = dir_find(&v, name, &slot, ret);
+	*ret_fresh = false;
+	if (!err && !is_misfit(im, ret, attr))
+		return seen_add(dir, slot);
+	if (!err)
+		err = import_remove(im, dir, name);
+	if (err == -ENOTEMPTY) {
+		ret->ino = 0;
+		return 0;
+	}
+	*ret_fresh = true;
+	return !err || err == -ENOENT ? child_make(im, dir, name, attr, ret)
+	                              : err;
+}
