@@ -12,6 +12,7 @@
 #include "control.h"
 #include "control_apply.h"
 #include "control_copy.h"
+#include "control_import.h"
 #include "daemon.h"
 #include "json_line.h"
 #include "long_request.h"
@@ -76,7 +77,39 @@ json_t *connection_refusal(void)
 	return control_error(-EAGAIN, "the store is being closed");
 }
 
-static int serve_verb(struct connection *connection, json_t *request)
+/* A request that is done with the rights of who sent it. */
+typedef int serve_fn(struct connection *connection, const struct fs_cred *cred,
+                     json_t *request, int fd, json_t **ret_answer);
+
+static int run_verb(struct connection *connection, const struct fs_cred *cred,
+                    json_t *request, int fd, json_t **ret_answer)
+{
+	struct daemon *daemon = connection->daemon;
+
+	return control_serve(daemon->fs, &daemon->mounts, cred, request,
+	                     send_row, connection, ret_answer);
+}
+
+static int run_apply(struct connection *connection, const struct fs_cred *cred,
+                     json_t *request, int fd, json_t **ret_answer)
+{
+	struct daemon *daemon = connection->daemon;
+
+	return control_apply(daemon->fs, &daemon->mounts, cred, request, fd,
+	                     ret_answer);
+}
+
+static int run_import(struct connection *connection, const struct fs_cred *cred,
+                      json_t *request, int fd, json_t **ret_answer)
+{
+	struct daemon *daemon = connection->daemon;
+
+	return control_import(daemon->fs, &daemon->mounts, cred, request, fd,
+	                      send_row, connection, ret_answer);
+}
+
+static int serve_verb(struct connection *connection, serve_fn *fn,
+                      json_t *request, int fd)
 {
 	struct daemon *daemon = connection->daemon;
 	json_t *object = NULL;
@@ -87,8 +120,7 @@ static int serve_verb(struct connection *connection, json_t *request)
 		return send_object(connection, connection_refusal());
 	set_serving(connection, true);
 	err = peer_cred(connection->socket, &cred)
-	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
-	                              request, send_row, connection, &object)
+	              ? fn(connection, &cred, request, fd, &object)
 	              : -EACCES;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
@@ -110,27 +142,6 @@ static int serve_copy(struct connection *connection, int *fd)
 	/* Close the file first: its space can be free once the copy is done. */
 	close_fd(fd);
 	*fd = -1;
-	set_serving(connection, false);
-	daemon_end(daemon, false);
-	return err < 0 ? err : send_object(connection, object);
-}
-
-/* ---- apply -------------------------------------------------------------- */
-
-static int serve_apply(struct connection *connection, json_t *request, int fd)
-{
-	struct daemon *daemon = connection->daemon;
-	json_t *object = NULL;
-	struct fs_cred cred;
-	int err = daemon_begin(daemon, false);
-
-	if (err < 0)
-		return send_object(connection, connection_refusal());
-	set_serving(connection, true);
-	err = peer_cred(connection->socket, &cred)
-	              ? control_apply(daemon->fs, &daemon->mounts, &cred,
-	                              request, fd, &object)
-	              : -EACCES;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
 	return err < 0 ? err : send_object(connection, object);
@@ -547,7 +558,9 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 	else if (verb && strcmp(verb, "copy") == 0)
 		err = serve_copy(connection, &reader->fd);
 	else if (verb && strcmp(verb, "apply") == 0)
-		err = serve_apply(connection, request, reader->fd);
+		err = serve_verb(connection, run_apply, request, reader->fd);
+	else if (verb && strcmp(verb, "import") == 0)
+		err = serve_verb(connection, run_import, request, reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
 		err = serve_remount(connection, request);
 	else if (verb && strcmp(verb, "stay") == 0)
@@ -555,7 +568,7 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 	else if (verb && strcmp(verb, "umount-wait") == 0)
 		err = serve_umount(connection, request);
 	else
-		err = serve_verb(connection, request);
+		err = serve_verb(connection, run_verb, request, -1);
 	json_decref(request);
 	close_fd(&reader->fd);
 	reader->fd = -1;
