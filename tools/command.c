@@ -139,10 +139,12 @@ bool command_parse(const struct command *self,
 			        o->name, OPTION_LIST_MAX);
 			return false;
 		}
-		if (o->list)
+		if (o->list) {
+			o->list->option[o->list->len] = o->name;
 			o->list->at[o->list->len++] = optarg;
-		else if (o->value)
+		} else if (o->value) {
 			*o->value = optarg;
+		}
 		if (o->flag)
 			*o->flag = true;
 	}

@@ -40,15 +40,19 @@ extern const struct command command_init, command_mount, command_umount,
         command_hold, command_release, command_holds, command_find, command_run;
 
 extern const struct command command_prune, command_gc, command_undelete,
-        command_batch;
+        command_batch, command_import;
 
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;
 
-/* The arguments of an option that may be given several times. */
+/*
+ * The arguments of an option that may be given several times, or of several
+ * options whose order matters.
+ */
 enum { OPTION_LIST_MAX = 64 };
 struct option_list {
 	const char *at[OPTION_LIST_MAX];
+	const char *option[OPTION_LIST_MAX]; /* name of the option */
 	int len;
 };
 

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "control_copy.h"
+#include "control_import.h"
 #include "error_message.h"
 #include "escaped_name.h"
 #include "util.h"
@@ -269,6 +270,47 @@ int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
 	}
 	r = answer_check(access, r);
 	return r ? r : call_result(&answer, ret_answer);
+}
+
+/* Return true if an import has failed in a way that another may not. */
+static bool import_may_repeat(struct store_access *access, int r,
+                              const json_t *answer)
+{
+	json_int_t number =
+	        json_integer_value(json_object_get(answer, "errno"));
+
+	if (access->socket >= 0 &&
+	    (r == -EAGAIN || daemon_client_is_ending(answer)))
+		return true;
+	return !r && json_object_get(answer, "error") && number == EBUSY;
+}
+
+int store_access_import(struct store_access *access, json_t *request, int *fd,
+                        control_row_fn *fn, void *arg, json_t **ret_answer,
+                        bool *ret_again)
+{
+	const struct fs_cred cred = {geteuid(), getegid(), 0};
+	json_auto_t *answer = NULL;
+	bool ending;
+	int r = access->socket < 0
+	                ? control_import(access->fs, NULL, &cred, request, *fd,
+	                                 fn, arg, &answer)
+	                : daemon_client_call(access->socket, request, *fd, fn,
+	                                     arg, &answer);
+
+	close_fd(fd);
+	*fd = -1;
+	*ret_again = import_may_repeat(access, r, answer);
+	ending = *ret_again && (r || daemon_client_is_ending(answer));
+	if (!*ret_again) {
+		r = answer_check(access, r);
+		return r ? r : call_result(&answer, ret_answer);
+	}
+	if (!ending)
+		return EXIT_DONE;
+	close(access->socket);
+	poll(NULL, 0, RETRY_MS);
+	return store_access_open(access, access->path, access->reads);
 }
 
 int store_access_find_name(struct store_access *access, char **name)

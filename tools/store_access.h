@@ -61,6 +61,16 @@ int store_access_ask(struct store_access *access, json_t *request,
 int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
                       void *arg, json_t **ret_answer);
 /*
+ * Run the verb "import", whose data come from the socket *fd, which is closed
+ * when nothing reads it any more.  The request stays the caller's.
+ * *ret_again: nothing has changed, and it may be run once more, because the
+ * state was written to meanwhile or the daemon has ended; then the result is
+ * EXIT_DONE without an answer.
+ */
+int store_access_import(struct store_access *access, json_t *request, int *fd,
+                        control_row_fn *fn, void *arg, json_t **ret_answer,
+                        bool *ret_again);
+/*
  * Replace the name of a state, which may be a position, by the state's full
  * name.
  */

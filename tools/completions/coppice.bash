@@ -53,6 +53,16 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
+	import)
+		[[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
+		case $prev in
+		--from) compopt -o dirnames ;;
+		*)
+			_coppice_states "$store"
+			compopt -o filenames -o default
+			;;
+		esac
+		;;
 	run)
 		[[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
 		case $prev in

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The options that include and exclude files, as those of rsync. */
+#ifndef COPPICE_FILTER_OPTIONS_H
+#define COPPICE_FILTER_OPTIONS_H
+
+#include "command.h"
+#include "path_filter.h"
+
+/*
+ * Add the rules of --exclude, --include, --exclude-from, --include-from and
+ * --filter, in the order in which they were given.  Complain about what cannot
+ * be read, and return an exit code.
+ */
+int filter_options_read(const struct option_list *options,
+                        struct path_filter *filter);
+
+#endif
