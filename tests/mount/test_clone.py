@@ -9,31 +9,7 @@ import time
 import pytest
 
 from conftest import COPPICE
-
-
-def tree_of(path):
-    """Everything that cp -a keeps, by path; inodes as numbers of first use."""
-    seen, found = {}, {}
-    for root, dirs, files in os.walk(path):
-        for name in [".", *dirs, *files]:
-            full = os.path.normpath(os.path.join(root, name))
-            st = os.lstat(full)
-            relative = os.path.relpath(full, path)
-            content = None
-            if os.path.islink(full):
-                content = os.readlink(full)
-            elif os.path.isfile(full):
-                with open(full, "rb") as file:
-                    content = file.read()
-            xattrs = {name: os.getxattr(full, name, follow_symlinks=False)
-                      for name in os.listxattr(full, follow_symlinks=False)}
-            links = None
-            if os.path.isfile(full) and st.st_nlink > 1:
-                links = seen.setdefault(st.st_ino, relative)
-            found[relative] = (
-                st.st_mode, st.st_uid, st.st_gid, st.st_mtime_ns, st.st_nlink,
-                st.st_size, st.st_rdev, content, xattrs, links)
-    return found
+from linux import tree_of
 
 
 @pytest.fixture
