@@ -90,6 +90,12 @@ bool view_is_newest(struct store *store)
 	return info.me_last_txnid == store->seen_txn;
 }
 
+bool store_view(struct store *store, uint64_t *ret_commit)
+{
+	*ret_commit = store->seen_txn;
+	return view_is_newest(store);
+}
+
 void view_renew(struct store *store)
 {
 	MDB_txn *txn;

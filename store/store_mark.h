@@ -24,6 +24,12 @@ struct store;
  */
 void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg);
 
+/*
+ * Return the number of the commit that is seen.  false: there is a newer one,
+ * of which readers cannot begin to see anything yet.  Lock held.
+ */
+bool store_view(struct store *store, uint64_t *ret_commit);
+
 /* Mark a number, from 1 on.  Lock held or not. */
 int store_mark(struct store *store, uint64_t number);
 void store_unmark(struct store *store, uint64_t number);

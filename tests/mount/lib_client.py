@@ -7,7 +7,9 @@ answer is a line with a JSON array: the result, and the message of a failure or
 the bytes that were read.
 """
 import ctypes
+import errno
 import json
+import select
 import sys
 
 lib = ctypes.CDLL(sys.argv[1])
@@ -48,6 +50,12 @@ def run(verb, *args):
         lib.coppice_batch_discard(batch)
         batch.value = None
         return lib.coppice_close(store)
+    if verb == "wait":
+        poll = select.poll()
+        poll.register(lib.coppice_event_fd(store), select.POLLIN)
+        if not poll.poll(60000):
+            return -errno.ETIMEDOUT
+        return lib.coppice_event_clear(store)
     if verb == "get":
         handle, r = state(args[0].decode())
         if r:

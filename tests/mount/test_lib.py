@@ -120,6 +120,26 @@ def test_through_the_daemon(store, client):
     one.end()
 
 
+def test_events_through_the_daemon(store, client):
+    mnt = store.mount()
+    one, reader = client(), client(READ_ONLY)
+    for c in one, reader:
+        c.run("event_fd")
+        c.run("event_clear")
+    (mnt / "main" / "file").write_text("by the mount")
+    subprocess.run(["sync", mnt / "main" / "file"], check=True)
+    for c in one, reader:
+        while not c.run("wait"):
+            pass
+        assert c.run("get", "main", "file") == "by the mount"
+    one.run("fork", "main", "try", 0, None)
+    while not reader.run("wait"):
+        pass
+    assert reader.run("get", "try", "file") == "by the mount"
+    one.end()
+    reader.end()
+
+
 def test_errors_through_the_daemon(store, client):
     mnt = store.mount()
     one = client()

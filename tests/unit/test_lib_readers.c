@@ -192,6 +192,105 @@ static void test_snapshots_stay_until_the_reader_ends(void **state)
 	assert_int_equal(backlog(w->store), 0);
 }
 
+/* ---- Events ------------------------------------------------------------- */
+
+/* Wait until the descriptor reports a change. */
+static void event_wait(struct coppice *store)
+{
+	struct pollfd p = {.events = POLLIN};
+	int r;
+
+	p.fd = coppice_event_fd(store);
+	must(p.fd >= 0);
+	do {
+		must(poll(&p, 1, 60000) == 1);
+		r = coppice_event_clear(store);
+	} while (r == 0);
+	must(r == 1);
+}
+
+static void watcher(const char *path, int from, int to)
+{
+	struct coppice_state *main;
+	struct coppice *store;
+
+	step_wait(from);
+	must(coppice_open(path, COPPICE_READ_ONLY, NULL, &store) == 0);
+	must(coppice_event_clear(store) == -EINVAL);
+	must(coppice_event_fd(store) >= 0);
+	must(coppice_event_clear(store) == 0);
+	step_done(to);
+	step_wait(from); /* a batch */
+	event_wait(store);
+	must(coppice_state_open(store, "main", &main) == 0);
+	must(keys_have(main, "one"));
+	step_done(to);
+	for (int i = 0; i < 20; i++) {
+		char text[16];
+
+		step_wait(from);
+		event_wait(store);
+		snprintf(text, sizeof(text), "%d", i);
+		must(keys_have(main, text));
+		step_done(to);
+	}
+	step_wait(from); /* main is renamed */
+	event_wait(store);
+	must(coppice_state_open(store, "main", &main) == -ENOENT);
+	step_done(to);
+	step_wait(from);
+}
+
+static void test_events_of_another_process(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct child child;
+	char text[16];
+
+	ok(coppice_close(w->store));
+	child = child_start(watcher, w->scratch.store);
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	child_step(&child);
+	keys_put(w->store, "one", NULL);
+	child_step(&child);
+	for (int i = 0; i < 20; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		keys_put(w->store, text, NULL);
+		child_step(&child);
+	}
+	ok(coppice_rename(w->store, "main", "other"));
+	ok(coppice_sync(w->store));
+	child_step(&child);
+	child_end(&child, SIGKILL);
+	ok(coppice_rename(w->store, "other", "main"));
+}
+
+/* A process that writes gets its own changes at once. */
+static void test_events_of_this_process(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct pollfd p = {.fd = coppice_event_fd(w->store), .events = POLLIN};
+
+	ok(p.fd);
+	assert_int_equal(coppice_event_fd(w->store), p.fd);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	lib_put(w->store, "main", "key", "value");
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(coppice_event_clear(w->store), 1);
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(coppice_event_clear(w->store), 0);
+	ok(coppice_snapshot(w->store, "main", "s"));
+	assert_int_equal(coppice_event_clear(w->store), 1);
+	ok(coppice_fork(w->store, "main~s", "f", 0, NULL));
+	assert_int_equal(coppice_event_clear(w->store), 1);
+	ok(coppice_remove(w->store, "f", 0));
+	assert_int_equal(coppice_event_clear(w->store), 1);
+	assert_int_equal(coppice_remove(w->store, "f", 0), -ENOENT);
+	assert_int_equal(coppice_event_clear(w->store), 0);
+	ok(coppice_rename(w->store, "main~s", "t"));
+	assert_int_equal(coppice_event_clear(w->store), 1);
+}
+
 /* ---- A writer that is killed -------------------------------------------- */
 
 static void writer(const char *path, int from, int to)
@@ -280,6 +379,10 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(
 	                test_snapshots_stay_until_the_reader_ends, lib_setup,
 	                lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_events_of_another_process,
+	                                        lib_setup, lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_events_of_this_process,
+	                                        lib_setup, lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_a_writer_is_killed,
 	                                        lib_setup, lib_teardown),
 	};

@@ -221,6 +221,7 @@ int coppice_batch_commit(struct coppice_batch *batch, unsigned flags,
 		return err;
 	batch->bytes.len = 0;
 	batch->number = 0;
+	event_post(store);
 	if (flags & COPPICE_DURABLE && !store->remote)
 		err = store_wait(store->store, txg);
 	return err ? fail_text(err, "cannot write to the store '%s': %s",

@@ -41,6 +41,8 @@ static int fork_try(struct coppice *store, const char *source, const char *name)
 	if (!err)
 		err = fs_state_fork(store->fs, from, name, 0755, &cred, &fork);
 	store_unlock(store->store);
+	if (!err)
+		event_post(store);
 	return err;
 }
 
@@ -115,6 +117,8 @@ int coppice_snapshot(struct coppice *store, const char *fork, const char *name)
 			                        &snapshot);
 		store_unlock(store->store);
 	}
+	if (!err)
+		event_post(store);
 	return !err             ? 0
 	       : err == -ENOENT ? fail_name(err, "snapshot", fork)
 	       : err == -EROFS  ? fail_text(err,
@@ -147,6 +151,8 @@ int coppice_remove(struct coppice *store, const char *name, unsigned flags)
 		err = fs_state_delete(store->fs, state,
 		                      flags & COPPICE_SNAPSHOTS);
 	store_unlock(store->store);
+	if (!err)
+		event_post(store);
 	return err == -ENOTEMPTY ? fail_text(err,
 	                                     "cannot delete '%s': it has "
 	                                     "snapshots",
@@ -214,6 +220,7 @@ int coppice_reset(struct coppice *store, const char *fork, const char *source,
 		               : fail_text(err, "cannot reset '%s': %s", fork,
 		                           error_reason(err));
 	fs_restored_release(store->fs, &restored);
+	event_post(store);
 	return 0;
 }
 
@@ -338,6 +345,8 @@ int coppice_expire(struct coppice *store, const char *fork, int64_t before,
 		err = snapshots_ask(store, list, end, &deleted);
 	if (ret_count)
 		*ret_count = deleted;
+	if (deleted)
+		event_post(store);
 	if (store->remote)
 		return err ? err
 		           : request_change(store, request_new("sync", NULL));

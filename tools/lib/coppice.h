@@ -27,8 +27,8 @@
  * Threads.  Any thread may use a handle of a store or a state, at any time.  A
  * batch and a scan belong to one thread at a time.  Callbacks are called by the
  * thread that passed them, with no lock held, and may call the library.
- * Threads that read do not wait for each other, nor does one that changes the
- * store wait for them.
+ * Threads that read do not wait for each other.  One that changes the store
+ * waits for them, and they for it, for moments only.
  *
  * Processes.  One process changes a store: the first that opens it without
  * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
@@ -125,6 +125,22 @@ COPPICE_API int coppice_stats(struct coppice *store,
 
 /* Wait until the space of all deleted states is free, durably. */
 COPPICE_API int coppice_reclaim(struct coppice *store);
+
+/*
+ * Return a descriptor for poll(2) that becomes readable (POLLIN) when states
+ * have been changed, made or deleted, by any process: at once if this process
+ * changes the store itself, else when the change is committed.  It may become
+ * readable without a change.  It belongs to the store: do not read from it, nor
+ * close it.  The same one each time; -EMFILE.
+ */
+COPPICE_API int coppice_event_fd(struct coppice *store);
+/*
+ * Make the descriptor unreadable until the next change.  Return 1 if there may
+ * have been changes since the last call, or since the descriptor was made, and
+ * 0 if there were none.  Call this first, and look at the states afterwards:
+ * then no change is missed.  -EINVAL: coppice_event_fd() was not called.
+ */
+COPPICE_API int coppice_event_clear(struct coppice *store);
 
 /* ---- States ------------------------------------------------------------- */
 

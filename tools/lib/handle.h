@@ -38,8 +38,9 @@ struct coppice {
 	pthread_mutex_t socket_lock;
 	int socket;  /* -1: none; guarded by socket_lock from opening on */
 	bool remote; /* changes go through the daemon */
+	atomic_int event_fd;           /* see event.c; -1: none */
+	_Atomic uint64_t event_commit; /* the last one that was reported */
 };
-
 
 struct coppice_state {
 	struct coppice *store;
@@ -161,6 +162,11 @@ int request_run(struct coppice *store, json_t *request, int fd,
  * durable afterwards, and so seen by this process.
  */
 int request_change(struct coppice *store, json_t *request);
+
+/* ---- Events ------------------------------------------------------------- */
+
+/* Report a change that this process has made. */
+void event_post(struct coppice *store);
 
 /* ---- Holds of readers --------------------------------------------------- */
 

@@ -109,6 +109,8 @@ int request_change(struct coppice *store, json_t *request)
 {
 	int err = request_run(store, request, -1, NULL);
 
+	if (!err)
+		event_post(store);
 	return err || !store->remote
 	               ? err
 	               : request_run(store, request_new("sync", NULL), -1,
@@ -260,6 +262,8 @@ int coppice_join(struct coppice *store, const char *from, const char *into,
 		request = request_flag(request, "theirs");
 	err = request_rows(store, request, -1, conflict_count, &conflicts,
 	                   NULL);
+	if (!err && !(flags & COPPICE_DRY_RUN))
+		event_post(store);
 	if (!err && store->remote)
 		err = coppice_sync(store);
 	if (ret_conflicts)

@@ -44,13 +44,15 @@ static void own_destroy(const volatile bool *own)
 
 static int store_release(struct coppice *store)
 {
-	int err;
+	int event_fd, err;
 
 	fs_destroy(store->fs);
 	forest_close(store->forest);
 	err = store_close(store->store);
 	place_release(&store->place);
 	close_fd(&store->socket);
+	event_fd = atomic_load(&store->event_fd);
+	close_fd(&event_fd);
 	pthread_mutex_destroy(&store->socket_lock);
 	own_destroy(store->own);
 	free(store->marked);
@@ -127,6 +129,7 @@ int coppice_open(const char *path, unsigned flags,
 		return fail_text(-ENOMEM, "out of memory");
 	store->readonly = flags & COPPICE_READ_ONLY;
 	store->socket = -1;
+	atomic_init(&store->event_fd, -1);
 	pthread_mutex_init(&store->socket_lock, NULL);
 	store->path = strdup(path);
 	err = store->path ? own_create(&store->own) : -ENOMEM;

@@ -105,6 +105,22 @@ class Store:
         """Wait until the space of all deleted states is free, durably."""
         check(lib.coppice_reclaim(self._use()))
 
+    def event_fd(self) -> int:
+        """Return a descriptor that becomes readable when states have changed.
+
+        For select, selectors or an event loop's add_reader().  It belongs to the
+        store, and is closed with it: reset it with event_clear() alone.
+        """
+        return int(check(lib.coppice_event_fd(self._use())))
+
+    def event_clear(self) -> bool:
+        """Make the descriptor unreadable until the next change.
+
+        Return True if there may have been changes since the last call.  Look at
+        the states afterwards: then no change is missed.
+        """
+        return bool(check(lib.coppice_event_clear(self._use())))
+
     # ---- States -------------------------------------------------------------
 
     def open(self, name: Text) -> State:

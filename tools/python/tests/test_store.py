@@ -2,6 +2,7 @@
 """Stores and their states."""
 import datetime
 import errno
+import select
 import time
 
 import coppice
@@ -127,6 +128,18 @@ def test_times_before_a_snapshot(store):
         created // 10**9, datetime.timezone.utc)
     assert store.expire("main", before=moment) == 0
     assert store.expire("main", before=created + 1) == 1
+
+
+def test_events(store, put):
+    poll = select.poll()
+    poll.register(store.event_fd(), select.POLLIN)
+    assert store.event_fd() == store.event_fd()
+    assert not store.event_clear()
+    put("main", {"key": b"value"})
+    assert poll.poll(0)
+    assert store.event_clear()
+    assert not poll.poll(0)
+    assert not store.event_clear()
 
 
 def test_holds(store):

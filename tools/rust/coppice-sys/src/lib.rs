@@ -180,6 +180,8 @@ extern "C" {
         ret_stats: *mut coppice_stats,
     ) -> c_int;
     pub fn coppice_reclaim(store: *mut coppice) -> c_int;
+    pub fn coppice_event_fd(store: *mut coppice) -> c_int;
+    pub fn coppice_event_clear(store: *mut coppice) -> c_int;
 
     pub fn coppice_state_open(
         store: *mut coppice,

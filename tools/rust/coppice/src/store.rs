@@ -12,6 +12,7 @@ use std::mem::size_of;
 use std::ops::ControlFlow;
 use std::os::raw::{c_char, c_int, c_void};
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::io::BorrowedFd;
 use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
@@ -168,6 +169,23 @@ impl Store {
     pub fn reclaim(&self) -> Result<()> {
         // SAFETY: the handle is open.
         check(unsafe { sys::coppice_reclaim(self.raw()) }).map(drop)
+    }
+
+    /// Return a descriptor for `poll(2)` or an event loop that becomes readable
+    /// when states have been changed, made or deleted, by any process. Reset it
+    /// with [`event_clear()`](Store::event_clear) alone.
+    pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
+        // SAFETY: the handle is valid; the descriptor is open as long as it is.
+        check(unsafe { sys::coppice_event_fd(self.raw()) })
+            .map(|fd| unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+
+    /// Make the descriptor unreadable until the next change. True: there may
+    /// have been changes since the last call. Look at the states afterwards:
+    /// then no change is missed.
+    pub fn event_clear(&self) -> Result<bool> {
+        // SAFETY: the handle is valid.
+        check(unsafe { sys::coppice_event_clear(self.raw()) }).map(|r| r != 0)
     }
 
     /// Open a state by any form of its name: `FORK`, `FORK~SNAPSHOT`, `FORK~N`

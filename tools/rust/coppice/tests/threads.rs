@@ -5,6 +5,7 @@ mod scratch;
 use coppice::*;
 use scratch::{get, Scratch};
 use std::os::raw::c_int;
+use std::os::unix::io::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -158,4 +159,16 @@ fn another_process_reads_beside_the_writer() {
 
         read() == Ok(true)
     }));
+}
+
+#[test]
+fn changes_are_events() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+
+    assert!(store.event_fd().unwrap().as_raw_fd() >= 0);
+    assert_eq!(store.event_clear(), Ok(false));
+    store.snapshot("main", "slot").unwrap();
+    assert_eq!(store.event_clear(), Ok(true));
+    assert_eq!(store.event_clear(), Ok(false));
 }
