@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The puts of a batch.  The files are found or made first.  Then the contents
+ * The puts of a batch.  The files are found first, then those are made that do
+ * not exist.  Then the contents
  * are written in the order of the inodes, which is that of the tree.  The
  * chunks are made without the lock, some of them at a time.
  */
@@ -204,7 +205,55 @@ static int contents_put(struct putting *p, const struct batch_op **ret_failed)
 
 /* ---- The files ---------------------------------------------------------- */
 
-/* Find or make one file. */
+/* A file to be looked up: where its entry is in the tree. */
+struct lookup {
+	uint64_t slot;
+	uint64_t dir;
+	struct put *put;
+};
+
+static int lookup_compare(const void *a, const void *b)
+{
+	const struct lookup *x = a, *y = b;
+	int order = number_order(x->dir, y->dir);
+
+	return order ? order : number_order(x->slot, y->slot);
+}
+
+/*
+ * Look up the files that exist already, in the order of the tree: that takes a
+ * third of the time of any other order.  The inodes of the others stay 0.
+ */
+static int files_find(struct putting *p)
+{
+	struct batch_target *t = p->t;
+	_cleanup_free_ struct lookup *lookups =
+	        malloc(p->count * sizeof(*lookups));
+	size_t len = 0;
+	int err = 0;
+
+	if (!lookups)
+		return -ENOMEM;
+	for (size_t i = 0; !err && i < p->count; i++) {
+		struct lookup *l = &lookups[len];
+
+		p->puts[i].ino = 0;
+		l->put = &p->puts[i];
+		if (!batch_slot(t, l->put->op, &l->dir, &l->slot))
+			len++;
+		err = batch_pause(t);
+	}
+	array_sort(lookups, len, lookup_compare);
+	for (size_t i = 0; !err && i < len; i++) {
+		struct put *put = lookups[i].put;
+
+		put->ino = batch_find(t, put->op, lookups[i].dir);
+		err = batch_pause(t);
+	}
+	return err;
+}
+
+/* Find or make one file, and report what is wrong with its path. */
 static int file_find(struct batch_target *t, const struct batch_op *op,
                      uint64_t *ret_ino)
 {
@@ -250,8 +299,13 @@ int batch_put(struct batch_target *t, const struct batch_op *ops, size_t count,
 	p->puts = malloc(count * sizeof(*p->puts));
 	if (!p->puts)
 		return -ENOMEM;
-	for (size_t i = 0; !err && i < count; i++) {
+	p->count = count;
+	for (size_t i = 0; i < count; i++)
 		p->puts[i].op = &ops[i];
+	err = files_find(p);
+	for (size_t i = 0; !err && i < count; i++) {
+		if (p->puts[i].ino)
+			continue;
 		err = file_find(t, &ops[i], &p->puts[i].ino);
 		if (!err)
 			err = batch_pause(t);

@@ -337,6 +337,46 @@ static int path_split(struct batch_target *t, const char *path, size_t len,
 	return dir_find_path(t, path, above, make, ret_dir);
 }
 
+/* Return the last component of the path of an operation. */
+static const char *op_name(const struct batch_op *op, size_t *ret_len)
+{
+	const char *slash = memrchr(op->path, '/', op->path_len);
+	const char *name = slash ? slash + 1 : op->path;
+
+	*ret_len = (size_t)(op->path + op->path_len - name);
+	return name;
+}
+
+int batch_slot(struct batch_target *t, const struct batch_op *op,
+               uint64_t *ret_dir, uint64_t *ret_slot)
+{
+	struct batch_dir *dir;
+	size_t len;
+	const char *name = op_name(op, &len);
+	size_t above = name == op->path ? 0 : op->path_len - len - 1;
+	int err = len > NAME_LEN_MAX ? -ENAMETOOLONG : 0;
+
+	if (!err)
+		err = dir_find_path(t, op->path, above, false, &dir);
+	if (err)
+		return err;
+	*ret_dir = dir->v.ino;
+	*ret_slot = slot_first(t->fs->store, 0, name, len);
+	return 0;
+}
+
+uint64_t batch_find(struct batch_target *t, const struct batch_op *op,
+                    uint64_t dir)
+{
+	size_t len;
+	const char *name = op_name(op, &len);
+	uint64_t ino;
+	uint8_t type;
+	int err = tree_entry(t->tree, dir, name, len, &ino, &type);
+
+	return err || type != DT_REG ? 0 : ino;
+}
+
 int batch_file(struct batch_target *t, const struct batch_op *op,
                uint64_t *ret_ino)
 {

@@ -62,6 +62,18 @@ int batch_fetch(struct batch_target *t);
 struct vnode batch_vnode(struct batch_target *t, uint64_t ino);
 
 /*
+ * Return where the entry of a PUT is in the tree: its directory, and the first
+ * slot of its name.  -ENOENT, -ENOTDIR: there is no such directory yet.
+ */
+int batch_slot(struct batch_target *t, const struct batch_op *op,
+               uint64_t *ret_dir, uint64_t *ret_slot);
+/*
+ * Return the inode of the regular file of a PUT in its directory.  0: there is
+ * none, or none that can be read.
+ */
+uint64_t batch_find(struct batch_target *t, const struct batch_op *op,
+                    uint64_t dir);
+/*
  * Find the regular file of a PUT, or make it.  -EAGAIN: call want_fetch()
  * first, without the lock.
  */
