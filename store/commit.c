@@ -89,6 +89,7 @@ static int txg_close(struct store *store)
 		txg->nodes[i]->block.state = BLOCK_SYNCING;
 	for (size_t i = 0; i < txg->chunks_len; i++)
 		txg->chunks[i]->block.state = BLOCK_SYNCING;
+	txg->waited = txg->waiters || store->txg_waiters;
 	store->syncing_txg = txg;
 	store->open_txg = next;
 	store->commit_asked = false;
@@ -416,8 +417,10 @@ void store_commit_start(struct store *store)
 static int txg_wait(struct store *store, uint64_t txg)
 {
 	uint64_t tries = store->tries;
+	int r = 0;
 
-	while (store->durable_txg < txg) {
+	store->txg_waiters++;
+	while (r == 0 && store->durable_txg < txg) {
 		/*
 		 * The open group is only committed on request: ask again once
 		 * the syncing one is done.
@@ -428,9 +431,10 @@ static int txg_wait(struct store *store, uint64_t txg)
 		lock_wait(store, &store->committed, NULL);
 		if (store->durable_txg < txg && store->commit_err &&
 		    store->tries != tries)
-			return store->commit_err;
+			r = store->commit_err;
 	}
-	return 0;
+	store->txg_waiters--;
+	return r;
 }
 
 int commit_wait_all(struct store *store)

@@ -72,6 +72,7 @@ struct store {
 	int64_t retry_pause;   /* ns from the last failed try until the next */
 	uint64_t mended_txg; /* group that ends the failing; 0: not known yet */
 	bool commit_asked;
+	unsigned txg_waiters; /* threads that wait for a group to be durable */
 	bool stopping;
 	int64_t stop_by; /* mono_ns after which commits are not retried */
 	bool committer_runs;

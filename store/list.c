@@ -226,8 +226,37 @@ static int list_insert(struct store *store, MDB_txn *txn, uint64_t list,
 
 /* ---- The committer's work ----------------------------------------------- */
 
+/* Sizes in the order of their numbers, and where the next is looked for. */
+struct sizes {
+	const struct stored_size *sizes;
+	size_t len, at;
+};
+
+/* Return the stored size of a block; the numbers ascend. */
+static int stored_bytes(struct store *store, MDB_txn *txn, struct sizes *known,
+                        uint64_t number, uint32_t *ret_bytes)
+{
+	struct stored_block b = {0};
+	int r;
+
+	while (known->at < known->len &&
+	       known->sizes[known->at].number < number)
+		known->at++;
+	if (known->at < known->len &&
+	    known->sizes[known->at].number == number) {
+		*ret_bytes = (uint32_t)known->sizes[known->at].bytes;
+		return 0;
+	}
+	r = stored_block_get(store, txn, number, &b);
+	if (r < 0 && r != -ENOENT && r != -EUCLEAN)
+		return r;
+	*ret_bytes = (uint32_t)b.bytes;
+	return 0;
+}
+
 static int pending_commit(struct store *store, MDB_txn *txn,
-                          struct pending_list *p, struct accounting *accounting)
+                          struct pending_list *p, struct sizes known,
+                          struct accounting *accounting)
 {
 	_cleanup_free_ struct entry *entries =
 	        malloc(p->len * sizeof(*entries));
@@ -239,14 +268,12 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 		return -ENOMEM;
 	array_sort(p->numbers, p->len, number_compare);
 	for (size_t i = 0; i < p->len; i++) {
-		struct stored_block b = {0};
-
-		r = stored_block_get(store, txn, p->numbers[i], &b);
-		if (r < 0 && r != -ENOENT && r != -EUCLEAN)
-			return r;
 		entries[i].number = p->numbers[i];
-		entries[i].bytes = (uint32_t)b.bytes;
-		bytes += b.bytes;
+		r = stored_bytes(store, txn, &known, p->numbers[i],
+		                 &entries[i].bytes);
+		if (r < 0)
+			return r;
+		bytes += entries[i].bytes;
 	}
 	r = list_insert(store, txn, p->list, entries, p->len);
 	if (r < 0)
@@ -258,14 +285,18 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 }
 
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
+                const struct stored_size *sizes, size_t sizes_len,
                 struct accounting *accounting)
 {
+	const struct sizes known = {sizes, sizes_len, 0};
+
 	for (size_t i = 0; i < txg->lists_len; i++) {
 		int r;
 
 		if (!txg->lists[i].len)
 			continue;
-		r = pending_commit(store, txn, &txg->lists[i], accounting);
+		r = pending_commit(store, txn, &txg->lists[i], known,
+		                   accounting);
 		if (r < 0)
 			return r;
 	}

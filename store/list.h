@@ -9,8 +9,17 @@
 #include "accounting.h"
 #include "txg.h"
 
-/* Write the group's additions to lists. */
+/* The stored size of a block. */
+struct stored_size {
+	uint64_t number, bytes;
+};
+
+/*
+ * Write the group's additions to lists.  The sizes that are known already, in
+ * the order of their numbers, save looking up blocks.
+ */
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
+                const struct stored_size *sizes, size_t sizes_len,
                 struct accounting *accounting);
 /* Do what list_sweep() asks for. */
 int list_commit_sweep(struct store *store, MDB_txn *txn,

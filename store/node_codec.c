@@ -215,7 +215,8 @@ static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
 /* Return the node that a copy of this one is compressed with; 0: none. */
 static uint64_t prefix_get(struct store *store, MDB_txn *txn,
                            struct node_encoder *node_encoder, uint64_t number,
-                           const uint8_t **ret_prefix, size_t *ret_len)
+                           const uint8_t **ret_prefix, size_t *ret_len,
+                           uint64_t *ret_stored_len)
 {
 	MDB_val value;
 	uint64_t base;
@@ -224,6 +225,7 @@ static uint64_t prefix_get(struct store *store, MDB_txn *txn,
 	             &value) ||
 	    !block_tag_is_node(&value))
 		return 0;
+	*ret_stored_len = value.mv_size;
 	base = node_stored_base(&value);
 	if (base)
 		number = base;
@@ -236,15 +238,17 @@ static uint64_t prefix_get(struct store *store, MDB_txn *txn,
 uint64_t node_encoder_run(struct node_encoder *node_encoder,
                           struct store *store, MDB_txn *txn, uint64_t copied,
                           const uint8_t *data, size_t len,
-                          const uint8_t **ret_data, size_t *ret_len)
+                          const uint8_t **ret_data, size_t *ret_len,
+                          uint64_t *ret_copied_len)
 {
 	const uint8_t *prefix;
 	size_t prefix_len, n, most = len - len / DELTA_SHARE;
 	uint64_t base = 0;
 
+	*ret_copied_len = 0;
 	if (copied)
 		base = prefix_get(store, txn, node_encoder, copied, &prefix,
-		                  &prefix_len);
+		                  &prefix_len, ret_copied_len);
 	*ret_data = node_encoder->out;
 	if (base) {
 		*ret_len =

@@ -34,11 +34,13 @@ void node_encoder_destroy(struct node_encoder *node_encoder);
  * Encode a sealed node.  `copied` is the number of a stored node that is much
  * like it; 0: none.  *ret_data is valid until the next call.  Return the number
  * of the node that the stored form needs as prefix, which may differ from
- * `copied`; 0: none.
+ * `copied`; 0: none.  *ret_copied_len is the stored size of `copied`; 0: it is
+ * not known.
  */
 uint64_t node_encoder_run(struct node_encoder *node_encoder,
                           struct store *store, MDB_txn *txn, uint64_t copied,
                           const uint8_t *data, size_t len,
-                          const uint8_t **ret_data, size_t *ret_len);
+                          const uint8_t **ret_data, size_t *ret_len,
+                          uint64_t *ret_copied_len);
 
 #endif

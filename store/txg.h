@@ -53,6 +53,7 @@ struct txg {
 	uint64_t repack_pages; /* pages that they write, at most */
 	struct list_job *job;
 	struct waiter *waiters;
+	bool waited;     /* somebody waits for it; set when it was closed */
 	bool may_splice; /* the store names the feature of splices */
 	uint64_t seq;    /* counters at the time when the group was closed */
 	uint64_t counters[COUNTER_COUNT];

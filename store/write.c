@@ -22,6 +22,7 @@
 #include "array.h"
 #include "chunk_encoder.h"
 #include "codec.h"
+#include "encoding.h"
 #include "fault.h"
 #include "free.h"
 #include "list.h"
@@ -38,16 +39,22 @@ static size_t leaves_count(struct writing *w)
 	                                                 : stat.ms_leaf_pages;
 }
 
+void writing_leaves(struct writing *w)
+{
+	w->leaves = leaves_count(w);
+}
+
 /* Update the free bytes of the last page after an item was appended. */
 static void tail_follow(struct writing *w, size_t len)
 {
-	size_t leaves = leaves_count(w), item;
+	size_t item = item_size(len), leaves;
 
-	item = item_size(len);
-	if (leaves != w->leaves)
-		w->tail = DISK_PAGE - PAGE_HEADER - item;
-	else
-		w->tail -= MIN(w->tail, item);
+	if (item <= w->tail) {
+		w->tail -= item;
+		return;
+	}
+	leaves = leaves_count(w);
+	w->tail = leaves != w->leaves ? DISK_PAGE - PAGE_HEADER - item : 0;
 	w->leaves = leaves;
 }
 
@@ -63,7 +70,7 @@ int writing_put(struct writing *w, uint64_t key, const void *data, size_t len)
 		w->last_key = key;
 		tail_follow(w, len);
 	} else if (r == 0) {
-		w->leaves = leaves_count(w);
+		writing_leaves(w);
 	}
 	return r;
 }
@@ -92,85 +99,97 @@ bool block_is_counted(const struct writing *w, uint64_t number)
 	return !disk_get_u64(w->txn, w->disk->refcounts, number, &count);
 }
 
-/* Update the references after a node got another base; 0 stands for none. */
-static int node_rebase(struct writing *w, uint64_t old, uint64_t base)
+/* List the nodes and chunks in the order of their numbers. */
+static int blocks_list(const struct txg *txg, struct block ***ret_blocks,
+                       size_t *ret_len)
 {
-	uint64_t bytes = 0;
-	int r = 0;
+	size_t count = txg->nodes_len + txg->chunks_len, len = 0, i = 0, j = 0;
+	struct block **blocks = malloc((count ? count : 1) * sizeof(*blocks));
 
-	if (old == base)
-		return 0;
-	if (base)
-		r = refcount_up(w->store, w->txn, base);
-	if (r == 0 && old)
-		r = stored_free(w->store, w->txn, old, &bytes);
-	w->leaves = leaves_count(w);
-	return r;
-}
-
-static int node_write(struct writing *w, struct node *node)
-{
-	uint64_t key = node->block.number << DISK_FRAGMENT_BITS;
-	uint64_t base, old_base = 0, copied = node->copied;
-	uint8_t data[DISK_VALUE_MAX];
-	const uint8_t *packed;
-	struct usage *usage;
-	size_t len, old = 0;
-	MDB_val value;
-	int r;
-
-	/* Others read the node meanwhile, so the checksum is set in a copy. */
-	memcpy(data, node->data, w->store->geometry.node_size);
-	len = node_seal(w->store, node->block.number, data);
-	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value)) {
-		old = value.mv_size;
-		old_base = node_stored_base(&value);
-	}
-	/* A node that this group frees is not to be kept for this one. */
-	if (writing_freed(w, copied))
-		copied = old_base;
-	base = node_encoder_run(w->node_encoder, w->store, w->txn, copied, data,
-	                        len, &packed, &len);
-	r = writing_put(w, key, packed, len);
-	if (r == 0)
-		r = node_rebase(w, old_base, base);
-	if (r < 0)
-		return r;
-	usage = accounting_get(&w->accounting, node->block.owner);
-	usage->unique += (int64_t)len - (int64_t)old;
-	return 0;
-}
-
-static int blocks_write(struct writing *w)
-{
-	struct txg *txg = w->txg;
-	size_t i = 0, j = 0;
-	MDB_val key, value;
-	int r;
-
-	r = disk_cursor_get(w->blocks, &key, &value, MDB_LAST);
-	if (r == 0)
-		memcpy(&w->last_key, key.mv_data, sizeof(w->last_key));
-	else if (r != MDB_NOTFOUND)
-		return disk_error(r);
-	w->leaves = leaves_count(w);
+	if (!blocks)
+		return -ENOMEM;
 	while (i < txg->nodes_len || j < txg->chunks_len) {
 		if (j == txg->chunks_len ||
 		    (i < txg->nodes_len &&
 		     txg->nodes[i]->block.number <
 		             txg->chunks[j]->block.number)) {
-			r = node_write(w, txg->nodes[i++]);
-		} else if (txg->chunks[j]->block.kind == BLOCK_DEDUP) {
-			r = 0;
-			j++;
-		} else {
-			w->at = j;
-			r = writing_chunk(w, txg->chunks[j++]);
+			blocks[len++] = &txg->nodes[i++]->block;
+			continue;
 		}
-		if (r < 0)
-			return r;
+		if (txg->chunks[j]->block.kind == BLOCK_CHUNK)
+			blocks[len++] = &txg->chunks[j]->block;
+		j++;
 	}
+	*ret_blocks = blocks;
+	*ret_len = len;
 	return 0;
+}
+
+/* Keep the size of the block that another one takes the place of. */
+static int size_note(struct writing *w, const struct encoded *encoded)
+{
+	struct stored_size *size;
+
+	if (!encoded->former)
+		return 0;
+	size = array_add(&w->sizes, &w->sizes_len, &w->sizes_capacity);
+	if (!size)
+		return -ENOMEM;
+	*size = (struct stored_size){encoded->former, encoded->former_bytes};
+	return 0;
+}
+
+/* Write a block; encoded: its form if that is known already, or NULL. */
+static int block_write(struct writing *w, struct block *block,
+                       const struct encoded *encoded)
+{
+	struct node *node = (struct node *)block;
+	struct chunk *chunk = (struct chunk *)block;
+	bool is_node = block->kind == BLOCK_NODE;
+	struct encoded own;
+	int r = 0;
+
+	while (!is_node && w->txg->chunks[w->at] != chunk)
+		w->at++;
+	if (!encoded && is_node)
+		node_encode(w, node, &own);
+	else if (!encoded)
+		r = chunk_encode(w, chunk, &own);
+	if (!encoded)
+		encoded = &own;
+	if (r == 0)
+		r = size_note(w, encoded);
+	if (r < 0)
+		return r;
+	return is_node ? writing_node(w, node, encoded)
+	               : writing_chunk(w, chunk, encoded);
+}
+
+static int blocks_write(struct writing *w)
+{
+	_cleanup_free_ struct block **blocks = NULL;
+	struct encoding *encoding = NULL;
+	MDB_val key, value;
+	size_t len;
+	int r;
+
+	r = disk_cursor_get(w->blocks, &key, &value, MDB_LAST);
+	if (r == 0)
+		w->last_key = key_number(&key);
+	else if (r != MDB_NOTFOUND)
+		return disk_error(r);
+	writing_leaves(w);
+	r = blocks_list(w->txg, &blocks, &len);
+	if (r < 0)
+		return r;
+	/* Without anybody who waits, others may have the second processor. */
+	if (w->txg->waited)
+		encoding = encoding_create(w, blocks, len);
+	for (size_t i = 0; r == 0 && i < len; i++)
+		r = block_write(w, blocks[i],
+		                encoding ? encoding_next(encoding) : NULL);
+	encoding_destroy(encoding);
+	return r;
 }
 
 static int dedup_refs_write(struct writing *w)
@@ -239,7 +258,9 @@ static int lists_write(struct writing *w)
 	struct txg *txg = w->txg;
 	int r;
 
-	r = list_commit(w->store, w->txn, txg, &w->accounting);
+	array_sort(w->sizes, w->sizes_len, number_compare);
+	r = list_commit(w->store, w->txn, txg, w->sizes, w->sizes_len,
+	                &w->accounting);
 	if (r == 0)
 		r = list_commit_ops(w->store, w->txn, txg, &w->accounting);
 	for (struct list_job *job = txg->job; r == 0 && job; job = job->next)
@@ -283,6 +304,14 @@ static int set_write(void *arg)
 	return disk_write_commit(w->disk, w->txn);
 }
 
+void commit_fault(const struct store *store)
+{
+	log_error("found damaged pages of '%s/data.mdb' in the middle of a "
+	          "commit; stopping",
+	          store->path);
+	abort();
+}
+
 int commit_write(struct store *store, struct txg *txg)
 {
 	struct writing w = {.store = store, .disk = &store->disk, .txg = txg};
@@ -294,15 +323,12 @@ int commit_write(struct store *store, struct txg *txg)
 	if (r == 0)
 		r = fault_guard(set_write, &w);
 	/* Nothing was committed, but memory may be in any state. */
-	if (r == FAULT) {
-		log_error("found damaged pages of '%s/data.mdb' in the middle "
-		          "of a commit; stopping",
-		          store->path);
-		abort();
-	}
+	if (r == FAULT)
+		commit_fault(store);
 	node_encoder_destroy(w.node_encoder);
 	encoder_destroy(w.encoder);
 	window_destroy(w.splicing.window);
 	accounting_release(&w.accounting);
+	free(w.sizes);
 	return r;
 }

@@ -7,9 +7,11 @@
 
 #include "accounting.h"
 #include "chunk_codec.h"
+#include "chunk_encoder.h"
 #include "engine.h"
 #include "node_codec.h"
 
+struct stored_size;
 struct window;
 
 /* What is remembered between the tries of splices: see write_splice.c. */
@@ -17,6 +19,27 @@ struct splicing {
 	struct window *window; /* NULL: not needed yet */
 	size_t next;     /* index of the chunk behind the last splice; or 0 */
 	unsigned misses; /* tries since one that found anything */
+};
+
+/* The form in which a block is to be stored, and what was found with it. */
+struct encoded {
+	/*
+	 * Found before the blocks in front of this one were written, in the
+	 * data of the last commit.
+	 */
+	bool ahead;
+	struct form form; /* a node has no more than one base */
+	/* The block that it replaces or is a copy of, and its stored size. */
+	uint64_t former; /* 0: not known */
+	uint64_t former_bytes;
+	/* chunks */
+	uint8_t hash[16];
+	uint64_t same;     /* stored block with the same content; 0: none */
+	uint64_t replaced; /* stored block that it replaces; 0: none */
+	bool sparse;
+	/* nodes that are stored already */
+	uint64_t old_base;
+	size_t old_len;
 };
 
 struct writing {
@@ -29,7 +52,11 @@ struct writing {
 	struct node_encoder *node_encoder;
 	struct splicing splicing;
 	size_t at; /* index in txg->chunks of the one being written */
+	uint8_t node[DISK_VALUE_MAX]; /* a sealed copy of the last one */
 	struct accounting accounting;
+	/* of blocks that were met on the way, in any order */
+	struct stored_size *sizes;
+	size_t sizes_len, sizes_capacity;
 	uint64_t last_key; /* highest in blocks */
 	size_t leaves;     /* pages with items that blocks has */
 	size_t tail;       /* bytes that are free in the last; 0: not known */
@@ -59,16 +86,30 @@ static inline uint64_t key_number(const MDB_val *key)
 
 /* Append or replace the value under the key of a fragment. */
 int writing_put(struct writing *w, uint64_t key, const void *data, size_t len);
+/* Count the leaves again, after a change other than writing_put(). */
+void writing_leaves(struct writing *w);
 /* Return the group's entry that frees the number, or NULL. */
 struct freed *writing_freed(const struct writing *w, uint64_t number);
 /* Return true if the stored block has more than one reference. */
 bool block_is_counted(const struct writing *w, uint64_t number);
 /*
- * Write the chunk in its smallest form, or as a dedup reference if its content
- * is stored already.
+ * Find the smallest form of a chunk, or the stored chunk with its content.
+ * Nothing is changed.  The bytes are valid until the next block is encoded.
  */
-int writing_chunk(struct writing *w, struct chunk *chunk);
+int chunk_encode(struct writing *w, const struct chunk *chunk,
+                 struct encoded *ret_encoded);
+/* Write the chunk in this form, or as a dedup reference. */
+int writing_chunk(struct writing *w, struct chunk *chunk,
+                  const struct encoded *encoded);
+/* Find the smallest form of a node, likewise. */
+void node_encode(struct writing *w, const struct node *node,
+                 struct encoded *ret_encoded);
+/* Write the node in this form. */
+int writing_node(struct writing *w, const struct node *node,
+                 const struct encoded *encoded);
 
+/* Abort: the map could not be read in the middle of a commit. */
+void commit_fault(const struct store *store) __attribute__((noreturn));
 /* Write all of a syncing group.  Lock NOT held. */
 int commit_write(struct store *store, struct txg *txg);
 

@@ -21,31 +21,32 @@ static bool chunk_same(const struct chunk *a, const struct chunk *b)
 	return a->len == b->len && !memcmp(a->data, b->data, a->len);
 }
 
-/* Make the chunk a dedup reference to the stored one. Return 1, or an error. */
+/* Make the chunk a dedup reference to the stored one. */
 static int chunk_dedup(struct writing *w, const struct chunk *chunk,
                        uint64_t target)
 {
 	int r = disk_put_u64(w->txn, w->disk->dedup_refs, chunk->block.number,
 	                     target);
 
-	if (r == 0)
-		r = refcount_up(w->store, w->txn, target);
-	return r < 0 ? r : 1;
+	return r ? r : refcount_up(w->store, w->txn, target);
 }
+
+/* ---- Finding the form --------------------------------------------------- */
 
 /*
  * Look for the same content under the replaced number and, by its hash,
- * elsewhere, and compare the bytes. 1: it is stored already, and the chunk has
- * become a dedup reference to it.
+ * elsewhere, and compare the bytes.  *ret_number: where it is stored; 0:
+ * nowhere.
  */
-static int chunk_share(struct writing *w, const struct chunk *chunk,
-                       const struct replaced *replaced, const uint8_t hash[16])
+static int same_find(struct writing *w, const struct chunk *chunk,
+                     const struct replaced *replaced, const uint8_t hash[16],
+                     uint64_t *ret_number)
 {
 	struct chunk *other = NULL;
-	uint64_t target = replaced->number;
-	bool same;
+	uint64_t target = replaced ? replaced->number : 0;
 	int r = 0;
 
+	*ret_number = 0;
 	if (!target ||
 	    memcmp(replaced->header.hash, hash, sizeof(replaced->header.hash)))
 		r = -ENOENT;
@@ -57,42 +58,10 @@ static int chunk_share(struct writing *w, const struct chunk *chunk,
 	r = chunk_decode(w->store, w->txn, target, &other);
 	if (r < 0) /* damaged: not to be relied on */
 		return r == -ENOMEM ? r : 0;
-	same = chunk_same(other, chunk);
+	if (chunk_same(other, chunk))
+		*ret_number = target;
 	chunk_unref(other);
-	return same ? chunk_dedup(w, chunk, target) : 0;
-}
-
-/*
- * Add a reference to the stored block `number` for its replacement.  If this
- * group frees the `name` through which the block was referred to, its reference
- * is passed on instead.
- */
-static int count_pass(struct writing *w, uint64_t name, uint64_t number)
-{
-	struct freed *freed = writing_freed(w, name);
-
-	if (!freed || freed->passed)
-		return refcount_up(w->store, w->txn, number);
-	freed->passed = true;
 	return 0;
-}
-
-/*
- * Try a sparse delta.  true: little of the chunk differs from the replaced one,
- * and *ret_form is the sparse delta.  The replaced block is kept for it even if
- * nothing else needs it, because writing the rest of it again would cost as
- * much.
- */
-static bool chunk_sparse_delta(struct writing *w, const struct chunk *chunk,
-                               const struct replaced *replaced,
-                               const uint8_t hash[16], struct form *ret_form)
-{
-	if (!chunk_is_sparse_delta(chunk) || !replaced->number ||
-	    replaced->header.depth >= w->store->options.delta_depth)
-		return false;
-	encoder_run_sparse(w->encoder, chunk, hash, replaced->number,
-	                   replaced->header.depth + 1u, ret_form);
-	return true;
 }
 
 /*
@@ -134,81 +103,139 @@ static int delta_base(struct writing *w, const struct chunk *chunk,
  * Return true if some aligned 8 bytes are the same in both.  Content that does
  * not compress can only match at the same offset.
  */
-static bool chunk_resembles(const struct chunk *a, const struct chunk *b)
+static bool bytes_resemble(const uint8_t *a, const uint8_t *b, uint32_t len)
 {
-	uint32_t len = MIN(a->len, b->len);
 	uint64_t x, y;
 
 	for (uint32_t i = 0; i + sizeof(x) <= len; i += sizeof(x)) {
-		memcpy(&x, a->data + i, sizeof(x));
-		memcpy(&y, b->data + i, sizeof(y));
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
 		if (x == y)
 			return true;
 	}
 	return false;
 }
 
-enum delta { DELTA_NONE, DELTA_MADE, DELTA_SAME };
+/*
+ * Return true if the replaced chunk shows in the map, as it is stored, that a
+ * delta against it does not pay.  It is not verified: no more than space is
+ * lost if it is damaged.
+ */
+static bool replaced_differs(const struct writing *w,
+                             const struct replaced *replaced,
+                             const struct chunk *chunk)
+{
+	const struct chunk_header *h = &replaced->header;
+	MDB_val value;
+
+	if (h->tag != BLOCK_TAG_RAW ||
+	    disk_get(w->txn, w->disk->blocks,
+	             replaced->number << DISK_FRAGMENT_BITS, &value))
+		return false;
+	return value.mv_size == h->header_len + h->stored &&
+	       !bytes_resemble((const uint8_t *)value.mv_data + h->header_len,
+	                       chunk->data, MIN(h->len, chunk->len));
+}
 
 /*
- * Try a delta against the replaced chunk.  Before, *form is the plain form.
- * DELTA_MADE: it is the delta.  DELTA_SAME: the content is the same, and the
- * chunk has become a dedup reference.
+ * Try a delta against the replaced chunk.  Before, the form is the plain one.
  */
-static int chunk_delta(struct writing *w, struct chunk *chunk,
-                       const struct replaced *replaced, const uint8_t hash[16],
-                       struct form *form)
+static int delta_try(struct writing *w, const struct chunk *chunk,
+                     const struct replaced *replaced, struct encoded *e)
 {
+	bool noise = e->form.len > chunk->len;
 	struct chunk *base;
 	uint64_t number;
 	unsigned depth;
 	int r = delta_base(w, chunk, replaced, &number, &depth);
 
+	if (r == 0 && noise && number == replaced->number &&
+	    replaced_differs(w, replaced, chunk))
+		return 0;
 	if (r == 0)
 		r = chunk_decode(w->store, w->txn, number, &base);
 	if (r < 0)
-		return r == -ENOENT || r == -EUCLEAN ? DELTA_NONE : r;
-	if (chunk_same(base, chunk)) {
-		r = chunk_dedup(w, chunk, number);
-		r = r < 0 ? r : DELTA_SAME;
-	} else if (form->len > chunk->len && !chunk_resembles(base, chunk)) {
-		r = DELTA_NONE;
-	} else if (encoder_run_delta(w->encoder, chunk, hash, base, number,
-	                             depth, form)) {
-		r = DELTA_MADE;
-	}
+		return r == -ENOENT || r == -EUCLEAN ? 0 : r;
+	if (chunk_same(base, chunk))
+		e->same = number;
+	else if (!noise || bytes_resemble(base->data, chunk->data,
+	                                  MIN(base->len, chunk->len)))
+		encoder_run_delta(w->encoder, chunk, e->hash, base, number,
+		                  depth, &e->form);
 	chunk_unref(base);
-	return r;
-}
-
-/* Add the references of the chunk's stored form to its bases. */
-static int bases_count(struct writing *w, const struct chunk *chunk,
-                       const struct replaced *replaced, const struct form *form)
-{
-	int r = 0;
-
-	for (unsigned i = 0; r == 0 && i < form->base_count; i++)
-		r = form->bases[i] == replaced->number
-		            ? count_pass(w, chunk->replaces, form->bases[i])
-		            : refcount_up(w->store, w->txn, form->bases[i]);
-	return r;
+	return 0;
 }
 
 /*
- * Encode the chunk in the smallest of its forms.  DELTA_SAME: it has become a
- * dedup reference instead.
+ * Try a sparse delta.  true: little of the chunk differs from the replaced one,
+ * and the form is the sparse delta.  The replaced block is kept for it even if
+ * nothing else needs it, because writing the rest of it again would cost as
+ * much.
  */
-static int chunk_encode(struct writing *w, struct chunk *chunk,
-                        const struct replaced *replaced, const uint8_t hash[16],
-                        struct form *form)
+static bool sparse_try(struct writing *w, const struct chunk *chunk,
+                       const struct replaced *replaced, struct encoded *e)
 {
+	if (!chunk_is_sparse_delta(chunk) || !replaced->number ||
+	    replaced->header.depth >= w->store->options.delta_depth)
+		return false;
+	encoder_run_sparse(w->encoder, chunk, e->hash, replaced->number,
+	                   replaced->header.depth + 1u, &e->form);
+	e->sparse = true;
+	return true;
+}
+
+int chunk_encode(struct writing *w, const struct chunk *chunk,
+                 struct encoded *ret_encoded)
+{
+	struct encoded *e = ret_encoded;
+	struct replaced replaced;
 	int r;
 
-	encoder_run(w->encoder, chunk, hash, form);
-	r = chunk_delta(w, chunk, replaced, hash, form);
-	if (r < 0 || r == DELTA_SAME)
+	*e = (struct encoded){0};
+	chunk_hash(chunk, e->hash);
+	r = replaced_get(w, chunk->replaces, &replaced);
+	if (r == 0)
+		r = same_find(w, chunk, &replaced, e->hash, &e->same);
+	if (r < 0 || e->same)
 		return r;
-	return chunk_splice(w, chunk, hash, form);
+	e->replaced = replaced.number;
+	if (replaced.number && replaced.number == chunk->replaces) {
+		e->former = replaced.number;
+		e->former_bytes =
+		        replaced.header.header_len + replaced.header.stored;
+	}
+	if (sparse_try(w, chunk, &replaced, e))
+		return 0;
+	encoder_run(w->encoder, chunk, e->hash, &e->form);
+	r = delta_try(w, chunk, &replaced, e);
+	if (r < 0 || e->same)
+		return r;
+	return chunk_splice(w, chunk, e->hash, &e->form);
+}
+
+/* ---- Writing ------------------------------------------------------------ */
+
+/*
+ * Add the references of the chunk's stored form to its bases.  If one is the
+ * replaced block, and this group frees the name through which that was referred
+ * to, its reference is passed on instead.
+ */
+static int bases_count(struct writing *w, const struct chunk *chunk,
+                       const struct encoded *e)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r == 0 && i < e->form.base_count; i++) {
+		struct freed *freed = NULL;
+
+		if (e->form.bases[i] == e->replaced)
+			freed = writing_freed(w, chunk->replaces);
+		if (freed && !freed->passed)
+			freed->passed = true;
+		else
+			r = refcount_up(w->store, w->txn, e->form.bases[i]);
+	}
+	return r;
 }
 
 /*
@@ -246,36 +273,32 @@ static int fragments_put(struct writing *w, uint64_t number,
 	return 0;
 }
 
-int writing_chunk(struct writing *w, struct chunk *chunk)
+int writing_chunk(struct writing *w, struct chunk *chunk,
+                  const struct encoded *encoded)
 {
-	struct replaced replaced;
-	struct form form;
-	uint8_t hash[16];
-	bool sparse;
-	int r;
+	bool shared = chunk->len >= SHARE_MIN;
+	uint64_t same = encoded->same;
+	int r = 0;
 
-	chunk_hash(chunk, hash);
-	r = replaced_get(w, chunk->replaces, &replaced);
+	/* Another chunk of the group may have the same content. */
+	if (!same && shared && encoded->ahead)
+		r = same_find(w, chunk, NULL, encoded->hash, &same);
+	if (r < 0)
+		return r;
+	if (same)
+		return chunk_dedup(w, chunk, same);
+	r = bases_count(w, chunk, encoded);
 	if (r == 0)
-		r = chunk_share(w, chunk, &replaced, hash);
-	if (r)
-		return r < 0 ? r : 0;
-	sparse = chunk_sparse_delta(w, chunk, &replaced, hash, &form);
-	if (!sparse)
-		r = chunk_encode(w, chunk, &replaced, hash, &form);
-	if (r < 0 || r == DELTA_SAME)
-		return r < 0 ? r : 0;
-	r = bases_count(w, chunk, &replaced, &form);
-	if (r == 0)
-		r = fragments_put(w, chunk->block.number, form.data, form.len);
+		r = fragments_put(w, chunk->block.number, encoded->form.data,
+		                  encoded->form.len);
 	/*
 	 * A sparse delta is small and will soon be replaced again: it is not
 	 * worth an entry in `hashes`.
 	 */
-	if (r == 0 && chunk->len >= SHARE_MIN && !sparse)
-		r = disk_put_u64(w->txn, w->disk->hashes, be64_get(hash),
-		                 chunk->block.number);
+	if (r == 0 && shared && !encoded->sparse)
+		r = disk_put_u64(w->txn, w->disk->hashes,
+		                 be64_get(encoded->hash), chunk->block.number);
 	accounting_get(&w->accounting, chunk->block.owner)->unique +=
-	        (int64_t)form.len;
+	        (int64_t)encoded->form.len;
 	return r;
 }

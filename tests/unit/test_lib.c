@@ -98,6 +98,84 @@ static void test_a_directory_moves(void **state)
 	coppice_state_close(main);
 }
 
+enum { RECORDS = 1200, RECORD_MAX = 5000, ROUNDS = 4 };
+
+/*
+ * Make record i of a round: noise, noise of which a little changes, text, or
+ * large noise that another record has, too.  Return its size.
+ */
+static size_t record_make(int i, int round, uint8_t record[RECORD_MAX])
+{
+	uint64_t seed = (uint64_t)i + 1;
+	size_t size = i % 4 == 3 ? 5000 : 1000;
+
+	if (i % 4 == 0)
+		seed += (uint64_t)round << 32;
+	if (i % 4 == 3)
+		seed = (uint64_t)(i / 8 + 1) << 16 | (uint64_t)round;
+	for (size_t at = 0; at < size; at++) {
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		record[at] = (uint8_t)(seed >> 40);
+		if (i % 4 == 2)
+			record[at] = (uint8_t) "eight as"[record[at] % 8];
+	}
+	if (i % 4 == 1)
+		memcpy(record + 96, &round, sizeof(round));
+	return size;
+}
+
+static void rounds_check(struct coppice *store)
+{
+	uint8_t want[RECORD_MAX], got[RECORD_MAX];
+	char name[32];
+
+	for (int round = 0; round < ROUNDS; round++) {
+		struct coppice_state *state;
+
+		snprintf(name, sizeof(name), "main~r%d", round);
+		state = lib_state(store, name);
+		for (int i = 0; i < RECORDS; i++) {
+			size_t size = record_make(i, round, want);
+
+			snprintf(name, sizeof(name), "d%d/%d", i % 7, i);
+			assert_int_equal(
+			        coppice_get(state, name, 0, got, sizeof(got)),
+			        size);
+			assert_memory_equal(got, want, size);
+		}
+		coppice_state_close(state);
+	}
+}
+
+/* Large commits, of which two threads encode the blocks. */
+static void test_large_batches(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct coppice_state *main = lib_state(w->store, "main");
+	struct coppice_batch *batch;
+	uint8_t record[RECORD_MAX];
+	char name[32];
+
+	ok(coppice_batch_new(w->store, &batch));
+	for (int round = 0; round < ROUNDS; round++) {
+		for (int i = RECORDS - 1; i >= 0; i--) {
+			size_t size = record_make(i, round, record);
+
+			snprintf(name, sizeof(name), "d%d/%d", i % 7, i);
+			ok(coppice_batch_put(batch, main, name, record, size,
+			                     COPPICE_PARENTS));
+		}
+		snprintf(name, sizeof(name), "r%d", round);
+		ok(coppice_batch_commit(batch, COPPICE_DURABLE, name));
+	}
+	rounds_check(w->store);
+	coppice_batch_discard(batch);
+	coppice_state_close(main);
+	ok(coppice_close(w->store));
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	rounds_check(w->store);
+}
+
 static void test_operations(void **state)
 {
 	struct lib_fixture *w = *state;
@@ -621,6 +699,8 @@ int main(void)
 	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_a_directory_moves,
 	                                        lib_setup, lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_large_batches, lib_setup,
+	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_operations, lib_setup,
 	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(
