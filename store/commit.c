@@ -20,6 +20,7 @@ enum {
 	/* Pauses between tries of a commit that fails, at most. */
 	RETRY_MOST_MS = 30000,
 	RETRY_CLOSING_MS = 1000,
+	TRIM_IDLE_MS = 10000, /* until freed memory is given back */
 };
 
 /* ---- Closing a group ---------------------------------------------------- */
@@ -319,20 +320,11 @@ static int64_t commit_due(const struct store *store)
 	return age >= limit ? 0 : limit - age;
 }
 
-static void committer_wait(struct store *store, int64_t ns)
+/* Wait until somebody signals, for `ns` nanoseconds at most. */
+static void committer_sleep(struct store *store, int64_t ns)
 {
 	struct timespec ts;
 
-	if (ns < 0) {
-		if (store->freed > store->txg_soft) {
-			store_unlock(store);
-			trim_after(store, store->txg_soft);
-			store_lock(store);
-			return;
-		}
-		lock_wait(store, &store->committer_wake, NULL);
-		return;
-	}
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += ns / 1000000000;
 	ts.tv_nsec += ns % 1000000000;
@@ -341,6 +333,25 @@ static void committer_wait(struct store *store, int64_t ns)
 		ts.tv_nsec -= 1000000000;
 	}
 	lock_wait(store, &store->committer_wake, &ts);
+}
+
+static void committer_wait(struct store *store, int64_t ns)
+{
+	int64_t began = mono_ns();
+
+	if (ns >= 0) {
+		committer_sleep(store, ns);
+	} else if (store->freed <= store->txg_soft) {
+		lock_wait(store, &store->committer_wake, NULL);
+	} else {
+		/* Work that comes at intervals needs the memory again. */
+		committer_sleep(store, (int64_t)TRIM_IDLE_MS * 1000000);
+		if (mono_ns() - began < (int64_t)TRIM_IDLE_MS * 1000000)
+			return;
+		store_unlock(store);
+		trim_after(store, store->txg_soft);
+		store_lock(store);
+	}
 }
 
 static void *committer_main(void *arg)
