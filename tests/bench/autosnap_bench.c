@@ -18,48 +18,11 @@
 #include <sys/stat.h>
 
 #include "autosnap.h"
-#include "bench.h"
-#include "fs.h"
+#include "fs_bench.h"
 #include "session.h"
 #include "util.h"
 
-enum { FILES_A_DIRECTORY = 1000, RECORD = SLOT_RECORD };
-
-static void check(int r, const char *what)
-{
-	if (r >= 0)
-		return;
-	fprintf(stderr, "autosnap_bench: %s: %s\n", what, strerror(-r));
-	exit(1);
-}
-
-static node_t *files_make(struct fs *fs, node_t root, int files)
-{
-	struct fs_cred cred = {.umask = 022};
-	node_t *nodes = calloc((size_t)files, sizeof(*nodes));
-	struct fs_entry directory = {0}, entry;
-	uint8_t record[RECORD];
-	uint64_t random = 1;
-	char name[32];
-
-	for (int i = 0; i < files; i++) {
-		if (i % FILES_A_DIRECTORY == 0) {
-			snprintf(name, sizeof(name), "d%d",
-			         i / FILES_A_DIRECTORY);
-			check(fs_make(fs, root, name, S_IFDIR | 0755, 0, NULL,
-			              &cred, &directory),
-			      "mkdir");
-		}
-		snprintf(name, sizeof(name), "f%d", i);
-		check(fs_make(fs, directory.node, name, S_IFREG | 0644, 0, NULL,
-		              &cred, &entry),
-		      "create");
-		random_fill(record, RECORD, &random);
-		check(fs_write(fs, entry.node, 0, record, RECORD, 0), "write");
-		nodes[i] = entry.node;
-	}
-	return nodes;
-}
+enum { RECORD = SLOT_RECORD };
 
 struct bench {
 	struct fs *fs;

@@ -10,29 +10,11 @@
  * another one.  Prints a line of JSON for each, in entries a second of the call
  * alone, and with the sync that makes the copy durable.
  */
-#include "bench.h"
-#include "fs.h"
+#include "fs_bench.h"
 
 enum { FOLDER_FILES = 8 };
 
 static struct fs *fs;
-static const struct fs_cred cred = {1000, 1000, 022};
-
-static void check(int err, const char *what)
-{
-	if (err >= 0)
-		return;
-	fprintf(stderr, "clone_bench: %s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static node_t make(node_t parent, const char *name, mode_t mode)
-{
-	struct fs_entry entry;
-
-	check(fs_make(fs, parent, name, mode, 0, NULL, &cred, &entry), name);
-	return entry.node;
-}
 
 static void package_make(node_t parent, int number, int files, uint64_t *random)
 {
@@ -40,29 +22,20 @@ static void package_make(node_t parent, int number, int files, uint64_t *random)
 	node_t package, folder = 0;
 
 	snprintf(name, sizeof(name), "package-%d", number);
-	package = make(parent, name, S_IFDIR | 0755);
+	package = make(fs, parent, name, S_IFDIR | 0755);
 	for (int i = 0; i < files; i++) {
 		size_t len = 100 + random_next(random) % 3900;
 		node_t file;
 
 		if (i % FOLDER_FILES == 0) {
 			snprintf(name, sizeof(name), "lib%d", i);
-			folder = make(package, name, S_IFDIR | 0755);
+			folder = make(fs, package, name, S_IFDIR | 0755);
 		}
 		snprintf(name, sizeof(name), "file-%d.js", i);
-		file = make(folder, name, S_IFREG | 0644);
+		file = make(fs, folder, name, S_IFREG | 0644);
 		random_fill(data, len, random);
 		check(fs_write(fs, file, 0, data, len, 0), "write");
 	}
-}
-
-/* Return the processor time of this thread in milliseconds. */
-static double cpu_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
 static void clone_time(struct store *store, node_t from, node_t parent,
@@ -111,8 +84,8 @@ int main(int argc, char **argv)
 	check(forest_create(store, 1000, 1000, 0755), argv[1]);
 	check(forest_open(store, &forest), argv[1]);
 	check(fs_create(forest, &fs_options, &fs), argv[1]);
-	main = make(NODE_ROOT, "main@bench", S_IFDIR | 0755);
-	from = make(main, "node_modules", S_IFDIR | 0755);
+	main = make(fs, NODE_ROOT, "main@bench", S_IFDIR | 0755);
+	from = make(fs, main, "node_modules", S_IFDIR | 0755);
 	for (int i = 0; i < packages; i++)
 		package_make(from, i, files, &random);
 	check(store_sync(store), "sync");
@@ -120,8 +93,9 @@ int main(int argc, char **argv)
 		snprintf(name, sizeof(name), "copy-%d", i);
 		clone_time(store, from, main, name, "inside");
 	}
-	clone_time(store, from, make(NODE_ROOT, "main@other", S_IFDIR | 0755),
-	           "copy", "across");
+	clone_time(store, from,
+	           make(fs, NODE_ROOT, "main@other", S_IFDIR | 0755), "copy",
+	           "across");
 	fs_destroy(fs);
 	forest_close(forest);
 	check(store_close(store), "close");

@@ -12,30 +12,12 @@
  * took and its processor time, and the processor time of a second join, which
  * finds nothing to do.  The forks stay.
  */
-#include "bench.h"
-#include "fs.h"
+#include "fs_bench.h"
 
 enum { DIR_FILES = 500, FILE_BYTES = 200 };
 
 static struct fs *fs;
-static const struct fs_cred cred = {1000, 1000, 022};
 static uint64_t random_state = 1;
-
-static void check(int err, const char *what)
-{
-	if (err >= 0)
-		return;
-	fprintf(stderr, "join_bench: %s: %s\n", what, strerror(-err));
-	exit(1);
-}
-
-static node_t make(node_t parent, const char *name, mode_t mode)
-{
-	struct fs_entry entry;
-
-	check(fs_make(fs, parent, name, mode, 0, NULL, &cred, &entry), name);
-	return entry.node;
-}
 
 /* Return 0 if there is no such name. */
 static node_t look(node_t parent, const char *name)
@@ -62,10 +44,10 @@ static void tree_make(node_t root, int files)
 	for (int i = 0; i < files; i++) {
 		if (i % DIR_FILES == 0) {
 			snprintf(name, sizeof(name), "d%d", i / DIR_FILES);
-			dir = make(root, name, S_IFDIR | 0755);
+			dir = make(fs, root, name, S_IFDIR | 0755);
 		}
 		snprintf(name, sizeof(name), "f%d", i);
-		file_write(make(dir, name, S_IFREG | 0644));
+		file_write(make(fs, dir, name, S_IFREG | 0644));
 	}
 }
 
@@ -86,7 +68,7 @@ static void change(node_t root, int files, int side, int serial)
 	file = look(dir, name);
 	snprintf(other, sizeof(other), "n%d-%d", side, serial);
 	if (!file || random >> 60 < 2) {
-		file_write(make(dir, other, S_IFREG | 0644));
+		file_write(make(fs, dir, other, S_IFREG | 0644));
 		return;
 	}
 	switch (random >> 61) {
@@ -95,20 +77,13 @@ static void change(node_t root, int files, int side, int serial)
 		break;
 	case 2:
 	case 3:
-		check(fs_rename(fs, dir, name, dir, other, 0, &cred), name);
+		check(fs_rename(fs, dir, name, dir, other, 0, &bench_cred),
+		      name);
 		break;
 	default:
 		file_write(file);
 		break;
 	}
-}
-
-static double cpu_ms(clockid_t clock)
-{
-	struct timespec now;
-
-	clock_gettime(clock, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
 /* Return the processor time of this thread in milliseconds. */
@@ -117,13 +92,13 @@ static double join(node_t from, node_t into)
 	struct fs_join what = {.from = NODE_STATE(from),
 	                       .into = NODE_STATE(into)};
 	struct fs_joined joined;
-	double cpu = cpu_ms(CLOCK_THREAD_CPUTIME_ID);
+	double cpu = cpu_ms();
 
 	check(fs_join(fs, &what, &joined), "join");
 	if (joined.conflicts)
 		fprintf(stderr, "join_bench: %d conflicts\n", joined.conflicts);
 	fs_joined_release(fs, &joined);
-	return cpu_ms(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	return cpu_ms() - cpu;
 }
 
 static void round_run(struct store *store, node_t main, int files, int changes,
@@ -137,7 +112,7 @@ static void round_run(struct store *store, node_t main, int files, int changes,
 	do
 		snprintf(name, sizeof(name), "main@%d", number++);
 	while (look(NODE_ROOT, name));
-	fork = make(NODE_ROOT, name, S_IFDIR | 0755);
+	fork = make(fs, NODE_ROOT, name, S_IFDIR | 0755);
 	for (int i = 0; i < changes; i++) {
 		change(main, files, 0, number * changes + i);
 		change(fork, files, 1, number * changes + i);
