@@ -17,257 +17,25 @@
 
 #include <cmocka.h>
 
-#include "join_plan.h"
+#include "join_model.h"
 #include "util.h"
 
 enum {
-	INODES = 96, /* numbers; they are never given out twice */
-	LINKS = 4,
-	LINKS_MAX = 64, /* that joins bring together */
-	NAMES = 5,      /* that changes give; joins make up others */
-	NAMES_MAX = 256,
 	VERSIONS = 60,
 	STATES = 3,
 	HISTORIES = 100000,
-};
-
-struct link {
-	int parent, name;
-};
-
-struct file {
-	bool present, dir;
-	int content, mode, xattr; /* xattr 0: none */
-	struct link links[LINKS_MAX];
-	int count;
-};
-
-struct tree_model {
-	struct file files[INODES];
 };
 
 struct history {
 	struct tree_model trees[VERSIONS];
 	uint64_t contains[VERSIONS]; /* bits of versions */
 	int versions;
-	int next_ino, next_value;
 	int heads[STATES];
-	uint64_t seed;
 };
 
 static struct history h;
 static uint64_t joins, conflicts, criss_cross, united, running;
 static uint64_t kept_both, left_alone;
-
-static unsigned pick(unsigned below)
-{
-	h.seed = h.seed * UINT64_C(6364136223846793005) +
-	         UINT64_C(1442695040888963407);
-	return (unsigned)(h.seed >> 33) % below;
-}
-
-static char names[NAMES_MAX][NAME_LEN_MAX + 1] = {"a", "b", "c", "d", "e"};
-static int names_used; /* of them, by the history */
-
-static int name_number(const char *text)
-{
-	int name = 0;
-
-	while (name < names_used && strcmp(names[name], text) != 0)
-		name++;
-	assert_true(name < NAMES_MAX);
-	if (name == names_used)
-		strcpy(names[names_used++], text);
-	return name;
-}
-
-/* ---- Trees -------------------------------------------------------------- */
-
-static int entry(const struct tree_model *t, int parent, int name)
-{
-	for (int i = 1; i < INODES; i++) {
-		for (int n = 0; n < t->files[i].count; n++) {
-			if (t->files[i].present &&
-			    t->files[i].links[n].parent == parent &&
-			    t->files[i].links[n].name == name)
-				return i;
-		}
-	}
-	return 0;
-}
-
-static bool is_below(const struct tree_model *t, int ino, int above)
-{
-	for (int steps = 0; ino != INO_ROOT; steps++) {
-		if (ino == above || steps > INODES || !t->files[ino].count)
-			return true;
-		ino = t->files[ino].links[0].parent;
-	}
-	return above == INO_ROOT;
-}
-
-static bool is_empty(const struct tree_model *t, int dir)
-{
-	for (int n = 0; n < names_used; n++) {
-		if (entry(t, dir, n))
-			return false;
-	}
-	return true;
-}
-
-static int any_file(const struct tree_model *t, bool dir)
-{
-	int found = 0;
-
-	for (int i = 1, seen = 0; i < INODES; i++) {
-		if (t->files[i].present && t->files[i].dir == dir &&
-		    !pick((unsigned)++seen))
-			found = i;
-	}
-	return found;
-}
-
-static void unlink_entry(struct tree_model *t, int ino, int at)
-{
-	struct file *f = &t->files[ino];
-
-	f->links[at] = f->links[--f->count];
-	if (!f->count)
-		f->present = false;
-}
-
-static void make(struct tree_model *t, int parent, int name, bool dir)
-{
-	if (h.next_ino == INODES)
-		return;
-	t->files[h.next_ino++] = (struct file){
-	        .present = true,
-	        .dir = dir,
-	        .content = dir ? 0 : ++h.next_value,
-	        .mode = 0644,
-	        .links = {{parent, name}},
-	        .count = 1,
-	};
-}
-
-static void change_file(struct tree_model *t, int ino)
-{
-	struct file *f = &t->files[ino];
-	struct link place = f->links[pick((unsigned)f->count)];
-	int dir = any_file(t, true), name = (int)pick(NAMES);
-
-	switch (pick(7)) {
-	case 0:
-	case 1:
-		f->content = ++h.next_value;
-		break;
-	case 2:
-		unlink_entry(t, ino, (int)pick((unsigned)f->count));
-		break;
-	case 3: /* as editors save */
-		if (f->count == 1 && h.next_ino < INODES) {
-			unlink_entry(t, ino, 0);
-			make(t, place.parent, place.name, false);
-		}
-		break;
-	case 4:
-		if (f->count < LINKS && !entry(t, dir, name))
-			f->links[f->count++] = (struct link){dir, name};
-		break;
-	case 5:
-		if (!entry(t, dir, name))
-			f->links[pick((unsigned)f->count)] =
-			        (struct link){dir, name};
-		break;
-	default:
-		f->mode = 0600 + (int)pick(64);
-		break;
-	}
-}
-
-static void change_dir(struct tree_model *t, int ino)
-{
-	int dir = any_file(t, true), name = (int)pick(NAMES);
-
-	switch (pick(4)) {
-	case 0:
-		t->files[ino].mode = 0700 + (int)pick(64);
-		break;
-	case 1:
-		if (ino != INO_ROOT && is_empty(t, ino))
-			unlink_entry(t, ino, 0);
-		break;
-	default:
-		if (ino != INO_ROOT && !entry(t, dir, name) &&
-		    !is_below(t, dir, ino))
-			t->files[ino].links[0] = (struct link){dir, name};
-		break;
-	}
-}
-
-static void change(struct tree_model *t)
-{
-	int dir = any_file(t, true), name = (int)pick(NAMES);
-	int file = any_file(t, false);
-	unsigned kind = pick(10);
-
-	if (kind < 3 && !entry(t, dir, name))
-		make(t, dir, name, pick(3) == 0);
-	else if (kind == 3)
-		t->files[pick(2) && file ? file : dir].xattr =
-		        pick(3) ? ++h.next_value : 0;
-	else if (kind < 6)
-		change_dir(t, dir);
-	else if (file)
-		change_file(t, file);
-}
-
-static void assert_whole(const struct tree_model *t)
-{
-	for (int i = 1; i < INODES; i++) {
-		const struct file *f = &t->files[i];
-
-		if (!f->present || i == INO_ROOT)
-			continue;
-		assert_true(f->count >= 1);
-		assert_true(!f->dir || f->count == 1);
-		assert_false(f->dir && is_below(t, f->links[0].parent, i));
-		for (int n = 0; n < f->count; n++) {
-			int parent = f->links[n].parent;
-
-			assert_true(t->files[parent].present);
-			assert_true(t->files[parent].dir);
-			assert_int_equal(entry(t, parent, f->links[n].name), i);
-			for (int j = i + 1; j < INODES; j++) {
-				for (int k = 0; k < t->files[j].count; k++)
-					assert_false(
-					        t->files[j].present &&
-					        t->files[j].links[k].parent ==
-					                parent &&
-					        t->files[j].links[k].name ==
-					                f->links[n].name);
-			}
-		}
-	}
-}
-
-/* Compare two trees by paths: the numbers may differ. */
-static bool same_below(const struct tree_model *a, int x,
-                       const struct tree_model *b, int y)
-{
-	const struct file *f = &a->files[x], *g = &b->files[y];
-
-	if (f->dir != g->dir || f->content != g->content ||
-	    f->mode != g->mode || f->xattr != g->xattr || f->count != g->count)
-		return false;
-	for (int n = 0; f->dir && n < names_used; n++) {
-		int i = entry(a, x, n), j = entry(b, y, n);
-
-		if (!i != !j || (i && !same_below(a, i, b, j)))
-			return false;
-	}
-	return true;
-}
 
 /* ---- The planner on the model ------------------------------------------- */
 
@@ -338,7 +106,8 @@ static int ask_entry(void *arg, uint64_t dir, const char *name)
 {
 	const struct asked *asked = arg;
 
-	return entry(asked->faces[JOIN_OURS], (int)dir, name_number(name)) != 0;
+	return tree_model_entry(asked->faces[JOIN_OURS], (int)dir,
+	                        model_name(name)) != 0;
 }
 
 static bool same_file(const struct file *a, const struct file *b)
@@ -357,8 +126,8 @@ static void face_fill(struct join_plan *plan, struct join_face *face,
 	face->inode.mode = (uint32_t)f->mode | (f->dir ? S_IFDIR : S_IFREG);
 	for (int i = 0; ino != INO_ROOT && i < f->count; i++)
 		face_add_name(plan, face, (uint64_t)f->links[i].parent,
-		              names[f->links[i].name],
-		              strlen(names[f->links[i].name]));
+		              model.names[f->links[i].name],
+		              strlen(model.names[f->links[i].name]));
 	if (f->xattr)
 		face_add_xattr(plan, face, "user.x", 6, (enum join_side)n);
 }
@@ -401,9 +170,9 @@ static bool plan_apply(struct join_plan *plan, const struct asked *asked,
 
 		if (inode->stands_for)
 			continue;
-		if (inode->copy && h.next_ino == INODES)
+		if (inode->copy && model.next_ino == INODES)
 			return false;
-		f = &t->files[inode->copy ? (uint64_t)h.next_ino++
+		f = &t->files[inode->copy ? (uint64_t)model.next_ino++
 		                          : inode->ino];
 		if (!result->present) {
 			*f = (struct file){0};
@@ -421,7 +190,7 @@ static bool plan_apply(struct join_plan *plan, const struct asked *asked,
 		for (int i = 0; inode->ino != INO_ROOT && i < f->count; i++)
 			f->links[i] = (struct link){
 			        (int)result->names[i].parent,
-			        name_number(result->names[i].name)};
+			        model_name(result->names[i].name)};
 	}
 	return true;
 }
@@ -614,28 +383,28 @@ static void join_step(int into, int from)
 	united += unites;
 	if (!r && asked.count == 3 && !unites)
 		assert_merged(&asked, &t);
-	if (!r && !pick(4)) {
+	if (!r && !model_pick(4)) {
 		asked.joined_at = (unsigned)joins;
 		r = join_trees(&asked, CHOOSE_PART, &t, &other);
 	} else if (r > 0) {
 		const int choices[] = {JOIN_OURS, JOIN_THEIRS, CHOOSE_ANY,
 		                       CHOOSE_PART, JOIN_BOTH};
 
-		r = join_trees(&asked, choices[pick(5)], &t, &other);
+		r = join_trees(&asked, choices[model_pick(5)], &t, &other);
 	}
 	if (r)
 		return;
-	assert_whole(&t);
+	tree_model_check(&t);
 	again = version_add(&t, h.contains[ours] | h.contains[theirs]);
 	h.heads[into] = again;
 	/* A second time there is nothing to do; back, there is no conflict. */
 	asked = ask(again, theirs);
 	assert_int_equal(join_trees(&asked, JOIN_NOBODY, &back, &other), 0);
-	assert_true(same_below(&t, INO_ROOT, &back, INO_ROOT));
+	assert_true(tree_model_equal(&t, INO_ROOT, &back, INO_ROOT));
 	asked = ask(theirs, again);
 	assert_int_equal(join_trees(&asked, JOIN_NOBODY, &back, &other), 0);
-	assert_whole(&back);
-	assert_true(same_below(&t, INO_ROOT, &back, INO_ROOT));
+	tree_model_check(&back);
+	assert_true(tree_model_equal(&t, INO_ROOT, &back, INO_ROOT));
 }
 
 static void history_run(uint64_t seed)
@@ -644,34 +413,32 @@ static void history_run(uint64_t seed)
 	unsigned steps = 6 + (unsigned)(seed % 12);
 
 	h.versions = 0;
-	h.next_ino = 2;
-	names_used = NAMES;
-	h.next_value = 0;
-	h.seed = seed * UINT64_C(0x9E3779B97F4A7C15);
+	model_begin(seed);
 	t = (struct tree_model){0};
 	t.files[INO_ROOT] =
 	        (struct file){.present = true, .dir = true, .mode = 0755};
 	for (int i = 0; i < 12; i++)
-		change(&t);
+		tree_model_change(&t);
 	version_add(&t, 0);
 	for (int s = 0; s < STATES; s++)
 		h.heads[s] = 0;
 	while (steps-- && h.versions < VERSIONS - 2) {
-		int s = (int)pick(STATES), other = (int)pick(STATES);
+		int s = (int)model_pick(STATES),
+		    other = (int)model_pick(STATES);
 		int from = h.heads[other];
 
-		if (pick(3)) {
+		if (model_pick(3)) {
 			t = h.trees[h.heads[s]];
-			for (unsigned n = 1 + pick(3); n; n--)
-				change(&t);
+			for (unsigned n = 1 + model_pick(3); n; n--)
+				tree_model_change(&t);
 			h.heads[s] = version_add(&t, h.contains[h.heads[s]]);
 		} else if (s != other) {
 			/* An older version of the other, for criss-crosses. */
 			join_step(s, other);
-			if (pick(2) && h.heads[other] == from) {
+			if (model_pick(2) && h.heads[other] == from) {
 				int now = h.heads[s];
 
-				h.heads[s] = (int)pick((unsigned)now);
+				h.heads[s] = (int)model_pick((unsigned)now);
 				if (!(h.contains[now] & UINT64_C(1)
 				                                << h.heads[s]))
 					h.heads[s] = now;
