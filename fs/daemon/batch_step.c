@@ -14,26 +14,6 @@
 
 /* ---- Operations --------------------------------------------------------- */
 
-static int set_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_SET, ret);
-}
-
-static int unset_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_UNSET, ret);
-}
-
-static int hold_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_HOLD, ret);
-}
-
-static int release_change(struct control *c, struct state_change *ret)
-{
-	return control_property_change(c, CHANGE_RELEASE, ret);
-}
-
 /* Find the state "name"; the preconditions are all there is to it. */
 static int check_change(struct control *c, struct state_change *ret)
 {
@@ -86,7 +66,7 @@ static const struct operation operations[] = {
         {.name = "hold",
          .subject = "name",
          .keys = {"name", "tag"},
-         .change = hold_change},
+         .change = control_property_change},
         {.name = "join",
          .subject = "name",
          .keys = {"name:into", "from:source", "base", "ff_only", "keep_both",
@@ -97,7 +77,7 @@ static const struct operation operations[] = {
         {.name = "release",
          .subject = "name",
          .keys = {"name", "tag"},
-         .change = release_change},
+         .change = control_property_change},
         {.name = "rename",
          .subject = "name",
          .keys = {"name", "to"},
@@ -116,7 +96,7 @@ static const struct operation operations[] = {
         {.name = "set",
          .subject = "name",
          .keys = {"name", "key", "value"},
-         .change = set_change},
+         .change = control_property_change},
         {.name = "snap",
          .subject = "fork",
          .keys = {"fork", "name", "set"},
@@ -128,7 +108,7 @@ static const struct operation operations[] = {
         {.name = "unset",
          .subject = "name",
          .keys = {"name", "key"},
-         .change = unset_change},
+         .change = control_property_change},
 };
 
 /* ---- Reading ------------------------------------------------------------ */
@@ -283,7 +263,7 @@ int batch_step_read(struct control *c, json_t *op, struct step *step)
 	if (!step->operation)
 		return fail(c, -EINVAL, "there is no operation '%s'", name);
 	step->op = op;
-	step->request = json_object();
+	step->request = json_pack("{s:s}", "verb", name);
 	if (step->operation->prepare)
 		step->change.prepared =
 		        calloc(1, sizeof(*step->change.prepared));

@@ -255,29 +255,41 @@ static int release_apply(struct change *change, struct state *state,
 
 /* The changes that there are. */
 static const struct change_kind {
-	const char *key; /* the argument that is change->what */
+	const char *verb, *key; /* the argument that is change->what */
 	bool grows;
 	change_fn *check, *apply;
 } kinds[] = {
-        [CHANGE_SET] = {"key", true, set_check, set_apply},
-        [CHANGE_UNSET] = {"key", false, unset_check, unset_apply},
-        [CHANGE_HOLD] = {"tag", true, hold_check, hold_apply},
-        [CHANGE_RELEASE] = {"tag", false, release_check, release_apply},
+        {"set", "key", true, set_check, set_apply},
+        {"unset", "key", false, unset_check, unset_apply},
+        {"hold", "tag", true, hold_check, hold_apply},
+        {"release", "tag", false, release_check, release_apply},
 };
 
-/* Read the change from the request. */
-static int change_init(struct change *change, struct control *c,
-                       enum property_change which)
+/* Return the kind that the request's verb names. */
+static const struct change_kind *kind_find(struct control *c)
 {
+	const char *verb =
+	        json_string_value(json_object_get(c->request, "verb"));
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(kinds) - 1 && strcmp(kinds[i].verb, verb) != 0)
+		i++;
+	return &kinds[i];
+}
+
+/* Read the change from the request. */
+static int change_init(struct change *change, struct control *c)
+{
+	const struct change_kind *kind = kind_find(c);
 	int err;
 
 	*change = (struct change){
 	        .c = c,
-	        .check = kinds[which].check,
-	        .apply = kinds[which].apply,
+	        .check = kind->check,
+	        .apply = kind->apply,
 	};
-	err = change_argument(change, kinds[which].key);
-	if (err < 0 || which != CHANGE_SET)
+	err = change_argument(change, kind->key);
+	if (err < 0 || kind->apply != set_apply)
 		return err;
 	err = control_bytes(c->request, "value", change->value,
 	                    sizeof(change->value));
@@ -288,39 +300,18 @@ static int change_init(struct change *change, struct control *c,
 	               : 0;
 }
 
-static int change_verb(struct control *c, enum property_change which)
+int control_property(struct control *c)
 {
 	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
 	int err;
 
 	if (!change)
 		return fail(c, -ENOMEM, "out of memory");
-	err = change_init(change, c, which);
-	return err < 0 ? err : change_run(change, kinds[which].grows);
+	err = change_init(change, c);
+	return err < 0 ? err : change_run(change, kind_find(c)->grows);
 }
 
-int control_set(struct control *c)
-{
-	return change_verb(c, CHANGE_SET);
-}
-
-int control_unset(struct control *c)
-{
-	return change_verb(c, CHANGE_UNSET);
-}
-
-int control_tag(struct control *c)
-{
-	return change_verb(c, CHANGE_HOLD);
-}
-
-int control_untag(struct control *c)
-{
-	return change_verb(c, CHANGE_RELEASE);
-}
-
-int control_property_change(struct control *c, enum property_change which,
-                            struct state_change *ret)
+int control_property_change(struct control *c, struct state_change *ret)
 {
 	_cleanup_free_ struct change *change = calloc(1, sizeof(*change));
 	char name[STATE_NAME_MAX];
@@ -329,7 +320,7 @@ int control_property_change(struct control *c, enum property_change which,
 
 	if (!change)
 		return fail(c, -ENOMEM, "out of memory");
-	err = change_init(change, c, which);
+	err = change_init(change, c);
 	if (err == 0)
 		err = control_argument(c, "name", true, name);
 	if (err < 0)

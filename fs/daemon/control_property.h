@@ -10,14 +10,13 @@
 
 #include "control_state.h"
 
-int control_set(struct control *c);   /* "names", "key", "value" */
-int control_unset(struct control *c); /* "names", "key" */
-int control_tag(struct control *c);   /* "names", "tag" */
-int control_untag(struct control *c); /* "names", "tag" */
+/*
+ * The verbs "set" ("names", "key", "value"), "unset" ("names", "key"), "hold"
+ * and "release" ("names", "tag").
+ */
+int control_property(struct control *c);
 /* The same for the one state "name", as a part of a batch. */
-enum property_change { CHANGE_SET, CHANGE_UNSET, CHANGE_HOLD, CHANGE_RELEASE };
-int control_property_change(struct control *c, enum property_change which,
-                            struct state_change *ret);
+state_change_fn control_property_change;
 /* A row a property; without "names" of all states, without "keys" all. */
 int control_get(struct control *c);
 /* A row a tag; without "names" of all states. */
