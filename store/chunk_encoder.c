@@ -129,12 +129,14 @@ static int chunk_level(const struct chunk *chunk, int level)
 	if (chunk->len < NOISE_SAMPLE)
 		return bytes_are_noise(chunk->data, chunk->len) ? INT_MIN
 		                                                : level;
-	return bytes_are_noise(chunk->data, NOISE_SAMPLE) &&
-	                       bytes_are_noise(chunk->data + chunk->len -
-	                                               NOISE_SAMPLE,
-	                                       NOISE_SAMPLE)
-	               ? MIN(level, LEVEL_FAST)
-	               : level;
+	if (!bytes_are_noise(chunk->data, NOISE_SAMPLE))
+		return level;
+	/* A sparse delta of one page is no more than the sample. */
+	if (chunk->len > NOISE_SAMPLE &&
+	    !bytes_are_noise(chunk->data + chunk->len - NOISE_SAMPLE,
+	                     NOISE_SAMPLE))
+		return level;
+	return MIN(level, LEVEL_FAST);
 }
 
 /*
