@@ -306,6 +306,7 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
 
 #include "batch.h"
 #include "clone.h"
+#include "export.h"
 #include "import.h"
 #include "join.h"
 #include "join_digest.h"

@@ -40,7 +40,7 @@ extern const struct command command_init, command_mount, command_umount,
         command_hold, command_release, command_holds, command_find, command_run;
 
 extern const struct command command_prune, command_gc, command_undelete,
-        command_batch, command_import;
+        command_batch, command_import, command_export;
 
 /* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;

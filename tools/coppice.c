@@ -24,7 +24,7 @@ static const struct command *const commands[] = {
         &command_holds,    &command_release, &command_log,
         &command_find,     &command_prune,   &command_gc,
         &command_undelete, &command_run,     &command_batch,
-        &command_import,
+        &command_import,   &command_export,
 };
 
 const char *command_store;

@@ -8,6 +8,7 @@
 
 #include "command.h"
 #include "control_copy.h"
+#include "control_export.h"
 #include "control_import.h"
 #include "error_message.h"
 #include "escaped_name.h"
@@ -311,6 +312,23 @@ int store_access_import(struct store_access *access, json_t *request, int *fd,
 	close(access->socket);
 	poll(NULL, 0, RETRY_MS);
 	return store_access_open(access, access->path, access->reads);
+}
+
+int store_access_export(struct store_access *access, json_t *request, int *fd,
+                        json_t **ret_answer)
+{
+	const struct fs_cred cred = {geteuid(), getegid(), 0};
+	json_auto_t *answer = NULL;
+	int r = access->socket < 0
+	                ? control_export(access->fs, &cred, request, *fd,
+	                                 &answer)
+	                : daemon_client_call(access->socket, request, *fd, NULL,
+	                                     NULL, &answer);
+
+	close_fd(fd);
+	*fd = -1;
+	r = answer_check(access, r);
+	return r ? r : call_result(&answer, ret_answer);
 }
 
 int store_access_find_name(struct store_access *access, char **name)

@@ -71,6 +71,12 @@ int store_access_import(struct store_access *access, json_t *request, int *fd,
                         control_row_fn *fn, void *arg, json_t **ret_answer,
                         bool *ret_again);
 /*
+ * Run the verb "export", whose data go to the socket *fd, which is closed when
+ * nothing is written to it any more.  The request stays the caller's.
+ */
+int store_access_export(struct store_access *access, json_t *request, int *fd,
+                        json_t **ret_answer);
+/*
  * Replace the name of a state, which may be a position, by the state's full
  * name.
  */

@@ -12,6 +12,7 @@
 #include "control.h"
 #include "control_apply.h"
 #include "control_copy.h"
+#include "control_export.h"
 #include "control_import.h"
 #include "daemon.h"
 #include "json_line.h"
@@ -106,6 +107,13 @@ static int run_import(struct connection *connection, const struct fs_cred *cred,
 
 	return control_import(daemon->fs, &daemon->mounts, cred, request, fd,
 	                      send_row, connection, ret_answer);
+}
+
+static int run_export(struct connection *connection, const struct fs_cred *cred,
+                      json_t *request, int fd, json_t **ret_answer)
+{
+	return control_export(connection->daemon->fs, cred, request, fd,
+	                      ret_answer);
 }
 
 static int serve_verb(struct connection *connection, serve_fn *fn,
@@ -561,6 +569,8 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		err = serve_verb(connection, run_apply, request, reader->fd);
 	else if (verb && strcmp(verb, "import") == 0)
 		err = serve_verb(connection, run_import, request, reader->fd);
+	else if (verb && strcmp(verb, "export") == 0)
+		err = serve_verb(connection, run_export, request, reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
 		err = serve_remount(connection, request);
 	else if (verb && strcmp(verb, "stay") == 0)

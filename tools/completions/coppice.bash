@@ -53,10 +53,10 @@ _coppice() {
 		_coppice_states "$store"
 		compopt -o filenames -o default
 		;;
-	import)
+	import | export)
 		[[ $prev == = ]] && prev=${COMP_WORDS[COMP_CWORD - 2]}
 		case $prev in
-		--from) compopt -o dirnames ;;
+		--from | --to) compopt -o dirnames ;;
 		*)
 			_coppice_states "$store"
 			compopt -o filenames -o default

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The sending end of an import. */
+/* Frames of imports and exports on a socket. */
 #include "import_stream.h"
 
 #include <errno.h>
@@ -82,4 +82,58 @@ int stream_read(struct import_stream *s, void *ret_data, size_t len)
 		len -= n < 0 ? 0 : (size_t)n;
 	}
 	return s->error;
+}
+
+/* ---- Receiving ---------------------------------------------------------- */
+
+int frames_init(struct import_frames *f, int socket)
+{
+	*f = (struct import_frames){.socket = socket, .room = BUFFER};
+	f->buffer = malloc(f->room);
+	return f->buffer ? 0 : -ENOMEM;
+}
+
+void frames_free(struct import_frames *f)
+{
+	free(f->buffer);
+	f->buffer = NULL;
+}
+
+/* Make sure that so many bytes follow the start. */
+static int frames_fill(struct import_frames *f, size_t len)
+{
+	if (f->end - f->start < len && f->start) {
+		memmove(f->buffer, f->buffer + f->start, f->end - f->start);
+		f->end -= f->start;
+		f->start = 0;
+	}
+	while (f->end - f->start < len) {
+		ssize_t n =
+		        read(f->socket, f->buffer + f->end, f->room - f->end);
+
+		if (!n || (n < 0 && errno != EINTR))
+			return n ? -errno : -EPIPE;
+		f->end += n < 0 ? 0 : (size_t)n;
+	}
+	return 0;
+}
+
+int frames_next(struct import_frames *f, enum import_kind *ret_kind,
+                struct reader *ret_body)
+{
+	int err = frames_fill(f, IMPORT_HEAD);
+	size_t len;
+
+	if (err)
+		return err;
+	len = be32_get(f->buffer + f->start);
+	if (len > IMPORT_FRAME_MAX)
+		return -EPROTO;
+	err = frames_fill(f, IMPORT_HEAD + len);
+	if (err)
+		return err;
+	*ret_kind = f->buffer[f->start + 4];
+	*ret_body = reader_init(f->buffer + f->start + IMPORT_HEAD, len);
+	f->start += IMPORT_HEAD + len;
+	return 0;
 }

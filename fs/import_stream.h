@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The sending end of an import: frames are gathered and written to a socket.
- * After an error nothing is sent any more, and stream_error() returns it.
+ * The sending end of an import, or of an export: frames are gathered and
+ * written to a socket.  After an error nothing is sent any more.
  */
 #ifndef COPPICE_IMPORT_STREAM_H
 #define COPPICE_IMPORT_STREAM_H
@@ -32,5 +32,22 @@ void stream_cancel(struct import_stream *s);
 int stream_flush(struct import_stream *s);
 /* Read so many bytes of answers. */
 int stream_read(struct import_stream *s, void *ret_data, size_t len);
+
+/* Frames that are received. */
+struct import_frames {
+	int socket; /* the caller's */
+	uint8_t *buffer;
+	size_t room, start, end;
+};
+
+/* -ENOMEM */
+int frames_init(struct import_frames *f, int socket);
+void frames_free(struct import_frames *f);
+/*
+ * Return the next frame; its bytes are valid until the next call.  -EPIPE: the
+ * sender ended; -EPROTO.
+ */
+int frames_next(struct import_frames *f, enum import_kind *ret_kind,
+                struct reader *ret_body);
 
 #endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The request "export". */
+#include "control_export.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "control_path.h"
+#include "escaped_name.h"
+#include "util.h"
+
+static int answer(struct control *c, const struct control_hold *hold,
+                  const struct fs_export_counts *n)
+{
+	int err = control_answer_add(c, "name", name_escape(hold->name));
+
+	if (!err)
+		err = control_answer_add(c, "files",
+		                         json_integer((json_int_t)n->files));
+	if (!err)
+		err = control_answer_add(c, "directories",
+		                         json_integer((json_int_t)n->dirs));
+	if (!err)
+		err = control_answer_add(c, "bytes",
+		                         json_integer((json_int_t)n->bytes));
+	return err;
+}
+
+static int export_serve(struct control *c, int fd)
+{
+	struct fs_export_counts counts;
+	struct control_hold hold = {0};
+	struct control_path path;
+	struct inode inode;
+	uint64_t ino;
+	int err = control_path(c, "name", "path", true, &path);
+
+	if (!err && fd < 0)
+		err = fail(c, -EINVAL, "no socket came with the request");
+	if (!err)
+		err = control_hold(c, "export", path.state, &hold);
+	if (err)
+		return err;
+	store_lock(c->store);
+	err = control_path_find(c, "export", &path, hold_tree(&hold.hold), &ino,
+	                        &inode);
+	store_unlock(c->store);
+	if (!err && !S_ISDIR(inode.mode))
+		err = control_fail_path(c, "export", &path, -ENOTDIR);
+	if (!err) {
+		err = fs_export(c->fs, &hold.hold, ino, fd, &counts);
+		shutdown(fd, SHUT_RDWR);
+		err = err == -EPIPE ? fail(c, err,
+		                           "the export of '%s' was not "
+		                           "completed",
+		                           path.state)
+		      : err         ? control_fail_path(c, "export", &path, err)
+		                    : answer(c, &hold, &counts);
+	}
+	control_release(c, &hold);
+	return err;
+}
+
+int control_export(struct fs *fs, const struct fs_cred *cred, json_t *request,
+                   int fd, json_t **ret_answer)
+{
+	struct control c = {
+	        .fs = fs,
+	        .forest = fs_forest(fs),
+	        .store = forest_store(fs_forest(fs)),
+	        .cred = *cred,
+	        .request = request,
+	        .answer = json_object(),
+	};
+	int err = c.answer ? export_serve(&c, fd) : -ENOMEM;
+
+	*ret_answer = err ? steal(&c.error) : steal(&c.answer);
+	json_decref(c.answer);
+	json_decref(c.error);
+	return *ret_answer ? 0 : -ENOMEM;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The verb `export`. */
+#ifndef COPPICE_CONTROL_EXPORT_H
+#define COPPICE_CONTROL_EXPORT_H
+
+#include "control.h"
+
+/*
+ * Send the directory "path" (missing: "/") of the state "name", as it is now,
+ * to the socket `fd` (export.h).  The answer has the state's "name", "files",
+ * "directories" and "bytes".  Errors as control_run().
+ */
+int control_export(struct fs *fs, const struct fs_cred *cred, json_t *request,
+                   int fd, json_t **ret_answer);
+
+#endif

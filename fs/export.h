@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Exports: a directory of a state is sent as frames (import_code.h) to whoever
+ * makes files of them, past the kernel.  A part of fs.h: include that.
+ *
+ * There are no ENTRIES and no answers.  The attributes of a hard-linked file
+ * have the number of its inode; the second name is sent as a LINK.  A regular
+ * file is a FILE with IMPORT_MORE, its DATA, whose index is an offset in bytes,
+ * and an END; what no DATA covers is a hole.
+ */
+#ifndef COPPICE_FS_EXPORT_H
+#define COPPICE_FS_EXPORT_H
+
+#include <stdint.h>
+
+struct fs;
+struct state_hold;
+
+struct fs_export_counts {
+	uint64_t files, dirs, bytes;
+};
+
+/*
+ * Send the directory `ino` of a tree that is held.  Lock NOT held.  -EPIPE: the
+ * receiver ended before.
+ */
+int fs_export(struct fs *fs, const struct state_hold *hold, uint64_t ino,
+              int socket, struct fs_export_counts *ret_counts);
+
+#endif

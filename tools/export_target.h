@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The target of an export: files that are made of frames (export.h). */
+#ifndef COPPICE_EXPORT_TARGET_H
+#define COPPICE_EXPORT_TARGET_H
+
+#include <stdint.h>
+
+/*
+ * Make what arrives at the socket in the empty directory `top`.  What cannot be
+ * made is reported and counted in *ret_failed.  0: all frames have come;
+ * -EPIPE: the sender ended before; -ENOMEM, -EPROTO.
+ */
+int export_target_make(int top, int socket, uint64_t *ret_failed);
+
+#endif
