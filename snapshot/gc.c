@@ -35,6 +35,7 @@ enum {
 	PIECE_NODES_TIGHT = 16, /* when the store is nearly full */
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
+	JOB_BACKLOG = 8, /* times as many at most, when tasks wait */
 	JOB_ENTRIES_TIGHT = 256,
 	COMMIT_BLOCKS = 8192, /* freed blocks after which a commit starts */
 };
@@ -210,15 +211,31 @@ static int task_give_up(struct forest *forest, const struct task *task)
 	return r ? r : task_del(forest, task->kind, task->id);
 }
 
+/*
+ * Return how many entries of lists a commit may handle: the more, the more
+ * tasks wait, as pages that are changed once by many frees cost less than by
+ * few.
+ */
+static uint32_t job_budget(struct forest *forest)
+{
+	uint64_t backlog;
+
+	if (forest->gc.tight)
+		return JOB_ENTRIES_TIGHT;
+	store_lock(forest->store);
+	backlog = forest_backlog(forest);
+	store_unlock(forest->store);
+	return JOB_ENTRIES *
+	       (uint32_t)MIN(MAX(backlog, 1u), (uint64_t)JOB_BACKLOG);
+}
+
 int job_run(struct forest *forest, struct list_job *jobs)
 {
-	uint32_t count = 0, budget = JOB_ENTRIES;
+	uint32_t count = 0, budget = job_budget(forest);
 	int r = 0;
 
 	for (struct list_job *job = jobs; job; job = job->next)
 		count++;
-	if (forest->gc.tight)
-		budget = JOB_ENTRIES_TIGHT;
 	for (struct list_job *job = jobs; job; job = job->next) {
 		job->budget = MAX(budget / count, 1u);
 		job->done = false;
