@@ -283,7 +283,7 @@ static void own_copy(struct encoder *encoder, const struct chunk *chunk,
 
 bool encoder_run_splice(struct encoder *encoder, const struct chunk *chunk,
                         const uint8_t hash[16], const struct splice *splice,
-                        size_t len, struct form *form)
+                        size_t most, struct form *form)
 {
 	uint8_t *payload = encoder->splice->out + CHUNK_HEADER_MAX;
 	struct chunk_header h = {
@@ -300,7 +300,7 @@ bool encoder_run_splice(struct encoder *encoder, const struct chunk *chunk,
 	n = splice_encode(splice, payload);
 	n += parts_pack(encoder, payload + n,
 	                encoder->capacity - CHUNK_HEADER_MAX - n);
-	if (n > len / 4 * 3)
+	if (n > most)
 		return false;
 	memcpy(h.bases, form->bases, sizeof(h.bases));
 	memcpy(h.hash, hash, 16);

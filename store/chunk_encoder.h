@@ -43,10 +43,10 @@ void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
                         unsigned depth, struct form *ret_form);
 /*
  * Encode the chunk as a splice of the bases that *form names, at its depth.
- * Return true, and complete *form, if it is much shorter than `len` bytes.
+ * Return true, and complete *form, if its payload has at most `most` bytes.
  */
 bool encoder_run_splice(struct encoder *encoder, const struct chunk *chunk,
                         const uint8_t hash[16], const struct splice *splice,
-                        size_t len, struct form *form);
+                        size_t most, struct form *form);
 
 #endif

@@ -220,6 +220,7 @@ int chunk_splice(struct writing *w, const struct chunk *chunk,
 	struct plan plan = {.w = w, .chunk = chunk};
 	struct splicing *s = &w->splicing;
 	struct form made = {0};
+	size_t most = form->len;
 	int r = 0;
 
 	if (!is_likely(w, chunk, form->len))
@@ -236,8 +237,14 @@ int chunk_splice(struct writing *w, const struct chunk *chunk,
 	if (!plan_make(&plan, s->window, &made))
 		return 0;
 	s->misses = 0;
-	if (!encoder_run_splice(w->encoder, chunk, hash, &plan.splice,
-	                        form->len, &made))
+	/*
+	 * A splice must save a quarter of what needs no other chunk.  In place
+	 * of a delta it need not save anything: no chain grows.
+	 */
+	if (!form->base_count)
+		most = most / 4 * 3;
+	if (!encoder_run_splice(w->encoder, chunk, hash, &plan.splice, most,
+	                        &made))
 		return 0;
 	s->next = w->at + 1;
 	*form = made;

@@ -8,7 +8,7 @@
 
 /*
  * Replace *form, in which the chunk could be stored, by a splice of chunks that
- * other versions keep, if that is much shorter.
+ * other versions keep, if that is much shorter, or not longer than a delta.
  */
 int chunk_splice(struct writing *w, const struct chunk *chunk,
                  const uint8_t hash[16], struct form *form);
