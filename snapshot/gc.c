@@ -571,13 +571,12 @@ void gc_wake(struct forest *forest)
 	pthread_mutex_unlock(&gc->lock);
 }
 
-int forest_drain(struct forest *forest)
+/* Wait until the thread has nothing to do, and what it did is durable. */
+static int drain_once(struct forest *forest)
 {
 	struct gc *gc = &forest->gc;
 	int r, err;
 
-	if (forest->readonly)
-		return 0;
 	pthread_mutex_lock(&gc->lock);
 	gc->pending = true;
 	gc->quiet = false;
@@ -589,6 +588,24 @@ int forest_drain(struct forest *forest)
 	pthread_mutex_unlock(&gc->lock);
 	r = store_sync(forest->store);
 	return err ? err : r;
+}
+
+int forest_drain(struct forest *forest)
+{
+	uint64_t before, left = UINT64_MAX;
+	int r;
+
+	if (forest->readonly)
+		return 0;
+	/* While other processes read, tasks wait until they are durable. */
+	do {
+		before = left;
+		r = drain_once(forest);
+		store_lock(forest->store);
+		left = forest_backlog(forest);
+		store_unlock(forest->store);
+	} while (!r && left && left < before);
+	return r;
 }
 
 uint64_t forest_backlog(struct forest *forest)

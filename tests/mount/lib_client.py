@@ -31,7 +31,7 @@ states = {}
 def state(name):
     if name not in states:
         handle = ctypes.c_void_p()
-        r = lib.coppice_state_open(store, name.encode(), ctypes.byref(handle))
+        r = lib.coppice_state_open(store, name.encode(errors="surrogateescape"), ctypes.byref(handle))
         if r < 0:
             return None, r
         states[name] = handle
@@ -39,7 +39,7 @@ def state(name):
 
 
 def run(verb, *args):
-    args = [a.encode() if isinstance(a, str) else a for a in args]
+    args = [a.encode(errors="surrogateescape") if isinstance(a, str) else a for a in args]
     if verb == "open":
         return lib.coppice_open(args[0], args[1], None,
                                 ctypes.byref(store))
@@ -57,14 +57,14 @@ def run(verb, *args):
             return -errno.ETIMEDOUT
         return lib.coppice_event_clear(store)
     if verb == "get":
-        handle, r = state(args[0].decode())
+        handle, r = state(args[0].decode(errors="surrogateescape"))
         if r:
             return r
         buffer = ctypes.create_string_buffer(100000)
         r = lib.coppice_get(handle, args[1], 0, buffer, len(buffer))
         return r if r < 0 else buffer.raw[:r].decode()
     if verb in ("put", "delete", "mkdir"):
-        handle, r = state(args[0].decode())
+        handle, r = state(args[0].decode(errors="surrogateescape"))
         if not r and not batch.value:
             r = lib.coppice_batch_new(store, ctypes.byref(batch))
         if r:
@@ -85,5 +85,6 @@ def run(verb, *args):
 for line in sys.stdin:
     result = run(*json.loads(line))
     failed = isinstance(result, int) and result < 0
-    print(json.dumps([result, lib.coppice_error().decode() if failed else ""]),
+    print(json.dumps([result, lib.coppice_error().decode(
+                          errors="surrogateescape") if failed else ""]),
           flush=True)
