@@ -140,6 +140,22 @@ def test_events_through_the_daemon(store, client):
     reader.end()
 
 
+def test_names_that_are_no_text_through_the_daemon(store, client):
+    mnt = store.mount()
+    one = client()
+    one.run("put", "main", "d\udcff/\udcfe", "value", PARENTS)
+    one.run("commit", 0, "s\udcff")
+    one.run("fork", "main~s\udcff", "f\udcff", 0, None)
+    one.run("rename", "f\udcff", "g\udcff")
+    assert (mnt / "g\udcff" / "d\udcff" / "\udcfe").read_text() == "value"
+    assert os.listdir(mnt / "main" / ".snap") == ["s\udcff"]
+    assert one.run("get", "g\udcff", "d\udcff/\udcfe") == "value"
+    one.run("remove", "g\udcff", 0)
+    one.run("reclaim")
+    assert one.fail(errno.ENOENT, "remove", "g\udcff", 0)
+    one.end()
+
+
 def test_errors_through_the_daemon(store, client):
     mnt = store.mount()
     one = client()
@@ -259,3 +275,31 @@ def test_example(store, tmp):
                         ).read_text().split()
         assert (name, f"slot-{number}") == ("cory", slot)
     assert len(os.listdir(mnt / "main" / "accounts" / "3")) == 63
+
+
+EXAMPLES = BUILD / "tools" / "lib" / "examples"
+
+
+def test_example_of_keys(store):
+    """Revisions, a fork and a join of keys; a mount shows them."""
+    kv = EXAMPLES / "kv"
+    subprocess.run([kv, store.path], check=True)
+    mnt = store.mount()
+    assert (mnt / "main" / "user" / "ann").read_text() == "2"
+    assert sorted(os.listdir(mnt / "main" / ".snap")) == ["r1", "r2", "r3"]
+    # Through the daemon.
+    subprocess.run([kv, store.path, "put", "main", "user/dora", "1"],
+                   check=True)
+    assert (mnt / "main" / "user" / "dora").read_text() == "1"
+
+
+def test_example_of_packages(store):
+    """States of a system: switched to, gone back to, pinned and expired."""
+    packages = EXAMPLES / "packages"
+    subprocess.run([packages, store.path], check=True)
+    mnt = store.mount()
+    assert (mnt / "system" / "bin" / "vi").read_text() == "editor"
+    assert sorted(os.listdir(mnt / "system" / ".snap")) == ["2", "4", "5"]
+    out = subprocess.run([packages, store.path, "list"], check=True,
+                         stdout=subprocess.PIPE, text=True).stdout
+    assert "system~4\tbefore: remove the editor\n" in out

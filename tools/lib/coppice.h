@@ -94,7 +94,9 @@ struct coppice_options {
  * Open the store in the directory `path`.  options may be NULL.  A new store
  * has one fork, `main`, which is empty.  -ENOENT: there is no store; -EBUSY:
  * this process has it open already, or another process that is not a daemon has
- * it open to change it.
+ * it open to change it, and did not close it within five seconds.  A program
+ * that embeds the engine does not serve others: where several write, mount the
+ * store first, and all of them go through its daemon.
  */
 COPPICE_API int coppice_open(const char *path, unsigned flags,
                              const struct coppice_options *options,
@@ -164,7 +166,7 @@ struct coppice_info {
 	uint64_t version;   /* equal versions have equal content */
 	int64_t created;    /* nanoseconds since 1970 */
 	uint64_t files;     /* files and directories, the root included */
-	uint64_t bytes;     /* of the files' contents */
+	uint64_t bytes;     /* of the files, each in whole units of 512 */
 	uint64_t exclusive; /* stored bytes that deleting it alone would free */
 	uint64_t snapshots; /* of a fork */
 	int read_only;      /* nonzero: a snapshot */

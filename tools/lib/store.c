@@ -118,6 +118,7 @@ int coppice_open(const char *path, unsigned flags,
 {
 	_cleanup_free_ char *message = NULL;
 	struct coppice *store;
+	bool here;
 	int err = flags_check(flags, COPPICE_READ_ONLY | COPPICE_CREATE);
 
 	if (err)
@@ -146,7 +147,13 @@ int coppice_open(const char *path, unsigned flags,
 		*ret_store = store;
 		return 0;
 	}
+	here = err == -EBUSY && !store->place.pid;
 	store_release(store);
+	if (err == -EBUSY)
+		return fail_text(err, "cannot open the store '%s': %s", path,
+		                 here ? "this process has it open already"
+		                      : "another program writes to it; for "
+		                        "several to write, mount it first");
 	message = store_open_message("open", path, err);
 	return fail_text(err, "%s", message ? message : "out of memory");
 }
@@ -203,9 +210,8 @@ int coppice_reclaim(struct coppice *store)
 	int err = store_check_writable(store);
 
 	if (!err && store->remote)
-		return request_run(
-		        store, request_flag(request_new("gc", NULL), "drain"),
-		        -1, NULL);
+		return request_change(
+		        store, request_flag(request_new("gc", NULL), "drain"));
 	if (!err)
 		err = forest_drain(store->forest);
 	return err < 0 && err != -ECHILD && err != -EROFS
