@@ -50,7 +50,6 @@ struct forest {
 	_Atomic bool reuses; /* numbers of deleted states are used again */
 	bool (*keeps)(void *arg, uint64_t number); /* forest_set_keeper() */
 	void *keeps_arg;
-	struct state_hold *holds; /* see state_hold.c */
 	int64_t trash_time;       /* ns; 0: deleted states do not come back */
 	struct forest_undo *undo; /* see forest_undo.h; NULL: none */
 	struct gc gc;

@@ -19,11 +19,9 @@
 
 void version_hold(struct version *v, struct state_hold *hold)
 {
-	struct forest *forest = v->forest;
-
 	v->pins++;
-	*hold = (struct state_hold){.version = v, .next = forest->holds};
-	forest->holds = hold;
+	v->held++;
+	*hold = (struct state_hold){.version = v};
 }
 
 /*
@@ -99,25 +97,23 @@ bool state_is_at(struct state *state, uint64_t version)
 
 bool version_is_held(struct forest *forest, uint64_t id)
 {
-	for (const struct state_hold *h = forest->holds; h; h = h->next) {
-		if (h->version->id == id)
-			return true;
-	}
+	/* One that is held stays in memory. */
+	struct cached *found = cache_find(&forest->versions, id);
+
+	if (found && container_of(found, struct version, cached)->held)
+		return true;
 	return version_is_joined(forest, id);
 }
 
 void hold_release(struct forest *forest, struct state_hold *hold)
 {
-	struct state_hold **at = &forest->holds;
 	struct version *v = hold->version;
 
 	if (!v)
 		return;
-	while (*at != hold)
-		at = &(*at)->next;
-	*at = hold->next;
 	*hold = (struct state_hold){0};
 	v->pins--;
+	v->held--;
 	if (!forest->readonly && !version_is_held(forest, v->id))
 		gc_resume(forest, v->id);
 }

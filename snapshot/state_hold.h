@@ -21,7 +21,6 @@ struct version;
 /* The memory is the caller's.  All zero: holds nothing. */
 struct state_hold {
 	struct version *version; /* frozen, or of a store opened read-only */
-	struct state_hold *next; /* of forest->holds */
 };
 
 /*

@@ -29,6 +29,7 @@ struct version {
 	struct cached cached; /* dirty: the record must be written */
 	bool changed;  /* a head that is known to differ from its parent */
 	uint32_t pins; /* states in memory and holds that point here */
+	uint32_t held; /* the holds of them */
 };
 
 enum { VERSION_LEN_MAX = 140 };
