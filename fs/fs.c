@@ -115,12 +115,12 @@ void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
 	if (NODE_STATE(node))
 		err = state_get(fs->forest, NODE_STATE(node), &state);
 	if (!err && !store_is_readonly(fs->store)) {
-		store_when_durable(fs->store, done, arg);
-		done = NULL;
+		store_unlock(fs->store);
+		store_fsync(fs->store, done, arg);
+		return;
 	}
 	store_unlock(fs->store);
-	if (done)
-		done(arg, err);
+	done(arg, err);
 }
 
 int fs_statfs(struct fs *fs, uint64_t state, struct statvfs *ret_vfs)

@@ -280,6 +280,11 @@ int node_new(struct tree *tree, struct node **ret_node)
 	return 0;
 }
 
+void node_touch(struct store *store, struct node *node)
+{
+	intent_track_block(store->open_txg, &node->block);
+}
+
 int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 {
 	struct store *store = tree->store;
@@ -291,6 +296,7 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 	if (r < 0)
 		return r;
 	if (private && old->block.state == BLOCK_NEW) {
+		node_touch(store, old);
 		*ret_node = old;
 		return 0;
 	}

@@ -25,10 +25,13 @@ struct block {
 	uint64_t number;
 	uint64_t owner; /* deadlist whose version is charged for it */
 	uint32_t place; /* index in its group's array */
+	/* Of the open group, see intent_track.h: index + 1, or 0. */
+	uint32_t unlogged;
 	uint8_t kind;   /* enum block_kind */
 	uint8_t state;  /* enum block_state */
 	bool hashed;    /* still the newest of its number */
 	bool used;      /* clean ones: looked at since the clock hand passed */
+	bool logged;    /* an entry of its group has it */
 };
 
 enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP };
@@ -42,6 +45,7 @@ struct node {
 	struct block block;
 	bool stored; /* the map or the syncing group has this number already */
 	uint64_t copied; /* number of the node it is a copy of, or was; or 0 */
+	uint64_t logged_sum; /* if the block is logged: hash of the bytes */
 	uint8_t data[];
 };
 
@@ -79,6 +83,9 @@ int node_read(struct store *store, uint64_t number, struct node **ret_node);
  * the deadlist of the tree; the caller then changes the pointer in the parent.
  */
 int node_edit(struct tree *tree, uint64_t number, struct node **ret_node);
+
+/* Note that a node of the open group is going to be changed again. */
+void node_touch(struct store *store, struct node *node);
 
 /* Return a new node with a new number; its data is all zeroes. */
 int node_new(struct tree *tree, struct node **ret_node);

@@ -68,6 +68,8 @@ int chunk_resize(struct chunk *chunk, uint32_t len)
 	if (len > chunk->len) {
 		memset(chunk->data + chunk->len, 0, len - chunk->len);
 		chunk_changed(chunk, chunk->len, len);
+	} else if (chunk->block.hashed && len < chunk->len) {
+		intent_track_bytes(chunk->store->open_txg, chunk, len, len);
 	}
 	chunk->len = len;
 	return 0;
@@ -101,6 +103,8 @@ void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
 void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to)
 {
 	chunk->same &= ~parts_of(chunk, from, to);
+	if (chunk->block.hashed)
+		intent_track_bytes(chunk->store->open_txg, chunk, from, to);
 }
 
 uint64_t chunk_replaced(struct tree *tree, uint64_t number)
@@ -136,6 +140,7 @@ void chunk_replaces(struct tree *tree, uint64_t number, uint64_t replaces)
 		return;
 	((struct chunk *)block)->replaces = chunk_replaced(tree, replaces);
 	((struct chunk *)block)->same = 0;
+	intent_track_bytes(tree->store->open_txg, (struct chunk *)block, 0, 0);
 }
 
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)

@@ -27,6 +27,8 @@ struct chunk {
 	 * the same as in `replaces`.  0: nothing is known.
 	 */
 	uint64_t same;
+	/* If the block is logged and unlogged: bytes changed in between. */
+	uint32_t unlogged_from, unlogged_to;
 	uint64_t dedup_of; /* BLOCK_DEDUP: number with the content */
 	uint8_t *data;
 	uint8_t first[]; /* the data, until it outgrows its first capacity */

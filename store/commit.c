@@ -82,6 +82,8 @@ static int txg_close(struct store *store)
 		store->txg_close_fn(store->txg_close_arg);
 	splices_allow(store);
 	r = counters_put(store);
+	if (r == 0)
+		r = intent_log_close_txg(store, next);
 	if (r < 0) {
 		txg_destroy(next);
 		return r;
@@ -127,18 +129,17 @@ static void txg_finish(struct store *store, struct txg *txg)
 	}
 }
 
-/* Add the waiters of the group to the list of the caller. Lock held. */
-static void waiters_take(struct txg *txg, struct waiter **waiters)
+void waiters_take(struct waiter **from, struct waiter **to)
 {
-	struct waiter **end = &txg->waiters;
+	struct waiter **end = from;
 
 	while (*end)
 		end = &(*end)->next;
-	*end = *waiters;
-	*waiters = steal(&txg->waiters);
+	*end = *to;
+	*to = steal(from);
 }
 
-static void waiters_call(struct waiter *waiter, int err)
+void waiters_call(struct waiter *waiter, int err)
 {
 	while (waiter) {
 		struct waiter *next = waiter->next;
@@ -241,8 +242,10 @@ static void commit_run(struct store *store)
 	struct txg *txg;
 	int r = 0;
 
-	if (!store->syncing_txg)
+	if (!store->syncing_txg) {
+		intent_log_prepare(store);
 		r = txg_close(store);
+	}
 	store->commit_asked = false;
 	txg = store->syncing_txg;
 	if (r == 0) {
@@ -255,17 +258,18 @@ static void commit_run(struct store *store)
 	else
 		store->commit_err = 0;
 	if (txg) {
-		waiters_take(txg, &waiters);
+		waiters_take(&txg->waiters, &waiters);
 		txg->job = r < 0 ? NULL : txg->job;
 	}
 	/* The open group cannot be on disk before the one that failed. */
 	if (r < 0)
-		waiters_take(store->open_txg, &waiters);
+		waiters_take(&store->open_txg->waiters, &waiters);
 	if (r == 0) {
 		txg_finish(store, txg);
 		store->durable_txg = txg->number;
 		store->syncing_txg = NULL;
 		store->commits++;
+		intent_log_committed(store);
 		if (store->failures)
 			failure_end(store);
 	}
@@ -280,6 +284,9 @@ static void commit_run(struct store *store)
 		txg_destroy(txg);
 	}
 	waiters_call(waiters, r);
+	store_lock(store);
+	intent_log_serve(store);
+	store_unlock(store);
 	/* Rarely, because memory given back is soon needed again. */
 	trim_after(store, store->options.memory);
 	store_lock(store);
@@ -407,7 +414,7 @@ uint64_t store_txg(struct store *store)
 	return store->open_txg->number;
 }
 
-static void commit_ask(struct store *store)
+void commit_ask(struct store *store)
 {
 	store->commit_asked = true;
 	pthread_cond_signal(&store->committer_wake);
@@ -484,18 +491,6 @@ int store_settle(struct store *store)
 		reservation_give_back(store);
 	store_unlock(store);
 	return r;
-}
-
-void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
-                        void *arg)
-{
-	struct waiter *waiter = malloc(sizeof(*waiter));
-
-	if (!waiter)
-		txg_out_of_memory();
-	*waiter = (struct waiter){store->open_txg->waiters, fn, arg};
-	store->open_txg->waiters = waiter;
-	commit_ask(store);
 }
 
 int list_job_run(struct store *store, struct list_job *job)

@@ -5,6 +5,7 @@
 #define COPPICE_COMMIT_H
 
 struct store;
+struct waiter;
 
 int commit_start_thread(struct store *store);
 /*
@@ -17,5 +18,11 @@ int commit_stop_thread(struct store *store);
  * meanwhile.
  */
 int commit_wait_all(struct store *store);
+/* Have the open group committed soon.  Lock held. */
+void commit_ask(struct store *store);
+/* Move all waiters to the front of another list. */
+void waiters_take(struct waiter **from, struct waiter **to);
+/* Call the waiters and free them.  Lock NOT held. */
+void waiters_call(struct waiter *waiter, int err);
 
 #endif

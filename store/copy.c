@@ -147,6 +147,33 @@ static int copy_file(struct copying *c, const struct meta *meta)
 	return metas_copy(c->fd, meta);
 }
 
+/*
+ * Begin to read after a commit that ends the use of the intent log, which does
+ * not go with the copy.
+ */
+static int copy_begin_committed(struct store *store, MDB_txn **ret_txn,
+                                struct meta *ret_meta)
+{
+	int r;
+
+	if (store->options.readonly)
+		return store->intent.replayed
+		               ? -EROFS
+		               : copy_begin(&store->disk, ret_txn, ret_meta);
+	store_lock(store);
+	r = intent_log_pause(store);
+	store_unlock(store);
+	if (r < 0)
+		return r;
+	r = store_sync(store);
+	if (r == 0)
+		r = copy_begin(&store->disk, ret_txn, ret_meta);
+	store_lock(store);
+	intent_log_resume(store);
+	store_unlock(store);
+	return r;
+}
+
 int store_copy(struct store *store, int fd, const struct copy_options *options,
                uint64_t *ret_bytes)
 {
@@ -156,7 +183,7 @@ int store_copy(struct store *store, int fd, const struct copy_options *options,
 	        .fd = fd,
 	};
 	struct meta meta;
-	int r = copy_begin(c.disk, &c.txn, &meta);
+	int r = copy_begin_committed(store, &c.txn, &meta);
 
 	if (r < 0)
 		return r;

@@ -114,13 +114,14 @@ int store_create_like(const char *path, const struct store *store, uint64_t seq,
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		all[1 + i] = counters[i];
 	g.max_size = 0;
+	g.incompat &= ~(uint64_t)STORE_FEATURE_LOG; /* it is that file's */
 	return store_make(path, &g, all);
 }
 
 int store_remove_files(const char *path)
 {
 	static const char *const names[] = {"data.mdb", "lock.mdb", "lock",
-	                                    "readers"};
+	                                    "readers", INTENT_FILE};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		_cleanup_free_ char *name = NULL;

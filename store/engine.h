@@ -15,6 +15,7 @@
 #include "damage.h"
 #include "disk.h"
 #include "geometry.h"
+#include "intent_log.h"
 #include "repack.h"
 #include "txg.h"
 #include "util.h"
@@ -26,7 +27,7 @@ struct store {
 	struct store_options options;
 	struct disk disk;
 	int lock_fd;
-	int marks_fd; /* see mark.c; -1: none */
+	int marks_fd;       /* see mark.c; -1: none */
 	size_t clean_limit; /* bytes of clean blocks to keep */
 	size_t txg_soft;    /* bytes at which a group is committed */
 	size_t txg_hard;    /* bytes at which writers wait for the committer */
@@ -97,6 +98,8 @@ struct store {
 	void (*txg_close_fn)(void *arg);
 	void *txg_close_arg;
 
+	struct intent_log intent;
+
 	struct table_undo *undo; /* of the lock's holder, or NULL */
 	struct list_job *job;    /* at most one waits or runs */
 
@@ -105,5 +108,8 @@ struct store {
 	struct damage_log damage_log;
 	struct sparse sparse;
 };
+
+/* store.c: read the record of the store itself.  Lock held. */
+int store_load_geometry(struct store *store);
 
 #endif

@@ -17,7 +17,7 @@ static const char magic[8] = "coppice";
 /* The features that are known; a bit once used is never used for another. */
 enum {
 	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW |
-	                    STORE_FEATURE_SPLICES,
+	                    STORE_FEATURE_SPLICES | STORE_FEATURE_LOG,
 	FEATURES_READONLY = 0,
 };
 

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "array.h"
+
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len)
 {
 	int c = memcmp(a, b, a_len < b_len ? a_len : b_len);
@@ -36,6 +38,7 @@ void memtable_release(struct memtable *memtable)
 		free(entry);
 		entry = next;
 	}
+	free(memtable->unlogged);
 	memtable_init(memtable);
 }
 
@@ -107,6 +110,35 @@ struct memtable_entry *memtable_get(struct memtable *memtable, const void *key,
 	return NULL;
 }
 
+void memtable_track(struct memtable *memtable, struct memtable_entry *entry)
+{
+	if (!memtable->track || entry->unlogged)
+		return;
+	if (array_grow(&memtable->unlogged, memtable->unlogged_len,
+	               &memtable->unlogged_capacity)) {
+		memtable->track = false;
+		return;
+	}
+	memtable->unlogged[memtable->unlogged_len++] = entry;
+	entry->unlogged = (uint32_t)memtable->unlogged_len;
+}
+
+static void memtable_untrack(struct memtable *memtable,
+                             const struct memtable_entry *entry)
+{
+	struct memtable_entry *last;
+
+	if (!memtable->track)
+		return;
+	if (entry->unlogged) {
+		last = memtable->unlogged[--memtable->unlogged_len];
+		memtable->unlogged[entry->unlogged - 1] = last;
+		last->unlogged = entry->unlogged;
+	}
+	if (entry->logged)
+		memtable->track = false;
+}
+
 void memtable_forget(struct memtable *memtable, const void *key, size_t key_len)
 {
 	struct memtable_entry **path[MEMTABLE_LEVELS];
@@ -114,6 +146,7 @@ void memtable_forget(struct memtable *memtable, const void *key, size_t key_len)
 
 	if (!entry)
 		return;
+	memtable_untrack(memtable, entry);
 	memtable_path(memtable, key, key_len, false, path);
 	for (unsigned level = 0; level < entry->levels; level++)
 		*path[level] = entry->next[level];
@@ -143,6 +176,7 @@ int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
 		free(entry->value);
 		entry->value = copy;
 		entry->len = (uint32_t)len;
+		memtable_track(memtable, entry);
 		return 0;
 	}
 	levels = memtable_levels(memtable);
@@ -156,11 +190,14 @@ int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
 	entry->len = (uint32_t)len;
 	entry->key_len = (uint16_t)key_len;
 	entry->levels = (uint8_t)levels;
+	entry->logged = false;
+	entry->unlogged = 0;
 	memcpy(&entry->next[levels], key, key_len);
 	for (unsigned level = 0; level < levels; level++) {
 		entry->next[level] = *path[level];
 		*path[level] = entry;
 	}
 	memtable->count++;
+	memtable_track(memtable, entry);
 	return 0;
 }

@@ -18,12 +18,21 @@ struct memtable_entry {
 	uint32_t len;
 	uint16_t key_len;
 	uint8_t levels;
+	bool logged;       /* an entry of the intent log has it */
+	uint32_t unlogged; /* index + 1 in memtable.unlogged, or 0 */
 	struct memtable_entry *next[]; /* then the key's bytes */
 };
 
 struct memtable {
 	struct memtable_entry *head[MEMTABLE_LEVELS];
 	size_t count;
+	/*
+	 * While `track` is set: the entries that were put since the array was
+	 * last emptied.  Cleared if that cannot be told any more.
+	 */
+	bool track;
+	struct memtable_entry **unlogged;
+	size_t unlogged_len, unlogged_capacity;
 	uint64_t random;
 };
 
@@ -42,6 +51,9 @@ void memtable_forget(struct memtable *memtable, const void *key,
 /* value NULL: mark as removed.  -ENOMEM. */
 int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
                  const void *value, size_t len);
+
+/* Note that the value of an entry was changed in place. */
+void memtable_track(struct memtable *memtable, struct memtable_entry *entry);
 
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);
 

@@ -16,6 +16,7 @@ struct pending_list {
 	uint64_t list;
 	uint64_t *numbers;
 	size_t len, capacity;
+	size_t logged; /* of the numbers: see intent_track.h */
 	int64_t moved; /* entries that come from other lists, about */
 };
 

@@ -50,17 +50,23 @@ static int data_exists(const char *path)
 	return access(part, F_OK) == 0 ? -ENOMEDIUM : -ENOENT;
 }
 
+int store_load_geometry(struct store *store)
+{
+	struct record record;
+	int r = table_get(store, TABLE_META, "store", 5, &record);
+
+	if (r < 0)
+		return r == -ENOENT ? -EMEDIUMTYPE : r;
+	return geometry_decode(record.value, record.len,
+	                       store->options.readonly, &store->geometry);
+}
+
 static int records_load(struct store *store)
 {
 	struct record record;
 	struct reader r;
-	int err;
+	int err = store_load_geometry(store);
 
-	err = table_get(store, TABLE_META, "store", 5, &record);
-	if (err < 0)
-		return err == -ENOENT ? -EMEDIUMTYPE : err;
-	err = geometry_decode(record.value, record.len, store->options.readonly,
-	                      &store->geometry);
 	if (err < 0)
 		return err;
 	err = table_get(store, TABLE_META, "counters", 8, &record);
@@ -125,6 +131,7 @@ static void store_free(struct store *store)
 	if (store->reader)
 		disk_read_end(&store->disk, store->reader);
 	disk_close(&store->disk);
+	intent_log_release(&store->intent);
 	close_fd(&store->lock_fd);
 	close_fd(&store->marks_fd);
 	pthread_cond_destroy(&store->committer_wake);
@@ -168,6 +175,7 @@ static struct store *store_alloc(const char *path,
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
 	store->marks_fd = -1;
+	intent_log_init(&store->intent);
 	store->sparse.at = UINT64_MAX;
 	store->sparse.least = SPARSE_LEAST;
 	store->clean.newer = store->clean.older = &store->clean;
@@ -292,6 +300,38 @@ static void remove_unfinished(const struct store *store)
 		log_warning("cannot remove '%s': %s", path, strerror(-r));
 }
 
+/* Forget the changes that are not committed, as in a crash. */
+static void txgs_drop(struct store *store)
+{
+	struct txg *txgs[] = {store->syncing_txg, store->open_txg};
+
+	for (size_t i = 0; i < ARRAY_SIZE(txgs); i++) {
+		struct txg *txg = txgs[i];
+
+		for (size_t j = 0; txg && j < txg->nodes_len; j++)
+			block_clean(store, &txg->nodes[j]->block);
+		for (size_t j = 0; txg && j < txg->chunks_len; j++)
+			block_clean(store, &txg->chunks[j]->block);
+		txg_destroy(txg);
+	}
+	store->syncing_txg = store->open_txg = NULL;
+}
+
+/* Make a store that is open for writing ready for it. */
+static int store_begin(struct store *store)
+{
+	int r;
+
+	lock_file_mark(store);
+	remove_unfinished(store);
+	r = commit_start_thread(store);
+	if (r == 0 && store->open_txg->since)
+		r = store_sync(store);
+	if (r == 0)
+		intent_log_remove(store);
+	return r;
+}
+
 int store_open(const char *path, const struct store_options *options,
                struct store **ret_store)
 {
@@ -311,16 +351,18 @@ int store_open(const char *path, const struct store_options *options,
 		r = marks_open(store);
 	if (r == 0)
 		r = store_open_disk(store);
-	if (r == 0) {
-		reservation_measure(store);
-		if (!store->options.readonly) {
-			lock_file_mark(store);
-			remove_unfinished(store);
-			r = commit_start_thread(store);
-		}
-	}
+	if (r == 0 && !store->options.beside && !store->options.committed)
+		r = intent_log_replay(store);
 	if (r < 0) {
+		txgs_drop(store);
 		store_free(store);
+		return r;
+	}
+	reservation_measure(store);
+	if (!store->options.readonly)
+		r = store_begin(store);
+	if (r < 0) {
+		store_close(store);
 		return r;
 	}
 	*ret_store = store;
@@ -353,26 +395,25 @@ int store_close(struct store *store)
 
 int store_close_loss(struct store *store, struct store_loss *ret_loss)
 {
-	struct txg *syncing;
+	bool logged;
 	int r;
 
 	if (!store)
 		return 0;
-	r = commit_stop_thread(store);
+	store_lock(store);
+	logged = store->intent.active;
+	r = intent_log_pause(store);
+	store_unlock(store);
+	intent_log_stop_thread(store);
+	if (r == 0)
+		r = commit_stop_thread(store);
+	else
+		commit_stop_thread(store);
 	if (r < 0)
 		*ret_loss = pending_loss(store);
-	/* Changes that could not be committed are dropped, as in a crash. */
-	syncing = store->syncing_txg;
-	for (int i = 0; i < 2; i++) {
-		struct txg *txg = i ? store->open_txg : syncing;
-
-		for (size_t j = 0; txg && j < txg->nodes_len; j++)
-			block_clean(store, &txg->nodes[j]->block);
-		for (size_t j = 0; txg && j < txg->chunks_len; j++)
-			block_clean(store, &txg->chunks[j]->block);
-	}
-	txg_destroy(syncing);
-	store->syncing_txg = NULL;
+	txgs_drop(store);
+	if (r == 0 && logged)
+		intent_log_remove(store);
 	if (!store->options.readonly)
 		reservation_give_back(store);
 	if (r == 0 && !store->options.readonly)
@@ -566,6 +607,8 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 	                  (store->syncing_txg ? store->syncing_txg->bytes : 0);
 	s.memory_bytes = s.pending_bytes + store->clean_bytes;
 	s.commits = store->commits;
+	s.logged = store->intent.logged;
+	s.replayed = store->intent.replayed;
 	s.seq = store->seq;
 	store_unlock(store);
 	*ret_stats = s;

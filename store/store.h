@@ -47,8 +47,11 @@ struct store_params {
 
 struct store_options {
 	bool readonly;
-	bool beside;     /* with readonly: another process may be writing; then
-	                    the lock file is not taken: see store_mark.h */
+	bool beside;    /* with readonly: another process may be writing; then
+	                   the lock file is not taken: see store_mark.h */
+	bool committed; /* with readonly: as of the last commit, without the
+	                   intent log */
+	bool no_log;    /* do not use an intent log */
 	bool shared; /* threads may share the lock: see store_lock_shared() */
 	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
@@ -67,6 +70,8 @@ struct store_stats {
 	uint64_t memory_bytes;  /* held in caches, pending included */
 	uint64_t list_bytes;    /* of the file, taken by deadlists */
 	uint64_t commits;       /* since the store was opened */
+	uint64_t logged;        /* entries of the intent log since then */
+	uint64_t replayed;      /* entries of it that were replayed then */
 	uint64_t seq;
 };
 
@@ -86,6 +91,14 @@ int store_create(const char *path, const struct store_params *params);
  */
 int store_open(const char *path, const struct store_options *options,
                struct store **ret_store);
+
+/*
+ * Open the store read-only as of its last commit, for those who read the file
+ * itself.  What the intent log has is committed before; if the store cannot be
+ * opened for that, a warning is logged, and it is left out.  Errors as
+ * store_open().
+ */
+int store_open_committed(const char *path, struct store **ret_store);
 
 /* Return the reason of an error of store_open(), to be put after a colon. */
 const char *store_open_reason(int err);
@@ -130,6 +143,7 @@ enum store_feature {
 	STORE_FEATURE_TRASH = 1,   /* deleted states that can come back */
 	STORE_FEATURE_HOLLOW = 2,  /* versions of which a part was freed */
 	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
+	STORE_FEATURE_LOG = 8, /* the file `log` may have what data.mdb lacks */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);
@@ -249,11 +263,12 @@ int store_settle(struct store *store);
 /* Wait until the group `txg` is on disk.  Lock NOT held. */
 int store_wait(struct store *store, uint64_t txg);
 /*
- * Have fn(arg, err) called by the committer when the open group is on disk, and
- * start the commit.  Lock held.
+ * Have fn(arg, err) called when all changes made before the call are durable,
+ * be it without a commit: see intent_log.h.  Called by the calling thread or
+ * another one.  Lock NOT held.
  */
-void store_when_durable(struct store *store, void (*fn)(void *arg, int err),
-                        void *arg);
+void store_fsync(struct store *store, void (*fn)(void *arg, int err),
+                 void *arg);
 
 /*
  * Slow the caller down when changes come faster than they can be committed.  To

@@ -72,6 +72,7 @@ static void restore(struct memtable *memtable, struct noted *noted)
 	free(entry->value);
 	entry->value = steal(&noted->value);
 	entry->len = noted->len;
+	memtable_track(memtable, entry);
 }
 
 void table_undo_end(struct store *store, bool undo)

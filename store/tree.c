@@ -122,8 +122,10 @@ static int path_edit(struct path *path)
 		int err;
 
 		if (node->block.state == BLOCK_NEW &&
-		    tree_is_private(tree, number))
+		    tree_is_private(tree, number)) {
+			node_touch(tree->store, node);
 			continue;
+		}
 		err = node_edit(tree, number, &node);
 		if (err)
 			return err;

@@ -45,6 +45,7 @@ void txg_destroy(struct txg *txg)
 	free(txg->nodes);
 	free(txg->chunks);
 	free(txg->frees);
+	intent_track_release(&txg->intent);
 	memtable_release(&txg->records);
 	free(txg);
 }
@@ -74,8 +75,11 @@ void txg_add_node(struct store *store, struct node *node)
 	if (array_grow(&txg->nodes, txg->nodes_len, &txg->nodes_capacity))
 		txg_out_of_memory();
 	node->block.state = BLOCK_NEW;
+	node->block.unlogged = 0;
+	node->block.logged = false;
 	node->block.place = (uint32_t)txg->nodes_len;
 	txg->nodes[txg->nodes_len++] = node;
+	intent_track_block(txg, &node->block);
 	txg_touch(store, block_bytes(store, &node->block));
 }
 
@@ -86,8 +90,11 @@ void txg_add_chunk(struct store *store, struct chunk *chunk)
 	if (array_grow(&txg->chunks, txg->chunks_len, &txg->chunks_capacity))
 		txg_out_of_memory();
 	chunk->block.state = BLOCK_NEW;
+	chunk->block.unlogged = 0;
+	chunk->block.logged = false;
 	chunk->block.place = (uint32_t)txg->chunks_len;
 	txg->chunks[txg->chunks_len++] = chunk;
+	intent_track_block(txg, &chunk->block);
 	txg_touch(store, block_bytes(store, &chunk->block));
 }
 
@@ -112,6 +119,7 @@ void txg_take_out(struct store *store, struct block *block)
 	struct txg *txg = store->open_txg;
 	uint32_t place = block->place;
 
+	intent_track_gone(txg, block);
 	txg->bytes -= MIN(txg->bytes, block_bytes(store, block));
 	if (block->kind == BLOCK_NODE) {
 		txg->nodes[place] = txg->nodes[--txg->nodes_len];

@@ -8,6 +8,7 @@
 #define COPPICE_TXG_H
 
 #include "block.h"
+#include "intent_track.h"
 #include "list_op.h"
 #include "memtable.h"
 #include "pending_list.h"
@@ -21,7 +22,7 @@ struct freed {
 	bool passed;
 };
 
-/* A callback of store_when_durable(). */
+/* A callback of store_fsync(). */
 struct waiter {
 	struct waiter *next;
 	void (*fn)(void *arg, int err);
@@ -54,6 +55,7 @@ struct txg {
 	struct list_job *job;
 	struct waiter *waiters;
 	bool waited;     /* somebody waits for it; set when it was closed */
+	struct intent_track intent;
 	bool may_splice; /* the store names the feature of splices */
 	uint64_t seq;    /* counters at the time when the group was closed */
 	uint64_t counters[COUNTER_COUNT];

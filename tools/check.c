@@ -180,7 +180,6 @@ static void print_result(const struct output *out, bool dry_run,
 /* Repair in this process: no other process may have the store open. */
 static int repair_store(const char *path, bool dry_run, struct output *out)
 {
-	struct store_options store_options = {.readonly = true};
 	struct repair_options options = {
 	        .dry_run = dry_run,
 	        .found = on_finding,
@@ -190,7 +189,7 @@ static int repair_store(const char *path, bool dry_run, struct output *out)
 	};
 	struct repair_result result = {0};
 	struct store *store;
-	int r = store_open(path, &store_options, &store);
+	int r = store_open_committed(path, &store);
 
 	if (r)
 		return repair_complain(path, r);
@@ -228,7 +227,6 @@ static int check_here(struct store *store, json_t *request, struct output *out,
 static int check_anywhere(const char *path, json_t *request, struct output *out,
                           json_t **ret_answer)
 {
-	struct store_options options = {.readonly = true};
 	struct store *store;
 	int socket, r = -EBUSY;
 	bool again;
@@ -252,7 +250,7 @@ static int check_anywhere(const char *path, json_t *request, struct output *out,
 		}
 		if (r != -ENOENT)
 			break;
-		r = store_open(path, &options, &store);
+		r = store_open_committed(path, &store);
 	}
 	if (r)
 		return r;

@@ -198,6 +198,7 @@ const struct command command_mount = {
                 "      trash=TIME     deleted states can come back for so long, "
                 "as 7d; 0: not\n"
                 "      memory=SIZE    for caches and unsaved changes\n"
+                "      log=off        no intent log: fsync takes longer\n"
                 "      allow_other    other users may enter (as root: always)\n"
                 "      ro             read-only\n"
                 "      remount        change ro, sync, dev, suid, noexec, "

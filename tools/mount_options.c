@@ -102,6 +102,12 @@ static int export_parse(struct parsed_options *parsed, const char *value)
 	return parsed->no_export || strcmp(value, "on") == 0 ? 0 : -EINVAL;
 }
 
+static int log_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->no_log = strcmp(value, "off") == 0;
+	return parsed->no_log || strcmp(value, "on") == 0 ? 0 : -EINVAL;
+}
+
 static int autosnap_parse(struct parsed_options *parsed, const char *value)
 {
 	int64_t seconds;
@@ -170,6 +176,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 		return snapopen_parse(parsed, value);
 	if (!strncmp(option, "memory", len) && len == 6)
 		return size_parse(value, &parsed->memory) ? -EINVAL : 0;
+	if (!strncmp(option, "log", len) && len == 3)
+		return log_parse(parsed, value);
 	if (!strncmp(option, "autosnap", len) && len == 8)
 		return autosnap_parse(parsed, value);
 	if (!strncmp(option, "keep", len) && len == 4)
@@ -256,6 +264,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->nosymfollow = parsed->nosymfollow;
 	options->allow_other = parsed->allow_other;
 	options->memory = parsed->memory;
+	options->no_log = parsed->no_log;
 	options->autosnap = parsed->autosnap;
 	options->keep = parsed->keep;
 	options->trash = parsed->trash;

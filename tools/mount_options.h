@@ -19,6 +19,7 @@ struct parsed_options {
 	        snapdir; /* unless set: DISABLED with state=, else HIDDEN */
 	bool snapopen_late;
 	uint64_t memory;
+	bool no_log;
 	int64_t autosnap; /* seconds; 0: none */
 	int64_t trash;    /* seconds, if trash_set */
 	bool trash_set;

@@ -111,7 +111,8 @@ static int fail_open(char **ret_error, int err, const char *path)
 static int open_store(struct daemon *daemon,
                       const struct mount_options *options, char **ret_error)
 {
-	struct store_options store_options = {.memory = options->memory};
+	struct store_options store_options = {.memory = options->memory,
+	                                      .no_log = options->no_log};
 	struct fs_options fs_options = {0}; /* each session has its own */
 	int err = store_open(options->store, &store_options, &daemon->store);
 

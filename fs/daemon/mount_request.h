@@ -25,6 +25,7 @@ struct mount_options {
 	bool allow_other;
 	bool nosymfollow;
 	uint64_t memory;   /* bytes; 0: default */
+	bool no_log;       /* each fsync is a commit */
 	int64_t autosnap;  /* seconds; 0: no snapshots by time */
 	const char *keep;  /* a policy as of retention_parse(); NULL: none */
 	int64_t trash;     /* seconds that deleted states stay; if trash_set */

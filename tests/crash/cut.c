@@ -2,6 +2,7 @@
 /* Power cuts: the possible contents of a file after one. */
 #include "cut.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,14 +17,17 @@
 
 enum { MARGIN = 1 << 20 };
 
-struct disk_state disk_begin(const struct recording *recording)
+struct disk_state disk_begin(const struct recording *recording,
+                             enum recorded file)
 {
-	struct disk_state d = {.len = recording->base_len,
-	                       .room = recording->base_len + MARGIN};
+	struct disk_state d = {.file = file,
+	                       .len = recording->base_len[file],
+	                       .room = recording->base_len[file] + MARGIN};
 
 	d.bytes = malloc(d.room);
 	assert_non_null(d.bytes);
-	memcpy(d.bytes, recording->base, recording->base_len);
+	if (d.len)
+		memcpy(d.bytes, recording->base[file], d.len);
 	return d;
 }
 
@@ -116,6 +120,8 @@ void disk_advance(struct disk_state *d, const struct event *e, bool no_sync)
 {
 	struct pending p = {.event = e, .to = e->len};
 
+	if (e->file != d->file)
+		return;
 	if (e->kind == EVENT_LOST_SYNC) {
 		for (size_t i = 0; i < d->pending_len; i++)
 			d->pending[i].lost = true;
@@ -180,7 +186,8 @@ struct disk_state disk_cut(const struct disk_state *d,
                            const struct event *begun, enum fate fate,
                            uint64_t *random)
 {
-	struct disk_state cut = {.len = d->len, .room = d->len + MARGIN};
+	struct disk_state cut = {
+	        .file = d->file, .len = d->len, .room = d->len + MARGIN};
 	struct pending *pending;
 	size_t len = d->pending_len;
 
@@ -190,7 +197,7 @@ struct disk_state disk_cut(const struct disk_state *d,
 	memcpy(cut.bytes, d->bytes, d->len);
 	if (len)
 		memcpy(pending, d->pending, len * sizeof(*pending));
-	if (begun && begun->kind < EVENT_SYNC)
+	if (begun && begun->file == d->file && begun->kind < EVENT_SYNC)
 		pending[len++] =
 		        (struct pending){.event = begun, .to = begun->len};
 	if (fate == FATE_SOME)
@@ -207,7 +214,11 @@ void disk_write(const struct disk_state *d, const char *path)
 	size_t at = 0;
 	int fd;
 
-	snprintf(file, sizeof(file), "%s/data.mdb", path);
+	snprintf(file, sizeof(file), "%s/%s", path, recorded_names[d->file]);
+	if (!d->len) {
+		assert_true(!unlink(file) || errno == ENOENT);
+		return;
+	}
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0600);
 	assert_true(fd >= 0);
 	while (at < d->len) {

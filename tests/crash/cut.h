@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The file as it could be after a power cut, made from a recording: with
+ * A file as it could be after a power cut, made from a recording: with
  * everything that was written up to a moment, or with any of what was not
  * synced by then lost or torn.
  */
@@ -18,6 +18,7 @@ struct pending {
 
 /* The file as it surely is, and what was written since it was last synced. */
 struct disk_state {
+	enum recorded file;
 	uint8_t *bytes;
 	size_t len, room;
 	struct pending *pending;
@@ -27,8 +28,12 @@ struct disk_state {
 enum fate { FATE_ORDERED, FATE_SOME };
 
 /* The file at the beginning of the recording. */
-struct disk_state disk_begin(const struct recording *recording);
-/* The call has returned.  no_sync: as if no sync did anything. */
+struct disk_state disk_begin(const struct recording *recording,
+                             enum recorded file);
+/*
+ * The call has returned; it may be one to another file.  no_sync: as if no sync
+ * did anything.
+ */
 void disk_advance(struct disk_state *d, const struct event *e, bool no_sync);
 /*
  * Return the file after a power cut, to be released; begun: a call that had not
@@ -37,7 +42,7 @@ void disk_advance(struct disk_state *d, const struct event *e, bool no_sync);
 struct disk_state disk_cut(const struct disk_state *d,
                            const struct event *begun, enum fate fate,
                            uint64_t *random);
-/* Write it as the data.mdb of the store at the path. */
+/* Write it to the store at the path, or remove it there if it is empty. */
 void disk_write(const struct disk_state *d, const char *path);
 void disk_release(struct disk_state *d);
 

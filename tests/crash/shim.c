@@ -22,13 +22,16 @@
 static struct {
 	pthread_mutex_t lock;
 	bool on;
+	char paths[RECORDED_FILES][200];
 	dev_t dev;
-	ino_t ino;
+	ino_t ino; /* of data.mdb */
 	uint64_t issued, acked;
 	struct recording recording;
 	struct failing failing;
 	uint64_t failed, passed;
 } shim = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+const char *const recorded_names[RECORDED_FILES] = {"data.mdb", "log"};
 
 static void *need(void *p)
 {
@@ -39,34 +42,48 @@ static void *need(void *p)
 
 /* ---- The recording ------------------------------------------------------ */
 
-void shim_start(const char *path)
+/* Read the file that is now at the path; a missing one is empty. */
+static void base_read(enum recorded file)
 {
+	struct recording *r = &shim.recording;
+	int fd = open(shim.paths[file], O_RDONLY | O_CLOEXEC);
 	struct stat st;
 	size_t at = 0;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st))
 		abort();
-	pthread_mutex_lock(&shim.lock);
-	shim.recording = (struct recording){
-	        .base = need(malloc((size_t)st.st_size + 1)),
-	        .base_len = (size_t)st.st_size,
-	};
-	while (at < shim.recording.base_len) {
-		ssize_t n = pread(fd, shim.recording.base + at,
-		                  shim.recording.base_len - at, (off_t)at);
+	if (file == RECORDED_DATA) {
+		shim.dev = st.st_dev;
+		shim.ino = st.st_ino;
+	}
+	r->base_len[file] = (size_t)st.st_size;
+	r->base[file] = need(malloc(r->base_len[file] + 1));
+	while (at < r->base_len[file]) {
+		ssize_t n = pread(fd, r->base[file] + at,
+		                  r->base_len[file] - at, (off_t)at);
 
 		if (n <= 0)
 			abort();
 		at += (size_t)n;
 	}
-	shim.dev = st.st_dev;
-	shim.ino = st.st_ino;
+	close(fd);
+}
+
+void shim_start(const char *path)
+{
+	pthread_mutex_lock(&shim.lock);
+	shim.recording = (struct recording){0};
+	for (int i = 0; i < RECORDED_FILES; i++) {
+		snprintf(shim.paths[i], sizeof(shim.paths[i]), "%s/%s", path,
+		         recorded_names[i]);
+		base_read(i);
+	}
 	shim.issued = shim.acked = 0;
 	shim.failing = (struct failing){0};
 	shim.on = true;
 	pthread_mutex_unlock(&shim.lock);
-	close(fd);
 }
 
 struct recording shim_stop(void)
@@ -86,7 +103,8 @@ void recording_release(struct recording *recording)
 	for (size_t i = 0; i < recording->len; i++)
 		free(recording->events[i].data);
 	free(recording->events);
-	free(recording->base);
+	for (int i = 0; i < RECORDED_FILES; i++)
+		free(recording->base[i]);
 	*recording = (struct recording){0};
 }
 
@@ -145,18 +163,31 @@ static bool must_fail(bool meta, bool grant)
 
 /* ---- Recording ---------------------------------------------------------- */
 
-/* Is it our file?  Then the lock is taken, to be let go of by the caller. */
-static bool is_ours(int fd)
+/* Lock held: which of the files is it?  RECORDED_FILES: none. */
+static enum recorded file_of(int fd)
 {
-	struct stat st;
-	bool ours;
+	struct stat st, named;
 
+	if (!shim.on || fstat(fd, &st) || st.st_dev != shim.dev)
+		return RECORDED_FILES;
+	if (st.st_ino == shim.ino)
+		return RECORDED_DATA;
+	/* It is made, and made anew if that has failed, during the recording.
+	 */
+	if (!stat(shim.paths[RECORDED_LOG], &named) &&
+	    st.st_ino == named.st_ino)
+		return RECORDED_LOG;
+	return RECORDED_FILES;
+}
+
+/* Is it our file?  Then the lock is taken, to be let go of by the caller. */
+static bool is_ours(int fd, enum recorded *ret_file)
+{
 	pthread_mutex_lock(&shim.lock);
-	ours = shim.on && !fstat(fd, &st) && st.st_dev == shim.dev &&
-	       st.st_ino == shim.ino;
-	if (!ours)
+	*ret_file = file_of(fd);
+	if (*ret_file == RECORDED_FILES)
 		pthread_mutex_unlock(&shim.lock);
-	return ours;
+	return *ret_file != RECORDED_FILES;
 }
 
 /* Lock held.  The call was made; it failed if result is negative. */
@@ -198,10 +229,10 @@ static size_t short_len(off_t off, size_t len)
 	return end > (size_t)off ? end - (size_t)off : 0;
 }
 
-static ssize_t vector_write(int fd, const struct iovec *iov, int count,
-                            off_t off)
+static ssize_t vector_write(int fd, enum recorded file, const struct iovec *iov,
+                            int count, off_t off)
 {
-	struct event event = {.kind = EVENT_WRITE, .off = off};
+	struct event event = {.kind = EVENT_WRITE, .file = file, .off = off};
 	int flags = fcntl(fd, F_GETFL);
 	bool synced = flags & (O_DSYNC | O_SYNC),
 	     fail = must_fail(synced, false);
@@ -229,7 +260,8 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 		event.len = (size_t)n;
 	event_add(n, event);
 	if (fail && synced && n >= 0)
-		event_add(0, (struct event){.kind = EVENT_LOST_SYNC});
+		event_add(0, (struct event){.kind = EVENT_LOST_SYNC,
+		                            .file = file});
 	pthread_mutex_unlock(&shim.lock);
 	if (!fail || how == FAIL_SHORT)
 		return n;
@@ -242,10 +274,11 @@ static ssize_t vector_write(int fd, const struct iovec *iov, int count,
 ssize_t pwrite(int fd, const void *data, size_t len, off_t off)
 {
 	struct iovec iov = {(void *)data, len};
+	enum recorded file;
 
-	if (!is_ours(fd))
+	if (!is_ours(fd, &file))
 		return syscall(SYS_pwrite64, fd, data, len, off);
-	return vector_write(fd, &iov, 1, off);
+	return vector_write(fd, file, &iov, 1, off);
 }
 
 ssize_t pwrite64(int fd, const void *data, size_t len, off_t off)
@@ -255,9 +288,11 @@ ssize_t pwrite64(int fd, const void *data, size_t len, off_t off)
 
 ssize_t pwritev(int fd, const struct iovec *iov, int count, off_t off)
 {
-	if (!is_ours(fd))
+	enum recorded file;
+
+	if (!is_ours(fd, &file))
 		return syscall(SYS_pwritev, fd, iov, count, off, 0);
-	return vector_write(fd, iov, count, off);
+	return vector_write(fd, file, iov, count, off);
 }
 
 ssize_t pwritev64(int fd, const struct iovec *iov, int count, off_t off)
@@ -267,13 +302,14 @@ ssize_t pwritev64(int fd, const struct iovec *iov, int count, off_t off)
 
 ssize_t writev(int fd, const struct iovec *iov, int count)
 {
+	enum recorded file;
 	off_t off;
 	ssize_t n;
 
-	if (!is_ours(fd))
+	if (!is_ours(fd, &file))
 		return syscall(SYS_writev, fd, iov, count);
 	off = lseek(fd, 0, SEEK_CUR);
-	n = vector_write(fd, iov, count, off);
+	n = vector_write(fd, file, iov, count, off);
 	if (n > 0)
 		lseek(fd, off + n, SEEK_SET);
 	return n;
@@ -293,7 +329,7 @@ int ftruncate(int fd, off_t size)
 	struct event event = {.kind = EVENT_TRUNCATE, .off = size};
 	bool fail;
 
-	if (!is_ours(fd))
+	if (!is_ours(fd, &event.file))
 		return (int)syscall(SYS_ftruncate, fd, size);
 	fail = must_fail(false, false);
 	return call_end(fail ? -1 : (int)syscall(SYS_ftruncate, fd, size), fail,
@@ -305,15 +341,19 @@ int ftruncate64(int fd, off_t size)
 	return ftruncate(fd, size);
 }
 
-/* It changes nothing in the file that can be read. */
+/*
+ * It changes nothing in data.mdb that can be read; of the log, only the length,
+ * and all of that is written before it is used.
+ */
 int fallocate(int fd, int mode, off_t off, off_t len)
 {
+	enum recorded file;
 	bool fail;
 	int r;
 
-	if (!is_ours(fd))
+	if (!is_ours(fd, &file))
 		return (int)syscall(SYS_fallocate, fd, mode, off, len);
-	if (mode != FALLOC_FL_KEEP_SIZE)
+	if (file == RECORDED_DATA && mode != FALLOC_FL_KEEP_SIZE)
 		abort();
 	fail = must_fail(false, true);
 	r = fail ? -1 : (int)syscall(SYS_fallocate, fd, mode, off, len);
@@ -333,7 +373,7 @@ static int sync_call(int fd, long number)
 	struct event event = {.kind = EVENT_SYNC};
 	bool fail;
 
-	if (!is_ours(fd))
+	if (!is_ours(fd, &event.file))
 		return (int)syscall(number, fd);
 	fail = must_fail(false, false);
 	if (fail)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Records every write and sync that is made to one file, and makes some of them
- * fail: the system calls' names are defined in the program itself, so that
- * LMDB's calls end here.
+ * Records every write and sync that is made to a store's data.mdb and to its
+ * intent log, and makes some of them fail: the system calls' names are defined
+ * in the program itself, so that LMDB's calls end here.
  */
 #ifndef COPPICE_SHIM_H
 #define COPPICE_SHIM_H
@@ -14,6 +14,10 @@
 
 /* The bytes of the file that a disk writes at once, or not. */
 enum { SECTOR = 512 };
+
+/* The files of a store that are recorded. */
+enum recorded { RECORDED_DATA, RECORDED_LOG, RECORDED_FILES };
+extern const char *const recorded_names[RECORDED_FILES];
 
 enum event_kind {
 	EVENT_WRITE,
@@ -28,6 +32,7 @@ enum event_kind {
 
 struct event {
 	enum event_kind kind;
+	enum recorded file;
 	bool synced; /* EVENT_WRITE: was on disk when the call returned */
 	off_t off;   /* EVENT_TRUNCATE: the new size */
 	size_t len;
@@ -37,20 +42,21 @@ struct event {
 };
 
 struct recording {
-	uint8_t *base; /* the file when the recording began */
-	size_t base_len;
+	/* The files when the recording began; a missing one is empty. */
+	uint8_t *base[RECORDED_FILES];
+	size_t base_len[RECORDED_FILES];
 	struct event *events;
 	size_t len, room;
 };
 
-/* From now on, everything done to the file at the path. */
+/* From now on, everything done to the files of the store at the path. */
 void shim_start(const char *path);
 /* Return the recording; the caller owns it. */
 struct recording shim_stop(void);
 void recording_release(struct recording *recording);
 
 /*
- * Make calls to the file fail that write, sync or change its size.  To be used
+ * Make calls to the files fail that write, sync or change its size.  To be used
  * after shim_start(), and over again.
  */
 enum fail_how {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Power cuts.  Random work on a store is recorded write by write; then the file
- * is rebuilt as a power cut could have left it: with everything that was
+ * Power cuts.  Random work on a store is recorded write by write; then its
+ * files are rebuilt as a power cut could have left it: with everything that was
  * written up to a moment, or with any of what was not synced by then lost or
- * torn.  Each such file must open, be found intact by the check, and hold what
+ * torn.  Each such store must open, be found intact by the check, and hold what
  * the model held after one change: none before the last that was acknowledged
  * as durable, none after the last that was begun.  In every other run writes
  * and syncs fail now and then, and are tried again.
@@ -44,7 +44,11 @@ struct run {
 /* Counts for the closing line. */
 static struct {
 	uint64_t points, ordered, torn, reclaimed;
-	uint64_t commits; /* different contents seen, in all runs */
+	uint64_t logged;      /* entries of the intent log, in all runs */
+	uint64_t replays;     /* points at which some were replayed, */
+	uint64_t replayed;    /* and how many */
+	uint64_t interrupted; /* openings that were cut off, too */
+	uint64_t commits;     /* different contents seen, in all runs */
 	uint64_t writes, syncs, failed;
 } tally;
 
@@ -106,14 +110,19 @@ static void fail_some(uint64_t *random)
 static void run_record(struct run *run, const char *path)
 {
 	uint64_t random = run->seed ^ 0x5eed, acked = 0;
-	char file[200];
+	struct store_stats stats;
 	struct work w;
 
-	snprintf(file, sizeof(file), "%s/data.mdb", path);
 	work_init(&w, path, run->seed, NULL);
+	/* In some runs commits are those that are asked for. */
+	if (run->seed / 2 % 2) {
+		work_close(&w);
+		w.options.commit_ms = 1000000;
+		work_open(&w, path);
+	}
 	assert_int_equal(store_sync(w.store), 0);
 	run->digests[0] = model_digest(&w.model);
-	shim_start(file);
+	shim_start(path);
 	for (uint64_t i = 1; i <= CHANGES_A_RUN; i++) {
 		shim_tell(i, acked);
 		work_step(&w);
@@ -125,11 +134,17 @@ static void run_record(struct run *run, const char *path)
 			break;
 		case 1:
 		case 2:
+		case 3:
+			if (acknowledge(&w, i, true))
+				acked = i;
+			break;
+		case 4:
+		case 5:
 			store_commit_start(w.store);
 			usleep((useconds_t)(scratch_random(&random) % 500));
 			break;
-		case 3:
-		case 4:
+		case 6:
+		case 7:
 			if (run->seed % 2)
 				fail_some(&random);
 			break;
@@ -137,6 +152,8 @@ static void run_record(struct run *run, const char *path)
 	}
 	shim_fail(&(struct failing){0});
 	run->recording = shim_stop();
+	store_stats(w.store, &stats);
+	tally.logged += stats.logged;
 	work_close(&w);
 	work_release(&w);
 }
@@ -209,6 +226,60 @@ static bool point_compare(struct point *p, struct fs *fs)
 	return false;
 }
 
+static void replay_count(struct store *store)
+{
+	struct store_stats stats;
+
+	store_stats(store, &stats);
+	tally.replays += stats.replayed > 0;
+	tally.replayed += stats.replayed;
+}
+
+/* A process that only reads sees the same, and changes nothing. */
+static void point_read(struct point *p, const char *path)
+{
+	struct store_options options = {.memory = 8 << 20, .readonly = true};
+	struct fs_options fs_options = {0};
+	struct store *store = NULL;
+	struct forest *forest = NULL;
+	struct fs *fs = NULL;
+	int r = store_open(path, &options, &store);
+
+	if (!r)
+		r = forest_open(store, &forest);
+	if (!r)
+		r = fs_create(forest, &fs_options, &fs);
+	if (r)
+		point_fault(p, "it cannot be opened to be read", r);
+	else if (point_compare(p, fs))
+		p->least = p->most = p->seen;
+	fs_destroy(fs);
+	forest_close(forest);
+	store_close(store);
+}
+
+/* The power fails again while the intent log is replayed. */
+static void point_interrupt(struct point *p, const char *path)
+{
+	struct store_options options = {.close_ms = 1, .retry_ms = 1};
+	struct failing failing = {
+	        .pass = (p->random >> 16) % 8,
+	        .count = UINT64_MAX,
+	        .error = EIO,
+	        .how = (p->random >> 20) % FAIL_HOWS,
+	};
+	struct recording recording;
+	struct store *store;
+
+	shim_start(path);
+	shim_fail(&failing);
+	if (store_open(path, &options, &store) == 0)
+		store_close(store);
+	tally.interrupted += shim_failed() > 0;
+	recording = shim_stop();
+	recording_release(&recording);
+}
+
 /* Open it as after the power came back, with all that runs then. */
 static void point_use(struct point *p, const char *path, bool drain)
 {
@@ -219,6 +290,8 @@ static void point_use(struct point *p, const char *path, bool drain)
 	struct fs *fs = NULL;
 	int r = store_open(path, &options, &store);
 
+	if (!r)
+		replay_count(store);
 	if (!r && !point_check(p, store, p->random % 4 == 0))
 		goto out;
 	if (!r)
@@ -249,12 +322,20 @@ static void point_run(struct point *p, const struct disk_state *d,
 	const struct event *e = &p->run->recording.events[p->index];
 	bool drain = p->random % 5 == 0;
 	uint64_t random = p->random;
-	struct disk_state cut =
-	        disk_cut(d, p->within ? e : NULL, p->fate, &random);
 
-	disk_write(&cut, path);
-	disk_release(&cut);
-	point_use(p, path, drain);
+	for (int i = 0; i < RECORDED_FILES; i++) {
+		struct disk_state cut =
+		        disk_cut(&d[i], p->within ? e : NULL, p->fate, &random);
+
+		disk_write(&cut, path);
+		disk_release(&cut);
+	}
+	if ((p->random >> 12) % 4 == 0)
+		point_read(p, path);
+	if ((p->random >> 14) % 4 == 0)
+		point_interrupt(p, path);
+	if (!*p->fault)
+		point_use(p, path, drain);
 	tally.points++;
 	tally.ordered += p->fate == FATE_ORDERED;
 	tally.torn += p->fate == FATE_SOME;
@@ -300,16 +381,25 @@ static void point_bounds(struct point *p)
 		p->least = r->events[p->index + 1].acked;
 }
 
+static void disks_advance(struct disk_state *d, const struct event *e,
+                          bool no_sync)
+{
+	for (int i = 0; i < RECORDED_FILES; i++)
+		disk_advance(&d[i], e, no_sync);
+}
+
 /* Returns the number of points at which something was wrong. */
 static uint64_t run_replay(const struct run *run, const char *path,
                            size_t count, bool no_sync, bool print)
 {
 	const struct recording *r = &run->recording;
-	struct disk_state d = disk_begin(r);
+	struct disk_state d[RECORDED_FILES];
 	size_t *at = calloc(count, sizeof(*at)), next = 0;
 	uint64_t random = run->seed ^ 0xc0ffee, faults = 0, seen = 0;
 
 	assert_non_null(at);
+	for (int i = 0; i < RECORDED_FILES; i++)
+		d[i] = disk_begin(r, i);
 	points_choose(r, at, count, &random);
 	for (size_t i = 0; i < count; i++) {
 		struct point p = {.run = run, .index = at[i]};
@@ -318,14 +408,14 @@ static uint64_t run_replay(const struct run *run, const char *path,
 		p.within = p.random >> 8 & 1;
 		p.fate = p.random >> 9 & 3 ? FATE_SOME : FATE_ORDERED;
 		while (next < at[i])
-			disk_advance(&d, &r->events[next++], no_sync);
+			disks_advance(d, &r->events[next++], no_sync);
 		/* The next may begin again what was begun within. */
 		if (!p.within && next == at[i])
-			disk_advance(&d, &r->events[next++], no_sync);
+			disks_advance(d, &r->events[next++], no_sync);
 		else if (next > at[i])
 			p.within = false;
 		point_bounds(&p);
-		point_run(&p, &d, path);
+		point_run(&p, d, path);
 		tally.commits += i && p.seen != seen;
 		seen = p.seen;
 		if (!*p.fault)
@@ -340,7 +430,8 @@ static uint64_t run_replay(const struct run *run, const char *path,
 			        p.fate == FATE_SOME ? ", torn" : "", p.fault);
 	}
 	free(at);
-	disk_release(&d);
+	for (int i = 0; i < RECORDED_FILES; i++)
+		disk_release(&d[i]);
 	return faults;
 }
 
@@ -396,7 +487,9 @@ static void test_power_cuts(void **state)
 	print_message("# %llu power cuts (%llu in order, %llu with writes lost "
 	              "or torn; after %llu the reclaiming went on): %llu "
 	              "faults; %llu writes and %llu syncs recorded, %llu "
-	              "of them made to fail, %llu commits seen\n",
+	              "of them made to fail, %llu commits seen; %llu entries "
+	              "logged, %llu replayed at %llu points; %llu openings cut "
+	              "off\n",
 	              (unsigned long long)tally.points,
 	              (unsigned long long)tally.ordered,
 	              (unsigned long long)tally.torn,
@@ -405,7 +498,11 @@ static void test_power_cuts(void **state)
 	              (unsigned long long)tally.writes,
 	              (unsigned long long)tally.syncs,
 	              (unsigned long long)tally.failed,
-	              (unsigned long long)tally.commits);
+	              (unsigned long long)tally.commits,
+	              (unsigned long long)tally.logged,
+	              (unsigned long long)tally.replayed,
+	              (unsigned long long)tally.replays,
+	              (unsigned long long)tally.interrupted);
 	assert_int_equal(faults, 0);
 }
 

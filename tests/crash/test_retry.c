@@ -33,10 +33,7 @@ static void steps(void)
 /* A store with something in it, whose commits are those that are asked for. */
 static void setup(void)
 {
-	char file[200];
-
 	scratch_init(&scratch);
-	snprintf(file, sizeof(file), "%s/data.mdb", scratch.store);
 	work_init(&work, scratch.store, scratch_seed(), NULL);
 	for (int i = 0; i < 5; i++)
 		steps();
@@ -44,7 +41,7 @@ static void setup(void)
 	work.options.commit_ms = 1000000;
 	work.options.retry_ms = 1;
 	work_open(&work, scratch.store);
-	shim_start(file);
+	shim_start(scratch.store);
 }
 
 static int on_finding(void *arg, const struct finding *f)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Makes calls that write to a store's data.mdb fail, in a daemon that has this
- * in LD_PRELOAD.  The file named by COPPICE_FAIL says what is to fail, how
+ * Makes calls that write to a store's data.mdb or log fail, in a daemon that
+ * has this in LD_PRELOAD.  The file named by COPPICE_FAIL says what is to fail, how
  * often, and with which number of an error: "sync 5 1", for one.  When that is
  * done the file is removed; without the file nothing fails.
  *
@@ -30,7 +30,8 @@ static bool is_data(int fd)
 	if (n < 9)
 		return false;
 	path[n] = 0;
-	return strcmp(path + n - 9, "/data.mdb") == 0;
+	return strcmp(path + n - 9, "/data.mdb") == 0 ||
+	       strcmp(path + n - 4, "/log") == 0;
 }
 
 static bool is_meta(int fd)

@@ -18,9 +18,12 @@ ALWAYS = 1000000
 
 
 class Disk:
-    """A file system under a mount that fails on demand."""
+    """
+    A file system under a mount that fails on demand.  Without the intent log
+    each fsync is a commit.
+    """
 
-    def __init__(self, store, options=""):
+    def __init__(self, store, options="log=off"):
         library = BUILD / "tests" / "mount" / "libfailing.so"
         if not library.exists():
             pytest.skip(f"there is no {library}")
@@ -143,7 +146,7 @@ def test_loss_is_reported(store, disk):
 @pytest.mark.parametrize("what", ["write", "sync"])
 def test_a_change_that_should_be_durable(store, what):
     """With -o sync it fails, and leaves nothing open or looked up behind."""
-    disk = Disk(store, "sync")
+    disk = Disk(store, "sync,log=off")
     main = disk.mount / "main"
     (main / "file").write_bytes(b"file")
     (main / "empty").touch()
@@ -160,3 +163,28 @@ def test_a_change_that_should_be_durable(store, what):
     disk.mount.umount()
     main = store.mount("again") / "main"
     assert sorted(os.listdir(main)) == ["directory", "file", "new"]
+
+
+@pytest.mark.parametrize("what", ["write", "sync"])
+def test_log_that_cannot_be_written(store, what):
+    """The commit makes up for it, once or always."""
+    disk = Disk(store, "log=on")
+    main = disk.mount / "main"
+    (main / "file").write_bytes(b"first")
+    sync(main)
+    assert (store.path / "log").exists()
+    for i in range(5):
+        (main / "file").write_bytes(b"file" * i)
+        disk.fail(what, errno.EIO, 1)
+        sync(main)
+        assert not disk.order.exists()
+    (main / "last").write_bytes(b"last")
+    disk.fail(what, errno.EIO, ALWAYS)
+    with raises(errno.EIO):
+        sync(main)
+    disk.mend()
+    disk.recovered()
+    disk.mount.kill()
+    main = store.mount("again") / "main"
+    assert (main / "file").read_bytes() == b"file" * 4
+    assert (main / "last").read_bytes() == b"last"

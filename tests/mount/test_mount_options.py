@@ -114,6 +114,7 @@ def test_mount_complaints(store, mnt, tmp):
         (2, ["mount", "-o", "nonsense", store.path, tmp / "dir"]),
         (2, ["mount", "-o", "memory=lots", store.path, tmp / "dir"]),
         (2, ["mount", "-o", "snapdir=maybe", store.path, tmp / "dir"]),
+        (2, ["mount", "-o", "log=maybe", store.path, tmp / "dir"]),
         (2, ["mount", "-o", "nfs_export=maybe", store.path, tmp / "dir"]),
         (2, ["mount", store.path]),
     ]

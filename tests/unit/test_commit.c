@@ -100,18 +100,16 @@ static void on_durable(void *arg, int err)
 	waits->called++;
 }
 
-static void test_when_durable(void **state)
+static void test_fsync(void **state)
 {
 	struct scratch scratch;
 	struct store *store = fresh_store(&scratch);
 	struct waits waits = {.err = -1};
 
-	store_lock(store);
-	store_when_durable(store, on_durable, &waits);
-	store_when_durable(store, on_durable, &waits);
-	store_unlock(store);
 	change(store, 2);
-	/* The committer calls them before it ends. */
+	store_fsync(store, on_durable, &waits);
+	store_fsync(store, on_durable, &waits);
+	/* They are called before the store is closed. */
 	assert_int_equal(store_close(store), 0);
 	assert_int_equal(waits.called, 2);
 	assert_int_equal(waits.err, 0);
@@ -173,10 +171,8 @@ static void test_age(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test(test_sync),
-	        cmocka_unit_test(test_one_txg),
-	        cmocka_unit_test(test_when_durable),
-	        cmocka_unit_test(test_close_hook),
+	        cmocka_unit_test(test_sync),  cmocka_unit_test(test_one_txg),
+	        cmocka_unit_test(test_fsync), cmocka_unit_test(test_close_hook),
 	        cmocka_unit_test(test_age),
 	};
 

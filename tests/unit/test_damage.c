@@ -526,9 +526,7 @@ static int live_wait(struct store *store)
 
 	sem_init(&answer, 0, 0);
 	for (int i = 0; i < 3; i++) {
-		store_lock(store);
-		store_when_durable(store, heard, &answer);
-		store_unlock(store);
+		store_fsync(store, heard, &answer);
 		while (sem_wait(&answer))
 			;
 	}

@@ -34,7 +34,9 @@
  * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
  * other processes go through the daemon.  Any number of processes read at once,
  * without asking any other: they see the last commit, and a snapshot that they
- * have open stays as it is until they close it or end.  Through a daemon every
+ * have open stays as it is until they close it or end.  What fsync(2) in a mount
+ * has made durable is committed within five seconds or, after a crash, when the
+ * store is next opened to be changed.  Through a daemon every
  * change is durable when the call returns.  -ECONNRESET: the daemon has ended;
  * reading goes on, for changes the store must be closed and opened again.
  *

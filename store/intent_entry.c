@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Encoding and decoding the changes of a transaction group.
+ *
+ * A change has the whole of what it changes: a node, a record, the range of a
+ * chunk.  So changes may be repeated, and the last one of a thing decides.  The
+ * frees and the additions to deadlists are only ever added to.
+ */
+#include "intent_entry.h"
+
+#include <errno.h>
+#include <xxhash.h>
+
+#include "chunk.h"
+#include "codec.h"
+#include "engine.h"
+#include "list.h"
+#include "node.h"
+
+/* Numbers of the format. */
+enum change {
+	CHANGE_NODE = 1,
+	CHANGE_CHUNK,
+	CHANGE_PART,
+	CHANGE_DEDUP,
+	CHANGE_GONE,
+	CHANGE_FREE,
+	CHANGE_LIST,
+	CHANGE_PUT,
+	CHANGE_DELETE,
+	CHANGE_COUNTERS, /* the last one of an entry */
+};
+
+/* ---- Encoding ----------------------------------------------------------- */
+
+static bool encode_node(struct store *store, struct node *node,
+                        struct writer *w)
+{
+	uint8_t data[DISK_VALUE_MAX];
+	uint64_t sum;
+	uint32_t len;
+
+	memcpy(data, node->data, store->geometry.node_size);
+	len = node_seal(store, node->block.number, data);
+	/* Nodes of a path are tracked though most changes are in its leaf. */
+	sum = XXH3_64bits(data, len);
+	if (node->block.logged && node->logged_sum == sum)
+		return false;
+	node->logged_sum = sum;
+	put_u8(w, CHANGE_NODE);
+	put_varint(w, node->block.number);
+	put_varint(w, node->block.owner);
+	put_varint(w, node->copied);
+	put_u8(w, node->stored);
+	put_varint(w, len);
+	put_bytes(w, data, len);
+	return true;
+}
+
+static void encode_chunk(const struct chunk *chunk, struct writer *w)
+{
+	const struct block *block = &chunk->block;
+	uint32_t from = 0, to = chunk->len;
+
+	put_u8(w, block->logged ? CHANGE_PART : CHANGE_CHUNK);
+	put_varint(w, block->number);
+	put_varint(w, block->owner);
+	put_varint(w, chunk->replaces);
+	put_u64(w, chunk->same);
+	put_varint(w, chunk->len);
+	if (block->logged) {
+		from = MIN(chunk->unlogged_from, to);
+		to = MAX(from, MIN(chunk->unlogged_to, to));
+		put_varint(w, from);
+		put_varint(w, to - from);
+	}
+	put_bytes(w, chunk->data + from, to - from);
+}
+
+static void encode_dedup(const struct chunk *ref, struct writer *w)
+{
+	put_u8(w, CHANGE_DEDUP);
+	put_varint(w, ref->block.number);
+	put_varint(w, ref->block.owner);
+	put_varint(w, ref->dedup_of);
+}
+
+static bool encode_blocks(struct store *store, struct txg *txg,
+                          struct writer *w)
+{
+	struct intent_track *track = &txg->intent;
+	bool any = track->gone_len;
+
+	for (size_t i = 0; i < track->gone_len; i++) {
+		put_u8(w, CHANGE_GONE);
+		put_varint(w, track->gone[i]);
+	}
+	track->gone_len = 0;
+	for (size_t i = 0; i < track->blocks_len && !w->bad; i++) {
+		struct block *block = track->blocks[i];
+
+		if (block->kind == BLOCK_NODE) {
+			any |= encode_node(store, (struct node *)block, w);
+		} else {
+			if (block->kind == BLOCK_CHUNK)
+				encode_chunk((struct chunk *)block, w);
+			else
+				encode_dedup((struct chunk *)block, w);
+			any = true;
+		}
+		block->logged = true;
+		block->unlogged = 0;
+	}
+	track->blocks_len = 0;
+	return any;
+}
+
+static bool encode_numbers(struct txg *txg, struct writer *w)
+{
+	bool any = txg->intent.frees < txg->frees_len;
+
+	for (size_t i = txg->intent.frees; i < txg->frees_len && !w->bad; i++) {
+		put_u8(w, CHANGE_FREE);
+		put_varint(w, txg->frees[i].number);
+		put_varint(w, txg->frees[i].owner);
+	}
+	txg->intent.frees = txg->frees_len;
+	for (size_t i = 0; i < txg->lists_len && !w->bad; i++) {
+		struct pending_list *list = &txg->lists[i];
+
+		if (list->logged == list->len)
+			continue;
+		any = true;
+		put_u8(w, CHANGE_LIST);
+		put_varint(w, list->list);
+		put_varint(w, list->len - list->logged);
+		for (; list->logged < list->len; list->logged++)
+			put_varint(w, list->numbers[list->logged]);
+	}
+	return any;
+}
+
+static bool encode_records(struct memtable *records, struct writer *w)
+{
+	bool any = records->unlogged_len;
+
+	for (size_t i = 0; i < records->unlogged_len && !w->bad; i++) {
+		struct memtable_entry *entry = records->unlogged[i];
+
+		put_u8(w, entry->value ? CHANGE_PUT : CHANGE_DELETE);
+		put_varint(w, entry->key_len);
+		put_bytes(w, memtable_key(entry), entry->key_len);
+		if (entry->value) {
+			put_varint(w, entry->len);
+			put_bytes(w, entry->value, entry->len);
+		}
+		entry->logged = true;
+		entry->unlogged = 0;
+	}
+	records->unlogged_len = 0;
+	return any;
+}
+
+bool intent_encode(struct store *store, struct txg *txg, struct writer *w)
+{
+	bool any = encode_blocks(store, txg, w);
+
+	any |= encode_numbers(txg, w);
+	any |= encode_records(&txg->records, w);
+	put_u8(w, CHANGE_COUNTERS);
+	put_u64(w, store->seq);
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		put_u64(w, store->counters[i]);
+	if (w->bad)
+		intent_track_stop(txg);
+	return any;
+}
+
+/* ---- Decoding ----------------------------------------------------------- */
+
+/* Return the group's block of this number and kind, or NULL. */
+static struct block *block_of(struct store *store, uint64_t number,
+                              enum block_kind kind)
+{
+	struct block *block = block_find(store, number);
+
+	return block && block->state == BLOCK_NEW && block->kind == kind ? block
+	                                                                 : NULL;
+}
+
+/* Return true if a block may be added under the number. */
+static bool number_is_open(struct store *store, uint64_t number)
+{
+	return number && !block_find(store, number);
+}
+
+static int decode_node(struct store *store, struct reader *r)
+{
+	uint64_t number = get_varint(r), owner = get_varint(r),
+	         copied = get_varint(r);
+	uint8_t stored = get_u8(r);
+	uint64_t len = get_varint(r);
+	const uint8_t *data = reader_take(r, len);
+	struct node *node;
+
+	if (!data || stored > 1 || node_verify(store, number, data, len) < 0)
+		return -EUCLEAN;
+	node = (struct node *)block_of(store, number, BLOCK_NODE);
+	if (!node) {
+		if (!number_is_open(store, number))
+			return -EUCLEAN;
+		node = calloc(1, sizeof(*node) + store->geometry.node_size);
+		if (!node)
+			return -ENOMEM;
+		node->block.number = number;
+		node->block.kind = BLOCK_NODE;
+		block_insert(store, &node->block);
+		txg_add_node(store, node);
+	}
+	node->block.owner = owner;
+	node->copied = copied;
+	node->stored = stored;
+	memset(node->data, 0, store->geometry.node_size);
+	memcpy(node->data, data, len);
+	return 0;
+}
+
+static int chunk_new(struct store *store, uint64_t number, uint64_t len,
+                     struct chunk **ret_chunk)
+{
+	struct chunk *chunk;
+
+	if (!number_is_open(store, number) || len > store_chunk_size(store))
+		return -EUCLEAN;
+	chunk = chunk_alloc(store, len);
+	if (!chunk)
+		return -ENOMEM;
+	chunk->block.number = number;
+	block_insert(store, &chunk->block);
+	txg_add_chunk(store, chunk);
+	*ret_chunk = chunk;
+	return 0;
+}
+
+static int decode_chunk(struct store *store, struct reader *r, bool part)
+{
+	uint64_t number = get_varint(r), owner = get_varint(r),
+	         replaces = get_varint(r), same = get_u64(r),
+	         len = get_varint(r), from = part ? get_varint(r) : 0,
+	         count = part ? get_varint(r) : len;
+	const uint8_t *data = reader_take(r, count);
+	struct chunk *chunk;
+	int err = 0;
+
+	if (!data || len > store_chunk_size(store) || from > len ||
+	    count > len - from)
+		return -EUCLEAN;
+	chunk = (struct chunk *)block_of(store, number, BLOCK_CHUNK);
+	if (!chunk && part)
+		return -EUCLEAN;
+	if (!chunk)
+		err = chunk_new(store, number, len, &chunk);
+	if (!err)
+		err = chunk_resize(chunk, (uint32_t)len);
+	if (err)
+		return err;
+	if (count)
+		memcpy(chunk->data + from, data, count);
+	chunk->block.owner = owner;
+	chunk->replaces = replaces;
+	chunk->same = same;
+	return 0;
+}
+
+static int decode_dedup(struct store *store, struct reader *r)
+{
+	uint64_t number = get_varint(r), owner = get_varint(r),
+	         dedup_of = get_varint(r);
+	struct chunk *ref;
+
+	if (r->bad || dedup_of >= number || !number_is_open(store, number))
+		return -EUCLEAN;
+	ref = calloc(1, sizeof(*ref));
+	if (!ref)
+		return -ENOMEM;
+	ref->store = store;
+	ref->dedup_of = dedup_of;
+	atomic_init(&ref->refs, 1);
+	ref->block.kind = BLOCK_DEDUP;
+	ref->block.number = number;
+	ref->block.owner = owner;
+	block_insert(store, &ref->block);
+	txg_add_chunk(store, ref);
+	return 0;
+}
+
+static int decode_gone(struct store *store, struct reader *r)
+{
+	struct block *block = block_find(store, get_varint(r));
+
+	if (r->bad || !block || block->state != BLOCK_NEW)
+		return -EUCLEAN;
+	/* It was committed, or the log has it of the group before: see FREE. */
+	if (block->kind == BLOCK_NODE && ((struct node *)block)->stored)
+		return 0;
+	txg_take_out(store, block);
+	block_unhash(store, block);
+	if (block->kind == BLOCK_NODE)
+		free(block);
+	else
+		chunk_unref((struct chunk *)block);
+	return 0;
+}
+
+static int decode_free(struct store *store, struct reader *r)
+{
+	uint64_t number = get_varint(r), owner = get_varint(r);
+
+	if (r->bad)
+		return -EUCLEAN;
+	txg_add_free(store, number, owner);
+	return 0;
+}
+
+static int decode_list(struct store *store, struct reader *r)
+{
+	uint64_t list = get_varint(r), count = get_varint(r);
+
+	if (r->bad || count > reader_left(r))
+		return -EUCLEAN;
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t number = get_varint(r);
+
+		if (r->bad)
+			return -EUCLEAN;
+		list_add(store, list, number);
+	}
+	return 0;
+}
+
+static int decode_record(struct store *store, struct reader *r, bool put)
+{
+	uint64_t key_len = get_varint(r);
+	const uint8_t *key = reader_take(r, key_len), *value = NULL;
+	uint64_t len = put ? get_varint(r) : 0;
+
+	if (put)
+		value = reader_take(r, len);
+	if (r->bad || !key_len || key_len > TABLE_KEY_MAX + 1 ||
+	    len > TABLE_VALUE_MAX)
+		return -EUCLEAN;
+	if (put)
+		return table_put(store, key[0], key + 1, key_len - 1, value,
+		                 len);
+	return table_del(store, key[0], key + 1, key_len - 1);
+}
+
+static int decode_counters(struct store *store, struct reader *r)
+{
+	uint64_t seq = get_u64(r), counters[COUNTER_COUNT];
+
+	for (int i = 0; i < COUNTER_COUNT; i++)
+		counters[i] = get_u64(r);
+	if (!reader_done(r) || seq < store->seq)
+		return -EUCLEAN;
+	store->seq = seq;
+	memcpy(store->counters, counters, sizeof(counters));
+	return 0;
+}
+
+int intent_decode(struct store *store, const void *data, size_t len)
+{
+	struct reader r = reader_init(data, len);
+	int err = 0;
+
+	while (!err) {
+		uint8_t kind = get_u8(&r);
+
+		switch (kind) {
+		case CHANGE_NODE:
+			err = decode_node(store, &r);
+			break;
+		case CHANGE_CHUNK:
+		case CHANGE_PART:
+			err = decode_chunk(store, &r, kind == CHANGE_PART);
+			break;
+		case CHANGE_DEDUP:
+			err = decode_dedup(store, &r);
+			break;
+		case CHANGE_GONE:
+			err = decode_gone(store, &r);
+			break;
+		case CHANGE_FREE:
+			err = decode_free(store, &r);
+			break;
+		case CHANGE_LIST:
+			err = decode_list(store, &r);
+			break;
+		case CHANGE_PUT:
+		case CHANGE_DELETE:
+			err = decode_record(store, &r, kind == CHANGE_PUT);
+			break;
+		case CHANGE_COUNTERS:
+			return decode_counters(store, &r);
+		default:
+			err = -EUCLEAN;
+		}
+	}
+	return err;
+}

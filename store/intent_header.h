@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The header of an entry of the intent log.  Inside store/ only. */
+#ifndef COPPICE_INTENT_HEADER_H
+#define COPPICE_INTENT_HEADER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	INTENT_HALF = 4 << 20,      /* bytes of a half of the file */
+	INTENT_ENTRY_MAX = 1 << 20, /* bytes of an entry */
+	INTENT_ALIGN = 4096,        /* entries begin at multiples of this */
+	INTENT_HEADER = 64,
+	INTENT_NONCE = 16,
+};
+
+enum intent_flag {
+	INTENT_LAST = 1, /* the log has all of the group */
+};
+
+struct intent_header {
+	uint8_t nonce[INTENT_NONCE]; /* of the use of the log */
+	uint64_t group;
+	uint32_t index; /* of the entry in its group, from 0 */
+	uint32_t flags; /* enum intent_flag */
+	uint32_t len;   /* bytes of the payload behind the header */
+};
+
+/* Return the offset in the file at which the entries of a group begin. */
+static inline uint64_t intent_half(uint64_t group)
+{
+	return (group & 1) * INTENT_HALF;
+}
+
+/* Return the bytes of the file that an entry takes. */
+static inline size_t intent_size(size_t len)
+{
+	return (INTENT_HEADER + len + INTENT_ALIGN - 1) / INTENT_ALIGN *
+	       INTENT_ALIGN;
+}
+
+/*
+ * Write the header in front of the payload, with a checksum of both.  `entry`
+ * has INTENT_HEADER bytes and the payload.
+ */
+void intent_header_seal(const struct intent_header *header, uint8_t *entry);
+
+/*
+ * Decode a header.  False: it is none, or its length is above `most`.
+ * intent_header_verify() compares the checksum when the payload was read, too;
+ * it writes to the entry.
+ */
+bool intent_header_decode(const uint8_t entry[INTENT_HEADER], size_t most,
+                          struct intent_header *ret_header);
+bool intent_header_verify(uint8_t *entry, size_t len);
+
+#endif
