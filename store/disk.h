@@ -5,7 +5,7 @@
  *
  *   blocks   number << 6 | fragment  (MDB_INTEGERKEY)  at most 4,080 bytes
  *   records  table, key              value
- *   lists    list, first number      a run of deadlist entries; list.c
+ *   lists    list, first number      a run of deadlist entries: list_run.h
  *   hashes   64 bits of content hash (MDB_INTEGERKEY)  chunk number
  *   aliases  number               (MDB_INTEGERKEY)  number with the content
  *   counts   number                  (MDB_INTEGERKEY)  names it has, 2 and more

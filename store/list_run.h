@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The runs of deadlists.  In the map a list is a row of runs: key (list, first
+ * number), value a count, the sum of the sizes, and for each entry, in
+ * ascending order, the distance of its number from the one before and its
+ * stored size, as varints.  Key (list, 0) holds the usage of the list's
+ * version: accounting.c. Inside store/ only.
+ *
+ * The functions return -EUCLEAN if a run cannot be decoded.
+ */
+#ifndef COPPICE_LIST_RUN_H
+#define COPPICE_LIST_RUN_H
+
+#include <lmdb.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct store;
+
+enum {
+	RUN_BYTES_MAX = 1980,
+	RUN_ENTRIES_MAX = RUN_BYTES_MAX / 2,
+};
+
+struct entry {
+	uint64_t number;
+	uint32_t bytes;
+};
+
+struct run {
+	uint32_t count;
+	uint64_t bytes;
+	struct entry entries[RUN_ENTRIES_MAX];
+};
+
+int run_decode(const MDB_val *key, const MDB_val *value, struct run *run);
+/*
+ * Find the run a number belongs in: the last that begins at or before it, else
+ * the first of the list; and where the next run begins (UINT64_MAX: there is
+ * none).  -ENOENT: the list has no runs.
+ */
+int run_find(MDB_cursor *cursor, uint64_t list, uint64_t number, MDB_val *key,
+             MDB_val *value, uint64_t *ret_next);
+/*
+ * Find the first run of the list that has entries above `above`.  -ENOENT:
+ * there is none.
+ */
+int run_above(MDB_cursor *cursor, uint64_t list, uint64_t above,
+              struct run *run);
+/* Delete the run that begins with the number. */
+int run_delete(struct store *store, MDB_txn *txn, uint64_t list,
+               uint64_t first);
+/* Write entries, ascending, as runs of their own. */
+int runs_put(struct store *store, MDB_txn *txn, uint64_t list,
+             const struct entry *entries, size_t count);
+/* Merge entries, ascending, into the list's runs. */
+int list_insert(struct store *store, MDB_txn *txn, uint64_t list,
+                const struct entry *entries, size_t count);
+
+#endif
