@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from conftest import COPPICE, mounted, mounts
+from conftest import COPPICE, mounted, mounts, wait_for
 from linux import (DISCONNECTED, opened, options_of, raises, run,
                    super_options_of)
 
@@ -40,7 +40,9 @@ def test_nosuid_and_nodev_unless_asked(store):
 
 def test_nosymfollow_and_sync(store):
     mnt = store.mount("mnt", "nosymfollow,sync")
-    assert {"nosymfollow", "nosuid", "nodev"} <= set(options_of(mnt.path))
+    # as root it is set after the mount is made
+    wait_for(lambda: "nosymfollow" in options_of(mnt.path), "nosymfollow")
+    assert {"nosuid", "nodev"} <= set(options_of(mnt.path))
     assert "sync" in super_options_of(mnt.path)
     os.symlink("file", mnt / "main" / "link")
     with raises(errno.ELOOP):

@@ -12,7 +12,7 @@ enum {
 	KEPT = 4,       /* snapshots that are not deleted */
 	VALUE = 30000,  /* bytes */
 	LONG = 2200000, /* bytes of a value that is read in pieces */
-	TEXT = 16,
+	TEXT = 32,
 };
 
 struct shared {
