@@ -55,6 +55,13 @@ static void dir_destroy(struct source_dir *dir)
 	free(dir);
 }
 
+/* Release a reference after an error, when nothing more is sent. */
+static void dir_drop(struct source_dir *dir)
+{
+	if (!--dir->refs)
+		dir_destroy(dir);
+}
+
 /* Release a reference; the last one ends the directory. */
 static int dir_unref(struct import_source *s, struct source_dir *dir)
 {
@@ -138,7 +145,10 @@ static int answer_take(struct import_source *s)
 	}
 	s->first = (s->first + 1) % (IMPORT_WINDOW + 1);
 	s->waiting--;
-	return err ? err : dir_unref(s, dir);
+	if (!err)
+		return dir_unref(s, dir);
+	dir_drop(dir);
+	return err;
 }
 
 /* Send the frame that is being made, unless it is empty. */
@@ -237,8 +247,9 @@ static bool is_left_out(struct import_source *s, const struct source_dir *dir,
 	}
 	if (S_ISDIR(st->st_mode) && st->st_dev == s->options->store_dev &&
 	    st->st_ino == s->options->store_ino) {
-		complain("%s%s%s: left out: it is the store", dir->path + 1,
-		         *dir->path ? "/" : "", name);
+		complain("%s%s%s: left out: it is the store",
+		         dir->path + (*dir->path == '/'), *dir->path ? "/" : "",
+		         name);
 		return true;
 	}
 	return false;
@@ -381,7 +392,10 @@ static int subdir_walk(struct import_source *s, struct source_dir *dir,
 	}
 	if (!s->options->one_file_system || sub->dev == s->dev)
 		err = dir_walk(s, sub);
-	return err ? err : dir_unref(s, sub);
+	if (!err)
+		return dir_unref(s, sub);
+	dir_drop(sub);
+	return err;
 }
 
 static int dir_walk(struct import_source *s, struct source_dir *dir)
@@ -395,6 +409,7 @@ static int dir_walk(struct import_source *s, struct source_dir *dir)
 	return err;
 }
 
+/* Send all.  The directory is released, also after an error. */
 static int top_walk(struct import_source *s, struct source_dir *top)
 {
 	uint8_t hello[IMPORT_HELLO_LEN];
@@ -402,15 +417,17 @@ static int top_walk(struct import_source *s, struct source_dir *top)
 
 	if (!err)
 		err = stream_read(&s->stream, hello, sizeof(hello));
-	if (err)
-		return err;
-	s->dev = top->dev;
-	s->chunk_size = be32_get(hello);
-	top->fresh = hello[4] & IMPORT_FRESH;
-	err = dir_walk(s, top);
+	if (!err) {
+		s->dev = top->dev;
+		s->chunk_size = be32_get(hello);
+		top->fresh = hello[4] & IMPORT_FRESH;
+		err = dir_walk(s, top);
+	}
 	while (!err && s->waiting)
 		err = answer_take(s);
-	if (!err)
+	if (err)
+		dir_drop(top);
+	else
 		err = dir_unref(s, top);
 	if (err)
 		return err;
@@ -436,8 +453,12 @@ int import_source_send(int top, const struct import_options *options,
 	}
 	if (!err && (!s.frames || !s.xattrs || !dir || !dir->path))
 		err = -ENOMEM;
-	if (!err)
+	if (err)
+		dir_destroy(dir);
+	else
 		err = top_walk(&s, dir);
+	for (; s.waiting; s.waiting--)
+		dir_drop(frame_at(&s, s.waiting - 1)->dir);
 	tdestroy(s.links, free);
 	free(s.frames);
 	free(s.xattrs);
