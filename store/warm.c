@@ -51,13 +51,14 @@ void tree_warm(struct tree *tree, const struct key *keys, size_t count)
 
 		blocks_find(tree->store, numbers, left, NODE_LINES, blocks);
 		for (size_t i = 0; i < left; i++) {
-			const uint8_t *data = ((struct node *)blocks[i])->data;
+			const uint8_t *data;
 			packed key = wanted[i];
 			bool exact;
 			uint32_t slot;
 
 			if (!blocks[i] || blocks[i]->kind != BLOCK_NODE)
 				continue;
+			data = ((struct node *)blocks[i])->data;
 			if (node_level(data)) {
 				wanted[next] = key;
 				numbers[next++] =
