@@ -237,8 +237,10 @@ static inline void node_get(const uint8_t *data, uint32_t slot,
 
 /*
  * Return the first slot whose key is at or after `key`, or the number of slots.
- * Slot 0 of an inner node is before all keys.
+ * Slot 0 of an inner node is before all keys.  Up to NODE_FIND_BEHIND bytes
+ * behind the node are read, and ignored.
  */
+enum { NODE_FIND_BEHIND = 14 };
 uint32_t node_find(const uint8_t *data, packed key, bool *ret_exact);
 
 /* Return the slot of the child, in an inner node, that `key` belongs to. */

@@ -196,6 +196,16 @@ size_t view_index(const struct view *view, uint64_t number)
 	return i < view->len && view->numbers[i] == number ? i : NO_INDEX;
 }
 
+/*
+ * Return true if node_find() stays within the node's page: behind the last page
+ * of the file there is nothing to be read.
+ */
+static bool is_within_page(const uint8_t *node, uint32_t len)
+{
+	return (uintptr_t)node % DISK_PAGE + len + NODE_FIND_BEHIND <=
+	       DISK_PAGE;
+}
+
 const uint8_t *view_node(struct view *view, uint64_t number,
                          uint8_t buffer[NODE_SIZE_MAX])
 {
@@ -217,10 +227,14 @@ const uint8_t *view_node(struct view *view, uint64_t number,
 	    node_decode(view->store, view->txn, number, &value, buffer, &data,
 	                &len))
 		return NULL;
-	if (data != buffer) {
-		view->cache[slot].number = number;
-		view->cache[slot].data = data;
+	if (data == buffer)
+		return buffer;
+	if (!is_within_page(data, len)) {
+		memcpy(buffer, data, len);
+		return buffer;
 	}
+	view->cache[slot].number = number;
+	view->cache[slot].data = data;
 	return data;
 }
 
