@@ -263,6 +263,14 @@ def daemons(store):
     return found
 
 
+def daemons_left(store):
+    """Those that do not end by themselves."""
+    end = time.monotonic() + 5 * SLOWER
+    while (left := daemons(store)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
+
+
 def sanitizer_logs():
     prefix = os.environ.get("COPPICE_SANITIZER_LOG")
     if not prefix:
@@ -313,7 +321,7 @@ def make_store(request, tmp):
                     problems.append(str(problem))
                 mount.abort()
                 mount.kill()
-        for pid in daemons(store):
+        for pid in daemons_left(store):
             problems.append(f"a daemon was left behind: {pid}")
             os.kill(pid, signal.SIGKILL)
         try:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The process that ends the mounts when the daemon is killed."""
+import contextlib
 import os
 import signal
 import subprocess
@@ -31,8 +32,13 @@ def guard_of(store):
 
 
 def devices(pid):
-    return [os.readlink(f"/proc/{pid}/fd/{fd}")
-            for fd in os.listdir(f"/proc/{pid}/fd")].count("/dev/fuse")
+    """How many descriptors of /dev/fuse the process has."""
+    count = 0
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        # One may be closed meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/{pid}/fd/{fd}") == "/dev/fuse"
+    return count
 
 
 def clash(*paths):
