@@ -29,7 +29,7 @@
 #include "work.h"
 
 enum {
-	POINTS_DEFAULT = 4000,
+	POINTS_DEFAULT = 2000,
 	POINTS_A_RUN = 250,
 	CHANGES_A_RUN = 250,
 };
