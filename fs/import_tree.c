@@ -173,7 +173,7 @@ int import_top(struct importing *im, bool *ret_fresh)
 		err = -ENOTDIR;
 	if (!err && !(dir->path = strdup("")))
 		err = -ENOMEM;
-	/* What is empty needs no list of what the source has. */
+	/* An empty directory has nothing that the source could lack. */
 	if (!err)
 		*ret_fresh = dir->fresh = !dir->inode.size;
 	return err;

@@ -24,7 +24,7 @@ void join_text_release(struct join_text *text)
 
 #ifdef HAVE_LIBGIT2
 
-/* What is called of the library. */
+/* The library's functions that are called. */
 struct git {
 	void *library;
 	__typeof__(git_libgit2_init) *init;

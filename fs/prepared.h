@@ -30,7 +30,7 @@ struct fs_tree_ids {
 
 /* All zero at first; not to be moved in memory. */
 struct fs_prepared {
-	/* What the tree is, or is to be, built from. */
+	/* The versions that the tree is, or is to be, built from. */
 	struct fs_tree_ids ids;
 	uint64_t fork;                     /* number of the fork */
 	char suffix[NAME_LEN_MAX * 2 + 2]; /* of a join: see fs_joined */

@@ -25,13 +25,13 @@ struct block {
 	uint64_t number;
 	uint64_t owner; /* deadlist whose version is charged for it */
 	uint32_t place; /* index in its group's array */
-	/* Of the open group, see intent_track.h: index + 1, or 0. */
+	/* Index in intent_track.blocks of the open group + 1, or 0. */
 	uint32_t unlogged;
-	uint8_t kind;   /* enum block_kind */
-	uint8_t state;  /* enum block_state */
-	bool hashed;    /* still the newest of its number */
-	bool used;      /* clean ones: looked at since the clock hand passed */
-	bool logged;    /* an entry of its group has it */
+	uint8_t kind;  /* enum block_kind */
+	uint8_t state; /* enum block_state */
+	bool hashed;   /* still the newest of its number */
+	bool used;     /* clean ones: looked at since the clock hand passed */
+	bool logged;   /* an entry of its group has it */
 };
 
 enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP };

@@ -32,7 +32,7 @@ struct slice {
 	size_t bytes_len, bytes_capacity;
 };
 
-/* What a thread encodes with. */
+/* The encoders of a thread. */
 struct encoder_set {
 	struct encoding *encoding;
 	struct writing writing; /* its transaction reads the last commit */

@@ -300,7 +300,8 @@ static int decode_gone(struct store *store, struct reader *r)
 
 	if (r->bad || !block || block->state != BLOCK_NEW)
 		return -EUCLEAN;
-	/* It was committed, or the log has it of the group before: see FREE. */
+	/* The node was committed, or an entry of the group before has it: see
+	 * FREE. */
 	if (block->kind == BLOCK_NODE && ((struct node *)block)->stored)
 		return 0;
 	txg_take_out(store, block);

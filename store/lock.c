@@ -81,7 +81,7 @@ int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg)
  * Threads that share the lock are counted, each in one of several counters, so
  * that they do not write to the same cache line.  The thread that takes the
  * lock for itself sets `exclusive`, and waits until all counters are zero.
- * That is not long: who shares the lock neither sleeps nor reads a file.
+ * The wait is short: who shares the lock neither sleeps nor reads a file.
  */
 struct sharers {
 	struct {

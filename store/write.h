@@ -14,7 +14,7 @@
 struct stored_size;
 struct window;
 
-/* What is remembered between the tries of splices: see write_splice.c. */
+/* State that is kept between the tries of splices: see write_splice.c. */
 struct splicing {
 	struct window *window; /* NULL: not needed yet */
 	size_t next;     /* index of the chunk behind the last splice; or 0 */

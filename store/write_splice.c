@@ -208,7 +208,7 @@ static bool is_likely(const struct writing *w, const struct chunk *chunk,
 	if (!w->txg->may_splice || w->store->options.delta_depth <= 0 ||
 	    chunk->len < SHARE_MIN || len <= chunk->len / SHORT)
 		return false;
-	/* What follows a splice may be what was moved beyond the old end. */
+	/* Behind a splice, bytes may have been moved beyond the old end. */
 	if (!chunk->replaces)
 		return s->next && s->next == w->at;
 	return s->misses < MISSES_FREE || w->at % MISSES_STEP == 0;

@@ -106,7 +106,7 @@ static int export_run(struct export *ex, const char *store, json_t *request,
 		return EXIT_FAILED;
 	}
 	r = store_access_export(&access, owned, &sockets[1], ret_answer);
-	/* What was sent is read to its end. */
+	/* All that was sent is read. */
 	if (r)
 		shutdown(here, SHUT_RDWR);
 	pthread_join(thread, NULL);

@@ -91,7 +91,7 @@ static int xattrs_set(int fd, const char *path, const uint8_t *xattrs,
 			return -EPROTO;
 		memcpy(name, n.data, n.len);
 		name[n.len] = 0;
-		/* What only root may set is left out for others. */
+		/* Attributes that only root may set are left out for others. */
 		if (geteuid() && strncmp(name, "user.", 5) &&
 		    strncmp(name, "system.", 7))
 			continue;
@@ -255,7 +255,7 @@ static int dir_make(struct making *m, struct reader *r)
 	if (r->bad || (number && !parent) || (!number && m->len))
 		return -EPROTO;
 	fd = dir_open(m, parent, name);
-	/* What is below a directory that is missing is not reported. */
+	/* Names below a directory that is missing are not reported. */
 	if (fd < 0 && (!parent || parent->fd >= 0)) {
 		err = making_complain(m, name, fd);
 		if (err)

@@ -73,7 +73,7 @@ static void *send_main(void *arg)
 
 	im->error = import_source_send(im->top, &im->options, &im->progress,
 	                               im->socket);
-	/* What was not completed must end at the other end, too. */
+	/* An import that was not completed must end at the other end, too. */
 	shutdown(im->socket, SHUT_WR);
 	return NULL;
 }

@@ -22,7 +22,7 @@ struct import_options {
 	ino_t store_ino;
 };
 
-/* What was read so far, for another thread to show. */
+/* Counts of what was read so far, for another thread to show. */
 struct import_progress {
 	atomic_uint_least64_t files, dirs; /* names; those of directories */
 	atomic_uint_least64_t size;        /* bytes of all regular files */

@@ -14,7 +14,7 @@
  * they are done, up to the first one whose tree is missing, the versions that
  * it needs are noted, and all is undone.  The tree is built without the lock,
  * and the operations are done anew, until all trees are there and still fit.
- * What is left of a batch that fails are side heads that nobody names.
+ * A batch that fails leaves only side heads that nobody names.
  */
 #ifndef COPPICE_CONTROL_BATCH_H
 #define COPPICE_CONTROL_BATCH_H

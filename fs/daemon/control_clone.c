@@ -85,7 +85,7 @@ static void clone_announce(struct mounts *mounts, const struct place *place,
 	coherence_announce_wait(&changes);
 }
 
-/* What is asked for: dir and name are what `to` consists of. */
+/* The request; `to` is taken apart into dir and name. */
 struct request {
 	struct control_path from, to, dir;
 	char name[TREE_PATH_SIZE];

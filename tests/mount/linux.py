@@ -168,7 +168,7 @@ def pieces(fd):
     return found
 
 
-# What requests fail with once the daemon of a mount has died: ENOTCONN is the
+# The errors of requests once the daemon of a mount has died: ENOTCONN is the
 # rule, ECONNABORTED is for what was queued at that moment, and ECONNREFUSED for
 # a mount whose INIT had not been answered.
 DISCONNECTED = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECONNREFUSED)

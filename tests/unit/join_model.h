@@ -32,7 +32,7 @@ struct tree_model {
 	struct file files[INODES];
 };
 
-/* What all trees of a history share. */
+/* The parts that all trees of a history share. */
 struct join_model {
 	int next_ino, next_value; /* the next ones to be given out */
 	char names[NAMES_MAX][NAME_LEN_MAX + 1];

@@ -296,7 +296,7 @@ static void seen_hold(struct fixture *w, const struct seen *seen)
 	hold_release(w->forest, &hold);
 }
 
-/* What was held while changes were made is held after they were undone. */
+/* Versions held while changes were made are held after they were undone. */
 static void test_held(void **state)
 {
 	const struct inode root = {.mode = 040755, .nlink = 2};

@@ -203,7 +203,8 @@ static void test_insertion_costs_little(void **state)
 		random_fill(content + at, PIECE);
 		size += PIECE;
 		rewrite();
-		/* What is never stored hands down what it replaces. */
+		/* A chunk that is never stored hands down the one it replaces.
+		 */
 		if (i % 2)
 			rewrite();
 		snprintf(name, sizeof(name), "r%d", i);

@@ -40,7 +40,7 @@ def test_pkg_config(tmp_path):
     assert output(program, tmp_path / "store", env=env) == "M user/bob\n"
     assert output(program, tmp_path / "store", "get", "main~r2", "user/bob",
                   env=env) == "2\n"
-    # What a program needs of the library is in the header and the description.
+    # The header and the description have all that a program needs.
     assert sorted(path.name for path in root.rglob("*.h")) == ["coppice.h"]
     version = output("pkg-config", "--modversion", "libcoppice", env=env)
     assert f'version: \'{version.strip()}\'' in (TOP / "meson.build").read_text()

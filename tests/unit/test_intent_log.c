@@ -386,7 +386,7 @@ static void test_readonly(void **state)
 	end(store, &scratch);
 }
 
-/* What does not fit the log is committed, and the log goes on after that. */
+/* A change too large for the log is committed, and the log goes on. */
 static void test_large(void **state)
 {
 	static uint8_t bytes[1 << 16];
