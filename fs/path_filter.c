@@ -60,49 +60,65 @@ static bool set_matches(const char **p, unsigned char c)
 	return match != negate && c != '/';
 }
 
-static bool wild_match(const char *pattern, const char *text);
+/*
+ * The result of a match.  An asterisk in front tries its rest of the pattern at
+ * one place after the other; STOP and END spare it places where the rest must
+ * fail again.  Without them, time is exponential in the number of asterisks.
+ */
+enum match {
+	MATCH,
+	MISS,
+	STOP, /* further places up to the next slash fail, too */
+	END,  /* all further places fail, too */
+};
+
+static enum match rest_match(const char *pattern, const char *text);
 
 /* Match from an asterisk on. */
-static bool star_match(const char *pattern, const char *text)
+static enum match star_match(const char *pattern, const char *text)
 {
 	bool any = pattern[1] == '*';
 
 	while (*pattern == '*')
 		pattern++;
-	if (!*pattern && (any || !strchr(text, '/')))
-		return true;
+	if (!*pattern && any)
+		return MATCH;
 	for (;; text++) {
-		if (wild_match(pattern, text))
-			return true;
-		if (!*text || (*text == '/' && !any))
-			return false;
+		enum match match = rest_match(pattern, text);
+
+		if (match == MATCH || match == END || (match == STOP && !any))
+			return match;
+		if (!*text)
+			return END;
+		if (*text == '/' && !any)
+			return STOP;
 	}
 }
 
-/* Return true if the whole text matches the whole pattern. */
-static bool wild_match(const char *pattern, const char *text)
+/* Match all of a text with all of a pattern. */
+static enum match rest_match(const char *pattern, const char *text)
 {
 	for (; *pattern; text++) {
 		if (*pattern == '*')
 			return star_match(pattern, text);
 		if (!*text)
-			return false;
+			return END;
 		if (*pattern == '?') {
 			if (*text == '/')
-				return false;
+				return MISS;
 			pattern++;
 		} else if (*pattern == '[') {
 			pattern++;
 			if (!set_matches(&pattern, (unsigned char)*text))
-				return false;
+				return MISS;
 		} else {
 			if (*pattern == '\\' && pattern[1])
 				pattern++;
 			if (*pattern++ != *text)
-				return false;
+				return MISS;
 		}
 	}
-	return !*text;
+	return *text ? MISS : MATCH;
 }
 
 /* ---- Rules -------------------------------------------------------------- */
@@ -119,7 +135,7 @@ static const char *name_tail(const char *name, unsigned parts)
 
 static bool text_matches(const struct path_rule *rule, const char *name)
 {
-	return rule->wild ? wild_match(rule->pattern, name)
+	return rule->wild ? rest_match(rule->pattern, name) == MATCH
 	                  : !strcmp(rule->pattern, name);
 }
 
