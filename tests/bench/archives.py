@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Peers that keep many versions of a tree and are not file systems.
+"""Peers that keep many versions of a tree.
 
-Each takes versions by keep(), returns its bytes from used(), and reads one
-version back by read().
+Each takes versions by keep(), returns its bytes from used(), reads one version
+back by read(), and writes it to an empty directory by restore().
 """
+import contextlib
 import os
 import shutil
 
@@ -12,8 +13,10 @@ import machine
 
 class Archive:
     name = program = "?"
+    kept_alone = True  # no daemon or kernel does a part of the work
 
-    def __init__(self, directory):
+    def __init__(self, bench, directory):
+        self.bench = bench
         self.dir = directory
         self.kept = []
 
@@ -28,6 +31,9 @@ class Archive:
         raise NotImplementedError
 
     def read(self, name):
+        raise NotImplementedError
+
+    def restore(self, name, to):
         raise NotImplementedError
 
     def sync(self):
@@ -45,6 +51,52 @@ class Archive:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
+class Import(Archive):
+    """coppice import into a store that is not mounted."""
+    name = "coppice import"
+    program = None
+
+    def require(self):
+        pass
+
+    def start(self):
+        super().start()
+        self.store = self.dir / "store"
+        machine.run(self.bench.coppice, "init", self.store)
+
+    def keep(self, tree, name):
+        machine.run(self.bench.coppice, "import", "-s", self.store,
+                    f"--from={tree}", f"--snapshot={name}", "main")
+
+    @contextlib.contextmanager
+    def _mounted(self):
+        mnt = self.dir / "mnt"
+        mnt.mkdir()
+        machine.run(self.bench.coppice, "mount", self.store, mnt)
+        try:
+            yield mnt
+        finally:
+            machine.run(self.bench.coppice, "umount", mnt)
+            mnt.rmdir()
+
+    def stop(self):
+        # Never into what could not be unmounted.
+        if not machine.mounted(self.dir / "mnt"):
+            super().stop()
+
+    def read(self, name):
+        with self._mounted() as mnt:
+            machine.read_tree(mnt / "main" / ".snap" / name)
+
+    def restore(self, name, to):
+        machine.run(self.bench.coppice, "export", "-s", self.store,
+                    f"--to={to}", f"main~{name}")
+
+    def copy(self, name, to):
+        with self._mounted() as mnt:
+            machine.run("cp", "-a", f"{mnt}/main/.snap/{name}/.", to)
+
+
 class LinkDest(Archive):
     name = "rsync --link-dest"
     program = "rsync"
@@ -56,6 +108,9 @@ class LinkDest(Archive):
 
     def read(self, name):
         machine.read_tree(self.dir / name)
+
+    def restore(self, name, to):
+        machine.run("cp", "-a", f"{self.dir / name}/.", to)
 
 
 class Borg(Archive):
@@ -80,6 +135,9 @@ class Borg(Archive):
     def read(self, name):
         self._run("export-tar", f"{self.dir}::{name}", "-",
                   run=machine.run_piped)
+
+    def restore(self, name, to):
+        self._run("extract", f"{self.dir}::{name}", cwd=to)
 
     def stop(self):
         super().stop()
@@ -109,6 +167,9 @@ class Restic(Archive):
         self._run("dump", "--tag", name, "latest", "/",
                   run=machine.run_piped)
 
+    def restore(self, name, to):
+        self._run("restore", "latest", "--tag", name, "--target", to)
+
     def stop(self):
         super().stop()
         shutil.rmtree(self.dir.parent / "restic-home", ignore_errors=True)
@@ -116,6 +177,7 @@ class Restic(Archive):
 
 class Mounted:
     """A file system as an archive: rsync into it and a snapshot."""
+    kept_alone = False
 
     def __init__(self, peer):
         self.peer = peer
@@ -130,6 +192,9 @@ class Mounted:
     def read(self, name):
         machine.read_tree(self.places[name])
 
+    def restore(self, name, to):
+        machine.run("cp", "-a", f"{self.places[name]}/.", to)
+
     def sync(self):
         self.peer.sync()
 
@@ -140,4 +205,27 @@ class Mounted:
         return self.peer.used()
 
 
-KINDS = (LinkDest, Borg, Restic)
+KINDS = (Import, Borg, Restic, LinkDest)
+
+
+@contextlib.contextmanager
+def started(bench, *systems):
+    """Start those file systems and all archives that are there, each empty."""
+    directory = bench.work / "archives"
+    shutil.rmtree(directory, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        directory.mkdir(parents=True)
+        peers = stack.enter_context(bench.systems(*systems))
+        found = [Mounted(peer) for peer in peers]
+        for kind in KINDS:
+            archive = kind(bench, directory / kind.__name__.lower())
+            try:
+                archive.require()
+            except machine.Missing as why:
+                bench.results.leave_out(archive.name, why)
+                continue
+            stack.callback(archive.stop)
+            archive.start()
+            found.append(archive)
+        yield found

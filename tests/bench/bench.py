@@ -21,7 +21,7 @@ ONE, ROAM = "one processor", "free to roam"
 
 class Bench:
     def __init__(self, sizes, build, work, repo=None, tags="v*.0",
-                 make="make -j2", passthrough=None):
+                 make="make -j2", passthrough=None, tree=None):
         self.sizes = sizes
         self.build = build
         self.work = work
@@ -29,6 +29,7 @@ class Bench:
         self.tag_pattern = tags
         self.make = make
         self.passthrough = passthrough
+        self.tree = Path(tree or sizes.tree).resolve()
         self.results = Results()
         self.end = self.deadline = time.monotonic() + sizes.seconds
         self.scratch = work / "scratch"  # what tests share, on the native disk

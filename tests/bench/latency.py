@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """fsync, and what other programs feel while there is much to write."""
 import json
+import statistics
 import subprocess
 
 import machine
@@ -42,11 +43,37 @@ def _under(bench, peer, number, verb, words):
                              key="p50")
 
 
+def _four(bench, peer, number):
+    """Four writers at once, each with a file of its own."""
+    seconds = max(bench.sizes.load_seconds / 3, 0.2)
+    begun = [machine.start(bench.program("io"), "fsyncs",
+                           peer.tree / f"four-{number}-{writer}", str(seconds),
+                           stdout=subprocess.PIPE) for writer in range(4)]
+    try:
+        said = [process.communicate()[0] for process in begun]
+    finally:
+        for process in begun:
+            machine.end(process)
+    if any(process.returncode for process in begun):
+        raise machine.Failed("io fsyncs failed")
+    ops = [json.loads(line) for line in said]
+    name = "append 4 KiB and fsync, four writers"
+    bench.results.add(name, peer.name,
+                      statistics.median(op["p50"] for op in ops), "µs", ROAM,
+                      statistics.median(op["p99"] for op in ops))
+    bench.results.add(f"{name} together", peer.name,
+                      sum(op["count"] for op in ops) / seconds, "a second",
+                      ROAM)
+
+
 def run(bench):
     with bench.systems(*KINDS) as peers:
         for number in bench.rounds():
             for mode in (ONE, ROAM):
                 _append(bench, peers, f"{number}-{mode.split()[0]}", mode)
+            for peer in peers:
+                bench.attempt(f"four writers on {peer.name}", _four, peer,
+                              number)
         for number in bench.rounds(1 if bench.sizes.name != "full" else None):
             for peer in peers:
                 for verb, words in (("load", "a file is written"),

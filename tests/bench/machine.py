@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -103,6 +104,19 @@ def run_json(*command, **options):
 def ops(*command, **options):
     """The same by the key "op"."""
     return {line["op"]: line for line in run_json(*command, **options)}
+
+
+def _children():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def cost(function, *arguments):
+    """Call it.  Returns the seconds that passed, and the processor time of the
+    programs that it ran."""
+    begin, used = time.monotonic(), _children()
+    function(*arguments)
+    return time.monotonic() - begin, _children() - used
 
 
 def timed(*command, **options):

@@ -33,6 +33,12 @@ class Row:
         return row
 
 
+def systems_of(rows):
+    """Return the names of systems: Coppice first, then as met."""
+    names = dict.fromkeys(row.system for row in rows)
+    return sorted(names, key=lambda name: name != "coppice")
+
+
 class Results:
     """Rows by test, mode and system, in the order they were first met."""
 
@@ -59,9 +65,3 @@ class Results:
 
     def rows(self):
         return list(self.table.values())
-
-    def systems(self, section):
-        """Coppice first, then as met."""
-        names = dict.fromkeys(row.system for row in self.rows()
-                              if row.section == section)
-        return sorted(names, key=lambda name: name != "coppice")

@@ -2,9 +2,12 @@
 """A great many small files, by the programs that people use on them."""
 import shutil
 
+import archives
 import machine
 
 TITLE = "A great many small files"
+NEW = "rsync or import, all new"
+SAME = "rsync or import, nothing changed"
 
 
 def _one(bench, peer, source):
@@ -12,7 +15,7 @@ def _one(bench, peer, source):
         bench.results.add(test, peer.name, machine.timed(*command), "s")
 
     tree = peer.tree / "many"
-    keep("rsync in", "rsync", "-a", f"{source}/", f"{tree}/")
+    keep(NEW, "rsync", "-a", f"{source}/", f"{tree}/")
     for pid in peer.pids():
         bench.results.add("memory of the daemon after rsync", peer.name,
                           machine.memory_bytes(pid) / 1e6, "MB")
@@ -21,13 +24,27 @@ def _one(bench, peer, source):
     peer.cold()
     keep("du, cold", "du", "-s", tree)
     keep("du, again", "du", "-s", tree)
-    keep("rsync, nothing changed", "rsync", "-a", "--delete", f"{source}/",
+    keep(SAME, "rsync", "-a", "--delete", f"{source}/",
          f"{tree}/")
     for pid in peer.pids():
         bench.results.add("memory of the daemon after reading", peer.name,
                           machine.memory_bytes(pid) / 1e6, "MB")
     bench.results.add("space", peer.name, peer.used() / 1e6, "MB")
     keep("rm -rf", "rm", "-rf", tree)
+
+
+def _import(bench, source):
+    archive = archives.Import(bench, bench.work / "import")
+    archive.stop()  # what an interrupted run may have left
+    archive.start()
+    try:
+        for test in NEW, SAME:
+            seconds, _ = machine.cost(archive.keep, source,
+                                      "new" if test == NEW else "same")
+            bench.results.add(test, archive.name, seconds, "s")
+        bench.results.add("space", archive.name, archive.used() / 1e6, "MB")
+    finally:
+        archive.stop()
 
 
 def run(bench):
@@ -44,5 +61,6 @@ def run(bench):
                 for peer in peers:
                     bench.attempt(f"many files on {peer.name}", _one, peer,
                                   source)
+        bench.attempt("many files by import", _import, source)
     finally:
         shutil.rmtree(source, ignore_errors=True)

@@ -4,6 +4,8 @@ import json
 import re
 from html import escape
 
+from measure import systems_of
+
 WIDTH, LABEL, BAR, GAP = 860, 300, 13, 9
 COLOURS = ("#2f6f3e", "#4e79a7", "#f28e2b", "#b07aa1", "#9c755f", "#edc948",
            "#e15759", "#76b7b2", "#bab0ac", "#59a14f")
@@ -60,7 +62,7 @@ def table(results, titles):
         rows = [row for row in results.rows() if row.section == section]
         if not rows:
             continue
-        systems = results.systems(section)
+        systems = systems_of(rows)
         lines = [[title, *systems], *_lines(_tests(rows), systems)]
         widths = [max(len(line[i]) for line in lines)
                   for i in range(len(lines[0]))]
@@ -107,10 +109,9 @@ def _group(found, systems, top, label):
         top += BAR
 
 
-def picture(results, section, title):
+def picture(rows, title):
     """Bars: a group a test, a colour a system."""
-    rows = [row for row in results.rows() if row.section == section]
-    systems = results.systems(section)
+    systems = systems_of(rows)
     body, top = [f'<text x="10" y="20" font-size="15">{escape(title)}</text>'
                  ], 34
     for i, name in enumerate(systems):
@@ -142,5 +143,7 @@ def write(results, titles, about, out, json_file=None):
     for section, title in titles.items():
         if section in sections:
             name = re.sub(r"\W+", "-", section)
-            (out / f"{name}.svg").write_text(picture(results, section, title))
+            (out / f"{name}.svg").write_text(picture(
+                [row for row in results.rows() if row.section == section],
+                title))
     return text

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 # The share of a run's time after which each test begins no further round.  The
 # tests run in this order: the most important ones first.
-SHARES = {"small": 15, "slots": 12, "forks": 12, "latency": 10, "stream": 12,
-          "space": 12, "delete": 10, "work": 17, "million": 20}
+SHARES = {"small": 13, "slots": 11, "forks": 12, "latency": 10, "stream": 10,
+          "space": 12, "backup": 8, "clone": 4, "delete": 9, "work": 14,
+          "million": 17}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,9 @@ class Sizes:
     stream_mib: int = 1024
     random_writes: int = 20000
     releases: int = 20
+    tree: str = "/usr/share"   # what is backed up
+    clone_packages: int = 1000
+    clone_files: int = 100     # in each of them
     delete_files: int = 1000000
     many_files: int = 1000000
     sql_rows: int = 20000
@@ -49,8 +53,8 @@ QUICK = Sizes(
     slots_at_peers=(1,), states=(1, 1000), states_peers=1, state_files=(100,),
     snaps=200, forks=500, forks_peers=100, fork_files=1000, appends=100,
     load_seconds=1.5, stream_mib=128, random_writes=2000, releases=3,
-    delete_files=10000, many_files=0, sql_rows=1000, pgbench_seconds=3,
-    pgbench_scale=1,
+    tree="/usr/include", clone_packages=50, delete_files=10000, many_files=0,
+    sql_rows=1000, pgbench_seconds=3, pgbench_scale=1,
     build=False)
 
 SMOKE = Sizes(
@@ -59,6 +63,7 @@ SMOKE = Sizes(
     slots_at_peers=(1,), states=(1, 20), states_peers=20, state_files=(10,),
     snaps=10, forks=10, forks_peers=5, fork_files=100, appends=5,
     load_seconds=0.3, stream_mib=4, random_writes=20, releases=2,
+    tree="/usr/include/linux", clone_packages=2, clone_files=10,
     delete_files=500, many_files=300, sql_rows=20, pgbench_seconds=1,
     pgbench_scale=1,
     build=False)
