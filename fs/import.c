@@ -301,6 +301,8 @@ static int frame_do(struct receiver *r, struct frame *f)
 {
 	struct importing *im = &r->im;
 
+	if (im->file.open && f->kind != IMPORT_DATA && f->kind != IMPORT_END)
+		return -EPROTO;
 	switch (f->kind) {
 	case IMPORT_DIR:
 		return dir_do(r, f);
@@ -322,7 +324,7 @@ static int frame_do(struct receiver *r, struct frame *f)
 	case IMPORT_COMMIT:
 		break;
 	}
-	return im->file.open ? -EPROTO : 0;
+	return 0;
 }
 
 /* Do a frame, with what it needs done without the lock. */

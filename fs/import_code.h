@@ -12,11 +12,13 @@
  *   FILE     dir, name, flags, attr, xattrs, rest: content
  *                                               a file, which replaces another
  *   DATA     index, rest: content               a chunk of the last FILE
- *   END      flags, size                        end of a FILE with FILE_MORE
+ *   END      flags, size                        end of a FILE with IMPORT_MORE
  *   LINK     dir, name, attr                    a name of a file sent before
  *   KEEP     dir, name                          leave what has this name
  *   DONE     dir, flags                         end a directory
  *   COMMIT                                      end of the import
+ *
+ * Nothing but DATA comes between a FILE with IMPORT_MORE and its END.
  *
  * `dir` is a number that the sender chooses, and may use again after DONE; the
  * top is directory 0, has itself as parent and no name.  The first DIR is

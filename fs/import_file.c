@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Contents of files that an import brings. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 #include "clone_inode.h"
@@ -53,6 +54,7 @@ static int data_same(struct importing *im, struct vnode *v,
 		im->compared = old->chunk;
 		return -EAGAIN;
 	}
+	im->compared = 0;
 	return im->compared_same;
 }
 
@@ -154,6 +156,13 @@ static int file_begin(struct importing *im, uint64_t dir, const char *name,
 	return vnode_store(v);
 }
 
+/* Return true if the data can be the target of a symlink. */
+static bool target_is_good(const struct import_data *data)
+{
+	return data->len && data->len < PATH_MAX &&
+	       !memchr(data->data, 0, data->len);
+}
+
 /* Put all of a file, which is in one chunk at most. */
 static int file_whole(struct importing *im, struct vnode *v, unsigned flags,
                       const struct import_attr *attr, bool *changed,
@@ -164,6 +173,8 @@ static int file_whole(struct importing *im, struct vnode *v, unsigned flags,
 
 	if (flags & IMPORT_META || (!regular && !S_ISLNK(attr->inode.mode)))
 		return 0;
+	if (!regular && !target_is_good(data))
+		return -EPROTO;
 	if (attr->inode.size != data->len && !im->what->dry_run)
 		return -EPROTO;
 	err = data_put(im, v, data, changed);
@@ -184,7 +195,7 @@ int import_file_put(struct importing *im, uint64_t dir, const char *name,
 	struct vnode v;
 	int err;
 
-	if (im->file.open || (more && !S_ISREG(attr->inode.mode)))
+	if (more && !S_ISREG(attr->inode.mode))
 		return -EPROTO;
 	err = import_file_find(im, dir, name, attr, &v, &fresh);
 	if (!err && (more || !v.ino)) {
@@ -205,10 +216,14 @@ int import_data_put(struct importing *im, struct import_data *data)
 {
 	struct import_file *file = &im->file;
 	struct vnode v = file_vnode(im, file->ino);
+	uint64_t size = file->attr.inode.size, end;
 	int stored, err;
 
 	if (!file->open || data->index < file->next ||
-	    data->index >= chunks_of(im, file->attr.inode.size) || !data->chunk)
+	    data->index >= chunks_of(im, size) || !data->chunk)
+		return -EPROTO;
+	end = (data->index << im->fs->chunk_bits) + data->len;
+	if (end > size)
 		return -EPROTO;
 	if (!file->ino)
 		return 0;
@@ -222,6 +237,7 @@ int import_data_put(struct importing *im, struct import_data *data)
 		return err;
 	stored = vnode_store(&v);
 	file->next = data->index + 1;
+	file->end = end;
 	return err ? err : stored;
 }
 
@@ -288,7 +304,8 @@ int import_file_end(struct importing *im, bool failed, uint64_t size)
 	struct vnode v = file_vnode(im, file->ino);
 	int err;
 
-	if (!file->open || size > file->attr.inode.size)
+	if (!file->open || size > file->attr.inode.size ||
+	    (!failed && size < file->end))
 		return -EPROTO;
 	file->open = false;
 	if (!file->ino)

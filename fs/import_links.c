@@ -44,8 +44,6 @@ static int link_add(void **root, const struct link *link)
 
 static void link_del(void **root, struct link *link)
 {
-	if (!link)
-		return;
 	tdelete(link, root, link_compare);
 	free(link);
 }
@@ -59,11 +57,6 @@ int import_links_add(struct importing *im, const struct import_attr *attr,
 	int err = link_add(&im->links, &link);
 
 	return err ? err : link_add(&im->claimed, &claim);
-}
-
-void import_links_del(struct importing *im, const struct import_attr *attr)
-{
-	link_del(&im->links, link_find(&im->links, attr->ino, attr->dev));
 }
 
 bool import_links_has(struct importing *im, const struct import_attr *attr)

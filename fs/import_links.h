@@ -8,12 +8,10 @@
 
 #include "import_tree.h"
 
-/* Note what an inode of the source has become.  It is done for a second time
- * without an effect. */
+/* Note what an inode of the source has become.  The first note counts. */
 int import_links_add(struct importing *im, const struct import_attr *attr,
                      uint64_t ino);
-/* Undo that. */
-void import_links_del(struct importing *im, const struct import_attr *attr);
+/* Return true if it is noted, and names of it are still to come. */
 bool import_links_has(struct importing *im, const struct import_attr *attr);
 /*
  * Return the inode that one of the source has become, for a further name.  The

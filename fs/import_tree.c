@@ -2,14 +2,12 @@
 /* Names and directories of a side head that an import changes. */
 #include "import_tree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "array.h"
 #include "dirent_item.h"
 #include "import_links.h"
-#include "orphan.h"
 
 /* ---- Pieces ------------------------------------------------------------- */
 
@@ -67,10 +65,20 @@ struct import_dir *import_dir_at(struct importing *im, uint64_t number)
 	return number < im->dirs_len ? im->dirs[number] : NULL;
 }
 
-static void dir_free(struct import_dir *dir)
+bool import_dir_is_open(const struct importing *im, uint64_t ino)
+{
+	for (size_t i = 0; i < im->dirs_len; i++)
+		if (im->dirs[i] && im->dirs[i]->ino == ino)
+			return true;
+	return false;
+}
+
+void import_dir_destroy(struct importing *im, struct import_dir *dir)
 {
 	if (!dir)
 		return;
+	if (im->dirty == dir)
+		im->dirty = NULL;
 	free(dir->seen);
 	free(dir->path);
 	free(dir);
@@ -113,7 +121,7 @@ static int dir_edit(struct importing *im, struct import_dir *dir)
 	return err;
 }
 
-static int dir_count(struct importing *im, struct import_dir *dir, int entries,
+int import_dir_count(struct importing *im, struct import_dir *dir, int entries,
                      int dirs)
 {
 	int err = dir_edit(im, dir);
@@ -144,7 +152,7 @@ static struct vnode vnode_of(struct importing *im, uint64_t ino)
 	                      .ino = ino};
 }
 
-static struct vnode dir_vnode(struct importing *im,
+struct vnode import_dir_vnode(struct importing *im,
                               const struct import_dir *dir)
 {
 	struct vnode v = vnode_of(im, dir->ino);
@@ -156,7 +164,7 @@ static struct vnode dir_vnode(struct importing *im,
 void import_tree_release(struct importing *im)
 {
 	for (size_t i = 0; i < im->dirs_len; i++)
-		dir_free(im->dirs[i]);
+		import_dir_destroy(im, im->dirs[i]);
 	free(im->dirs);
 	import_links_release(im);
 }
@@ -179,36 +187,6 @@ int import_top(struct importing *im, bool *ret_fresh)
 	return err;
 }
 
-/* ---- Removing ----------------------------------------------------------- */
-
-int import_remove(struct importing *im, struct import_dir *dir,
-                  const char *name)
-{
-	struct key key = {.ino = dir->ino, .kind = ITEM_DIRENT};
-	struct vnode v = dir_vnode(im, dir), child;
-	bool is_dir;
-	int err = dir_find(&v, name, &key.off, &child);
-
-	if (err)
-		return err;
-	is_dir = S_ISDIR(child.inode.mode);
-	if (is_dir && child.inode.size && im->what->no_delete) {
-		im->counts->in_way++;
-		return -ENOTEMPTY;
-	}
-	err = tree_del(im->tree, &key);
-	if (!err)
-		err = backref_del(&child, dir->ino, name);
-	if (!err)
-		err = dir_count(im, dir, -1, -is_dir);
-	if (err)
-		return err;
-	im->counts->deleted++;
-	if (is_dir || child.inode.nlink == 1)
-		im->orphans = true;
-	return vnode_lose_name(&child, time_now());
-}
-
 /* ---- Making ------------------------------------------------------------- */
 
 /* Add the name of a new inode to it. */
@@ -227,7 +205,7 @@ static int child_make(struct importing *im, struct import_dir *dir,
                       const char *name, const struct import_attr *attr,
                       struct vnode *ret)
 {
-	struct vnode v = dir_vnode(im, dir), child = v;
+	struct vnode v = import_dir_vnode(im, dir), child = v;
 	bool is_dir = S_ISDIR(attr->inode.mode);
 	uint64_t slot;
 	int err = dir_check_name(&v, name);
@@ -257,7 +235,7 @@ static int child_make(struct importing *im, struct import_dir *dir,
 	state_count(&im->state, 1, 0);
 	im->counts->added++;
 	*ret = child;
-	return dir_count(im, dir, 1, is_dir);
+	return import_dir_count(im, dir, 1, is_dir);
 }
 
 static bool time_same(struct timestamp a, struct timestamp b)
@@ -287,7 +265,7 @@ bool import_attributes(struct inode *inode, const struct import_attr *attr,
 
 /* ---- Beginning and ending a directory ----------------------------------- */
 
-static int path_join(const struct import_dir *parent, const char *name,
+int import_path_join(const struct import_dir *parent, const char *name,
                      char **ret_path)
 {
 	if (asprintf(ret_path, "%s/%s", parent->path, name) < 0) {
@@ -302,13 +280,15 @@ static int dir_open(struct importing *im, struct import_dir *dir,
                     struct import_dir *parent, const char *name,
                     const struct import_attr *attr)
 {
-	struct vnode v = dir_vnode(im, parent), child;
+	struct vnode v = import_dir_vnode(im, parent), child = {0};
 	uint64_t slot;
-	int err = path_join(parent, name, &dir->path);
+	int err = import_path_join(parent, name, &dir->path);
 
 	if (!err)
 		err = dir_find(&v, name, &slot, &child);
-	if (!err && !S_ISDIR(child.inode.mode)) {
+	if (!err && import_dir_is_open(im, child.ino)) {
+		err = -EPROTO;
+	} else if (!err && !S_ISDIR(child.inode.mode)) {
 		err = import_remove(im, parent, name);
 		err = err ? err : -ENOENT;
 	} else if (!err) {
@@ -341,99 +321,13 @@ int import_dir_begin(struct importing *im, uint64_t number, uint64_t parent,
 		err = dir_edit(im, dir);
 	if (err)
 		return err;
-	v = dir_vnode(im, dir);
+	v = import_dir_vnode(im, dir);
 	err = import_xattrs(im, &v, xattrs, &changed);
 	changed |= import_attributes(&v.inode, attr, im->what->ignore_ctime);
 	dir->inode = v.inode;
 	if (changed && !(dir->fresh && number))
 		im->counts->changed++;
 	return err;
-}
-
-/* Find the next entry of a directory that the source does not have. */
-static int entry_extra(struct importing *im, struct import_dir *dir, size_t *at,
-                       struct key *key, struct dirent_item *ret)
-{
-	struct cursor cursor;
-	struct item item;
-	int err = cursor_seek(&cursor, im->tree, key, &item);
-
-	for (; !err; err = cursor_next(&cursor, &item)) {
-		if (item.key.ino != dir->ino || item.key.kind != ITEM_DIRENT)
-			return -ENOENT;
-		while (*at < dir->seen_len && dir->seen[*at] < item.key.off)
-			++*at;
-		key->off = item.key.off + 1;
-		if (*at < dir->seen_len && dir->seen[*at] == item.key.off)
-			continue;
-		return dirent_decode(item.value, item.len, ret);
-	}
-	return err;
-}
-
-/* Delete what the source does not have.  May release the lock. */
-static int extras_delete(struct importing *im, struct import_dir *dir);
-
-/*
- * Delete what is not excluded in a directory that the source does not have.
- * Then the directory itself, if nothing is left.
- */
-static int dir_delete(struct importing *im, struct import_dir *parent,
-                      const char *name, uint64_t ino)
-{
-	struct import_dir dir = {.ino = ino};
-	int err = path_join(parent, name, &dir.path);
-
-	if (!err)
-		err = inode_load(im->tree, ino, &dir.inode);
-	if (!err)
-		err = extras_delete(im, &dir);
-	if (!err)
-		err = import_settle(im);
-	if (im->dirty == &dir)
-		im->dirty = NULL;
-	if (!err && !dir.inode.size)
-		err = import_remove(im, parent, name);
-	free(dir.path);
-	return err;
-}
-
-static int extra_delete(struct importing *im, struct import_dir *dir,
-                        const struct dirent_item *d)
-{
-	bool rules = im->what->keep_excluded && im->what->filter->len;
-	_cleanup_free_ char *path = NULL;
-	char name[NAME_LEN_MAX + 1];
-	bool is_dir = d->type == DT_DIR;
-	uint64_t ino = d->ino;
-	int err;
-
-	memcpy(name, d->name, d->name_len);
-	name[d->name_len] = 0;
-	if (!rules)
-		return import_remove(im, dir, name);
-	err = path_join(dir, name, &path);
-	if (err || path_filter_excludes(im->what->filter, path, is_dir))
-		return err;
-	return is_dir ? dir_delete(im, dir, name, ino)
-	              : import_remove(im, dir, name);
-}
-
-static int extras_delete(struct importing *im, struct import_dir *dir)
-{
-	struct key key = {.ino = dir->ino, .kind = ITEM_DIRENT};
-	struct dirent_item d;
-	size_t at = 0;
-	int err;
-
-	while (!(err = entry_extra(im, dir, &at, &key, &d))) {
-		err = extra_delete(im, dir, &d);
-		if (!err)
-			err = import_pause(im);
-		if (err)
-			return err;
-	}
-	return err == -ENOENT ? 0 : err;
 }
 
 int import_dir_end(struct importing *im, uint64_t number, bool partial)
@@ -443,16 +337,12 @@ int import_dir_end(struct importing *im, uint64_t number, bool partial)
 
 	if (!dir)
 		return -EPROTO;
-	if (!dir->fresh && !partial && !im->what->no_delete) {
-		array_sort(dir->seen, dir->seen_len, number_compare);
-		err = extras_delete(im, dir);
-	}
+	if (!dir->fresh && !partial && !im->what->no_delete)
+		err = import_extras_delete(im, dir);
 	if (!err && dir->dirty)
 		err = import_settle(im);
-	if (im->dirty == dir)
-		im->dirty = NULL;
 	im->dirs[number] = NULL;
-	dir_free(dir);
+	import_dir_destroy(im, dir);
 	return err;
 }
 
@@ -483,7 +373,7 @@ int import_link(struct importing *im, uint64_t number, const char *name,
 		return -EPROTO;
 	if (!import_links_take(im, attr, &to))
 		return 0;
-	v = dir_vnode(im, dir);
+	v = import_dir_vnode(im, dir);
 	err = dir_find(&v, name, &slot, &child);
 	if (!err && child.ino == to)
 		return seen_add(dir, slot);
@@ -492,11 +382,16 @@ int import_link(struct importing *im, uint64_t number, const char *name,
 	if (err == -ENOTEMPTY)
 		return 0;
 	if (!err || err == -ENOENT)
+		err = dir_check_name(&v, name);
+	if (!err)
 		err = slot_free(im->tree, dir->ino, ITEM_DIRENT, 0, name,
 		                strlen(name), &slot);
 	child = vnode_of(im, to);
 	if (!err)
 		err = inode_load(im->tree, to, &child.inode);
+	/* All names that it had have been replaced. */
+	if (!err && !child.inode.nlink)
+		err = -EPROTO;
 	if (!err)
 		err = backref_put(&child, dir->ino, name);
 	if (!err)
@@ -508,7 +403,7 @@ int import_link(struct importing *im, uint64_t number, const char *name,
 	child.inode.nlink++;
 	im->counts->added++;
 	err = vnode_store(&child);
-	return err ? err : dir_count(im, dir, 1, 0);
+	return err ? err : import_dir_count(im, dir, 1, 0);
 }
 
 /* Return true if the name of the state must get another inode. */
@@ -557,7 +452,7 @@ int import_entry(struct importing *im, uint64_t number, const char *name,
 	*ret_verdict = IMPORT_SAME;
 	if (linked && import_links_has(im, attr))
 		return import_link(im, number, name, attr);
-	v = dir_vnode(im, dir);
+	v = import_dir_vnode(im, dir);
 	err = dir_find(&v, name, &slot, &child);
 	if (err == -ENOENT) {
 		*ret_verdict = IMPORT_WANT;
@@ -587,7 +482,7 @@ int import_file_find(struct importing *im, uint64_t number, const char *name,
 	ret->ino = 0;
 	if (import_is_linked(attr) && import_links_has(im, attr))
 		return import_link(im, number, name, attr);
-	v = dir_vnode(im, dir);
+	v = import_dir_vnode(im, dir);
 	err = dir_find(&v, name, &slot, ret);
 	*ret_fresh = false;
 	if (!err && !is_misfit(im, ret, attr))

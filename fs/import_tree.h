@@ -15,10 +15,8 @@ enum { IMPORT_PIECE = 128 }; /* changes in one hold of the lock */
 struct import_dir {
 	uint64_t ino;
 	struct inode inode;
-	bool dirty;     /* the tree has the inode as it was */
-	bool fresh;     /* it was made by this import */
-	uint64_t had;   /* entries that it had at first */
-	uint64_t found; /* of these, those that the source has */
+	bool dirty; /* the tree has the inode as it was */
+	bool fresh; /* it was made by this import */
 	/* slots of all entries that the source has, unless it is fresh */
 	uint64_t *seen;
 	size_t seen_len, seen_room;
@@ -33,6 +31,7 @@ struct import_file {
 	bool open;     /* END must follow */
 	uint64_t dir;  /* the number of its directory */
 	uint64_t next; /* index of the chunk that may come next */
+	uint64_t end;  /* offset behind the last data that came */
 	struct import_attr attr;
 	char name[NAME_LEN_MAX + 1];
 };
@@ -52,7 +51,10 @@ struct importing {
 	void *claimed; /* the same, by the inode in the state */
 	bool orphans;  /* some were made */
 	unsigned work; /* changes since the lock was taken */
-	/* The chunk whose content was compared last, see import_compare(). */
+	/*
+	 * The chunk whose content import_compare() has compared, or is to; 0:
+	 * none, or the result was used.
+	 */
 	uint64_t compared;
 	bool compared_same;
 	/* Valid until the lock is released. */
@@ -71,6 +73,19 @@ void import_tree_release(struct importing *im);
 
 /* Return a directory by its number, or NULL. */
 struct import_dir *import_dir_at(struct importing *im, uint64_t number);
+/* Return true if a directory has begun that has this inode. */
+bool import_dir_is_open(const struct importing *im, uint64_t ino);
+/* Free a directory, which may be NULL. */
+void import_dir_destroy(struct importing *im, struct import_dir *dir);
+/* Return a directory as the functions of dirent_item.h want it. */
+struct vnode import_dir_vnode(struct importing *im,
+                              const struct import_dir *dir);
+/* Add to the counts of a directory's entries, and of those directories. */
+int import_dir_count(struct importing *im, struct import_dir *dir, int entries,
+                     int dirs);
+/* Return the path of a name in a directory, to be freed.  -ENOMEM */
+int import_path_join(const struct import_dir *parent, const char *name,
+                     char **ret_path);
 /* Open the directory in the state that the source's top is to become. */
 int import_top(struct importing *im, bool *ret_fresh);
 
@@ -85,9 +100,15 @@ int import_entry(struct importing *im, uint64_t dir, const char *name,
 int import_link(struct importing *im, uint64_t dir, const char *name,
                 struct import_attr *attr);
 int import_keep(struct importing *im, uint64_t dir, const char *name);
-/* Remove a name of a directory, and what has no other name. */
+/*
+ * Remove a name of a directory, and what has no other name.  -ENOENT;
+ * -ENOTEMPTY: it is kept because of fs_import.no_delete; -EPROTO: it is a
+ * directory that has begun and not ended.
+ */
 int import_remove(struct importing *im, struct import_dir *dir,
                   const char *name);
+/* Delete what the source does not have.  May release the lock. */
+int import_extras_delete(struct importing *im, struct import_dir *dir);
 
 /*
  * Find or make the file that a FILE is about.  *ret_fresh: it was made.

@@ -219,10 +219,12 @@ struct seen {
 	uint64_t entries, subdirs; /* of a directory */
 	uint64_t names, backrefs;
 	uint64_t blocks, xattrs;
+	uint64_t end; /* offset behind the last data */
 };
 
 struct survey {
 	struct tree *tree;
+	uint32_t chunk_size;
 	struct seen *seen;
 	size_t count, room;
 };
@@ -271,6 +273,8 @@ static void survey_extent(struct survey *s, const struct item *item)
 	assert_int_equal(extent_decode(item->value, item->len, &e), 0);
 	assert_true(e.len > 0);
 	seen->blocks += (e.len + 511) / 512;
+	if (e.kind != EXTENT_ZERO)
+		seen->end = item->key.off * s->chunk_size + e.len;
 	if (e.kind == EXTENT_INLINE)
 		assert_int_equal(item->key.off, 0);
 }
@@ -324,6 +328,7 @@ static void seen_check(const struct seen *seen)
 		                 inode->nlink && seen->ino != INO_ROOT);
 	} else {
 		assert_int_equal(inode->nlink, seen->names);
+		assert_true(seen->end <= inode->size || seen->orphan);
 	}
 	if (!inode->nlink)
 		assert_true(seen->orphan);
@@ -331,7 +336,9 @@ static void seen_check(const struct seen *seen)
 
 static void state_check(struct state *state)
 {
-	struct survey s = {.tree = state_tree(state)};
+	struct survey s = {
+	        .tree = state_tree(state),
+	        .chunk_size = store_chunk_size(forest_store(state->forest))};
 	struct key first = {0};
 	struct cursor cursor;
 	uint64_t blocks = 0;
