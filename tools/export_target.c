@@ -107,17 +107,33 @@ static struct timespec spec(struct timestamp t)
 	return (struct timespec){t.sec, t.nsec};
 }
 
+/*
+ * Return the mode for a file, after chown(2) has returned `r`.  Where the owner
+ * stays the caller, set-ID bits would lend the caller's rights to others.  An
+ * error of chown(2) that is none for this caller is left out.
+ */
+static int mode_take(int r, const struct inode *i, mode_t *ret_mode)
+{
+	bool refused = r < 0 && errno == EPERM && geteuid();
+
+	if (r < 0 && !refused)
+		return -errno;
+	*ret_mode = i->mode & 07777;
+	if (refused && !S_ISDIR(i->mode))
+		*ret_mode &= ~(mode_t)(S_ISUID | S_ISGID);
+	return 0;
+}
+
 /* Give an open file its attributes. */
 static int attributes_set(int fd, const struct import_attr *attr,
                           const uint8_t *xattrs, size_t len)
 {
 	const struct inode *i = &attr->inode;
 	const struct timespec times[2] = {spec(i->atime), spec(i->mtime)};
-	int err = 0;
+	mode_t mode;
+	int err = mode_take(fchown(fd, i->uid, i->gid), i, &mode);
 
-	if (fchown(fd, i->uid, i->gid) < 0 && (errno != EPERM || !geteuid()))
-		err = -errno;
-	if (!err && fchmod(fd, i->mode & 07777) < 0)
+	if (!err && fchmod(fd, mode) < 0)
 		err = -errno;
 	if (!err)
 		err = xattrs_set(fd, NULL, xattrs, len);
@@ -134,13 +150,12 @@ static int name_attributes_set(int dir, const char *name,
 	const struct inode *i = &attr->inode;
 	const struct timespec times[2] = {spec(i->atime), spec(i->mtime)};
 	_cleanup_free_ char *path = NULL;
-	int err = 0;
+	mode_t mode;
+	int err = mode_take(
+	        fchownat(dir, name, i->uid, i->gid, AT_SYMLINK_NOFOLLOW), i,
+	        &mode);
 
-	if (fchownat(dir, name, i->uid, i->gid, AT_SYMLINK_NOFOLLOW) < 0 &&
-	    (errno != EPERM || !geteuid()))
-		err = -errno;
-	if (!err && !S_ISLNK(i->mode) &&
-	    fchmodat(dir, name, i->mode & 07777, 0) < 0)
+	if (!err && !S_ISLNK(i->mode) && fchmodat(dir, name, mode, 0) < 0)
 		err = -errno;
 	if (asprintf(&path, "/proc/self/fd/%d/%s", dir, name) < 0) {
 		path = NULL;
@@ -154,6 +169,14 @@ static int name_attributes_set(int dir, const char *name,
 }
 
 /* ---- Links -------------------------------------------------------------- */
+
+static void link_free(void *arg)
+{
+	struct made_link *link = arg;
+
+	free(link->path);
+	free(link);
+}
 
 static int link_note(struct making *m, const struct made_dir *dir,
                      const char *name, const struct import_attr *attr)
@@ -171,15 +194,10 @@ static int link_note(struct making *m, const struct made_dir *dir,
 		return -ENOMEM;
 	}
 	found = tsearch(link, &m->links, number_compare);
-	return found && *found == link ? 0 : -ENOMEM;
-}
-
-static void link_free(void *arg)
-{
-	struct made_link *link = arg;
-
-	free(link->path);
-	free(link);
+	if (found && *found == link)
+		return 0;
+	link_free(link);
+	return found ? -EPROTO : -ENOMEM;
 }
 
 /* Open the directory of a path below the top. */

@@ -327,8 +327,17 @@ static int content_send(struct reading *r)
 	                                         : whole_send(r);
 }
 
+/* Return true if the size and the mtime are those that were listed. */
+static bool is_as_listed(const struct inode *now, const struct inode *listed)
+{
+	return now->size == listed->size &&
+	       now->mtime.sec == listed->mtime.sec &&
+	       now->mtime.nsec == listed->mtime.nsec;
+}
+
 static int regular_send(struct import_source *s, struct source_dir *dir,
-                        const char *name, enum import_verdict verdict)
+                        const char *name, const struct import_attr *listed,
+                        enum import_verdict verdict)
 {
 	struct reading r = {.s = s, .dir = dir, .name = name};
 	_cleanup_close_ int fd = source_open(dir->fd, name, 0);
@@ -355,6 +364,9 @@ static int regular_send(struct import_source *s, struct source_dir *dir,
 	if (links_have(s, &r.attr))
 		return link_send(s, dir, name, &r.attr);
 	ctime_doubt(&r);
+	/* The verdict is about the content of before. */
+	if (!is_as_listed(&r.attr.inode, &listed->inode))
+		verdict = IMPORT_WANT;
 	if (verdict == IMPORT_WANT_META || s->options->dry_run) {
 		file_begin(s, dir, name,
 		           verdict == IMPORT_WANT_META ? IMPORT_META : 0,
@@ -398,6 +410,7 @@ int source_send(struct import_source *s, struct source_dir *dir,
 {
 	if (links_have(s, attr))
 		return link_send(s, dir, name, attr);
-	return S_ISREG(attr->inode.mode) ? regular_send(s, dir, name, verdict)
-	                                 : other_send(s, dir, name, attr);
+	return S_ISREG(attr->inode.mode)
+	               ? regular_send(s, dir, name, attr, verdict)
+	               : other_send(s, dir, name, attr);
 }

@@ -267,6 +267,10 @@ static int name_visit(struct import_source *s, struct source_dir *dir,
 	struct import_attr attr;
 	struct stat st;
 
+	if (strlen(name) > NAME_LEN_MAX) {
+		source_complain(s, dir, name, strerror(ENAMETOOLONG));
+		return 0;
+	}
 	if (fstatat(dir->fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		source_complain(s, dir, name,
 		                errno == ENOENT

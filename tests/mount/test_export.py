@@ -78,12 +78,17 @@ def test_refused(store, mnt, tmp):
 
 @pytest.mark.skipif(not ROOT, reason="changes its user")
 def test_user(make_store, tmp):
-    """A user's export belongs to the user; devices are reported."""
+    """A user's export belongs to the user, and lends no rights of the user to
+    others; devices are reported."""
     os.chmod(tmp, 0o755)
     source = tmp / "source"
     source.mkdir()
-    (source / "file").write_text("content")
-    os.chown(source / "file", 5, 5)
+    for name, owner in [("file", 5), ("own", 65534)]:
+        (source / name).write_text("content")
+        os.chown(source / name, owner, owner)
+        os.chmod(source / name, 0o6755)
+    (source / "dir").mkdir()
+    os.chmod(source / "dir", 0o2755)
     os.mknod(source / "device", 0o20666, os.makedev(1, 3))
     home = tmp / "home"
     home.mkdir()
@@ -100,3 +105,5 @@ def test_user(make_store, tmp):
     assert result.stderr == "coppice: device: Operation not permitted\n"
     assert (home / "to" / "file").read_text() == "content"
     assert os.stat(home / "to" / "file").st_uid == 65534
+    assert [os.stat(home / "to" / name).st_mode & 0o7777
+            for name in ["file", "own", "dir"]] == [0o755, 0o6755, 0o2755]
