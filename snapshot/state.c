@@ -225,7 +225,10 @@ void forest_forget(struct forest *forest)
 	for (size_t i = 0; i < (size_t)1 << versions->bits; i++) {
 		for (e = versions->buckets[i]; e; e = next) {
 			next = e->hash_next;
-			evict_version(forest, e);
+			/* Its lineage may be another one, not its tree. */
+			if (!evict_version(forest, e))
+				version_read_again(container_of(
+				        e, struct version, cached));
 		}
 	}
 }

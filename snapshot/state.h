@@ -81,7 +81,10 @@ void deleted_free(struct forest *forest);
  * hold of the lock, in the background thread.
  */
 void forest_evict(struct forest *forest);
-/* Free all states, and all versions that nothing holds. */
+/*
+ * Free all states, and all versions that nothing holds; read the records of the
+ * others again.
+ */
 void forest_forget(struct forest *forest);
 /* Return the number of forest_evict() calls that cover the whole caches. */
 size_t forest_evict_rounds(const struct forest *forest);

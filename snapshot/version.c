@@ -154,6 +154,19 @@ int version_find(struct forest *forest, uint64_t id,
 	return 0;
 }
 
+void version_read_again(struct version *v)
+{
+	struct version now = *v;
+	struct record record;
+	uint8_t key[8];
+
+	version_key(key, v->id);
+	if (!table_get(v->forest->store, TABLE_VERSION, key, sizeof(key),
+	               &record) &&
+	    !version_decode(record.value, record.len, &now))
+		*v = now;
+}
+
 int version_load(struct forest *forest, uint64_t id,
                  struct version **ret_version)
 {

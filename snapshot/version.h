@@ -40,6 +40,11 @@ int version_decode(const void *data, size_t len, struct version *v);
 /* Find a version by its id.  -ENOENT. */
 int version_find(struct forest *forest, uint64_t id,
                  struct version **ret_version);
+/*
+ * Read the record of a version in memory again, which another process may have
+ * changed; if that cannot be read, the version stays as it is.
+ */
+void version_read_again(struct version *v);
 /* Find a version that a record names.  -EUCLEAN: it is missing. */
 int version_load(struct forest *forest, uint64_t id,
                  struct version **ret_version);
