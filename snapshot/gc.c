@@ -118,17 +118,10 @@ int task_del(struct forest *forest, enum task_kind kind, uint64_t id)
 	return 0;
 }
 
-/*
- * Return true if another process may be reading the version of a task.  It
- * marks the version, and then looks whether a state of the last commit still
- * names it: so marks count once the task is committed.
- */
+/* Return true if another process reads the version of a task. */
 static bool task_is_marked(struct forest *forest, const struct record *record)
 {
-	if (!forest->gc.readers)
-		return false;
-	if (table_is_durable(forest->store, TABLE_TASK, record->key,
-	                     record->key_len) &&
+	if (!forest->gc.readers ||
 	    !store_is_marked(forest->store, be64_get(record->key + 1)))
 		return false;
 	forest->gc.deferred = true;
@@ -192,6 +185,16 @@ int gc_note(struct version *v, uint64_t refs, uint64_t children)
 		return 0;
 	return task_put(v->forest, children ? TASK_MERGE : TASK_REAP, v->id,
 	                NULL, 0);
+}
+
+int gc_claim(struct version *v)
+{
+	int r = store_claim(v->forest->store, v->id);
+
+	/* Its task is passed over from now on. */
+	if (r == -EBUSY)
+		v->forest->gc.readers = true;
+	return r;
 }
 
 /*
@@ -571,12 +574,13 @@ void gc_wake(struct forest *forest)
 	pthread_mutex_unlock(&gc->lock);
 }
 
-/* Wait until the thread has nothing to do, and what it did is durable. */
-static int drain_once(struct forest *forest)
+int forest_drain(struct forest *forest)
 {
 	struct gc *gc = &forest->gc;
 	int r, err;
 
+	if (forest->readonly)
+		return 0;
 	pthread_mutex_lock(&gc->lock);
 	gc->pending = true;
 	gc->quiet = false;
@@ -588,24 +592,6 @@ static int drain_once(struct forest *forest)
 	pthread_mutex_unlock(&gc->lock);
 	r = store_sync(forest->store);
 	return err ? err : r;
-}
-
-int forest_drain(struct forest *forest)
-{
-	uint64_t before, left = UINT64_MAX;
-	int r;
-
-	if (forest->readonly)
-		return 0;
-	/* While other processes read, tasks wait until they are durable. */
-	do {
-		before = left;
-		r = drain_once(forest);
-		store_lock(forest->store);
-		left = forest_backlog(forest);
-		store_unlock(forest->store);
-	} while (!r && left && left < before);
-	return r;
 }
 
 uint64_t forest_backlog(struct forest *forest)

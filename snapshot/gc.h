@@ -37,7 +37,7 @@ struct gc {
 	bool tight;     /* the store is nearly full; used by the thread alone */
 	uint64_t holds; /* of the store's lock by others, at its last hold */
 	bool alone;     /* nobody else has held the lock since */
-	bool readers;   /* other processes read; used by the thread alone */
+	bool readers;   /* other processes may read; used by the thread alone */
 	bool deferred;  /* a task waits for them; used by the thread alone */
 	/*
 	 * Where the search for the next task of a kind begins (UINT64_MAX:
@@ -75,6 +75,12 @@ int task_first(struct forest *forest, struct task *ret_task);
  * change must follow.  A task that turns out to be needless does no harm.
  */
 int gc_note(struct version *v, uint64_t refs, uint64_t children);
+/*
+ * Claim a version, whose blocks are about to be freed: no other process can
+ * begin to read it then.  -EBUSY: one reads it; -EAGAIN: try again after the
+ * next commit; see store_claim().  For the thread alone.
+ */
+int gc_claim(struct version *v);
 /*
  * Run all of the jobs, a piece of each in a commit.  -EINTR: the thread is to
  * stop.  Lock NOT held.

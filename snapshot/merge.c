@@ -182,11 +182,16 @@ int merge_step(struct forest *forest, const struct task *task)
 	if (!r)
 		r = merge_plan(forest, v, child, &merge);
 	if (!r)
-		r = merge_lists(forest, v, &merge);
+		r = gc_claim(v);
+	if (r < 0)
+		return r == -EBUSY ? 0 : r;
+	r = merge_lists(forest, v, &merge);
 	if (!r)
 		r = task_del(forest, TASK_MERGE, task->id);
-	if (r < 0)
+	if (r < 0) {
+		store_unclaim(forest->store);
 		return r;
+	}
 	merge_switch(forest, v, child, parent, &merge);
 	return version_remove(v);
 }

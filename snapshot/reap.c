@@ -143,6 +143,24 @@ static int reap_alone(struct version *v, struct version *parent,
 	return 0;
 }
 
+/*
+ * Have a version reaped from now on, unless that has begun.  -EBUSY: the task
+ * *ret_other comes first; -ESRCH: another process reads the version.
+ */
+static int reap_begin(struct version *v, struct version *parent,
+                      const struct task *task, struct task *ret_other)
+{
+	bool begun = !v->tree.root || task->record.len;
+	int r = begun ? 0 : gc_claim(v);
+
+	if (r < 0)
+		return r == -EBUSY ? -ESRCH : r;
+	r = reap_alone(v, parent, ret_other);
+	if (r < 0 && !begun)
+		store_unclaim(v->forest->store);
+	return r;
+}
+
 int reap_step(struct forest *forest, const struct task *task)
 {
 	struct version *v, *parent = NULL;
@@ -157,11 +175,11 @@ int reap_step(struct forest *forest, const struct task *task)
 	if (!r && v->parent)
 		r = version_load(forest, v->parent, &parent);
 	if (!r)
-		r = reap_alone(v, parent, &other);
+		r = reap_begin(v, parent, task, &other);
 	if (r == -EBUSY)
 		return reap_step(forest, &other);
 	if (r < 0)
-		return r;
+		return r == -ESRCH ? 0 : r;
 	if (v->tree.root) {
 		version_mark(v);
 		v->tree.on_root = NULL;

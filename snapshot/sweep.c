@@ -219,8 +219,11 @@ static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
 			break;
 		most /= 2;
 	}
+	/* A version that is hollow was claimed before. */
+	if (!r && count && !s->dry_run && !v->hollow)
+		r = store_claim(store, id);
 	if (r < 0)
-		return r;
+		return r == -EBUSY ? -ENOENT : r;
 	swept->was_hollow = swept->version ? swept->was_hollow : v->hollow;
 	if (count)
 		swept->version = id;

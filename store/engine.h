@@ -20,6 +20,11 @@
 #include "txg.h"
 #include "util.h"
 
+/* A number that no process may mark until the group is on disk. */
+struct claim {
+	uint64_t number, txg;
+};
+
 struct store {
 	/* constant */
 	char *path;
@@ -52,6 +57,8 @@ struct store {
 	size_t seen_txn; /* LMDB's number of the last one; see mark.c */
 	void (*newer_fn)(void *arg);
 	void *newer_arg;
+	struct claim *claims; /* see mark.c; ascending by group */
+	size_t claims_len, claims_room;
 
 	uint64_t seq;
 	uint64_t stamp; /* the last one that a tree got */

@@ -1,18 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Marks of the processes that read a store: open file description locks on
- * bytes of the file `readers`, which is always empty.  Byte 0 is locked by each
- * reader as long as it has the store open.
+ * Marks of the processes that read a store, and claims of the one that writes
+ * to it: shared and exclusive open file description locks on bytes of the file
+ * `readers`, which is always empty.  Byte 0 is marked by each reader as long as
+ * it has the store open.
  */
 #include "mark.h"
 
 #include <errno.h>
 #include <fcntl.h>
 
+#include "array.h"
 #include "engine.h"
 
-enum { PRESENT = 0 };
+enum {
+	PRESENT = 0,
+	/* Each lock of a file takes the time of looking at the others. */
+	CLAIMS_MOST = 1024,
+};
 
+/* Set or remove a lock.  -EBUSY: another process has one that excludes it. */
 static int mark_lock(const struct store *store, short type, uint64_t number)
 {
 	struct flock lock = {
@@ -22,7 +29,9 @@ static int mark_lock(const struct store *store, short type, uint64_t number)
 	        .l_len = 1,
 	};
 
-	return fcntl(store->marks_fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+	if (fcntl(store->marks_fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
 }
 
 static bool mark_is_locked(const struct store *store, uint64_t number)
@@ -71,6 +80,47 @@ bool store_has_readers(const struct store *store)
 bool store_is_marked(const struct store *store, uint64_t number)
 {
 	return mark_is_locked(store, number);
+}
+
+/* ---- Claims ------------------------------------------------------------- */
+
+/* Drop the claims whose group is on disk.  They are in the groups' order. */
+static void claims_expire(struct store *store)
+{
+	size_t n = 0;
+
+	while (n < store->claims_len &&
+	       store->claims[n].txg <= store->durable_txg)
+		mark_lock(store, F_UNLCK, store->claims[n++].number);
+	if (!n)
+		return;
+	store->claims_len -= n;
+	memmove(store->claims, store->claims + n,
+	        store->claims_len * sizeof(*store->claims));
+}
+
+int store_claim(struct store *store, uint64_t number)
+{
+	struct claim *claim;
+	int r;
+
+	claims_expire(store);
+	if (store->claims_len >= CLAIMS_MOST)
+		return -EAGAIN;
+	claim = array_add(&store->claims, &store->claims_len,
+	                  &store->claims_room);
+	if (!claim)
+		return -ENOMEM;
+	*claim = (struct claim){number, store->open_txg->number};
+	r = mark_lock(store, F_WRLCK, number);
+	if (r < 0)
+		store->claims_len--;
+	return r;
+}
+
+void store_unclaim(struct store *store)
+{
+	mark_lock(store, F_UNLCK, store->claims[--store->claims_len].number);
 }
 
 /* ---- Newer commits ------------------------------------------------------ */

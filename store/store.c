@@ -134,6 +134,7 @@ static void store_free(struct store *store)
 	intent_log_release(&store->intent);
 	close_fd(&store->lock_fd);
 	close_fd(&store->marks_fd);
+	free(store->claims);
 	pthread_cond_destroy(&store->committer_wake);
 	pthread_cond_destroy(&store->committed);
 	pthread_mutex_destroy(&store->sparse.lock);

@@ -54,10 +54,6 @@ int table_seek(struct store *store, enum table table, const void *key,
 int table_next(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record);
 
-/* Return true if the record is as the last commit has it. */
-bool table_is_durable(struct store *store, enum table table, const void *key,
-                      size_t key_len);
-
 /*
  * Note how records are before they are changed, until table_undo_end() in the
  * same hold of the lock.  Not nested.  -ENOMEM.

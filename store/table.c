@@ -80,22 +80,6 @@ int table_get(struct store *store, enum table table, const void *key,
 	                  v.mv_size);
 }
 
-bool table_is_durable(struct store *store, enum table table, const void *key,
-                      size_t key_len)
-{
-	struct full_key full;
-
-	if (full_key_init(&full, table, key, key_len) < 0)
-		return true;
-	for (int i = 0; i < 2; i++) {
-		struct memtable *memtable = table_memtables(store, i);
-
-		if (memtable && memtable_get(memtable, full.bytes, full.len))
-			return false;
-	}
-	return true;
-}
-
 static int table_change(struct store *store, enum table table, const void *key,
                         size_t key_len, const void *value, size_t len)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Holds of a process that reads a store beside the one that writes to it.  The
- * version is marked first (store_mark.h).  If a state of a commit from then on
- * still names it, the writer will see the mark before it frees anything of it.
+ * version is marked first.  If a state of the last commit still names it then,
+ * nothing of it is freed as long as it is marked: see store_mark.h.
  */
 #include <errno.h>
 
@@ -59,7 +59,7 @@ int snapshot_hold(struct coppice *store, struct state *snapshot,
 		return state_hold(snapshot, ret_hold);
 	err = version_mark_add(store, version);
 	if (err)
-		return err;
+		return err == -EBUSY ? -ENOENT : err;
 	/* Look at the last commit, whichever that is by now. */
 	store_unlock(store->store);
 	store_lock(store->store);
