@@ -8,8 +8,6 @@
 
 #include "command.h"
 #include "control_copy.h"
-#include "control_export.h"
-#include "control_import.h"
 #include "error_message.h"
 #include "escaped_name.h"
 #include "util.h"
@@ -273,6 +271,22 @@ int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
 	return r ? r : call_result(&answer, ret_answer);
 }
 
+/* Run a request with a descriptor, once.  *fd is closed. */
+static int call_with(struct store_access *access, json_t *request, int *fd,
+                     control_row_fn *fn, void *arg, json_t **ret_answer)
+{
+	const struct fs_cred cred = {geteuid(), getegid(), 0};
+	int r = access->socket < 0
+	                ? control_serve(access->fs, NULL, &cred, request, *fd,
+	                                fn, arg, ret_answer)
+	                : daemon_client_call(access->socket, request, *fd, fn,
+	                                     arg, ret_answer);
+
+	close_fd(fd);
+	*fd = -1;
+	return r;
+}
+
 /* Return true if an import has failed in a way that another may not. */
 static bool import_may_repeat(struct store_access *access, int r,
                               const json_t *answer)
@@ -290,17 +304,10 @@ int store_access_import(struct store_access *access, json_t *request, int *fd,
                         control_row_fn *fn, void *arg, json_t **ret_answer,
                         bool *ret_again)
 {
-	const struct fs_cred cred = {geteuid(), getegid(), 0};
 	json_auto_t *answer = NULL;
+	int r = call_with(access, request, fd, fn, arg, &answer);
 	bool ending;
-	int r = access->socket < 0
-	                ? control_import(access->fs, NULL, &cred, request, *fd,
-	                                 fn, arg, &answer)
-	                : daemon_client_call(access->socket, request, *fd, fn,
-	                                     arg, &answer);
 
-	close_fd(fd);
-	*fd = -1;
 	*ret_again = import_may_repeat(access, r, answer);
 	ending = *ret_again && (r || daemon_client_is_ending(answer));
 	if (!*ret_again) {
@@ -317,16 +324,9 @@ int store_access_import(struct store_access *access, json_t *request, int *fd,
 int store_access_export(struct store_access *access, json_t *request, int *fd,
                         json_t **ret_answer)
 {
-	const struct fs_cred cred = {geteuid(), getegid(), 0};
 	json_auto_t *answer = NULL;
-	int r = access->socket < 0
-	                ? control_export(access->fs, &cred, request, *fd,
-	                                 &answer)
-	                : daemon_client_call(access->socket, request, *fd, NULL,
-	                                     NULL, &answer);
+	int r = call_with(access, request, fd, NULL, NULL, &answer);
 
-	close_fd(fd);
-	*fd = -1;
 	r = answer_check(access, r);
 	return r ? r : call_result(&answer, ret_answer);
 }

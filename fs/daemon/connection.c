@@ -6,15 +6,11 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/sysmacros.h>
 
-#include "autosnap.h"
 #include "control.h"
-#include "control_apply.h"
 #include "control_copy.h"
-#include "control_export.h"
-#include "control_import.h"
 #include "daemon.h"
+#include "daemon_mount.h"
 #include "json_line.h"
 #include "long_request.h"
 #include "util.h"
@@ -25,8 +21,6 @@ enum {
 	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
 	STAY_MS = 30000,   /* for a mount to come that the daemon waits for */
 	LATE_MS = 300,     /* before a delay is reported */
-	FUSE_MAJOR = 10,
-	FUSE_MINOR = 229,
 };
 
 static bool peer_cred(int socket, struct fs_cred *ret_cred)
@@ -78,46 +72,8 @@ json_t *connection_refusal(void)
 	return control_error(-EAGAIN, "the store is being closed");
 }
 
-/* A request that is done with the rights of who sent it. */
-typedef int serve_fn(struct connection *connection, const struct fs_cred *cred,
-                     json_t *request, int fd, json_t **ret_answer);
-
-static int run_verb(struct connection *connection, const struct fs_cred *cred,
-                    json_t *request, int fd, json_t **ret_answer)
-{
-	struct daemon *daemon = connection->daemon;
-
-	return control_serve(daemon->fs, &daemon->mounts, cred, request,
-	                     send_row, connection, ret_answer);
-}
-
-static int run_apply(struct connection *connection, const struct fs_cred *cred,
-                     json_t *request, int fd, json_t **ret_answer)
-{
-	struct daemon *daemon = connection->daemon;
-
-	return control_apply(daemon->fs, &daemon->mounts, cred, request, fd,
-	                     ret_answer);
-}
-
-static int run_import(struct connection *connection, const struct fs_cred *cred,
-                      json_t *request, int fd, json_t **ret_answer)
-{
-	struct daemon *daemon = connection->daemon;
-
-	return control_import(daemon->fs, &daemon->mounts, cred, request, fd,
-	                      send_row, connection, ret_answer);
-}
-
-static int run_export(struct connection *connection, const struct fs_cred *cred,
-                      json_t *request, int fd, json_t **ret_answer)
-{
-	return control_export(connection->daemon->fs, cred, request, fd,
-	                      ret_answer);
-}
-
-static int serve_verb(struct connection *connection, serve_fn *fn,
-                      json_t *request, int fd)
+/* Run a verb of control.h with the rights of who has sent the request. */
+static int serve_verb(struct connection *connection, json_t *request, int fd)
 {
 	struct daemon *daemon = connection->daemon;
 	json_t *object = NULL;
@@ -128,7 +84,9 @@ static int serve_verb(struct connection *connection, serve_fn *fn,
 		return send_object(connection, connection_refusal());
 	set_serving(connection, true);
 	err = peer_cred(connection->socket, &cred)
-	              ? fn(connection, &cred, request, fd, &object)
+	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
+	                              request, fd, send_row, connection,
+	                              &object)
 	              : -EACCES;
 	set_serving(connection, false);
 	daemon_end(daemon, false);
@@ -155,175 +113,7 @@ static int serve_copy(struct connection *connection, int *fd)
 	return err < 0 ? err : send_object(connection, object);
 }
 
-/* ---- mount -------------------------------------------------------------- */
-
-static bool is_fuse(int fd)
-{
-	struct stat st;
-
-	return fd >= 0 && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) &&
-	       st.st_rdev == makedev(FUSE_MAJOR, FUSE_MINOR);
-}
-
-static enum fs_snapdir parse_snapdir(const char *text)
-{
-	if (text && strcmp(text, "visible") == 0)
-		return SNAPDIR_VISIBLE;
-	if (text && strcmp(text, "disabled") == 0)
-		return SNAPDIR_DISABLED;
-	if (text && strcmp(text, "root") == 0)
-		return SNAPDIR_ROOT;
-	return SNAPDIR_HIDDEN;
-}
-
-/* Look up the state that is to be mounted alone, if one is named. */
-static int mount_state(struct daemon *daemon, json_t *request,
-                       struct session_params *params, json_t **ret_error)
-{
-	char name[STATE_NAME_MAX];
-	struct state *state;
-	int err = control_bytes(request, "state", name, sizeof(name));
-
-	if (err == -ENOENT)
-		return 0;
-	if (err == 0) {
-		store_lock(daemon->store);
-		err = state_resolve(daemon->forest, name, &state);
-		if (err == 0) {
-			params->state = state->number;
-			params->generation = state_generation(state);
-			params->state_readonly = state->flags & STATE_READONLY;
-		}
-		store_unlock(daemon->store);
-	}
-	if (err < 0)
-		*ret_error = control_error(
-		        err, "there is no state '%s' to mount", name);
-	return err;
-}
-
-/*
- * Read what the request wants of autosnap; an interval of 0: nothing.  Return
- * an error message, or NULL.
- */
-static json_t *mount_autosnap(json_t *request,
-                              const struct session_params *params,
-                              struct autosnap_rule *ret_rule)
-{
-	json_t *seconds = json_object_get(request, "autosnap");
-	const char *keep = json_string_value(json_object_get(request, "keep"));
-	struct autosnap_rule rule = {.state = params->state};
-
-	if (!json_is_integer(seconds) || !json_integer_value(seconds)) {
-		*ret_rule = rule;
-		return NULL;
-	}
-	if (json_integer_value(seconds) < AUTOSNAP_MIN_S ||
-	    json_integer_value(seconds) > DURATION_MAX ||
-	    (keep && retention_parse(&rule.keep, keep) < 0))
-		return control_error(-EINVAL,
-		                     "bad values of autosnap and keep");
-	if (params->state && params->state_readonly)
-		return control_error(-EINVAL,
-		                     "autosnap needs a fork, and the state to "
-		                     "mount is a snapshot");
-	rule.interval = json_integer_value(seconds) * 1000000000;
-	*ret_rule = rule;
-	return NULL;
-}
-
-/*
- * Return true if the kernel may open files by itself.  No open must be refused
- * then: without snapshots none is.  Locks belong to what an open has announced.
- */
-static bool mount_needs_no_open(json_t *request,
-                                const struct session_params *params)
-{
-	bool late = json_is_true(json_object_get(request, "snapopen_late"));
-	bool writable =
-	        params->snapdir == SNAPDIR_DISABLED && !params->state_readonly;
-
-	return (late || writable) && !params->store_locks;
-}
-
-/*
- * Set how long deleted states stay in the trash, if the request has that.
- * Return an error message, or NULL.
- */
-static json_t *mount_trash(struct daemon *daemon, json_t *request)
-{
-	json_t *seconds = json_object_get(request, "trash");
-	int err;
-
-	if (!json_is_integer(seconds) || json_integer_value(seconds) < 0)
-		return NULL;
-	store_lock(daemon->store);
-	err = forest_set_trash_time(daemon->forest,
-	                            json_integer_value(seconds));
-	store_unlock(daemon->store);
-	if (err == -EROFS)
-		return control_error(err, "trash= cannot be set: the store was "
-		                          "opened read-only");
-	return err < 0 ? control_error(err, "bad value of trash: %s",
-	                               strerror(-err))
-	               : NULL;
-}
-
-static json_t *mount_begin(struct daemon *daemon, json_t *request, int *fd)
-{
-	char mountpoint[PATH_MAX] = "?", device[32] = "?";
-	const char *snapdir =
-	        json_string_value(json_object_get(request, "snapdir"));
-	struct session_params params = {
-	        .fd = *fd,
-	        .snapdir = parse_snapdir(snapdir),
-	        .rmdir_always =
-	                json_is_true(json_object_get(request, "rmdir_always")),
-	        .sync = json_is_true(json_object_get(request, "sync")),
-	        .no_export =
-	                json_is_true(json_object_get(request, "no_export")),
-	        .store_locks =
-	                json_is_true(json_object_get(request, "store_locks")),
-	        .mountpoint = mountpoint,
-	        .device = device,
-	};
-	struct autosnap_rule rule;
-	json_t *error = NULL;
-	uint64_t id;
-	int err;
-
-	if (!is_fuse(*fd))
-		return control_error(-EINVAL, "no /dev/fuse came with the "
-		                              "request");
-	control_bytes(request, "mountpoint", mountpoint, sizeof(mountpoint));
-	control_bytes(request, "device", device, sizeof(device));
-	if (store_is_readonly(daemon->store) &&
-	    !json_is_true(json_object_get(request, "readonly")))
-		return control_error(-EROFS,
-		                     "the store '%s' is on a read-only disk: "
-		                     "it can only be mounted with -o ro",
-		                     store_path(daemon->store));
-	if (mount_state(daemon, request, &params, &error) < 0)
-		return error;
-	params.no_open = mount_needs_no_open(request, &params);
-	error = mount_autosnap(request, &params, &rule);
-	if (!error)
-		error = mount_trash(daemon, request);
-	if (error)
-		return error;
-	daemon_count(daemon, 1);
-	err = session_start(&daemon->mounts, &params, &id);
-	if (err < 0)
-		daemon_count(daemon, -1);
-	if (err < 0)
-		return control_error(err, "cannot serve the mount: %s",
-		                     strerror(-err));
-	*fd = -1;
-	rule.session = id;
-	if (rule.interval && autosnap_add(daemon->autosnap, &rule) < 0)
-		log_error("autosnap: out of memory");
-	return json_pack("{s:b, s:I}", "ok", 1, "id", (json_int_t)id);
-}
+/* ---- Mounts ------------------------------------------------------------- */
 
 static int serve_mount(struct connection *connection, json_t *request, int *fd)
 {
@@ -333,46 +123,9 @@ static int serve_mount(struct connection *connection, json_t *request, int *fd)
 
 	if (err < 0)
 		return send_object(connection, connection_refusal());
-	object = mount_begin(daemon, request, fd);
+	object = daemon_mount(daemon, request, fd);
 	daemon_end(daemon, true);
 	return send_object(connection, object);
-}
-
-/* ---- remount ------------------------------------------------------------ */
-
-struct remounting {
-	const char *device;
-	bool sync;
-};
-
-static int remount_session(void *arg, struct session *session)
-{
-	const struct remounting *r = arg;
-
-	if (strcmp(session->device, r->device) != 0)
-		return 0;
-	session->sync = r->sync;
-	return 1;
-}
-
-/*
- * Set the flags that the daemon applies: the kernel does not report them to it.
- */
-static int serve_remount(struct connection *connection, json_t *request)
-{
-	char device[32];
-	struct remounting r = {device,
-	                       json_is_true(json_object_get(request, "sync"))};
-
-	if (control_bytes(request, "device", device, sizeof(device)) < 0)
-		return send_object(connection,
-		                   control_error(-EINVAL, "the request has "
-		                                          "no \"device\""));
-	if (!mounts_each(&connection->daemon->mounts, remount_session, &r))
-		return send_object(
-		        connection,
-		        control_error(-ENOENT, "there is no such mount"));
-	return send_object(connection, json_pack("{s:b}", "ok", 1));
 }
 
 /* ---- umount-wait -------------------------------------------------------- */
@@ -565,20 +318,15 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		err = serve_mount(connection, request, &reader->fd);
 	else if (verb && strcmp(verb, "copy") == 0)
 		err = serve_copy(connection, &reader->fd);
-	else if (verb && strcmp(verb, "apply") == 0)
-		err = serve_verb(connection, run_apply, request, reader->fd);
-	else if (verb && strcmp(verb, "import") == 0)
-		err = serve_verb(connection, run_import, request, reader->fd);
-	else if (verb && strcmp(verb, "export") == 0)
-		err = serve_verb(connection, run_export, request, reader->fd);
 	else if (verb && strcmp(verb, "remount") == 0)
-		err = serve_remount(connection, request);
+		err = send_object(connection,
+		                  daemon_remount(connection->daemon, request));
 	else if (verb && strcmp(verb, "stay") == 0)
 		err = serve_stay(connection);
 	else if (verb && strcmp(verb, "umount-wait") == 0)
 		err = serve_umount(connection, request);
 	else
-		err = serve_verb(connection, run_verb, request, -1);
+		err = serve_verb(connection, request, reader->fd);
 	json_decref(request);
 	close_fd(&reader->fd);
 	reader->fd = -1;

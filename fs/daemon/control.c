@@ -6,14 +6,17 @@
 #include <inttypes.h>
 #include <stdarg.h>
 
+#include "control_apply.h"
 #include "control_batch.h"
 #include "control_check.h"
 #include "control_clone.h"
 #include "control_diff.h"
 #include "control_du.h"
+#include "control_export.h"
 #include "control_file.h"
-#include "control_join.h"
 #include "control_gc.h"
+#include "control_import.h"
+#include "control_join.h"
 #include "control_list.h"
 #include "control_log.h"
 #include "control_manifest.h"
@@ -337,6 +340,8 @@ static const struct {
         {"log", control_log},        {"search", control_search},
         {"gc", control_gc},          {"undelete", control_undelete},
         {"trash", control_trash},    {"batch", control_batch},
+        {"apply", control_apply},    {"import", control_import},
+        {"export", control_export},
 };
 
 static int run(struct control *c)
@@ -355,7 +360,7 @@ static int run(struct control *c)
 }
 
 int control_serve(struct fs *fs, struct mounts *mounts,
-                  const struct fs_cred *cred, json_t *request,
+                  const struct fs_cred *cred, json_t *request, int fd,
                   control_row_fn *fn, void *arg, json_t **ret_answer)
 {
 	struct control c = {
@@ -365,6 +370,7 @@ int control_serve(struct fs *fs, struct mounts *mounts,
 	        .mounts = mounts,
 	        .cred = *cred,
 	        .request = request,
+	        .fd = fd,
 	        .fn = fn,
 	        .arg = arg,
 	        .answer = json_object(),
@@ -392,5 +398,5 @@ int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
 {
 	const struct fs_cred cred = {geteuid(), getegid(), 0};
 
-	return control_serve(fs, NULL, &cred, request, fn, arg, ret_answer);
+	return control_serve(fs, NULL, &cred, request, -1, fn, arg, ret_answer);
 }

@@ -33,10 +33,11 @@ int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
 
 /*
  * Run the request for the user `cred`; otherwise as control_run().  The caches
- * of `mounts` (may be NULL) are updated for what changed.
+ * of `mounts` (may be NULL) are updated for what changed.  `fd` is a descriptor
+ * for the verbs that need one, or -1; it stays the caller's.
  */
 int control_serve(struct fs *fs, struct mounts *mounts,
-                  const struct fs_cred *cred, json_t *request,
+                  const struct fs_cred *cred, json_t *request, int fd,
                   control_row_fn *fn, void *arg, json_t **ret_answer);
 
 /*

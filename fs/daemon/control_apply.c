@@ -6,7 +6,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "control_verb.h"
 #include "tree_changes.h"
 #include "util.h"
 
@@ -14,7 +13,7 @@
 static const off_t batch_most = (off_t)1 << 34;
 
 struct applying {
-	struct control c;
+	struct control *c;
 	const char *snapshot; /* NULL: none */
 };
 
@@ -24,11 +23,11 @@ static void on_changed(void *arg, uint64_t fork, struct tree *before,
 {
 	struct applying *a = arg;
 
-	if (mounts_tree_changed(a->c.mounts, fork, before, after))
+	if (mounts_tree_changed(a->c->mounts, fork, before, after))
 		log_warning("mounts may show files as they were before a "
 		            "batch of changes");
 	if (a->snapshot)
-		control_announce(&a->c, fork, a->snapshot, true);
+		control_announce(a->c, fork, a->snapshot, true);
 }
 
 /*
@@ -56,7 +55,8 @@ static int batch_map(int fd, void **ret_data, size_t *ret_len)
 	return 0;
 }
 
-static json_t *apply_error(const struct fs_batch_failure *failure, int err)
+static int apply_fail(struct control *c, const struct fs_batch_failure *failure,
+                      int err)
 {
 	const char *reason = err == -EPROTO ? "it cannot be read"
 	                     : err == -EINVAL && !failure->path
@@ -66,42 +66,38 @@ static json_t *apply_error(const struct fs_batch_failure *failure, int err)
 	                             : control_reason(err);
 
 	if (failure->path)
-		return control_error(err, "cannot change '%.*s': %s",
-		                     (int)failure->path_len, failure->path,
-		                     reason);
-	return control_error(err, "cannot apply a batch: %s", reason);
+		return fail(c, err, "cannot change '%.*s': %s",
+		            (int)failure->path_len, failure->path, reason);
+	return fail(c, err, "cannot apply a batch: %s", reason);
 }
 
-int control_apply(struct fs *fs, struct mounts *mounts,
-                  const struct fs_cred *cred, json_t *request, int fd,
-                  json_t **ret_answer)
+int control_apply(struct control *c)
 {
-	struct store *store = forest_store(fs_forest(fs));
-	struct applying a = {.c = {.fs = fs, .mounts = mounts}};
+	struct applying a = {.c = c};
 	struct fs_batch batch = {
-	        .cred = cred,
-	        .changed = mounts ? on_changed : NULL,
+	        .cred = &c->cred,
+	        .changed = c->mounts ? on_changed : NULL,
 	        .arg = &a,
 	};
 	struct fs_batch_failure failure = {0};
 	char snapshot[STATE_NAME_MAX];
 	uint64_t txg;
 	void *data = NULL;
-	int err =
-	        control_bytes(request, "snapshot", snapshot, sizeof(snapshot));
+	int err = control_bytes(c->request, "snapshot", snapshot,
+	                        sizeof(snapshot));
 
 	if (!err)
 		a.snapshot = batch.snapshot = snapshot;
 	if (!err || err == -ENOENT)
-		err = batch_map(fd, &data, &batch.len);
+		err = batch_map(c->fd, &data, &batch.len);
 	batch.data = data;
 	if (!err)
-		err = fs_batch_apply(fs, &batch, &txg, &failure);
+		err = fs_batch_apply(c->fs, &batch, &txg, &failure);
 	if (!err)
-		err = store_wait(store, txg);
-	*ret_answer =
-	        err ? apply_error(&failure, err) : json_pack("{s:b}", "ok", 1);
+		err = store_wait(c->store, txg);
+	if (err)
+		apply_fail(c, &failure, err);
 	if (data)
 		munmap(data, batch.len);
-	return *ret_answer ? 0 : -ENOMEM;
+	return err;
 }

@@ -3,14 +3,12 @@
 #ifndef COPPICE_CONTROL_APPLY_H
 #define COPPICE_CONTROL_APPLY_H
 
-#include "control.h"
+#include "control_verb.h"
 
 /*
- * Apply the batch in the sealed memfd, durably.  Otherwise as control_serve()
- * without rows.
+ * Apply the batch in the sealed memfd c->fd, durably.  "snapshot": the name of
+ * one that each of its forks gets.
  */
-int control_apply(struct fs *fs, struct mounts *mounts,
-                  const struct fs_cred *cred, json_t *request, int fd,
-                  json_t **ret_answer);
+int control_apply(struct control *c);
 
 #endif

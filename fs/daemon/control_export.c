@@ -26,7 +26,7 @@ static int answer(struct control *c, const struct control_hold *hold,
 	return err;
 }
 
-static int export_serve(struct control *c, int fd)
+int control_export(struct control *c)
 {
 	struct fs_export_counts counts;
 	struct control_hold hold = {0};
@@ -35,7 +35,7 @@ static int export_serve(struct control *c, int fd)
 	uint64_t ino;
 	int err = control_path(c, "name", "path", true, &path);
 
-	if (!err && fd < 0)
+	if (!err && c->fd < 0)
 		err = fail(c, -EINVAL, "no socket came with the request");
 	if (!err)
 		err = control_hold(c, "export", path.state, &hold);
@@ -48,8 +48,8 @@ static int export_serve(struct control *c, int fd)
 	if (!err && !S_ISDIR(inode.mode))
 		err = control_fail_path(c, "export", &path, -ENOTDIR);
 	if (!err) {
-		err = fs_export(c->fs, &hold.hold, ino, fd, &counts);
-		shutdown(fd, SHUT_RDWR);
+		err = fs_export(c->fs, &hold.hold, ino, c->fd, &counts);
+		shutdown(c->fd, SHUT_RDWR);
 		err = err == -EPIPE ? fail(c, err,
 		                           "the export of '%s' was not "
 		                           "completed",
@@ -59,23 +59,4 @@ static int export_serve(struct control *c, int fd)
 	}
 	control_release(c, &hold);
 	return err;
-}
-
-int control_export(struct fs *fs, const struct fs_cred *cred, json_t *request,
-                   int fd, json_t **ret_answer)
-{
-	struct control c = {
-	        .fs = fs,
-	        .forest = fs_forest(fs),
-	        .store = forest_store(fs_forest(fs)),
-	        .cred = *cred,
-	        .request = request,
-	        .answer = json_object(),
-	};
-	int err = c.answer ? export_serve(&c, fd) : -ENOMEM;
-
-	*ret_answer = err ? steal(&c.error) : steal(&c.answer);
-	json_decref(c.answer);
-	json_decref(c.error);
-	return *ret_answer ? 0 : -ENOMEM;
 }

@@ -3,14 +3,13 @@
 #ifndef COPPICE_CONTROL_EXPORT_H
 #define COPPICE_CONTROL_EXPORT_H
 
-#include "control.h"
+#include "control_verb.h"
 
 /*
  * Send the directory "path" (missing: "/") of the state "name", as it is now,
- * to the socket `fd` (export.h).  The answer has the state's "name", "files",
+ * to the socket c->fd (export.h).  The answer has the state's "name", "files",
  * "directories" and "bytes".  Errors as control_run().
  */
-int control_export(struct fs *fs, const struct fs_cred *cred, json_t *request,
-                   int fd, json_t **ret_answer);
+int control_export(struct control *c);
 
 #endif

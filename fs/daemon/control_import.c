@@ -158,18 +158,18 @@ static int import_finish(struct control *c, const struct request *q,
 	return err ? err : answer_counts(c, &imported->counts);
 }
 
-static int import_serve(struct control *c, int fd)
+int control_import(struct control *c)
 {
 	_cleanup_free_ struct request *q = calloc(1, sizeof(*q));
 	struct fs_imported imported = {0};
 	int err = q ? request_read(c, q) : fail(c, -ENOMEM, "out of memory");
 
-	if (!err && fd < 0)
+	if (!err && c->fd < 0)
 		err = fail(c, -EINVAL, "no socket came with the request");
 	if (!err) {
-		err = fs_import(c->fs, &q->what, fd, &imported);
+		err = fs_import(c->fs, &q->what, c->fd, &imported);
 		/* Whoever sends must not wait for anything any more. */
-		shutdown(fd, SHUT_RDWR);
+		shutdown(c->fd, SHUT_RDWR);
 		err = err ? import_fail(c, q, err)
 		          : import_finish(c, q, &imported);
 		fs_imported_release(c->fs, &imported);
@@ -177,31 +177,4 @@ static int import_serve(struct control *c, int fd)
 	if (q)
 		path_filter_release(&q->filter);
 	return err;
-}
-
-int control_import(struct fs *fs, struct mounts *mounts,
-                   const struct fs_cred *cred, json_t *request, int fd,
-                   control_row_fn *fn, void *arg, json_t **ret_answer)
-{
-	struct control c = {
-	        .fs = fs,
-	        .forest = fs_forest(fs),
-	        .store = forest_store(fs_forest(fs)),
-	        .mounts = mounts,
-	        .cred = *cred,
-	        .request = request,
-	        .fn = fn,
-	        .arg = arg,
-	        .answer = json_object(),
-	};
-	int err = c.answer ? import_serve(&c, fd) : -ENOMEM;
-
-	if (!err && json_object_set_new(c.answer, "ok", json_true()) < 0)
-		err = -ENOMEM;
-	*ret_answer = err ? steal(&c.error) : steal(&c.answer);
-	json_decref(c.answer);
-	json_decref(c.error);
-	if (c.ended)
-		return c.ended < 0 ? c.ended : -ECANCELED;
-	return *ret_answer ? 0 : -ENOMEM;
 }

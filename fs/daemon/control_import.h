@@ -3,19 +3,17 @@
 #ifndef COPPICE_CONTROL_IMPORT_H
 #define COPPICE_CONTROL_IMPORT_H
 
-#include "control.h"
+#include "control_verb.h"
 
 /*
  * Make the directory "path" (missing: all) of the fork "name" what arrives as
- * frames (import_code.h) at the socket `fd`.  "snapshot": the name of one of
+ * frames (import_code.h) at the socket c->fd.  "snapshot": the name of one of
  * the result; "rules": an array of those of path_filter.h; "delete_excluded",
  * "no_delete", "checksum", "ignore_ctime", "dry_run": true or false.  With
  * "list" a row of control_diff_trees() for each name that differs.  The answer
  * has the state's "name" and the counts.  Errors as control_run(); the errno of
  * EBUSY: the fork was written to meanwhile, and nothing has changed.
  */
-int control_import(struct fs *fs, struct mounts *mounts,
-                   const struct fs_cred *cred, json_t *request, int fd,
-                   control_row_fn *fn, void *arg, json_t **ret_answer);
+int control_import(struct control *c);
 
 #endif

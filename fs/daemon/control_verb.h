@@ -13,6 +13,7 @@ struct control {
 	struct mounts *mounts; /* NULL: none */
 	struct fs_cred cred;   /* of the user who sent it; umask 0 */
 	json_t *request;
+	int fd; /* that came with the request; -1: none */
 	control_row_fn *fn;
 	void *arg;
 	int ended;      /* nonzero: fn's result, which ended the request */

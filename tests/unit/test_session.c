@@ -341,8 +341,8 @@ static void run_verb(const char *request)
 	const struct fs_cred cred = {0};
 	json_t *json = json_loads(request, 0, NULL), *answer = NULL;
 
-	assert_int_equal(control_serve(w.fs, &k.mounts, &cred, json, NULL, NULL,
-	                               &answer),
+	assert_int_equal(control_serve(w.fs, &k.mounts, &cred, json, -1, NULL,
+	                               NULL, &answer),
 	                 0);
 	assert_true(json_is_true(json_object_get(answer, "ok")));
 	json_decref(json);
