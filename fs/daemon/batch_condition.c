@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "escaped_name.h"
 #include "util.h"
 
 static int names_each(struct control *c, json_t *names,
@@ -14,10 +15,7 @@ static int names_each(struct control *c, json_t *names,
 	int err = 0;
 
 	for (size_t i = 0; err == 0 && one; i++) {
-		json_t *wrapped = json_pack("{s:O}", "name", one);
-
-		err = control_bytes(wrapped, "name", name, sizeof(name));
-		json_decref(wrapped);
+		err = name_unescape(one, name, sizeof(name));
 		err = err < 0 ? fail(c, err,
 		                     "a condition has something that "
 		                     "is not a name")

@@ -15,6 +15,7 @@
 #include "control_export.h"
 #include "control_file.h"
 #include "control_gc.h"
+#include "control_get.h"
 #include "control_import.h"
 #include "control_join.h"
 #include "control_list.h"
@@ -124,6 +125,17 @@ int control_argument(struct control *c, const char *key, bool needed,
 	if (err < 0)
 		return fail(c, err, "\"%s\" is not a name", key);
 	return 0;
+}
+
+int control_name_at(struct control *c, const json_t *names, size_t i,
+                    char name[STATE_NAME_MAX])
+{
+	int err = name_unescape(json_array_get(names, i), name, STATE_NAME_MAX);
+
+	return err < 0 ? fail(c, err,
+	                      "\"names\" has something that is not a "
+	                      "name")
+	               : 0;
 }
 
 bool control_flag(struct control *c, const char *key)

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The verbs for properties and holds.
- *
- * "names" of a request are states; "keys" are properties.  Verbs that change
- * something look at all states before they change the first one.
+ * The verbs that change properties and holds.  They look at all states before
+ * they change the first one.
  */
 #ifndef COPPICE_CONTROL_PROPERTY_H
 #define COPPICE_CONTROL_PROPERTY_H
@@ -17,10 +15,6 @@
 int control_property(struct control *c);
 /* The same for the one state "name", as a part of a batch. */
 state_change_fn control_property_change;
-/* A row a property; without "names" of all states, without "keys" all. */
-int control_get(struct control *c);
-/* A row a tag; without "names" of all states. */
-int control_holds(struct control *c);
 
 /*
  * Check the properties that a request to make a state wants to give it, in the

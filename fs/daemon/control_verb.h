@@ -43,6 +43,9 @@ int control_fail_state(struct control *c, const char *verb, const char *name,
  */
 int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
+/* Read the name at `i` in an array, or fail. */
+int control_name_at(struct control *c, const json_t *names, size_t i,
+                    char name[STATE_NAME_MAX]);
 /* Return the full name of a state.  Lock held. */
 json_t *control_full_name(struct control *c, struct state *state);
 /* Add a value, which is released, to the answer. */
