@@ -16,7 +16,8 @@
 #include "free.h"
 
 enum {
-	BLOCKS_MIN = 512,        /* fewer are not worth a thread */
+	BLOCKS_MIN = 512,        /* fewer are not worth a thread, */
+	BYTES_MIN = 2 << 20,     /* unless their content is this long */
 	SLICE_BLOCKS = 32,       /* at most, */
 	SLICE_BYTES = 128 << 10, /* and content until a slice is full */
 	SLICES = 16,             /* that may be ahead of the committer */
@@ -82,12 +83,6 @@ static bool node_ahead(struct encoder_set *set, const struct node *node,
 static bool chunk_ahead(struct encoder_set *set, const struct chunk *chunk,
                         struct encoded *ret_encoded)
 {
-	const struct writing *w = &set->writing;
-
-	/* Splices are made one after the other. */
-	if (w->txg->may_splice && w->store->options.delta_depth > 0 &&
-	    chunk->len >= SHARE_MIN)
-		return false;
 	return chunk->replaces <= set->encoding->newest &&
 	       chunk_encode(&set->writing, chunk, ret_encoded) == 0;
 }
@@ -212,7 +207,7 @@ static void slice_wait(struct encoding *e)
 	e->block = 0;
 }
 
-const struct encoded *encoding_next(struct encoding *e)
+struct encoded *encoding_next(struct encoding *e)
 {
 	struct encoded *encoded;
 	struct slice *s = e->writing;
@@ -285,6 +280,19 @@ static int rewritten_list(struct encoding *e)
 	return 0;
 }
 
+/* Return true if the blocks are worth a thread. */
+static bool are_many(struct block *const *blocks, size_t len)
+{
+	size_t bytes = 0;
+
+	if (len >= BLOCKS_MIN)
+		return true;
+	for (size_t i = 0; i < len; i++)
+		if (blocks[i]->kind == BLOCK_CHUNK)
+			bytes += ((const struct chunk *)blocks[i])->len;
+	return bytes >= BYTES_MIN;
+}
+
 static bool has_processors(void)
 {
 	cpu_set_t set;
@@ -312,7 +320,7 @@ struct encoding *encoding_create(struct writing *w, struct block *const *blocks,
 	struct encoding *e;
 	int r;
 
-	if (len < BLOCKS_MIN || !has_processors())
+	if (!are_many(blocks, len) || !has_processors())
 		return NULL;
 	e = calloc(1, sizeof(*e));
 	if (!e)

@@ -19,9 +19,9 @@ struct encoding *encoding_create(struct writing *w, struct block *const *blocks,
 /* Stop the thread. */
 void encoding_destroy(struct encoding *encoding);
 /*
- * Return the form of the next block, valid until the next call.  NULL: it is to
- * be encoded when it is written.
+ * Return the form of the next block, valid until the next call; the caller may
+ * change it.  NULL: it is to be encoded when it is written.
  */
-const struct encoded *encoding_next(struct encoding *encoding);
+struct encoded *encoding_next(struct encoding *encoding);
 
 #endif

@@ -141,7 +141,7 @@ static int size_note(struct writing *w, const struct encoded *encoded)
 
 /* Write a block; encoded: its form if that is known already, or NULL. */
 static int block_write(struct writing *w, struct block *block,
-                       const struct encoded *encoded)
+                       struct encoded *encoded)
 {
 	struct node *node = (struct node *)block;
 	struct chunk *chunk = (struct chunk *)block;

@@ -93,14 +93,15 @@ struct freed *writing_freed(const struct writing *w, uint64_t number);
 /* Return true if the stored block has more than one reference. */
 bool block_is_counted(const struct writing *w, uint64_t number);
 /*
- * Find the smallest form of a chunk, or the stored chunk with its content.
- * Nothing is changed.  The bytes are valid until the next block is encoded.
+ * Find the smallest form of a chunk but for splices (write_splice.h), or the
+ * stored chunk with its content.  Nothing is changed.  The bytes are valid
+ * until the next block is encoded.
  */
 int chunk_encode(struct writing *w, const struct chunk *chunk,
                  struct encoded *ret_encoded);
-/* Write the chunk in this form, or as a dedup reference. */
+/* Write the chunk in this form, as a splice, or as a dedup reference. */
 int writing_chunk(struct writing *w, struct chunk *chunk,
-                  const struct encoded *encoded);
+                  struct encoded *encoded);
 /* Find the smallest form of a node, likewise. */
 void node_encode(struct writing *w, const struct node *node,
                  struct encoded *ret_encoded);

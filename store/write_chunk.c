@@ -207,10 +207,7 @@ int chunk_encode(struct writing *w, const struct chunk *chunk,
 	if (sparse_try(w, chunk, &replaced, e))
 		return 0;
 	encoder_run(w->encoder, chunk, e->hash, &e->form);
-	r = delta_try(w, chunk, &replaced, e);
-	if (r < 0 || e->same)
-		return r;
-	return chunk_splice(w, chunk, e->hash, &e->form);
+	return delta_try(w, chunk, &replaced, e);
 }
 
 /* ---- Writing ------------------------------------------------------------ */
@@ -274,7 +271,7 @@ static int fragments_put(struct writing *w, uint64_t number,
 }
 
 int writing_chunk(struct writing *w, struct chunk *chunk,
-                  const struct encoded *encoded)
+                  struct encoded *encoded)
 {
 	bool shared = chunk->len >= SHARE_MIN;
 	uint64_t same = encoded->same;
@@ -287,7 +284,9 @@ int writing_chunk(struct writing *w, struct chunk *chunk,
 		return r;
 	if (same)
 		return chunk_dedup(w, chunk, same);
-	r = bases_count(w, chunk, encoded);
+	r = chunk_splice(w, chunk, encoded);
+	if (r == 0)
+		r = bases_count(w, chunk, encoded);
 	if (r == 0)
 		r = fragments_put(w, chunk->block.number, encoded->form.data,
 		                  encoded->form.len);

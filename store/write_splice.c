@@ -215,15 +215,16 @@ static bool is_likely(const struct writing *w, const struct chunk *chunk,
 }
 
 int chunk_splice(struct writing *w, const struct chunk *chunk,
-                 const uint8_t hash[16], struct form *form)
+                 struct encoded *encoded)
 {
 	struct plan plan = {.w = w, .chunk = chunk};
 	struct splicing *s = &w->splicing;
+	struct form *form = &encoded->form;
 	struct form made = {0};
 	size_t most = form->len;
 	int r = 0;
 
-	if (!is_likely(w, chunk, form->len))
+	if (encoded->sparse || !is_likely(w, chunk, form->len))
 		return 0;
 	if (!s->window)
 		r = window_create(&s->window);
@@ -243,8 +244,8 @@ int chunk_splice(struct writing *w, const struct chunk *chunk,
 	 */
 	if (!form->base_count)
 		most = most / 4 * 3;
-	if (!encoder_run_splice(w->encoder, chunk, hash, &plan.splice, most,
-	                        &made))
+	if (!encoder_run_splice(w->encoder, chunk, encoded->hash, &plan.splice,
+	                        most, &made))
 		return 0;
 	s->next = w->at + 1;
 	*form = made;

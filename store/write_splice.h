@@ -7,10 +7,11 @@
 #include "write.h"
 
 /*
- * Replace *form, in which the chunk could be stored, by a splice of chunks that
- * other versions keep, if that is much shorter, or not longer than a delta.
+ * Replace the form of a chunk by a splice of chunks that other versions keep,
+ * if that is much shorter, or not longer than a delta.  The group's chunks are
+ * given in their order.
  */
 int chunk_splice(struct writing *w, const struct chunk *chunk,
-                 const uint8_t hash[16], struct form *form);
+                 struct encoded *encoded);
 
 #endif
