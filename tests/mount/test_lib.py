@@ -280,26 +280,37 @@ def test_example(store, tmp):
 EXAMPLES = BUILD / "tools" / "lib" / "examples"
 
 
+def run_example(name, *args):
+    return subprocess.run([EXAMPLES / name, *args], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout
+
+
 def test_example_of_keys(store):
-    """Revisions, a fork and a join of keys; a mount shows them."""
-    kv = EXAMPLES / "kv"
-    subprocess.run([kv, store.path], check=True)
+    """Revisions of a key, forks and joins of keys; a mount shows them."""
+    def kv(*args):
+        return run_example("kv", store.path, *args)
+
+    kv()
+    assert kv("revisions", "main", "limit") == "r1\t5\nr3\t6\nr4\t8\n"
+    assert kv("ancestors", "main~r4") == "main\n"
     mnt = store.mount()
-    assert (mnt / "main" / "user" / "ann").read_text() == "2"
-    assert sorted(os.listdir(mnt / "main" / ".snap")) == ["r1", "r2", "r3"]
+    assert (mnt / "main" / "limit").read_text() == "8"
+    assert sorted(os.listdir(mnt / "main" / ".snap")) == ["r1", "r2", "r3",
+                                                          "r4"]
     # Through the daemon.
-    subprocess.run([kv, store.path, "put", "main", "user/dora", "1"],
-                   check=True)
+    kv("put", "main", "user/dora", "1")
     assert (mnt / "main" / "user" / "dora").read_text() == "1"
+    assert "user/dora\n" in kv("list", "main")
 
 
 def test_example_of_packages(store):
-    """States of a system: switched to, gone back to, pinned and expired."""
-    packages = EXAMPLES / "packages"
-    subprocess.run([packages, store.path], check=True)
+    """States of a system: tried, switched to, gone back to, expired."""
+    out = run_example("packages", store.path)
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [
+        ["1", "initial"], *([n, "transaction"] for n in "278")]
     mnt = store.mount()
     assert (mnt / "system" / "bin" / "vi").read_text() == "editor"
-    assert sorted(os.listdir(mnt / "system" / ".snap")) == ["2", "4", "5"]
-    out = subprocess.run([packages, store.path, "list"], check=True,
-                         stdout=subprocess.PIPE, text=True).stdout
-    assert "system~4\tbefore: remove the editor\n" in out
+    assert (mnt / "system" / "bin" / "sh").read_text() == "shell 6"
+    assert sorted(os.listdir(mnt / "cache")) == [
+        "editor-1", "shell-1", "shell-5", "shell-6"]
+    assert run_example("packages", store.path, "list") == out

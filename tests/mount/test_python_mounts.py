@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The package for Python beside mounts: its examples, and the daemon."""
-from python_package import SOURCE, run
+import subprocess
+
+from python_package import BUILD, SOURCE, run
 
 EXAMPLES = SOURCE / "examples"
 
@@ -33,16 +35,33 @@ def test_validator(store):
 
 def test_packages(store):
     output = run("-W", "error", EXAMPLES / "packages.py", store.path)
-    assert len(output.splitlines()) == 4
+    assert [line.split("\t")[:2] for line in output.splitlines()] == [
+        ["1", "initial"], *([n, "transaction"] for n in "278")]
     mnt = store.mount()
-    assert (mnt / "system" / "bin" / "sh").read_text() == "shell 4"
+    assert (mnt / "system" / "bin" / "sh").read_text().startswith("shell 6 ")
     assert (mnt / "system" / ".snap" / "2" / "bin" / "vi").exists()
+    assert (mnt / "cache" / "editor-1" / "share" / "vi" / "help").exists()
+    # Readers beside the daemon: this one, and that in C.
+    assert run(EXAMPLES / "packages.py", store.path, "list") == output
+    packages = BUILD / "tools" / "lib" / "examples" / "packages"
+    assert subprocess.run([packages, store.path, "list"], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout == output
 
 
 def test_key_value(store):
-    run("-W", "error", EXAMPLES / "keyvalue.py", store.path)
+    def keyvalue(*args):
+        return run("-W", "error", EXAMPLES / "keyvalue.py", store.path, *args)
+
+    keyvalue()
+    assert keyvalue("revisions", "main", "limit") == "r1\t5\nr3\t6\nr4\t8\n"
     mnt = store.mount()
-    assert (mnt / "main" / "limit=").read_text() == "7"
+    assert (mnt / "main" / "limit=").read_text() == "8"
+    keyvalue("put", "main", "user/dora", "1", "a//b", "2")
+    assert (mnt / "main" / "user" / "dora=").read_text() == "1"
+    store.verb("sync")
+    assert keyvalue("get", "main", "a//b") == "2\n"
+    assert keyvalue("list", "main", "user/d") == "user/dora\n"
+    assert keyvalue("ancestors", "main~r4") == "main\n"
 
 
 THROUGH_THE_DAEMON = """if True:

@@ -91,21 +91,48 @@ def test_validator(tmp, make_store):
     assert len(list((mnt / "alfred" / ".snap").iterdir())) == 2
 
 
+def kv(tmp, store, *args, **keywords):
+    return cargo(tmp, "run", "--quiet", "--example", "kv", store.path, *args,
+                 **keywords)
+
+
+def test_key_value(tmp, store):
+    """Revisions of a key, forks and joins of keys."""
+    kv(tmp, store)
+    assert kv(tmp, store, "revisions", "main", "limit") == \
+        "r1\t5\nr3\t6\nr4\t8\n"
+    mnt = store.mount()
+    assert (mnt / "main" / "limit").read_text() == "8"
+    assert (mnt / "main" / ".snap" / "r2" / "user" / "ann").exists()
+    assert not (mnt / "main" / "user" / "ann").exists()
+
+
+def test_packages(tmp, store):
+    """States of a system: tried, switched to, gone back to, expired."""
+    out = cargo(tmp, "run", "--quiet", "--example", "packages", store.path)
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [
+        ["1", "initial"], *([n, "transaction"] for n in "278")]
+    mnt = store.mount()
+    assert (mnt / "system" / "bin" / "sh").read_text().startswith("shell 6 ")
+    assert (mnt / "system" / ".snap" / "2" / "bin" / "vi").exists()
+    assert (mnt / "cache" / "editor-1" / "share" / "vi" / "help").exists()
+    # Readers beside the daemon: this one, and that in C.
+    assert cargo(tmp, "run", "--quiet", "--example", "packages", store.path,
+                 "list") == out
+    assert output(LIBRARY / "examples" / "packages", store.path, "list") == out
+
+
 def test_beside_a_mount(tmp, store, mnt):
     """Changes go through the daemon, and both sides see them."""
-    def kv(*args, **keywords):
-        return cargo(tmp, "run", "--quiet", "--example", "kv", store.path,
-                     *args, **keywords)
-
     (mnt / "main" / "written").write_text("by the mount")
-    kv("main", "put", "d/one", "1", "d/two", "2", "e", "3")
+    kv(tmp, store, "put", "main", "d/one", "1", "d/two", "2", "e", "3")
     assert (mnt / "main" / "d" / "two").read_text() == "2"
-    assert kv("main", "list", "d") == "one\ntwo\n"
-    assert kv("main", "list", "", "writ") == "written\n"
+    assert kv(tmp, store, "list", "main", "d") == "one\ntwo\n"
+    assert kv(tmp, store, "list", "main", "", "writ") == "written\n"
     (mnt / "main" / ".snap" / "monday").mkdir()
     store.verb("sync")
-    assert kv("main~monday", "get", "written") == "by the mount"
-    assert "no key 'none'" in kv("main", "get", "none", code=1)
+    assert kv(tmp, store, "get", "main~monday", "written") == "by the mount\n"
+    assert "no key 'none'" in kv(tmp, store, "get", "main", "none", code=1)
 
 
 @pytest.mark.skipif(bool(SANITIZER), reason="AddressSanitizer ends programs "
@@ -115,6 +142,5 @@ def test_a_value_may_be_longer_than_memory(tmp, store, mnt):
     os.truncate(mnt / "main" / "sparse", LONGEST)
     (mnt / "main" / ".snap" / "one").mkdir()
     store.verb("sync")
-    out = cargo(tmp, "run", "--quiet", "--example", "kv", store.path,
-                "main~one", "get", "sparse", code=1)
+    out = kv(tmp, store, "get", "main~one", "sparse", code=1)
     assert out == "kv: out of memory for the value of a key\n"
