@@ -7,7 +7,7 @@
 
 #include "lib_child.h"
 
-enum { READERS = 3, OPEN = 4, ROUNDS = 60 };
+enum { READERS = 2, OPEN = 4, ROUNDS = 50 };
 
 /* No commit begins by itself. */
 static const struct coppice_options patient = {
