@@ -11,8 +11,8 @@
  * are written only on success.
  *
  * The caller has checked the permission to reach a file (the kernel does, with
- * default_permissions).  Conditions that only the file system can check (a
- * snapshot is read-only, a state is gone) are checked here.
+ * default_permissions; root needs none).  Conditions that only the file system
+ * can check (a snapshot is read-only, a state is gone) are checked here.
  */
 #ifndef COPPICE_FS_H
 #define COPPICE_FS_H

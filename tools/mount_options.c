@@ -124,6 +124,12 @@ static int locks_parse(struct parsed_options *parsed, const char *value)
 	return parsed->store_locks || strcmp(value, "mount") == 0 ? 0 : -EINVAL;
 }
 
+static int access_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->root_only = strcmp(value, "root") == 0;
+	return parsed->root_only || strcmp(value, "checked") == 0 ? 0 : -EINVAL;
+}
+
 static int trash_parse(struct parsed_options *parsed, const char *value)
 {
 	parsed->trash = 0;
@@ -192,6 +198,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 		return export_parse(parsed, value);
 	if (!strncmp(option, "locks", len) && len == 5)
 		return locks_parse(parsed, value);
+	if (!strncmp(option, "access", len) && len == 6)
+		return access_parse(parsed, value);
 	return -ENOENT;
 }
 
@@ -263,6 +271,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->nonempty = parsed->nonempty;
 	options->nosymfollow = parsed->nosymfollow;
 	options->allow_other = parsed->allow_other;
+	options->root_only = parsed->root_only;
 	options->memory = parsed->memory;
 	options->no_log = parsed->no_log;
 	options->autosnap = parsed->autosnap;

@@ -47,6 +47,22 @@ struct mounting {
 
 /* ---- Checks ------------------------------------------------------------- */
 
+static int check_root_only(const struct mount_options *options,
+                           char **ret_error)
+{
+	if (!options->root_only)
+		return 0;
+	if (geteuid() != 0)
+		return error_message_set(ret_error, -EPERM,
+		                         "only root can mount with "
+		                         "access=root");
+	if (options->allow_other)
+		return error_message_set(ret_error, -EINVAL,
+		                         "access=root and allow_other exclude "
+		                         "each other");
+	return 0;
+}
+
 static int check_store(const char *given, char ret_path[PATH_MAX],
                        char **ret_error)
 {
@@ -194,10 +210,11 @@ static char *fuse_options(const struct mounting *m)
 		*out++ = *p;
 	}
 	*out = 0;
-	if (asprintf(&text,
-	             "fsname=%s,subtype=coppice,default_permissions%s%s%s%s%s",
-	             name,
-	             o->allow_other || geteuid() == 0 ? ",allow_other" : "",
+	if (asprintf(&text, "fsname=%s,subtype=coppice%s%s%s%s%s%s", name,
+	             o->root_only ? "" : ",default_permissions",
+	             !o->root_only && (o->allow_other || geteuid() == 0)
+	                     ? ",allow_other"
+	                     : "",
 	             o->readonly ? ",ro" : "",
 	             o->nosymfollow && geteuid() != 0 ? ",nosymfollow" : "",
 	             o->extra && *o->extra ? "," : "",
@@ -257,15 +274,16 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 
 	mount_entry_find(m->mountpoint, &entry);
 	request = json_pack(
-	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:I, "
-	        "s:s?}",
+	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, "
+	        "s:I, s:s?}",
 	        "verb", "mount", "mountpoint", name_escape(m->mountpoint),
 	        "state", o->state ? name_escape(o->state) : json_null(),
 	        "device", entry.device, "snapdir", snapdirs[o->snapdir],
 	        "snapopen_late", o->snapopen_late, "rmdir_always",
 	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
 	        "store_locks", o->store_locks, "readonly", o->readonly,
-	        "autosnap", (json_int_t)o->autosnap, "keep", o->keep);
+	        "root_only", o->root_only, "autosnap", (json_int_t)o->autosnap,
+	        "keep", o->keep);
 	if (request && o->trash_set)
 		json_object_set_new(request, "trash",
 		                    json_integer((json_int_t)o->trash));
@@ -442,7 +460,9 @@ int client_mount(const struct mount_options *options, char **ret_error)
 	if (!m)
 		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	m->options = options;
-	err = check_store(options->store, m->store, ret_error);
+	err = check_root_only(options, ret_error);
+	if (err == 0)
+		err = check_store(options->store, m->store, ret_error);
 	if (err == 0)
 		err = check_mountpoint(m, ret_error);
 	if (err < 0)

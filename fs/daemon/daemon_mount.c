@@ -143,6 +143,8 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	                json_is_true(json_object_get(request, "no_export")),
 	        .store_locks =
 	                json_is_true(json_object_get(request, "store_locks")),
+	        .root_only =
+	                json_is_true(json_object_get(request, "root_only")),
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};

@@ -23,6 +23,7 @@ struct mount_options {
 	bool is_private; /* in a namespace that ends with the command: mount in
 	                    front of anything, and start no daemon */
 	bool allow_other;
+	bool root_only; /* no checks of permissions: see session.h */
 	bool nosymfollow;
 	uint64_t memory;   /* bytes; 0: default */
 	bool no_log;       /* each fsync is a commit */

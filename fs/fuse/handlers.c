@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/xattr.h>
+#include <unistd.h>
 
 #include "caller.h"
 #include "handlers_dir.h"
@@ -209,6 +210,9 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 		conn->want |= conn->capable & locks;
 	else
 		conn->want &= ~locks;
+	/* The kernel applies ACLs together with its checks of permissions. */
+	if (session->root_only)
+		conn->want &= ~(unsigned)FUSE_CAP_POSIX_ACL;
 	init_without_open(session, conn);
 	conn->max_write = MAX_WRITE;
 	conn->max_background = MAX_BACKGROUND;
@@ -396,6 +400,23 @@ static void handle_readlink(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_readlink(req, target);
 }
 
+/*
+ * Sent for access(2) in a mount that only root reaches, where the kernel checks
+ * nothing else than execution.  Root has all permissions but that to execute a
+ * file which nobody may execute.
+ */
+static void handle_access(fuse_req_t req, fuse_ino_t ino, int mask)
+{
+	struct session *session = request_session(req);
+	struct stat st;
+	int err = fs_getattr(session->fs, session_node(session, ino), &st);
+
+	if (err == 0 && (mask & X_OK) && !S_ISDIR(st.st_mode) &&
+	    !(st.st_mode & (S_IXUSR | S_IXGRP | S_IXOTH)))
+		err = -EACCES;
+	reply_result(req, "check permissions of", ino, err);
+}
+
 static void handle_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct session *session = request_session(req);
@@ -441,6 +462,12 @@ static void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 		}
 	}
 	snapdir_forget(session, node);
+	/*
+	 * An ACL may have changed the mode.  The kernel expects that only if it
+	 * applies ACLs.
+	 */
+	if (err == 0 && session->root_only)
+		protocol_inval_inode(session->fd, ino, -1, 0);
 	reply.what = "set an attribute of";
 	reply.err = err;
 	changes_attrs(&changes, node);
@@ -537,7 +564,7 @@ static void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 /*
  * Requests without a handler get ENOSYS, after which the kernel does not send
- * them again: access, for one, because the kernel checks permissions.
+ * them again.
  */
 const struct fuse_lowlevel_ops handlers = {
         .init = handle_init,
@@ -564,6 +591,7 @@ const struct fuse_lowlevel_ops handlers = {
         .releasedir = handle_releasedir,
         .readdirplus = handle_readdirplus,
         .fsyncdir = handle_fsync,
+        .access = handle_access,
         .statfs = handle_statfs,
         .setxattr = handle_setxattr,
         .getxattr = handle_getxattr,

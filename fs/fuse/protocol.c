@@ -151,6 +151,8 @@ void protocol_adapt_init_reply(struct protocol *protocol,
 		flags &= ~(uint64_t)FUSE_HANDLE_KILLPRIV;
 	else
 		flags |= protocol->offered & FUSE_HANDLE_KILLPRIV;
+	if (protocol->no_idmap)
+		flags &= ~INIT_ALLOW_IDMAP;
 	if (protocol->no_export) {
 		flags &= ~(uint64_t)FUSE_EXPORT_SUPPORT;
 		flags |= protocol->offered & INIT_NO_EXPORT;

@@ -16,6 +16,7 @@
 
 struct protocol {
 	bool no_export;       /* refuse file handles */
+	bool no_idmap;        /* needs the kernel's checks of permissions */
 	uint64_t init_unique; /* of the INIT request; 0: not seen, or replied */
 	uint64_t offered;     /* INIT flags that the kernel offers */
 	uint64_t agreed;      /* those of them that were in the reply */

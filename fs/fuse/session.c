@@ -300,6 +300,8 @@ static int session_create(struct mounts *mounts,
 	session->store_locks = params->store_locks;
 	session->sync = params->sync;
 	session->protocol.no_export = params->no_export;
+	session->root_only = params->root_only;
+	session->protocol.no_idmap = params->root_only;
 	session->snapdir = params->snapdir;
 	session->no_open = params->no_open;
 	session->id = atomic_fetch_add(&mounts->next_id, 1) + 1;

@@ -42,6 +42,7 @@ struct session_params {
 	bool no_export;         /* refuse file handles */
 	bool store_locks;       /* see struct session */
 	bool no_open;           /* do without OPEN if the kernel can */
+	bool root_only;         /* see struct session */
 	const char *mountpoint; /* as given by the client, for messages */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
@@ -96,6 +97,12 @@ struct session {
 	bool store_locks;     /* locks of files hold in all mounts */
 	_Atomic bool no_open; /* OPEN gets ENOSYS; unchanged after INIT */
 	_Atomic bool sync;    /* changes are durable when they are answered */
+	/*
+	 * Only root's processes reach the mount, and nothing checks
+	 * permissions: the kernel was not asked to (default_permissions).  It
+	 * then needs no attributes of directories to look up names in them.
+	 */
+	bool root_only;
 	enum fs_snapdir snapdir;
 	char *mountpoint;
 	char *device;
