@@ -15,7 +15,7 @@ struct operation {
 	/* The keys beside the conditions': KEY, or KEY:WHAT_THE_VERB_CALLS_IT.
 	 */
 	const char *keys[KEYS_MAX];
-	size_t needed; /* so many of them, the first ones, are looked for */
+	size_t needed; /* so many of them, the first ones, must be there */
 	state_change_fn *change;
 	state_prepare_fn *prepare; /* NULL: it needs no tree */
 };

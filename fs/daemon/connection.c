@@ -60,11 +60,25 @@ static int send_row(void *arg, json_t *row)
 	return send_object(connection, json_pack("{s:O}", "row", row));
 }
 
-static void set_serving(struct connection *connection, bool serving)
+static void serving_begin(struct connection *connection, int fd)
 {
 	pthread_mutex_lock(&connection->daemon->lock);
-	connection->serving = serving;
+	connection->serving = true;
+	connection->fd = fd;
 	pthread_mutex_unlock(&connection->daemon->lock);
+}
+
+/* Return true if the request's descriptor was shut down meanwhile. */
+static bool serving_end(struct connection *connection)
+{
+	bool cut;
+
+	pthread_mutex_lock(&connection->daemon->lock);
+	cut = connection->cut;
+	connection->serving = connection->cut = false;
+	connection->fd = -1;
+	pthread_mutex_unlock(&connection->daemon->lock);
+	return cut;
 }
 
 json_t *connection_refusal(void)
@@ -82,13 +96,16 @@ static int serve_verb(struct connection *connection, json_t *request, int fd)
 
 	if (err < 0)
 		return send_object(connection, connection_refusal());
-	set_serving(connection, true);
+	serving_begin(connection, fd);
 	err = peer_cred(connection->socket, &cred)
 	              ? control_serve(daemon->fs, &daemon->mounts, &cred,
 	                              request, fd, send_row, connection,
 	                              &object)
 	              : -EACCES;
-	set_serving(connection, false);
+	if (serving_end(connection) && json_object_get(object, "error")) {
+		json_decref(object);
+		object = connection_refusal();
+	}
 	daemon_end(daemon, false);
 	return err < 0 ? err : send_object(connection, object);
 }
@@ -103,12 +120,12 @@ static int serve_copy(struct connection *connection, int *fd)
 
 	if (err < 0)
 		return send_object(connection, connection_refusal());
-	set_serving(connection, true);
+	serving_begin(connection, -1);
 	err = control_copy(daemon->store, *fd, send_row, connection, &object);
 	/* Close the file first: its space can be free once the copy is done. */
 	close_fd(fd);
 	*fd = -1;
-	set_serving(connection, false);
+	serving_end(connection);
 	daemon_end(daemon, false);
 	return err < 0 ? err : send_object(connection, object);
 }
@@ -268,7 +285,7 @@ static int serve_stay(struct connection *connection)
 
 	if (err < 0)
 		return send_object(connection, connection_refusal());
-	set_serving(connection, true);
+	serving_begin(connection, -1);
 	err = send_object(connection, json_pack("{s:b}", "ok", 1));
 	while (err == 0) {
 		int64_t left = (end - mono_ns()) / 1000000;
@@ -276,7 +293,7 @@ static int serve_stay(struct connection *connection)
 		err = left > 0 ? wait_for_change(connection, (int)left)
 		               : -ETIMEDOUT;
 	}
-	set_serving(connection, false);
+	serving_end(connection);
 	daemon_end(daemon, true);
 	return err;
 }

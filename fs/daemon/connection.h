@@ -13,9 +13,12 @@ struct daemon;
 
 struct connection {
 	struct daemon *daemon;
-	int socket;   /* -1: this slot is free */
-	int wake;     /* eventfd: the daemon's state has changed */
-	bool serving; /* a verb is running for it; daemon's lock */
+	int socket; /* -1: this slot is free */
+	int wake;   /* eventfd: the daemon's state has changed */
+	/* daemon's lock: */
+	bool serving; /* a verb is running for it */
+	int fd;       /* that came with its request; -1: none */
+	bool cut;     /* the daemon is ending, and has shut `fd` down */
 };
 
 /* Thread function: answer the requests of one connection until it ends. */

@@ -420,8 +420,19 @@ static void stop_listening(struct daemon *daemon)
 }
 
 /*
- * Wait for the requests at work.  A connection that does not read its answer in
- * LEAVE_MS is shut down.  Lock held; released while waiting.
+ * Let a request at work end that waits for its sender: to send or receive what
+ * an import or an export consists of, or to read the answer.  Lock held.
+ */
+static void request_cut(struct connection *connection)
+{
+	connection->cut = shutdown(connection->fd, SHUT_RDWR) == 0;
+	if (!connection->cut)
+		shutdown(connection->socket, SHUT_RDWR);
+}
+
+/*
+ * Wait for the requests at work.  Those that have not ended in LEAVE_MS do not
+ * wait for their senders any more.  Lock held; released while waiting.
  */
 static void wait_for_requests(struct daemon *daemon)
 {
@@ -435,7 +446,7 @@ static void wait_for_requests(struct daemon *daemon)
 	for (size_t i = 0; daemon->busy && i < CONNECTIONS_MAX; i++) {
 		if (daemon->connections[i].socket >= 0 &&
 		    daemon->connections[i].serving)
-			shutdown(daemon->connections[i].socket, SHUT_RDWR);
+			request_cut(&daemon->connections[i]);
 	}
 	while (daemon->busy)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);

@@ -337,6 +337,28 @@ def test_never_reads(store, mnt):
         client.close()
 
 
+def test_stops_in_the_middle(store, mnt):
+    """An import that sends nothing and an export that reads nothing do not keep
+    a store from being unmounted."""
+    (mnt / "main" / "large").write_bytes(os.urandom(4 << 20))
+    clients = []
+    for verb in ["import", "export"]:
+        client, (ours, theirs) = connect(store), socket.socketpair()
+        request = json.dumps({"verb": verb, "name": "main"}) + "\n"
+        socket.send_fds(client, [request.encode()], [theirs.fileno()])
+        theirs.close()
+        clients.append((client, ours))
+    # The daemon has read the requests.
+    assert clients[1][1].recv(1)
+    mnt.umount()
+    for client, ours in clients:
+        answer = json.loads(client.makefile().readline())
+        assert answer == {"error": "the store is being closed",
+                          "errno": errno.EAGAIN}
+        client.close()
+        ours.close()
+
+
 def test_flood(store, mnt):
     """Many requests of several clients at once are all answered."""
     end = time.monotonic() + 2
