@@ -14,6 +14,7 @@
 
 #include "extent.h"
 #include "import_tree.h"
+#include "prepared.h"
 #include "state_change.h"
 
 enum {
@@ -401,6 +402,17 @@ static int side_begin_new(struct importing *im)
 	return side_begin_at(&im->now->before, &im->now->side);
 }
 
+/* Check that a fork has no snapshot of the name yet. */
+static int snapshot_check(struct importing *im, const struct state *fork)
+{
+	const char *name = im->what->snapshot;
+	struct state *other;
+	int err = name ? state_find(im->fs->forest, fork->number, name, &other)
+	               : -ENOENT;
+
+	return err == -ENOENT ? 0 : err ? err : -EEXIST;
+}
+
 /* Begin the side head.  Lock held. */
 static int fork_begin(struct importing *im)
 {
@@ -415,6 +427,8 @@ static int fork_begin(struct importing *im)
 			return side_begin_new(im);
 	} else if (!err && state->flags & STATE_READONLY) {
 		err = -EROFS;
+	} else if (!err) {
+		err = snapshot_check(im, state);
 	}
 	if (err)
 		return err;
@@ -426,18 +440,11 @@ static int fork_begin(struct importing *im)
 /* Check that nothing can be in the way of the step but a lack of memory. */
 static int fork_check(struct importing *im, struct state **ret_fork)
 {
-	struct forest *forest = im->fs->forest;
-	const char *snapshot = im->what->snapshot;
-	struct state *other;
-	int err = state_get(forest, im->now->number, ret_fork);
+	int err = state_get(im->fs->forest, im->now->number, ret_fork);
 
 	if (!err && !side_is_current(&im->now->side, *ret_fork))
 		return -EBUSY;
-	if (!err && snapshot) {
-		err = state_find(forest, im->now->number, snapshot, &other);
-		err = err == -ENOENT ? 0 : err ? err : -EEXIST;
-	}
-	return err;
+	return err ? err : snapshot_check(im, *ret_fork);
 }
 
 /* Make the fork, or check the one that is there, and switch it.  Lock held. */
@@ -464,9 +471,7 @@ static int fork_switch(struct importing *im)
 			state_delete(fs->forest, fork, false);
 		return err;
 	}
-	fs->moves[fork->number % ARRAY_SIZE(fs->moves)]++;
-	if (im->orphans || made)
-		fs_adopt(fs, fork);
+	fork_switched(fs, fork);
 	if (what->snapshot)
 		err = fs_state_snapshot(fs, fork, what->snapshot, what->cred,
 		                        &snapshot);

@@ -51,8 +51,6 @@ int import_remove(struct importing *im, struct import_dir *dir,
 	if (err)
 		return err;
 	im->counts->deleted++;
-	if (is_dir || child.inode.nlink == 1)
-		im->orphans = true;
 	return vnode_lose_name(&child, time_now());
 }
 

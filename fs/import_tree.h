@@ -49,7 +49,6 @@ struct importing {
 	struct import_file file;
 	void *links;   /* tree of struct import_link, by the source's inode */
 	void *claimed; /* the same, by the inode in the state */
-	bool orphans;  /* some were made */
 	unsigned work; /* changes since the lock was taken */
 	/*
 	 * The chunk whose content import_compare() has compared, or is to; 0:

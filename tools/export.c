@@ -4,23 +4,30 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "command.h"
 #include "export_target.h"
+#include "row.h"
 #include "store_access.h"
 #include "target.h"
+#include "transfer.h"
 #include "util.h"
 
 struct export
 {
-	int top, socket;
-	int error; /* of the thread that makes files */
-	uint64_t failed;
+	int top;
+	uint64_t failed; /* files that were reported */
+};
+
+static const struct field fields[] = {
+        {"name", "name", FIELD_NAME, 0},
+        {"files", "files", FIELD_COUNT, 0},
+        {"directories", "directories", FIELD_COUNT, 0},
+        {"bytes", "bytes", FIELD_SIZE, 0},
+        {"failed", "failed", FIELD_COUNT, 0},
+        {0},
 };
 
 static bool is_empty(int dir)
@@ -58,62 +65,36 @@ static int target_open(struct export *ex, const char *path, bool *ret_made)
 	return EXIT_FAILED;
 }
 
-static void *make_main(void *arg)
+static int files_make(void *arg, int socket)
 {
 	struct export *ex = arg;
 
-	ex->error = export_target_make(ex->top, ex->socket, &ex->failed);
-	/* Nobody must wait to be read from. */
-	shutdown(ex->socket, SHUT_RDWR);
-	return NULL;
-}
-
-/* A directory is open for each level of the state. */
-static void files_allow(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
+	return export_target_make(ex->top, socket, &ex->failed);
 }
 
 static int export_run(struct export *ex, const char *store, json_t *request,
                       json_t **ret_answer)
 {
-	_cleanup_close_ int here = -1;
 	json_auto_t *owned = request;
 	struct store_access access;
-	int sockets[2], r, closed;
-	pthread_t thread;
+	struct transfer transfer;
+	int closed, r = store_access_open(&access, store, true);
 
-	r = store_access_open(&access, store, true);
 	if (r)
 		return r;
-	files_allow();
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0) {
-		complain("cannot make a socket: %s", strerror(errno));
-		store_access_close(&access);
-		return EXIT_FAILED;
-	}
-	ex->socket = here = sockets[0];
-	r = pthread_create(&thread, NULL, make_main, ex);
+	r = transfer_begin(&transfer, files_make, ex);
 	if (r) {
-		complain("cannot start a thread: %s", strerror(r));
-		close(sockets[1]);
 		store_access_close(&access);
-		return EXIT_FAILED;
+		return r;
 	}
-	r = store_access_export(&access, owned, &sockets[1], ret_answer);
+	r = store_access_export(&access, owned, &transfer.there, ret_answer);
 	/* All that was sent is read. */
-	if (r)
-		shutdown(here, SHUT_RDWR);
-	pthread_join(thread, NULL);
+	transfer_end(&transfer, r);
 	closed = store_access_close(&access);
-	if (!r && ex->error && !ex->failed)
-		complain("cannot make the files: %s", strerror(-ex->error));
-	if (!r && (ex->error || ex->failed))
+	if (!r && transfer.error && !ex->failed)
+		complain("cannot make the files: %s",
+		         strerror(-transfer.error));
+	if (!r && (transfer.error || ex->failed))
 		r = EXIT_FAILED;
 	return r ? r : closed;
 }
@@ -123,6 +104,7 @@ static int run(const struct command *self, int argc, char **argv)
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL, *path = NULL;
 	const char *store = NULL, *to = NULL;
+	struct printer printer = {.fields = fields, .json = true};
 	struct export ex = {.top = -1};
 	json_auto_t *answer = NULL;
 	bool made = false, json = false;
@@ -157,7 +139,7 @@ static int run(const struct command *self, int argc, char **argv)
 	if (json && answer) {
 		json_object_set_new(answer, "failed",
 		                    json_integer((json_int_t)ex.failed));
-		json_dumpf(answer, stdout, JSON_COMPACT), putchar('\n');
+		printer_object(&printer, answer);
 	}
 	return finish_output(r);
 }

@@ -3,10 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <pthread.h>
 #include <stdio.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "command.h"
@@ -15,8 +12,10 @@
 #include "filter_options.h"
 #include "import_meter.h"
 #include "import_source.h"
+#include "row.h"
 #include "store_access.h"
 #include "target.h"
+#include "transfer.h"
 #include "util.h"
 
 enum { TRIES = 3 }; /* if the state is written to meanwhile */
@@ -25,9 +24,22 @@ struct import {
 	struct path_filter filter;
 	struct import_options options;
 	struct import_progress progress;
-	int top, socket;
-	int error; /* of the thread that sends */
+	int top;
 	bool json;
+};
+
+static const struct field fields[] = {
+        {"name", "name", FIELD_NAME, 0},
+        {"files", "files", FIELD_COUNT, 0},
+        {"directories", "directories", FIELD_COUNT, 0},
+        {"bytes", "bytes", FIELD_SIZE, 0},
+        {"added", "added", FIELD_COUNT, 0},
+        {"changed", "changed", FIELD_COUNT, 0},
+        {"deleted", "deleted", FIELD_COUNT, 0},
+        {"bytes_read", "bytes read", FIELD_SIZE, 0},
+        {"bytes_new", "bytes new", FIELD_SIZE, 0},
+        {"failed", "failed", FIELD_COUNT, 0},
+        {0},
 };
 
 static void import_release(struct import *im)
@@ -45,17 +57,6 @@ static int top_open(struct import *im, const char *dir)
 	return EXIT_FAILED;
 }
 
-/* A directory is open for each level of the source. */
-static void files_allow(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 static int print_row(void *arg, json_t *row)
 {
 	static const struct diff_style style;
@@ -67,44 +68,31 @@ static int print_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-static void *send_main(void *arg)
+static int tree_send(void *arg, int socket)
 {
 	struct import *im = arg;
 
-	im->error = import_source_send(im->top, &im->options, &im->progress,
-	                               im->socket);
-	/* An import that was not completed must end at the other end, too. */
-	shutdown(im->socket, SHUT_WR);
-	return NULL;
+	return import_source_send(im->top, &im->options, &im->progress, socket);
 }
 
 /* Run the request once, with a thread that sends the source. */
 static int import_once(struct import *im, struct store_access *access,
                        json_t *request, json_t **ret_answer, bool *ret_again)
 {
-	_cleanup_close_ int there = -1, here = -1;
-	int sockets[2], r;
-	pthread_t thread;
+	struct transfer transfer;
+	int err, r;
 
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) < 0) {
-		complain("cannot make a socket: %s", strerror(errno));
-		return EXIT_FAILED;
-	}
-	im->socket = here = sockets[0];
-	there = sockets[1];
-	im->error = 0;
+	*ret_again = false;
 	memset(&im->progress, 0, sizeof(im->progress));
-	r = pthread_create(&thread, NULL, send_main, im);
-	if (r) {
-		complain("cannot start a thread: %s", strerror(r));
-		return EXIT_FAILED;
-	}
-	r = store_access_import(access, request, &there, print_row, im,
+	r = transfer_begin(&transfer, tree_send, im);
+	if (r)
+		return r;
+	r = store_access_import(access, request, &transfer.there, print_row, im,
 	                        ret_answer, ret_again);
-	shutdown(here, SHUT_RDWR);
-	pthread_join(thread, NULL);
-	if (im->error && im->error != -EPIPE && im->error != -ECONNRESET)
-		complain("cannot send the source: %s", strerror(-im->error));
+	transfer_end(&transfer, true);
+	err = transfer.error;
+	if (err && err != -EPIPE && err != -ECONNRESET)
+		complain("cannot send the source: %s", strerror(-err));
 	return r;
 }
 
@@ -124,7 +112,6 @@ static int import_run(struct import *im, const char *store, json_t *request,
 		im->options.store_dev = st.st_dev;
 		im->options.store_ino = st.st_ino;
 	}
-	files_allow();
 	for (int try = 1; again && try <= TRIES; try++) {
 		if (meter)
 			meter_start(&m, &im->progress, im->top, &im->options);
@@ -142,6 +129,7 @@ static int import_run(struct import *im, const char *store, json_t *request,
 
 static int summary(struct import *im, json_t *answer)
 {
+	struct printer printer = {.fields = fields, .json = true};
 	const struct import_progress *p = &im->progress;
 	uint64_t failed =
 	        p->failed +
@@ -150,20 +138,18 @@ static int summary(struct import *im, json_t *answer)
 	const struct {
 		const char *key;
 		uint64_t value;
-	} fields[] = {
+	} counts[] = {
 	        {"files", p->files},
 	        {"directories", p->dirs},
 	        {"bytes", p->size},
 	        {"failed", failed},
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-		json_object_set_new(answer, fields[i].key,
-		                    json_integer((json_int_t)fields[i].value));
-	json_object_del(answer, "in_way");
-	json_object_del(answer, "ok");
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		json_object_set_new(answer, counts[i].key,
+		                    json_integer((json_int_t)counts[i].value));
 	if (im->json)
-		json_dumpf(answer, stdout, JSON_COMPACT), putchar('\n');
+		printer_object(&printer, answer);
 	return failed ? EXIT_FAILED : EXIT_DONE;
 }
 

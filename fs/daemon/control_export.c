@@ -46,7 +46,9 @@ int control_export(struct control *c)
 	                        &inode);
 	store_unlock(c->store);
 	if (!err && !S_ISDIR(inode.mode))
-		err = control_fail_path(c, "export", &path, -ENOTDIR);
+		err = fail(c, -ENOTDIR,
+		           "cannot export '%s:%s': it is not a directory",
+		           path.state, path.path);
 	if (!err) {
 		err = fs_export(c->fs, &hold.hold, ino, c->fd, &counts);
 		shutdown(c->fd, SHUT_RDWR);

@@ -50,6 +50,10 @@ static int request_read(struct control *c, struct request *q)
 	if (err && err != -ENOENT)
 		return err;
 	what->snapshot = err ? NULL : q->snapshot;
+	if (what->snapshot && name_check_snapshot(q->snapshot))
+		return fail(c, -EINVAL,
+		            "'%s' is not a possible name for a snapshot",
+		            q->snapshot);
 	what->state = q->to.state;
 	what->path = q->to.path;
 	what->cred = &c->cred;
@@ -79,6 +83,10 @@ static int import_fail(struct control *c, const struct request *q, int err)
 	case -EROFS:
 		return fail(c, err, "cannot import into '%s': it is a snapshot",
 		            name);
+	case -ENOTDIR:
+		return fail(c, err,
+		            "cannot import into '%s:%s': it is not a directory",
+		            name, q->to.path);
 	case -EEXIST:
 		if (q->what.snapshot)
 			return fail(c, err,

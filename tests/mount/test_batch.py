@@ -167,7 +167,8 @@ def test_conditions(place):
     ('{"op": "rm", "name": 1}', '"name" is not a text'),
     ('{"op": "rm", "name": "a", "recursive": "yes"}',
      '"recursive" is not true or false'),
-    ('{"op": "rm"}', 'has no "name"'),
+    ('{"op": "rm"}', "'rm' needs a \"name\""),
+    ('{"op": "snap"}', "'snap' needs a \"fork\""),
     ('{"op": "rm", "name": "main", "if_version": "1"}',
      '"if_version" is not a number'),
     ('{"op": "rm", "name": "main", "if_version": -1}',
@@ -279,16 +280,11 @@ def test_whole_forks_are_restored(store):
 CALLS_MOST = 300
 
 
-def test_killed_at_any_moment(store):
-    """In front of each call that changes a file: all of it is there, or none."""
-    done, came = store.dir / "done", set()
-    text = "".join(json.dumps(o) + "\n" for o in DONE[:-1])
-    store.verb("snap", "main", "one")
-    store.verb("fork", "main", "other")
-    store.verb("set", "com.example:id=1", "other")
-    store.verb("hold", "tag", "main~one")
+def killed(store, text):
+    """Run a batch on the store as it is, killed in front of the first call that
+    changes a file, the second one, and so on; yield after each."""
+    done = store.dir / "done"
     data = (store.path / "data.mdb").read_bytes()
-    before = store.names()
     for call in range(1, CALLS_MOST):
         (store.path / "data.mdb").write_bytes(data)
         done.unlink(missing_ok=True)
@@ -298,8 +294,22 @@ def test_killed_at_any_moment(store):
                 COPPICE_CALL=f"{call} 0 {done}")})
         if not done.exists():
             assert result.returncode == 0, result
-            break
+            return
         store.check()
+        yield
+    raise AssertionError("it never came to an end")
+
+
+def test_killed_at_any_moment(store):
+    """In front of each call that changes a file: all of it is there, or none."""
+    came = set()
+    text = "".join(json.dumps(o) + "\n" for o in DONE[:-1])
+    store.verb("snap", "main", "one")
+    store.verb("fork", "main", "other")
+    store.verb("set", "com.example:id=1", "other")
+    store.verb("hold", "tag", "main~one")
+    before = store.names()
+    for _ in killed(store, text):
         names = store.names()
         came.add(names == before)
         if names != before:
@@ -307,8 +317,6 @@ def test_killed_at_any_moment(store):
                 "another", "another~two", "main", "new"]
             assert len(names) == 5
             assert len(store.json("holds")) == 1
-    else:
-        raise AssertionError("it never came to an end")
     assert came == {True, False}
 
 

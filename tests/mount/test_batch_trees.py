@@ -9,8 +9,7 @@ import threading
 import pytest
 
 from conftest import COPPICE
-from test_batch import CALLS_MOST, batch, everything, op
-from test_init import preload
+from test_batch import batch, everything, killed, op
 
 
 def join(name, source, **more):
@@ -304,20 +303,9 @@ def test_killed_at_any_moment(store):
              clone("try", "/copy", "try", from_path="/dir"), join("main", "try"),
              restore("two", "/b", "main~old", undo=True), op("rm", name="one"))
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    done, came = store.dir / "done", set()
-    data = (store.path / "data.mdb").read_bytes()
+    came = set()
     before = store.names()
-    for call in range(1, CALLS_MOST):
-        (store.path / "data.mdb").write_bytes(data)
-        done.unlink(missing_ok=True)
-        result = subprocess.run(
-            [COPPICE, "batch", "-s", store.path, "-"], input=text, text=True,
-            capture_output=True, check=False, env={**os.environ, **preload(
-                COPPICE_CALL=f"{call} 0 {done}")})
-        if not done.exists():
-            assert result.returncode == 0, result
-            break
-        store.check()
+    for _ in killed(store, text):
         names = [n for n in store.names() if "before-restore" not in n]
         files = store.verb("ls", "main:/").split()
         came.add(names == before)
@@ -327,7 +315,5 @@ def test_killed_at_any_moment(store):
             assert names == ["main", "main~old", "try", "two"]
             assert "copy" in files
             assert joins(store, "main") == ["try"]
-    else:
-        raise AssertionError("it never came to an end")
     assert came == {True, False}
     assert place.trees("main")["copy/one"] == "one"

@@ -34,6 +34,7 @@ def test_random(store, tmp, mounted):
     answer = store.json("export", "--to", tmp / "new", "main")
     assert tree_without_sizes(tmp / "new") == tree_without_sizes(tree.path)
     assert answer["failed"] == 0 and answer["name"] == "main"
+    assert set(answer) == {"name", "files", "directories", "bytes", "failed"}
     # An import of it changes no content.
     answer = json.loads(store.verb("import", "--json", "--from", tmp / "new",
                                    "main"))
@@ -70,7 +71,7 @@ def test_refused(store, mnt, tmp):
     refused("--to", tmp / "none" / "none", "main")
     refused("--to", tmp / "new", "none")
     refused("--to", tmp / "new", "main:/none")
-    refused("--to", tmp / "new", "main:/file")
+    assert "is not a directory" in refused("--to", tmp / "new", "main:/file")
     refused("main", code=2)
     refused("--to", tmp / "new", code=2)
     assert not (tmp / "new").exists()

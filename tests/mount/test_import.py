@@ -432,10 +432,17 @@ def test_refused(store, mnt, source, tmp):
     assert "'there'" in refused("--from", source, "--snapshot=there", "main")
     assert "No such file" in refused("--from", tmp / "none", "main")
     assert "Not a dir" in refused("--from", source / "file", "main")
-    refused("--from", source, "--snapshot=a/b", "main")
+    assert "'a/b'" in refused("--from", source, "--snapshot=a/b", "main")
+    assert "'a~b'" in refused("--from", source, "--snapshot=a~b", "main")
+    assert "'there'" in refused("-n", "--from", source, "--snapshot=there",
+                                "main")
     refused("--from", source, "none@fork")
     refused("--from", source, "a/b")
     refused("--from", source, "none:/dir")
+    (mnt / "main" / "file").touch()
+    assert "main:/file': it is not a dir" in refused("--from", source,
+                                                     "main:/file")
+    (mnt / "main" / "file").unlink()
     refused("--from", source, "--exclude-from", tmp / "none", "main")
     refused("main", code=2)
     refused("--from", source, code=2)
