@@ -2,7 +2,6 @@
 """Joins, clones and restorations of files as operations of a batch."""
 import json
 import os
-import random
 import subprocess
 import threading
 
