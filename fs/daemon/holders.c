@@ -207,6 +207,37 @@ static bool is_in_namespace(struct search *s, const char *pid)
 	return has;
 }
 
+/* ---- Locks -------------------------------------------------------------- */
+
+/* Add the process that has the file locked by flock(2), if there is one. */
+static void add_locker(struct search *s, const struct stat *st)
+{
+	_cleanup_fclose_ FILE *f = fopen("/proc/locks", "re");
+	unsigned device_major, device_minor;
+	unsigned long long inode;
+	char line[256], pid[NAME_LEN];
+
+	while (f && !s->found && fgets(line, sizeof(line), f)) {
+		/* NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE ... */
+		if (sscanf(line, "%*s FLOCK %*s %*s %31s %x:%x:%llu", pid,
+		           &device_major, &device_minor, &inode) == 4 &&
+		    inode == st->st_ino && device_major == major(st->st_dev) &&
+		    device_minor == minor(st->st_dev) && atoi(pid) > 0)
+			add_process(s, pid);
+	}
+}
+
+bool holders_lock(const char *path, char ret_text[HOLDERS_TEXT])
+{
+	struct search s = {.text = ret_text};
+	struct stat st;
+
+	*ret_text = 0;
+	if (stat(path, &st) == 0)
+		add_locker(&s, &st);
+	return s.found;
+}
+
 /* ---- The searches ------------------------------------------------------ */
 
 static bool search_init(struct search *s, const char *device, char *text)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The processes that keep a mount busy, or alive.  They are looked up in /proc,
- * as far as the caller may read it, and without calls into the mounted file
- * system, which may hang.
+ * The processes that keep a mount busy, or alive, or a file locked.  They are
+ * looked up in /proc, as far as the caller may read it, and without calls into
+ * the mounted file system, which may hang.
  */
 #ifndef COPPICE_HOLDERS_H
 #define COPPICE_HOLDERS_H
@@ -28,5 +28,11 @@ bool holders_busy(const struct mount_entry *mount, char ret_text[HOLDERS_TEXT]);
  * open.
  */
 bool holders_elsewhere(const char *device, char ret_text[HOLDERS_TEXT]);
+
+/*
+ * Describe the process that has a file locked by flock(2), as "12 (vi)". Return
+ * false if none was found: it may be of another PID namespace.
+ */
+bool holders_lock(const char *path, char ret_text[HOLDERS_TEXT]);
 
 #endif

@@ -186,6 +186,26 @@ def test_the_daemon_ends(store, client):
     one.end()
 
 
+def test_a_client_is_killed_in_the_middle_of_a_batch(store, client):
+    mnt = store.mount()
+    (mnt / "main" / "file").write_text("kept")
+    (mnt / "main" / ".snap" / "s1").mkdir()
+    store.verb("sync")
+    one, two = client(), client()
+    assert one.run("get", "main~s1", "file") == "kept"
+    one.run("put", "main", "file", "lost", 0)
+    one.process.kill()
+    one.process.wait()
+    # Nothing of it is left: neither its changes nor its hold of the snapshot.
+    assert (mnt / "main" / "file").read_text() == "kept"
+    two.run("put", "main", "file", "newer", 0)
+    two.run("commit", 0, None)
+    two.run("remove", "main~s1", 0)
+    two.run("reclaim")
+    assert store.json("gc", "-n")["backlog"] == 0
+    two.end()
+
+
 def test_the_daemon_is_killed(store, client):
     mnt = store.mount()
     (mnt / "main" / "file").write_text("kept")

@@ -656,11 +656,49 @@ static void test_full_store(void **state)
 }
 
 /* A handle is the process's that opened it. */
+static bool is_refused(struct lib_fixture *w, struct coppice_state *main,
+                       struct coppice_batch *b, struct coppice_scan *scan)
+{
+	struct coppice_stats stats = {.size = sizeof(stats)};
+	struct coppice_stat stat = {.size = sizeof(stat)};
+	struct coppice_info info = {.size = sizeof(info)};
+	struct coppice_entry entry = {.size = sizeof(entry)};
+	struct coppice_get get = {.path = "k"};
+	struct coppice_state *state;
+	struct coppice_batch *batch;
+	struct coppice_scan *other;
+	char byte;
+
+	return coppice_get(main, "k", 0, &byte, 1) == -ECHILD &&
+	       coppice_get_many(main, &get, 1) == -ECHILD &&
+	       coppice_stat(main, "k", &stat) == -ECHILD &&
+	       coppice_info(main, &info) == -ECHILD &&
+	       coppice_diff(main, main, NULL, NULL) == -ECHILD &&
+	       coppice_scan_next(scan, &entry) == -ECHILD &&
+	       coppice_scan_open(main, "", NULL, 0, &other) == -ECHILD &&
+	       coppice_batch_put(b, main, "..", "3", 1, 0) == -ECHILD &&
+	       coppice_batch_rename(b, main, "k", "..", 0) == -ECHILD &&
+	       coppice_batch_commit(b, 0, NULL) == -ECHILD &&
+	       coppice_batch_new(w->store, &batch) == -ECHILD &&
+	       coppice_state_open(w->store, "main", &state) == -ECHILD &&
+	       coppice_list(w->store, NULL, NULL, NULL) == -ECHILD &&
+	       coppice_snapshot(w->store, "main", "s") == -ECHILD &&
+	       coppice_remove(w->store, "main", 0) == -ECHILD &&
+	       coppice_property(w->store, "main", "k", &byte, 1) == -ECHILD &&
+	       coppice_join(w->store, "main", "x", 0, NULL) == -ECHILD &&
+	       coppice_stats(w->store, &stats) == -ECHILD &&
+	       coppice_event_fd(w->store) == -ECHILD &&
+	       coppice_reclaim(w->store) == -ECHILD &&
+	       coppice_sync(w->store) == -ECHILD;
+}
+
 static void test_fork(void **state)
 {
 	struct lib_fixture *w = *state;
+	struct coppice_entry entry = {.size = sizeof(entry)};
 	struct coppice_state *main;
 	struct coppice_batch *b;
+	struct coppice_scan *scan;
 	int status;
 	pid_t pid;
 
@@ -668,26 +706,24 @@ static void test_fork(void **state)
 	main = lib_state(w->store, "main");
 	ok(coppice_batch_new(w->store, &b));
 	ok(coppice_batch_put(b, main, "k", "2", 1, 0));
+	ok(coppice_scan_open(main, "", NULL, 0, &scan));
 	pid = fork();
 	if (!pid) {
-		char byte;
-		bool right =
-		        coppice_get(main, "k", 0, &byte, 1) == -ECHILD &&
-		        coppice_batch_put(b, main, "..", "3", 1, 0) ==
-		                -ECHILD &&
-		        coppice_batch_rename(b, main, "k", "..", 0) ==
-		                -ECHILD &&
-		        coppice_batch_commit(b, 0, NULL) == -ECHILD &&
-		        coppice_snapshot(w->store, "main", "s") == -ECHILD &&
-		        coppice_sync(w->store) == -ECHILD &&
-		        coppice_close(w->store) == -ECHILD;
+		bool right = is_refused(w, main, b, scan);
 
+		/* Nothing is released that is the parent's. */
+		coppice_scan_close(scan);
+		coppice_batch_discard(b);
+		coppice_state_close(main);
+		right = right && coppice_close(w->store) == -ECHILD;
 		_exit(right ? 0 : 1);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_int_equal(status, 0);
 	ok(coppice_batch_commit(b, 0, NULL));
 	lib_expect(main, "k", "2");
+	assert_int_equal(coppice_scan_next(scan, &entry), 1);
+	coppice_scan_close(scan);
 	coppice_batch_discard(b);
 	coppice_state_close(main);
 }

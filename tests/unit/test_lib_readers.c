@@ -174,6 +174,54 @@ static void test_events_of_this_process(void **state)
 	assert_int_equal(coppice_event_clear(w->store), 1);
 }
 
+/* ---- A second writer ---------------------------------------------------- */
+
+static void first_writer(const char *path, int from, int to)
+{
+	struct coppice_state *main;
+	struct coppice_batch *b;
+	struct coppice *store;
+
+	step_wait(from);
+	must(coppice_open(path, 0, NULL, &store) == 0);
+	must(coppice_state_open(store, "main", &main) == 0);
+	must(coppice_batch_new(store, &b) == 0);
+	must(coppice_batch_put(b, main, "key", "1", 1, 0) == 0);
+	must(coppice_batch_commit(b, COPPICE_DURABLE, NULL) == 0);
+	/* It is killed in the middle of a batch. */
+	must(coppice_batch_put(b, main, "key", "2", 1, 0) == 0);
+	step_done(to);
+	step_wait(from);
+}
+
+/* It learns who writes; when that process has ended, it gets the store. */
+static void test_a_second_writer(void **state)
+{
+	struct lib_fixture *w = *state;
+	struct coppice *second;
+	struct child child;
+	char who[32];
+
+	ok(coppice_close(w->store));
+	child = child_start(first_writer, w->scratch.store);
+	child_step(&child);
+	assert_int_equal(coppice_open(w->scratch.store, 0, NULL, &second),
+	                 -EBUSY);
+	snprintf(who, sizeof(who), "process %d (", (int)child.pid);
+	assert_non_null(strstr(coppice_error(), who));
+	assert_non_null(strstr(coppice_error(), "mount it first"));
+	/* Reading needs nobody. */
+	ok(coppice_open(w->scratch.store, COPPICE_READ_ONLY, NULL, &second));
+	lib_expect_in(second, "main", "key", "1");
+	assert_int_equal(coppice_open(w->scratch.store, 0, NULL, &w->store),
+	                 -EBUSY);
+	assert_non_null(strstr(coppice_error(), "this process"));
+	ok(coppice_close(second));
+	child_end(&child, SIGKILL);
+	ok(coppice_open(w->scratch.store, 0, NULL, &w->store));
+	lib_expect_in(w->store, "main", "key", "1");
+}
+
 /* ---- A writer that is killed -------------------------------------------- */
 
 static void writer(const char *path, int from, int to)
@@ -266,6 +314,8 @@ int main(void)
 	                                        lib_setup, lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_events_of_this_process,
 	                                        lib_setup, lib_teardown),
+	        cmocka_unit_test_setup_teardown(test_a_second_writer, lib_setup,
+	                                        lib_teardown),
 	        cmocka_unit_test_setup_teardown(test_a_writer_is_killed,
 	                                        lib_setup, lib_teardown),
 	};

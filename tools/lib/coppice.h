@@ -96,7 +96,8 @@ struct coppice_options {
  * Open the store in the directory `path`.  options may be NULL.  A new store
  * has one fork, `main`, which is empty.  -ENOENT: there is no store; -EBUSY:
  * this process has it open already, or another process that is not a daemon has
- * it open to change it, and did not close it within five seconds.  A program
+ * it open to change it, and did not close it within five seconds (the message
+ * names it, if it can be found).  A program
  * that embeds the engine does not serve others: where several write, mount the
  * store first, and all of them go through its daemon.
  */

@@ -112,6 +112,24 @@ static int open_to_write(struct coppice *store,
 	return err;
 }
 
+/* Describe why the store cannot be opened: who has it. */
+static int fail_busy(const char *path, bool here)
+{
+	char user[HOLDERS_TEXT] = "";
+
+	if (here)
+		return fail_text(-EBUSY,
+		                 "cannot open the store '%s': this process has "
+		                 "it open already",
+		                 path);
+	return fail_text(
+	        -EBUSY,
+	        "cannot open the store '%s': %s%s writes to it; for "
+	        "several to write, mount it first",
+	        path, store_user(path, user) ? "process " : "another program",
+	        user);
+}
+
 int coppice_open(const char *path, unsigned flags,
                  const struct coppice_options *options,
                  struct coppice **ret_store)
@@ -150,10 +168,7 @@ int coppice_open(const char *path, unsigned flags,
 	here = err == -EBUSY && !store->place.pid;
 	store_release(store);
 	if (err == -EBUSY)
-		return fail_text(err, "cannot open the store '%s': %s", path,
-		                 here ? "this process has it open already"
-		                      : "another program writes to it; for "
-		                        "several to write, mount it first");
+		return fail_busy(path, here);
 	message = store_open_message("open", path, err);
 	return fail_text(err, "%s", message ? message : "out of memory");
 }

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Several processes with one store."""
 import errno
+import os
+import re
 import subprocess
 import sys
 
@@ -48,6 +50,8 @@ def test_one_process_writes(path, store):
                            stderr=subprocess.PIPE)
     assert other.returncode == 1
     assert f"Errno {errno.EBUSY}" in other.stderr
+    assert re.search(rf"process {os.getpid()} \(.*\) writes to it; for several "
+                     "to write, mount it first", other.stderr)
     with pytest.raises(OSError) as failure:
         coppice.Store(path, read_only=True)
     assert failure.value.errno == errno.EBUSY

@@ -162,6 +162,23 @@ fn another_process_reads_beside_the_writer() {
 }
 
 #[test]
+fn one_process_writes() {
+    let scratch = Scratch::new();
+    let store = scratch.store();
+    let who = format!("process {} (", std::process::id());
+
+    assert!(in_child(|| {
+        let error = Store::open(scratch.path()).unwrap_err();
+        let message = error.to_string();
+
+        error.kind() == ErrorKind::Busy
+            && message.contains(&who)
+            && message.contains("for several to write, mount it first")
+    }));
+    drop(store);
+}
+
+#[test]
 fn changes_are_events() {
     let scratch = Scratch::new();
     let store = scratch.store();
