@@ -13,6 +13,7 @@
 #include "disk_env.h"
 #include "engine.h"
 #include "lock_file.h"
+#include "mark.h"
 
 enum {
 	MAIN_DATABASE = 1, /* LMDB's own, which names the others */
@@ -216,18 +217,13 @@ static int file_size(const char *path, uint64_t *ret_bytes)
 	return 0;
 }
 
-int store_compact(struct store *store, const struct copy_options *options,
-                  uint64_t *ret_bytes)
+static int compact(struct store *store, const struct copy_options *options,
+                   uint64_t *ret_bytes)
 {
 	_cleanup_free_ char *path = NULL;
 	uint64_t bytes = 0;
 	int r;
 
-	if (store->options.readonly)
-		return -EROFS;
-	/* They would go on reading the old file. */
-	if (store_has_readers(store))
-		return -EBUSY;
 	if (asprintf(&path, "%s/" STORE_COMPACTING, store->path) < 0)
 		return path = NULL, -ENOMEM;
 	/* An earlier one may have been killed. */
@@ -244,5 +240,18 @@ int store_compact(struct store *store, const struct copy_options *options,
 	store_remove(path);
 	if (!r)
 		*ret_bytes = bytes;
+	return r;
+}
+
+int store_compact(struct store *store, const struct copy_options *options,
+                  uint64_t *ret_bytes)
+{
+	int r = store->options.readonly ? -EROFS : marks_shut(store);
+
+	/* Readers would go on reading the old file. */
+	if (r < 0)
+		return r;
+	r = compact(store, options, ret_bytes);
+	marks_open_again(store);
 	return r;
 }

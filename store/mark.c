@@ -123,6 +123,16 @@ void store_unclaim(struct store *store)
 	mark_lock(store, F_UNLCK, store->claims[--store->claims_len].number);
 }
 
+int marks_shut(struct store *store)
+{
+	return mark_lock(store, F_WRLCK, PRESENT);
+}
+
+void marks_open_again(struct store *store)
+{
+	mark_lock(store, F_UNLCK, PRESENT);
+}
+
 /* ---- Newer commits ------------------------------------------------------ */
 
 void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg)

@@ -7,8 +7,14 @@
 
 struct store;
 
-/* Open the file, and announce this process if it reads beside another one. */
+/*
+ * Open the file, and announce this process if it reads beside another one.
+ * -EBUSY: that keeps readers out for now.
+ */
 int marks_open(struct store *store);
+/* Keep other processes from beginning to read.  -EBUSY: one reads. */
+int marks_shut(struct store *store);
+void marks_open_again(struct store *store);
 /* Look for a newer commit.  Lock held, first thing. */
 void view_renew(struct store *store);
 /* Return true if there is no newer one.  Lock held or shared. */

@@ -581,6 +581,12 @@ static void test_get_many(void **state)
 		assert_memory_equal(values[i], paths[i] + 1,
 		                    (size_t)gets[i].result);
 	}
+	gets[0].offset = UINT64_MAX;
+	ok(coppice_get_many(main, gets, 1));
+	assert_int_equal(gets[0].result, -EINVAL);
+	ok(coppice_get_many(main, gets, 300));
+	assert_int_equal(gets[0].result, -EINVAL);
+	assert_int_equal(gets[299].result, 3);
 	coppice_batch_discard(b);
 	coppice_state_close(main);
 }
@@ -676,6 +682,7 @@ static bool is_refused(struct lib_fixture *w, struct coppice_state *main,
 	       coppice_diff(main, main, NULL, NULL) == -ECHILD &&
 	       coppice_scan_next(scan, &entry) == -ECHILD &&
 	       coppice_scan_open(main, "", NULL, 0, &other) == -ECHILD &&
+	       coppice_batch_attributes(b, 0, 0, 0, 0) == -ECHILD &&
 	       coppice_batch_put(b, main, "..", "3", 1, 0) == -ECHILD &&
 	       coppice_batch_rename(b, main, "k", "..", 0) == -ECHILD &&
 	       coppice_batch_commit(b, 0, NULL) == -ECHILD &&

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "fixture.h"
+#include "mark.h"
 #include "util.h"
 
 enum { ANY = 1000000, CLAIMS = 5000 };
@@ -107,6 +108,20 @@ static void test_claims_are_limited(void **state)
 	commit();
 	assert_int_equal(claim(n), 0);
 	assert_int_equal(mark(F_RDLCK, ANY), 0);
+}
+
+/* Nobody begins to read while the store's file is written anew. */
+static void test_readers_are_kept_out(void **state)
+{
+	const struct copy_options options = {0};
+	uint64_t bytes;
+
+	assert_int_equal(marks_shut(w.store), 0);
+	assert_int_equal(mark(F_RDLCK, 0), -EAGAIN);
+	marks_open_again(w.store);
+	assert_int_equal(mark(F_RDLCK, 0), 0);
+	assert_int_equal(marks_shut(w.store), -EBUSY);
+	assert_int_equal(store_compact(w.store, &options, &bytes), -EBUSY);
 }
 
 /* ---- Versions ----------------------------------------------------------- */
@@ -217,6 +232,8 @@ int main(void)
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(test_claims_are_limited, setup,
 	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_readers_are_kept_out,
+	                                        setup, teardown),
 	        cmocka_unit_test_setup_teardown(test_marked_versions_stay,
 	                                        setup, teardown),
 	        cmocka_unit_test_setup_teardown(

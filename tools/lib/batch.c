@@ -46,8 +46,12 @@ int coppice_batch_attributes(struct coppice_batch *batch, uid_t uid, gid_t gid,
 	        .file_mode = (uint16_t)file_mode,
 	        .dir_mode = (uint16_t)directory_mode,
 	};
-	int err = (file_mode | directory_mode) & ~07777u ? -EINVAL : 0;
+	int err = store_check(batch->store);
 
+	if (err)
+		return err;
+	if ((file_mode | directory_mode) & ~07777u)
+		err = -EINVAL;
 	if (!err)
 		err = batch_bytes_add(&batch->bytes, &op);
 	return err ? batch_fail(err) : 0;

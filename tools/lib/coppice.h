@@ -97,7 +97,7 @@ struct coppice_options {
  * has one fork, `main`, which is empty.  -ENOENT: there is no store; -EBUSY:
  * this process has it open already, or another process that is not a daemon has
  * it open to change it, and did not close it within five seconds (the message
- * names it, if it can be found).  A program
+ * names it, if it can be found); to be read, it is being compacted.  A program
  * that embeds the engine does not serve others: where several write, mount the
  * store first, and all of them go through its daemon.
  */
@@ -108,7 +108,8 @@ COPPICE_API int coppice_open(const char *path, unsigned flags,
 /*
  * Make all changes durable and release the store.  Its states, batches and
  * scans must have been released before.  After an error the changes since the
- * last commit are lost, and the store is released all the same.  Takes NULL.
+ * last commit are lost, and the store is released all the same, but not after
+ * -ECHILD.  Takes NULL.
  */
 COPPICE_API int coppice_close(struct coppice *store);
 
@@ -128,7 +129,11 @@ struct coppice_stats {
 COPPICE_API int coppice_stats(struct coppice *store,
                               struct coppice_stats *ret_stats);
 
-/* Wait until the space of all deleted states is free, durably. */
+/*
+ * Wait until the space of all deleted states is free, durably; but that of
+ * snapshots which a handle still reads, here or in another process, is freed
+ * later.
+ */
 COPPICE_API int coppice_reclaim(struct coppice *store);
 
 /*
@@ -154,7 +159,9 @@ COPPICE_API int coppice_event_clear(struct coppice *store);
  * newest snapshot), FORK~@TIME (the newest snapshot at or before a time); see
  * coppice-concepts(7).  A handle of a snapshot keeps its content readable even
  * if the snapshot is deleted meanwhile.  A handle of a fork shows the fork as
- * it is at each call; it follows the fork when that is renamed.
+ * it is at each call; it follows the fork when that is renamed.  -ENOENT: there
+ * is no such state; beside the process that writes, this is also the answer for
+ * a snapshot whose deletion is not committed yet.
  */
 COPPICE_API int coppice_state_open(struct coppice *store, const char *name,
                                    struct coppice_state **ret_state);
@@ -274,7 +281,7 @@ struct coppice_get {
 /*
  * Do many reads, all of the same instant of the state; but where another
  * process may change a fork, each by itself.  `gets` is an array of `count`. An
- * error of a single read is its result alone.
+ * error of a single read is its result alone, and has no message.
  */
 COPPICE_API int coppice_get_many(struct coppice_state *state,
                                  struct coppice_get *gets, size_t count);
@@ -312,6 +319,7 @@ struct coppice_entry {
  * Begin to list a directory: the entries whose names begin with `prefix`, or
  * all of them if it is NULL.  Entries that are made or removed meanwhile may be
  * included or not; with COPPICE_SORTED, the entries are those at this moment.
+ * The state must stay open as long as the scan is.
  */
 COPPICE_API int coppice_scan_open(struct coppice_state *state, const char *path,
                                   const char *prefix, unsigned flags,
@@ -333,14 +341,16 @@ enum coppice_batch_flags {
 
 /*
  * Begin a batch.  Nothing is changed before coppice_batch_commit().  One batch
- * can change several forks.  Operations on one fork are done in their order.
+ * can change several forks.  Operations on one fork are done in their order.  A
+ * fork's handle is needed until its last operation was added, not at the commit.
  */
 COPPICE_API int coppice_batch_new(struct coppice *store,
                                   struct coppice_batch **ret_batch);
 /*
  * Set the attributes of the files and directories that the following operations
  * make.  Before, they are the process's user and group, 0644 and 0755.  -EPERM,
- * at the commit: only root can give files to others.
+ * at the commit: only root can give files to others.  -EINVAL: a mode has other
+ * bits than 07777.
  */
 COPPICE_API int coppice_batch_attributes(struct coppice_batch *batch, uid_t uid,
                                          gid_t gid, mode_t file_mode,

@@ -7,6 +7,7 @@
 #define COPPICE_LIB_HANDLE_H
 
 #include <jansson.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -125,6 +126,12 @@ void known_dirs_destroy(struct known_dirs *dirs); /* or NULL */
  */
 struct key state_path_key(struct coppice_state *state, struct tree *tree,
                           const char *path);
+
+/* Return true if a file can have the range of a read. */
+static inline bool range_possible(const struct coppice_get *get)
+{
+	return get->size <= SSIZE_MAX && get->offset <= INT64_MAX;
+}
 
 /*
  * Do one read, of the tree if it is not NULL, which is held, or else of the

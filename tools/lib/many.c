@@ -53,7 +53,9 @@ static int many_look(struct coppice_state *state, struct tree *tree, void *arg)
 		uint8_t type;
 		int err;
 
-		err = state_path(state, tree, get->path, &read->ino, &type);
+		err = range_possible(get) ? state_path(state, tree, get->path,
+		                                       &read->ino, &type)
+		                          : -EINVAL;
 		read->offset = get->offset;
 		read->buffer = get->buffer;
 		read->size = get->size;

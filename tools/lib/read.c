@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Reading files and attributes. */
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -112,6 +111,8 @@ static ssize_t get_now(struct coppice_state *state,
 ssize_t get_one(struct coppice_state *state, struct tree *tree,
                 const struct coppice_get *get)
 {
+	if (!range_possible(get))
+		return -EINVAL;
 	return tree ? range_read(state, tree, get) : get_now(state, get);
 }
 
@@ -123,7 +124,7 @@ ssize_t coppice_get(struct coppice_state *state, const char *path,
 
 	if (r)
 		return r;
-	if (size > SSIZE_MAX || offset > INT64_MAX)
+	if (!range_possible(&get))
 		return fail_text(-EINVAL, "the range is not possible");
 	r = get_now(state, &get);
 	if (r == -EAGAIN)

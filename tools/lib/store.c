@@ -86,6 +86,11 @@ static int open_to_read(struct coppice *store,
 {
 	int err = engine_open(store, true, true, options);
 
+	/* Readers are kept out while the store is compacted. */
+	for (int tries = 0; err == -EBUSY && tries < BUSY_TRIES; tries++) {
+		poll(NULL, 0, BUSY_MS);
+		err = engine_open(store, true, true, options);
+	}
 	if (err == -EROFS)
 		err = engine_open(store, true, false, options);
 	return err;
@@ -113,15 +118,14 @@ static int open_to_write(struct coppice *store,
 }
 
 /* Describe why the store cannot be opened: who has it. */
-static int fail_busy(const char *path, bool here)
+static int fail_busy(const char *path, bool here, bool reads)
 {
 	char user[HOLDERS_TEXT] = "";
 
-	if (here)
-		return fail_text(-EBUSY,
-		                 "cannot open the store '%s': this process has "
-		                 "it open already",
-		                 path);
+	if (here || reads)
+		return fail_text(-EBUSY, "cannot open the store '%s': %s", path,
+		                 here ? "this process has it open already"
+		                      : "it is being compacted");
 	return fail_text(
 	        -EBUSY,
 	        "cannot open the store '%s': %s%s writes to it; for "
@@ -168,7 +172,7 @@ int coppice_open(const char *path, unsigned flags,
 	here = err == -EBUSY && !store->place.pid;
 	store_release(store);
 	if (err == -EBUSY)
-		return fail_busy(path, here);
+		return fail_busy(path, here, flags & COPPICE_READ_ONLY);
 	message = store_open_message("open", path, err);
 	return fail_text(err, "%s", message ? message : "out of memory");
 }

@@ -127,7 +127,14 @@ class Changes:
 
         parents: the directories of its path, too.
         """
-        data = value if isinstance(value, bytes) else ffi.from_buffer(value)
+        if not isinstance(value, bytes):
+            # The buffer is given back even if a traceback keeps this frame.
+            with ffi.from_buffer(value) as data:
+                self._put(path, data, parents)
+        else:
+            self._put(path, value, parents)
+
+    def _put(self, path: Text, data: Any, parents: bool) -> None:
         with self._lock:
             check(lib.coppice_batch_put(
                 self.batch._use(), self.fork._use(), encode(path), data,

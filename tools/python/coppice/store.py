@@ -102,7 +102,11 @@ class Store:
         return make_stats(stats)
 
     def reclaim(self) -> None:
-        """Wait until the space of all deleted states is free, durably."""
+        """Wait until the space of all deleted states is free, durably.
+
+        That of snapshots which are still open, here or in another process, is
+        freed later.
+        """
         check(lib.coppice_reclaim(self._use()))
 
     def event_fd(self) -> int:

@@ -116,3 +116,11 @@ def test_values_that_are_none(main):
         with pytest.raises(TypeError):
             batch["a"] = None
     assert list(main) == []
+
+
+def test_a_failed_put_gives_the_buffer_back(main):
+    value = bytearray(b"1")
+    with pytest.raises(OSError) as failure:
+        main.batch().put("a//b", value)
+    value += b"2"  # while its traceback is kept
+    assert failure.value.errno == errno.EINVAL

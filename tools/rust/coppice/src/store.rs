@@ -85,10 +85,12 @@ impl Options {
         self
     }
 
-    /// Set the longest age of an unsaved change, in whole milliseconds; zero:
-    /// the default, 4 seconds.
+    /// Set the longest age of an unsaved change, which is rounded up to
+    /// milliseconds; zero: the default, 4 seconds.
     pub fn commit_interval(&mut self, age: Duration) -> &mut Options {
-        self.commit_ms = u32::try_from(age.as_millis()).unwrap_or(u32::MAX);
+        let ms = (age.as_nanos() + 999_999) / 1_000_000;
+
+        self.commit_ms = u32::try_from(ms).unwrap_or(u32::MAX);
         self
     }
 
@@ -165,7 +167,9 @@ impl Store {
         Ok(Stats::new(&stats))
     }
 
-    /// Wait until the space of all deleted states is free, durably.
+    /// Wait until the space of all deleted states is free, durably; but that of
+    /// snapshots which a handle still reads, here or in another process, is
+    /// freed later.
     pub fn reclaim(&self) -> Result<()> {
         // SAFETY: the handle is open.
         check(unsafe { sys::coppice_reclaim(self.raw()) }).map(drop)
