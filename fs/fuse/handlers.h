@@ -65,4 +65,11 @@ void node_forget(struct session *session, node_t node, uint64_t count);
 void reply_made(struct changes *changes, struct reply *reply, node_t parent,
                 const char *name, const struct fs_entry *entry, uint64_t epoch);
 
+/*
+ * Invalidate the attributes and the ACL of a fork's .snap in all kernels, if
+ * the changed node is the fork's root directory, from which .snap has them.
+ * Does not wait, so it may be called before the reply.
+ */
+void snapdir_forget(struct session *session, node_t node);
+
 #endif
