@@ -200,6 +200,8 @@ const struct command command_mount = {
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      log=off        no intent log: fsync takes longer\n"
                 "      allow_other    other users may enter (as root: always)\n"
+                "      xattr=off      no extended attributes and no access "
+                "control lists\n"
                 "      access=root    only root may enter; permissions are not "
                 "checked\n"
                 "      ro             read-only\n"

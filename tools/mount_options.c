@@ -130,6 +130,12 @@ static int access_parse(struct parsed_options *parsed, const char *value)
 	return parsed->root_only || strcmp(value, "checked") == 0 ? 0 : -EINVAL;
 }
 
+static int xattr_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->no_xattr = strcmp(value, "off") == 0;
+	return parsed->no_xattr || strcmp(value, "on") == 0 ? 0 : -EINVAL;
+}
+
 static int trash_parse(struct parsed_options *parsed, const char *value)
 {
 	parsed->trash = 0;
@@ -198,6 +204,8 @@ static int option_parse(struct parsed_options *parsed, const char *option)
 		return export_parse(parsed, value);
 	if (!strncmp(option, "locks", len) && len == 5)
 		return locks_parse(parsed, value);
+	if (!strncmp(option, "xattr", len) && len == 5)
+		return xattr_parse(parsed, value);
 	if (!strncmp(option, "access", len) && len == 6)
 		return access_parse(parsed, value);
 	return -ENOENT;
@@ -272,6 +280,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->nosymfollow = parsed->nosymfollow;
 	options->allow_other = parsed->allow_other;
 	options->root_only = parsed->root_only;
+	options->no_xattr = parsed->no_xattr;
 	options->memory = parsed->memory;
 	options->no_log = parsed->no_log;
 	options->autosnap = parsed->autosnap;

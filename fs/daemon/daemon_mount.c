@@ -145,6 +145,7 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	                json_is_true(json_object_get(request, "store_locks")),
 	        .root_only =
 	                json_is_true(json_object_get(request, "root_only")),
+	        .no_xattr = json_is_true(json_object_get(request, "no_xattr")),
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};

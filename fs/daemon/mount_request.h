@@ -23,13 +23,14 @@ struct mount_options {
 	bool is_private; /* in a namespace that ends with the command: mount in
 	                    front of anything, and start no daemon */
 	bool allow_other;
+	bool no_xattr;  /* no xattrs and ACLs in this mount */
 	bool root_only; /* no checks of permissions: see session.h */
 	bool nosymfollow;
-	uint64_t memory;   /* bytes; 0: default */
-	bool no_log;       /* each fsync is a commit */
-	int64_t autosnap;  /* seconds; 0: no snapshots by time */
-	const char *keep;  /* a policy as of retention_parse(); NULL: none */
-	int64_t trash;     /* seconds that deleted states stay; if trash_set */
+	uint64_t memory;  /* bytes; 0: default */
+	bool no_log;      /* each fsync is a commit */
+	int64_t autosnap; /* seconds; 0: no snapshots by time */
+	const char *keep; /* a policy as of retention_parse(); NULL: none */
+	int64_t trash;    /* seconds that deleted states stay; if trash_set */
 	bool trash_set;
 	const char *extra; /* options for the kernel's mount: dev, suid, ... */
 };

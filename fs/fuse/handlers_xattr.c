@@ -9,6 +9,18 @@
 #include "caller.h"
 #include "util.h"
 
+/*
+ * Refuse the request for ever if the mount has no xattrs.  Return true if that
+ * was done.
+ */
+static bool refuse(fuse_req_t req)
+{
+	if (!request_session(req)->no_xattr)
+		return false;
+	fuse_reply_err(req, ENOSYS);
+	return true;
+}
+
 void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
                      const char *value, size_t size, int flags)
 {
@@ -20,6 +32,8 @@ void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	struct stat st;
 	int err;
 
+	if (refuse(req))
+		return;
 	name = protocol_setxattr_name(name, &kill_sgid);
 	value = name + strlen(name) + 1;
 	err = fs_setxattr(session->fs, node, name, value, size, flags);
@@ -73,6 +87,8 @@ void handle_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	_cleanup_free_ char *value = NULL;
 	ssize_t len;
 
+	if (refuse(req))
+		return;
 	if (hides_xattr(session, name)) {
 		fuse_reply_err(req, ENODATA);
 		return;
@@ -111,6 +127,8 @@ void handle_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	_cleanup_free_ char *list = NULL;
 	ssize_t len;
 
+	if (refuse(req))
+		return;
 	size = MIN(size, (size_t)XATTR_LIST_MAX);
 	list = malloc(size + 1);
 	len = list ? fs_listxattr(session->fs, node, sees_trusted(req, node),
@@ -126,6 +144,8 @@ void handle_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	struct reply reply = {.req = req, .kind = REPLY_RESULT, .ino = ino};
 	struct changes changes = request_changes(req);
 
+	if (refuse(req))
+		return;
 	reply.what = "remove an attribute of";
 	reply.err = fs_removexattr(session->fs, node, name);
 	snapdir_forget(session, node);

@@ -301,6 +301,7 @@ static int session_create(struct mounts *mounts,
 	session->sync = params->sync;
 	session->protocol.no_export = params->no_export;
 	session->root_only = params->root_only;
+	session->no_xattr = params->no_xattr;
 	session->protocol.no_idmap = params->root_only;
 	session->snapdir = params->snapdir;
 	session->no_open = params->no_open;

@@ -43,6 +43,7 @@ struct session_params {
 	bool store_locks;       /* see struct session */
 	bool no_open;           /* do without OPEN if the kernel can */
 	bool root_only;         /* see struct session */
+	bool no_xattr;          /* xattrs and ACLs get ENOSYS */
 	const char *mountpoint; /* as given by the client, for messages */
 	const char *device;     /* its st_dev as MAJOR:MINOR */
 };
@@ -103,6 +104,11 @@ struct session {
 	 * then needs no attributes of directories to look up names in them.
 	 */
 	bool root_only;
+	/*
+	 * Requests for xattrs get ENOSYS.  The kernel then does not ask for
+	 * security.capability before a write or a truncation.
+	 */
+	bool no_xattr;
 	enum fs_snapdir snapdir;
 	char *mountpoint;
 	char *device;
