@@ -22,6 +22,7 @@
 enum how {
 	HOW_SKIP,     /* nothing to do */
 	HOW_IN_PLACE, /* the chunk in memory may be written to */
+	HOW_PATCH,    /* so may the patch in memory */
 	HOW_INLINE,   /* the bytes stay in the item */
 	HOW_CHUNK,    /* `ready` is the new chunk */
 	HOW_REPLACE,  /* `to` is the new extent */
@@ -34,11 +35,12 @@ struct piece {
 	enum how how;
 	struct ext old;
 	struct ext result;    /* HOW_REPLACE */
-	struct chunk *target; /* HOW_IN_PLACE */
+	struct chunk *target; /* HOW_IN_PLACE, HOW_PATCH */
 	struct chunk *ready;
 	struct ext ready_on;  /* extent that it was copied from */
 	struct chunk *source; /* to copy from; NULL: not in memory */
 	bool build;
+	bool complete; /* `old` is a patch that the change does not fit */
 };
 
 struct work {
@@ -160,32 +162,63 @@ static int work_prepare(struct work *w)
 	return 0;
 }
 
+/* Copy the old chunk, which is fetched if it is not in memory. */
+static int piece_copy(struct work *w, struct piece *p)
+{
+	int err = 0;
+
+	if (!p->source)
+		err = chunk_fetch(w->fs, p->old.chunk, &w->misses, &p->source);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (chunk_len(p->source) < p->old.len)
+		return -EUCLEAN;
+	err = piece_build(w->fs, p, &p->old, chunk_data(p->source), p->old.len);
+	if (!err)
+		chunk_is_copy(p->ready, p->old.len, p->from, p->to);
+	return err;
+}
+
+/* Make p->ready a patch of the old chunk.  -EAGAIN: copy that instead. */
+static int piece_patch(struct work *w, struct piece *p)
+{
+	struct chunk *patch;
+	int err;
+
+	if (!p->data)
+		return -EAGAIN;
+	err = chunk_patch(w->fs->store, p->old.chunk, p->old.len, p->from,
+	                  p->to, p->data, &patch);
+	if (err)
+		return err;
+	chunk_unref(p->ready);
+	p->ready = patch;
+	p->ready_on = p->old;
+	return 0;
+}
+
 /*
- * Copy the old chunks that are needed; fetch those not in memory.  Lock NOT
- * held.
+ * Make what takes the place of old chunks, from patches or copies of them.
+ * Lock NOT held.
  */
 static int work_build(struct work *w)
 {
 	for (size_t i = 0; i < w->count; i++) {
 		struct piece *p = &w->pieces[i];
-		int err = 0;
+		int err;
 
 		if (!p->build)
 			continue;
 		p->build = false;
-		if (!p->source)
-			err = chunk_fetch(w->fs, p->old.chunk, &w->misses,
-			                  &p->source);
-		if (err == -ENOENT)
-			continue;
-		if (!err)
-			err = chunk_len(p->source) < p->old.len ? -EUCLEAN : 0;
-		if (!err)
-			err = piece_build(w->fs, p, &p->old,
-			                  chunk_data(p->source), p->old.len);
+		if (p->complete) {
+			err = chunk_complete(w->fs->store, p->old.chunk);
+		} else {
+			err = piece_patch(w, p);
+			if (err == -EAGAIN)
+				err = piece_copy(w, p);
+		}
 		if (err)
 			return err;
-		chunk_is_copy(p->ready, p->old.len, p->from, p->to);
 		chunk_unref(p->source);
 		p->source = NULL;
 	}
@@ -197,6 +230,27 @@ static int work_build(struct work *w)
 static bool ext_same(const struct ext *a, const struct ext *b)
 {
 	return a->kind == b->kind && a->chunk == b->chunk && a->len == b->len;
+}
+
+/* Decide how to change a patch of the open group.  false: it is none. */
+static bool look_patch(struct vnode *v, struct piece *p)
+{
+	struct chunk *patch = NULL;
+
+	if (p->old.chunk > v->tree->base)
+		patch = chunk_find_patch(v->fs->store, p->old.chunk);
+	if (!patch)
+		return false;
+	p->complete = !p->data || chunk_len(patch) != p->old.len ||
+	              !chunk_patch_fits(patch, p->from, p->to);
+	if (p->complete) {
+		chunk_unref(patch);
+		p->build = true;
+	} else {
+		p->how = HOW_PATCH;
+		p->target = patch;
+	}
+	return true;
 }
 
 /* Decide how to change a part of the old chunk. */
@@ -220,6 +274,8 @@ static int look_partial(struct vnode *v, struct piece *p)
 		return 0;
 	}
 	p->how = HOW_CHUNK;
+	if (!chunk && look_patch(v, p))
+		return 0;
 	if (p->ready && ext_same(&p->ready_on, &p->old)) {
 		chunk_unref(chunk);
 		return 0;
@@ -312,7 +368,7 @@ static int work_look(struct work *w, struct vnode *v)
 		chunk_unref(p->target);
 		chunk_unref(p->source);
 		p->target = p->source = NULL;
-		p->build = false;
+		p->build = p->complete = false;
 		p->to = p->asked_to;
 		p->old = w->extents[i];
 		if (w->change->kind == CHANGE_WRITE)
@@ -367,6 +423,8 @@ static int piece_apply(struct vnode *v, struct piece *p, uint64_t index)
 	switch (p->how) {
 	case HOW_IN_PLACE:
 		return apply_in_place(v, p, index);
+	case HOW_PATCH:
+		return chunk_patch_write(p->target, p->from, p->to, p->data);
 	case HOW_INLINE:
 		return apply_inline(v, p, index);
 	case HOW_CHUNK:

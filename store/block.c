@@ -127,7 +127,8 @@ void block_unhash(struct store *store, struct block *block)
 
 void block_clean(struct store *store, struct block *block)
 {
-	if (!block->hashed || block->kind == BLOCK_DEDUP) {
+	if (!block->hashed || block->kind == BLOCK_DEDUP ||
+	    block->kind == BLOCK_PATCH) {
 		if (block->hashed)
 			block_unhash(store, block);
 		block_free(block);

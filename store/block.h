@@ -34,7 +34,7 @@ struct block {
 	bool logged;   /* an entry of its group has it */
 };
 
-enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP };
+enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP, BLOCK_PATCH };
 
 /*
  * A tree node: `data` has space for store_node_size() bytes and is in the
@@ -63,6 +63,7 @@ enum block_tag {
 	BLOCK_TAG_SPARSE_DELTA =
 	        0x13, /* the parts of a chunk that differ from another */
 	BLOCK_TAG_SPLICE = 0x14, /* pieces of other chunks: see splice.h */
+	BLOCK_TAG_PATCH = 0x15,  /* a sparse delta that is read with its base */
 };
 
 uint32_t store_node_size(const struct store *store);

@@ -7,6 +7,8 @@
 #include "chunk_codec.h"
 #include "engine.h"
 #include "lock.h"
+#include "parts.h"
+#include "patch.h"
 
 struct chunk *chunk_alloc(struct store *store, size_t capacity)
 {
@@ -80,21 +82,10 @@ void chunk_set_len(struct chunk *chunk, uint32_t len)
 	chunk->len = len;
 }
 
-/* Return the bit map of the parts that the bytes [from, to) touch. */
-static uint64_t parts_of(const struct chunk *chunk, uint32_t from, uint32_t to)
-{
-	unsigned bits = chunk->store->geometry.chunk_bits - CHUNK_PARTS_BITS;
-	unsigned first = from >> bits, last = (to - 1) >> bits;
-
-	if (from >= to)
-		return 0;
-	return (UINT64_MAX >> (63 - last)) & (UINT64_MAX << first);
-}
-
 void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
                    uint32_t to)
 {
-	chunk->same = parts_of(chunk, 0, MIN(len, chunk->len));
+	chunk->same = parts_of(chunk->store, 0, MIN(len, chunk->len));
 	if (len < chunk->len)
 		chunk_changed(chunk, len, chunk->len);
 	chunk_changed(chunk, from, to);
@@ -102,7 +93,7 @@ void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
 
 void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to)
 {
-	chunk->same &= ~parts_of(chunk, from, to);
+	chunk->same &= ~parts_of(chunk->store, from, to);
 	if (chunk->block.hashed)
 		intent_track_bytes(chunk->store->open_txg, chunk, from, to);
 }
@@ -112,8 +103,8 @@ uint64_t chunk_replaced(struct tree *tree, uint64_t number)
 	struct block *block = block_find(tree->store, number);
 	struct chunk *chunk = (struct chunk *)block;
 
-	if (!block || block->kind != BLOCK_CHUNK || block->state != BLOCK_NEW ||
-	    number <= tree->base || chunk->cloned)
+	if (!block || block->kind == BLOCK_NODE || block->kind == BLOCK_DEDUP ||
+	    block->state != BLOCK_NEW || number <= tree->base || chunk->cloned)
 		return number;
 	return chunk->replaces;
 }
@@ -129,6 +120,8 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 	        chunk->same ? replaces : chunk_replaced(tree, replaces);
 	block_insert(store, &chunk_ref(chunk)->block);
 	txg_add_chunk(store, chunk);
+	if (chunk->block.kind == BLOCK_PATCH)
+		patch_added(store);
 	return chunk->block.number;
 }
 
@@ -197,9 +190,10 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 }
 /*
  * Set *number to that of the content if it is a dedup reference in memory.
- * Return the chunk itself if it is in memory by now.
+ * Return the chunk itself if it is in memory by now, or a patch.
  */
-static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
+static struct chunk *chunk_resolve(struct store *store, uint64_t *number,
+                                   bool *ret_patch)
 {
 	struct chunk *chunk;
 	struct block *block;
@@ -211,6 +205,9 @@ static struct chunk *chunk_resolve(struct store *store, uint64_t *number)
 		*number = ((struct chunk *)block)->dedup_of;
 		block = block_find(store, *number);
 	}
+	*ret_patch = block && block->kind == BLOCK_PATCH;
+	if (*ret_patch)
+		chunk = chunk_ref((struct chunk *)block);
 	store_unlock(store);
 	return chunk;
 }
@@ -219,10 +216,16 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 {
 	uint64_t target = number, ref;
 	struct chunk *chunk;
+	bool is_patch;
 	MDB_txn *txn;
 	int r;
 
-	chunk = chunk_resolve(store, &target);
+	chunk = chunk_resolve(store, &target, &is_patch);
+	if (is_patch) {
+		r = patch_read(chunk, ret_chunk);
+		chunk_unref(chunk);
+		return r;
+	}
 	if (chunk) {
 		*ret_chunk = chunk;
 		return 0;

@@ -3,7 +3,7 @@
  * The stored form of a chunk: a header (tag, lengths, hash of the content) and
  * a payload, cut into fragments of at most DISK_VALUE_MAX bytes.  The payload
  * is the content as it is, compressed, compressed with another chunk as prefix,
- * or the parts in which it differs from another chunk.
+ * the parts in which it differs from another chunk, or pieces of several.
  */
 #include "chunk_codec.h"
 
@@ -14,8 +14,7 @@
 #include "codec.h"
 #include "engine.h"
 #include "lock.h"
-
-/* ---- Hash and header ---------------------------------------------------- */
+#include "parts.h"
 
 void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16])
 {
@@ -24,74 +23,6 @@ void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16])
 	XXH128_canonicalFromHash(&canonical,
 	                         XXH3_128bits(chunk->data, chunk->len));
 	memcpy(ret_hash, canonical.digest, 16);
-}
-
-static bool tag_has_base(enum block_tag tag)
-{
-	return tag == BLOCK_TAG_DELTA || tag == BLOCK_TAG_SPARSE_DELTA ||
-	       tag == BLOCK_TAG_SPLICE;
-}
-
-size_t chunk_header_encode(const struct chunk_header *h,
-                           uint8_t out[CHUNK_HEADER_MAX])
-{
-	struct writer w = writer_init(out, CHUNK_HEADER_MAX);
-
-	put_u8(&w, (uint8_t)h->tag);
-	put_varint(&w, h->len);
-	put_varint(&w, h->stored);
-	if (h->tag == BLOCK_TAG_SPLICE)
-		put_u8(&w, (uint8_t)h->base_count);
-	if (tag_has_base(h->tag)) {
-		for (unsigned i = 0; i < h->base_count; i++)
-			put_varint(&w, h->bases[i]);
-		put_u8(&w, h->depth);
-	}
-	put_bytes(&w, h->hash, 16);
-	return writer_len(&w);
-}
-
-/* Decode what says of which chunks this one is made.  false: it is not valid.
- */
-static bool bases_decode(struct reader *r, struct chunk_header *h)
-{
-	h->base_count = h->tag == BLOCK_TAG_SPLICE ? get_u8(r) : 1;
-	if (h->base_count > SPLICE_BASES)
-		return false;
-	for (unsigned i = 0; i < h->base_count; i++) {
-		h->bases[i] = get_varint(r);
-		if (!h->bases[i])
-			return false;
-	}
-	h->depth = get_u8(r);
-	return h->base_count && h->depth && h->depth <= CHUNK_DEPTH_MAX;
-}
-
-int chunk_header_decode(const void *data, size_t len,
-                        struct chunk_header *ret_header)
-{
-	struct reader r = reader_init(data, len);
-	struct chunk_header h = {0};
-	const uint8_t *hash;
-	uint64_t content, stored;
-
-	h.tag = get_u8(&r);
-	content = get_varint(&r);
-	stored = get_varint(&r);
-	if (tag_has_base(h.tag) && !bases_decode(&r, &h))
-		return -EUCLEAN;
-	hash = reader_take(&r, 16);
-	if (!hash || content > (1 << 17) || stored > (1 << 17) ||
-	    (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD &&
-	     !tag_has_base(h.tag)) ||
-	    (h.tag == BLOCK_TAG_RAW && stored != content))
-		return -EUCLEAN;
-	h.len = (uint32_t)content;
-	h.stored = (uint32_t)stored;
-	memcpy(h.hash, hash, 16);
-	h.header_len = (uint32_t)(len - reader_left(&r));
-	*ret_header = h;
-	return 0;
 }
 
 int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
@@ -246,57 +177,24 @@ static int payload_unpack(struct decoder *decoder, const struct chunk_header *h,
 	return ZSTD_isError(n) || n != h->len ? -EUCLEAN : 0;
 }
 
-/* ---- Sparse deltas ------------------------------------------------------ */
+/* ---- Patches and sparse deltas ------------------------------------------ */
 
-static uint32_t part_len(const struct store *store, uint32_t len, unsigned part)
+/*
+ * Return the bytes of the parts of a patch or sparse delta: those in the
+ * decoder, or unpacked to a buffer that the caller frees.
+ */
+static int parts_unpack(struct store *store, struct decoder *decoder,
+                        const struct chunk_header *h, uint8_t **ret_unpacked,
+                        uint64_t *ret_parts, const uint8_t **ret_bytes)
 {
-	uint32_t full = 1u << (store->geometry.chunk_bits - CHUNK_PARTS_BITS);
-	uint64_t from = (uint64_t)part * full;
-
-	return from >= len ? 0 : MIN(full, len - (uint32_t)from);
-}
-
-uint32_t parts_len(const struct store *store, uint32_t len, uint64_t parts)
-{
-	uint32_t sum = 0;
-
-	for (unsigned i = 0; i < CHUNK_PARTS; i++)
-		if (parts >> i & 1)
-			sum += part_len(store, len, i);
-	return sum;
-}
-
-void parts_copy(struct chunk *chunk, uint64_t parts, uint8_t *out, bool back)
-{
-	unsigned bits = chunk->store->geometry.chunk_bits - CHUNK_PARTS_BITS;
-
-	for (unsigned i = 0; i < CHUNK_PARTS; i++) {
-		uint8_t *part = chunk->data + ((size_t)i << bits);
-		uint32_t n;
-
-		if (!(parts >> i & 1))
-			continue;
-		n = part_len(chunk->store, chunk->len, i);
-		memcpy(back ? part : out, back ? out : part, n);
-		out += n;
-	}
-}
-
-static int sparse_delta_apply(struct decoder *decoder,
-                              const struct chunk_header *h,
-                              const struct chunk *base, struct chunk *chunk)
-{
-	const struct store *store = chunk->store;
-	uint8_t *bytes = decoder->payload + SPARSE_HEAD;
-	uint32_t want, have = h->stored - SPARSE_HEAD;
+	const uint8_t *bytes = decoder->payload + PARTS_HEAD;
 	_cleanup_free_ uint8_t *unpacked = NULL;
-	uint64_t parts;
+	uint32_t want, have = h->stored - PARTS_HEAD;
 
-	if (h->stored < SPARSE_HEAD ||
-	    h->len > 1u << store->geometry.chunk_bits)
+	if (h->stored < PARTS_HEAD || h->len > 1u << store->geometry.chunk_bits)
 		return -EUCLEAN;
-	parts = be64_get(decoder->payload);
-	want = parts_len(store, h->len, parts);
+	*ret_parts = be64_get(decoder->payload);
+	want = parts_len(store, h->len, *ret_parts);
 	if (have > want)
 		return -EUCLEAN;
 	if (have < want) {
@@ -308,6 +206,23 @@ static int sparse_delta_apply(struct decoder *decoder,
 			return -EUCLEAN;
 		bytes = unpacked;
 	}
+	*ret_bytes = bytes;
+	*ret_unpacked = steal(&unpacked);
+	return 0;
+}
+
+static int sparse_delta_apply(struct decoder *decoder,
+                              const struct chunk_header *h,
+                              const struct chunk *base, struct chunk *chunk)
+{
+	_cleanup_free_ uint8_t *unpacked = NULL;
+	const uint8_t *bytes = NULL;
+	uint64_t parts = 0;
+	int r = parts_unpack(chunk->store, decoder, h, &unpacked, &parts,
+	                     &bytes);
+
+	if (r < 0)
+		return r;
 	chunk->len = h->len;
 	memcpy(chunk->data, base->data, MIN(base->len, h->len));
 	/*
@@ -316,7 +231,39 @@ static int sparse_delta_apply(struct decoder *decoder,
 	 */
 	if (base->len < h->len)
 		memset(chunk->data + base->len, 0, h->len - base->len);
-	parts_copy(chunk, parts, bytes, true);
+	parts_paste(chunk, parts, bytes);
+	return 0;
+}
+
+/* Verify a patch, of which the payload is in the decoder, and read its base. */
+static int patch_apply(struct store *store, MDB_txn *txn, uint64_t number,
+                       struct decoder *decoder, const struct chunk_header *h,
+                       struct chunk **ret_chunk)
+{
+	_cleanup_free_ uint8_t *unpacked = NULL;
+	struct chunk *chunk = NULL;
+	struct chunk_header base;
+	const uint8_t *bytes = NULL;
+	uint8_t hash[16];
+	uint64_t parts = 0;
+	int r = base_header(store, txn, number, h->bases[0], &base);
+
+	if (r == 0)
+		r = parts_unpack(store, decoder, h, &unpacked, &parts, &bytes);
+	if (r < 0)
+		return r;
+	parts_hash(store, base.hash, h->len, parts, bytes, hash);
+	if (memcmp(hash, h->hash, sizeof(hash)))
+		return -EUCLEAN;
+	r = chunk_base(store, txn, number, h, &chunk);
+	if (r == 0)
+		r = chunk_resize(chunk, h->len);
+	if (r < 0) {
+		chunk_unref(chunk);
+		return r;
+	}
+	parts_paste(chunk, parts, bytes);
+	*ret_chunk = chunk;
 	return 0;
 }
 
@@ -558,34 +505,40 @@ int chunk_plain(struct store *store, MDB_txn *txn, uint64_t number,
 	return 0;
 }
 
-int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
-                 struct chunk **ret_chunk)
+/* Read a patch: its base, with the patch's parts in their places. */
+static int patch_decode(struct store *store, MDB_cursor *cursor,
+                        uint64_t number, MDB_val *value,
+                        const struct chunk_header *h, struct chunk **ret_chunk)
 {
-	uint64_t id = number << DISK_FRAGMENT_BITS;
-	MDB_val key = {sizeof(id), &id}, value;
-	struct chunk *chunk = NULL;
-	struct chunk_header h;
-	MDB_cursor *cursor;
+	struct decoder *decoder = decoder_get(store);
+	int r;
+
+	if (!decoder)
+		return -ENOMEM;
+	r = payload_read(cursor, number, value, h, decoder->payload);
+	if (r == 0)
+		r = patch_apply(store, mdb_cursor_txn(cursor), number, decoder,
+		                h, ret_chunk);
+	decoder_put(store, decoder);
+	return r;
+}
+
+/* Read a chunk that is verified by the hash of its content. */
+static int whole_decode(struct store *store, MDB_cursor *cursor,
+                        uint64_t number, MDB_val *value,
+                        const struct chunk_header *h, struct chunk **ret_chunk)
+{
+	struct chunk *chunk = chunk_alloc(store, h->len);
 	uint8_t hash[16];
 	int r;
 
-	r = disk_error(disk_cursor_open(txn, store->disk.blocks, &cursor));
-	if (r < 0)
-		return r;
-	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));
-	if (r == 0)
-		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+	if (!chunk)
+		return -ENOMEM;
+	r = chunk_unpack(store, cursor, number, value, h, chunk);
 	if (r == 0) {
-		chunk = chunk_alloc(store, h.len);
-		r = chunk ? chunk_unpack(store, cursor, number, &value, &h,
-		                         chunk)
-		          : -ENOMEM;
-	}
-	mdb_cursor_close(cursor);
-	if (r == 0) {
-		chunk->len = h.len;
+		chunk->len = h->len;
 		chunk_hash(chunk, hash);
-		if (memcmp(hash, h.hash, sizeof(hash)))
+		if (memcmp(hash, h->hash, sizeof(hash)))
 			r = -EUCLEAN;
 	}
 	if (r < 0) {
@@ -594,4 +547,29 @@ int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
 	}
 	*ret_chunk = chunk;
 	return 0;
+}
+
+int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
+                 struct chunk **ret_chunk)
+{
+	uint64_t id = number << DISK_FRAGMENT_BITS;
+	MDB_val key = {sizeof(id), &id}, value;
+	struct chunk_header h;
+	MDB_cursor *cursor;
+	int r;
+
+	r = disk_error(disk_cursor_open(txn, store->disk.blocks, &cursor));
+	if (r < 0)
+		return r;
+	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));
+	if (r == 0)
+		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+	if (r == 0)
+		r = h.tag == BLOCK_TAG_PATCH
+		            ? patch_decode(store, cursor, number, &value, &h,
+		                           ret_chunk)
+		            : whole_decode(store, cursor, number, &value, &h,
+		                           ret_chunk);
+	mdb_cursor_close(cursor);
+	return r;
 }

@@ -40,6 +40,9 @@ int chunk_compare(struct store *store, uint64_t a, uint64_t b)
 		return -EAGAIN;
 	if (stored_a == stored_b)
 		return 1;
+	/* The hash of a patch is not that of its content. */
+	if (header_a.tag == BLOCK_TAG_PATCH || header_b.tag == BLOCK_TAG_PATCH)
+		return -EAGAIN;
 	return header_a.len == header_b.len &&
 	                       memcmp(header_a.hash, header_b.hash, 16) != 0
 	               ? 0
@@ -63,7 +66,8 @@ int chunk_matches(struct store *store, uint64_t number, const void *data,
 	if (!r && header.len != len)
 		return 0;
 	XXH128_canonicalFromHash(&hash, XXH3_128bits(data, len));
-	if (!r && memcmp(header.hash, hash.digest, sizeof(header.hash)))
+	if (!r && header.tag != BLOCK_TAG_PATCH &&
+	    memcmp(header.hash, hash.digest, sizeof(header.hash)))
 		return 0;
 	/* Equal, not written yet, or damaged. */
 	r = chunk_load(store, number, &chunk);

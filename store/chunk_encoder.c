@@ -8,21 +8,21 @@
 #include "chunk_codec.h"
 #include "codec.h"
 #include "engine.h"
+#include "parts.h"
 
 enum {
 	NOISE_MIN = 128,
 	NOISE_SAMPLE = 4096,
 	LEVEL_FAST = -5,
-	LEVEL_DELTA = 4,  /* more for a delta */
-	SPARSE_SHARE = 4, /* at most one in so many of the parts of a chunk */
-	OWN_SHARE = 2,    /* of the bytes of a splice are its own, at most */
+	LEVEL_DELTA = 4, /* more for a delta */
+	OWN_SHARE = 2,   /* of the bytes of a splice are its own, at most */
 };
 
 struct encoder {
 	ZSTD_CCtx *zstd;
 	struct encoder *delta;  /* with a window that reaches into the base */
 	struct encoder *splice; /* for the bytes of its own */
-	struct chunk *parts;    /* of a sparse delta or splice */
+	struct chunk *parts;    /* of a patch or splice */
 	int level;
 	size_t capacity;
 	uint8_t out[];
@@ -32,7 +32,7 @@ static struct encoder *encoder_alloc(struct store *store, bool delta)
 {
 	unsigned bits = store->geometry.chunk_bits;
 	size_t capacity = CHUNK_HEADER_MAX +
-	                  MAX((size_t)SPARSE_HEAD, (size_t)SPLICE_HEAD_MAX) +
+	                  MAX((size_t)PARTS_HEAD, (size_t)SPLICE_HEAD_MAX) +
 	                  ZSTD_compressBound(1u << bits);
 	struct encoder *encoder = malloc(sizeof(*encoder) + capacity);
 
@@ -131,7 +131,7 @@ static int chunk_level(const struct chunk *chunk, int level)
 		                                                : level;
 	if (!bytes_are_noise(chunk->data, NOISE_SAMPLE))
 		return level;
-	/* A sparse delta of one page is no more than the sample. */
+	/* A patch of one page is no more than the sample. */
 	if (chunk->len > NOISE_SAMPLE &&
 	    !bytes_are_noise(chunk->data + chunk->len - NOISE_SAMPLE,
 	                     NOISE_SAMPLE))
@@ -230,36 +230,41 @@ static size_t parts_pack(struct encoder *encoder, uint8_t *out, size_t capacity)
 	return parts->len;
 }
 
-bool chunk_is_sparse_delta(const struct chunk *chunk)
+bool chunk_is_patch(const struct chunk *chunk)
 {
-	return chunk->replaces && chunk->same &&
-	       parts_len(chunk->store, chunk->len, ~chunk->same) <=
-	               chunk->len / SPARSE_SHARE;
+	return chunk->block.kind == BLOCK_PATCH ||
+	       (chunk->replaces && chunk->same &&
+	        parts_len(chunk->store, chunk->len, ~chunk->same) <=
+	                chunk->len / PARTS_SHARE);
 }
 
-void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
-                        const uint8_t hash[16], uint64_t base_number,
-                        unsigned depth, struct form *ret_form)
+void encoder_run_patch(struct encoder *encoder, const struct chunk *chunk,
+                       const struct chunk_header *base, uint64_t base_number,
+                       struct form *ret_form)
 {
 	uint8_t *payload = encoder->out + CHUNK_HEADER_MAX;
 	struct chunk_header h = {
-	        .tag = BLOCK_TAG_SPARSE_DELTA,
+	        .tag = BLOCK_TAG_PATCH,
 	        .len = chunk->len,
 	        .base_count = 1,
 	        .bases = {base_number},
-	        .depth = (uint8_t)depth,
+	        .depth = (uint8_t)(base->depth + 1),
 	};
 	struct chunk *parts = encoder->parts;
-	uint64_t differ = ~chunk->same;
+	uint64_t own = ~chunk->same & parts_of(chunk->store, 0, chunk->len);
 	size_t n;
 
-	parts->len = parts_len(chunk->store, chunk->len, differ);
-	parts_copy((struct chunk *)chunk, differ, parts->data, false);
-	n = parts_pack(encoder, payload + SPARSE_HEAD,
-	               encoder->capacity - CHUNK_HEADER_MAX - SPARSE_HEAD);
-	be64_put(payload, differ);
-	memcpy(h.hash, hash, 16);
-	encoder_finish(encoder, &h, SPARSE_HEAD + n, ret_form);
+	parts->len = parts_len(chunk->store, chunk->len, own);
+	if (chunk->block.kind == BLOCK_PATCH)
+		memcpy(parts->data, chunk->data, parts->len);
+	else
+		parts_copy(chunk, own, parts->data);
+	parts_hash(chunk->store, base->hash, chunk->len, own, parts->data,
+	           h.hash);
+	n = parts_pack(encoder, payload + PARTS_HEAD,
+	               encoder->capacity - CHUNK_HEADER_MAX - PARTS_HEAD);
+	be64_put(payload, own);
+	encoder_finish(encoder, &h, PARTS_HEAD + n, ret_form);
 }
 
 /* Copy the bytes of the chunk that are the splice's own to encoder->parts. */

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Making the stored form of chunks (chunk_codec.h): as they are, compressed, as
- * a delta or as a sparse delta.  Inside store/ only.
+ * a delta or as a patch.  Inside store/ only.
  */
 #ifndef COPPICE_CHUNK_ENCODER_H
 #define COPPICE_CHUNK_ENCODER_H
 
-#include "chunk.h"
-#include "splice.h"
+#include "chunk_header.h"
 
 struct encoder;
 int encoder_create(struct store *store, struct encoder **ret_encoder);
@@ -32,15 +31,15 @@ void encoder_run(struct encoder *encoder, const struct chunk *chunk,
 bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
                        const uint8_t hash[16], const struct chunk *base,
                        uint64_t base_number, unsigned depth, struct form *form);
-/* Return true if a sparse delta against the replaced chunk is small enough. */
-bool chunk_is_sparse_delta(const struct chunk *chunk);
+/* Return true if the chunk is or could become a patch of the replaced one. */
+bool chunk_is_patch(const struct chunk *chunk);
 /*
- * Encode a chunk for which chunk_is_sparse_delta() is true as a sparse delta,
- * at `depth`, against the replaced chunk, which is stored as base_number.
+ * Encode a chunk for which chunk_is_patch() is true as a patch of the replaced
+ * chunk, which is stored as base_number and has this header.
  */
-void encoder_run_sparse(struct encoder *encoder, const struct chunk *chunk,
-                        const uint8_t hash[16], uint64_t base_number,
-                        unsigned depth, struct form *ret_form);
+void encoder_run_patch(struct encoder *encoder, const struct chunk *chunk,
+                       const struct chunk_header *base, uint64_t base_number,
+                       struct form *ret_form);
 /*
  * Encode the chunk as a splice of the bases that *form names, at its depth.
  * Return true, and complete *form, if its payload has at most `most` bytes.

@@ -49,7 +49,7 @@ static bool wants_splices(const struct txg *txg)
 		const struct chunk *chunk = txg->chunks[i];
 
 		if (chunk->replaces && chunk->len >= SHARE_MIN &&
-		    !chunk_is_sparse_delta(chunk))
+		    !chunk_is_patch(chunk))
 			return true;
 	}
 	return false;
@@ -69,6 +69,20 @@ static void splices_allow(struct store *store)
 	         !store_set_feature(store, STORE_FEATURE_SPLICES, true));
 }
 
+/* Name the feature of patches in the group that may have the first ones. */
+static int patches_allow(struct store *store)
+{
+	const struct txg *txg = store->open_txg;
+
+	if (store_has_feature(store, STORE_FEATURE_PATCHES))
+		return 0;
+	for (size_t i = 0; i < txg->chunks_len; i++)
+		if (chunk_is_patch(txg->chunks[i]))
+			return store_set_feature(store, STORE_FEATURE_PATCHES,
+			                         true);
+	return 0;
+}
+
 /* Make the open group the syncing one, and open a new one. Lock held. */
 static int txg_close(struct store *store)
 {
@@ -81,7 +95,9 @@ static int txg_close(struct store *store)
 	if (store->txg_close_fn)
 		store->txg_close_fn(store->txg_close_arg);
 	splices_allow(store);
-	r = counters_put(store);
+	r = patches_allow(store);
+	if (r == 0)
+		r = counters_put(store);
 	if (r == 0)
 		r = intent_log_close_txg(store, next);
 	if (r < 0) {

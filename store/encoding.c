@@ -142,8 +142,8 @@ static struct slice *slice_take(struct encoding *e)
 	       e->next - s->first < SLICE_BLOCKS) {
 		const struct block *block = e->blocks[e->next++];
 
-		if (block->kind == BLOCK_CHUNK)
-			bytes += ((const struct chunk *)block)->len;
+		if (block->kind != BLOCK_NODE)
+			bytes += ((const struct chunk *)block)->capacity;
 	}
 	s->len = e->next - s->first;
 	e->taken++;

@@ -17,7 +17,8 @@ static const char magic[8] = "coppice";
 /* The features that are known; a bit once used is never used for another. */
 enum {
 	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW |
-	                    STORE_FEATURE_SPLICES | STORE_FEATURE_LOG,
+	                    STORE_FEATURE_SPLICES | STORE_FEATURE_LOG |
+	                    STORE_FEATURE_PATCHES,
 	FEATURES_READONLY = 0,
 };
 

@@ -11,11 +11,13 @@
 #include <errno.h>
 #include <xxhash.h>
 
-#include "chunk.h"
+#include "chunk_header.h"
 #include "codec.h"
 #include "engine.h"
 #include "list.h"
 #include "node.h"
+#include "parts.h"
+#include "patch.h"
 
 /* Numbers of the format. */
 enum change {
@@ -29,6 +31,7 @@ enum change {
 	CHANGE_PUT,
 	CHANGE_DELETE,
 	CHANGE_COUNTERS, /* the last one of an entry */
+	CHANGE_PATCH,
 };
 
 /* ---- Encoding ----------------------------------------------------------- */
@@ -57,18 +60,33 @@ static bool encode_node(struct store *store, struct node *node,
 	return true;
 }
 
-static void encode_chunk(const struct chunk *chunk, struct writer *w)
+static void encode_patch(const struct chunk *patch, struct writer *w)
+{
+	put_u8(w, CHANGE_PATCH);
+	put_varint(w, patch->block.number);
+	put_varint(w, patch->block.owner);
+	put_varint(w, patch->replaces);
+	put_u64(w, patch->same);
+	put_varint(w, patch->len);
+	put_u8(w, patch->depth);
+	put_bytes(w, patch->data,
+	          parts_len(patch->store, patch->len, ~patch->same));
+}
+
+static void encode_chunk(struct chunk *chunk, struct writer *w)
 {
 	const struct block *block = &chunk->block;
+	bool part = block->logged && !chunk->logged_patch;
 	uint32_t from = 0, to = chunk->len;
 
-	put_u8(w, block->logged ? CHANGE_PART : CHANGE_CHUNK);
+	chunk->logged_patch = false;
+	put_u8(w, part ? CHANGE_PART : CHANGE_CHUNK);
 	put_varint(w, block->number);
 	put_varint(w, block->owner);
 	put_varint(w, chunk->replaces);
 	put_u64(w, chunk->same);
 	put_varint(w, chunk->len);
-	if (block->logged) {
+	if (part) {
 		from = MIN(chunk->unlogged_from, to);
 		to = MAX(from, MIN(chunk->unlogged_to, to));
 		put_varint(w, from);
@@ -85,6 +103,27 @@ static void encode_dedup(const struct chunk *ref, struct writer *w)
 	put_varint(w, ref->dedup_of);
 }
 
+static bool encode_block(struct store *store, struct block *block,
+                         struct writer *w)
+{
+	struct chunk *chunk = (struct chunk *)block;
+
+	switch ((enum block_kind)block->kind) {
+	case BLOCK_NODE:
+		return encode_node(store, (struct node *)block, w);
+	case BLOCK_CHUNK:
+		encode_chunk(chunk, w);
+		break;
+	case BLOCK_PATCH:
+		encode_patch(chunk, w);
+		break;
+	case BLOCK_DEDUP:
+		encode_dedup(chunk, w);
+		break;
+	}
+	return true;
+}
+
 static bool encode_blocks(struct store *store, struct txg *txg,
                           struct writer *w)
 {
@@ -99,15 +138,7 @@ static bool encode_blocks(struct store *store, struct txg *txg,
 	for (size_t i = 0; i < track->blocks_len && !w->bad; i++) {
 		struct block *block = track->blocks[i];
 
-		if (block->kind == BLOCK_NODE) {
-			any |= encode_node(store, (struct node *)block, w);
-		} else {
-			if (block->kind == BLOCK_CHUNK)
-				encode_chunk((struct chunk *)block, w);
-			else
-				encode_dedup((struct chunk *)block, w);
-			any = true;
-		}
+		any |= encode_block(store, block, w);
 		block->logged = true;
 		block->unlogged = 0;
 	}
@@ -242,6 +273,56 @@ static int chunk_new(struct store *store, uint64_t number, uint64_t len,
 	return 0;
 }
 
+/* Take a block of the group out again. */
+static void block_take_out(struct store *store, struct block *block)
+{
+	txg_take_out(store, block);
+	block_unhash(store, block);
+	if (block->kind == BLOCK_NODE)
+		free(block);
+	else
+		chunk_unref((struct chunk *)block);
+}
+
+/* Take out the patch that an entry before has under the number, if any. */
+static void patch_take_out(struct store *store, uint64_t number)
+{
+	struct block *patch = block_of(store, number, BLOCK_PATCH);
+
+	if (patch)
+		block_take_out(store, patch);
+}
+
+static int decode_patch(struct store *store, struct reader *r)
+{
+	uint64_t number = get_varint(r), owner = get_varint(r),
+	         replaces = get_varint(r), same = get_u64(r),
+	         len = get_varint(r);
+	uint8_t depth = get_u8(r);
+	const uint8_t *data;
+	struct chunk *patch;
+	uint64_t parts;
+
+	if (r->bad || len > store_chunk_size(store) || !replaces ||
+	    replaces >= number || !depth || depth > CHUNK_DEPTH_MAX)
+		return -EUCLEAN;
+	parts = parts_of(store, 0, (uint32_t)len) & ~same;
+	data = reader_take(r, parts_len(store, (uint32_t)len, parts));
+	patch_take_out(store, number);
+	if (!data || !parts || !number_is_open(store, number))
+		return -EUCLEAN;
+	patch = patch_alloc(store, (uint32_t)len, parts, depth);
+	if (!patch)
+		return -ENOMEM;
+	memcpy(patch->data, data, patch->capacity);
+	patch->replaces = replaces;
+	patch->block.number = number;
+	patch->block.owner = owner;
+	block_insert(store, &patch->block);
+	txg_add_chunk(store, patch);
+	return 0;
+}
+
 static int decode_chunk(struct store *store, struct reader *r, bool part)
 {
 	uint64_t number = get_varint(r), owner = get_varint(r),
@@ -255,6 +336,8 @@ static int decode_chunk(struct store *store, struct reader *r, bool part)
 	if (!data || len > store_chunk_size(store) || from > len ||
 	    count > len - from)
 		return -EUCLEAN;
+	if (!part)
+		patch_take_out(store, number);
 	chunk = (struct chunk *)block_of(store, number, BLOCK_CHUNK);
 	if (!chunk && part)
 		return -EUCLEAN;
@@ -304,12 +387,7 @@ static int decode_gone(struct store *store, struct reader *r)
 	 * FREE. */
 	if (block->kind == BLOCK_NODE && ((struct node *)block)->stored)
 		return 0;
-	txg_take_out(store, block);
-	block_unhash(store, block);
-	if (block->kind == BLOCK_NODE)
-		free(block);
-	else
-		chunk_unref((struct chunk *)block);
+	block_take_out(store, block);
 	return 0;
 }
 
@@ -384,6 +462,9 @@ int intent_decode(struct store *store, const void *data, size_t len)
 		case CHANGE_CHUNK:
 		case CHANGE_PART:
 			err = decode_chunk(store, &r, kind == CHANGE_PART);
+			break;
+		case CHANGE_PATCH:
+			err = decode_patch(store, &r);
 			break;
 		case CHANGE_DEDUP:
 			err = decode_dedup(store, &r);

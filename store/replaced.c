@@ -25,13 +25,16 @@ struct window {
 	struct anchor anchors[ANCHORS]; /* by their hash; the last one stays */
 };
 
-int replaced_get(struct writing *w, uint64_t name, struct replaced *ret)
+int replaced_get(struct writing *w, const struct chunk *chunk,
+                 struct replaced *ret)
 {
-	uint64_t number = name;
+	uint64_t number = chunk->replaces;
 	int r;
 
-	*ret = (struct replaced){.name = name};
-	if (!number || w->store->options.delta_depth <= 0)
+	*ret = (struct replaced){.name = number};
+	/* The log can have patches from before deltas were switched off. */
+	if (!number || (w->store->options.delta_depth <= 0 &&
+	                chunk->block.kind != BLOCK_PATCH))
 		return 0;
 	r = disk_get_u64(w->txn, w->disk->dedup_refs, number, &number);
 	if (r == 0 || r == -ENOENT)
@@ -130,7 +133,7 @@ static int window_load(struct window *window, struct writing *w, size_t at,
 	window_chunk_release(c);
 	c->at = at + 1;
 	c->generation = ++window->generation;
-	r = replaced_get(w, w->txg->chunks[at]->replaces, &c->replaced);
+	r = replaced_get(w, w->txg->chunks[at], &c->replaced);
 	if (r < 0 || !c->replaced.number)
 		return r;
 	r = chunk_decode(w->store, w->txn, c->replaced.number, &c->content);

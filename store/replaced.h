@@ -22,8 +22,9 @@ struct replaced {
 	struct chunk_header header;
 };
 
-/* Find what is stored under the name, 0 included, without reading all of it. */
-int replaced_get(struct writing *w, uint64_t name, struct replaced *ret);
+/* Find what the chunk replaces, if anything, without reading all of it. */
+int replaced_get(struct writing *w, const struct chunk *chunk,
+                 struct replaced *ret);
 
 /* A chunk in the window. */
 struct window_chunk {

@@ -144,6 +144,7 @@ enum store_feature {
 	STORE_FEATURE_HOLLOW = 2,  /* versions of which a part was freed */
 	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
 	STORE_FEATURE_LOG = 8, /* the file `log` may have what data.mdb lacks */
+	STORE_FEATURE_PATCHES = 16, /* chunks that are read with their base */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);

@@ -58,12 +58,44 @@ uint64_t chunk_replaced(struct tree *tree, uint64_t number);
 /*
  * Declare that the buffer is a copy of the first `len` bytes of the chunk that
  * it is going to replace, except for the bytes [from, to), and that the other
- * chunk will not change any more.  Such a chunk can become a sparse delta.
+ * chunk will not change any more.  Such a chunk can become a patch.
  */
 void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
                    uint32_t to);
 /* Note that the bytes [from, to) of a chunk have been changed in place. */
 void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
+
+/*
+ * Make, for chunk_add(), a chunk with the first `len` bytes of the chunk
+ * `number`, which it is going to replace, but with `data` as its bytes [from,
+ * to).  The other chunk is not read: only what differs from it is kept in
+ * memory, and later stored, as a patch.  chunk_find() does not find it, and
+ * chunk_load() makes a copy of all of it.  Lock NOT held.  -EAGAIN: a patch is
+ * not possible here or does not pay; copy the chunk instead.
+ */
+int chunk_patch(struct store *store, uint64_t number, uint32_t len,
+                uint32_t from, uint32_t to, const void *data,
+                struct chunk **ret_chunk);
+/*
+ * Return a new reference to a patch that may be changed while the lock stays
+ * held, provided that its number is private to the caller's tree.  NULL: there
+ * is none.  Lock held.
+ */
+struct chunk *chunk_find_patch(struct store *store, uint64_t number);
+/*
+ * Return true if the patch could have these bytes, too.  If not, it must become
+ * a chunk before they are changed: see chunk_complete().
+ */
+bool chunk_patch_fits(const struct chunk *patch, uint32_t from, uint32_t to);
+/* Change the bytes [from, to) of a patch that they fit.  -ENOMEM.  Lock held.
+ */
+int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
+                      const void *data);
+/*
+ * Read all of the chunk into memory if chunk_find_patch() finds it, so that
+ * chunk_find() does.  Lock NOT held.  -EUCLEAN.
+ */
+int chunk_complete(struct store *store, uint64_t number);
 
 /* Draw a new number in `tree` for the content of `number`.  Lock held. */
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);

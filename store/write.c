@@ -116,7 +116,7 @@ static int blocks_list(const struct txg *txg, struct block ***ret_blocks,
 			blocks[len++] = &txg->nodes[i++]->block;
 			continue;
 		}
-		if (txg->chunks[j]->block.kind == BLOCK_CHUNK)
+		if (txg->chunks[j]->block.kind != BLOCK_DEDUP)
 			blocks[len++] = &txg->chunks[j]->block;
 		j++;
 	}

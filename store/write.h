@@ -36,7 +36,7 @@ struct encoded {
 	uint8_t hash[16];
 	uint64_t same;     /* stored block with the same content; 0: none */
 	uint64_t replaced; /* stored block that it replaces; 0: none */
-	bool sparse;
+	bool patch;
 	/* nodes that are stored already */
 	uint64_t old_base;
 	size_t old_len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing a chunk: as a dedup reference to the same content, as a sparse delta
- * or a delta against the replaced chunk, or as it is.
+ * Writing a chunk: as a patch of the replaced chunk, as a dedup reference to
+ * the same content, as a delta against the replaced chunk, or as it is.
  */
 #include <errno.h>
 
@@ -167,21 +167,41 @@ static int delta_try(struct writing *w, const struct chunk *chunk,
 }
 
 /*
- * Try a sparse delta.  true: little of the chunk differs from the replaced one,
- * and the form is the sparse delta.  The replaced block is kept for it even if
- * nothing else needs it, because writing the rest of it again would cost as
- * much.
+ * Try a patch.  true: little of the chunk differs from the replaced one, and
+ * the form is the patch.  The replaced block is kept for it even if nothing
+ * else needs it, because writing the rest of it again would cost as much.
  */
-static bool sparse_try(struct writing *w, const struct chunk *chunk,
-                       const struct replaced *replaced, struct encoded *e)
+static bool patch_try(struct writing *w, const struct chunk *chunk,
+                      const struct replaced *replaced, struct encoded *e)
 {
-	if (!chunk_is_sparse_delta(chunk) || !replaced->number ||
-	    replaced->header.depth >= w->store->options.delta_depth)
+	struct chunk_header base = replaced->header;
+	uint64_t number = replaced->number;
+
+	if (chunk->block.kind == BLOCK_PATCH && !number) {
+		/* The base has been damaged: reading it will show that. */
+		base = (struct chunk_header){.depth = chunk->depth - 1u};
+		number = chunk->replaces;
+	} else if (chunk->block.kind != BLOCK_PATCH &&
+	           (!chunk_is_patch(chunk) || !number ||
+	            base.depth >= w->store->options.delta_depth)) {
 		return false;
-	encoder_run_sparse(w->encoder, chunk, e->hash, replaced->number,
-	                   replaced->header.depth + 1u, &e->form);
-	e->sparse = true;
+	}
+	encoder_run_patch(w->encoder, chunk, &base, number, &e->form);
+	e->patch = true;
 	return true;
+}
+
+/* Note the block that the chunk replaces. */
+static void former_note(const struct chunk *chunk,
+                        const struct replaced *replaced, struct encoded *e)
+{
+	const struct chunk_header *h = &replaced->header;
+
+	e->replaced = replaced->number;
+	if (replaced->number && replaced->number == chunk->replaces) {
+		e->former = replaced->number;
+		e->former_bytes = h->header_len + h->stored;
+	}
 }
 
 int chunk_encode(struct writing *w, const struct chunk *chunk,
@@ -192,20 +212,16 @@ int chunk_encode(struct writing *w, const struct chunk *chunk,
 	int r;
 
 	*e = (struct encoded){0};
+	r = replaced_get(w, chunk, &replaced);
+	if (r < 0)
+		return r;
+	former_note(chunk, &replaced, e);
+	if (patch_try(w, chunk, &replaced, e))
+		return 0;
 	chunk_hash(chunk, e->hash);
-	r = replaced_get(w, chunk->replaces, &replaced);
-	if (r == 0)
-		r = same_find(w, chunk, &replaced, e->hash, &e->same);
+	r = same_find(w, chunk, &replaced, e->hash, &e->same);
 	if (r < 0 || e->same)
 		return r;
-	e->replaced = replaced.number;
-	if (replaced.number && replaced.number == chunk->replaces) {
-		e->former = replaced.number;
-		e->former_bytes =
-		        replaced.header.header_len + replaced.header.stored;
-	}
-	if (sparse_try(w, chunk, &replaced, e))
-		return 0;
 	encoder_run(w->encoder, chunk, e->hash, &e->form);
 	return delta_try(w, chunk, &replaced, e);
 }
@@ -273,7 +289,11 @@ static int fragments_put(struct writing *w, uint64_t number,
 int writing_chunk(struct writing *w, struct chunk *chunk,
                   struct encoded *encoded)
 {
-	bool shared = chunk->len >= SHARE_MIN;
+	/*
+	 * A patch is small and will soon be replaced again: it is not worth an
+	 * entry in `hashes`.
+	 */
+	bool shared = chunk->len >= SHARE_MIN && !encoded->patch;
 	uint64_t same = encoded->same;
 	int r = 0;
 
@@ -290,11 +310,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk,
 	if (r == 0)
 		r = fragments_put(w, chunk->block.number, encoded->form.data,
 		                  encoded->form.len);
-	/*
-	 * A sparse delta is small and will soon be replaced again: it is not
-	 * worth an entry in `hashes`.
-	 */
-	if (r == 0 && shared && !encoded->sparse)
+	if (r == 0 && shared)
 		r = disk_put_u64(w->txn, w->disk->hashes,
 		                 be64_get(encoded->hash), chunk->block.number);
 	accounting_get(&w->accounting, chunk->block.owner)->unique +=

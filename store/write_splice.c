@@ -224,7 +224,7 @@ int chunk_splice(struct writing *w, const struct chunk *chunk,
 	size_t most = form->len;
 	int r = 0;
 
-	if (encoded->sparse || !is_likely(w, chunk, form->len))
+	if (encoded->patch || !is_likely(w, chunk, form->len))
 		return 0;
 	if (!s->window)
 		r = window_create(&s->window);

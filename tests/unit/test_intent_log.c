@@ -243,6 +243,102 @@ static void test_chunks(void **state)
 	end(store, &scratch);
 }
 
+/* Replace a stored chunk by a patch with one other page. */
+static uint64_t patch_make(struct tree *tree, uint64_t number, uint32_t len,
+                           uint32_t at, const uint8_t *page)
+{
+	struct store *store = tree->store;
+	struct chunk *patch;
+
+	assert_int_equal(
+	        chunk_patch(store, number, len, at, at + 4096, page, &patch),
+	        0);
+	store_lock(store);
+	tree_drop(tree, number);
+	number = chunk_add(tree, patch, number);
+	store_unlock(store);
+	chunk_unref(patch);
+	return number;
+}
+
+/* Change a page of a patch, or of a chunk that was one. */
+static void page_change(struct store *store, uint64_t number, uint32_t at,
+                        const uint8_t *page)
+{
+	struct chunk *chunk;
+
+	store_lock(store);
+	chunk = chunk_find_patch(store, number);
+	if (chunk) {
+		assert_true(chunk_patch_fits(chunk, at, at + 4096));
+		assert_int_equal(chunk_patch_write(chunk, at, at + 4096, page),
+		                 0);
+	} else {
+		chunk = chunk_find(store, number, NULL);
+		memcpy(chunk_data(chunk) + at, page, 4096);
+		chunk_changed(chunk, at, at + 4096);
+	}
+	chunk_unref(chunk);
+	store_unlock(store);
+}
+
+static void crash_expect(const struct scratch *scratch, uint64_t number,
+                         const uint8_t *data, size_t len)
+{
+	struct store *again;
+
+	crash(scratch);
+	again = open_store(crashed);
+	assert_true(stats_of(again).replayed > 0);
+	chunk_expect(again, number, data, len);
+	assert_int_equal(store_close(again), 0);
+}
+
+/* A patch is logged with its own pages, and with all once it is a chunk. */
+static void test_patches(void **state)
+{
+	static uint8_t data[65536];
+	const uint8_t page[4096] = "changed";
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch);
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	uint64_t number, seed = scratch_seed(), dropped;
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)scratch_random(&seed);
+	number = chunk_make(&tree, data, sizeof(data));
+	dropped = chunk_make(&tree, data, sizeof(data));
+	assert_int_equal(store_sync(store), 0);
+	number = patch_make(&tree, number, sizeof(data), 8192, page);
+	memcpy(data + 8192, page, sizeof(page));
+	/* The first one comes with its feature, by a commit. */
+	assert_int_equal(sync_by_log(store), 0);
+	assert_int_equal(stats_of(store).logged, 0);
+
+	dropped = patch_make(&tree, dropped, sizeof(data), 4096, page);
+	assert_int_equal(sync_by_log(store), 0);
+	drop(&tree, dropped);
+	number = patch_make(&tree, number, sizeof(data), 0, page);
+	memcpy(data, page, sizeof(page));
+	assert_int_equal(sync_by_log(store), 0);
+	crash_expect(&scratch, number, data, sizeof(data));
+
+	page_change(store, number, 12288, page);
+	memcpy(data + 12288, page, sizeof(page));
+	assert_int_equal(sync_by_log(store), 0);
+	crash_expect(&scratch, number, data, sizeof(data));
+
+	assert_int_equal(chunk_complete(store, number), 0);
+	for (uint32_t at = 20480; at < 53248; at += 4096) {
+		page_change(store, number, at, page);
+		memcpy(data + at, page, sizeof(page));
+		assert_int_equal(sync_by_log(store), 0);
+	}
+	assert_true(stats_of(store).logged > 10);
+	crash_expect(&scratch, number, data, sizeof(data));
+	end(store, &scratch);
+}
+
 /* A commit makes the entries before it void. */
 static void test_commit(void **state)
 {
@@ -494,6 +590,7 @@ int main(void)
 	        cmocka_unit_test(test_clean_close),
 	        cmocka_unit_test(test_replay),
 	        cmocka_unit_test(test_chunks),
+	        cmocka_unit_test(test_patches),
 	        cmocka_unit_test(test_commit),
 	        cmocka_unit_test(test_chain),
 	        cmocka_unit_test(test_torn),

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Large files that are changed a little at a time, with a commit after each
- * few changes: they are stored as sparse deltas.
+ * few changes: they are stored as patches.  Changes of whole pages are patches
+ * in memory, too.
  */
 #include "fs_fixture.h"
 
@@ -50,7 +51,7 @@ static void change(node_t file, bool text)
 	size_t len = 1 + random_below(random_below(5) ? 3000 : sizeof(bytes));
 	size_t at = random_below(SIZE - len);
 
-	switch (random_below(10)) {
+	switch (random_below(12)) {
 	case 0:
 		if (at > size)
 			memset(content + size, 0, at - size);
@@ -64,6 +65,12 @@ static void change(node_t file, bool text)
 	case 2:
 		at &= ~(size_t)1023;
 		len = MIN(1024, len);
+		break;
+	case 3:
+	case 4:
+	case 5:
+		len = 4096 * (1 + random_below(2));
+		at = MIN(at & ~(size_t)4095, SIZE - len);
 		break;
 	}
 	random_fill(bytes, len, text);
@@ -96,7 +103,7 @@ static void expect_all(void)
 	fixture_check(&w);
 }
 
-static unsigned sparse_deltas_stored(void)
+static unsigned patches_stored(void)
 {
 	MDB_cursor *cursor;
 	MDB_val key, value;
@@ -110,7 +117,7 @@ static unsigned sparse_deltas_stored(void)
 	while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
 		memcpy(&number, key.mv_data, sizeof(number));
 		if (!(number & ((1 << DISK_FRAGMENT_BITS) - 1)) &&
-		    *(uint8_t *)value.mv_data == BLOCK_TAG_SPARSE_DELTA)
+		    *(uint8_t *)value.mv_data == BLOCK_TAG_PATCH)
 			count++;
 	}
 	mdb_cursor_close(cursor);
@@ -132,14 +139,20 @@ static void run(bool text)
 	for (int i = 0; i < ROUNDS; i++) {
 		for (size_t n = 1 + random_below(3); n; n--)
 			change(file, text);
-		assert_int_equal(store_sync(w.store), 0);
-		patches = MAX(patches, sparse_deltas_stored());
+		/* The next changes may come while these are written. */
+		if (random_below(3))
+			assert_int_equal(store_sync(w.store), 0);
+		else
+			store_commit_start(w.store);
+		patches = MAX(patches, patches_stored());
 		if (random_below(10) == 0)
 			snapshot_replace((int)random_below(SNAPSHOTS));
 		if (random_below(40) == 0)
 			fixture_crash(&w); /* all is on disk */
 		if (random_below(20) == 0)
 			expect_all();
+		else if (random_below(5) == 0)
+			expect(file, content, size);
 	}
 	expect_all();
 	assert_int_equal(forest_drain(w.forest), 0);
