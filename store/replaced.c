@@ -124,7 +124,7 @@ static int pieces_load(struct writing *w, struct window_chunk *c)
 	              : r;
 }
 
-/* Read what the group's chunk replaces.  What is damaged is left out. */
+/* Read what the group's chunk replaces.  Damaged chunks are left out. */
 static int window_load(struct window *window, struct writing *w, size_t at,
                        struct window_chunk *c)
 {
@@ -133,6 +133,9 @@ static int window_load(struct window *window, struct writing *w, size_t at,
 	window_chunk_release(c);
 	c->at = at + 1;
 	c->generation = ++window->generation;
+	/* Bytes of a chunk that was patched have not moved elsewhere. */
+	if (w->txg->chunks[at]->block.kind == BLOCK_PATCH)
+		return 0;
 	r = replaced_get(w, w->txg->chunks[at], &c->replaced);
 	if (r < 0 || !c->replaced.number)
 		return r;
