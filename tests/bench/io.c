@@ -7,6 +7,8 @@
  *   io write FILE MIB [TEXT]      from the start to the end, and fsync; with
  *                                 TEXT that file's bytes over and over
  *   io read FILE                  from the start to the end
+ *   io pieces FILE SECONDS        128 KiB at random places, past the kernel's
+ *                                 pages
  *   io mmap FILE                  a byte of every page, the second time
  *   io load FILE SECONDS          write without pause, 128 KiB a call
  *   io fsyncs FILE SECONDS        append and fsync without pause
@@ -197,6 +199,33 @@ static uint64_t map_touch(const char *map, size_t len)
 	return sum;
 }
 
+static void io_pieces(const char *path, const char *seconds)
+{
+	int fd = file_open(path, O_RDONLY | O_DIRECT);
+	int64_t end = seconds_from_now(seconds), start, clock = clock_ns();
+	char *buffer = aligned_alloc(PAGE, PIECE);
+	struct sample sample = {0};
+	uint64_t random = 1;
+	struct stat st;
+	double bytes;
+
+	check(buffer && !fstat(fd, &st) && st.st_size >= PIECE, path);
+	while (clock_ns() < end) {
+		uint64_t at =
+		        random_next(&random) % (uint64_t)(st.st_size / PIECE);
+
+		start = clock_ns();
+		check(pread(fd, buffer, PIECE, (off_t)at * PIECE) == PIECE,
+		      "read");
+		sample_add(&sample, clock_ns() - start);
+	}
+	bytes = (double)sample.count * PIECE;
+	print_rate("pieces", bytes, clock_lap(&clock));
+	sample_print(&sample, "piece");
+	close(fd);
+	free(buffer);
+}
+
 static void io_mmap(const char *path)
 {
 	int fd = file_open(path, O_RDONLY);
@@ -246,10 +275,10 @@ static void io_load(const char *path, const char *seconds)
 	free(data);
 }
 
-enum { PROBES = 6 };
+enum { PROBES = 7 };
 
 static const char *const probe_names[PROBES] = {
-        "create", "read", "overwrite", "rename", "mkdir", "unlink",
+        "create", "stat", "read", "overwrite", "rename", "mkdir", "unlink",
 };
 
 static bool probe_store(int flags)
@@ -273,6 +302,15 @@ static bool probe_read(void)
 	return fd >= 0 && !close(fd) && good;
 }
 
+/* Have the attributes read anew, and not from the kernel's memory. */
+static bool probe_stat(void)
+{
+	struct statx st;
+
+	return !statx(AT_FDCWD, "probe", AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
+	              &st);
+}
+
 static bool probe_one(int kind, int round)
 {
 	char name[32];
@@ -281,12 +319,14 @@ static bool probe_one(int kind, int round)
 	case 0:
 		return probe_store(O_CREAT | O_EXCL);
 	case 1:
-		return probe_read();
+		return probe_stat();
 	case 2:
-		return probe_store(O_TRUNC);
+		return probe_read();
 	case 3:
-		return !rename("probe", "renamed");
+		return probe_store(O_TRUNC);
 	case 4:
+		return !rename("probe", "renamed");
+	case 5:
 		snprintf(name, sizeof(name), "dir%d", round);
 		return !mkdir(name, 0755);
 	default:
@@ -328,6 +368,8 @@ int main(int argc, char **argv)
 		io_write(argv[2], argv[3], argv[4]);
 	else if (argc == 3 && !strcmp(verb, "read"))
 		io_read(argv[2]);
+	else if (argc == 4 && !strcmp(verb, "pieces"))
+		io_pieces(argv[2], argv[3]);
 	else if (argc == 3 && !strcmp(verb, "mmap"))
 		io_mmap(argv[2]);
 	else if (argc == 4 && !strcmp(verb, "load"))
