@@ -6,6 +6,7 @@
 #include "commit.h"
 
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "chunk_encoder.h"
 #include "codec.h"
@@ -16,7 +17,7 @@
 #include "write.h"
 
 enum {
-	CLEAN_SLICE = 256,
+	CLEAN_SLICE = 32, /* blocks: 2 MiB of chunks may be freed */
 	/* Pauses between tries of a commit that fails, at most. */
 	RETRY_MOST_MS = 30000,
 	RETRY_CLOSING_MS = 1000,
@@ -382,6 +383,9 @@ static void *committer_main(void *arg)
 	struct store *store = arg;
 
 	pthread_setname_np(pthread_self(), "committer");
+	/* On Linux the nice value is the thread's; its encoders inherit it. */
+	setpriority(PRIO_PROCESS, 0,
+	            getpriority(PRIO_PROCESS, 0) + store->options.nice);
 	store_background();
 	store_lock(store);
 	for (;;) {

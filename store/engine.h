@@ -40,10 +40,11 @@ struct store {
 	uint64_t ops_most_alone; /* the same while nobody else uses the store */
 
 	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
+	void (*_Atomic stalls)(bool);    /* see store_on_stall() */
 	atomic_uint lock_waiters;        /* threads that wait for the lock */
 	struct sharers *sharers; /* see lock.c; NULL: the lock is not shared */
-	atomic_bool exclusive;   /* the lock is held, or wanted, by one thread */
-	pthread_mutex_t lock;            /* guards all below */
+	atomic_bool exclusive; /* the lock is held, or wanted, by one thread */
+	pthread_mutex_t lock;  /* guards all below */
 #ifndef NDEBUG
 	store_hold_fn *hold_fn; /* see store_on_unlock() */
 	void *hold_arg;
@@ -87,14 +88,16 @@ struct store {
 	uint64_t commits;
 	uint64_t tries; /* commits, failed ones included */
 	/* about the file: see reservation.c */
-	uint64_t limit;    /* bytes it may grow to */
-	uint64_t used;     /* end of its last page as of the last commit */
-	uint64_t granted;  /* end of its preallocated disk space */
-	bool granted_once; /* its space was preallocated from the start */
-	bool cannot_grant; /* its file system does not preallocate */
-	uint64_t avail;    /* bytes that could be written at the last commit */
-	uint64_t coming;   /* bytes that could be after another commit */
-	bool free_known;   /* the two include free pages within the file */
+	uint64_t limit;         /* bytes it may grow to */
+	uint64_t used;          /* end of its last page as of the last commit */
+	uint64_t granted;       /* end of its preallocated disk space */
+	bool granted_once;      /* its space was preallocated from the start */
+	bool cannot_grant;      /* its file system does not preallocate */
+	bool granting;          /* a thread preallocates without the lock */
+	uint64_t prepare_after; /* `tries` before which it failed */
+	uint64_t avail;  /* bytes that could be written at the last commit */
+	uint64_t coming; /* bytes that could be after another commit */
+	bool free_known; /* the two include free pages within the file */
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;
 	pthread_t committer;

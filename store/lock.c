@@ -204,6 +204,10 @@ void store_unlock(struct store *store)
 void lock_wait(struct store *store, pthread_cond_t *cond,
                const struct timespec *until)
 {
+	void (*stalls)(bool) = atomic_load(&store->stalls);
+
+	if (stalls)
+		stalls(true);
 	hold_end(store);
 	exclusive_end(store);
 	if (until)
@@ -212,6 +216,8 @@ void lock_wait(struct store *store, pthread_cond_t *cond,
 		pthread_cond_wait(cond, &store->lock);
 	exclusive_begin(store);
 	hold_begin(store);
+	if (stalls)
+		stalls(false);
 }
 
 int store_yield(struct store *store)
@@ -228,4 +234,9 @@ int store_yield(struct store *store)
 void store_on_yield(struct store *store, bool (*fn)(void))
 {
 	atomic_store(&store->cancelled, fn);
+}
+
+void store_on_stall(struct store *store, void (*fn)(bool begins))
+{
+	atomic_store(&store->stalls, fn);
 }

@@ -144,33 +144,53 @@ static void reservation_count_free(struct store *store)
 	store->avail -= MIN(store->avail, over);
 }
 
-/* Preallocate disk space from `from` up to `to`. -ENOSPC. */
-static int grant(struct store *store, uint64_t from, uint64_t to)
+/*
+ * Preallocate disk space from `from` up to `to`.  -ENOSPC; -EOPNOTSUPP: this
+ * file system does not.
+ */
+static int preallocate(int fd, uint64_t from, uint64_t to)
 {
 	int err = 0;
 
 	if (from == to)
 		return 0;
 	do
-		err = fallocate(store->disk.fd, FALLOC_FL_KEEP_SIZE,
-		                (off_t)from, (off_t)(to - from)) < 0
+		err = fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)from,
+		                (off_t)(to - from)) < 0
 		              ? errno
 		              : 0;
 	while (err == EINTR);
 	if (err == EDQUOT || err == EFBIG)
 		err = ENOSPC;
-	/* This file system does not preallocate: rely on its free space. */
-	if (err == EOPNOTSUPP || err == ENOSYS) {
-		store->cannot_grant = true;
-		err = 0;
-	}
-	return -err;
+	return err == ENOSYS ? -EOPNOTSUPP : -err;
+}
+
+/* Do the same for the store.  -ENOSPC. */
+static int grant(struct store *store, uint64_t from, uint64_t to)
+{
+	int r = preallocate(store->disk.fd, from, to);
+
+	if (r != -EOPNOTSUPP)
+		return r;
+	/* Rely on the file system's free space. */
+	store->cannot_grant = true;
+	return 0;
+}
+
+/* Count the space up to `end` as preallocated. */
+static void granted(struct store *store, uint64_t end)
+{
+	uint64_t before = reservation_ahead(store);
+
+	store->granted_once = true;
+	store->granted = MAX(store->granted, end);
+	store->avail += reservation_ahead(store) - before;
 }
 
 /* Preallocate at least `bytes` more, and a step ahead if possible. */
 static int reservation_extend(struct store *store, uint64_t bytes)
 {
-	uint64_t step = step_bytes(store), before = reservation_ahead(store);
+	uint64_t step = step_bytes(store);
 	uint64_t from = store->granted_once ? store->granted : 0;
 	uint64_t least = store->granted + bytes, most;
 	int r;
@@ -181,12 +201,40 @@ static int reservation_extend(struct store *store, uint64_t bytes)
 	r = grant(store, from, most);
 	if (r < 0 && least < most)
 		r = grant(store, from, most = least);
-	if (r < 0)
-		return r;
-	store->granted_once = true;
-	store->granted = most;
-	store->avail += reservation_ahead(store) - before;
-	return 0;
+	if (r == 0)
+		granted(store, most);
+	return r;
+}
+
+/*
+ * Preallocate a step before the space is needed, without the lock, because
+ * fallocate(2) may wait for the journal of the file system.  `keep` as for
+ * reservation_need(), which reports the errors.  Lock held, and released
+ * meanwhile.
+ */
+static void reservation_prepare(struct store *store, uint64_t keep)
+{
+	uint64_t step = step_bytes(store), from = store->granted;
+	uint64_t need = pending_cost(store) + keep + step / 2;
+	uint64_t most = MIN(from + step, store->limit);
+	int r;
+
+	if (need <= store->avail || most <= from || store->granting ||
+	    !store->granted_once || store->cannot_grant ||
+	    store->prepare_after > store->tries)
+		return;
+	reservation_count_free(store);
+	if (need <= store->avail)
+		return;
+	store->granting = true;
+	store_unlock(store);
+	r = preallocate(store->disk.fd, from, most);
+	store_lock(store);
+	store->granting = false;
+	if (r == 0)
+		granted(store, most);
+	else
+		store->prepare_after = store->tries + 1;
 }
 
 /* Give back preallocated space, but keep `ahead` bytes behind the end. */
@@ -196,7 +244,7 @@ static void give_back(struct store *store, uint64_t ahead)
 	struct stat st;
 	int fd = store->disk.fd;
 
-	if (fstat(fd, &st) < 0)
+	if (store->granting || fstat(fd, &st) < 0)
 		return;
 	/* See disk_lengthen(): a read-only opening could not do this. */
 	if ((uint64_t)st.st_size < store->used &&
@@ -287,8 +335,10 @@ static void wait_for_committer(struct store *store, size_t mark)
 		lock_wait(store, &store->committed, NULL);
 }
 
-static int throttle(struct store *store, bool grows, size_t mark)
+static int throttle(struct store *store, bool grows, bool bulk)
 {
+	size_t space = store->txg_hard - store->txg_soft;
+	size_t mark = store->txg_hard - (bulk ? space / 2 : 0);
 	uint64_t reserve;
 	int r = 0;
 
@@ -297,6 +347,8 @@ static int throttle(struct store *store, bool grows, size_t mark)
 	store_lock(store);
 	wait_for_committer(store, mark);
 	reserve = reserve_bytes(store);
+	if (bulk && !store->commit_err)
+		reservation_prepare(store, reserve);
 	/*
 	 * The limit of memory holds for all; a full disk lets only such changes
 	 * pass as may free space.
@@ -314,16 +366,12 @@ static int throttle(struct store *store, bool grows, size_t mark)
 
 int store_throttle(struct store *store, bool grows)
 {
-	return throttle(store, grows, store->txg_hard);
+	return throttle(store, grows, false);
 }
 
 int store_throttle_write(struct store *store, size_t bytes)
 {
-	size_t space = store->txg_hard - store->txg_soft;
-
-	return throttle(store, true,
-	                bytes < BULK_MIN ? store->txg_hard
-	                                 : store->txg_hard - space / 2);
+	return throttle(store, true, bytes >= BULK_MIN);
 }
 
 int store_pace(struct store *store)

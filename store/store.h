@@ -57,8 +57,9 @@ struct store_options {
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
 	uint32_t retry_ms;  /* first pause after a failed commit; 0: 100 */
-	int level;          /* zstd level; 0: 3; negative: zstd's fast levels */
-	int delta_depth;    /* longest chain of deltas; 0: 16; negative: none */
+	int nice;  /* added to the nice value of the thread that commits */
+	int level; /* zstd level; 0: 3; negative: zstd's fast levels */
+	int delta_depth; /* longest chain of deltas; 0: 16; negative: none */
 };
 
 struct store_stats {
@@ -197,6 +198,12 @@ int store_yield(struct store *store);
  * up its work, because nobody waits for the result any more.
  */
 void store_on_yield(struct store *store, bool (*fn)(void));
+/*
+ * Set the function that is called with true before the calling thread waits for
+ * a commit, and with false afterwards.  It is called with the lock held, and
+ * takes no lock.
+ */
+void store_on_stall(struct store *store, void (*fn)(bool begins));
 
 /*
  * For tests: have fn called, under the lock, whenever the lock is released,

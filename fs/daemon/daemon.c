@@ -25,6 +25,7 @@ enum {
 	START_MS = 10000, /* for the first mount to arrive */
 	LEAVE_MS = 3000,  /* for a mount to end when asked to */
 	ARENAS = 2,
+	COMMITTER_NICE = 4, /* requests go first */
 };
 
 void daemon_block_signals(void)
@@ -112,6 +113,7 @@ static int open_store(struct daemon *daemon,
                       const struct mount_options *options, char **ret_error)
 {
 	struct store_options store_options = {.memory = options->memory,
+	                                      .nice = COMMITTER_NICE,
 	                                      .no_log = options->no_log};
 	struct fs_options fs_options = {0}; /* each session has its own */
 	int err = store_open(options->store, &store_options, &daemon->store);

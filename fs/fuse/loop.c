@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "busy_poll.h"
@@ -32,6 +33,7 @@ enum {
 	LOOK_TICKS = 10,   /* between looks at the whole machine */
 	IDLE_TICKS = 20,   /* no request for so long: no more ticks */
 	INSPECT_MS = 1000,
+	REQUEST_BYTES = LOOP_REQUEST_MAX + LOOP_GROWTH,
 	KICK = SIGUSR1, /* makes a thread return from reading */
 };
 
@@ -60,12 +62,14 @@ struct loop {
 	struct busy_poll busy_poll;
 	struct eventcount event; /* the watcher's sleep */
 	atomic_bool stopping;
-	atomic_uint tokens; /* number of workers that are to end */
+	atomic_uint tokens;  /* number of workers that are to end */
+	atomic_uint stalled; /* number of workers in loop_stall() */
 	/* Used by the watcher alone. */
 	unsigned limit;    /* processors */
 	unsigned live;     /* workers that have not been joined */
 	unsigned retiring; /* tokens handed out, less the workers ended */
 	unsigned ticks, waiting, stuck, calm, excess, idle; /* in ticks */
+	int64_t next_tick; /* the earliest time, in ns */
 	int64_t inspected; /* when it was inspected last, in ns */
 	bool inspect_more; /* inspect() has requested another call */
 	bool start_failed; /* it was logged */
@@ -101,6 +105,20 @@ bool loop_interrupted(void)
 {
 	return current && atomic_load(&current->interrupted) ==
 	                          atomic_load(&current->number);
+}
+
+void loop_stall(bool begins)
+{
+	struct loop *loop = current ? current->loop : NULL;
+
+	if (!loop)
+		return;
+	if (begins) {
+		atomic_fetch_add(&loop->stalled, 1);
+		eventcount_wake(&loop->event);
+	} else {
+		atomic_fetch_sub(&loop->stalled, 1);
+	}
 }
 
 static void kicked(int signal)
@@ -236,6 +254,23 @@ static void *worker_main(void *arg)
 
 /* ---- Starting and ending them ------------------------------------------- */
 
+/*
+ * Allocate a worker's buffer.  malloc() would take it from where chunks are,
+ * once the first one of its size was freed, and keep its memory.
+ */
+static uint8_t *request_alloc(void)
+{
+	void *request = mmap(NULL, REQUEST_BYTES, PROT_READ | PROT_WRITE,
+	                     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return request == MAP_FAILED ? NULL : request;
+}
+
+static void request_free(uint8_t *request)
+{
+	munmap(request, REQUEST_BYTES);
+}
+
 static int worker_start(struct loop *loop)
 {
 	struct worker *worker = loop->workers;
@@ -248,12 +283,12 @@ static int worker_start(struct loop *loop)
 	worker->ran = 0;
 	atomic_store(&worker->id, 0);
 	atomic_store(&worker->ended, false);
-	worker->request = malloc(LOOP_REQUEST_MAX + LOOP_GROWTH);
+	worker->request = request_alloc();
 	if (!worker->request)
 		return -ENOMEM;
 	err = -pthread_create(&worker->thread, NULL, worker_main, worker);
 	if (err < 0) {
-		free(steal(&worker->request));
+		request_free(steal(&worker->request));
 		return err;
 	}
 	worker->live = true;
@@ -275,10 +310,23 @@ static void grow(struct loop *loop)
 	loop->start_failed = err < 0;
 }
 
-/* End `count` workers, but never all, each after its next request. */
+/* Return the number of workers that neither stall nor are to end. */
+static unsigned workers_free(const struct loop *loop)
+{
+	unsigned busy = loop->retiring + atomic_load(&loop->stalled);
+
+	return loop->live - MIN(loop->live, busy);
+}
+
+/*
+ * End `count` workers, but never all that are free, each after its next
+ * request.
+ */
 static void shrink(struct loop *loop, unsigned count)
 {
-	count = MIN(count, loop->live - loop->retiring - 1);
+	unsigned most = workers_free(loop);
+
+	count = MIN(count, most ? most - 1 : 0);
 	loop->retiring += count;
 	atomic_fetch_add(&loop->tokens, count);
 	loop->calm = loop->excess = 0;
@@ -293,7 +341,7 @@ static void reap(struct loop *loop)
 		if (!worker->live || !atomic_load(&worker->ended))
 			continue;
 		pthread_join(worker->thread, NULL);
-		free(steal(&worker->request));
+		request_free(steal(&worker->request));
 		worker->live = false;
 		loop->live--;
 		if (loop->retiring)
@@ -445,6 +493,13 @@ static bool should_grow(const struct loop *loop, const struct activity *a,
 	       loop->stuck >= STUCK_TICKS;
 }
 
+/* Replace the workers that stall, if no other one is left. */
+static void stalled_replace(struct loop *loop)
+{
+	if (!workers_free(loop) && loop->live < loop->limit + STILL_MAX)
+		grow(loop);
+}
+
 static void tick(struct loop *loop)
 {
 	struct activity a = look(loop);
@@ -465,6 +520,8 @@ static void tick(struct loop *loop)
 		shrink(loop, 1);
 	if (mono_ns() - loop->inspected >= INSPECT_MS * INT64_C(1000000))
 		inspect(loop);
+	/* The watcher may be woken early, by a worker that stalls. */
+	loop->next_tick = mono_ns() + TICK_MS * INT64_C(500000);
 }
 
 /*
@@ -502,9 +559,12 @@ void loop_run(struct loop *loop, int fd)
 	while (loop->live) {
 		wait_for_tick(loop);
 		reap(loop);
-		if (atomic_load(&loop->stopping))
+		if (atomic_load(&loop->stopping)) {
 			kick(loop);
-		else
+			continue;
+		}
+		stalled_replace(loop);
+		if (mono_ns() >= loop->next_tick)
 			tick(loop);
 	}
 }

@@ -5,6 +5,7 @@
  * A worker reads a request, counts it, notifies the watcher, handles the
  * request, counts again.  The watcher waits for a tick and looks at the counts.
  * When no count has changed for some ticks it sleeps until it is notified.
+ * A worker that announces a long wait (loop_stall()) wakes it before the tick.
  * It starts a worker when requests wait that no worker reads, and hands out a
  * token when there is one too many; a worker that finishes a request and finds
  * a token takes it and ends.  No thread ever waits for a lock of the loop:
@@ -21,7 +22,7 @@
  *   ASLEEP    waits to be notified   -> TICKING, by a worker's first request
  *   STOPPING  interrupts workers that read, once a tick, until all have ended
  *
- * A worker that ends, and loop_stop(), wake the watcher in any state.
+ * A worker that ends or stalls, and loop_stop(), wake the watcher in any state.
  */
 #ifndef COPPICE_LOOP_H
 #define COPPICE_LOOP_H
@@ -86,5 +87,11 @@ const void *loop_request(void);
 void loop_set_number(uint64_t number);
 void loop_interrupt(struct loop *loop, uint64_t number);
 bool loop_interrupted(void);
+/*
+ * Announce that the calling worker begins or ends to wait for something that
+ * may take long.  Meanwhile another worker takes its place.  Ignored in other
+ * threads.
+ */
+void loop_stall(bool begins);
 
 #endif

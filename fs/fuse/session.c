@@ -67,6 +67,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 	fs_set_keeper(fs, keep_node, mounts);
 	fs_set_in_use(fs, mounted_states_in_use, mounts);
 	store_on_yield(forest_store(fs_forest(fs)), request_cancelled);
+	store_on_stall(forest_store(fs_forest(fs)), loop_stall);
 	return 0;
 }
 
@@ -75,6 +76,7 @@ void mounts_release(struct mounts *mounts)
 	fs_set_keeper(mounts->fs, NULL, NULL);
 	fs_set_in_use(mounts->fs, NULL, NULL);
 	store_on_yield(forest_store(fs_forest(mounts->fs)), NULL);
+	store_on_stall(forest_store(fs_forest(mounts->fs)), NULL);
 	/* A kernel may still use a session that could not be freed. */
 	if (mounts->left)
 		return;

@@ -33,6 +33,7 @@ enum kind {
 	QUICK,
 	NEEDS_NEXT, /* is not done before the request after it is */
 	SLOW,       /* takes slow_ns */
+	STALLS,     /* the same as NEEDS_NEXT, and announces that */
 };
 
 static struct {
@@ -153,6 +154,7 @@ static int64_t sim_mono_ns(void)
 #undef atomic_store
 #undef atomic_exchange
 #undef atomic_fetch_add
+#undef atomic_fetch_sub
 #undef atomic_compare_exchange_weak
 #define atomic_load(p)                                                         \
 	(explore_point(), atomic_load_explicit(p, memory_order_seq_cst))
@@ -162,6 +164,8 @@ static int64_t sim_mono_ns(void)
 	(explore_point(), atomic_exchange_explicit(p, v, memory_order_seq_cst))
 #define atomic_fetch_add(p, v)                                                 \
 	(explore_point(), atomic_fetch_add_explicit(p, v, memory_order_seq_cst))
+#define atomic_fetch_sub(p, v)                                                 \
+	(explore_point(), atomic_fetch_sub_explicit(p, v, memory_order_seq_cst))
 #define atomic_compare_exchange_weak(p, old, v)                                \
 	(explore_point(),                                                      \
 	 atomic_compare_exchange_strong_explicit(                              \
@@ -207,6 +211,11 @@ static bool handle(void *arg, void *request, size_t len)
 		break;
 	case NEEDS_NEXT:
 		explore_wait(request_done, (void *)(uintptr_t)(number + 1), -1);
+		break;
+	case STALLS:
+		loop_stall(true);
+		explore_wait(request_done, (void *)(uintptr_t)(number + 1), -1);
+		loop_stall(false);
 		break;
 	case SLOW:
 		explore_wait(NULL, NULL, explore_now() + slow_ns);
@@ -406,6 +415,33 @@ static void scenario_slow(void)
 	expect_done();
 }
 
+/* Time passes only when all threads wait. */
+static bool undelayed;
+
+/* Workers that announce that they stall are replaced before the next tick. */
+static void *client_stalls(void *arg)
+{
+	int64_t begin;
+
+	wait_done(send_request(QUICK));
+	pause_ms(gap_ms);
+	begin = explore_now();
+	for (int i = 0; i < 3; i++)
+		send_request(STALLS);
+	wait_done(send_request(QUICK));
+	explore_assert(!undelayed || explore_now() == begin);
+	wait_done(1);
+	explore_assert(atomic_load(&the_loop->stalled) == 0);
+	sim.closed = true;
+	return NULL;
+}
+
+static void scenario_stalls(void)
+{
+	run_loop(client_stalls);
+	expect_done();
+}
+
 /* ---- Tests -------------------------------------------------------------- */
 
 /* Orders differ from when the watcher may fall asleep. */
@@ -457,7 +493,7 @@ static void test_random(void **state)
 {
 	static void (*const scenarios[])(void) = {
 	        scenario_gap,  scenario_pair, scenario_fewer,
-	        scenario_busy, scenario_stop,
+	        scenario_busy, scenario_stop, scenario_stalls,
 	};
 	uint64_t seed = scratch_seed();
 
@@ -466,6 +502,14 @@ static void test_random(void **state)
 		gap_ms = IDLE_TICKS + (int64_t)i % 3;
 		explore_random(scenarios[i], 300, seed);
 	}
+}
+
+static void test_stalls(void **state)
+{
+	undelayed = true;
+	in_all_orders(scenario_stalls, 0);
+	undelayed = false;
+	in_all_orders(scenario_stalls, 1);
 }
 
 static void test_slow(void **state)
@@ -496,6 +540,7 @@ int main(void)
 	        cmocka_unit_test(test_close),  cmocka_unit_test(test_stop),
 	        cmocka_unit_test(test_fewer),  cmocka_unit_test(test_start),
 	        cmocka_unit_test(test_random), cmocka_unit_test(test_slow),
+	        cmocka_unit_test(test_stalls),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
