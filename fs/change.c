@@ -269,6 +269,10 @@ static int look_partial(struct vnode *v, struct piece *p)
 	}
 	chunk = chunk_find(v->fs->store, p->old.chunk, &writable);
 	if (chunk && writable && p->old.chunk > v->tree->base) {
+		if (chunk_len(chunk) < p->old.len) {
+			chunk_unref(chunk);
+			return -EUCLEAN;
+		}
 		p->how = HOW_IN_PLACE;
 		p->target = chunk;
 		return 0;

@@ -564,6 +564,9 @@ int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
 	r = disk_error(disk_cursor_get(cursor, &key, &value, MDB_SET));
 	if (r == 0)
 		r = chunk_header_decode(value.mv_data, value.mv_size, &h);
+	/* Callers copy a chunk to buffers of the store's chunk size. */
+	if (r == 0 && h.len > store_chunk_size(store))
+		r = -EUCLEAN;
 	if (r == 0)
 		r = h.tag == BLOCK_TAG_PATCH
 		            ? patch_decode(store, cursor, number, &value, &h,

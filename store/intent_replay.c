@@ -177,6 +177,23 @@ static int entries_replay(struct store *store)
 	return r;
 }
 
+/*
+ * Read the record of the store again, which the log may change.  -EUCLEAN: the
+ * sizes differ from those with which the blocks in memory were allocated.
+ */
+static int geometry_reload(struct store *store)
+{
+	struct geometry before = store->geometry;
+	int r = store_load_geometry(store);
+
+	if (r == 0 && (store->geometry.node_size != before.node_size ||
+	               store->geometry.chunk_bits != before.chunk_bits)) {
+		store->geometry = before;
+		r = -EUCLEAN;
+	}
+	return r;
+}
+
 int intent_log_replay(struct store *store)
 {
 	int r;
@@ -186,7 +203,7 @@ int intent_log_replay(struct store *store)
 	store_lock(store);
 	r = entries_replay(store);
 	if (r == 0)
-		r = store_load_geometry(store);
+		r = geometry_reload(store);
 	if (r == 0 && !store->options.readonly)
 		r = intent_log_end(store);
 	store_unlock(store);

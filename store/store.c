@@ -396,13 +396,11 @@ int store_close(struct store *store)
 
 int store_close_loss(struct store *store, struct store_loss *ret_loss)
 {
-	bool logged;
 	int r;
 
 	if (!store)
 		return 0;
 	store_lock(store);
-	logged = store->intent.active;
 	r = intent_log_pause(store);
 	store_unlock(store);
 	intent_log_stop_thread(store);
@@ -413,7 +411,7 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	if (r < 0)
 		*ret_loss = pending_loss(store);
 	txgs_drop(store);
-	if (r == 0 && logged)
+	if (r == 0 && store->intent.fd >= 0)
 		intent_log_remove(store);
 	if (!store->options.readonly)
 		reservation_give_back(store);

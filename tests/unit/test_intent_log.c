@@ -184,6 +184,22 @@ static void test_clean_close(void **state)
 	end(store, &scratch);
 }
 
+/* The file does not stay when its use ended before the store is closed. */
+static void test_close_unused(void **state)
+{
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch);
+
+	store_lock(store);
+	assert_int_equal(intent_log_pause(store), 0);
+	intent_log_resume(store);
+	store_unlock(store);
+	assert_true(exists(scratch.store, "log"));
+	assert_int_equal(store_close(store), 0);
+	assert_false(exists(scratch.store, "log"));
+	scratch_release(&scratch);
+}
+
 static void test_replay(void **state)
 {
 	struct scratch scratch;
@@ -208,7 +224,7 @@ static void test_replay(void **state)
 		assert_int_equal(get(again, "gone"), -1);
 		assert_int_equal(get(again, "first"), -1);
 		assert_int_equal(store_close(again), 0);
-		/* Its entries were replayed: they mean nothing any more. */
+		/* Replayed entries are void. */
 		one_copy(scratch.store, crashed, "log");
 	}
 	end(store, &scratch);
@@ -456,6 +472,32 @@ static void test_foreign(void **state)
 	end(store, &scratch);
 }
 
+/* Blocks in memory have the sizes that the store had when it was opened. */
+static void test_other_sizes(void **state)
+{
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch), *again;
+
+	for (int i = 0; i < 2; i++) {
+		struct geometry g = store->geometry;
+		uint8_t value[GEOMETRY_LEN_MAX];
+
+		g.node_size += i ? 0 : 8;
+		g.chunk_bits -= i ? 1 : 0;
+		store_lock(store);
+		assert_int_equal(
+		        table_put(store, TABLE_META, "store", 5, value,
+		                  geometry_encode(&g, value, sizeof(value))),
+		        0);
+		store_unlock(store);
+		assert_int_equal(sync_by_log(store), 0);
+		crash(&scratch);
+		assert_int_equal(store_open(crashed, NULL, &again), -EUCLEAN);
+		assert_true(exists(crashed, "log"));
+	}
+	end(store, &scratch);
+}
+
 /* A reader sees what the log has, and leaves both files as they are. */
 static void test_readonly(void **state)
 {
@@ -588,6 +630,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_entries),
 	        cmocka_unit_test(test_clean_close),
+	        cmocka_unit_test(test_close_unused),
 	        cmocka_unit_test(test_replay),
 	        cmocka_unit_test(test_chunks),
 	        cmocka_unit_test(test_patches),
@@ -595,6 +638,7 @@ int main(void)
 	        cmocka_unit_test(test_chain),
 	        cmocka_unit_test(test_torn),
 	        cmocka_unit_test(test_foreign),
+	        cmocka_unit_test(test_other_sizes),
 	        cmocka_unit_test(test_readonly),
 	        cmocka_unit_test(test_large),
 	        cmocka_unit_test(test_halves),
