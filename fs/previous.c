@@ -120,9 +120,12 @@ int previous_getattr(struct fs *fs, node_t node, struct stat *ret_st)
 
 	if (err)
 		return err;
-	err = state->fork ? link_getattr(fs, state, ino, ret_st)
-	                  : dir_check(state_tree(state), ino, &dir);
-	if (err || state->fork)
+	if (state->fork) {
+		err = link_getattr(fs, state, ino, ret_st);
+		return err == -ENOENT ? -ESTALE : err;
+	}
+	err = dir_check(state_tree(state), ino, &dir);
+	if (err)
 		return err == -ENOENT ? -ESTALE : err;
 	inode = (struct inode){
 	        .mode = dir.mode & ~(uint32_t)0222,

@@ -360,7 +360,7 @@ static int lineage_sum(struct space *space, uint64_t id, int64_t *ret_bytes)
 		r = version_find(space->forest, id, &v);
 		if (!r)
 			r = version_growth(space->forest, v, &growth);
-		if (r < 0)
+		if (r)
 			return r;
 		bytes += growth;
 		id = v->parent;
