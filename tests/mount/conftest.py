@@ -27,6 +27,8 @@ CONNECTIONS = Path("/sys/fs/fuse/connections")
 SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
 # The factor by which all may be slower than the plain build.
 SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
+# What the same test may be run with: see pytest_collection_modifyitems().
+WAYS = {"mounted", "unmounted", "whole", "alone"}
 
 SUSPICIOUS = re.compile(
     r"error|warning|fatal|traceback|fault|crash|abort|assert|sanitizer|"
@@ -368,3 +370,24 @@ def work(main):
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "limit(seconds): how long a test may take (60)")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With COPPICE_TEST_WAYS=one, run a test that can be run mounted and
+    unmounted in one way alone: the tests of a file take turns."""
+    if os.environ.get("COPPICE_TEST_WAYS") != "one":
+        return
+    files, dropped = {}, []
+    for item in items:
+        names = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+        if WAYS.isdisjoint(names):
+            continue
+        rest = tuple(name for name in names if name not in WAYS)
+        tests = files.setdefault(item.path, {})
+        tests.setdefault((item.originalname, rest), []).append(item)
+    for tests in files.values():
+        for number, same in enumerate(tests.values()):
+            del same[number % len(same)]
+            dropped += same
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in dropped]

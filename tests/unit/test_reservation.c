@@ -10,6 +10,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <sys/stat.h>
+#include <linux/magic.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 
 #include "range.h"
@@ -140,7 +142,7 @@ static void test_full_and_freed(void **state)
 		/* Small changes are still let through. */
 		assert_int_equal(store_throttle(store, false), 0);
 		reap(&tree);
-		/* It can be used, and is seen to be free, at once. */
+		/* The space is reported free, and can be used, at once. */
 		store_stats(store, &stats);
 		assert_in_range(stats.avail_bytes, n * CHUNK, LIMIT);
 		store_stats(store, &stats);
@@ -201,7 +203,7 @@ static void test_resize(void **state)
 	assert_int_equal(store_resize(store, LIMIT), 0);
 	assert_int_equal(put_chunk(&tree, n), -ENOSPC);
 	reap(&tree);
-	/* It is remembered, and so is everything else about the store. */
+	/* The limit and the rest of the record survive a reopening. */
 	assert_int_equal(store_close(store), 0);
 	store = full_open();
 	store_stats(store, &stats);
@@ -218,7 +220,15 @@ static void test_space_is_taken_ahead(void **state)
 {
 	struct store *store = full_create(0);
 	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	struct statfs fs;
 
+	assert_int_equal(statfs(scratch.dir, &fs), 0);
+	if (fs.f_type == TMPFS_MAGIC) {
+		print_message(
+		        "# a file of tmpfs has no space behind its end\n");
+		full_release(store);
+		skip();
+	}
 	for (unsigned i = 0; i < 30; i++) {
 		struct store_stats stats;
 
