@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which inode of one tree stands for which of another.
+ * The mapping of inodes of one tree to those of another.
  *
  * An inode number means the same file in every state.  An inode that only one
  * tree has may have been made anew in the other, by an editor that writes a new

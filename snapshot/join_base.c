@@ -230,7 +230,7 @@ static int visit_spread(struct walk *w, struct visit *visit)
 	struct version *parent;
 	int r = 0;
 
-	/* There may be more states at the end. */
+	/* The loop may add states at the end. */
 	for (size_t i = 0; !r && i < visit->state_count; i++)
 		r = visit_spread_joins(w, visit, visit->states[i]);
 	if (!r && visit->version->parent)

@@ -114,7 +114,7 @@ static int check_pair(struct join_plan *plan, const struct place *a,
 		return 0;
 	if (side == JOIN_BOTH)
 		return join_move_beside(plan, theirs, &name);
-	/* One of the two may have lost another name before. */
+	/* Another name of either inode may be gone already. */
 	if (!can_drop(side == JOIN_OURS ? theirs : ours, side))
 		side = !side;
 	return name_drop(plan, side == JOIN_OURS ? theirs : ours, &name, side);

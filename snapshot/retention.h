@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which snapshots a policy keeps.  The rules are those of restic's `forget`: of
- * each period that has snapshots, the newest is kept, for so many periods.
+ * Choosing the snapshots that a policy keeps.  The rules are those of restic's
+ * `forget`: of each period that has snapshots, the newest is kept, for so many
+ * periods.
  * Times are compared in the local time zone of the process.
  */
 #ifndef COPPICE_SNAPSHOT_RETENTION_H

@@ -383,7 +383,7 @@ static int on_item(void *arg, const struct item *a, const struct item *b)
 	last->entries |= key->kind == ITEM_DIRENT;
 	if (++last->items < ITEMS_MANY || key->kind < ITEM_DIRENT)
 		return 0;
-	/* Nothing more is to be found out from the rest. */
+	/* The inode's other items cannot change the answer. */
 	w->from = (struct key){key->ino + 1, 0, 0};
 	return 1;
 }

@@ -97,7 +97,7 @@ bool state_is_at(struct state *state, uint64_t version)
 
 bool version_is_held(struct forest *forest, uint64_t id)
 {
-	/* One that is held stays in memory. */
+	/* Held versions stay in memory. */
 	struct cached *found = cache_find(&forest->versions, id);
 
 	if (found && container_of(found, struct version, cached)->held)

@@ -174,7 +174,7 @@ static int tables_copy(struct compacting *c)
 		mdb_txn_abort(c->writer);
 	if (!r)
 		r = entries_verify(c);
-	/* Its pieces were not synced, nor do they need to be one by one. */
+	/* The transactions above were not synced: sync the file once. */
 	if (!r)
 		r = disk_error(mdb_env_sync(c->to->opening->env, 1));
 	if (!r)

@@ -444,7 +444,7 @@ int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
 		if (txn)
 			mdb_txn_abort(txn);
 		pthread_mutex_lock(&disk->pool_lock);
-		/* Those that wait for one to end have nobody left to do so. */
+		/* Without running readers nothing else ends the wait. */
 		if (--opening->running == 0)
 			disk_changed(disk);
 		again = may_read_again(disk, opening, ended, code);

@@ -145,7 +145,7 @@ bool view_is_newest(struct store *store)
 {
 	MDB_envinfo info;
 
-	/* It is opened read-only, and so only once. */
+	/* The only opening: a read-only environment is never replaced. */
 	mdb_env_info(store->disk.opening->env, &info);
 	return info.me_last_txnid == store->seen_txn;
 }

@@ -236,7 +236,7 @@ static int name_check(struct page_check *check, MDB_dbi dbi)
 	const uint8_t *node;
 	unsigned i;
 
-	/* There are so few names that one page has them all. */
+	/* The tree of the databases' names has one page. */
 	if (tree->depth != 1)
 		return pages_damaged(&check->pages, tree->root,
 		                     "is not the page of names");

@@ -134,7 +134,7 @@ static void reservation_count_free(struct store *store)
 	store->free_known = true;
 	if (disk_count_free(&store->disk, &free) < 0)
 		return;
-	/* Nobody says when the reader ends. */
+	/* The end of a reader that pins pages is not reported. */
 	store->free_known = !free.pinned;
 	if (store->used > store->limit)
 		over = store->used - store->limit;

@@ -15,7 +15,7 @@ enum {
 	SOURCES = 32,       /* bases that are considered */
 	SOURCE_LEAST = 512, /* bytes that are worth reading a chunk for */
 	SHORT = 64, /* a chunk stored as one of so many bytes is left alone */
-	/* So many tries without any match make further ones cheaper. */
+	/* After this many tries without a match, further ones are cheaper. */
 	MISSES_FREE = 4,
 	MISSES_STEP = 8,  /* only one chunk in so many is tried then, */
 	MISSES_REACH = 1, /* with so few replaced ones on either side */

@@ -334,7 +334,7 @@ static int inode_fix(struct repair *repair, uint64_t ino, bool last)
 	if (S_ISLNK(inode.mode) && inode.size && !tally.end)
 		return inode_purge(repair, ino, "its target is lost");
 	orphan = orphan_has(repair, ino);
-	/* One without links is being deleted, with what is in it. */
+	/* A directory without links is being deleted with its entries. */
 	if (orphan && S_ISDIR(inode.mode) && tally.entries && inode.nlink) {
 		r = orphan_del(repair, ino);
 		orphan = false;

@@ -90,7 +90,7 @@ static void disk_forget(struct disk_state *d, size_t from, size_t to)
 	}
 }
 
-/* It is on disk, and with it all that it was written over. */
+/* Apply a write that is on disk, and forget what it overwrote. */
 static void disk_settle(struct disk_state *d, const struct pending *p)
 {
 	size_t off = (size_t)p->event->off;

@@ -172,8 +172,7 @@ static enum recorded file_of(int fd)
 		return RECORDED_FILES;
 	if (st.st_ino == shim.ino)
 		return RECORDED_DATA;
-	/* It is made, and made anew if that has failed, during the recording.
-	 */
+	/* The log is made during the recording, and anew after a failure. */
 	if (!stat(shim.paths[RECORDED_LOG], &named) &&
 	    st.st_ino == named.st_ino)
 		return RECORDED_LOG;
@@ -342,8 +341,8 @@ int ftruncate64(int fd, off_t size)
 }
 
 /*
- * It changes nothing in data.mdb that can be read; of the log, only the length,
- * and all of that is written before it is used.
+ * Preallocation changes nothing in data.mdb that can be read; of the log it
+ * changes the length, and all of it is written before it is used.
  */
 int fallocate(int fd, int mode, off_t off, off_t len)
 {

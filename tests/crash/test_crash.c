@@ -34,7 +34,7 @@ enum {
 	CHANGES_A_RUN = 250,
 };
 
-/* One recorded run. */
+/* A recorded run. */
 struct run {
 	uint64_t seed;
 	struct recording recording;
@@ -92,7 +92,7 @@ static bool acknowledge(struct work *w, uint64_t done, bool by_fsync)
 	return true;
 }
 
-/* One of the next calls fails, or some do. */
+/* Make one or several of the next calls fail. */
 static void fail_some(uint64_t *random)
 {
 	struct failing failing = {

@@ -83,7 +83,7 @@ static void teardown(void)
 	cleanup();
 }
 
-/* Nobody asks for it. */
+/* Wait until the committer has succeeded without being asked. */
 static void wait_saved(void)
 {
 	bool failing = true;

@@ -30,7 +30,7 @@ void work_close(struct work *w);
 /* Forget the model, too; the store is closed already. */
 void work_release(struct work *w);
 
-/* One random change; it may turn out to be none. */
+/* Make a random change, or none. */
 void work_step(struct work *w);
 /* Check that the store has what the model has. */
 void work_compare(struct work *w);

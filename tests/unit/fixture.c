@@ -50,7 +50,7 @@ void fixture_init(struct fixture *w, uint64_t seed, bool sharing)
 	w->len = 1;
 	w->model[0] = (struct model){.number = 1, .name = "main"};
 	fixture_open(w);
-	/* It is never deleted. */
+	/* The default state is never deleted. */
 	store_lock(w->store);
 	assert_int_equal(
 	        state_set_default(w->forest, fixture_get(w, &w->model[0])), 0);
@@ -182,7 +182,7 @@ static void do_fork(struct fixture *w)
 	assert_int_equal(
 	        state_fork(w->forest, fixture_get(w, source), name, &s), 0);
 	assert_int_equal(s->origin, source->number);
-	/* Its tree is that of the source. */
+	/* The fork's tree is the source's. */
 	assert_true(state_is_redundant(w->forest, s) ||
 	            (source->fork && (forest_backlog(w->forest) ||
 	                              w->forest->meta.trashed_snapshots)));

@@ -40,7 +40,7 @@ void fixture_release(struct fixture *w);
 void fixture_open(struct fixture *w);
 void fixture_close(struct fixture *w);
 
-/* One random change; and, now and then, a look, a commit, a reopening. */
+/* Make a random change and, now and then, look, commit or reopen. */
 void fixture_change(struct fixture *w);
 void fixture_look(struct fixture *w);
 

@@ -116,7 +116,7 @@ static void test_only_changes(void **state)
 {
 	struct by_time *t = *state;
 
-	/* Nothing was done since it was made. */
+	/* No change since the fork was made: no snapshot. */
 	assert_int_equal(run(t), 0);
 	assert_int_equal(snapshots(t), 0);
 	change(t);

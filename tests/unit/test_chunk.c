@@ -143,7 +143,7 @@ static void test_deltas(void **state)
 	drop(&tree, numbers[RELEASES - 1]);
 	assert_int_equal(store_sync(store), 0);
 	assert_int_equal(unique_bytes(store, 1), 0);
-	/* Nothing is left that the first could be a dedup reference of. */
+	/* The content is stored anew: no copy of it is left. */
 	numbers[0] = chunk_make(&tree, data[0], sizeof(data[0]));
 	assert_int_equal(store_sync(store), 0);
 	assert_int_equal(unique_bytes(store, 1), full);

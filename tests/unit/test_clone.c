@@ -352,7 +352,7 @@ static void test_snapshot_meanwhile(void **state)
 	expect_clone(from, to, entries);
 	fork = look(&w, NODE_ROOT, "main@between");
 	assert_int_equal(look(&w, fork, "to"), 0);
-	/* Its own change makes the fork no twin, so that it is cleaned. */
+	/* A fork with a change of its own is cleaned. */
 	make(&w, fork, "own", S_IFREG | 0644);
 	fixture_reopen(&w);
 	orphan_cleanup_drain(w.fs);

@@ -50,7 +50,7 @@ static void varint_check(uint64_t v)
 	r = reader_init(bytes, writer_len(&w));
 	assert_true(get_svarint(&r) == (int64_t)v);
 	assert_true(reader_done(&r));
-	/* One byte less is no number. */
+	/* A number cut short is not decoded. */
 	r = reader_init(bytes, writer_len(&w) - 1);
 	get_svarint(&r);
 	assert_false(reader_done(&r));
@@ -94,7 +94,7 @@ static void test_bad_varints(void **state)
 	}
 }
 
-/* Nothing is written or read past the end, nor after an attempt to. */
+/* Bytes past the end are neither written nor read, then or later. */
 static void test_bounds(void **state)
 {
 	uint8_t bytes[5] = {1, 2, 3, 4, 5};

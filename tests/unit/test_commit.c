@@ -109,7 +109,7 @@ static void test_fsync(void **state)
 	change(store, 2);
 	store_fsync(store, on_durable, &waits);
 	store_fsync(store, on_durable, &waits);
-	/* They are called before the store is closed. */
+	/* Closing the store calls the waiters first. */
 	assert_int_equal(store_close(store), 0);
 	assert_int_equal(waits.called, 2);
 	assert_int_equal(waits.err, 0);

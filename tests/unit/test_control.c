@@ -144,7 +144,7 @@ static void test_states(void **state)
 	expect_ok(w, "{\"verb\":\"stat\"}");
 }
 
-/* Nothing is deleted or renamed by its position. */
+/* Positions such as main~1 do not name what is deleted or renamed. */
 static void test_positions(void **state)
 {
 	struct fixture *w = *state;
@@ -478,7 +478,7 @@ static void test_line_too_long(void **state)
 	pair_release(&pair);
 }
 
-/* One who never reads holds nobody up for ever. */
+/* A peer that never reads does not block the others. */
 static void test_reader_that_sleeps(void **state)
 {
 	struct protocol_pair pair;

@@ -22,7 +22,7 @@
 
 /* ---- In a process of its own -------------------------------------------- */
 
-/* Its argument and its result. */
+/* The child's argument and result. */
 struct trial {
 	uint64_t random, tries;
 	uint64_t lost; /* files that could not be read, for damage */
@@ -54,7 +54,7 @@ static int apart(int (*fn)(void))
 	fflush(stdout);
 	pid = fork();
 	if (!pid) {
-		/* It is to die of what kills it. */
+		/* Let signals end the child: no handler of the parent's. */
 		signal(SIGBUS, SIG_DFL);
 		signal(SIGSEGV, SIG_DFL);
 		signal(SIGABRT, SIG_DFL);
@@ -424,7 +424,7 @@ static void test_going_on(void **state)
 
 /* ---- While it is in use ------------------------------------------------- */
 
-/* One byte of some page is another: mostly where LMDB finds its way by. */
+/* Change a byte of some page, mostly one that LMDB navigates by. */
 static bool live_damage(int fd, uint64_t *random)
 {
 	size_t at = scratch_random(random) % intact.len;
@@ -486,7 +486,7 @@ static int live(void)
 		if (!live_mend(fd))
 			return 45;
 	}
-	/* Nothing of the damage stays in memory. */
+	/* No damaged block stays in memory. */
 	if (live_read(fs, &after) || after)
 		return 46;
 	return 0;

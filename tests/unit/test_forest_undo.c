@@ -160,7 +160,7 @@ static void trees_release(struct fixture *w)
 	}
 }
 
-/* One change, which may fail.  Return the number of those that did not. */
+/* Try a change.  Return the number of those that succeeded. */
 static unsigned step(struct fixture *w)
 {
 	struct state *s = any_state(w);
@@ -334,7 +334,7 @@ static void test_held(void **state)
 	fixture_release(&w);
 }
 
-/* What is kept is as if nothing had been noted. */
+/* Changes that are kept are the same with and without an undo. */
 static void test_kept(void **state)
 {
 	uint64_t ops = scratch_ops(DEFAULT_OPS) / 10;

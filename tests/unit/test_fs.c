@@ -468,7 +468,7 @@ static void test_acls(void **state)
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 4), 5);
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 16), 4);
 	assert_int_equal(acl_perm(file, XATTR_ACL_ACCESS, 32), 0);
-	/* One that says no more than the mode is not kept. */
+	/* An ACL that adds nothing to the mode is not kept. */
 	assert_int_equal(fs_setxattr(w.fs, file, XATTR_ACL_ACCESS, plain,
 	                             sizeof(plain), 0),
 	                 0);

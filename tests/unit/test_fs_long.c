@@ -117,7 +117,7 @@ static void test_punch_far(void **state)
 		assert_int_equal(byte_at(file, places[i]), kept ? 'x' : 0);
 	}
 	assert_int_equal(attr(&w, file).st_size, 2 * FAR - 1);
-	/* Nothing at all, and behind all there is. */
+	/* Punch where there are no extents. */
 	before = holds();
 	assert_int_equal(punch(file, 4, FAR), 0);
 	assert_int_equal(punch(file, 2 * FAR, FAR), 0);
@@ -232,7 +232,7 @@ static void test_give_up_freeing(void **state)
 	expect_yields(0, NULL, 1);
 	assert_int_equal(fs_setattr(w.fs, file, FS_SET_SIZE, &st, &st), 0);
 	assert_int_equal(st.st_size, 10);
-	/* It grows when the tail is free, and that can be given up, too. */
+	/* Growing frees the tail first, which can be cancelled, too. */
 	st.st_size = MANY * CHUNK;
 	err = fs_setattr(w.fs, file, FS_SET_SIZE, &st, &st);
 	assert_true(err == -EINTR || err == 0);
@@ -260,7 +260,7 @@ static int move_to(node_t from, const char *name, node_t to, const char *as)
 	return fs_rename(w.fs, from, name, to, as, 0, &fixture_cred);
 }
 
-/* Its way up is under way: what it will lie below goes below it. */
+/* While its ancestors are searched, move the new parent below it. */
 static void move_crosswise(void)
 {
 	assert_int_equal(move_to(w.main, "deep", mover, "in"), 0);
@@ -386,7 +386,7 @@ static void expect_listed(bool plus)
 		if (i % 3)
 			assert_int_equal(listed.seen[i], 1);
 	}
-	/* Nothing is asked of one who has enough. */
+	/* A listing that has stopped takes no further entries. */
 	memset(&listed, 0, sizeof(listed));
 	listed.stop = 5;
 	expect_yields(0, NULL, 0);

@@ -302,7 +302,7 @@ static void op_state(void)
 	fs_adopt(w.fs, state);
 	to->state = state->number;
 	store_unlock(w.store);
-	/* Nothing is open in it; what has no name is not there. */
+	/* The fork has no open inodes, and so none without a name. */
 	for (int i = 0; i < INODES; i++) {
 		to->inodes[i].open = false;
 		if (!to->inodes[i].nlink)

@@ -491,7 +491,7 @@ static void test_symlinks(void **state)
 	fixture_reopen(&w);
 	expect_target("x", b, long_target);
 	expect_target("current", a, "fork");
-	/* Its attributes, and its end. */
+	/* Attributes of a link, and its removal. */
 	st = (struct stat){.st_uid = 7, .st_gid = 8, .st_mtim = {9, 10}};
 	assert_int_equal(fs_setattr(w.fs, a,
 	                            FS_SET_UID | FS_SET_GID | FS_SET_MTIME, &st,

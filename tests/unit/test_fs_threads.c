@@ -75,7 +75,7 @@ static void *run_writer(void *arg)
 	return NULL;
 }
 
-/* One write over two chunks: nobody ever sees half of it. */
+/* Write over two chunks: no reader sees half of a write. */
 static void *run_pairs(void *arg)
 {
 	static uint64_t numbers[PAIR + 1];

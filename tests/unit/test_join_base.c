@@ -26,7 +26,7 @@ struct held {
 static struct history {
 	node_t roots[STATES];
 	uint64_t changes[STATES];
-	/* What was joined last: [into][from]. */
+	/* Change that was joined last: [into][from]. */
 	uint64_t joined[STATES][STATES];
 	unsigned count; /* changes so far */
 	struct held held[HELD];
@@ -190,7 +190,7 @@ static void test_switched(void **state)
 		what.from = NODE_STATE(one);
 		what.into = NODE_STATE(two);
 	}
-	/* So main has nothing for two, before and after a change of two. */
+	/* Main has nothing for two, before and after a change of two. */
 	what.from = NODE_STATE(w.main);
 	for (int i = 0; i < 2; i++) {
 		assert_int_equal(fs_join(w.fs, &what, &joined), 0);

@@ -272,7 +272,7 @@ static bool has_content(const struct tree_model *t, int content)
 	return false;
 }
 
-/* Where the contents differed, both are there. */
+/* Both contents are there where they differed. */
 static void assert_both(struct join_plan *plan, const struct asked *asked,
                         const struct tree_model *r)
 {
@@ -288,7 +288,7 @@ static void assert_both(struct join_plan *plan, const struct asked *asked,
 	}
 }
 
-/* What was not to be joined is as before, but for names that others got. */
+/* Inodes that are not joined are as before, but for names given to others. */
 static void assert_pinned(struct join_plan *plan, const struct asked *asked,
                           const struct tree_model *r)
 {

@@ -89,7 +89,7 @@ static void test_codec(void **state)
 		assert_int_equal(again.from, join.from);
 		if (kind != JOIN_BY_FROM)
 			assert_int_equal(again.version, join.version);
-		/* One byte too many or too few. */
+		/* A byte too many or too few. */
 		record.len++;
 		assert_int_equal(join_record_decode(&record, &again), -EUCLEAN);
 		record.len--;
@@ -142,7 +142,7 @@ static void test_newest(void **state)
 	assert_true(second.seq > first.seq);
 	assert_true(is_joined(second.version));
 	assert_false(is_joined(first.version));
-	/* What was joined after the first is cut off. */
+	/* Cut the joins after the first. */
 	store_lock(w.store);
 	assert_int_equal(join_records_cut(w.forest, NODE_STATE(two), first.seq),
 	                 0);

@@ -277,7 +277,7 @@ static void test_a_failed_batch_changes_nothing(void **state)
 	b = batch_begin(w, main);
 	ok(coppice_batch_put(b, main, ".snap", "x", 1, 0));
 	expect_failure(w, b, -EEXIST, ".snap");
-	/* What cannot be right is refused at once. */
+	/* Invalid keys are refused at once. */
 	b = batch_begin(w, main);
 	assert_int_equal(coppice_batch_put(b, main, "", "x", 1, 0), -EINVAL);
 	assert_int_equal(coppice_batch_put(b, main, "a//b", "x", 1, 0),
@@ -312,7 +312,7 @@ static void test_several_states_in_one_batch(void **state)
 	lib_expect_in(w->store, "main~one", "a", "0");
 	lib_expect_in(w->store, "left~one", "a", "1");
 	lib_expect_in(w->store, "right~one", "b", "5");
-	/* One fork has the snapshot already: none is changed. */
+	/* A snapshot of the name in one of the forks: none is changed. */
 	ok(coppice_snapshot(w->store, "right", "two"));
 	ok(coppice_batch_put(b, forks[0], "c", "x", 1, 0));
 	ok(coppice_batch_put(b, forks[2], "c", "x", 1, 0));
@@ -351,7 +351,7 @@ static void test_states_are_never_locked(void **state)
 	ok(coppice_info(fork, &info));
 	assert_int_equal(info.snapshots, 1);
 	assert_string_equal(info.name, "main");
-	/* What is open stays readable, deleted or not. */
+	/* Open states stay readable when they are deleted. */
 	ok(coppice_remove(w->store, "main~s1", 0));
 	for (int i = 1; i <= 16; i++) {
 		snprintf(name, sizeof(name), i > 1 ? "twin-%d" : "twin", i);

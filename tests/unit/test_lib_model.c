@@ -110,7 +110,7 @@ static void reader_main(const char *path, FILE *asks, FILE *answers)
 		if (coppice_state_open(store, name, &state))
 			_exit(3);
 		hash = state_hash(state);
-		/* One that was opened before, and may be deleted by now. */
+		/* A state opened before may be deleted by now. */
 		if (kept && state_hash(kept) != kept_hash)
 			_exit(4);
 		if (hash % 3) {

@@ -33,7 +33,7 @@ static void reader(const char *path, int from, int to)
 	must(coppice_state_open(store, "fork", &same) == 0);
 	must(keys_have(same, "two"));
 	step_done(to);
-	/* It is killed here. */
+	/* The parent kills the process here. */
 	step_wait(from);
 }
 

@@ -127,7 +127,7 @@ static void fork_read(struct shared *s)
 	assert_in_range(value_round(value), round, ROUNDS);
 	value_make(same, LONG, value_round(value));
 	assert_memory_equal(value, same, LONG);
-	/* It was moved in the step that made it. */
+	/* The key was moved in the step that made it. */
 	assert_int_equal(coppice_get(s->main, "moved/here/x", 0, value, VALUE),
 	                 -ENOENT);
 	free(value);

@@ -325,7 +325,7 @@ static void step_cancel(void)
 		return;
 	model_end(r, -EINTR);
 	lock_table_cancel(m.table, r->number, -EINTR);
-	/* One that has ended is ignored. */
+	/* Cancelling a request that has ended is ignored. */
 	lock_table_cancel(m.table, r->number, -EIO);
 }
 

@@ -198,7 +198,7 @@ static void test_growth(void **state)
 		for (uint64_t i = 0; i < CROWD; i++)
 			sum += answer(&m);
 		reset(&m);
-		/* Those too many end one by one. */
+		/* Surplus threads end one by one. */
 		for (uint64_t i = 0; i < 3 * CROWD; i++) {
 			ask(&m, ANSWER, i);
 			assert_int_equal(answer(&m), i);
@@ -210,7 +210,7 @@ static void test_growth(void **state)
 	mount_release(&m);
 }
 
-/* One request that stays goes past others, however idle it was before. */
+/* A request that stays in its handler does not hold up others. */
 static void test_one_stays(void **state)
 {
 	struct mount m;

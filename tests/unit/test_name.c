@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Which names states may have, which times there are, and what names find. */
+/* Names that states may have, times, and what names resolve to. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

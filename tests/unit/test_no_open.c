@@ -170,14 +170,14 @@ static uint64_t make_and_close(const char *name, bool release)
 	return out.nodeid;
 }
 
-/* It may have been opened again by /proc/self/fd. */
+/* A file without a name may be open again by /proc/self/fd. */
 static void test_nameless_file_outlives_its_descriptor(void **state)
 {
 	for (int release = 0; release < 2; release++) {
 		uint64_t node;
 
 		mount_main(true);
-		/* This is what the session makes of TMPFILE. */
+		/* The session does the same with TMPFILE. */
 		node = make_and_close("/", release);
 		assert_int_equal(get_attr(node), 0);
 		forget(node);
@@ -242,7 +242,7 @@ static void test_pages_of_a_deleted_state_are_dropped(void **state)
 	assert_int_equal(state_delete(w.forest, gone, false), 0);
 	store_unlock(w.store);
 	k.watched = NODE_INO(file);
-	/* They are dropped once, and once more after another READ. */
+	/* Pages are dropped once, and again after another READ. */
 	for (int i = 0; i < 2; i++) {
 		mounts_states_gone(&k.mounts);
 		assert_int_equal(get_attr(1), -ESTALE);

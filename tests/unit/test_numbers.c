@@ -288,7 +288,7 @@ static void forget(uint64_t node, uint64_t count)
 	struct fuse_forget_in in = {.nlookup = count};
 
 	kernel_send(&k, FUSE_FORGET, node, &in, sizeof(in));
-	/* It is not answered. */
+	/* FORGET is not answered. */
 	while (lookups_has(k.mounts.first->lookups, node))
 		sched_yield();
 }

@@ -33,7 +33,7 @@ static int setup(void **state)
 	assert_int_equal(mkdir(w.scratch.store, 0700), 0);
 	assert_int_equal(disk_open(&w.disk, w.scratch.store, MAP, true, false),
 	                 0);
-	/* Nobody pulls the plug. */
+	/* No power cut here: save the syncs. */
 	assert_int_equal(mdb_env_set_flags(w.disk.opening->env, MDB_NOSYNC, 1),
 	                 0);
 	return 0;
@@ -74,7 +74,7 @@ static int block_put(MDB_txn *txn, uint64_t number, size_t len)
 
 /* ---- What is intact ----------------------------------------------------- */
 
-/* One change of a block or a record. */
+/* Change a block or a record. */
 static void change(MDB_txn *txn, uint64_t number, bool removal)
 {
 	static uint8_t bytes[DISK_VALUE_MAX];

@@ -160,7 +160,7 @@ static void test_model(void **state)
 	setup_model(fork_make("main@model"));
 	for (uint64_t i = 0; i < ops; i++) {
 		uint64_t random = scratch_random(&seed);
-		/* It grows for a while, then shrinks, to nothing and again. */
+		/* Grow for a while, then shrink to nothing, and again. */
 		bool grow = i % 4000 < 2200;
 		unsigned kind = random % 100;
 

@@ -121,7 +121,7 @@ static void test_files_are_read(void **state)
 			data[j] = (uint8_t)scratch_random(&seed);
 		put(&w, files[i], 0, data, sizeof(data));
 	}
-	/* Nothing of them is in memory then. */
+	/* Empty the cache. */
 	fixture_reopen(&w);
 	disk = &w.store->disk;
 	for (int i = 0; i < HELD; i++)

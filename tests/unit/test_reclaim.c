@@ -32,7 +32,7 @@ struct fixture {
 
 static void fixture_open(struct fixture *h)
 {
-	/* Nothing is committed for its age. */
+	/* Commit only when asked. */
 	struct store_options options = {.commit_ms = 3600 * 1000};
 
 	assert_int_equal(store_open(h->scratch.store, &options, &h->store), 0);

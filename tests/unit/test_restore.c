@@ -252,7 +252,7 @@ static node_t snapshot(const char *name)
 
 /* ---- Tests -------------------------------------------------------------- */
 
-/* Nothing has moved across the border, so numbers are what they were. */
+/* Inode numbers are kept if nothing has moved across the border. */
 static void test_directory(void **state)
 {
 	uint64_t rng = scratch_seed();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Which snapshots a policy keeps: known cases, and random ones against a model
+ * Snapshots that a policy keeps: known cases, and random ones against a model
  * that makes a list of the periods of each rule.
  */
 #include <setjmp.h>

@@ -142,7 +142,7 @@ static void expect_jailed(const struct forks *f)
 	        NODE(f->other_snap, INO_ROOT),
 	        w.main,
 	        NODE(100000, f->file), /* there is no such state */
-	        /* Its own ones have plain numbers, and only those. */
+	        /* A session of one state has plain numbers only. */
 	        NODE(f->jail, f->file),
 	        NODE(f->jail, INO_ROOT),
 	};
@@ -369,8 +369,8 @@ static int flags_of_notice(uint64_t parent, const char *name)
 }
 
 /*
- * One that went is dropped, not only to be looked up anew: the kernel may be
- * about to be given it for long by an answer from before.
+ * A deleted state's name is dropped, not only looked up anew: an earlier answer
+ * may be about to give it to the kernel for long.
  */
 static void test_names_of_states_over_the_socket(void **state)
 {
@@ -465,7 +465,7 @@ static void test_copy_beyond_four_gigabytes(void **state)
 
 		assert_true(n >= 1 && n <= size - off);
 		off += n;
-		/* It has reported all that it has copied. */
+		/* The reported length is what was copied. */
 		assert_int_equal(attr(&w, to).st_size, off);
 	}
 	assert_int_equal(copy_once(from, to, size, 1), 0);

@@ -291,7 +291,7 @@ static int diff_item(void *arg, const struct item *a, const struct item *b)
 		assert_true(walk->ib < walk->b->count);
 		assert_true(model_same(&walk->b->at[walk->ib], b));
 	}
-	/* One-sided: the other side's next key comes later. */
+	/* An item of one side: the other side's next key comes later. */
 	if (!b && walk->ib < walk->b->count)
 		assert_true(key_compare(&a->key, &walk->b->at[walk->ib].key) <
 		            0);

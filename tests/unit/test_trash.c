@@ -194,7 +194,7 @@ static void count_check(struct bin *b)
 		inner += !own;
 	}
 	store_lock(b->w.store);
-	/* What goes with a fork goes in the background. */
+	/* Snapshots of a purged fork are deleted in the background. */
 	if (!forest_backlog(b->w.forest)) {
 		assert_int_equal(forest_trash_count(b->w.forest), entries);
 		assert_int_equal(b->w.forest->meta.trashed_snapshots, inner);
@@ -233,7 +233,7 @@ static void test_history(void **state)
 		else if (how < 10)
 			do_purge(b);
 		store_unlock(w->store);
-		/* What came back is as it was. */
+		/* Undeleted states are as before. */
 		for (size_t j = had; j < w->len; j++)
 			fixture_compare_state(w, &w->model[j]);
 		if (how >= 10)
@@ -317,7 +317,7 @@ static void test_everything_comes_back(void **state)
 	trash(&w, "main@try");
 	assert_int_equal(forest_count(w.forest), 1);
 	store_unlock(w.store);
-	/* Nothing of it is freed, not even after a restart. */
+	/* The state's blocks are kept, also after a restart. */
 	fixture_close(&w);
 	fixture_open(&w);
 	assert_int_equal(forest_drain(w.forest), 0);
@@ -364,7 +364,7 @@ static void test_a_name_that_several_had(void **state)
 	assert_int_equal(s->number, first->number);
 	assert_int_equal(state_undelete(w.forest, s, NULL), -EEXIST);
 	assert_int_equal(state_undelete(w.forest, s, "other"), 0);
-	/* It is the oldest as before. */
+	/* The snapshot is the oldest, as before. */
 	assert_int_equal(state_resolve(w.forest, "main@try~3", &s), 0);
 	assert_string_equal(s->name, "other");
 	bin_release(&w);
@@ -385,7 +385,7 @@ static void test_a_snapshot_whose_fork_is_deleted(void **state)
 	assert_int_equal(trash_named(w.forest, "main@try", &s), 0);
 	/* A fork in the trash cannot be forked: it could come back. */
 	assert_int_equal(state_fork(w.forest, s, "again", &fork), -ESTALE);
-	/* It takes the snapshot with it. */
+	/* Purging the fork purges its snapshot. */
 	assert_int_equal(state_purge(w.forest, s), 0);
 	store_unlock(w.store);
 	assert_int_equal(forest_drain(w.forest), 0);
@@ -415,7 +415,7 @@ static void test_a_fork_with_snapshots_in_the_trash_alone(void **state)
 	bin_release(&w);
 }
 
-/* What only the trash has as well would be lost. */
+/* A tree that only the trash shares would be lost. */
 static void test_the_trash_keeps_nothing_for_rmdir(void **state)
 {
 	struct state *s, *fork;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * One tree, or two: limits, density, what a diff and a reaping may read.
+ * Single trees and pairs: limits, density, what a diff and a reaping may read.
  * Histories of many trees are in test_sharing_rule.c, damage in test_node.c.
  */
 #include <setjmp.h>

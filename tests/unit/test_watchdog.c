@@ -228,7 +228,7 @@ static void test_whereabouts(void **state)
 		pthread_cond_wait(&s.changed, &s.lock);
 	pthread_mutex_unlock(&s.lock);
 	snprintf(start, sizeof(start), "thread %d 'a sleeper': ", (int)s.id);
-	/* It may not have arrived in the kernel yet. */
+	/* The thread may not have entered the kernel yet. */
 	do {
 		text = logged(run_whereabouts, NULL);
 		line = strstr(text, start);
