@@ -32,7 +32,7 @@ enum {
 };
 
 static struct fixture w;
-static int many; /* names, snapshots, extents, attributes, directories */
+enum { MANY = 10000 }; /* names, snapshots, extents, attributes, directories */
 
 /* ---- Measuring ---------------------------------------------------------- */
 
@@ -109,23 +109,23 @@ static void make_many(void)
 	static const uint8_t page[PAGE] = {1};
 
 	big_dir = make(&w, w.main, "big", S_IFDIR | 0755);
-	for (int i = 0; i < many; i++)
+	for (int i = 0; i < MANY; i++)
 		make(&w, big_dir, numbered("a name of some length ", i),
 		     S_IFREG | 0644);
 	deep[0] = make(&w, w.main, "deep", S_IFDIR | 0755);
 	deep[1] = deep[0];
-	for (int i = 0; i < many; i++)
+	for (int i = 0; i < MANY; i++)
 		deep[1] = make(&w, deep[1], "d", S_IFDIR | 0755);
 	sparse = make(&w, w.main, "sparse", S_IFREG | 0644);
 	put(&w, sparse, (INT64_C(1) << 62) - 2, "x", 1);
 	dense = make(&w, w.main, "dense", S_IFREG | 0644);
 	other_dense = make(&w, w.main, "other", S_IFREG | 0644);
-	for (int i = 0; i < many; i++) {
+	for (int i = 0; i < MANY; i++) {
 		put(&w, dense, (off_t)i * PAGE, page, PAGE);
 		put(&w, other_dense, (off_t)i * PAGE, page, PAGE / 2);
 	}
 	with_xattrs = make(&w, w.main, "xattrs", S_IFREG | 0644);
-	for (int i = 0; i < many; i++)
+	for (int i = 0; i < MANY; i++)
 		assert_int_equal(fs_setxattr(w.fs, with_xattrs,
 		                             numbered("user.", i), "v", 1, 0),
 		                 0);
@@ -170,20 +170,20 @@ static void test_files(void **state)
 	expect("seek data", fs_seek(w.fs, sparse, 0, SEEK_DATA, &at), 0);
 	expect("seek hole", fs_seek(w.fs, dense, 0, SEEK_HOLE, &at), 0);
 	expect("copy a range",
-	       fs_copy_range(w.fs, dense, 0, other_dense, 0, many * PAGE),
-	       (ssize_t)many * PAGE);
+	       fs_copy_range(w.fs, dense, 0, other_dense, 0, MANY * PAGE),
+	       (ssize_t)MANY * PAGE);
 	expect("copy a range unaligned",
 	       fs_copy_range(w.fs, dense, 0, other_dense, 1, 8 << 20), 8 << 20);
 	expect("zero a range",
 	       fs_fallocate(w.fs, other_dense, FALLOC_FL_ZERO_RANGE, 5,
-	                    many / 2 * PAGE),
+	                    MANY / 2 * PAGE),
 	       0);
 	expect("allocate",
-	       fs_fallocate(w.fs, other_dense, 0, many * PAGE, many * PAGE), 0);
+	       fs_fallocate(w.fs, other_dense, 0, MANY * PAGE, MANY * PAGE), 0);
 	expect("punch a range",
 	       fs_fallocate(w.fs, other_dense,
 	                    FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 5,
-	                    many / 2 * PAGE),
+	                    MANY / 2 * PAGE),
 	       0);
 	expect("punch nothing",
 	       fs_fallocate(w.fs, sparse,
@@ -245,21 +245,21 @@ static void test_states(void **state)
 	struct fs_entry e;
 	char name[64];
 
-	for (int i = 0; i < many; i++)
+	for (int i = 0; i < MANY; i++)
 		expect("snapshot",
 		       try_make(&w, snapdir(), numbered("s", i),
 		                S_IFDIR | 0755),
 		       0);
-	snprintf(name, sizeof(name), "main~%d", many - 1);
+	snprintf(name, sizeof(name), "main~%d", MANY - 1);
 	expect("lookup of a position",
 	       fs_lookup(w.fs, NODE_ROOT, name, SNAPDIR_HIDDEN, &e), 0);
-	snprintf(name, sizeof(name), "main~%d@x~%d@y", many - 1, many);
+	snprintf(name, sizeof(name), "main~%d@x~%d@y", MANY - 1, MANY);
 	expect("fork of a position",
 	       try_make(&w, NODE_ROOT, name, S_IFDIR | 0755), 0);
 	expect("list snapshots", list_all(snapdir(), false), 0);
 	expect("list snapshots with attributes", list_all(snapdir(), true), 0);
 	/* The newest go: all that is newer than what stays is a gap. */
-	for (int i = many / 2; i < many; i++)
+	for (int i = MANY / 2; i < MANY; i++)
 		expect("delete a snapshot",
 		       fs_rmdir(w.fs, snapdir(), numbered("s", i)), 0);
 	expect("lookup of the newest",
@@ -267,14 +267,14 @@ static void test_states(void **state)
 	expect("snapshot after deletions",
 	       try_make(&w, snapdir(), "again", S_IFDIR | 0755), 0);
 	expect("list snapshots after deletions", list_all(snapdir(), false), 0);
-	for (int i = 0; i < many; i++)
+	for (int i = 0; i < MANY; i++)
 		expect("fork",
 		       try_make(&w, NODE_ROOT, numbered("main@", i),
 		                S_IFDIR | 0755),
 		       0);
 	expect("list forks", list_all(NODE_ROOT, false), 0);
 	expect("list forks with attributes", list_all(NODE_ROOT, true), 0);
-	for (int i = 0; i < many / 2; i++)
+	for (int i = 0; i < MANY / 2; i++)
 		expect("delete a fork",
 		       fs_rmdir(w.fs, NODE_ROOT, numbered("main@", i)), 0);
 	expect("list forks after deletions", list_all(NODE_ROOT, false), 0);
@@ -319,7 +319,7 @@ static void test_verbs(void **state)
 {
 	char name[64];
 
-	snprintf(name, sizeof(name), "main~%d", many / 2);
+	snprintf(name, sizeof(name), "main~%d", MANY / 2);
 	expect("verb list", control("{s:s, s:b}", "verb", "list", "all", 1), 0);
 	expect("verb list of a fork",
 	       control("{s:s, s:s}", "verb", "list", "fork", "main"), 0);
@@ -332,7 +332,7 @@ static void test_verbs(void **state)
 	               "name", "main@verb"),
 	       0);
 	/* Names are made of the time to the second. */
-	for (int i = 0; i < many / 20; i++)
+	for (int i = 0; i < MANY / 20; i++)
 		expect("verb snap",
 		       control("{s:s, s:s}", "verb", "snap", "fork",
 		               "main@verb"),
@@ -351,7 +351,6 @@ static void test_verbs(void **state)
 
 static int group_setup(void **state)
 {
-	many = (int)scratch_ops(10000);
 	fixture_init(&w, 12);
 	fixture_close(&w);
 	w.commit_ms = 1000;
@@ -371,7 +370,8 @@ static int group_teardown(void **state)
 }
 
 #ifdef NDEBUG
-/* The lock's holds are not measured there. */
+/* The lock's holds are not measured in a release build. */
+enum { MEASURED = 0 };
 #undef cmocka_unit_test
 #define cmocka_unit_test(fn)                                                   \
 	{                                                                      \
@@ -383,6 +383,8 @@ static void skipped(void **state)
 {
 	skip();
 }
+#else
+enum { MEASURED = 1 };
 #endif
 
 int main(void)
@@ -393,9 +395,6 @@ int main(void)
 	        cmocka_unit_test(test_verbs),  cmocka_unit_test(test_holds),
 	};
 
-#ifdef NDEBUG
-	return cmocka_run_group_tests(tests, NULL, NULL);
-#else
-	return cmocka_run_group_tests(tests, group_setup, group_teardown);
-#endif
+	return cmocka_run_group_tests(tests, MEASURED ? group_setup : NULL,
+	                              MEASURED ? group_teardown : NULL);
 }
