@@ -27,6 +27,8 @@ CONNECTIONS = Path("/sys/fs/fuse/connections")
 SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
 # The factor by which all may be slower than the plain build.
 SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
+# Tests with a sanitizer: those that take long do less.
+SANITIZED = SLOWER > 1
 # What the same test may be run with: see pytest_collection_modifyitems().
 WAYS = {"mounted", "unmounted", "whole", "alone"}
 

@@ -18,7 +18,7 @@ from soak import Soak  # noqa: E402
 def test_soak():
     seed = int(time.time())
     # No file but a sanitizer's own may be loaded before it.
-    soak = Soak(COPPICE, 10 * min(SLOWER, 3), seed, slower=SLOWER,
+    soak = Soak(COPPICE, 10 * min(SLOWER, 2), seed, slower=SLOWER,
                 faults=SLOWER == 1)
     try:
         soak.run()
