@@ -181,7 +181,7 @@ static int contents_put(struct putting *p, const struct batch_op **ret_failed)
 	int err = 0;
 
 	while (!err && p->at < p->count) {
-		size_t bytes;
+		size_t bytes = 0;
 		int locked;
 
 		if (!t->exclusive)

@@ -291,7 +291,7 @@ static int dir_touch(struct restore *r, uint64_t dir)
 static int top_restore(struct restore *r, uint64_t source, bool is_dir)
 {
 	char name[NAME_LEN_MAX + 1];
-	uint64_t dir, ino;
+	uint64_t dir = 0, ino;
 	uint8_t type;
 	int err = parent_find(r, &dir, name);
 

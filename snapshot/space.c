@@ -392,7 +392,7 @@ int space_referenced(struct space *space, uint64_t number, uint64_t *ret_bytes)
 {
 	int64_t bytes = 0, growth = 0;
 	struct state *state;
-	uint64_t frozen, now;
+	uint64_t frozen, now = 0;
 	int r, tries = 0;
 
 	if (space->known.len >= KNOWN_MAX)

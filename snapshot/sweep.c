@@ -222,7 +222,7 @@ static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
 	/* A version that is hollow was claimed before. */
 	if (!r && count && !s->dry_run && !v->hollow)
 		r = store_claim(store, id);
-	if (r < 0)
+	if (r)
 		return r == -EBUSY ? -ENOENT : r;
 	swept->was_hollow = swept->version ? swept->was_hollow : v->hollow;
 	if (count)
@@ -295,7 +295,7 @@ static int forks_find(struct sweep *s, uint64_t id)
 
 		memcpy(after, state->name, sizeof(after));
 		r = version_descends(forest, state->version, id, &descends);
-		if (r < 0)
+		if (r)
 			break;
 		if (!descends)
 			continue;

@@ -145,8 +145,8 @@ static int delta_try(struct writing *w, const struct chunk *chunk,
 {
 	bool noise = e->form.len > chunk->len;
 	struct chunk *base;
-	uint64_t number;
-	unsigned depth;
+	uint64_t number = 0;
+	unsigned depth = 0;
 	int r = delta_base(w, chunk, replaced, &number, &depth);
 
 	if (r == 0 && noise && number == replaced->number &&

@@ -179,7 +179,7 @@ static int run(const struct command *self, int argc, char **argv)
 	struct printer printer = {.fields = fields, .header = true};
 	const char *store = NULL;
 	bool dry_run = false;
-	json_t *request;
+	json_t *request = NULL;
 	size_t len = 0;
 	int r;
 	const struct command_option options[] = {

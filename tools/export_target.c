@@ -130,7 +130,7 @@ static int attributes_set(int fd, const struct import_attr *attr,
 {
 	const struct inode *i = &attr->inode;
 	const struct timespec times[2] = {spec(i->atime), spec(i->mtime)};
-	mode_t mode;
+	mode_t mode = 0;
 	int err = mode_take(fchown(fd, i->uid, i->gid), i, &mode);
 
 	if (!err && fchmod(fd, mode) < 0)
@@ -150,7 +150,7 @@ static int name_attributes_set(int dir, const char *name,
 	const struct inode *i = &attr->inode;
 	const struct timespec times[2] = {spec(i->atime), spec(i->mtime)};
 	_cleanup_free_ char *path = NULL;
-	mode_t mode;
+	mode_t mode = 0;
 	int err = mode_take(
 	        fchownat(dir, name, i->uid, i->gid, AT_SYMLINK_NOFOLLOW), i,
 	        &mode);

@@ -150,7 +150,7 @@ static int list_run(struct list *list, const char *arg)
 {
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *fork = NULL;
-	json_t *request;
+	json_t *request = NULL;
 	int r;
 
 	r = target_init(&target, list->store);

@@ -98,7 +98,7 @@ bool statx_answer(struct session *session, const void *request, size_t len)
 	struct fuse_out_header header = {0};
 	struct statx_out out = {0};
 	struct iovec iov[2] = {{&header, sizeof(header)}, {&out, 0}};
-	struct timestamp btime;
+	struct timestamp btime = {0};
 	struct stat st;
 	node_t node;
 	bool has_btime;
