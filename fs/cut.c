@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cut.h"
 
-enum { CUT_MAX = 4096 }; /* chunks of a file that are remembered */
+enum { CUT_MAX = 4096 }; /* chunks that are remembered of a file */
 
 static struct cut *cut_slot(const struct vnode *v)
 {

@@ -4,6 +4,7 @@
  * truncated first; what is then written is given to the store as replacing the
  * chunks that were cut off, so that it can be stored as their difference.  A
  * few files are remembered, in memory, and forgetting one costs only space.
+ * Lock held.
  */
 #ifndef COPPICE_CUT_H
 #define COPPICE_CUT_H
@@ -27,6 +28,7 @@ void cut_note(struct vnode *v, uint64_t index, uint64_t chunk);
  * known.
  */
 uint64_t cut_take(struct vnode *v, uint64_t index);
+/* Free all of it.  Lock not needed: nothing else uses the file system. */
 void cuts_release(struct fs *fs);
 
 #endif

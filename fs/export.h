@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Exports: a directory of a state is sent as frames (import_code.h) to whoever
- * makes files of them, past the kernel.  A part of fs.h: include that.
+ * Exports: a directory of a state is sent as frames (import_code.h) to a
+ * process or thread that makes files of them, past the kernel.  A part of fs.h:
+ * include that.
  *
- * There are no ENTRIES and no answers.  The attributes of a hard-linked file
- * have the number of its inode; the second name is sent as a LINK.  A regular
- * file is a FILE with IMPORT_MORE, its DATA, whose index is an offset in bytes,
- * and an END; what no DATA covers is a hole.
+ * ENTRIES are not sent, and nothing is answered.  The attributes of a
+ * hard-linked file have the number of its inode; the second name is sent as a
+ * LINK.  A regular file is a FILE with IMPORT_MORE, its DATA, whose index is an
+ * offset in bytes, and an END; what no DATA covers is a hole.
  */
 #ifndef COPPICE_FS_EXPORT_H
 #define COPPICE_FS_EXPORT_H

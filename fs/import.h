@@ -3,8 +3,8 @@
  * Imports: a directory of another file system becomes what a state has, past
  * the kernel.  A part of fs.h: include that.
  *
- * The source is read by somebody else, with the rights that he has there, and
- * arrives as frames (import_code.h).  The tree is built in a side head
+ * Another process or thread reads the source, with the rights of its user, and
+ * sends it as frames (import_code.h).  The tree is built in a side head
  * (state_side.h), in pieces that nobody sees.  At the end the fork switches to
  * it, and is snapshotted if asked for, in one hold of the lock.  If the sender
  * goes away before, nothing has changed.

@@ -68,7 +68,7 @@ static int xattr_add(struct import_source *s, struct writer *w, int fd,
 	ssize_t n = path ? lgetxattr(path, name, value, sizeof(value))
 	                 : fgetxattr(fd, name, value, sizeof(value));
 
-	/* It may have been removed meanwhile. */
+	/* ENODATA: the attribute was removed meanwhile. */
 	if (n < 0)
 		return errno == ENODATA ? 0 : -errno;
 	import_bytes_put(w, name, strlen(name));

@@ -23,11 +23,13 @@ struct import_meter {
 };
 
 /*
- * Start showing it.  Another thread counts the files of the source first, for
- * the time that is left.  Without memory nothing is shown.
+ * Start showing the progress.  Another thread counts the files of the source
+ * meanwhile, from which the time left is computed.  If no thread can be
+ * started, nothing is shown.
  */
 void meter_start(struct import_meter *m, struct import_progress *progress,
                  int top, const struct import_options *options);
+/* Stop the threads, and clear the line. */
 void meter_stop(struct import_meter *m);
 
 #endif

@@ -176,7 +176,7 @@ int control_import(struct control *c)
 		err = fail(c, -EINVAL, "no socket came with the request");
 	if (!err) {
 		err = fs_import(c->fs, &q->what, c->fd, &imported);
-		/* Whoever sends must not wait for anything any more. */
+		/* The sender must not wait for answers any more. */
 		shutdown(c->fd, SHUT_RDWR);
 		err = err ? import_fail(c, q, err)
 		          : import_finish(c, q, &imported);

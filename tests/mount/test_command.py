@@ -5,8 +5,10 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -439,6 +441,47 @@ def test_help_and_version(tmp):
     run("nonsense", code=2)
     run("help", "nonsense", code=2)
     run("--nonsense", code=2)
+
+
+COMPLETIONS = Path(__file__).resolve().parents[2] / "tools" / "completions"
+COMPLETE = """
+source "$0"
+compopt() { :; }
+COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_coppice
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="there is no bash")
+def test_completion(store):
+    """Verbs, options, states and deleted states, of a store that is named by
+    the option or the variable."""
+    path = f"{COPPICE.parent}:{os.environ['PATH']}"
+
+    def complete(*words, **variables):
+        result = subprocess.run(
+            ["bash", "-c", COMPLETE, COMPLETIONS / "coppice.bash", "coppice",
+             *words], capture_output=True, text=True, check=True,
+            env={**os.environ, "PATH": path, **variables})
+        assert result.stderr == ""
+        return result.stdout.split()
+
+    mnt = store.mount(options="trash=7d")
+    store.verb("fork", "main", "main@other")
+    (mnt / "gone").mkdir()
+    store.verb("rm", "gone")
+    here = ["-s", str(store.path)]
+    assert complete("ex") == ["export"]
+    assert complete("help", "sn") == ["snap"]
+    assert "--to" in complete("export", "--")
+    assert complete(*here, "show", "ma") == ["main", "main@other"]
+    assert complete("show", *here, "main@") == ["main@other"]
+    assert complete("show", "main@", COPPICE_STORE=str(store.path)) == [
+        "main@other"]
+    assert complete(*here, "import", "--from", "=", "/tmp", "main@") == [
+        "main@other"]
+    assert complete("undelete", *here, "") == ["gone"]
 
 
 def test_init(make_store, tmp):

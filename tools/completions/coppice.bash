@@ -3,18 +3,20 @@
 # own help, so that there is one list of them.
 
 _coppice_states() {
-	local IFS=$'\n' store=$1
+	local IFS=$'\n' at=()
+	[[ $1 ]] && at=(-s "$1")
 	# shellcheck disable=SC2207
-	COMPREPLY+=($(compgen -W "$(coppice ${store:+-s "$store"} list \
-		2>/dev/null)" -- "$cur"))
+	COMPREPLY+=($(compgen -W "$(coppice list "${at[@]}" 2>/dev/null)" \
+		-- "$cur"))
 }
 
 _coppice_deleted() {
-	local IFS=$'\n' store=$1
+	local IFS=$'\n' at=()
+	[[ $1 ]] && at=(-s "$1")
 	# shellcheck disable=SC2207
-	COMPREPLY+=($(compgen -W "$(coppice ${store:+-s "$store"} undelete \
-		--list --json=lines 2>/dev/null |
-		sed 's/^{"name": "\([^"]*\)".*/\1/')" -- "$cur"))
+	COMPREPLY+=($(compgen -W "$(coppice undelete "${at[@]}" --list \
+		--json=lines 2>/dev/null |
+		sed -n 's/^{"name": *"\([^"]*\)".*/\1/p')" -- "$cur"))
 }
 
 _coppice() {

@@ -35,7 +35,7 @@ struct package {
 	char name[TEXT], reason[TEXT];
 };
 
-/* What a state says of itself. */
+/* The properties of a state that the example prints. */
 struct record {
 	unsigned number;
 	char name[TEXT], description[TEXT], type[TEXT];
@@ -44,7 +44,7 @@ struct record {
 	int count;
 };
 
-/* What is to be changed, and why. */
+/* The files to be changed, and the reason. */
 struct transaction {
 	const char *name, *description;
 	struct package install; /* without a name: none */

@@ -23,7 +23,7 @@ const RECORD: &str = ".state";
 
 // ---- Records -------------------------------------------------------------
 
-/// What a state says of itself.
+/// The properties of a state.
 #[derive(Clone, Default)]
 struct Record {
     number: u32,
@@ -77,7 +77,7 @@ impl Record {
     }
 }
 
-/// What is to be changed, and why.
+/// The files to be changed, and the reason.
 struct Transaction<'a> {
     name: &'a str,
     description: &'a str,
