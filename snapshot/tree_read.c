@@ -25,23 +25,48 @@ int tree_read_fill(struct store *store, const struct tree_read *read)
 	return err;
 }
 
+/* Copy a part of a chunk.  -ENOENT: the chunk is not in memory; -EUCLEAN. */
+static int part_copy(struct store *store, const struct tree_read_part *part)
+{
+	struct chunk *chunk = chunk_find(store, part->chunk, NULL);
+	int err = 0;
+
+	if (!chunk)
+		return -ENOENT;
+	if (chunk_len(chunk) < part->from + part->len)
+		err = -EUCLEAN;
+	else
+		memcpy(part->out, chunk_data(chunk) + part->from, part->len);
+	chunk_unref(chunk);
+	return err;
+}
+
 /* Copy a part of a chunk that is in memory, or note that it is missing. */
 static int part_read(struct tree *tree, struct tree_read *read,
                      const struct tree_read_part *part)
 {
-	struct chunk *chunk = chunk_find(tree->store, part->chunk, NULL);
-	int err = 0;
+	int err = read->later ? -ENOENT : part_copy(tree->store, part);
 
-	if (!chunk) {
-		read->parts[read->missing++] = *part;
-		read->cache = chunk_has_room(tree->store);
-	} else if (chunk_len(chunk) < part->from + part->len) {
-		err = -EUCLEAN;
-	} else {
-		memcpy(part->out, chunk_data(chunk) + part->from, part->len);
-	}
-	chunk_unref(chunk);
-	return err;
+	if (err != -ENOENT)
+		return err;
+	read->parts[read->missing++] = *part;
+	read->cache = chunk_has_room(tree->store);
+	return 0;
+}
+
+void tree_read_copy(struct store *store, struct tree_read *read)
+{
+	uint64_t numbers[TREE_READ_PARTS] = {0};
+	size_t count = read->missing;
+
+	for (size_t i = 0; i < count; i++)
+		numbers[i] = read->parts[i].chunk;
+	chunk_warm(store, numbers, count);
+	read->missing = 0;
+	/* tree_read_fill() reports one that is damaged. */
+	for (size_t i = 0; i < count; i++)
+		if (part_copy(store, &read->parts[i]))
+			read->parts[read->missing++] = read->parts[i];
 }
 
 /* Read bytes from … to of the range of an extent. */
@@ -103,15 +128,6 @@ static int inode_find(struct tree *tree, uint64_t ino, struct cursor *cursor,
 	if (!err && !S_ISREG(ret_inode->mode))
 		err = S_ISDIR(ret_inode->mode) ? -EISDIR : -EINVAL;
 	return err;
-}
-
-uint64_t tree_read_chunk(struct tree *tree, uint64_t ino, uint64_t offset)
-{
-	const struct key key = {ino, ITEM_EXTENT,
-	                        offset / store_chunk_size(tree->store)};
-	struct item item;
-
-	return tree_get(tree, &key, &item) ? 0 : item_chunk(&item);
 }
 
 int tree_read(struct tree *tree, struct tree_read *read)

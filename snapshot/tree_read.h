@@ -26,6 +26,7 @@ struct tree_read {
 	uint64_t offset;
 	uint8_t *buffer;
 	size_t size; /* fewer bytes are read at a time, if it is very large */
+	bool later;  /* take all chunks for missing: see tree_read_copy() */
 	/* result */
 	size_t done; /* bytes */
 	bool end;    /* the file has no more */
@@ -43,10 +44,11 @@ struct tree_read {
  */
 int tree_read(struct tree *tree, struct tree_read *read);
 /*
- * Return the number of the chunk at an offset of a file, or 0.  It is a hint,
- * for chunk_warm().  Lock held or shared.
+ * After reads with `later`, copy the parts that are in memory, which is quicker
+ * for several at once; the others stay missing.  Lock held or shared as for the
+ * reads, and not released since.
  */
-uint64_t tree_read_chunk(struct tree *tree, uint64_t ino, uint64_t offset);
+void tree_read_copy(struct store *store, struct tree_read *read);
 /*
  * Read the missing parts from the store.  Lock NOT held.  -ENOENT: a chunk was
  * freed since the lock was held, by a change of the tree: begin again.

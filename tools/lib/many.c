@@ -13,28 +13,35 @@ struct many {
 	struct tree_read read;
 };
 
-/* Bring what the reads will look at into the processor's caches. */
-static void many_warm(struct coppice_state *state, struct tree *tree,
-                      const struct coppice_get *gets, size_t count)
+/*
+ * Find the files of the reads, and bring what is read of the tree next into the
+ * processor's caches.  errs: of each look-up.
+ */
+static int many_find(struct coppice_state *state, struct tree *tree,
+                     const struct coppice_get *gets, size_t count,
+                     uint64_t inos[PIECE], int errs[PIECE])
 {
-	uint64_t inos[PIECE], chunks[PIECE];
 	struct key keys[PIECE] = {0};
 	uint8_t type;
 
-	for (size_t i = 0; i < count; i++)
-		keys[i] = state_path_key(state, tree, gets[i].path);
-	tree_warm(tree, keys, count);
+	if (count > 1) {
+		for (size_t i = 0; i < count; i++)
+			keys[i] = state_path_key(state, tree, gets[i].path);
+		tree_warm(tree, keys, count);
+	}
 	for (size_t i = 0; i < count; i++) {
-		if (state_path(state, tree, gets[i].path, &inos[i], &type))
-			inos[i] = 0;
+		inos[i] = 0;
+		errs[i] = range_possible(&gets[i])
+		                  ? state_path(state, tree, gets[i].path,
+		                               &inos[i], &type)
+		                  : -EINVAL;
+		if (errs[i] == -EAGAIN)
+			return errs[i];
 		keys[i] = (struct key){inos[i], ITEM_INODE, 0};
 	}
-	tree_warm(tree, keys, count);
-	for (size_t i = 0; i < count; i++)
-		chunks[i] =
-		        inos[i] ? tree_read_chunk(tree, inos[i], gets[i].offset)
-		                : 0;
-	chunk_warm(tree->store, chunks, count);
+	if (count > 1)
+		tree_warm(tree, keys, count);
+	return 0;
 }
 
 /* Do the next reads, as far as they fit a piece. */
@@ -43,22 +50,23 @@ static int many_look(struct coppice_state *state, struct tree *tree, void *arg)
 	struct many *many = arg;
 	struct tree_read *read = &many->read;
 	size_t count = MIN(many->count, (size_t)PIECE);
+	uint64_t inos[PIECE];
+	int errs[PIECE];
+	int err = many_find(state, tree, many->gets, count, inos, errs);
 
-	if (count > 1)
-		many_warm(state, tree, many->gets, count);
+	if (err)
+		return err;
 	read->missing = 0;
+	read->later = count > 1;
 	for (many->done = 0; many->done < count; many->done++) {
 		struct coppice_get *get = &many->gets[many->done];
 		size_t missing = read->missing;
-		uint8_t type;
-		int err;
 
-		err = range_possible(get) ? state_path(state, tree, get->path,
-		                                       &read->ino, &type)
-		                          : -EINVAL;
+		read->ino = inos[many->done];
 		read->offset = get->offset;
 		read->buffer = get->buffer;
 		read->size = get->size;
+		err = errs[many->done];
 		if (!err)
 			err = tree_read(tree, read);
 		if (err == -EAGAIN)
@@ -69,6 +77,8 @@ static int many_look(struct coppice_state *state, struct tree *tree, void *arg)
 		}
 		get->result = err ? err : (ssize_t)read->done;
 	}
+	if (read->later)
+		tree_read_copy(tree->store, read);
 	return 0;
 }
 
