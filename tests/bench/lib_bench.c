@@ -4,12 +4,16 @@
  * overwrites records at random keys and ends in a snapshot.  Then reads, forks
  * and snapshots of it.
  *
- *   lib_bench STORE FILES UPDATES FILLER ROUNDS AT...
+ *   lib_bench [-b] STORE FILES UPDATES FILLER ROUNDS AT...
+ *
+ * Each measured slot begins when the one before is committed; -b: at once.
  *
  * Prints a line of JSON a measured slot (milliseconds of filling the batch and
- * of the commit, processor time of both, bytes that the store's use has grown
- * by), and one for each kind of small operation.  See bench.h.
+ * of the batch's commit, then the processor time of all up to the store's and
+ * the bytes that its use has grown by; -b: so far), and one for each kind of
+ * small operation.  See bench.h.
  */
+#include <stdbool.h>
 #include <sys/resource.h>
 
 #include "bench.h"
@@ -22,6 +26,7 @@ struct bench {
 	struct coppice_state *main;
 	struct coppice_batch *batch;
 	struct slot_plan plan;
+	bool at_once;
 };
 
 static void check(ssize_t r, const char *what)
@@ -66,6 +71,12 @@ static uint64_t used(struct bench *self)
 	return stats.used_bytes;
 }
 
+static void settle(struct bench *self)
+{
+	if (!self->at_once)
+		check(coppice_sync(self->store), "sync");
+}
+
 static void slot_run(struct bench *self, int slot)
 {
 	int at = slot_plan_at(&self->plan, slot);
@@ -76,7 +87,7 @@ static void slot_run(struct bench *self, int slot)
 	char name[32];
 
 	if (at) {
-		check(coppice_sync(self->store), "sync");
+		settle(self);
 		before = used(self);
 		cpu = cpu_ms();
 	}
@@ -92,6 +103,7 @@ static void slot_run(struct bench *self, int slot)
 	commit = clock_lap(&clock);
 	if (!at)
 		return;
+	settle(self);
 	printf("{\"slot\": %d, \"at\": %d, \"fill_ms\": %.1f, "
 	       "\"commit_ms\": %.1f, \"cpu_ms\": %.1f, \"mb\": %.1f}\n",
 	       slot, at, fill, commit, cpu_ms() - cpu,
@@ -170,9 +182,14 @@ int main(int argc, char **argv)
 	struct bench self = {0};
 	uint64_t random = 1;
 
+	if (argc > 1 && !strcmp(argv[1], "-b")) {
+		self.at_once = true;
+		argc--;
+		argv++;
+	}
 	if (argc < 2 || !slot_plan_parse(&self.plan, argc - 2, argv + 2)) {
-		fprintf(stderr, "usage: lib_bench STORE FILES UPDATES FILLER "
-		                "ROUNDS AT...\n");
+		fprintf(stderr, "usage: lib_bench [-b] STORE FILES UPDATES "
+		                "FILLER ROUNDS AT...\n");
 		return 2;
 	}
 	check(coppice_open(argv[1], COPPICE_CREATE, NULL, &self.store), "open");
