@@ -7,6 +7,7 @@
 
 #include "codec.h"
 #include "engine.h"
+#include "intent_file.h"
 
 static int directory_prepare(const char *path, bool *ret_made)
 {
@@ -114,7 +115,8 @@ int store_create_like(const char *path, const struct store *store, uint64_t seq,
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		all[1 + i] = counters[i];
 	g.max_size = 0;
-	g.incompat &= ~(uint64_t)STORE_FEATURE_LOG; /* it is that file's */
+	/* The log is that file's. */
+	g.incompat &= ~(uint64_t)(STORE_FEATURE_LOG | STORE_FEATURE_LARGE_LOG);
 	return store_make(path, &g, all);
 }
 

@@ -18,7 +18,7 @@ static const char magic[8] = "coppice";
 enum {
 	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW |
 	                    STORE_FEATURE_SPLICES | STORE_FEATURE_LOG |
-	                    STORE_FEATURE_PATCHES,
+	                    STORE_FEATURE_PATCHES | STORE_FEATURE_LARGE_LOG,
 	FEATURES_READONLY = 0,
 };
 

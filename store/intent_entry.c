@@ -32,6 +32,8 @@ enum change {
 	CHANGE_DELETE,
 	CHANGE_COUNTERS, /* the last one of an entry */
 	CHANGE_PATCH,
+	CHANGE_MERGE,    /* these only in a large log */
+	CHANGE_DROP,
 };
 
 /* ---- Encoding ----------------------------------------------------------- */
@@ -124,60 +126,146 @@ static bool encode_block(struct store *store, struct block *block,
 	return true;
 }
 
+/* Bytes of a change besides those that it copies, at most. */
+enum {
+	CHANGE_HEAD = 96,
+	VARINT_MAX = 10,
+	COUNTERS_LEN = 1 + 8 * (1 + COUNTER_COUNT),
+};
+
+/* Return true if a change that copies so many bytes fits. */
+static bool has_room(const struct writer *w, size_t bytes)
+{
+	return (size_t)(w->end - w->at) >= CHANGE_HEAD + bytes + COUNTERS_LEN;
+}
+
+/* Return the bytes that the change of a block copies, at most. */
+static size_t block_copied(const struct store *store, const struct block *block)
+{
+	if (block->kind == BLOCK_NODE)
+		return store->geometry.node_size;
+	return block->kind == BLOCK_DEDUP ? 0
+	                                  : ((const struct chunk *)block)->len;
+}
+
+/* Each of these encodes what fits, and counts down what is left. */
+
+static bool encode_gone(struct intent_track *track, struct writer *w)
+{
+	bool any = false;
+
+	for (; track->gone_len && has_room(w, 0); any = true) {
+		put_u8(w, CHANGE_GONE);
+		put_varint(w, track->gone[--track->gone_len]);
+	}
+	return any;
+}
+
 static bool encode_blocks(struct store *store, struct txg *txg,
                           struct writer *w)
 {
 	struct intent_track *track = &txg->intent;
-	bool any = track->gone_len;
+	bool any = encode_gone(track, w);
 
-	for (size_t i = 0; i < track->gone_len; i++) {
-		put_u8(w, CHANGE_GONE);
-		put_varint(w, track->gone[i]);
-	}
-	track->gone_len = 0;
-	for (size_t i = 0; i < track->blocks_len && !w->bad; i++) {
-		struct block *block = track->blocks[i];
+	while (track->blocks_len && !track->gone_len) {
+		struct block *block = track->blocks[track->blocks_len - 1];
 
+		if (!has_room(w, block_copied(store, block)))
+			break;
 		any |= encode_block(store, block, w);
 		block->logged = true;
 		block->unlogged = 0;
+		track->blocks_len--;
 	}
-	track->blocks_len = 0;
 	return any;
 }
 
-static bool encode_numbers(struct txg *txg, struct writer *w)
+static bool encode_frees(struct txg *txg, struct writer *w)
 {
-	bool any = txg->intent.frees < txg->frees_len;
+	size_t *at = &txg->intent.frees;
+	bool any = false;
 
-	for (size_t i = txg->intent.frees; i < txg->frees_len && !w->bad; i++) {
+	for (; *at < txg->frees_len && has_room(w, 0); any = true) {
 		put_u8(w, CHANGE_FREE);
-		put_varint(w, txg->frees[i].number);
-		put_varint(w, txg->frees[i].owner);
+		put_varint(w, txg->frees[*at].number);
+		put_varint(w, txg->frees[(*at)++].owner);
 	}
-	txg->intent.frees = txg->frees_len;
-	for (size_t i = 0; i < txg->lists_len && !w->bad; i++) {
+	return any;
+}
+
+static bool encode_list(struct pending_list *list, struct writer *w)
+{
+	size_t room = (size_t)(w->end - w->at) - CHANGE_HEAD - COUNTERS_LEN;
+	size_t count = MIN(list->len - list->logged, room / VARINT_MAX);
+
+	if (!count)
+		return false;
+	put_u8(w, CHANGE_LIST);
+	put_varint(w, list->list);
+	put_varint(w, count);
+	while (count--)
+		put_varint(w, list->numbers[list->logged++]);
+	return true;
+}
+
+static bool encode_lists(struct txg *txg, struct writer *w, bool *ret_left)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < txg->lists_len; i++) {
 		struct pending_list *list = &txg->lists[i];
 
-		if (list->logged == list->len)
-			continue;
-		any = true;
-		put_u8(w, CHANGE_LIST);
-		put_varint(w, list->list);
-		put_varint(w, list->len - list->logged);
-		for (; list->logged < list->len; list->logged++)
-			put_varint(w, list->numbers[list->logged]);
+		if (list->logged < list->len && has_room(w, VARINT_MAX))
+			any |= encode_list(list, w);
+		*ret_left |= list->logged < list->len;
+	}
+	return any;
+}
+
+static void encode_merge(const struct list_merge *merge, struct writer *w)
+{
+	put_u8(w, CHANGE_MERGE);
+	put_varint(w, merge->from_owner);
+	put_varint(w, merge->owner);
+	put_varint(w, merge->old_list);
+	put_varint(w, merge->above);
+	put_varint(w, merge->from);
+	put_varint(w, merge->to);
+	put_varint(w, merge->moved);
+	put_varint(w, merge->entries);
+}
+
+static bool encode_ops(struct txg *txg, struct writer *w)
+{
+	size_t *at = &txg->intent.ops;
+	bool any = false;
+
+	for (; *at < txg->ops_len && has_room(w, 0); ++*at, any = true) {
+		const struct list_op *op = &txg->ops[*at];
+
+		if (op->sweep) {
+			w->bad = true;
+		} else if (op->is_merge) {
+			encode_merge(&op->merge, w);
+		} else {
+			put_u8(w, CHANGE_DROP);
+			put_varint(w, op->list);
+			put_varint(w, op->entries);
+		}
 	}
 	return any;
 }
 
 static bool encode_records(struct memtable *records, struct writer *w)
 {
-	bool any = records->unlogged_len;
+	bool any = false;
 
-	for (size_t i = 0; i < records->unlogged_len && !w->bad; i++) {
-		struct memtable_entry *entry = records->unlogged[i];
+	for (; records->unlogged_len; records->unlogged_len--, any = true) {
+		struct memtable_entry *entry =
+		        records->unlogged[records->unlogged_len - 1];
 
+		if (!has_room(w, (size_t)entry->key_len + entry->len))
+			break;
 		put_u8(w, entry->value ? CHANGE_PUT : CHANGE_DELETE);
 		put_varint(w, entry->key_len);
 		put_bytes(w, memtable_key(entry), entry->key_len);
@@ -188,20 +276,30 @@ static bool encode_records(struct memtable *records, struct writer *w)
 		entry->logged = true;
 		entry->unlogged = 0;
 	}
-	records->unlogged_len = 0;
 	return any;
 }
 
-bool intent_encode(struct store *store, struct txg *txg, struct writer *w)
+bool intent_encode(struct store *store, struct txg *txg, struct writer *w,
+                   bool *ret_more)
 {
-	bool any = encode_blocks(store, txg, w);
+	const struct intent_track *track = &txg->intent;
+	bool any = encode_blocks(store, txg, w), more = false;
 
-	any |= encode_numbers(txg, w);
+	any |= encode_frees(txg, w);
+	any |= encode_lists(txg, w, &more);
+	any |= encode_ops(txg, w);
 	any |= encode_records(&txg->records, w);
+	more |= track->gone_len || track->blocks_len ||
+	        track->frees < txg->frees_len || track->ops < txg->ops_len ||
+	        txg->records.unlogged_len;
 	put_u8(w, CHANGE_COUNTERS);
 	put_u64(w, store->seq);
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		put_u64(w, store->counters[i]);
+	if (ret_more)
+		*ret_more = more;
+	/* A change that does not even fit an empty entry. */
+	w->bad |= more && (!ret_more || !any);
 	if (w->bad)
 		intent_track_stop(txg);
 	return any;
@@ -417,6 +515,34 @@ static int decode_list(struct store *store, struct reader *r)
 	return 0;
 }
 
+static int decode_merge(struct store *store, struct reader *r)
+{
+	struct list_merge merge;
+
+	merge.from_owner = get_varint(r);
+	merge.owner = get_varint(r);
+	merge.old_list = get_varint(r);
+	merge.above = get_varint(r);
+	merge.from = get_varint(r);
+	merge.to = get_varint(r);
+	merge.moved = get_varint(r);
+	merge.entries = get_varint(r);
+	if (r->bad)
+		return -EUCLEAN;
+	list_merge(store, &merge);
+	return 0;
+}
+
+static int decode_drop(struct store *store, struct reader *r)
+{
+	uint64_t list = get_varint(r), entries = get_varint(r);
+
+	if (r->bad)
+		return -EUCLEAN;
+	list_drop(store, list, entries);
+	return 0;
+}
+
 static int decode_record(struct store *store, struct reader *r, bool put)
 {
 	uint64_t key_len = get_varint(r);
@@ -477,6 +603,12 @@ int intent_decode(struct store *store, const void *data, size_t len)
 			break;
 		case CHANGE_LIST:
 			err = decode_list(store, &r);
+			break;
+		case CHANGE_MERGE:
+			err = decode_merge(store, &r);
+			break;
+		case CHANGE_DROP:
+			err = decode_drop(store, &r);
 			break;
 		case CHANGE_PUT:
 		case CHANGE_DELETE:

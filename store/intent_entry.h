@@ -17,10 +17,12 @@ struct writer;
 
 /*
  * Write the changes of the open group, which it tracks, and take them for
- * logged.  False: there are none.  If they do not fit, out->bad is set, and the
- * group is not tracked any more.  Lock held.
+ * logged.  False: nothing was written.  ret_more is set if some did not fit; if
+ * it is NULL, out->bad is set then, and the group is not tracked any more.
+ * Lock held.
  */
-bool intent_encode(struct store *store, struct txg *txg, struct writer *out);
+bool intent_encode(struct store *store, struct txg *txg, struct writer *out,
+                   bool *ret_more);
 
 /*
  * Make the changes in the open group.  -EUCLEAN: they are malformed, and the

@@ -32,7 +32,7 @@ void intent_header_seal(const struct intent_header *h, uint8_t *entry)
 	put_u32(&w, h->index);
 	put_u32(&w, h->flags);
 	put_u32(&w, h->len);
-	put_u32(&w, 0);
+	put_u32(&w, h->part);
 	sum_put(entry, h->len);
 }
 
@@ -49,7 +49,8 @@ bool intent_header_decode(const uint8_t entry[INTENT_HEADER], size_t most,
 	h.index = get_u32(&r);
 	h.flags = get_u32(&r);
 	h.len = get_u32(&r);
-	if (get_u32(&r) || h.len > most)
+	h.part = get_u32(&r);
+	if (h.part > h.index || h.len > most)
 		return false;
 	*ret_header = h;
 	return true;

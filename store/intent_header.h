@@ -8,15 +8,17 @@
 #include <stdint.h>
 
 enum {
-	INTENT_HALF = 4 << 20,      /* bytes of a half of the file */
-	INTENT_ENTRY_MAX = 1 << 20, /* bytes of an entry */
-	INTENT_ALIGN = 4096,        /* entries begin at multiples of this */
+	INTENT_HALF = 4 << 20,       /* bytes of a half of the file, unless */
+	INTENT_HALF_MAX = 128 << 20, /* the record has more, at most these */
+	INTENT_ENTRY_MAX = 1 << 20,  /* bytes of an entry */
+	INTENT_ALIGN = 4096,         /* entries begin at multiples of this */
 	INTENT_HEADER = 64,
 	INTENT_NONCE = 16,
 };
 
 enum intent_flag {
 	INTENT_LAST = 1, /* the log has all of the group */
+	INTENT_MORE = 2, /* the next entry belongs to the same run */
 };
 
 struct intent_header {
@@ -25,12 +27,16 @@ struct intent_header {
 	uint32_t index; /* of the entry in its group, from 0 */
 	uint32_t flags; /* enum intent_flag */
 	uint32_t len;   /* bytes of the payload behind the header */
+	uint32_t part;  /* entries before it in its run: see intent_log.h */
 };
 
-/* Return the offset in the file at which the entries of a group begin. */
-static inline uint64_t intent_half(uint64_t group)
+/*
+ * Return the offset in the file at which the entries of a group begin; half:
+ * bytes of a half of the file.
+ */
+static inline uint64_t intent_start(uint64_t group, uint64_t half)
 {
-	return (group & 1) * INTENT_HALF;
+	return (group & 1) * half;
 }
 
 /* Return the bytes of the file that an entry takes. */

@@ -5,26 +5,22 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/random.h>
-#include <sys/statvfs.h>
 
 #include "codec.h"
 #include "commit.h"
 #include "engine.h"
 #include "intent_entry.h"
+#include "intent_file.h"
 #include "lock.h"
 
 enum {
-	FILE_BYTES = 2 * INTENT_HALF,
-	ZEROES = 256 << 10,
-	/* The log must not take more than one in so many free bytes. */
-	SPACE_SHARE = 16,
 	/* Entries that the thread writes after several were waited for. */
 	CROWD = 32,
 };
 
 void intent_log_init(struct intent_log *log)
 {
-	*log = (struct intent_log){.fd = -1};
+	*log = (struct intent_log){.fd = -1, .entry_max = INTENT_ENTRY_MAX};
 	pthread_cond_init(&log->wake, NULL);
 }
 
@@ -36,68 +32,22 @@ void intent_log_release(struct intent_log *log)
 	pthread_cond_destroy(&log->wake);
 }
 
-/* ---- The file ----------------------------------------------------------- */
-
-/*
- * Write zeroes to all of the file, so that later writes change neither its
- * length nor the map of its blocks.
- */
-static int file_fill(int fd)
+/* Return true if changes may take several entries. */
+static bool has_runs(const struct intent_log *log)
 {
-	_cleanup_free_ uint8_t *zeroes = calloc(1, ZEROES);
-
-	if (!zeroes)
-		return -ENOMEM;
-	if (fallocate(fd, 0, 0, FILE_BYTES) < 0 && errno != EOPNOTSUPP)
-		return -errno;
-	for (off_t at = 0; at < FILE_BYTES; at += ZEROES) {
-		ssize_t n = pwrite(fd, zeroes, ZEROES, at);
-
-		if (n != ZEROES)
-			return n < 0 ? -errno : -ENOSPC;
-	}
-	return fdatasync(fd) < 0 ? -errno : 0;
+	return log->half > INTENT_HALF || log->entry_max < INTENT_ENTRY_MAX;
 }
 
-/* Make the names in the directory durable, which was opened with O_PATH. */
-static int name_sync(int dir)
+bool intent_log_has_runs(const struct store *store)
 {
-	_cleanup_close_ int fd =
-	        openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
-}
-
-static int file_create(struct store *store, int *ret_fd)
-{
-	int dir = store->disk.dir;
-	_cleanup_close_ int fd = -1;
-	struct statvfs vfs;
-	int r;
-
-	if (fstatvfs(dir, &vfs) < 0)
-		return -errno;
-	if ((uint64_t)vfs.f_bavail * vfs.f_frsize / SPACE_SHARE < FILE_BYTES)
-		return -ENOSPC;
-	fd = openat(dir, INTENT_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
-	            0600);
-	if (fd < 0)
-		return -errno;
-	r = file_fill(fd);
-	if (r == 0)
-		r = name_sync(dir);
-	if (r < 0) {
-		unlinkat(dir, INTENT_FILE, 0);
-		return r;
-	}
-	*ret_fd = steal_fd(&fd);
-	return 0;
+	return store->intent.active && has_runs(&store->intent);
 }
 
 void intent_log_remove(struct store *store)
 {
 	close_fd(&store->intent.fd);
 	store->intent.fd = -1;
+	store->intent.half = 0;
 	if (unlinkat(store->disk.dir, INTENT_FILE, 0) < 0 && errno != ENOENT)
 		log_warning("cannot remove '%s/" INTENT_FILE "': %s",
 		            store->path, strerror(errno));
@@ -133,38 +83,98 @@ void intent_log_stop_thread(struct store *store)
 	log->thread_runs = false;
 }
 
+/* Return the bytes that a half of the file should have. */
+static uint64_t half_wanted(const struct intent_log *log)
+{
+	/* A group may get more changes after one that was waited for. */
+	uint64_t room = log->need + log->need / 2 + INTENT_HALF - 1;
+	uint64_t half = INTENT_HALF + room - room % INTENT_HALF;
+
+	return MAX(MIN(half, (uint64_t)INTENT_HALF_MAX), log->half);
+}
+
+/*
+ * Make the file, or a larger one in place of one that has no entry of a group
+ * that is not committed.  Lock held, and released meanwhile.
+ */
+static int log_create(struct store *store, uint64_t half)
+{
+	struct intent_log *log = &store->intent;
+	int fd, r;
+
+	store_unlock(store);
+	r = intent_file_create(store->disk.dir, half, &fd);
+	store_lock(store);
+	if (r == 0) {
+		close_fd(&log->fd);
+		log->fd = fd;
+		log->half = half;
+		return 0;
+	}
+	intent_log_remove(store);
+	/* A smaller one may do. */
+	log->need = 0;
+	log->stays |= half > INTENT_HALF;
+	/* Space may come; anything else is not going to pass. */
+	if (r != -ENOSPC && half == INTENT_HALF) {
+		log->unusable = true;
+		log_warning("cannot make '%s/" INTENT_FILE "': %s; fsync(2) "
+		            "is slower without it",
+		            store->path, strerror(-r));
+	}
+	return r;
+}
+
+/* Begin to use the file, under a new nonce. */
+static int log_begin(struct store *store)
+{
+	struct intent_log *log = &store->intent;
+	int r;
+
+	if (getrandom(log->nonce, INTENT_NONCE, 0) != INTENT_NONCE)
+		return -EIO;
+	r = logger_start(store);
+	if (r == 0 && has_runs(log))
+		r = store_set_feature(store, STORE_FEATURE_LARGE_LOG, true);
+	if (r == 0)
+		r = store_set_feature(store, STORE_FEATURE_LOG, true);
+	if (r < 0)
+		return r;
+	log->number = 1;
+	log->active = true;
+	return 0;
+}
+
+/* End the use of a file that is too small.  false: that must wait. */
+static bool log_outgrow(struct store *store)
+{
+	struct intent_log *log = &store->intent;
+
+	if (log->writing || store->open_txg->intent.entries)
+		return false;
+	intent_track_stop(store->open_txg);
+	log->active = false;
+	return intent_log_end(store) == 0;
+}
+
 void intent_log_prepare(struct store *store)
 {
 	struct intent_log *log = &store->intent;
-	int fd = log->fd, r = 0;
+	uint64_t half = half_wanted(log);
+	bool grows = half > log->half;
 
-	if (!log->wanted || log->active || log->paused || log->unusable)
+	if (log->paused || log->unusable ||
+	    (log->active ? !grows || !log_outgrow(store) : !log->wanted))
 		return;
 	log->wanted = false;
 	if (!log->next.bytes)
 		log->next.bytes = malloc(INTENT_ENTRY_MAX);
 	if (!log->next.bytes)
 		return;
-	if (fd < 0) {
-		store_unlock(store);
-		r = file_create(store, &fd);
-		store_lock(store);
-		log->fd = fd;
-	}
-	/* Space may come; anything else is not going to pass. */
-	if (r < 0 && r != -ENOSPC) {
-		log->unusable = true;
-		log_warning("cannot make '%s/" INTENT_FILE "': %s; fsync(2) "
-		            "is slower without it",
-		            store->path, strerror(-r));
-	}
-	if (r < 0 || log->paused || logger_start(store) < 0 ||
-	    getrandom(log->nonce, INTENT_NONCE, 0) != INTENT_NONCE)
+	if (grows && log_create(store, half) < 0)
 		return;
-	if (store_set_feature(store, STORE_FEATURE_LOG, true) < 0)
-		return;
-	log->number = 1;
-	log->active = true;
+	if (!log->paused)
+		log_begin(store);
 }
 
 int intent_log_end(struct store *store)
@@ -172,6 +182,8 @@ int intent_log_end(struct store *store)
 	int r = table_del(store, TABLE_META, INTENT_RECORD,
 	                  strlen(INTENT_RECORD));
 
+	if (r == 0)
+		r = store_set_feature(store, STORE_FEATURE_LARGE_LOG, false);
 	return r < 0 ? r : store_set_feature(store, STORE_FEATURE_LOG, false);
 }
 
@@ -203,6 +215,7 @@ static void entry_seal(const struct intent_log *log, const struct txg *txg,
 	        .index = txg->intent.entries,
 	        .flags = flags,
 	        .len = (uint32_t)len,
+	        .part = txg->intent.part,
 	};
 
 	memcpy(h.nonce, log->nonce, INTENT_NONCE);
@@ -210,54 +223,63 @@ static void entry_seal(const struct intent_log *log, const struct txg *txg,
 	entry->len = intent_size(len);
 	memset(entry->bytes + INTENT_HEADER + len, 0,
 	       entry->len - INTENT_HEADER - len);
-	entry->at = intent_half(log->number) + txg->intent.end;
+	entry->at = intent_start(log->number, log->half) + txg->intent.end;
 }
 
 /*
  * Make the next entry of the open group.  The entry is empty if there is
- * nothing to be written.  -EFBIG: it does not fit, or cannot be told, and only
- * a commit makes the group durable.
+ * nothing to be written.  ret_more is set if the changes need more entries; if
+ * it is NULL, one must do.  -EFBIG: they do not fit, or cannot be told, and
+ * only a commit makes the group durable.
  */
 static int entry_make(struct store *store, uint32_t flags,
-                      struct intent_entry *entry)
+                      struct intent_entry *entry, bool *ret_more)
 {
 	struct intent_log *log = &store->intent;
 	struct txg *txg = store->open_txg;
 	struct writer w = writer_init(entry->bytes + INTENT_HEADER,
-	                              INTENT_ENTRY_MAX - INTENT_HEADER);
+	                              log->entry_max - INTENT_HEADER);
 	bool any;
 
 	entry->len = 0;
-	if (!txg->intent.on || !txg->records.track || txg->ops_len || txg->job)
+	if (!txg->intent.on || !txg->records.track || txg->job ||
+	    (txg->ops_len && !has_runs(log)))
 		return -EFBIG;
-	any = intent_encode(store, txg, &w);
+	any = intent_encode(store, txg, &w, ret_more);
 	if (w.bad)
 		return -EFBIG;
-	if (!any && !flags)
+	if (!any && !flags && !txg->intent.part)
 		return 0;
+	if (ret_more && *ret_more)
+		flags |= INTENT_MORE;
 	entry_seal(log, txg, flags, writer_len(&w), entry);
-	if (txg->intent.end + entry->len > INTENT_HALF) {
+	if (txg->intent.end + entry->len > log->half) {
 		intent_track_stop(txg);
 		entry->len = 0;
 		return -EFBIG;
 	}
 	txg->intent.end += entry->len;
 	txg->intent.entries++;
+	txg->intent.part = flags & INTENT_MORE ? txg->intent.part + 1 : 0;
 	/* The next group has the other half: go on there in time. */
-	if (txg->intent.end > INTENT_HALF / 2 && !store->syncing_txg)
+	if (txg->intent.end > log->half / 2 && !store->syncing_txg &&
+	    !txg->intent.part)
 		commit_ask(store);
 	return 0;
 }
 
 static int record_put(struct store *store)
 {
+	const struct intent_log *log = &store->intent;
 	uint8_t value[INTENT_RECORD_LEN];
 	struct writer w = writer_init(value, sizeof(value));
 
-	put_bytes(&w, store->intent.nonce, INTENT_NONCE);
-	put_u64(&w, store->intent.number);
+	put_bytes(&w, log->nonce, INTENT_NONCE);
+	put_u64(&w, log->number);
+	if (log->half != INTENT_HALF)
+		put_u64(&w, log->half);
 	return table_put(store, TABLE_META, INTENT_RECORD,
-	                 strlen(INTENT_RECORD), value, sizeof(value));
+	                 strlen(INTENT_RECORD), value, writer_len(&w));
 }
 
 int intent_log_close_txg(struct store *store, struct txg *next)
@@ -273,7 +295,7 @@ int intent_log_close_txg(struct store *store, struct txg *next)
 	if (!log->last.bytes)
 		log->last.bytes = malloc(INTENT_ENTRY_MAX);
 	if (log->last.bytes && store->open_txg->intent.entries)
-		entry_make(store, INTENT_LAST, &log->last);
+		entry_make(store, INTENT_LAST, &log->last, NULL);
 	log->number++;
 	next->intent.on = true;
 	next->records.track = true;
@@ -287,36 +309,6 @@ void intent_log_committed(struct store *store)
 }
 
 /* ---- Waiting ------------------------------------------------------------ */
-
-static int entry_write(int fd, const struct intent_entry *entry)
-{
-	size_t done = 0;
-
-	while (done < entry->len) {
-		ssize_t n = pwrite(fd, entry->bytes + done, entry->len - done,
-		                   (off_t)(entry->at + done));
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-/* Write the entries and sync the file. */
-static int log_write(int fd, const struct intent_entry *last,
-                     const struct intent_entry *next)
-{
-	int r = entry_write(fd, last);
-
-	if (r == 0)
-		r = entry_write(fd, next);
-	if (r == 0 && fdatasync(fd) < 0)
-		r = -errno;
-	return r;
-}
 
 /* Have the waiters wait for the commit of the group `number`. */
 static int leave_to_commit(struct store *store, uint64_t number,
@@ -348,17 +340,6 @@ static void log_failed(struct store *store, uint64_t number)
 		log->last.len = 0;
 }
 
-/* The entries of the group `number`, and the one before them, are durable. */
-static void log_written(struct store *store, uint64_t number,
-                        const struct intent_entry *last)
-{
-	struct intent_log *log = &store->intent;
-
-	log->logged += (last->len > 0) + (log->next.len > 0);
-	if (last->len && store->open_txg->number == number)
-		log->chained = store->syncing_txg;
-}
-
 /* Give the buffer back that last_take() has taken. */
 static void last_return(struct intent_log *log, struct intent_entry *last)
 {
@@ -370,7 +351,47 @@ static void last_return(struct intent_log *log, struct intent_entry *last)
 }
 
 /*
- * Write an entry for those who wait, and call them.  Lock held, and released
+ * Write a run of entries that makes all changes of the open group durable, and
+ * sync the file.  `last` is written in front of it.  -EFBIG: only a commit
+ * makes them durable.  Lock held, and released meanwhile.
+ */
+static int run_write(struct store *store, const struct intent_entry *last)
+{
+	struct intent_log *log = &store->intent;
+	uint64_t number = store->open_txg->number, logged = 0;
+	bool runs = has_runs(log), more = false;
+	int r = 0, fd = log->fd;
+
+	do {
+		if (store->open_txg->number != number)
+			return -EFBIG;
+		if (store->txg_close_fn)
+			store->txg_close_fn(store->txg_close_arg);
+		r = entry_make(store, 0, &log->next, runs ? &more : NULL);
+		if (r < 0 || (!logged && !last->len && !log->next.len))
+			return r;
+		store_unlock(store);
+		if (!logged)
+			r = intent_file_write(fd, last);
+		if (r == 0)
+			r = intent_file_write(fd, &log->next);
+		if (r == 0 && !more && fdatasync(fd) < 0)
+			r = -errno;
+		store_lock(store);
+		logged += (!logged && last->len) + (log->next.len > 0);
+	} while (r == 0 && more);
+	if (r < 0) {
+		log_failed(store, number);
+		return r;
+	}
+	log->logged += logged;
+	if (last->len && store->open_txg->number == number)
+		log->chained = store->syncing_txg;
+	return 0;
+}
+
+/*
+ * Write the log for those who wait, and call them.  Lock held, and released
  * meanwhile.
  */
 static void serve_once(struct store *store)
@@ -378,30 +399,20 @@ static void serve_once(struct store *store)
 	struct intent_log *log = &store->intent;
 	struct waiter *waiters = steal(&log->waiters);
 	uint64_t number = store->open_txg->number;
+	bool several = waiters->next;
 	struct intent_entry last;
 	int r;
 
 	log->writing = true;
-	if (store->txg_close_fn)
-		store->txg_close_fn(store->txg_close_arg);
-	r = entry_make(store, 0, &log->next);
 	/* The next group may be closed, and need the buffer, during the write.
 	 */
 	last = log->last;
 	log->last = (struct intent_entry){0};
-	if (waiters->next || (r == 0 && !log->next.len))
+	r = run_write(store, &last);
+	if (several || (r == 0 && !log->next.len))
 		log->crowd = CROWD;
 	else if (log->crowd)
 		log->crowd--;
-	if (r == 0 && (last.len || log->next.len)) {
-		store_unlock(store);
-		r = log_write(log->fd, &last, &log->next);
-		store_lock(store);
-		if (r == 0)
-			log_written(store, number, &last);
-		else
-			log_failed(store, number);
-	}
 	last_return(log, &last);
 	log->writing = false;
 	if (r < 0)
@@ -470,4 +481,65 @@ void store_fsync(struct store *store, void (*fn)(void *arg, int err), void *arg)
 		serve_once(store);
 	intent_log_serve(store);
 	store_unlock(store);
+}
+
+/* ---- Batches ------------------------------------------------------------ */
+
+/* A thread that waits in store_log(). */
+struct answer {
+	struct store *store;
+	bool done;
+	int err;
+};
+
+static void answer_set(void *arg, int err)
+{
+	struct answer *answer = arg;
+	struct store *store = answer->store;
+
+	store_lock(store);
+	answer->err = err;
+	answer->done = true;
+	pthread_cond_broadcast(&store->committed);
+	store_unlock(store);
+}
+
+/*
+ * Return true if the group can be made durable by the log, and note how large
+ * that should be.  Lock held.
+ */
+static bool log_takes(struct store *store, uint64_t txg)
+{
+	struct intent_log *log = &store->intent;
+	uint64_t bytes = store->open_txg->bytes;
+	uint64_t room = has_runs(log) ? log->half : INTENT_ENTRY_MAX;
+
+	if (store->open_txg->number != txg || store->options.no_log)
+		return false;
+	/* A program that calls once needs no file. */
+	if (!log->active)
+		log->wanted = log->calls++ > 0;
+	if ((log->active || log->wanted) && bytes > room && !log->stays)
+		log->need = bytes;
+	return log->active;
+}
+
+int store_log(struct store *store, uint64_t txg)
+{
+	struct answer answer = {.store = store};
+	bool logs;
+
+	store_lock(store);
+	logs = log_takes(store, txg);
+	store_unlock(store);
+	if (!logs)
+		return store_wait(store, txg);
+	store_fsync(store, answer_set, &answer);
+	store_lock(store);
+	while (!answer.done)
+		lock_wait(store, &store->committed, NULL);
+	if (store->durable_txg < txg)
+		commit_ask(store);
+	store_unlock(store);
+	return answer.err;
 }

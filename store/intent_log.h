@@ -13,6 +13,10 @@
  * Groups alternate between two halves of the file.  The entries of the open
  * group may be written while the syncing group is being committed, if the log
  * has all of the syncing group, too: its last entry says so.
+ *
+ * In a large log, changes that do not fit one entry go into several, a run. The
+ * lock is released between them, so the state that they add up to is that of
+ * the last one, and a run is replayed if all of it is there.
  */
 #ifndef COPPICE_INTENT_LOG_H
 #define COPPICE_INTENT_LOG_H
@@ -28,10 +32,10 @@ struct store;
 struct txg;
 struct waiter;
 
-#define INTENT_FILE "log"
 #define INTENT_RECORD "log" /* of TABLE_META */
 
-enum { INTENT_RECORD_LEN = INTENT_NONCE + 8 };
+/* Without the last 8 bytes if halves have INTENT_HALF. */
+enum { INTENT_RECORD_LEN = INTENT_NONCE + 8 + 8 };
 
 /* An entry in memory. */
 struct intent_entry {
@@ -42,11 +46,16 @@ struct intent_entry {
 
 /* A part of struct store; the store's lock guards it. */
 struct intent_log {
-	int fd;          /* -1: there is no file */
-	bool active;     /* the open group's commit will have the record */
-	bool wanted;     /* the next commit begins its use */
-	bool unusable;   /* it could not be made: not tried again */
-	unsigned paused; /* it must not be begun to be used */
+	int fd;           /* -1: there is no file */
+	bool active;      /* the open group's commit will have the record */
+	bool wanted;      /* the next commit begins its use */
+	bool unusable;    /* it could not be made: not tried again */
+	unsigned paused;  /* it must not be begun to be used */
+	uint64_t half;    /* bytes of a half of the file; 0: there is none */
+	uint64_t need;    /* bytes that a group should have room for */
+	bool stays;       /* there is no space for a larger one */
+	unsigned calls;   /* of store_log() without it */
+	size_t entry_max; /* bytes of an entry; less in tests */
 	uint8_t nonce[INTENT_NONCE];
 	uint64_t number;        /* of the open group, in the log */
 	struct waiter *waiters; /* for the next write */
@@ -69,6 +78,8 @@ struct intent_log {
 
 void intent_log_init(struct intent_log *log);
 void intent_log_release(struct intent_log *log);
+/* Return true if the log may take changes of any size.  Lock held. */
+bool intent_log_has_runs(const struct store *store);
 
 /*
  * Before the open group is closed: begin to use the log if that is wanted.

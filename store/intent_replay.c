@@ -6,6 +6,7 @@
 #include "codec.h"
 #include "engine.h"
 #include "intent_entry.h"
+#include "intent_file.h"
 
 /* The log as the store's last commit expects it. */
 struct replay {
@@ -13,6 +14,7 @@ struct replay {
 	int fd;
 	uint8_t nonce[INTENT_NONCE];
 	uint64_t number; /* of the group of the last commit */
+	uint64_t half;   /* bytes of a half of the file */
 	uint8_t *bytes;  /* of an entry: INTENT_ENTRY_MAX */
 };
 
@@ -42,7 +44,8 @@ static int read_at(int fd, uint8_t *bytes, size_t len, uint64_t at)
 static int entry_read(struct replay *replay, uint64_t group, uint32_t index,
                       uint64_t at, struct intent_header *ret_header)
 {
-	uint64_t left = intent_half(group) + INTENT_HALF - at;
+	uint64_t end = intent_start(group, replay->half) + replay->half;
+	uint64_t left = end - at;
 	struct intent_header h;
 	int r;
 
@@ -68,35 +71,64 @@ static int entry_read(struct replay *replay, uint64_t group, uint32_t index,
 
 /*
  * Return true if the log has an entry of the group after a place where there is
- * none.  An entry is written after the one before it is durable, so that one
- * was damaged later.
+ * none.  A run of entries is written after the one before it is durable, so
+ * that one was damaged later.
  */
 static bool entry_follows(struct replay *replay, uint64_t group, uint32_t index,
                           uint64_t at)
 {
-	uint64_t end = intent_half(group) + INTENT_HALF;
+	uint64_t end = intent_start(group, replay->half) + replay->half;
 	struct intent_header h;
 
 	while ((at += INTENT_ALIGN) < end) {
 		if (read_at(replay->fd, replay->bytes, INTENT_HEADER, at) < 0)
 			return false;
 		if (intent_header_decode(replay->bytes, INTENT_ENTRY_MAX, &h) &&
-		    h.index > index &&
+		    h.index - h.part > index &&
 		    entry_read(replay, group, h.index, at, &h) == 0)
 			return true;
 	}
 	return false;
 }
 
+/*
+ * Read an entry, of which the run was replayed so far, or nothing of it.  Then
+ * all of it must be there.  -ENOENT.
+ */
+static int entry_next(struct replay *replay, uint64_t group, uint32_t index,
+                      uint32_t part, uint64_t at,
+                      struct intent_header *ret_header)
+{
+	uint64_t next = at;
+	struct intent_header h;
+	int r;
+
+	for (uint32_t i = 0;; i++) {
+		r = entry_read(replay, group, index + i, next, &h);
+		if (r == 0 && h.part != part + i)
+			r = -ENOENT;
+		if (r < 0 || part || !(h.flags & INTENT_MORE))
+			break;
+		next += intent_size(h.len);
+	}
+	/* The first of several was overwritten in memory. */
+	if (r == 0 && next != at)
+		r = entry_read(replay, group, index, at, &h);
+	if (r == 0)
+		*ret_header = h;
+	return r;
+}
+
 /* Return 1 if the log has all of the group, 0 if it has a part of it or none.
  */
 static int group_replay(struct replay *replay, uint64_t number)
 {
-	uint64_t at = intent_half(number);
+	uint64_t at = intent_start(number, replay->half);
+	uint32_t part = 0;
 
 	for (uint32_t index = 0;; index++) {
-		struct intent_header h;
-		int r = entry_read(replay, number, index, at, &h);
+		struct intent_header h = {0};
+		int r = entry_next(replay, number, index, part, at, &h);
 
 		if (r == -ENOENT && entry_follows(replay, number, index, at))
 			log_error("entry %u of '%s/" INTENT_FILE
@@ -112,6 +144,7 @@ static int group_replay(struct replay *replay, uint64_t number)
 		replay->store->intent.replayed++;
 		if (h.flags & INTENT_LAST)
 			return 1;
+		part = h.flags & INTENT_MORE ? part + 1 : 0;
 		at += intent_size(h.len);
 	}
 }
@@ -140,7 +173,9 @@ static int record_read(struct replay *replay)
 	r = reader_init(record.value, record.len);
 	nonce = reader_take(&r, INTENT_NONCE);
 	replay->number = get_u64(&r);
-	if (!reader_done(&r))
+	replay->half = reader_left(&r) ? get_u64(&r) : INTENT_HALF;
+	if (!reader_done(&r) || replay->half < INTENT_HALF ||
+	    replay->half > INTENT_HALF_MAX || replay->half % INTENT_ALIGN)
 		return -EUCLEAN;
 	memcpy(replay->nonce, nonce, INTENT_NONCE);
 	return 0;

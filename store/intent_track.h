@@ -26,7 +26,9 @@ struct intent_track {
 	uint64_t *gone; /* logged blocks that the group has undone since */
 	size_t gone_len, gone_capacity;
 	size_t frees;     /* of the group's frees, logged */
+	size_t ops;       /* of its operations on lists, likewise */
 	uint32_t entries; /* entries that the log has of the group */
+	uint32_t part;    /* those of a run that is not complete yet */
 	uint64_t end;     /* bytes that they take */
 };
 

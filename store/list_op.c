@@ -43,7 +43,7 @@ int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries)
 
 void list_drop(struct store *store, uint64_t list, uint64_t entries)
 {
-	const struct list_op op = {.list = list};
+	const struct list_op op = {.list = list, .entries = entries};
 
 	op_add(store, &op, entries);
 }

@@ -17,7 +17,8 @@ struct list_op {
 	const uint64_t *numbers;  /* of the sweep */
 	size_t numbers_len;
 	struct list_merge merge;
-	uint64_t list; /* to be dropped */
+	uint64_t list;    /* to be dropped */
+	uint64_t entries; /* that this handles, about */
 };
 
 /* Make the changes that the group has, in their order. */

@@ -146,6 +146,7 @@ enum store_feature {
 	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
 	STORE_FEATURE_LOG = 8, /* the file `log` may have what data.mdb lacks */
 	STORE_FEATURE_PATCHES = 16, /* chunks that are read with their base */
+	STORE_FEATURE_LARGE_LOG = 32, /* the log is not of the usual size */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);
@@ -277,6 +278,12 @@ int store_wait(struct store *store, uint64_t txg);
  */
 void store_fsync(struct store *store, void (*fn)(void *arg, int err),
                  void *arg);
+/*
+ * Wait until the group `txg` is durable, be it without a commit, which begins
+ * then at the latest.  The log is made as large as such groups need.  Lock NOT
+ * held.
+ */
+int store_log(struct store *store, uint64_t txg);
 
 /*
  * Slow the caller down when changes come faster than they can be committed.  To

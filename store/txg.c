@@ -50,6 +50,18 @@ void txg_destroy(struct txg *txg)
 	free(txg);
 }
 
+/*
+ * Return the bytes at which the group is committed: more if the log may take
+ * all of a large batch at once.
+ */
+static size_t txg_soft(const struct store *store)
+{
+	size_t soft = store->txg_soft;
+
+	return intent_log_has_runs(store) ? soft + (store->txg_hard - soft) / 4
+	                                  : soft;
+}
+
 void txg_touch(struct store *store, size_t bytes)
 {
 	struct txg *txg = store->open_txg;
@@ -61,7 +73,7 @@ void txg_touch(struct store *store, size_t bytes)
 		if (!store->syncing_txg)
 			pthread_cond_signal(&store->committer_wake);
 	}
-	if ((txg->bytes > store->txg_soft || txg->removals > REMOVALS_MOST) &&
+	if ((txg->bytes > txg_soft(store) || txg->removals > REMOVALS_MOST) &&
 	    !store->syncing_txg && !store->commit_asked) {
 		store->commit_asked = true;
 		pthread_cond_signal(&store->committer_wake);

@@ -23,6 +23,7 @@
 #include <sys/wait.h>
 
 #include "cut.h"
+#include "engine.h"
 #include "scratch.h"
 #include "shim.h"
 #include "util.h"
@@ -32,6 +33,8 @@ enum {
 	POINTS_DEFAULT = 2000,
 	POINTS_A_RUN = 250,
 	CHANGES_A_RUN = 250,
+	/* Bytes of an entry of the log: space for a chunk of 64 KiB. */
+	ENTRY_SMALL = 68 << 10,
 };
 
 /* A recorded run. */
@@ -68,14 +71,22 @@ static void on_synced(void *arg, int err)
 }
 
 /*
- * In one of the two ways to ask for it.  False: it failed, as it may when calls
- * are made to.
+ * In one of the ways to ask for it.  False: it failed, as it may when calls are
+ * made to.
  */
-static bool acknowledge(struct work *w, uint64_t done, bool by_fsync)
+enum way { BY_COMMIT, BY_FSYNC, BY_LOG };
+
+static bool acknowledge(struct work *w, uint64_t done, enum way way)
 {
 	struct synced synced = {.err = -EINPROGRESS};
+	uint64_t txg;
 
-	if (by_fsync) {
+	if (way == BY_LOG) {
+		store_lock(w->store);
+		txg = store_txg(w->store);
+		store_unlock(w->store);
+		synced.err = store_log(w->store, txg);
+	} else if (way == BY_FSYNC) {
 		sem_init(&synced.done, 0, 0);
 		fs_fsync(w->fs, NODE_ROOT, on_synced, &synced);
 		sem_wait(&synced.done);
@@ -120,6 +131,9 @@ static void run_record(struct run *run, const char *path)
 		w.options.commit_ms = 1000000;
 		work_open(&w, path);
 	}
+	/* In some, changes of one sync take several entries of the log. */
+	if (run->seed / 4 % 2)
+		w.store->intent.entry_max = ENTRY_SMALL;
 	assert_int_equal(store_sync(w.store), 0);
 	run->digests[0] = model_digest(&w.model);
 	shim_start(path);
@@ -129,13 +143,13 @@ static void run_record(struct run *run, const char *path)
 		run->digests[i] = model_digest(&w.model);
 		switch (scratch_random(&random) % 16) {
 		case 0:
-			if (acknowledge(&w, i, scratch_random(&random) & 1))
+			if (acknowledge(&w, i, scratch_random(&random) % 2))
 				acked = i;
 			break;
 		case 1:
 		case 2:
 		case 3:
-			if (acknowledge(&w, i, true))
+			if (acknowledge(&w, i, 1 + i / 8 % 2))
 				acked = i;
 			break;
 		case 4:

@@ -430,7 +430,7 @@ static void test_torn(void **state)
 
 	put(store, "key", 1);
 	assert_int_equal(sync_by_log(store), 0);
-	at = intent_half(2) + store->open_txg->intent.end;
+	at = intent_start(2, INTENT_HALF) + store->open_txg->intent.end;
 	put(store, "key", 2);
 	assert_int_equal(sync_by_log(store), 0);
 	for (off_t i = 0; i < INTENT_HEADER + 5; i += 3) {
@@ -443,7 +443,7 @@ static void test_torn(void **state)
 	}
 	/* It does not follow one that is missing either. */
 	crash(&scratch);
-	log_damage((off_t)intent_half(2));
+	log_damage((off_t)intent_start(2, INTENT_HALF));
 	again = open_store(crashed);
 	assert_int_equal(stats_of(again).replayed, 0);
 	assert_int_equal(get(again, "key"), -1);
@@ -546,6 +546,110 @@ static void test_large(void **state)
 	end(store, &scratch);
 }
 
+static int log_now(struct store *store)
+{
+	uint64_t txg;
+
+	store_lock(store);
+	txg = store_txg(store);
+	store_unlock(store);
+	return store_log(store, txg);
+}
+
+/* More than one entry takes. */
+enum { MANY_CHUNKS = 40, MANY_BYTES = 1 << 16 };
+
+static void many_make(struct tree *tree, uint8_t first,
+                      uint64_t ret_numbers[MANY_CHUNKS])
+{
+	static uint8_t bytes[MANY_BYTES];
+
+	for (int i = 0; i < MANY_CHUNKS; i++) {
+		bytes[0] = first;
+		bytes[1] = (uint8_t)i;
+		ret_numbers[i] = chunk_make(tree, bytes, sizeof(bytes));
+	}
+}
+
+static void many_expect(struct store *store, uint8_t first,
+                        const uint64_t numbers[MANY_CHUNKS])
+{
+	static uint8_t bytes[MANY_BYTES];
+
+	for (int i = 0; i < MANY_CHUNKS; i++) {
+		bytes[0] = first;
+		bytes[1] = (uint8_t)i;
+		chunk_expect(store, numbers[i], bytes, sizeof(bytes));
+	}
+}
+
+/* The log grows for groups that are waited for, which take several entries. */
+static void test_runs(void **state)
+{
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch), *again;
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	uint64_t numbers[3][MANY_CHUNKS], entries, half;
+	struct chunk *chunk;
+	MDB_txn *txn;
+
+	many_make(&tree, 0, numbers[0]);
+	assert_int_equal(log_now(store), 0);
+	assert_int_equal(stats_of(store).logged, 0);
+	half = store->intent.half;
+	assert_true(half > INTENT_HALF);
+	assert_true(store_has_feature(store, STORE_FEATURE_LARGE_LOG));
+
+	/* The commit waits for this transaction to end. */
+	assert_int_equal(store_sync(store), 0);
+	assert_int_equal(disk_write_begin(&store->disk, &txn), 0);
+	many_make(&tree, 1, numbers[1]);
+	put(store, "key", 1);
+	assert_int_equal(log_now(store), 0);
+	entries = stats_of(store).logged;
+	assert_true(entries > 2);
+	crash(&scratch);
+	again = open_store(crashed);
+	assert_int_equal(stats_of(again).replayed, entries);
+	assert_false(store_has_feature(again, STORE_FEATURE_LARGE_LOG));
+	many_expect(again, 0, numbers[0]);
+	many_expect(again, 1, numbers[1]);
+	assert_int_equal(get(again, "key"), 1);
+	assert_int_equal(store_close(again), 0);
+
+	/* All of a run is there, or nothing. */
+	for (uint64_t i = 0; i < entries; i++) {
+		crash(&scratch);
+		log_damage(
+		        (off_t)(intent_start(store->intent.number - 1, half) +
+		                i * INTENT_ENTRY_MAX));
+		again = open_store(crashed);
+		assert_int_equal(stats_of(again).replayed, 0);
+		many_expect(again, 0, numbers[0]);
+		assert_int_equal(chunk_load(again, numbers[1][0], &chunk),
+		                 -ENOENT);
+		assert_int_equal(get(again, "key"), -1);
+		assert_int_equal(store_close(again), 0);
+	}
+
+	/* The next group while that one is being committed. */
+	many_make(&tree, 2, numbers[2]);
+	put(store, "key", 2);
+	assert_int_equal(log_now(store), 0);
+	crash(&scratch);
+	mdb_txn_abort(txn);
+	for (int i = 0; i < 2; i++) {
+		again = open_store(crashed);
+		assert_int_equal(stats_of(again).replayed > entries, !i);
+		for (uint8_t j = 0; j < 3; j++)
+			many_expect(again, j, numbers[j]);
+		assert_int_equal(get(again, "key"), 2);
+		assert_int_equal(store_close(again), 0);
+	}
+	assert_int_equal(store_sync(store), 0);
+	end(store, &scratch);
+}
+
 /* The entries go on in the other half before one is full. */
 static void test_halves(void **state)
 {
@@ -641,6 +745,7 @@ int main(void)
 	        cmocka_unit_test(test_other_sizes),
 	        cmocka_unit_test(test_readonly),
 	        cmocka_unit_test(test_large),
+	        cmocka_unit_test(test_runs),
 	        cmocka_unit_test(test_halves),
 	        cmocka_unit_test(test_off),
 	        cmocka_unit_test(test_copy),

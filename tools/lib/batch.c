@@ -227,7 +227,7 @@ int coppice_batch_commit(struct coppice_batch *batch, unsigned flags,
 	batch->number = 0;
 	event_post(store);
 	if (flags & COPPICE_DURABLE && !store->remote)
-		err = store_wait(store->store, txg);
+		err = store_log(store->store, txg);
 	return err ? fail_text(err, "cannot write to the store '%s': %s",
 	                       store->path, error_reason(err))
 	           : 0;

@@ -34,11 +34,11 @@
  * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
  * other processes go through the daemon.  Any number of processes read at once,
  * without asking any other: they see the last commit, and a snapshot that they
- * have open stays as it is until they close it or end.  What fsync(2) in a mount
- * has made durable is committed within five seconds or, after a crash, when the
- * store is next opened to be changed.  Through a daemon every
- * change is durable when the call returns.  -ECONNRESET: the daemon has ended;
- * reading goes on, for changes the store must be closed and opened again.
+ * have open stays as it is until they close it or end.  What fsync(2) in a
+ * mount has made durable is committed within five seconds or, after a crash,
+ * when the store is next opened to be changed.  Through a daemon every change
+ * is durable when the call returns.  -ECONNRESET: the daemon has ended; reading
+ * goes on, for changes the store must be closed and opened again.
  *
  * A process that was forked cannot use its parent's handles; it opens the store
  * itself.  A process can have a store open once.
@@ -384,7 +384,12 @@ COPPICE_API int coppice_batch_mkdir(struct coppice_batch *batch,
                                     const char *path, unsigned flags);
 
 enum coppice_commit_flags {
-	COPPICE_DURABLE = 1, /* return when it is durable */
+	/*
+	 * Return when it is durable.  Processes that read the store beside this
+	 * one may see it a little later, but no later than after
+	 * coppice_sync().
+	 */
+	COPPICE_DURABLE = 1,
 };
 /*
  * Make all changes of the batch in one step.  snapshot: the name of a snapshot

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The file of the intent log.  Inside store/ only. */
+#ifndef COPPICE_INTENT_FILE_H
+#define COPPICE_INTENT_FILE_H
+
+#include <stdint.h>
+
+struct intent_entry;
+
+#define INTENT_FILE "log"
+
+/*
+ * Make the file in a directory that was opened with O_PATH, with halves of so
+ * many bytes.  -ENOSPC: it would take too much of the free space.
+ */
+int intent_file_create(int dir, uint64_t half, int *ret_fd);
+/* Write an entry, if it is not empty, without a sync. */
+int intent_file_write(int fd, const struct intent_entry *entry);
+
+#endif
