@@ -100,11 +100,16 @@ void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to)
 
 uint64_t chunk_replaced(struct tree *tree, uint64_t number)
 {
-	struct block *block = block_find(tree->store, number);
-	struct chunk *chunk = (struct chunk *)block;
+	struct block *block;
+	struct chunk *chunk;
 
+	/* Most are shared; looking at each would be a miss of the caches. */
+	if (number <= tree->base)
+		return number;
+	block = block_find(tree->store, number);
+	chunk = (struct chunk *)block;
 	if (!block || block->kind == BLOCK_NODE || block->kind == BLOCK_DEDUP ||
-	    block->state != BLOCK_NEW || number <= tree->base || chunk->cloned)
+	    block->state != BLOCK_NEW || chunk->cloned)
 		return number;
 	return chunk->replaces;
 }
