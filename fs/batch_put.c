@@ -14,7 +14,10 @@
 #include "extent.h"
 #include "xattr.h"
 
-enum { PIECE_BYTES = 1 << 20 }; /* of chunks that are made at a time */
+enum {
+	PIECE_BYTES = 1 << 20, /* of chunks that are made at a time */
+	AHEAD = 8,             /* operations that are prefetched */
+};
 
 /* A file to be written to; the first field for array_sort(). */
 struct put {
@@ -75,6 +78,8 @@ static int parts_make(struct putting *p, size_t *ret_bytes)
 		const struct put *put = &p->puts[p->at];
 		struct part *part = &p->parts[p->parts_len++];
 
+		if (p->at + AHEAD < p->count)
+			__builtin_prefetch(p->puts[p->at + AHEAD].op->value);
 		*part = (struct part){put, p->index++, NULL};
 		err = part_make(p, part);
 		bytes += part->chunk ? chunk_len(part->chunk) : 0;
@@ -221,6 +226,19 @@ static int lookup_compare(const void *a, const void *b)
 }
 
 /*
+ * Bring the paths of the look-ups behind this one into the processor's caches:
+ * they lie far apart in the batch.
+ */
+static void lookups_prefetch(const struct lookup *lookups, size_t len,
+                             size_t at)
+{
+	if (at + 2 * AHEAD < len)
+		__builtin_prefetch(lookups[at + 2 * AHEAD].put->op);
+	if (at + AHEAD < len)
+		__builtin_prefetch(lookups[at + AHEAD].put->op->path);
+}
+
+/*
  * Look up the files that exist already, in the order of the tree: that takes a
  * third of the time of any other order.  The inodes of the others stay 0.
  */
@@ -247,6 +265,7 @@ static int files_find(struct putting *p)
 	for (size_t i = 0; !err && i < len; i++) {
 		struct put *put = lookups[i].put;
 
+		lookups_prefetch(lookups, len, i);
 		put->ino = batch_find(t, put->op, lookups[i].dir);
 		err = batch_pause(t);
 	}
