@@ -88,3 +88,9 @@ int intent_file_write(int fd, const struct intent_entry *entry)
 	}
 	return 0;
 }
+
+void intent_file_begin_sync(int fd, const struct intent_entry *entry)
+{
+	sync_file_range(fd, (off_t)entry->at, (off_t)entry->len,
+	                SYNC_FILE_RANGE_WRITE);
+}

@@ -16,5 +16,7 @@ struct intent_entry;
 int intent_file_create(int dir, uint64_t half, int *ret_fd);
 /* Write an entry, if it is not empty, without a sync. */
 int intent_file_write(int fd, const struct intent_entry *entry);
+/* Begin to bring an entry to the disk.  Only fdatasync() makes it durable. */
+void intent_file_begin_sync(int fd, const struct intent_entry *entry);
 
 #endif

@@ -375,7 +375,10 @@ static int run_write(struct store *store, const struct intent_entry *last)
 			r = intent_file_write(fd, last);
 		if (r == 0)
 			r = intent_file_write(fd, &log->next);
-		if (r == 0 && !more && fdatasync(fd) < 0)
+		/* Let the disk begin with this one. */
+		if (r == 0 && more)
+			intent_file_begin_sync(fd, &log->next);
+		else if (r == 0 && fdatasync(fd) < 0)
 			r = -errno;
 		store_lock(store);
 		logged += (!logged && last->len) + (log->next.len > 0);
