@@ -109,7 +109,10 @@ static int txg_close(struct store *store)
 		txg->nodes[i]->block.state = BLOCK_SYNCING;
 	for (size_t i = 0; i < txg->chunks_len; i++)
 		txg->chunks[i]->block.state = BLOCK_SYNCING;
-	txg->waited = txg->waiters || store->txg_waiters;
+	/* Behind logged batches, the next one will have to wait for it. */
+	txg->waited =
+	        txg->waiters || store->txg_waiters ||
+	        (intent_log_has_runs(store) && txg->bytes > store->txg_soft);
 	store->syncing_txg = txg;
 	store->open_txg = next;
 	store->commit_asked = false;
