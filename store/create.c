@@ -7,7 +7,6 @@
 
 #include "codec.h"
 #include "engine.h"
-#include "intent_file.h"
 
 static int directory_prepare(const char *path, bool *ret_made)
 {

@@ -7,7 +7,6 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "intent_log.h"
 #include "util.h"
 
 enum {

@@ -3,11 +3,17 @@
 #ifndef COPPICE_INTENT_FILE_H
 #define COPPICE_INTENT_FILE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
-struct intent_entry;
-
 #define INTENT_FILE "log"
+
+/* An entry in memory. */
+struct intent_entry {
+	uint8_t *bytes; /* INTENT_ENTRY_MAX of them */
+	size_t len;     /* a multiple of INTENT_ALIGN; 0: none */
+	uint64_t at;    /* where it is to be in the file */
+};
 
 /*
  * Make the file in a directory that was opened with O_PATH, with halves of so

@@ -10,7 +10,6 @@
 #include "commit.h"
 #include "engine.h"
 #include "intent_entry.h"
-#include "intent_file.h"
 #include "lock.h"
 
 enum {

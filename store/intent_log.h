@@ -26,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "intent_file.h"
 #include "intent_header.h"
 
 struct store;
@@ -36,13 +37,6 @@ struct waiter;
 
 /* Without the last 8 bytes if halves have INTENT_HALF. */
 enum { INTENT_RECORD_LEN = INTENT_NONCE + 8 + 8 };
-
-/* An entry in memory. */
-struct intent_entry {
-	uint8_t *bytes; /* INTENT_ENTRY_MAX of them */
-	size_t len;     /* a multiple of INTENT_ALIGN; 0: none */
-	uint64_t at;    /* where it is to be in the file */
-};
 
 /* A part of struct store; the store's lock guards it. */
 struct intent_log {
