@@ -26,7 +26,11 @@ struct fs_cred;
 
 struct fs_import {
 	const char *state;    /* name of the fork; made if it does not exist */
-	const char *path;     /* of the directory to be changed; "/": all */
+	/*
+	 * Of the directory to be changed; "/": all.  It is made if the
+	 * directory in front of it exists.
+	 */
+	const char *path;
 	const char *snapshot; /* name of a snapshot of the result, or NULL */
 	const struct fs_cred *cred;
 	/* Files that match are not in the source, and stay in the state. */

@@ -169,24 +169,6 @@ void import_tree_release(struct importing *im)
 	import_links_release(im);
 }
 
-int import_top(struct importing *im, bool *ret_fresh)
-{
-	struct import_dir *dir;
-	int err = dir_add(im, 0, &dir);
-
-	if (!err)
-		err = tree_path_find(im->tree, im->what->path, &dir->ino,
-		                     &dir->inode);
-	if (!err && !S_ISDIR(dir->inode.mode))
-		err = -ENOTDIR;
-	if (!err && !(dir->path = strdup("")))
-		err = -ENOMEM;
-	/* An empty directory has nothing that the source could lack. */
-	if (!err)
-		*ret_fresh = dir->fresh = !dir->inode.size;
-	return err;
-}
-
 /* ---- Making ------------------------------------------------------------- */
 
 /* Add the name of a new inode to it. */
@@ -261,6 +243,65 @@ bool import_attributes(struct inode *inode, const struct import_attr *attr,
 	inode->mtime = from->mtime;
 	inode->ctime = from->ctime;
 	return differ;
+}
+
+/* Make the directory of the path, in one that exists. */
+static int top_make(struct importing *im, struct import_dir *top)
+{
+	const struct fs_cred *cred = im->what->cred;
+	const struct import_attr attr = {.inode = {.mode = S_IFDIR | 0755,
+	                                           .uid = cred->uid,
+	                                           .gid = cred->gid}};
+	struct import_dir parent = {.fresh = true};
+	_cleanup_free_ char *path = strdup(im->what->path);
+	char *slash, *end = path ? path + strlen(path) : NULL;
+	struct vnode child;
+	int err;
+
+	if (!path)
+		return -ENOMEM;
+	while (end > path && end[-1] == '/')
+		*--end = 0;
+	slash = strrchr(path, '/');
+	if (slash)
+		*slash = 0;
+	err = tree_path_find(im->tree, slash ? path : "", &parent.ino,
+	                     &parent.inode);
+	if (!err && !S_ISDIR(parent.inode.mode))
+		err = -ENOTDIR;
+	parent.inode.mtime = parent.inode.ctime = time_now();
+	if (!err)
+		err = child_make(im, &parent, slash ? slash + 1 : path, &attr,
+		                 &child);
+	if (!err)
+		err = import_settle(im);
+	if (im->dirty == &parent)
+		im->dirty = NULL;
+	if (err)
+		return err;
+	top->ino = child.ino;
+	top->inode = child.inode;
+	return 0;
+}
+
+int import_top(struct importing *im, bool *ret_fresh)
+{
+	struct import_dir *dir;
+	int err = dir_add(im, 0, &dir);
+
+	if (!err)
+		err = tree_path_find(im->tree, im->what->path, &dir->ino,
+		                     &dir->inode);
+	if (err == -ENOENT)
+		err = top_make(im, dir);
+	if (!err && !S_ISDIR(dir->inode.mode))
+		err = -ENOTDIR;
+	if (!err && !(dir->path = strdup("")))
+		err = -ENOMEM;
+	/* An empty directory has nothing that the source could lack. */
+	if (!err)
+		*ret_fresh = dir->fresh = !dir->inode.size;
+	return err;
 }
 
 /* ---- Beginning and ending a directory ----------------------------------- */

@@ -85,7 +85,10 @@ int import_dir_count(struct importing *im, struct import_dir *dir, int entries,
 /* Return the path of a name in a directory, to be freed.  -ENOMEM */
 int import_path_join(const struct import_dir *parent, const char *name,
                      char **ret_path);
-/* Open the directory in the state that the source's top is to become. */
+/*
+ * Open the directory in the state that the source's top is to become.  It is
+ * made in its parent if it does not exist.
+ */
 int import_top(struct importing *im, bool *ret_fresh);
 
 /* The operations of import_code.h, decoded. */

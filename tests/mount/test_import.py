@@ -342,9 +342,14 @@ def test_below(store, mnt, source):
     imported(store, source, state="main:/a/b")
     same(source, mnt / "main" / "a" / "b")
     assert (mnt / "main" / "a" / "other").read_text() == "other"
+    # It is made in a directory that exists.
+    imported(store, source, state="main:/a/c")
+    same(source, mnt / "main" / "a" / "c")
+    imported(store, source, state="new:/d/")
+    same(source, mnt / "new" / "d")
     result = store.coppice("import", "-s", store.path, "--from", source,
-                           "main:/a/c", code=1)
-    assert result.stderr == ("coppice: cannot import into 'main:/a/c': "
+                           "main:/x/y", code=1)
+    assert result.stderr == ("coppice: cannot import into 'main:/x/y': "
                              "there is no such file\n")
     store.verb("import", "--from", source, "main:/a/other", code=1)
 
@@ -438,7 +443,7 @@ def test_refused(store, mnt, source, tmp):
                                 "main")
     refused("--from", source, "none@fork")
     refused("--from", source, "a/b")
-    refused("--from", source, "none:/dir")
+    refused("--from", source, "none:/dir/dir")
     (mnt / "main" / "file").touch()
     assert "main:/file': it is not a dir" in refused("--from", source,
                                                      "main:/file")
