@@ -109,10 +109,15 @@ static int txg_close(struct store *store)
 		txg->nodes[i]->block.state = BLOCK_SYNCING;
 	for (size_t i = 0; i < txg->chunks_len; i++)
 		txg->chunks[i]->block.state = BLOCK_SYNCING;
-	/* Behind logged batches, the next one will have to wait for it. */
+	/*
+	 * Behind logged batches, the next one will have to wait for it.
+	 * Content that does not compress takes little time to encode.
+	 */
 	txg->waited =
 	        txg->waiters || store->txg_waiters ||
-	        (intent_log_has_runs(store) && txg->bytes > store->txg_soft);
+	        (intent_log_has_runs(store) && txg->bytes > store->txg_soft) ||
+	        (store->throttled && store->compresses);
+	store->throttled = false;
 	store->syncing_txg = txg;
 	store->open_txg = next;
 	store->commit_asked = false;

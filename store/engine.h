@@ -82,6 +82,8 @@ struct store {
 	uint64_t mended_txg; /* group that ends the failing; 0: not known yet */
 	bool commit_asked;
 	unsigned txg_waiters; /* threads that wait for a group to be durable */
+	bool throttled;       /* writers have waited since a group was closed */
+	bool compresses;      /* the committer's: the last chunks got shorter */
 	bool stopping;
 	int64_t stop_by; /* mono_ns after which commits are not retried */
 	bool committer_runs;

@@ -331,8 +331,10 @@ static int reservation_need(struct store *store, uint64_t keep)
 static void wait_for_committer(struct store *store, size_t mark)
 {
 	while (store->open_txg->bytes > mark && store->syncing_txg &&
-	       !store->commit_err)
+	       !store->commit_err) {
+		store->throttled = true;
 		lock_wait(store, &store->committed, NULL);
+	}
 }
 
 static int throttle(struct store *store, bool grows, bool bulk)

@@ -54,7 +54,7 @@ struct txg {
 	uint64_t repack_pages; /* pages that they write, at most */
 	struct list_job *job;
 	struct waiter *waiters;
-	bool waited;     /* somebody waits for it; set when it was closed */
+	bool waited; /* with a second thread; set when it was closed */
 	struct intent_track intent;
 	bool may_splice; /* the store names the feature of splices */
 	uint64_t seq;    /* counters at the time when the group was closed */

@@ -182,7 +182,7 @@ static int blocks_write(struct writing *w)
 	r = blocks_list(w->txg, &blocks, &len);
 	if (r < 0)
 		return r;
-	/* Without anybody who waits, others may have the second processor. */
+	/* If nobody waits, leave the second processor to others. */
 	if (w->txg->waited)
 		encoding = encoding_create(w, blocks, len);
 	for (size_t i = 0; r == 0 && i < len; i++)
@@ -325,6 +325,7 @@ int commit_write(struct store *store, struct txg *txg)
 	/* Nothing was committed, but memory may be in any state. */
 	if (r == FAULT)
 		commit_fault(store);
+	store->compresses = w.stored < w.content / 2;
 	node_encoder_destroy(w.node_encoder);
 	encoder_destroy(w.encoder);
 	window_destroy(w.splicing.window);

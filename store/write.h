@@ -53,6 +53,7 @@ struct writing {
 	struct splicing splicing;
 	size_t at; /* index in txg->chunks of the one being written */
 	uint8_t node[DISK_VALUE_MAX]; /* a sealed copy of the last one */
+	uint64_t content, stored;     /* bytes of chunks, and of their forms */
 	struct accounting accounting;
 	/* of blocks that were met on the way, in any order */
 	struct stored_size *sizes;

@@ -313,6 +313,8 @@ int writing_chunk(struct writing *w, struct chunk *chunk,
 	if (r == 0 && shared)
 		r = disk_put_u64(w->txn, w->disk->hashes,
 		                 be64_get(encoded->hash), chunk->block.number);
+	w->content += chunk->len;
+	w->stored += encoded->form.len;
 	accounting_get(&w->accounting, chunk->block.owner)->unique +=
 	        (int64_t)encoded->form.len;
 	return r;
