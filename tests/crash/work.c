@@ -159,6 +159,26 @@ static void write_some(struct work *w, struct model_state *s,
 	s->changed = true;
 }
 
+/* Change whole parts of a chunk, which become a patch of it. */
+static void write_parts(struct work *w, struct model_state *s,
+                        struct model_node *n)
+{
+	size_t part = store_chunk_size(w->store) / 64;
+	size_t count = n->content->len / part, at, len;
+	uint8_t bytes[8 * 1024];
+
+	if (!count)
+		return;
+	at = below(w, count) * part;
+	len = part * (1 + below(w, MIN(count - at / part, (size_t)8)));
+	memset(bytes, (int)below(w, 256), len);
+	assert_int_equal(fs_write(w->fs, NODE(s->number, n->ino), (off_t)at,
+	                          bytes, len, 0),
+	                 0);
+	model_write(n, at, bytes, len);
+	s->changed = true;
+}
+
 static void do_create(struct work *w, struct model_state *s)
 {
 	struct model_node *dir = pick_node(w, s, S_IFDIR), *n;
@@ -190,7 +210,9 @@ static void do_write(struct work *w, struct model_state *s)
 {
 	struct model_node *n = pick_node(w, s, S_IFREG);
 
-	if (n)
+	if (n && !below(w, 3))
+		write_parts(w, s, n);
+	else if (n)
 		write_some(w, s, n,
 		           below(w, 2) ? below(w, n->content->len + 5000) : 0);
 }
