@@ -9,6 +9,7 @@
 #include "array.h"
 #include "import_stream.h"
 #include "inode.h"
+#include "path_filter.h"
 #include "want.h"
 
 enum {
@@ -32,6 +33,7 @@ struct exported {
 struct exporting {
 	struct fs *fs;
 	struct tree *tree;
+	const struct path_filter *filter;
 	struct import_stream stream;
 	struct fs_export_counts *counts;
 	void *sent;        /* tree of inodes with several names */
@@ -211,8 +213,8 @@ static int file_send(struct exporting *e, uint64_t dir,
 struct level {
 	uint64_t ino;
 	uint64_t number, parent; /* as frames have them */
-	char *name;
-	bool open; /* it was begun, and has the number */
+	char *path; /* below the top, with a slash before each name */
+	bool open;  /* it was begun, and has the number */
 };
 
 struct levels {
@@ -222,6 +224,7 @@ struct levels {
 
 static int dir_begin(struct exporting *e, const struct level *level)
 {
+	const char *slash = strrchr(level->path, '/');
 	struct import_attr attr = {.ino = level->ino};
 	struct writer *w;
 	int err;
@@ -237,8 +240,8 @@ static int dir_begin(struct exporting *e, const struct level *level)
 	w = stream_begin(&e->stream, IMPORT_DIR);
 	put_varint(w, level->number);
 	put_varint(w, level->parent);
-	if (level->number)
-		import_bytes_put(w, level->name, strlen(level->name));
+	if (slash)
+		import_bytes_put(w, slash + 1, strlen(slash + 1));
 	import_attr_put(w, &attr);
 	import_bytes_put(w, e->xattrs, e->xattrs_len);
 	return stream_end(&e->stream);
@@ -275,9 +278,44 @@ static int entries_read(struct exporting *e, uint64_t dir, uint64_t *off,
 	return err == -ENOENT ? 0 : err;
 }
 
+/* Add a subdirectory, whose path becomes that of the level. */
+static int level_add(struct levels *levels, uint64_t parent, uint64_t ino,
+                     char **path)
+{
+	struct level *level =
+	        array_add(&levels->at, &levels->len, &levels->room);
+
+	if (!level)
+		return -ENOMEM;
+	level->ino = ino;
+	level->parent = parent;
+	level->path = steal(path);
+	return 0;
+}
+
+/* Send an entry of the directory `path`, or add it if it is a directory. */
+static int entry_send(struct exporting *e, struct levels *levels,
+                      uint64_t number, const char *path,
+                      const struct exported *entry)
+{
+	bool is_dir = S_ISDIR(entry->inode.mode);
+	_cleanup_free_ char *own = NULL;
+
+	if (!is_dir && !e->filter->len)
+		return file_send(e, number, entry);
+	if (asprintf(&own, "%s/%s", path, entry->name) < 0) {
+		own = NULL;
+		return -ENOMEM;
+	}
+	if (path_filter_excludes(e->filter, own, is_dir))
+		return 0;
+	return is_dir ? level_add(levels, number, entry->ino, &own)
+	              : file_send(e, number, entry);
+}
+
 /* Send the files of a directory, and add its subdirectories. */
 static int dir_read(struct exporting *e, struct levels *levels, uint64_t number,
-                    uint64_t ino)
+                    uint64_t ino, const char *path)
 {
 	_cleanup_free_ struct exported *entries =
 	        calloc(ENTRIES, sizeof(*entries));
@@ -290,20 +328,8 @@ static int dir_read(struct exporting *e, struct levels *levels, uint64_t number,
 		store_lock(e->fs->store);
 		more = entries_read(e, ino, &off, entries, &count);
 		store_unlock(e->fs->store);
-		for (size_t i = 0; !err && i < count; i++) {
-			struct level *level;
-
-			if (!S_ISDIR(entries[i].inode.mode)) {
-				err = file_send(e, number, &entries[i]);
-				continue;
-			}
-			level = array_add(&levels->at, &levels->len,
-			                  &levels->room);
-			if (!level || !(level->name = strdup(entries[i].name)))
-				return -ENOMEM;
-			level->ino = entries[i].ino;
-			level->parent = number;
-		}
+		for (size_t i = 0; !err && i < count; i++)
+			err = entry_send(e, levels, number, path, &entries[i]);
 		if (!err)
 			err = store_yield(e->fs->store);
 	}
@@ -323,7 +349,7 @@ static int dirs_send(struct exporting *e, struct levels *levels)
 			put_varint(w, level->number);
 			put_u8(w, 0);
 			err = stream_end(&e->stream);
-			free(level->name);
+			free(level->path);
 			levels->len--;
 			continue;
 		}
@@ -331,7 +357,8 @@ static int dirs_send(struct exporting *e, struct levels *levels)
 		level->number = e->next_dir++;
 		err = dir_begin(e, level);
 		if (!err)
-			err = dir_read(e, levels, level->number, level->ino);
+			err = dir_read(e, levels, level->number, level->ino,
+			               level->path);
 	}
 	return err;
 }
@@ -339,15 +366,14 @@ static int dirs_send(struct exporting *e, struct levels *levels)
 static int export_run(struct exporting *e, uint64_t ino)
 {
 	struct levels levels = {0};
-	struct level *top = array_add(&levels.at, &levels.len, &levels.room);
-	int err = top ? 0 : -ENOMEM;
+	char *path = strdup("");
+	int err = path ? level_add(&levels, 0, ino, &path) : -ENOMEM;
 
-	if (!err) {
-		top->ino = ino;
+	if (!err)
 		err = dirs_send(e, &levels);
-	}
+	free(path);
 	while (levels.len)
-		free(levels.at[--levels.len].name);
+		free(levels.at[--levels.len].path);
 	free(levels.at);
 	if (err)
 		return err;
@@ -357,10 +383,13 @@ static int export_run(struct exporting *e, uint64_t ino)
 }
 
 int fs_export(struct fs *fs, const struct state_hold *hold, uint64_t ino,
-              int socket, struct fs_export_counts *ret_counts)
+              const struct path_filter *filter, int socket,
+              struct fs_export_counts *ret_counts)
 {
-	struct exporting e = {
-	        .fs = fs, .tree = hold_tree(hold), .counts = ret_counts};
+	struct exporting e = {.fs = fs,
+	                      .tree = hold_tree(hold),
+	                      .filter = filter,
+	                      .counts = ret_counts};
 	int err = stream_init(&e.stream, socket);
 
 	*ret_counts = (struct fs_export_counts){0};

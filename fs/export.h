@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 struct fs;
+struct path_filter;
 struct state_hold;
 
 struct fs_export_counts {
@@ -22,10 +23,11 @@ struct fs_export_counts {
 };
 
 /*
- * Send the directory `ino` of a tree that is held.  Lock NOT held.  -EPIPE: the
- * receiver ended before.
+ * Send the directory `ino` of a tree that is held, but for what the filter
+ * excludes below it.  Lock NOT held.  -EPIPE: the receiver ended before.
  */
 int fs_export(struct fs *fs, const struct state_hold *hold, uint64_t ino,
-              int socket, struct fs_export_counts *ret_counts);
+              const struct path_filter *filter, int socket,
+              struct fs_export_counts *ret_counts);
 
 #endif

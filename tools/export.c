@@ -9,6 +9,8 @@
 
 #include "command.h"
 #include "export_target.h"
+#include "filter_options.h"
+#include "import_meter.h"
 #include "row.h"
 #include "store_access.h"
 #include "target.h"
@@ -18,7 +20,7 @@
 struct export
 {
 	int top;
-	uint64_t failed; /* files that were reported */
+	struct import_progress progress;
 };
 
 static const struct field fields[] = {
@@ -69,15 +71,16 @@ static int files_make(void *arg, int socket)
 {
 	struct export *ex = arg;
 
-	return export_target_make(ex->top, socket, &ex->failed);
+	return export_target_make(ex->top, socket, &ex->progress);
 }
 
 static int export_run(struct export *ex, const char *store, json_t *request,
-                      json_t **ret_answer)
+                      bool meter, json_t **ret_answer)
 {
 	json_auto_t *owned = request;
 	struct store_access access;
 	struct transfer transfer;
+	struct import_meter m;
 	int closed, r = store_access_open(&access, store, true);
 
 	if (r)
@@ -87,14 +90,18 @@ static int export_run(struct export *ex, const char *store, json_t *request,
 		store_access_close(&access);
 		return r;
 	}
+	if (meter)
+		meter_start(&m, &ex->progress, -1, NULL);
 	r = store_access_export(&access, owned, &transfer.there, ret_answer);
 	/* All that was sent is read. */
 	transfer_end(&transfer, r);
+	if (meter)
+		meter_stop(&m);
 	closed = store_access_close(&access);
-	if (!r && transfer.error && !ex->failed)
+	if (!r && transfer.error && !ex->progress.failed)
 		complain("cannot make the files: %s",
 		         strerror(-transfer.error));
-	if (!r && (transfer.error || ex->failed))
+	if (!r && (transfer.error || ex->progress.failed))
 		r = EXIT_FAILED;
 	return r ? r : closed;
 }
@@ -107,10 +114,20 @@ static int run(const struct command *self, int argc, char **argv)
 	struct printer printer = {.fields = fields, .json = true};
 	struct export ex = {.top = -1};
 	json_auto_t *answer = NULL;
-	bool made = false, json = false;
+	bool made = false, sync = false, progress = false, json = false;
+	_cleanup_(path_filter_release) struct path_filter filter = {0};
+	struct option_list rules = {0};
+	json_t *request;
 	int r;
 	const struct command_option options[] = {
 	        {"to", .value = &to},
+	        {"exclude", .list = &rules},
+	        {"include", .list = &rules},
+	        {"exclude-from", .list = &rules},
+	        {"include-from", .list = &rules},
+	        {"filter", 'f', .list = &rules},
+	        {"fsync", .flag = &sync},
+	        {"progress", .flag = &progress},
 	        {"json", .flag = &json},
 	        {"store", 's', .value = &store},
 	        {0},
@@ -120,25 +137,35 @@ static int run(const struct command *self, int argc, char **argv)
 		return r;
 	if (!to)
 		return command_usage(self, "--to is missing");
-	r = target_init(&target, store);
+	r = filter_options_read(&rules, &filter);
+	if (!r)
+		r = target_init(&target, store);
 	if (!r)
 		r = target_path(&target, argv[0], &state, &path);
 	if (!r)
 		r = target_store(&target);
 	if (!r)
 		r = target_open(&ex, to, &made);
-	if (!r)
-		r = export_run(&ex, target.store,
-		               request_new("export", "name", state, "path",
-		                           path, NULL),
-		               &answer);
+	if (!r) {
+		request = request_new("export", "name", state, "path", path,
+		                      NULL);
+		json_object_set_new(request, "rules",
+		                    filter_options_json(&filter));
+		r = export_run(&ex, target.store, request,
+		               progress || isatty(STDERR_FILENO), &answer);
+	}
+	if (!r && sync && syncfs(ex.top) < 0) {
+		complain("cannot sync '%s': %s", to, strerror(errno));
+		r = EXIT_FAILED;
+	}
 	close_fd(&ex.top);
 	/* Only a directory that has stayed empty goes. */
 	if (r && made)
 		rmdir(to);
 	if (json && answer) {
-		json_object_set_new(answer, "failed",
-		                    json_integer((json_int_t)ex.failed));
+		json_object_set_new(
+		        answer, "failed",
+		        json_integer((json_int_t)ex.progress.failed));
 		printer_object(&printer, answer);
 	}
 	return finish_output(r);
@@ -146,7 +173,7 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_export = {
         .name = "export",
-        .args = "[--json] [-s STORE] --to=DIR STATE[:/PATH]",
+        .args = "[OPTION]... --to=DIR STATE[:/PATH]",
         .summary = "Write a state to a directory, past the kernel",
         .help = "DIR, which is made or must be empty, gets what is in STATE, "
                 "or in the directory\n"
@@ -155,6 +182,15 @@ const struct command command_export = {
                 "hard links and holes.\n"
                 "\n"
                 "      --to=DIR           the directory to be filled\n"
+                "      --exclude=PATTERN  leave out what matches, as rsync "
+                "does\n"
+                "      --include=PATTERN  do not\n"
+                "      --exclude-from=FILE, --include-from=FILE\n"
+                "                         read patterns, one a line\n"
+                "  -f, --filter=RULE      '- PATTERN', '+ PATTERN' or '!'\n"
+                "      --fsync            sync DIR's file system at the end\n"
+                "      --progress         show it where there is no "
+                "terminal, too\n"
                 "      --json             print an object that sums up\n"
                 "  -s, --store=STORE      the store's directory\n",
         .run = run,

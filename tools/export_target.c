@@ -40,7 +40,7 @@ struct made_link {
 
 struct making {
 	int top;
-	uint64_t failed;
+	struct import_progress *progress;
 	struct made_dir *dirs; /* the way down to the present one */
 	size_t len, room;
 	void *links;
@@ -56,7 +56,8 @@ static int making_complain(struct making *m, const char *name, int err)
 {
 	const char *path = m->len ? m->dirs[m->len - 1].path : "";
 
-	m->failed++;
+	m->progress->failed++;
+	progress_clear(m->progress);
 	complain("%s%s%s: %s", path + (*path == '/'), *path && *name ? "/" : "",
 	         name, strerror(-err));
 	return err == -ENOSPC || err == -EDQUOT ? err : 0;
@@ -352,6 +353,7 @@ static int file_make(struct making *m, struct reader *r, bool link)
 		xattrs = import_bytes_get(r);
 	if (r->bad || !dir || m->file >= 0)
 		return -EPROTO;
+	m->progress->files++;
 	m->attr = attr;
 	if (dir->fd < 0)
 		return 0;
@@ -391,6 +393,7 @@ static int data_write(struct making *m, struct reader *r)
 			m->file = -1;
 			return making_complain(m, m->name, err);
 		}
+		m->progress->bytes += n < 0 ? 0 : (size_t)n;
 		data += n < 0 ? 0 : n;
 		at += n < 0 ? 0 : (uint64_t)n;
 		len -= n < 0 ? 0 : (size_t)n;
@@ -442,9 +445,9 @@ static int frame_make(struct making *m, enum import_kind kind, struct reader *r)
 	}
 }
 
-int export_target_make(int top, int socket, uint64_t *ret_failed)
+int export_target_make(int top, int socket, struct import_progress *progress)
 {
-	struct making m = {.top = top, .file = -1};
+	struct making m = {.top = top, .progress = progress, .file = -1};
 	enum import_kind kind = IMPORT_DIR;
 	struct import_frames frames;
 	struct reader body;
@@ -467,6 +470,5 @@ int export_target_make(int top, int socket, uint64_t *ret_failed)
 	free(m.dirs);
 	free(m.xattrs);
 	tdestroy(m.links, link_free);
-	*ret_failed = m.failed;
 	return err;
 }

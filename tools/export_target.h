@@ -3,13 +3,13 @@
 #ifndef COPPICE_EXPORT_TARGET_H
 #define COPPICE_EXPORT_TARGET_H
 
-#include <stdint.h>
+#include "import_source.h"
 
 /*
- * Make what arrives at the socket in the empty directory `top`.  What cannot be
- * made is reported and counted in *ret_failed.  0: all frames have come;
- * -EPIPE: the sender ended before; -ENOMEM, -EPROTO.
+ * Make what arrives at the socket in the empty directory `top`, and count it.
+ * What cannot be made is reported.  0: all frames have come; -EPIPE: the sender
+ * ended before; -ENOMEM, -EPROTO.
  */
-int export_target_make(int top, int socket, uint64_t *ret_failed);
+int export_target_make(int top, int socket, struct import_progress *progress);
 
 #endif

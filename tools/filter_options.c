@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 
+#include "escaped_name.h"
 #include "util.h"
 
 /* Add a rule; complain if it is none. */
@@ -87,4 +88,14 @@ int filter_options_read(const struct option_list *options,
 			r = pattern_add(filter, at, include);
 	}
 	return r;
+}
+
+json_t *filter_options_json(const struct path_filter *filter)
+{
+	json_t *rules = json_array();
+
+	for (size_t i = 0; i < filter->len; i++)
+		json_array_append_new(rules,
+		                      name_escape(filter->rules[i].text));
+	return rules;
 }

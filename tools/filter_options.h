@@ -3,6 +3,8 @@
 #ifndef COPPICE_FILTER_OPTIONS_H
 #define COPPICE_FILTER_OPTIONS_H
 
+#include <jansson.h>
+
 #include "command.h"
 #include "path_filter.h"
 
@@ -13,5 +15,7 @@
  */
 int filter_options_read(const struct option_list *options,
                         struct path_filter *filter);
+/* Return the rules as the argument "rules" of requests. */
+json_t *filter_options_json(const struct path_filter *filter);
 
 #endif

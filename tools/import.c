@@ -153,16 +153,6 @@ static int summary(struct import *im, json_t *answer)
 	return failed ? EXIT_FAILED : EXIT_DONE;
 }
 
-static json_t *rules_json(const struct path_filter *filter)
-{
-	json_t *rules = json_array();
-
-	for (size_t i = 0; i < filter->len; i++)
-		json_array_append_new(rules,
-		                      name_escape(filter->rules[i].text));
-	return rules;
-}
-
 /* The options that are sent to the store. */
 struct wishes {
 	const char *snapshot;
@@ -189,7 +179,7 @@ static json_t *import_request(const struct import *im, const char *state,
 	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
 		json_object_set_new(request, flags[i].key,
 		                    json_boolean(flags[i].value));
-	json_object_set_new(request, "rules", rules_json(&im->filter));
+	json_object_set_new(request, "rules", filter_options_json(&im->filter));
 	return request;
 }
 

@@ -91,8 +91,8 @@ static void meter_show(struct import_meter *m)
 	fprintf(stderr, "\r%ju", (uintmax_t)files);
 	if (m->counted)
 		fprintf(stderr, " of %ju", (uintmax_t)m->files);
-	fprintf(stderr, " files, %.1f MiB read, %.1f MiB/s",
-	        (double)bytes / 1048576, (double)bytes / 1048576 / seconds);
+	fprintf(stderr, " files, %.1f MiB, %.1f MiB/s", (double)bytes / 1048576,
+	        (double)bytes / 1048576 / seconds);
 	left_print(m, seconds);
 	fputs("\033[K", stderr);
 	fflush(stderr);
@@ -128,7 +128,8 @@ void meter_start(struct import_meter *m, struct import_progress *progress,
 	                           .begun = mono_ns()};
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->end, NULL);
-	m->counting = !pthread_create(&m->counts, NULL, count_main, m);
+	m->counting =
+	        top >= 0 && !pthread_create(&m->counts, NULL, count_main, m);
 	m->shown = !pthread_create(&m->shows, NULL, show_main, m);
 }
 
@@ -142,8 +143,7 @@ void meter_stop(struct import_meter *m)
 		pthread_join(m->counts, NULL);
 	if (m->shown)
 		pthread_join(m->shows, NULL);
-	if (atomic_exchange(&m->progress->shown, false))
-		fputs("\r\033[K", stderr);
+	progress_clear(m->progress);
 	pthread_mutex_destroy(&m->lock);
 	pthread_cond_destroy(&m->end);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Showing how far an import has come, on standard error. */
+/* Showing how far an import or export has come, on standard error. */
 #ifndef COPPICE_IMPORT_METER_H
 #define COPPICE_IMPORT_METER_H
 
@@ -23,9 +23,9 @@ struct import_meter {
 };
 
 /*
- * Start showing the progress.  Another thread counts the files of the source
- * meanwhile, from which the time left is computed.  If no thread can be
- * started, nothing is shown.
+ * Start showing the progress.  Another thread counts the files of the directory
+ * `top` meanwhile, from which the time left is computed; -1: none does.  If no
+ * thread can be started, nothing is shown.
  */
 void meter_start(struct import_meter *m, struct import_progress *progress,
                  int top, const struct import_options *options);

@@ -21,14 +21,19 @@
 
 enum { NAMES_SORTED = 1024 }; /* names that are brought in order at a time */
 
+void progress_clear(struct import_progress *progress)
+{
+	flockfile(stderr);
+	if (atomic_exchange(&progress->shown, false))
+		fputs("\r\033[K", stderr);
+	funlockfile(stderr);
+}
+
 void source_complain(struct import_source *s, const struct source_dir *dir,
                      const char *name, const char *what)
 {
 	s->progress->failed++;
-	flockfile(stderr);
-	if (atomic_exchange(&s->progress->shown, false))
-		fputs("\r\033[K", stderr);
-	funlockfile(stderr);
+	progress_clear(s->progress);
 	complain("%s%s%s: %s", dir ? dir->path + (*dir->path == '/') : "",
 	         dir && *dir->path ? "/" : "", name, what);
 }

@@ -31,6 +31,9 @@ struct import_progress {
 	atomic_bool shown; /* a line without its end is on standard error */
 };
 
+/* Clear the line, if there is one, before something else is printed. */
+void progress_clear(struct import_progress *progress);
+
 /*
  * Walk the directory `top` and send it to the socket.  What cannot be read, or
  * changes while it is read, is reported and counted.  0: all was sent;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "control_path.h"
+#include "control_rules.h"
 #include "escaped_name.h"
 #include "util.h"
 
@@ -26,9 +27,31 @@ static int answer(struct control *c, const struct control_hold *hold,
 	return err;
 }
 
+/* Send what the rules leave of a directory of a state that is held. */
+static int export_send(struct control *c, const struct control_path *path,
+                       const struct control_hold *hold, uint64_t ino)
+{
+	struct path_filter filter = {0};
+	struct fs_export_counts counts;
+	int err = control_rules(c, &filter);
+
+	if (!err) {
+		err = fs_export(c->fs, &hold->hold, ino, &filter, c->fd,
+		                &counts);
+		shutdown(c->fd, SHUT_RDWR);
+		err = err == -EPIPE ? fail(c, err,
+		                           "the export of '%s' was not "
+		                           "completed",
+		                           path->state)
+		      : err         ? control_fail_path(c, "export", path, err)
+		                    : answer(c, hold, &counts);
+	}
+	path_filter_release(&filter);
+	return err;
+}
+
 int control_export(struct control *c)
 {
-	struct fs_export_counts counts;
 	struct control_hold hold = {0};
 	struct control_path path;
 	struct inode inode;
@@ -49,16 +72,8 @@ int control_export(struct control *c)
 		err = fail(c, -ENOTDIR,
 		           "cannot export '%s:%s': it is not a directory",
 		           path.state, path.path);
-	if (!err) {
-		err = fs_export(c->fs, &hold.hold, ino, c->fd, &counts);
-		shutdown(c->fd, SHUT_RDWR);
-		err = err == -EPIPE ? fail(c, err,
-		                           "the export of '%s' was not "
-		                           "completed",
-		                           path.state)
-		      : err         ? control_fail_path(c, "export", &path, err)
-		                    : answer(c, &hold, &counts);
-	}
+	if (!err)
+		err = export_send(c, &path, &hold, ino);
 	control_release(c, &hold);
 	return err;
 }

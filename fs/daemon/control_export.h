@@ -7,8 +7,9 @@
 
 /*
  * Send the directory "path" (missing: "/") of the state "name", as it is now,
- * to the socket c->fd (export.h).  The answer has the state's "name", "files",
- * "directories" and "bytes".  Errors as control_run().
+ * but for what "rules" (control_rules.h) exclude, to the socket c->fd
+ * (export.h).  The answer has the state's "name", "files", "directories" and
+ * "bytes".  Errors as control_run().
  */
 int control_export(struct control *c);
 

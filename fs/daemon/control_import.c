@@ -7,6 +7,7 @@
 
 #include "control_diff.h"
 #include "control_path.h"
+#include "control_rules.h"
 #include "escaped_name.h"
 #include "tree_changes.h"
 #include "util.h"
@@ -18,32 +19,13 @@ struct request {
 	char snapshot[STATE_NAME_MAX];
 };
 
-static int rules_read(struct control *c, struct request *q)
-{
-	json_t *rules = json_object_get(c->request, "rules"), *rule;
-	char text[TREE_PATH_SIZE];
-	size_t i;
-	int err;
-
-	json_array_foreach(rules, i, rule)
-	{
-		err = name_unescape(rule, text, sizeof(text));
-		if (!err)
-			err = path_filter_add(&q->filter, text);
-		if (err)
-			return fail(c, err, "a rule cannot be read: %s",
-			            control_reason(err));
-	}
-	return 0;
-}
-
 static int request_read(struct control *c, struct request *q)
 {
 	struct fs_import *what = &q->what;
 	int err = control_path(c, "name", "path", true, &q->to);
 
 	if (!err)
-		err = rules_read(c, q);
+		err = control_rules(c, &q->filter);
 	if (err)
 		return err;
 	err = control_argument(c, "snapshot", false, q->snapshot);

@@ -8,7 +8,7 @@
 /*
  * Make the directory "path" (missing: all) of the fork "name" what arrives as
  * frames (import_code.h) at the socket c->fd.  "snapshot": the name of one of
- * the result; "rules": an array of those of path_filter.h; "delete_excluded",
+ * the result; "rules": see control_rules.h; "delete_excluded",
  * "no_delete", "checksum", "ignore_ctime", "dry_run": true or false.  With
  * "list" a row of control_diff_trees() for each name that differs.  The answer
  * has the state's "name" and the counts.  Errors as control_run(); the errno of

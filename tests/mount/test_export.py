@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import shutil
 import subprocess
 
 import pytest
 
 from conftest import COPPICE
-from test_import import ROOT, Tree, holes, tree_without_sizes
+from test_import import (RULES, ROOT, Tree, filtered,  # noqa: F401
+                         holes, paths, tree_without_sizes)
 
 
 @pytest.mark.parametrize("mounted", [True, False])
@@ -42,6 +44,34 @@ def test_random(store, tmp, mounted):
         0, 0, 0)
 
 
+@pytest.mark.skipif(not shutil.which("rsync"), reason="there is no rsync")
+@pytest.mark.parametrize("mounted", [True, False])
+def test_rules(store, tmp, filtered, mounted):  # noqa: F811
+    """Rules select what they select for rsync."""
+    store.verb("import", "--from", filtered, "main")
+    if mounted:
+        store.mount()
+    for i, rules in enumerate(RULES):
+        there, to = tmp / "there", tmp / f"to{i}"
+        subprocess.run(["rsync", "-a", *rules, f"{filtered}/", there],
+                       check=True)
+        store.verb("export", "--to", to, *rules, "main")
+        assert paths(to) == paths(there), rules
+        shutil.rmtree(there)
+
+
+def test_progress_and_sync(store, mnt, tmp):
+    """How far it is can be shown; that is no output."""
+    (mnt / "main" / "dir").mkdir()
+    (mnt / "main" / "dir" / "file").write_text("content")
+    result = store.coppice("export", "-s", store.path, "--progress", "--fsync",
+                           "--to", tmp / "to", "main")
+    assert result.stdout == ""
+    assert not result.stderr.replace("\r", "").replace("\033[K", "") or (
+        "files" in result.stderr)
+    assert (tmp / "to" / "dir" / "file").read_text() == "content"
+
+
 def test_below(store, mnt, tmp):
     """A directory of a state, with one name of a file that has others."""
     (mnt / "main" / "dir").mkdir()
@@ -72,6 +102,8 @@ def test_refused(store, mnt, tmp):
     refused("--to", tmp / "new", "none")
     refused("--to", tmp / "new", "main:/none")
     assert "is not a directory" in refused("--to", tmp / "new", "main:/file")
+    refused("--to", tmp / "new", "--exclude-from", tmp / "none", "main")
+    refused("--to", tmp / "new", "--filter=nonsense", "main", code=2)
     refused("main", code=2)
     refused("--to", tmp / "new", code=2)
     assert not (tmp / "new").exists()
