@@ -19,11 +19,35 @@ struct request {
 	char snapshot[STATE_NAME_MAX];
 };
 
+/*
+ * Refuse to make a state whose name has a ':': it is more likely that the '/'
+ * of a path behind it was forgotten.
+ */
+static int name_check(struct control *c, const char *name)
+{
+	struct state *state;
+	int err;
+
+	if (!strchr(name, ':'))
+		return 0;
+	store_lock(c->store);
+	err = state_resolve(c->forest, name, &state);
+	store_unlock(c->store);
+	return err != -ENOENT
+	               ? 0
+	               : fail(c, err,
+	                      "there is no state '%s'; a path behind ':' "
+	                      "begins with '/'",
+	                      name);
+}
+
 static int request_read(struct control *c, struct request *q)
 {
 	struct fs_import *what = &q->what;
 	int err = control_path(c, "name", "path", true, &q->to);
 
+	if (!err)
+		err = name_check(c, q->to.state);
 	if (!err)
 		err = control_rules(c, &q->filter);
 	if (err)

@@ -444,6 +444,7 @@ def test_refused(store, mnt, source, tmp):
     refused("--from", source, "none@fork")
     refused("--from", source, "a/b")
     refused("--from", source, "none:/dir/dir")
+    assert "begins with '/'" in refused("--from", source, "main:dir")
     (mnt / "main" / "file").touch()
     assert "main:/file': it is not a dir" in refused("--from", source,
                                                      "main:/file")
