@@ -202,7 +202,12 @@ class Store:
         assert result.returncode == 0, f"the check found: {result.stdout}"
 
     def data_bytes(self):
+        """Of the disk, with what is preallocated."""
         return (self.path / "data.mdb").stat().st_blocks * 512
+
+    def data_size(self):
+        """Up to the last page that was written."""
+        return (self.path / "data.mdb").stat().st_size
 
 
 class Watchdog:

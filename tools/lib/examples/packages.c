@@ -495,7 +495,7 @@ static int states_expire(int keep)
 
 static void shell_fetch(int version)
 {
-	char content[16], package[16];
+	char content[32], package[32];
 	struct file files[2] = {{"bin/sh", content}, {0}};
 
 	snprintf(package, sizeof(package), "shell-%d", version);
