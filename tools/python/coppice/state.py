@@ -265,7 +265,11 @@ class Scan(Handle):
         with self._lock:
             if self._handle is None:
                 raise StopIteration
-            if check(lib.coppice_scan_next(self._use(), self._entry)):
-                return make_entry(self._entry)
+            handle = self._use()  # has the entry's name, too
+            try:
+                if check(lib.coppice_scan_next(handle, self._entry)):
+                    return make_entry(self._entry)
+            finally:
+                del handle
             self.close()
         raise StopIteration
