@@ -34,6 +34,8 @@ static int piece_look(struct coppice_state *state, struct tree *tree, void *arg)
 	int err = state_path(state, tree, piece->path, &piece->read.ino, &type);
 
 	piece->stamp = tree->stamp;
+	/* Those of an earlier look may have been freed. */
+	piece->read.missing = 0;
 	return err ? err : tree_read(tree, &piece->read);
 }
 
@@ -62,14 +64,16 @@ static int piece_read(struct coppice_state *state, struct tree *tree,
 static ssize_t range_read(struct coppice_state *state, struct tree *tree,
                           const struct coppice_get *get)
 {
-	struct piece piece = {.path = get->path};
+	struct piece piece;
 	uint64_t stamp = 0;
 	size_t done = 0;
 
+	/* Most of it are parts, which tree_read() sets. */
+	piece.path = get->path;
+	piece.read.later = false;
 	do {
 		int err;
 
-		piece.read.missing = 0;
 		piece.read.offset = get->offset + done;
 		piece.read.buffer = (uint8_t *)get->buffer + done;
 		piece.read.size = get->size - done;
