@@ -45,6 +45,11 @@
  *   short replies to its READs.  Reading ahead of it beyond the end is refused
  *   (misses_end() in handlers_file.c), except of a single page, for the READ
  *   may be one that has not been read ahead.
+ * - An append that is not direct is done at another offset than the kernel has
+ *   asked for, if another mount has made the file shorter.  The kernel holds
+ *   the pages until it has the reply, so the appending mount's own invalidation
+ *   follows that.  A READ beyond the file's end during it does not correct the
+ *   size, and zeroes are read there until the attributes are requested.
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H
