@@ -318,7 +318,8 @@ static int names_visit(struct import_source *s, struct source_dir *dir,
 static int dir_read(struct import_source *s, struct source_dir *dir,
                     struct names *subdirs)
 {
-	int fd = fcntl(dir->fd, F_DUPFD_CLOEXEC, 0), err = 0;
+	/* A duplicate would go on where the try before has stopped. */
+	int fd = source_open(dir->fd, ".", O_DIRECTORY), err = 0;
 	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	struct names names = {0};
 	struct dirent *d = NULL;

@@ -527,6 +527,19 @@ def test_written_meanwhile(store, mnt, tmp):
         assert (mnt / "main" / "299").exists()
 
 
+def test_another_try(store, mnt, source):
+    """An import that is done again reads all of the source again."""
+    (mnt / "main" / "dir").mkdir()
+    for _ in range(10):
+        run = subprocess.Popen([
+            COPPICE, "import", "-s", store.path, "--from", source, "main:/dir"])
+        # In some rounds the first try alone has these in its way.
+        for i in range(100):
+            (mnt / "main" / "written").write_text(str(i))
+        if run.wait() == 0:
+            same(source, mnt / "main" / "dir")
+
+
 def test_seen_at_once(store, mnt, source):
     """No mount shows what was before an import."""
     other = store.mount("other", "state=main")
