@@ -25,10 +25,10 @@ struct fs;
 struct fs_cred;
 
 struct fs_import {
-	const char *state;    /* name of the fork; made if it does not exist */
+	const char *state; /* name of the fork; made if it does not exist */
 	/*
-	 * Of the directory to be changed; "/": all.  It is made if the
-	 * directory in front of it exists.
+	 * Path of the directory to be changed; "/": all.  The directory is made
+	 * if the one in front of it exists.
 	 */
 	const char *path;
 	const char *snapshot; /* name of a snapshot of the result, or NULL */

@@ -30,8 +30,7 @@ size_t chunk_header_encode(const struct chunk_header *h,
 	return writer_len(&w);
 }
 
-/* Decode what says of which chunks this one is made.  false: it is not valid.
- */
+/* Decode the numbers of the bases and the depth.  false: they are not valid. */
 static bool bases_decode(struct reader *r, struct chunk_header *h)
 {
 	h->base_count = h->tag == BLOCK_TAG_SPLICE ? get_u8(r) : 1;

@@ -339,7 +339,7 @@ static void log_failed(struct store *store, uint64_t number)
 		log->last.len = 0;
 }
 
-/* Give the buffer back that last_take() has taken. */
+/* Give the buffer of the last entry back, unless there is another by now. */
 static void last_return(struct intent_log *log, struct intent_entry *last)
 {
 	if (log->last.bytes)

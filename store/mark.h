@@ -9,7 +9,7 @@ struct store;
 
 /*
  * Open the file, and announce this process if it reads beside another one.
- * -EBUSY: that keeps readers out for now.
+ * -EBUSY: the other one has called marks_shut().
  */
 int marks_open(struct store *store);
 /* Keep other processes from beginning to read.  -EBUSY: one reads. */

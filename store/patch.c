@@ -242,7 +242,7 @@ int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
 
 	if (new_len > patch->capacity && patch_grow(patch, new_len) < 0)
 		return -ENOMEM;
-	/* What the patch has of these parts is one row: replace that. */
+	/* Those of these parts that the patch has lie side by side. */
 	memmove(patch->data + at + (to - from), patch->data + behind,
 	        old_len - behind);
 	memcpy(patch->data + at, data, to - from);

@@ -6,9 +6,9 @@
 #include "import_source.h"
 
 /*
- * Make what arrives at the socket in the empty directory `top`, and count it.
- * What cannot be made is reported.  0: all frames have come; -EPIPE: the sender
- * ended before; -ENOMEM, -EPROTO.
+ * Make the files that arrive at the socket in the empty directory `top`, and
+ * count them.  Files that cannot be made are reported.  0: all frames have
+ * come; -EPIPE: the sender ended before; -ENOMEM, -EPROTO.
  */
 int export_target_make(int top, int socket, struct import_progress *progress);
 

@@ -41,7 +41,7 @@ static int socket_make(const uint8_t *data, size_t len, int *ret_other)
 
 	fuzz_assert(!socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
 	setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
-	/* What does not fit is cut off. */
+	/* A stream larger than the socket takes is cut off. */
 	if (send(ends[0], data, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		fuzz_assert(errno == EAGAIN);
 	shutdown(ends[0], SHUT_WR);

@@ -402,7 +402,7 @@ static void test_random(void **state)
 			end_send(IMPORT_FAILED, 0);
 		commit_send();
 		err = end_main();
-		/* What an earlier one removed may be freed meanwhile. */
+		/* The orphans of an earlier import may be freed meanwhile. */
 		if (err && err != -EBUSY)
 			assert_int_equal(err, -EPROTO);
 		good += !err;
