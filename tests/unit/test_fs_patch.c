@@ -4,30 +4,11 @@
  * few changes: they are stored as patches.  Changes of whole pages are patches
  * in memory, too.
  */
-#include "fs_fixture.h"
-
-#include <stdio.h>
+#include "file_history.h"
 
 #include "engine.h"
-#include "fs_struct.h"
 
-enum { CHUNK = 1 << 16, SIZE = 3 * CHUNK, SNAPSHOTS = 6, ROUNDS = 400 };
-
-static struct fixture w;
-static uint64_t seed;
-static uint8_t content[SIZE], got[SIZE];
-static size_t size;
-
-static struct {
-	node_t file;
-	uint8_t content[SIZE];
-	size_t size;
-} old[SNAPSHOTS];
-
-static size_t random_below(size_t n)
-{
-	return (size_t)(scratch_random(&seed) % n);
-}
+enum { CHUNK = 1 << 16, SIZE = HISTORY_BYTES, ROUNDS = 400 };
 
 static void random_fill(uint8_t *data, size_t len, bool text)
 {
@@ -36,13 +17,6 @@ static void random_fill(uint8_t *data, size_t len, bool text)
 	for (size_t i = 0; i < len; i++)
 		data[i] = text ? (uint8_t)letters[random_below(13)]
 		               : (uint8_t)scratch_random(&seed);
-}
-
-static void expect(node_t file, const uint8_t *data, size_t len)
-{
-	assert_int_equal(attr(&w, file).st_size, len);
-	assert_int_equal(get(&w, file, 0, got, sizeof(got)), len);
-	assert_memory_equal(got, data, len);
 }
 
 static void change(node_t file, bool text)
@@ -79,28 +53,6 @@ static void change(node_t file, bool text)
 		memset(content + size, 0, at - size);
 	memcpy(content + at, bytes, len);
 	size = MAX(size, at + len);
-}
-
-static void snapshot_replace(int i)
-{
-	node_t parent = NODE(NODE_STATE(w.main), INO_SNAPDIR);
-	char name[16];
-
-	snprintf(name, sizeof(name), "s%d", i);
-	if (old[i].file)
-		assert_int_equal(fs_rmdir(w.fs, parent, name), 0);
-	old[i].file = look(&w, make(&w, parent, name, S_IFDIR | 0755), "f");
-	old[i].size = size;
-	memcpy(old[i].content, content, size);
-}
-
-static void expect_all(void)
-{
-	expect(look(&w, w.main, "f"), content, size);
-	for (int i = 0; i < SNAPSHOTS; i++)
-		if (old[i].file)
-			expect(old[i].file, old[i].content, old[i].size);
-	fixture_check(&w);
 }
 
 static unsigned patches_stored(void)
@@ -146,7 +98,7 @@ static void run(bool text)
 			store_commit_start(w.store);
 		patches = MAX(patches, patches_stored());
 		if (random_below(10) == 0)
-			snapshot_replace((int)random_below(SNAPSHOTS));
+			snapshot_replace((int)random_below(HISTORY_SNAPSHOTS));
 		if (random_below(40) == 0)
 			fixture_crash(&w); /* all is on disk */
 		if (random_below(20) == 0)

@@ -3,49 +3,23 @@
  * Files of several chunks that are rewritten with bytes inserted and removed,
  * while snapshots of them come and go: they are stored as splices.
  */
-#include "fs_fixture.h"
-
-#include <stdio.h>
+#include "file_history.h"
 
 #include "chunk_codec.h"
 #include "engine.h"
-#include "fs_struct.h"
 #include "splice.h"
 
 enum {
 	CHUNK_BITS = 12,
 	SIZE = 24 << CHUNK_BITS, /* at first */
-	MOST = 2 * SIZE,
-	SNAPSHOTS = 6,
+	MOST = HISTORY_BYTES,
 	ROUNDS = 120,
 };
-
-static struct fixture w;
-static uint64_t seed;
-static uint8_t content[MOST], got[MOST + 1];
-static size_t size;
-
-static struct {
-	node_t file;
-	uint8_t content[MOST];
-	size_t size;
-} old[SNAPSHOTS];
-
-static size_t random_below(size_t n)
-{
-	return (size_t)(scratch_random(&seed) % n);
-}
 
 static void random_fill(uint8_t *data, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		data[i] = (uint8_t)scratch_random(&seed);
-}
-
-static void expect(node_t file, const uint8_t *data, size_t len)
-{
-	assert_int_equal(get(&w, file, 0, got, sizeof(got)), len);
-	assert_memory_equal(got, data, len);
 }
 
 /* Insert bytes, remove some, or move a part to the end. */
@@ -85,28 +59,6 @@ static void rewrite(void)
 		assert_int_equal(fs_rename(w.fs, w.main, "new", w.main, "f", 0,
 		                           &fixture_cred),
 		                 0);
-}
-
-static void snapshot_replace(int i)
-{
-	node_t parent = NODE(NODE_STATE(w.main), INO_SNAPDIR);
-	char name[16];
-
-	snprintf(name, sizeof(name), "s%d", i);
-	if (old[i].file)
-		assert_int_equal(fs_rmdir(w.fs, parent, name), 0);
-	old[i].file = look(&w, make(&w, parent, name, S_IFDIR | 0755), "f");
-	old[i].size = size;
-	memcpy(old[i].content, content, size);
-}
-
-static void expect_all(void)
-{
-	expect(look(&w, w.main, "f"), content, size);
-	for (int i = 0; i < SNAPSHOTS; i++)
-		if (old[i].file)
-			expect(old[i].file, old[i].content, old[i].size);
-	fixture_check(&w);
 }
 
 /* Count the splices in the store, and check how much is read for each. */
@@ -159,7 +111,7 @@ static void test_rewritten(void **state)
 			assert_int_equal(store_sync(w.store), 0);
 		splices = MAX(splices, splices_stored());
 		if (random_below(4) == 0)
-			snapshot_replace((int)random_below(SNAPSHOTS));
+			snapshot_replace((int)random_below(HISTORY_SNAPSHOTS));
 		if (random_below(10) == 0)
 			expect_all();
 		if (random_below(20) == 0) {
