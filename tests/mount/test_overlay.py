@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """overlayfs with a fork as its upper directory and states as its lower ones,
 as containers have it."""
+import ctypes
 import errno
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import wait_for
 from linux import handle_of, libc, raises, renameat2, run, RENAME_EXCHANGE
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
@@ -68,8 +70,19 @@ class Overlay:
         lower = ":".join(map(str, lower))
         options = ",".join([f"lowerdir={lower}", f"upperdir={upper}",
                             f"workdir={work}", *options])
-        run("mount", "-t", "overlay", "overlay", "-o", options, self.path)
+        wait_for(lambda: self.mounted_with(options), "layers in use", 60)
         self.mounted = True
+
+    def mounted_with(self, options):
+        """Mount it.  False: a mount unmounted here is still part of a
+        namespace that another test has, and its layers are in use."""
+        if not libc.mount(b"overlay", os.fsencode(self.path), b"overlay", 0,
+                          options.encode()):
+            return True
+        err = ctypes.get_errno()
+        if err != errno.EBUSY:
+            raise OSError(err, os.strerror(err), options)
+        return False
 
     def umount(self):
         if self.mounted:
