@@ -323,7 +323,7 @@ static int serve(struct connection *connection, struct json_line_reader *reader)
 		return -EPROTO;
 	}
 	if (json_is_true(json_object_get(request, "attached")) &&
-	    (err = long_request_load(&request, reader->fd))) {
+	    (err = long_request_load(&request, reader, REQUEST_MS))) {
 		json_decref(request);
 		send_object(connection,
 		            control_error(err, "the attached request cannot "

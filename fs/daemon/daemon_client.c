@@ -86,8 +86,7 @@ int daemon_client_call(int socket, json_t *request, int fd, control_row_fn *fn,
 
 	if (err < 0)
 		return err;
-	err = fd >= 0 ? json_line_write(socket, request, fd, SEND_TIMEOUT_MS)
-	              : long_request_send(socket, request, SEND_TIMEOUT_MS);
+	err = long_request_send(socket, request, fd, SEND_TIMEOUT_MS);
 	/* A request that did not arrive completely was not done. */
 	if (err == -EPIPE)
 		err = -EAGAIN;

@@ -7,7 +7,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "json_line.h"
 #include "util.h"
 
 /* Without them the other end could change the file while it is read. */
@@ -26,33 +25,39 @@ static int write_all(int fd, const char *text, size_t len)
 	return 0;
 }
 
-int long_request_send(int socket, json_t *request, int timeout_ms)
+int long_request_send(int socket, json_t *request, int fd, int timeout_ms)
 {
 	_cleanup_free_ char *text = json_dumps(request, JSON_COMPACT);
-	_cleanup_close_ int fd = -1;
-	json_auto_t *line = NULL;
+	_cleanup_close_ int file = -1;
+	json_auto_t *line = NULL, *second = NULL;
 	int err;
 
 	if (!text)
 		return -ENOMEM;
 	if (strlen(text) + 1 < LINE_MAX_LEN)
-		return json_line_write(socket, request, -1, timeout_ms);
+		return json_line_write(socket, request, fd, timeout_ms);
 	if (strlen(text) > LONG_REQUEST_MAX)
 		return -EMSGSIZE;
-	line = json_pack("{s:O, s:b}", "verb", json_object_get(request, "verb"),
-	                 "attached", 1);
-	if (!line)
+	line = json_pack("{s:O, s:b, s:b}", "verb",
+	                 json_object_get(request, "verb"), "attached", 1,
+	                 "descriptor", fd >= 0);
+	second = json_pack("{s:b}", "descriptor", 1);
+	if (!line || !second)
 		return -ENOMEM;
-	fd = memfd_create("request", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0)
+	file = memfd_create("request", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (file < 0)
 		return -errno;
-	err = write_all(fd, text, strlen(text));
-	if (!err && fcntl(fd, F_ADD_SEALS, seals) < 0)
+	err = write_all(file, text, strlen(text));
+	if (!err && fcntl(file, F_ADD_SEALS, seals) < 0)
 		err = -errno;
-	return err ? err : json_line_write(socket, line, fd, timeout_ms);
+	if (!err)
+		err = json_line_write(socket, line, file, timeout_ms);
+	return err || fd < 0 ? err
+	                     : json_line_write(socket, second, fd, timeout_ms);
 }
 
-int long_request_load(json_t **request, int fd)
+/* Replace the request by that in the file. */
+static int attached_load(json_t **request, int fd)
 {
 	const char *verb = json_string_value(json_object_get(*request, "verb"));
 	json_auto_t *whole = NULL;
@@ -77,4 +82,20 @@ int long_request_load(json_t **request, int fd)
 	json_decref(*request);
 	*request = steal(&whole);
 	return 0;
+}
+
+int long_request_load(json_t **request, struct json_line_reader *reader,
+                      int timeout_ms)
+{
+	bool more = json_is_true(json_object_get(*request, "descriptor"));
+	int err = attached_load(request, reader->fd);
+	size_t len;
+	char *line;
+
+	close_fd(&reader->fd);
+	reader->fd = -1;
+	if (err || !more)
+		return err;
+	err = json_line_read(reader, timeout_ms, &line, &len);
+	return !err && reader->fd < 0 ? -EINVAL : err;
 }

@@ -381,7 +381,8 @@ def test_flood(store, mnt):
         thread.join()
 
 
-def attach(store, text, sealed=True):
+def attach(store, text, sealed=True,
+           first=b'{"verb":"list","attached":true}\n', second=b""):
     """What is answered to a request in a memory file."""
     seals = 0x2 | 0x4 | 0x8  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     fd = os.memfd_create("request", os.MFD_ALLOW_SEALING)
@@ -389,8 +390,10 @@ def attach(store, text, sealed=True):
     if sealed:
         fcntl.fcntl(fd, 1033, seals)  # F_ADD_SEALS
     client = connect(store)
-    socket.send_fds(client, [b'{"verb":"list","attached":true}\n'], [fd])
+    socket.send_fds(client, [first], [fd])
     os.close(fd)
+    client.sendall(second)
+    client.shutdown(socket.SHUT_WR)
     with client, client.makefile("rb") as answer:
         return json.loads(answer.readline())
 
@@ -404,6 +407,12 @@ def test_attached_requests(store, mnt):
                    attach(store, b'{"verb":"rm","name":"main"}'),
                    json.loads(talk(connect(store), b'{"verb":"list",'
                                    b'"attached":true}\n'))]:
+        assert "attached request" in answer["error"]
+    # The second line has to bring the descriptor that the first promises.
+    whole = json.dumps({"verb": "export", "name": "main"}).encode()
+    for line in b'{"descriptor":true}\n', b"{", b"":
+        answer = attach(store, whole, first=b'{"verb":"export","attached":true,'
+                        b'"descriptor":true}\n', second=line)
         assert "attached request" in answer["error"]
     alive(mnt)
     assert store.names() == ["main"]

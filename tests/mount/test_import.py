@@ -305,6 +305,20 @@ def test_rules(store, mnt, tmp, filtered):
         less.rmdir()
 
 
+def test_many_rules(store, mnt, tmp, filtered):
+    """More rules than a line of the control socket holds."""
+    rules = tmp / "rules"
+    rules.write_text("".join(f"/none/{'x' * 200}{i}\n" for i in range(2000)) +
+                     "*.o\n")
+    args = ["--exclude-from", rules]
+    imported(store, filtered, *args)
+    wanted = [path for path in paths(filtered) if ".o" not in path]
+    assert paths(mnt / "main") == wanted
+    imported(store, filtered)
+    store.verb("export", *args, "--to", tmp / "to", "main")
+    assert paths(tmp / "to") == wanted
+
+
 @pytest.fixture
 def source(tmp):
     """A directory with some files."""
