@@ -5,11 +5,20 @@
 
 #include "store_access.h"
 #include "command.h"
+#include "escaped_name.h"
+#include "row.h"
 #include "target.h"
 #include "util.h"
 
 struct place {
 	char *state, *path;
+};
+
+static const struct field fields[] = {
+        {"name", "name", FIELD_NAME, 0},
+        {"path", "path", FIELD_NAME, 0},
+        {"entries", "entries", FIELD_COUNT, 0},
+        {0},
 };
 
 static void place_release(struct place *place)
@@ -23,11 +32,13 @@ static int run(const struct command *self, int argc, char **argv)
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_(place_release) struct place from = {0}, to = {0};
 	const char *store = NULL;
-	json_t *answer = NULL;
+	struct printer printer = {.fields = fields};
+	json_auto_t *answer = NULL;
 	bool verbose = false;
 	int r;
 	const struct command_option options[] = {
 	        {"verbose", 'v', .flag = &verbose},
+	        {"json", .flag = &printer.json},
 	        {"store", 's', .value = &store},
 	        {0},
 	};
@@ -48,16 +59,20 @@ static int run(const struct command *self, int argc, char **argv)
 	                              "source_path", from.path, "to", to.state,
 	                              "to_path", to.path, NULL),
 	                  NULL, NULL, &answer);
-	if (!r && verbose)
+	if (!r && printer.json) {
+		json_object_set_new(answer, "name", name_escape(to.state));
+		json_object_set_new(answer, "path", name_escape(to.path));
+		printer_object(&printer, answer);
+	} else if (!r && verbose) {
 		printf("%" JSON_INTEGER_FORMAT " entries\n",
 		       json_integer_value(json_object_get(answer, "entries")));
-	json_decref(answer);
+	}
 	return r ? r : finish_output(EXIT_DONE);
 }
 
 const struct command command_clone = {
         .name = "clone",
-        .args = "[-v] [-s STORE] SOURCE TARGET",
+        .args = "[-v] [--json] [-s STORE] SOURCE TARGET",
         .summary = "Copy a file or a directory, sharing its contents",
         .help = "SOURCE and TARGET are STATE:/PATH or paths in a mount; SOURCE "
                 "may be a whole\n"
@@ -66,6 +81,7 @@ const struct command command_clone = {
                 "modes, times, attributes and hard links are kept.\n"
                 "\n"
                 "  -v, --verbose      print how many entries were copied\n"
+                "      --json         print an object that sums up\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

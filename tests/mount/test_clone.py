@@ -58,6 +58,12 @@ def test_like_cp(store, mnt, main, tree):
     assert tree_of(tree) == before
 
 
+def test_json(store, mnt, main, tree):
+    answer = store.json("clone", "main:/tree/a/b", "main:/copy")
+    assert answer == {"name": "main", "path": "/copy",
+                      "entries": 303}
+
+
 def test_across_states_and_mounts(store, mnt, main, tree):
     before = tree_of(tree)
     (main / ".snap" / "monday").mkdir()
