@@ -179,7 +179,7 @@ static int run(const struct command *self, int argc, char **argv)
 	int r;
 	const struct command_option options[] = {
 	        {"store", 's', .value = &store},
-	        {"no-wait", 'n', .flag = &no_wait},
+	        {"no-wait", .flag = &no_wait},
 	        {"trash", .flag = &trash},
 	        {"deep", .flag = &deep.asked},
 	        {"dry-run", .flag = &deep.dry_run},
@@ -206,8 +206,8 @@ static int run(const struct command *self, int argc, char **argv)
 
 const struct command command_gc = {
         .name = "gc",
-        .args = "[-s STORE] [--trash] [--deep [--dry-run]] [-n] [--json] "
-                "[PATH]",
+        .args = "[-s STORE] [--trash] [--deep [--dry-run]] [--no-wait] "
+                "[--json] [PATH]",
         .summary = "Wait until the space of deleted states is free",
         .help = "Space is freed in the background after a state is deleted.  "
                 "Shows on a\n"
@@ -215,7 +215,7 @@ const struct command command_gc = {
                 "and at the end the\n"
                 "space that is free.\n"
                 "\n"
-                "  -n, --no-wait      show what there is to do and do not "
+                "      --no-wait      show what there is to do and do not "
                 "wait\n"
                 "      --trash        delete for good first what 'undelete' "
                 "could bring back\n"

@@ -591,8 +591,8 @@ def test_a_client_that_stops_reading(store, mnt, main, request_):
         store.verb("sync")
         assert store.verb("list").split() == ["main", "main~c"]
         if request_["verb"] == "diff":
-            assert store.json("gc", "-n")["backlog"] > 0
-    wait_for(lambda: not store.json("gc", "-n")["backlog"],
+            assert store.json("gc", "--no-wait")["backlog"] > 0
+    wait_for(lambda: not store.json("gc", "--no-wait")["backlog"],
              "the versions to be released")
     mnt.umount()
     store.check()

@@ -41,12 +41,12 @@ def test_frees(forked):
     [row] = forked.json("gc", "--deep", "--dry-run")
     assert 6 * MIB < row["frees"] < 7 * MIB
     assert row["forks"] == ["main@base@a", "main@base@b"]
-    free = forked.json("gc", "-n")["free_bytes"]
+    free = forked.json("gc", "--no-wait")["free_bytes"]
     said = forked.verb("gc", "--deep")
     assert "main@base@a main@base@b" in said and "6.0M" in said
     forked.verb("sync")
     forked.verb("sync")
-    assert forked.json("gc", "-n")["free_bytes"] > free + 5 * MIB
+    assert forked.json("gc", "--no-wait")["free_bytes"] > free + 5 * MIB
     assert forked.json("gc", "--deep", "--dry-run") == []
     for name in "a", "b":
         assert forked.verb("cat", f"main@base@{name}:/{name}") == name

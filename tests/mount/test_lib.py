@@ -202,7 +202,7 @@ def test_a_client_is_killed_in_the_middle_of_a_batch(store, client):
     two.run("commit", 0, None)
     two.run("remove", "main~s1", 0)
     two.run("reclaim")
-    assert store.json("gc", "-n")["backlog"] == 0
+    assert store.json("gc", "--no-wait")["backlog"] == 0
     two.end()
 
 

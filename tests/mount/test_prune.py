@@ -46,7 +46,7 @@ def test_keep_last(snapped):
         assert sorted(p.name for p in
                       (snapped.mnt / "main" / ".snap").iterdir()) == ["s3", "s4"]
     snapped.verb("gc")
-    assert snapped.json("gc", "-n")["backlog"] == 0
+    assert snapped.json("gc", "--no-wait")["backlog"] == 0
     snapped.check()
 
 
