@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Find snapshots by their position in time: the N-th newest of a fork, or the
- * newest at or before a time.
+ * Find snapshots by their position in time: the N-th newest of a fork, the
+ * newest at or before a time, or the oldest.
  *
  * The table of times leads from one snapshot to the next older one: the newest
  * few are found that way.  For others the times of a fork are kept in memory,
@@ -375,6 +375,84 @@ int position_at(struct forest *forest, uint64_t fork, int64_t time,
 		return r;
 	r = positions_extend(forest, p);
 	return r ? r : known_at(forest, p, time, ret_state);
+}
+
+/* Return the number of the snapshot of exactly this time. */
+static int number_at(struct forest *forest, uint64_t fork, int64_t time,
+                     uint64_t *ret_number)
+{
+	uint8_t key[TIME_KEY_LEN];
+	struct record record;
+	int r;
+
+	time_key(key, fork, time, 0);
+	r = table_seek(forest->store, TABLE_TIME, key, sizeof(key), &record);
+	if (r < 0)
+		return r;
+	if (record.key_len != TIME_KEY_LEN || memcmp(record.key, key, 16))
+		return -EUCLEAN;
+	*ret_number = be64_get(record.key + 16);
+	return 0;
+}
+
+/* Return a piece of the walk; all times are in memory. */
+static int oldest_walk(struct forest *forest, const struct positions *p,
+                       struct state_age_walk *walk, uint64_t *ret_numbers,
+                       size_t *ret_count)
+{
+	uint32_t place = 0;
+	size_t block = p->blocks_len - 1, count = 0;
+	int64_t before = walk->before;
+	int r = 0;
+
+	if (walk->keep)
+		before = MIN(before, times_nth(p, walk->keep));
+	/* Begin behind the last one of the piece before, or at the oldest. */
+	if (times_find(p, walk->after, &block, &place))
+		place++;
+	for (; !r && count < STATE_WALK_PIECE; place++) {
+		const struct times *times = p->blocks[block];
+
+		if (place == times->len) {
+			if (!block)
+				break;
+			times = p->blocks[--block];
+			place = 0;
+		}
+		if (times->at[place] >= before)
+			break;
+		walk->after = times->at[place];
+		r = number_at(forest, p->fork, walk->after,
+		              &ret_numbers[count]);
+		count += !r;
+	}
+	if (!r)
+		*ret_count = count;
+	return r || count < STATE_WALK_PIECE ? r : -EAGAIN;
+}
+
+int state_walk_oldest(struct forest *forest, struct state_age_walk *walk,
+                      uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count)
+{
+	struct positions *p;
+	struct state *fork;
+	int r = state_get(forest, walk->fork, &fork);
+
+	if (r < 0)
+		return r == -ESTALE ? -ENOENT : r;
+	*ret_count = 0;
+	if (fork->snapshots <= walk->keep)
+		return 0;
+	p = positions_get(forest, walk->fork);
+	if (!p)
+		return -ENOMEM;
+	if (!p->whole) {
+		r = positions_extend(forest, p);
+		return r ? r : -EAGAIN;
+	}
+	return p->count <= walk->keep
+	               ? 0
+	               : oldest_walk(forest, p, walk, ret_numbers, ret_count);
 }
 
 int position_bound(struct forest *forest, uint64_t fork, int64_t *ret_time)

@@ -180,6 +180,21 @@ struct state_walk {
 int state_walk(struct forest *forest, struct state_walk *walk,
                uint64_t ret_numbers[STATE_WALK_PIECE], size_t *ret_count);
 
+/*
+ * Return the numbers of a fork's snapshots from the oldest on, in the way of
+ * state_walk(): those made after `after` (INT64_MIN at first; the walk advances
+ * it) and before `before`, but none of the `keep` newest.  The cost is that of
+ * the snapshots returned, once the times of all have been read.
+ */
+struct state_age_walk {
+	uint64_t fork;
+	int64_t after, before; /* ns since the epoch */
+	uint64_t keep;
+};
+int state_walk_oldest(struct forest *forest, struct state_age_walk *walk,
+                      uint64_t ret_numbers[STATE_WALK_PIECE],
+                      size_t *ret_count);
+
 /* ---- Changing states ---------------------------------------------------- */
 
 /*

@@ -100,24 +100,55 @@ static void expect_at(int64_t time)
 	assert_int_equal(r, newer ? 0 : -ENOENT);
 }
 
+/* Walk from the oldest on, to a time, without the newest. */
+static void expect_oldest(int64_t before, uint64_t keep)
+{
+	struct state_age_walk walk = {model.fork, INT64_MIN, before, keep};
+	uint64_t numbers[STATE_WALK_PIECE];
+	size_t found = 0, count, expected = 0;
+	int r;
+
+	while (expected + keep < model.count && model.times[expected] < before)
+		expected++;
+	do {
+		store_lock(w.store);
+		r = state_walk_oldest(w.forest, &walk, numbers, &count);
+		store_unlock(w.store);
+		assert_true(r == 0 || r == -EAGAIN);
+		assert_true(found + count <= expected);
+		for (size_t i = 0; i < count; i++)
+			assert_int_equal(numbers[i], model.numbers[found++]);
+	} while (r == -EAGAIN);
+	assert_int_equal(found, expected);
+}
+
 static void expect_some(uint64_t *seed)
 {
 	uint64_t random = scratch_random(seed);
 
-	switch (random % 4) {
+	switch (random % 6) {
 	case 0:
-		expect_nth(1 + random / 4 % 20);
+		expect_nth(1 + random / 6 % 20);
 		break;
 	case 1:
-		expect_nth(1 + random / 4 % (model.count + 2));
+		expect_nth(1 + random / 6 % (model.count + 2));
 		break;
 	case 2:
 		if (model.count)
-			expect_at(model.times[random / 4 % model.count] +
+			expect_at(model.times[random / 6 % model.count] +
 			          (int64_t)(random >> 40) % 3 - 1);
 		break;
+	case 3:
+		expect_oldest(INT64_MAX, random / 6 % (model.count + 2));
+		break;
+	case 4:
+		if (model.count)
+			expect_oldest(model.times[random / 6 % model.count] +
+			                      (int64_t)(random >> 40) % 3 - 1,
+			              random >> 60 & 1 ? random >> 61 : 0);
+		break;
 	default:
-		expect_at(random & 4 ? INT64_MAX : INT64_MIN);
+		expect_at(random >> 40 & 1 ? INT64_MAX : INT64_MIN);
 		break;
 	}
 }
@@ -214,6 +245,41 @@ static void test_gap(void **state)
 	expect_nth(12);
 }
 
+/* Walk over the oldest that are not among the newest; return the work. */
+static uint64_t oldest_work(uint64_t keep, size_t expected)
+{
+	struct state_age_walk walk = {model.fork, INT64_MIN, INT64_MAX, keep};
+	uint64_t numbers[STATE_WALK_PIECE], work;
+	size_t count;
+
+	store_lock(w.store);
+	work = w.store->work;
+	assert_int_equal(state_walk_oldest(w.forest, &walk, numbers, &count),
+	                 0);
+	work = w.store->work - work;
+	store_unlock(w.store);
+	assert_int_equal(count, expected);
+	return work;
+}
+
+/* With many snapshots, the one that expires costs as much as with few. */
+static void test_oldest_costs_little(void **state)
+{
+	enum { EACH = 2500 };
+
+	setup_model(fork_make("main@oldest"));
+	for (uint64_t i = 0; i < EACH; i++)
+		snapshot_make(i);
+	/* All times are read once. */
+	expect_oldest(INT64_MAX, EACH - 1);
+	for (uint64_t i = 0; i < 20; i++) {
+		snapshot_make(EACH + i);
+		assert_true(oldest_work(EACH, 1) <= 8);
+		snapshot_delete(0);
+		assert_true(oldest_work(EACH, 0) <= 2);
+	}
+}
+
 /* Many forks at once, each asked for its oldest. */
 static void test_many_forks(void **state)
 {
@@ -261,6 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	        cmocka_unit_test(test_model),
 	        cmocka_unit_test(test_gap),
+	        cmocka_unit_test(test_oldest_costs_little),
 	        cmocka_unit_test(test_many_forks),
 	};
 

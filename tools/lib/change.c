@@ -226,9 +226,9 @@ int coppice_reset(struct coppice *store, const char *fork, const char *source,
 
 /* ---- Expiry ------------------------------------------------------------- */
 
-/* A snapshot, by the time for array_sort(). */
+/* A snapshot; another one may get its number. */
 struct aged {
-	uint64_t created;
+	int64_t created;
 	uint64_t number;
 };
 
@@ -257,12 +257,12 @@ static int snapshots_ask(struct coppice *store, const struct aged *list,
 	return err;
 }
 
-/* Collect all snapshots of a fork, the oldest first. */
+/* Collect the snapshots of a fork that expire, the oldest first. */
 static int snapshots_collect(struct coppice *store, const char *fork,
+                             struct state_age_walk *walk,
                              struct aged **ret_list, size_t *ret_count)
 {
 	uint64_t numbers[STATE_WALK_PIECE];
-	struct state_walk walk = {0};
 	struct aged *list = NULL;
 	size_t len = 0, room = 0, count;
 	struct state *state;
@@ -273,9 +273,9 @@ static int snapshots_collect(struct coppice *store, const char *fork,
 	if (!err && state->fork)
 		err = -EINVAL;
 	if (!err)
-		walk.fork = state->number;
+		walk->fork = state->number;
 	while (!err && more == -EAGAIN) {
-		more = state_walk(store->forest, &walk, numbers, &count);
+		more = state_walk_oldest(store->forest, walk, numbers, &count);
 		if (more && more != -EAGAIN)
 			err = more;
 		for (size_t i = 0; !err && i < count; i++) {
@@ -285,7 +285,7 @@ static int snapshots_collect(struct coppice *store, const char *fork,
 				continue;
 			one = array_add(&list, &len, &room);
 			if (one)
-				*one = (struct aged){(uint64_t)state->created,
+				*one = (struct aged){state->created,
 				                     numbers[i]};
 			else
 				err = -ENOMEM;
@@ -295,7 +295,6 @@ static int snapshots_collect(struct coppice *store, const char *fork,
 		store_lock(store->store);
 	}
 	store_unlock(store->store);
-	array_sort(list, len, number_compare);
 	*ret_list = list;
 	*ret_count = len;
 	return err;
@@ -313,7 +312,7 @@ static int snapshots_delete(struct coppice *store, const struct aged *list,
 	store_lock(store->store);
 	for (size_t i = 0; !err && i < count; i++) {
 		if (state_get(store->forest, list[i].number, &state) ||
-		    (uint64_t)state->created != list[i].created)
+		    state->created != list[i].created)
 			continue;
 		err = fs_state_delete(store->fs, state, false);
 		*deleted += !err;
@@ -326,23 +325,21 @@ static int snapshots_delete(struct coppice *store, const struct aged *list,
 int coppice_expire(struct coppice *store, const char *fork, int64_t before,
                    uint64_t keep, uint64_t *ret_count)
 {
+	struct state_age_walk walk = {
+	        .after = INT64_MIN, .before = before, .keep = keep};
 	_cleanup_free_ struct aged *list = NULL;
 	uint64_t deleted = 0;
-	size_t count = 0, end = 0;
+	size_t count = 0;
 	int err = store_check_writable(store);
 
 	if (err)
 		return err;
-	err = snapshots_collect(store, fork, &list, &count);
-	if (!err && keep < count)
-		end = count - keep;
-	while (end && (int64_t)list[end - 1].created >= before)
-		end--;
-	for (size_t i = 0; !err && !store->remote && i < end; i += PIECE)
-		err = snapshots_delete(store, list + i, MIN(end - i, PIECE),
+	err = snapshots_collect(store, fork, &walk, &list, &count);
+	for (size_t i = 0; !err && !store->remote && i < count; i += PIECE)
+		err = snapshots_delete(store, list + i, MIN(count - i, PIECE),
 		                       &deleted);
 	if (!err && store->remote)
-		err = snapshots_ask(store, list, end, &deleted);
+		err = snapshots_ask(store, list, count, &deleted);
 	if (ret_count)
 		*ret_count = deleted;
 	if (deleted)
