@@ -207,7 +207,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_batch = {
         .name = "batch",
         .args = "[-nH] [--json[=lines]] [-s STORE] FILE|-",
-        .summary = "Do several operations on states in one step, or none",
+        .summary = "Do several operations on states, all or none",
         .help = "Each line of the file is a JSON object: an operation on "
                 "states, and conditions\n"
                 "under which it is done.  If one of them cannot be done, "

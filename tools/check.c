@@ -326,7 +326,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_check = {
         .name = "check",
         .args = "[--data | --repair [--dry-run]] [--json] [STORE]",
-        .summary = "Look for damage",
+        .summary = "Check a store for damage, or repair it",
         .help = "Verifies everything in the store as of its last commit, and "
                 "prints a line for\n"
                 "each finding.  Changes nothing; the store may be mounted and "

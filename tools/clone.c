@@ -73,7 +73,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_clone = {
         .name = "clone",
         .args = "[-v] [--json] [-s STORE] SOURCE TARGET",
-        .summary = "Copy a file or a directory, sharing its contents",
+        .summary = "Copy a file or a directory, sharing its data",
         .help = "SOURCE and TARGET are STATE:/PATH or paths in a mount; SOURCE "
                 "may be a whole\n"
                 "state.  TARGET must not exist.  It appears when everything is "

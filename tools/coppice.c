@@ -9,31 +9,40 @@
 #include "command.h"
 #include "util.h"
 
-/* In the order of the help. */
-static const struct command *const commands[] = {
-        &command_init,     &command_mount,   &command_umount,
-        &command_fork,     &command_snap,    &command_list,
-        &command_show,     &command_rename,  &command_rm,
-        &command_default,  &command_sync,    &command_resize,
-        &command_check,    &command_copy,    &command_swap,
-        &command_clone,    &command_restore, &command_du,
-        &command_compact,  &command_tree,    &command_diff,
-        &command_cat,      &command_ls,      &command_manifest,
-        &command_join,     &command_refresh, &command_set,
-        &command_get,      &command_unset,   &command_hold,
-        &command_holds,    &command_release, &command_log,
-        &command_find,     &command_prune,   &command_gc,
-        &command_undelete, &command_run,     &command_batch,
-        &command_import,   &command_export,
+/* The verbs by subject, in the order of the help and of coppice(1). */
+static const struct group {
+	const char *title;
+	const struct command *commands[16]; /* up to the first NULL */
+} groups[] = {
+        {"Stores",
+         {&command_init, &command_mount, &command_umount, &command_sync,
+          &command_check, &command_copy, &command_resize, &command_compact,
+          &command_gc}},
+        {"Forks and snapshots",
+         {&command_fork, &command_snap, &command_list, &command_show,
+          &command_tree, &command_du, &command_rename, &command_swap,
+          &command_default, &command_batch}},
+        {"Deletion",
+         {&command_rm, &command_undelete, &command_prune, &command_hold,
+          &command_holds, &command_release}},
+        {"Properties", {&command_set, &command_get, &command_unset}},
+        {"Files of any state",
+         {&command_ls, &command_cat, &command_diff, &command_log, &command_find,
+          &command_manifest}},
+        {"Restoring, merging and copying",
+         {&command_restore, &command_join, &command_refresh, &command_run,
+          &command_clone, &command_import, &command_export}},
 };
 
 const char *command_store;
 
 static const struct command *command_named(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(commands[i]->name, name))
-			return commands[i];
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
+		for (const struct command *const *at = groups[i].commands; *at;
+		     at++)
+			if (!strcmp((*at)->name, name))
+				return *at;
 	return NULL;
 }
 
@@ -42,19 +51,26 @@ static int overview(FILE *to, int code)
 	fprintf(to, "Usage: coppice [-s STORE] VERB [ARGUMENT]...\n\n"
 	            "A file system whose forks and snapshots are "
 	            "directories.\n\n");
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-8s  %s\n", commands[i]->name,
-		        commands[i]->summary);
+	for (size_t i = 0; i < ARRAY_SIZE(groups); i++) {
+		fprintf(to, "%s:\n", groups[i].title);
+		for (const struct command *const *at = groups[i].commands; *at;
+		     at++)
+			fprintf(to, "  %-8s  %s\n", (*at)->name,
+			        (*at)->summary);
+		putc('\n', to);
+	}
 	fprintf(to,
-	        "\n"
-	        "  -s, --store=STORE  the store's directory; else the "
+	        "Options:\n"
+	        "  -s, --store=STORE  the store's directory; without it, the "
 	        "variable\n"
-	        "                     COPPICE_STORE, else the store mounted\n"
-	        "                     where an argument, or the current\n"
-	        "                     directory, lies\n"
+	        "                     COPPICE_STORE, or else the mount that "
+	        "contains an\n"
+	        "                     argument or the current directory\n"
+	        "  -h, --help         print help\n"
 	        "      --version      print the version\n"
 	        "\n"
-	        "'coppice help VERB' describes a verb.\n");
+	        "'coppice help VERB' describes a verb; coppice(1) has examples "
+	        "of all tasks.\n");
 	return to == stdout ? finish_output(code) : code;
 }
 

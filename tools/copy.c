@@ -310,7 +310,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_copy = {
         .name = "copy",
         .args = "[--new-identity] [--json] [STORE] NEW",
-        .summary = "Copy a store, mounted or not",
+        .summary = "Copy a whole store, mounted or not",
         .help = "NEW is a directory that does not exist yet.  The copy has "
                 "everything that was\n"
                 "in the store when the verb was called, and is on the disk "

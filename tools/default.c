@@ -77,7 +77,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_default = {
         .name = "default",
         .args = "[-s STORE] [--json] [STATE | --none]",
-        .summary = "Print or set the state that plain names fork",
+        .summary = "Print or set the default state",
         .help = "`mkdir MNT/new` and `coppice fork new` fork the default "
                 "state.  A new store\n"
                 "has none: then they make a new, empty tree.\n"

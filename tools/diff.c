@@ -198,7 +198,7 @@ const struct command command_diff = {
         .args = "[-s STORE] [-aFtHz]\n"
                 "               [--stat | --patch | --name-only | "
                 "--json[=lines]] A B [PATH]...",
-        .summary = "Compare two states",
+        .summary = "Show what differs between two states",
         .help = "What differs between the states A and B, however far apart; "
                 "with PATH, only\n"
                 "what is at or below that path in them.  A and B can also be "

@@ -152,7 +152,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_du = {
         .name = "du",
         .args = "[-s STORE] [-r] [--json] [STATE...]",
-        .summary = "Show the space that states take",
+        .summary = "Show the space that states use",
         .help = "For each STATE, or all: the bytes that deleting it alone "
                 "would free, the\n"
                 "other bytes that it references, the sum of both as stored "

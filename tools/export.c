@@ -174,7 +174,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_export = {
         .name = "export",
         .args = "[OPTION]... --to=DIR STATE[:/PATH]",
-        .summary = "Write a state to a directory, past the kernel",
+        .summary = "Write a state to a directory, without the mount",
         .help = "DIR, which is made or must be empty, gets what is in STATE, "
                 "or in the directory\n"
                 "PATH of it, as of one instant: contents, owners, modes, "

@@ -56,7 +56,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_fork = {
         .name = "fork",
         .args = "[-s STORE] [-p KEY=VALUE]... [SOURCE] NAME",
-        .summary = "Make a new fork of a state, or a new tree",
+        .summary = "Make a fork of a state, or a new, empty tree",
         .help = "SOURCE is a fork or a snapshot, by name or by a path in it.  "
                 "Without it\n"
                 "the new name determines it, as with mkdir: the longest part "

@@ -245,7 +245,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_import = {
         .name = "import",
         .args = "[OPTION]... --from=DIR STATE[:/PATH]",
-        .summary = "Make a state what a directory is, past the kernel",
+        .summary = "Mirror a directory into a state, without the mount",
         .help = "STATE, or the directory PATH in it, gets what is in DIR, in "
                 "one step, and loses\n"
                 "what is not in DIR.  Files whose size, mtime and ctime are as "

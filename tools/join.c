@@ -193,7 +193,7 @@ const struct command command_join = {
                 "STATE] [--ff-only]\n"
                 "               [--squash] [--json[=lines]] [--into FORK] [-s "
                 "STORE] STATE",
-        .summary = "Bring the changes of a state into a fork",
+        .summary = "Merge the changes of a state into a fork",
         .help = "Brings what STATE has changed since the newest version that "
                 "both have in common,\n"
                 "earlier joins counted, into FORK, in one step.  Without "

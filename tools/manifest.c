@@ -144,7 +144,7 @@ const struct command command_manifest = {
         .name = "manifest",
         .args = "[-s STORE] [--hash=sha256|xxh3|none]\n"
                 "               [--json[=lines] | --verify=FILE] STATE[:/PATH]",
-        .summary = "List everything in a state with digests, or verify it",
+        .summary = "List the files of a state with digests, or verify them",
         .help = "A line for each file and directory, as of one instant, in the "
                 "words of\n"
                 "mtree(5): type, mode, owner, links, time, size, target, and "

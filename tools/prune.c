@@ -253,7 +253,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_prune = {
         .name = "prune",
         .args = "[-s STORE] RULE... [--all] [-n] [--json[=lines]] [FORK...]",
-        .summary = "Delete snapshots by rules",
+        .summary = "Delete old snapshots by rules",
         .help = "Of each fork on its own, or of the FORKs alone, deletes the "
                 "snapshots that no\n"
                 "rule keeps.  A state that a tag holds, the default state, "

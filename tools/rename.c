@@ -51,7 +51,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_rename = {
         .name = "rename",
         .args = "[-s STORE] [--positional] STATE NEW",
-        .summary = "Give a state another name",
+        .summary = "Rename a state",
         .help = "NEW is the new name; for a snapshot, without its fork's "
                 "name.\n"
                 "Forks and snapshots made from the state stay what they are.\n"

@@ -39,7 +39,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_resize = {
         .name = "resize",
         .args = "[-s STORE] SIZE|max",
-        .summary = "Change the size that a store may grow to",
+        .summary = "Change the size limit of a store",
         .help = "With max, the disk is the limit.  A store that is already "
                 "larger counts as\n"
                 "full until enough in it is deleted; its file does not "

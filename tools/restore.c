@@ -104,7 +104,7 @@ const struct command command_restore = {
         .name = "restore",
         .args = "[-n] [--no-undo] [--into FORK[:/PATH]] [--json[=lines]]\n"
                 "               [-s STORE] STATE[:/PATH]",
-        .summary = "Bring a file, a directory or a fork back",
+        .summary = "Restore a file, a directory or a whole fork",
         .help = "Makes PATH of the fork what the state has there, in one step. "
                 " "
                 "The fork is the\n"

@@ -103,7 +103,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_rm = {
         .name = "rm",
         .args = "[-s STORE] [-r] [--now] [--positional] STATE...",
-        .summary = "Delete states, whatever is in them",
+        .summary = "Delete states, empty or not",
         .help = "The name is free at once; space that no other state uses is "
                 "freed in the\n"
                 "background.  Forks and snapshots made from the state stay.  "

@@ -68,7 +68,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_show = {
         .name = "show",
         .args = "[-s STORE] [--json] STATE",
-        .summary = "Show one state",
+        .summary = "Show the details of one state",
         .help = "STATE is a fork's name, FORK~SNAPSHOT, FORK~N (the N-th "
                 "newest snapshot),\n"
                 "FORK~@TIME (the newest at or before the time), or a path in "

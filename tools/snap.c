@@ -112,7 +112,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_snap = {
         .name = "snap",
         .args = "[-s STORE] [-p KEY=VALUE]... [FORK] [NAME]",
-        .summary = "Make a new snapshot of a fork",
+        .summary = "Make a snapshot of a fork",
         .help = "FORK is a fork's name or a path in it.  Without it, it is "
                 "the default state,\n"
                 "or if there is none the fork that the current directory is "

@@ -54,7 +54,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_swap = {
         .name = "swap",
         .args = "[-s STORE] [--positional] STATE OTHER",
-        .summary = "Let two states exchange their names",
+        .summary = "Exchange the names of two states",
         .help = "Two forks, or two snapshots of one fork, exchange their names "
                 "in one step.\n"
                 "Files that are open stay open.\n"

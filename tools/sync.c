@@ -33,7 +33,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_sync = {
         .name = "sync",
         .args = "[-s STORE] [PATH]",
-        .summary = "Write everything that was changed to the disk",
+        .summary = "Write all changes to the disk",
         .help = "Covers the whole store, as fsync(2) of any file in it does; "
                 "sync(1) does\n"
                 "not reach FUSE file systems.  PATH is a path inside a "

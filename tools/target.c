@@ -471,8 +471,8 @@ int target_store(struct target *target)
 		return EXIT_DONE;
 	}
 	if (only.count == 1)
-		complain("which store? Only '%s' is mounted: say -s '%s' if it "
-		         "is that",
+		complain("which store? Only '%s' is mounted: use -s '%s' if it "
+		         "is that one",
 		         only.store, only.store);
 	else
 		complain("which store? Use -s STORE, or set COPPICE_STORE");

@@ -300,7 +300,7 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_tree = {
         .name = "tree",
         .args = "[-s STORE] [--dot | --json[=lines]]",
-        .summary = "Draw which states were made from which",
+        .summary = "Draw the lineage of all states",
         .help = "Each state stands above the one that it was made from, with "
                 "the time when it\n"
                 "was made, the size of its files, and the space that deleting "

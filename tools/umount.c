@@ -94,7 +94,7 @@ int umount_helper(int argc, char **argv)
 const struct command command_umount = {
         .name = "umount",
         .args = "MNT...",
-        .summary = "Unmount; returns when everything is durable",
+        .summary = "Unmount a store, and wait until everything is durable",
         .help = "MNT is where a store is mounted, or a store that is mounted "
                 "once.\n",
         .run = run,

@@ -217,7 +217,7 @@ const struct command command_undelete = {
                 "                        [-s STORE] [--as NEW] "
                 "[--json[=lines]] --number N\n"
                 "                        [-s STORE] [--json[=lines]] --list",
-        .summary = "Bring back deleted states",
+        .summary = "Bring deleted states back from the trash",
         .help = "Deleted states can come back for the time that the mount "
                 "option trash= gives,\n"
                 "until their space is needed.  A fork comes back with its "
