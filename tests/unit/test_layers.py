@@ -181,9 +181,22 @@ def test_every_verb_has_its_page():
     overview = (TOP / "man" / "coppice.1.scd").read_text()
     for verb in verbs:
         assert f"*coppice-{verb}*(1)" in overview, verb
+    titles = re.findall(r'\{"([^"]+)",\s*\{&command_', table)
+    assert titles == re.findall(r"^## (.+)$", overview, re.MULTILINE)
     listed = (TOP / "man" / "meson.build").read_text()
     for page in (TOP / "man").glob("*.scd"):
         assert f"'{page.name.removesuffix('.scd')}'" in listed
+
+
+def test_pages_have_the_summaries_of_the_help():
+    """The NAME of a verb's page is the line that `coppice help` prints."""
+    for path in (TOP / "tools").glob("*.c"):
+        for verb, summary in re.findall(
+                r'\.name = "([a-z]+)",.*?\.summary = "([^"]*)"',
+                path.read_text(), re.DOTALL):
+            page = (TOP / "man" / f"coppice-{verb}.1.scd").read_text()
+            name = summary[0].lower() + summary[1:]
+            assert f"\ncoppice-{verb} - {name}\n" in page
 
 
 def test_options_are_in_the_pages():
