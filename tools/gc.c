@@ -207,7 +207,8 @@ static int run(const struct command *self, int argc, char **argv)
 const struct command command_gc = {
         .name = "gc",
         .args = "[-s STORE] [--trash] [--deep [--dry-run]] [--no-wait] "
-                "[--json] [PATH]",
+                "[--json]\n"
+                "                  [PATH]",
         .summary = "Wait until the space of deleted states is free",
         .help = "Space is freed in the background after a state is deleted.  "
                 "Shows on a\n"
