@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "intent_header.h"
 #include "util.h"
 
 enum {
@@ -15,25 +16,55 @@ enum {
 	SPACE_SHARE = 16,
 };
 
-/*
- * Write zeroes to all of the file, so that later writes change neither its
- * length nor the map of its blocks.
- */
-static int file_fill(int fd, uint64_t bytes)
+/* Write zeroes to a range, a multiple of ZEROES. */
+static int range_zero(int fd, const uint8_t *zeroes, uint64_t from, uint64_t to)
 {
-	_cleanup_free_ uint8_t *zeroes = calloc(1, ZEROES);
-
-	if (!zeroes)
-		return -ENOMEM;
-	if (fallocate(fd, 0, 0, (off_t)bytes) < 0 && errno != EOPNOTSUPP)
-		return -errno;
-	for (uint64_t at = 0; at < bytes; at += ZEROES) {
+	for (uint64_t at = from; at < to; at += ZEROES) {
 		ssize_t n = pwrite(fd, zeroes, ZEROES, (off_t)at);
 
 		if (n != ZEROES)
 			return n < 0 ? -errno : -ENOSPC;
 	}
-	return fdatasync(fd) < 0 ? -errno : 0;
+	return 0;
+}
+
+/*
+ * Take space for larger halves.  Zeroes are written to the first INTENT_HALF of
+ * each, so that later writes there change neither the file's length nor the map
+ * of its blocks.  The rest is reached by large groups alone, which take little
+ * notice of that, and only when they use it first.
+ */
+static int file_fill(int fd, uint64_t from, uint64_t half)
+{
+	_cleanup_free_ uint8_t *zeroes = calloc(1, ZEROES);
+	uint64_t old = 2 * from, bytes = 2 * half;
+	int r;
+
+	if (!zeroes)
+		return -ENOMEM;
+	if (fallocate(fd, 0, (off_t)old, (off_t)(bytes - old)) == 0) {
+		r = range_zero(fd, zeroes, old, INTENT_HALF);
+		if (r == 0)
+			r = range_zero(fd, zeroes, MAX(old, half),
+			               half + INTENT_HALF);
+	} else if (errno == EOPNOTSUPP) {
+		r = range_zero(fd, zeroes, old, bytes);
+	} else {
+		r = -errno;
+	}
+	return r < 0 || fdatasync(fd) == 0 ? r : -errno;
+}
+
+/* Return 0 if the file may take so many bytes of the free space. */
+static int space_check(int fd, uint64_t bytes)
+{
+	struct statvfs vfs;
+
+	if (fstatvfs(fd, &vfs) < 0)
+		return -errno;
+	return (uint64_t)vfs.f_bavail * vfs.f_frsize / SPACE_SHARE < bytes
+	               ? -ENOSPC
+	               : 0;
 }
 
 /* Make the names in the directory durable, which was opened with O_PATH. */
@@ -48,19 +79,15 @@ static int name_sync(int dir)
 int intent_file_create(int dir, uint64_t half, int *ret_fd)
 {
 	_cleanup_close_ int fd = -1;
-	uint64_t bytes = 2 * half;
-	struct statvfs vfs;
-	int r;
+	int r = space_check(dir, 2 * half);
 
-	if (fstatvfs(dir, &vfs) < 0)
-		return -errno;
-	if ((uint64_t)vfs.f_bavail * vfs.f_frsize / SPACE_SHARE < bytes)
-		return -ENOSPC;
+	if (r < 0)
+		return r;
 	fd = openat(dir, INTENT_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC,
 	            0600);
 	if (fd < 0)
 		return -errno;
-	r = file_fill(fd, bytes);
+	r = file_fill(fd, 0, half);
 	if (r == 0)
 		r = name_sync(dir);
 	if (r < 0) {
@@ -69,6 +96,20 @@ int intent_file_create(int dir, uint64_t half, int *ret_fd)
 	}
 	*ret_fd = steal_fd(&fd);
 	return 0;
+}
+
+int intent_file_grow(int fd, uint64_t from, uint64_t half)
+{
+	int r = space_check(fd, 2 * half);
+
+	if (r < 0)
+		return r;
+	r = file_fill(fd, from, half);
+	/* Should this fail, too, the file is longer than it needs to be. */
+	if (r < 0 && ftruncate(fd, (off_t)(2 * from)) < 0)
+		log_debug("cannot shorten '" INTENT_FILE "': %s",
+		          strerror(errno));
+	return r;
 }
 
 int intent_file_write(int fd, const struct intent_entry *entry)

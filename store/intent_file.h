@@ -20,6 +20,11 @@ struct intent_entry {
  * many bytes.  -ENOSPC: it would take too much of the free space.
  */
 int intent_file_create(int dir, uint64_t half, int *ret_fd);
+/*
+ * Let a file whose halves have `from` bytes have space for larger ones.  What
+ * is in it stays.  Errors as of intent_file_create(); it is then as before.
+ */
+int intent_file_grow(int fd, uint64_t from, uint64_t half);
 /* Write an entry, if it is not empty, without a sync. */
 int intent_file_write(int fd, const struct intent_entry *entry);
 /* Begin to bring an entry to the disk.  Only fdatasync() makes it durable. */

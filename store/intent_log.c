@@ -46,7 +46,7 @@ void intent_log_remove(struct store *store)
 {
 	close_fd(&store->intent.fd);
 	store->intent.fd = -1;
-	store->intent.half = 0;
+	store->intent.half = store->intent.room = 0;
 	if (unlinkat(store->disk.dir, INTENT_FILE, 0) < 0 && errno != ENOENT)
 		log_warning("cannot remove '%s/" INTENT_FILE "': %s",
 		            store->path, strerror(errno));
@@ -93,24 +93,24 @@ static uint64_t half_wanted(const struct intent_log *log)
 }
 
 /*
- * Make the file, or a larger one in place of one that has no entry of a group
- * that is not committed.  Lock held, and released meanwhile.
+ * Make the file, or let it grow.  The log may be in use: the halves in use, and
+ * what is in them, stay until log_outgrow().  Lock held, and released
+ * meanwhile.
  */
 static int log_create(struct store *store, uint64_t half)
 {
 	struct intent_log *log = &store->intent;
-	int fd, r;
+	int fd = log->fd, r;
 
 	store_unlock(store);
-	r = intent_file_create(store->disk.dir, half, &fd);
+	r = fd < 0 ? intent_file_create(store->disk.dir, half, &fd)
+	           : intent_file_grow(fd, log->room, half);
 	store_lock(store);
 	if (r == 0) {
-		close_fd(&log->fd);
 		log->fd = fd;
-		log->half = half;
+		log->room = half;
 		return 0;
 	}
-	intent_log_remove(store);
 	/* A smaller one may do. */
 	log->need = 0;
 	log->stays |= half > INTENT_HALF;
@@ -160,20 +160,21 @@ void intent_log_prepare(struct store *store)
 {
 	struct intent_log *log = &store->intent;
 	uint64_t half = half_wanted(log);
-	bool grows = half > log->half;
 
 	if (log->paused || log->unusable ||
-	    (log->active ? !grows || !log_outgrow(store) : !log->wanted))
+	    (log->active ? half <= log->half : !log->wanted))
 		return;
 	log->wanted = false;
 	if (!log->next.bytes)
 		log->next.bytes = malloc(INTENT_ENTRY_MAX);
 	if (!log->next.bytes)
 		return;
-	if (grows && log_create(store, half) < 0)
+	if (half > log->room && log_create(store, half) < 0)
 		return;
-	if (!log->paused)
-		log_begin(store);
+	if (log->paused || (log->active && !log_outgrow(store)))
+		return;
+	log->half = half;
+	log_begin(store);
 }
 
 int intent_log_end(struct store *store)
@@ -522,8 +523,9 @@ static bool log_takes(struct store *store, uint64_t txg)
 	if (!log->active)
 		log->wanted = log->calls++ > 0;
 	if ((log->active || log->wanted) && bytes > room && !log->stays)
-		log->need = bytes;
-	return log->active;
+		log->need = MAX(log->need, bytes);
+	/* The log grows only with a group that has no entries. */
+	return log->active && half_wanted(log) <= log->half;
 }
 
 int store_log(struct store *store, uint64_t txg)

@@ -45,7 +45,8 @@ struct intent_log {
 	bool wanted;      /* the next commit begins its use */
 	bool unusable;    /* it could not be made: not tried again */
 	unsigned paused;  /* it must not be begun to be used */
-	uint64_t half;    /* bytes of a half of the file; 0: there is none */
+	uint64_t half;    /* bytes of a half as it is used; 0: none */
+	uint64_t room;    /* bytes of a half that the file has space for */
 	uint64_t need;    /* bytes that a group should have room for */
 	bool stays;       /* there is no space for a larger one */
 	unsigned calls;   /* of store_log() without it */

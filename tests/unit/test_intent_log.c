@@ -6,6 +6,8 @@
  */
 #include <fcntl.h>
 #include <semaphore.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "engine.h"
@@ -650,6 +652,78 @@ static void test_runs(void **state)
 	end(store, &scratch);
 }
 
+/* A log that cannot grow goes on as it is: its file is not lost meanwhile. */
+static void test_growth_fails(void **state)
+{
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch), *again;
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	uint64_t numbers[MANY_CHUNKS];
+	/* The halves that it has, and enough for LMDB. */
+	struct rlimit all, some;
+
+	put(store, "key", 1);
+	assert_int_equal(sync_by_log(store), 0);
+	assert_int_equal(stats_of(store).logged, 1);
+	assert_int_equal(store_sync(store), 0);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
+	some = all;
+	some.rlim_cur = 3 * INTENT_HALF;
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
+	many_make(&tree, 0, numbers);
+	assert_int_equal(log_now(store), 0);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
+	assert_int_equal(stats_of(store).logged, 1);
+	assert_int_equal(store->intent.half, INTENT_HALF);
+	put(store, "key", 2);
+	assert_int_equal(sync_by_log(store), 0);
+	assert_int_equal(stats_of(store).logged, 2);
+	crash(&scratch);
+	again = open_store(crashed);
+	assert_int_equal(stats_of(again).replayed, 1);
+	many_expect(again, 0, numbers);
+	assert_int_equal(get(again, "key"), 2);
+	assert_int_equal(store_close(again), 0);
+	end(store, &scratch);
+}
+
+/* A log grows in place: the entries of the group before stay until then. */
+static void test_growth_keeps_entries(void **state)
+{
+	struct scratch scratch;
+	struct store *store = logged_store(&scratch), *again;
+	struct tree tree = {.store = store, .list = 1, .owner = 1};
+	uint64_t numbers[2][MANY_CHUNKS];
+
+	put(store, "key", 1);
+	assert_int_equal(sync_by_log(store), 0);
+	many_make(&tree, 0, numbers[0]);
+	/* The group has an entry, so the larger halves must wait. */
+	assert_int_equal(log_now(store), 0);
+	assert_int_equal(stats_of(store).logged, 1);
+	assert_int_equal(store->intent.half, INTENT_HALF);
+	assert_true(store->intent.room > INTENT_HALF);
+	put(store, "key", 2);
+	assert_int_equal(sync_by_log(store), 0);
+	assert_int_equal(stats_of(store).logged, 2);
+	crash(&scratch);
+	again = open_store(crashed);
+	assert_int_equal(stats_of(again).replayed, 1);
+	many_expect(again, 0, numbers[0]);
+	assert_int_equal(get(again, "key"), 2);
+	assert_int_equal(store_close(again), 0);
+	assert_int_equal(store_sync(store), 0);
+	/* The next group without entries has them. */
+	many_make(&tree, 1, numbers[1]);
+	assert_int_equal(log_now(store), 0);
+	assert_int_equal(store->intent.half, store->intent.room);
+	many_make(&tree, 2, numbers[1]);
+	assert_int_equal(log_now(store), 0);
+	assert_true(stats_of(store).logged > 3);
+	end(store, &scratch);
+}
+
 /* The entries go on in the other half before one is full. */
 static void test_halves(void **state)
 {
@@ -746,6 +820,8 @@ int main(void)
 	        cmocka_unit_test(test_readonly),
 	        cmocka_unit_test(test_large),
 	        cmocka_unit_test(test_runs),
+	        cmocka_unit_test(test_growth_fails),
+	        cmocka_unit_test(test_growth_keeps_entries),
 	        cmocka_unit_test(test_halves),
 	        cmocka_unit_test(test_off),
 	        cmocka_unit_test(test_copy),
