@@ -13,6 +13,7 @@
 
 enum { BACKGROUND_MAX = 16, KEYS_MAX = CHANGES_NODES + 2 * CHANGES_NAMES };
 #define DEFER_MAX_NS INT64_C(1000000000)
+#define DEFER_HASTY_NS INT64_C(100000000)
 
 /* A deferred reply.  Guarded by coherence.lock. */
 struct deferred {
@@ -22,7 +23,7 @@ struct deferred {
 	bool listed; /* in the list */
 	bool background;
 	unsigned refs; /* waiters, the list, and the runner */
-	int64_t since;
+	int64_t due;   /* mono_ns() when it is sent at the latest */
 	unsigned key_count;
 	node_t keys[KEYS_MAX];
 	_Alignas(max_align_t) char arg[];
@@ -32,7 +33,7 @@ struct coherence {
 	pthread_mutex_t lock;          /* guards what follows */
 	pthread_cond_t changed;        /* for the replier */
 	pthread_cond_t deleted;        /* for the forgetter */
-	struct deferred *first, *last; /* the oldest first */
+	struct deferred *first, *last; /* that which is due next first */
 	struct deferred *ready;        /* to be sent, see replier_main() */
 	bool idle; /* the replier sleeps without a timeout */
 	bool gone; /* states were deleted */
@@ -48,21 +49,27 @@ uint64_t coherence_epoch(struct session *session)
 
 /* ---- Deferred replies (coherence.lock held) ----------------------------- */
 
-static void deferred_list(struct coherence *coherence, struct deferred *d)
+static void deferred_list(struct coherence *coherence, struct deferred *d,
+                          int64_t patience)
 {
 	d->listed = true;
-	d->since = mono_ns();
+	d->due = mono_ns() + patience;
 	d->refs++;
 	d->prev = coherence->last;
-	d->next = NULL;
-	if (coherence->last)
-		coherence->last->next = d;
+	while (d->prev && d->prev->due > d->due)
+		d->prev = d->prev->prev;
+	d->next = d->prev ? d->prev->next : coherence->first;
+	if (d->prev)
+		d->prev->next = d;
 	else
 		coherence->first = d;
-	coherence->last = d;
+	if (d->next)
+		d->next->prev = d;
+	else
+		coherence->last = d;
 	if (d->session && d->background)
 		d->session->deferred_background++;
-	if (coherence->idle)
+	if (coherence->idle || patience < DEFER_MAX_NS)
 		pthread_cond_signal(&coherence->changed);
 }
 
@@ -144,7 +151,7 @@ static bool must_answer(const struct deferred *d)
 	if (d->session->invals_count > INVALS_LONG)
 		return true;
 	for (struct inval *at = d->session->invals_newest; at; at = at->older) {
-		if (collides(d, at))
+		if (at->spares != d && collides(d, at))
 			return true;
 	}
 	return false;
@@ -297,10 +304,12 @@ static void post_all(struct coherence *coherence, struct invals *invals,
 }
 
 /*
- * Post the invalidations.  d is the reply that waits for them; NULL: none does.
+ * Post the invalidations.  d is the reply that waits for them, for `patience`
+ * nanoseconds at most; NULL: none does.
  */
 static void post(struct coherence *coherence, struct invals *invals,
-                 struct deferred *d, struct deferred **released)
+                 struct deferred *d, int64_t patience,
+                 struct deferred **released)
 {
 	post_all(coherence, invals, released);
 	while (invals->waiters) {
@@ -313,6 +322,8 @@ static void post(struct coherence *coherence, struct invals *invals,
 		}
 		waiter->deferred = d;
 		d->refs++;
+		if (waiter->inval->first)
+			waiter->inval->spares = d;
 		waiter->next = waiter->inval->waiters;
 		waiter->inval->waiters = waiter;
 	}
@@ -323,7 +334,7 @@ static void post(struct coherence *coherence, struct invals *invals,
 	 * rules only now.
 	 */
 	if (d->refs && !must_answer(d)) {
-		deferred_list(coherence, d);
+		deferred_list(coherence, d, patience);
 		return;
 	}
 	d->refs++;
@@ -352,7 +363,8 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 	inval_collect(&invals, changes, tails);
 	if (invals.waiters)
 		d = deferred_create(changes, run, arg, size);
-	post(coherence, &invals, d, &released);
+	post(coherence, &invals, d,
+	     changes->hasty ? DEFER_HASTY_NS : DEFER_MAX_NS, &released);
 	if (changes->gone) {
 		coherence->gone = true;
 		pthread_cond_signal(&coherence->deleted);
@@ -429,10 +441,10 @@ static bool wait_until(struct coherence *coherence, pthread_cond_t *cond,
  */
 static void wait_ready(struct coherence *coherence)
 {
-	int64_t since = coherence->first ? coherence->first->since : mono_ns();
+	int64_t due = coherence->first ? coherence->first->due
+	                               : mono_ns() + DEFER_MAX_NS;
 
-	if (wait_until(coherence, &coherence->changed, since + DEFER_MAX_NS) ||
-	    coherence->first)
+	if (wait_until(coherence, &coherence->changed, due) || coherence->first)
 		return;
 	coherence->idle = true;
 	while (!coherence->first && !coherence->ready && !coherence->stopping)
@@ -443,15 +455,14 @@ static void wait_ready(struct coherence *coherence)
 /* Return the replies that are to be sent.  *ret_late: they waited too long. */
 static struct deferred *take_ready(struct coherence *coherence, bool *ret_late)
 {
-	struct deferred *ready = coherence->ready, *oldest = coherence->first;
+	struct deferred *ready = coherence->ready, *next = coherence->first;
 
 	coherence->ready = NULL;
-	*ret_late =
-	        !ready && oldest && mono_ns() - oldest->since >= DEFER_MAX_NS;
+	*ret_late = !ready && next && mono_ns() >= next->due;
 	if (*ret_late) {
-		deferred_unlist(coherence, oldest);
-		oldest->next = NULL;
-		ready = oldest;
+		deferred_unlist(coherence, next);
+		next->next = NULL;
+		ready = next;
 	}
 	return ready;
 }

@@ -24,6 +24,9 @@
  *      delay that is caused by a process that holds a lock for ever, or by
  *      locks that system calls have taken crosswise before their requests.
  *
+ * Rules 2 and 3 do not apply to an invalidation that leaves out the pages which
+ * the request of the reply holds: see changes.own_first.
+ *
  * A reply is sent early (2, 3, 4) only if the same node is changed through
  * another mount at the same time; the other mounts' caches are then invalidated
  * a moment after the reply.
@@ -46,10 +49,11 @@
  *   (misses_end() in handlers_file.c), except of a single page, for the READ
  *   may be one that has not been read ahead.
  * - An append that is not direct is done at another offset than the kernel has
- *   asked for, if another mount has made the file shorter.  The kernel holds
- *   the pages until it has the reply, so the appending mount's own invalidation
- *   follows that.  A READ beyond the file's end during it does not correct the
- *   size, and zeroes are read there until the attributes are requested.
+ *   asked for, if another mount has changed the file's size.  If the file is
+ *   shorter than the kernel assumes, its pages are invalidated before the reply
+ *   (own_first() in handlers_file.c), unless that takes too long.  After the
+ *   reply, a READ beyond the file's end during the invalidation would not
+ *   correct the size, and zeros would be read there.
  */
 #ifndef COPPICE_COHERENCE_H
 #define COPPICE_COHERENCE_H
@@ -65,6 +69,14 @@ struct changes {
 	bool own;                /* invalidate in that session, too */
 	bool own_pages;          /* the same for pages alone */
 	bool own_size;           /* the file's end is wrong there, too */
+	/*
+	 * own: invalidate in that session before the reply.  The range from
+	 * held to held_end is left out: the kernel holds these pages until it
+	 * has the reply, but has nothing cached in them.
+	 */
+	bool own_first;
+	uint64_t held, held_end; /* multiples of the page size */
+	bool hasty; /* it may hold others, too: defer the reply only briefly */
 	bool unlocked;   /* its kernel holds no page or directory lock */
 	bool background; /* its kernel counts it as a background request */
 	bool barrier;    /* no change: wait for pending invalidations */

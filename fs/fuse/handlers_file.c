@@ -300,6 +300,22 @@ static bool misses_end(const struct session *session, node_t node, size_t size,
 	return fs_getattr(session->fs, node, &st) == 0 && st.st_size < off;
 }
 
+/* Record that a read of `found` bytes, less than `size`, caches the end. */
+static void mark_end(struct session *session, node_t node, size_t size,
+                     off_t off, size_t found)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t last = ((uint64_t)off + size - 1) / page;
+	uint64_t end = (uint64_t)off + found;
+	struct stat st;
+
+	if (!found)
+		end = fs_getattr(session->fs, node, &st) == 0
+		              ? MIN((uint64_t)st.st_size, end)
+		              : 0;
+	lookups_mark_end(session->lookups, node, last - end / page + 1);
+}
+
 void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
                  struct fuse_file_info *fi)
 {
@@ -316,10 +332,13 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		reply_result(req, "read", ino, err);
 		return;
 	}
-	if (data.len == 0 && misses_end(session, node, size, off, fi))
+	if (data.len == 0 && misses_end(session, node, size, off, fi)) {
 		fuse_reply_err(req, EAGAIN);
-	else
+	} else {
+		if (data.len < size && !is_direct(fi))
+			mark_end(session, node, size, off, data.len);
 		fuse_reply_iov(req, data.iov, data.iov_count);
+	}
 	fs_data_release(&data);
 }
 
@@ -346,6 +365,33 @@ static int append(struct session *session, node_t node, const char *data,
 }
 
 /*
+ * Choose what is invalidated before the reply to a buffered append that was
+ * requested at `asked`, beyond the file's end `off`.  Of the pages that it has
+ * filled the kernel holds the last one, if that is not cached and it has not
+ * filled all of it.
+ */
+static void own_first(struct changes *changes, node_t node, off_t asked,
+                      off_t off, size_t size)
+{
+	struct lookups *lookups = changes->session->lookups;
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t end = (uint64_t)asked + size;
+	uint64_t last = (end - 1) / page;
+
+	changes->own_first = true;
+	if (last * page >= (uint64_t)asked && end % page == 0)
+		return;
+	if (last - (uint64_t)off / page < lookups_end(lookups, node)) {
+		/* It is cached, unless the kernel has evicted it. */
+		lookups_take(lookups, node, CACHED_END);
+		changes->hasty = true;
+		return;
+	}
+	changes->held = last * page;
+	changes->held_end = changes->held + page;
+}
+
+/*
  * Return the changes of a write that was requested at `asked` and done at
  * `off`.
  */
@@ -364,9 +410,11 @@ static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
 	 */
 	changes.own_pages = direct;
 	changes.own = off != asked;
-	changes.own_size = off != asked;
+	changes.own_size = off > asked;
 	if (off != asked)
 		changes_data(&changes, node, (uint64_t)asked, size);
+	if (off < asked && !direct && size)
+		own_first(&changes, node, asked, off, size);
 	changes.unlocked = direct && !fi->writepage;
 	changes.background = is_direct(fi) || fi->writepage;
 	return changes;

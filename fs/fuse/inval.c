@@ -117,7 +117,7 @@ static struct inval *find_pending(struct invals *invals,
 	unsigned left = SCAN_MAX;
 
 	while (at && left &&
-	       (at->started || at->names || at->kind != kind ||
+	       (at->started || at->names || at->first || at->kind != kind ||
 	        at->node != node)) {
 		at = at->older;
 		left--;
@@ -254,35 +254,71 @@ static void add_range(struct inval *inval, uint64_t off, uint64_t len)
 	inval->len = end ? end - inval->off : 0;
 }
 
+/* Invalidate a range of a file; len 0: to the end. */
+static void add_pages(struct invals *invals, struct session *session,
+                      node_t node, uint64_t off, uint64_t len)
+{
+	struct inval *inval = find_pending(invals, session, INVAL_PAGES, node);
+
+	if (inval) {
+		add_range(inval, off, len);
+		return;
+	}
+	inval = add_inval(invals, session, INVAL_PAGES, node, NULL);
+	if (inval) {
+		inval->off = off;
+		inval->len = len;
+	}
+}
+
+/* The same without the pages that the request holds, before its reply. */
+static void add_first(struct invals *invals, const struct changes *changes,
+                      node_t node, uint64_t off, uint64_t len)
+{
+	uint64_t end = len ? off + len : 0; /* 0: the file's */
+	struct {
+		uint64_t off, end;
+	} parts[] = {
+	        {off, end ? MIN(end, changes->held) : changes->held},
+	        {MAX(off, changes->held_end), end},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		struct inval *inval;
+
+		/* Only the second one may reach to the file's end. */
+		if (parts[i].off >= parts[i].end && (i == 0 || parts[i].end))
+			continue;
+		inval = add_inval(invals, changes->session, INVAL_PAGES, node,
+		                  NULL);
+		if (!inval)
+			continue;
+		inval->first = true;
+		inval->off = parts[i].off;
+		inval->len = parts[i].end ? parts[i].end - parts[i].off : 0;
+	}
+}
+
 /* attrs: invalidate the attributes, too. */
 static void collect_node(struct invals *invals, struct session *session,
+                         const struct changes *changes,
                          const struct change_node *change, bool attrs)
 {
-	unsigned what =
-	        (attrs ? CACHED_ATTRS : 0) | (change->data ? CACHED_PAGES : 0);
+	unsigned what = (attrs ? CACHED_ATTRS : 0) |
+	                (change->data ? CACHED_PAGES : 0) |
+	                (change->data && !change->len ? CACHED_END : 0);
 	unsigned taken = lookups_take(session->lookups, change->node, what);
 	bool whole = taken & CACHED_WHOLE;
 	uint64_t off = whole ? 0 : change->off, len = whole ? 0 : change->len;
-	struct inval *inval;
 
 	if (taken & CACHED_ATTRS)
 		inval_attrs_now(invals, session, change->node);
-	if (taken & CACHED_PAGES) {
-		inval = find_pending(invals, session, INVAL_PAGES,
-		                     change->node);
-		if (inval) {
-			add_range(inval, off, len);
-			return;
-		}
-		inval = add_inval(invals, session, INVAL_PAGES, change->node,
-		                  NULL);
-		if (inval) {
-			inval->off = off;
-			inval->len = len;
-		}
-		return;
-	}
-	add_barriers(invals, session, change->node);
+	if (!(taken & CACHED_PAGES))
+		add_barriers(invals, session, change->node);
+	else if (session == changes->session && changes->own_first)
+		add_first(invals, changes, change->node, off, len);
+	else
+		add_pages(invals, session, change->node, off, len);
 }
 
 /*
@@ -386,8 +422,8 @@ static void collect_in(struct invals *invals, struct session *session,
 		if (!reaches(session, node))
 			continue;
 		if (!changes->barrier)
-			collect_node(invals, session, &changes->nodes[i],
-			             attrs);
+			collect_node(invals, session, changes,
+			             &changes->nodes[i], attrs);
 		if (tails[i].valid && needs_tail(changes, session, node))
 			add_tail(invals, session, node, &tails[i]);
 		if (changes->barrier)

@@ -36,6 +36,9 @@ struct inval {
 	bool started;
 	enum inval_kind kind;
 	bool names; /* it is queued in the notifier for names */
+	bool first; /* see changes.own_first; never merged with others */
+	/* The deferred reply whose request holds no lock that this needs. */
+	const struct deferred *spares;
 	/*
 	 * INVAL_NAME: make the kernel look the name up again, but keep mounts
 	 * below it.  A removed name is deleted from the kernel's cache instead:

@@ -19,10 +19,11 @@ struct lookup {
 	bool attrs;    /* the kernel may have cached attributes */
 	uint8_t pages; /* 0: none cached; else lookups_take() calls left */
 	bool held;     /* by lookups_hold(), counted in opens */
+	uint8_t end;   /* see lookups_mark_end(); END_MAX: that or more */
 };
 
 /* Invalidations of ranges of a node's pages before all are invalidated. */
-enum { PAGES_FRESH = 8 };
+enum { PAGES_FRESH = 8, END_MAX = UINT8_MAX };
 
 struct state_table { /* the nodes of one state */
 	struct state_table *next;
@@ -454,6 +455,30 @@ void lookups_mark(struct lookups *lookups, node_t node, unsigned what)
 	pthread_mutex_unlock(&lookups->lock);
 }
 
+void lookups_mark_end(struct lookups *lookups, node_t node, uint64_t pages)
+{
+	struct lookup *entry;
+
+	pthread_mutex_lock(&lookups->lock);
+	entry = lookup_look(lookups, node);
+	if (entry && pages > entry->end)
+		entry->end = (uint8_t)MIN(pages, END_MAX);
+	pthread_mutex_unlock(&lookups->lock);
+}
+
+uint64_t lookups_end(struct lookups *lookups, node_t node)
+{
+	struct lookup *entry;
+	uint64_t end = UINT64_MAX;
+
+	pthread_mutex_lock(&lookups->lock);
+	entry = lookup_look(lookups, node);
+	if (entry && entry->end < END_MAX)
+		end = entry->end;
+	pthread_mutex_unlock(&lookups->lock);
+	return end;
+}
+
 unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 {
 	struct lookup *entry;
@@ -470,6 +495,10 @@ unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 		entry->pages = what & CACHED_WHOLE ? 0 : entry->pages - 1;
 		if (!entry->pages)
 			taken |= CACHED_WHOLE;
+	}
+	if (entry && entry->end && (what & CACHED_END)) {
+		taken |= CACHED_END;
+		entry->end = 0;
 	}
 	pthread_mutex_unlock(&lookups->lock);
 	return taken;

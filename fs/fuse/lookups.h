@@ -59,6 +59,7 @@ enum {
 	CACHED_ATTRS = 1, /* attributes and ACLs */
 	CACHED_PAGES = 2, /* bytes of a file, entries of a directory */
 	CACHED_WHOLE = 4, /* lookups_take(): invalidate all of the pages */
+	CACHED_END = 8,   /* lookups_take(): see lookups_mark_end() */
 };
 /*
  * Record what the kernel may cache from a reply.  Called before the reply is
@@ -66,10 +67,20 @@ enum {
  */
 void lookups_mark(struct lookups *lookups, node_t node, unsigned what);
 /*
+ * Record that the kernel may cache the page with the file's end (pages is 1),
+ * or up to `pages` - 1 pages beyond it.  Called before the reply is sent.
+ */
+void lookups_mark_end(struct lookups *lookups, node_t node, uint64_t pages);
+/*
+ * Return the greatest number of lookups_mark_end() since CACHED_END was last
+ * taken; 0: there was none; UINT64_MAX: it is not known.
+ */
+uint64_t lookups_end(struct lookups *lookups, node_t node);
+/*
  * Return which of `what` the kernel may have cached, in order to invalidate it.
- * Clears the mark of the attributes.  The mark of the pages is cleared if
- * `what` contains CACHED_WHOLE, or by the eighth call after the last read; then
- * CACHED_WHOLE is returned, and all pages are to be invalidated.
+ * Clears the marks of the attributes, and of the end.  The mark of the pages is
+ * cleared if `what` contains CACHED_WHOLE, or by the eighth call after the last
+ * read; then CACHED_WHOLE is returned, and all pages are to be invalidated.
  */
 unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what);
 

@@ -41,8 +41,13 @@ static void note_forgotten(struct kernel *k)
 
 	memcpy(&out, k->data, sizeof(out));
 	k->forgotten = out.ino;
-	if (out.off >= 0 && out.ino == k->watched)
+	if (out.off >= 0 && out.ino == k->watched) {
+		uint64_t end = out.len > 0 ? (uint64_t)(out.off + out.len)
+		                           : UINT64_MAX;
+
 		k->dropped++;
+		k->dropped_end = MAX(k->dropped_end, end);
+	}
 }
 
 int kernel_receive(struct kernel *k)

@@ -22,9 +22,10 @@ struct kernel {
 	uint64_t forgotten; /* node of the last FUSE_NOTIFY_INVAL_INODE */
 	uint64_t watched; /* a node whose invalidations of pages are counted */
 	unsigned dropped; /* their number */
-	uint32_t agreed;  /* the flags in the answer to INIT */
-	size_t len;       /* of the last answer, its header left out */
-	uint8_t data[8192]; /* the last answer, likewise */
+	uint64_t dropped_end; /* the greatest end of them */
+	uint32_t agreed;      /* the flags in the answer to INIT */
+	size_t len;           /* of the last answer, its header left out */
+	uint8_t data[8192];   /* the last answer, likewise */
 };
 
 /* Mount the state (0: the whole store) and answer to INIT. */

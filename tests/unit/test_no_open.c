@@ -255,6 +255,76 @@ static void test_pages_of_a_deleted_state_are_dropped(void **state)
 	kernel_umount(&k);
 }
 
+/*
+ * Append, and expect so many invalidations before the reply, unless it has
+ * waited for them for long.
+ */
+static void append(uint64_t node, uint64_t asked, uint32_t size, unsigned drops)
+{
+	int64_t start = mono_ns();
+	static struct {
+		struct fuse_write_in in;
+		char data[3 * 4096];
+	} arg;
+
+	arg.in = (struct fuse_write_in){
+	        .offset = asked,
+	        .size = size,
+	        .flags = O_RDWR | O_APPEND,
+	};
+	assert_true(size <= sizeof(arg.data));
+	k.dropped = 0;
+	k.dropped_end = 0;
+	assert_int_equal(
+	        kernel_ask(&k, FUSE_WRITE, node, &arg, sizeof(arg.in) + size),
+	        0);
+	if (k.dropped < drops)
+		assert_true(mono_ns() - start >= 100000000);
+	while (k.dropped < drops)
+		assert_int_equal(get_attr(node), 0);
+	assert_int_equal(k.dropped, drops);
+}
+
+static void read_page(uint64_t node, uint64_t off, size_t expected)
+{
+	struct fuse_read_in in = {.offset = off, .size = 4096};
+
+	assert_int_equal(kernel_ask(&k, FUSE_READ, node, &in, sizeof(in)), 0);
+	assert_int_equal(k.len, expected);
+}
+
+/*
+ * Another mount has made the file shorter.  What the kernel has at the offset
+ * that it asks for is dropped before it has the reply, except for the page that
+ * it holds until then.
+ */
+static void test_append_elsewhere_drops_pages_first(void **state)
+{
+	enum { SIZE = 2 * 4096 + 100 };
+	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t node;
+
+	if (page != 4096)
+		skip();
+	put_text(&w, make(&w, w.main, "file", S_IFREG | 0644), 0, "text");
+	mount_main(true);
+	node = look_up("file");
+	k.watched = node;
+	append(node, 4, 10, 0);
+	append(node, 3 * page, SIZE, 2);
+	assert_int_equal(k.dropped_end, 5 * page);
+	/* All of the last page was filled. */
+	append(node, 4 * page, 4096, 2);
+	assert_int_equal(k.dropped_end, 5 * page);
+	/* The last page is cached by a read, and thus not held. */
+	read_page(node, 8 * page, 0);
+	append(node, 8 * page + 10, 10, 2);
+	assert_int_equal(k.dropped_end, 8 * page + 20);
+	append(node, 8 * page + 20, 10, 1);
+	assert_int_equal(k.dropped_end, 14 + SIZE + 4096 + 20);
+	kernel_umount(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +338,7 @@ int main(void)
 	        TEST(test_nameless_file_is_kept_for_its_handle),
 	        TEST(test_new_file_outlives_its_descriptor),
 	        TEST(test_pages_of_a_deleted_state_are_dropped),
+	        TEST(test_append_elsewhere_drops_pages_first),
 #undef TEST
 	};
 
