@@ -172,7 +172,6 @@ static int run(const struct command *self, int argc, char **argv)
 {
 	_cleanup_(target_release) struct target target = {0};
 	struct printer printer = {.fields = fields};
-	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	bool no_wait = false, trash = false;
 	struct deep deep = {0};
@@ -196,9 +195,8 @@ static int run(const struct command *self, int argc, char **argv)
 	if (deep.dry_run)
 		no_wait = true;
 	r = target_init(&target, store);
-	/* The path only selects the store. */
 	if (!r && argc)
-		r = target_list(&target, argv[0], &state);
+		r = target_select(&target, argv[0]);
 	if (!r)
 		r = target_store(&target);
 	return r ? r : gc(&deep, target.store, trash, !no_wait, &printer);

@@ -8,7 +8,6 @@
 static int run(const struct command *self, int argc, char **argv)
 {
 	_cleanup_(target_release) struct target target = {0};
-	_cleanup_free_ char *state = NULL;
 	const char *store = NULL;
 	int r;
 	const struct command_option options[] = {
@@ -19,9 +18,8 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!command_parse(self, options, 0, 1, &argc, &argv, &r))
 		return r;
 	r = target_init(&target, store);
-	/* The path only selects the store; the state does not matter. */
 	if (!r && argc)
-		r = target_list(&target, argv[0], &state);
+		r = target_select(&target, argv[0]);
 	if (!r)
 		r = target_store(&target);
 	if (r)

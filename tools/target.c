@@ -288,6 +288,13 @@ int target_new_fork(struct target *target, const char *arg, char **ret_name)
 	return EXIT_DONE;
 }
 
+int target_select(struct target *target, const char *path)
+{
+	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};
+
+	return target_resolve(target, path, &resolved);
+}
+
 int target_list(struct target *target, const char *arg, char **ret_name)
 {
 	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};

@@ -37,6 +37,8 @@ int target_state(struct target *target, const char *arg, bool own,
                  char **ret_name);
 /* Return the name of a fork to be made; `arg` is it or its path in a mount. */
 int target_new_fork(struct target *target, const char *arg, char **ret_name);
+/* Select the store in whose mount the path is. */
+int target_select(struct target *target, const char *path);
 /*
  * Return the name of the fork that `arg` means; NULL if `arg` is the path of a
  * mount's root, which stands for the whole store.

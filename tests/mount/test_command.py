@@ -362,6 +362,9 @@ def test_paths_instead_of_names(store, mnt, main):
     assert "main@try" in store.coppice("list", root.name,
                                        cwd=root.parent).stdout
     store.coppice("sync", root.name, cwd=root.parent)
+    # A name is not a path, whatever else has selected the store.
+    for verb in "sync", "gc":
+        store.coppice(verb, "-s", store.path, "main", cwd=store.path, code=1)
     store.coppice("fork", f"{root.name}/main", f"{root.name}/far",
                   cwd=root.parent)
     store.coppice("rm", f"{root.name}/far", cwd=root.parent)
