@@ -74,8 +74,7 @@ static int on_row(void *arg, json_t *row)
 static int copy_fail(const struct copy *copy, int err)
 {
 	complain("cannot make a copy at '%s': %s", copy->path,
-	         err == -EEXIST ? "there is something already"
-	                        : strerror(-err));
+	         err == -EEXIST ? "it exists already" : strerror(-err));
 	return EXIT_FAILED;
 }
 

@@ -79,9 +79,9 @@ static int mount_or_remount(struct parsed_options *parsed,
 	if (parsed->remount)
 		return remount(parsed, paths[1]);
 	if (parsed->keep && !parsed->autosnap) {
-		complain("keep= says which snapshots of autosnap= are kept: "
-		         "give that, too");
-		return EXIT_FAILED;
+		complain("keep= applies to the snapshots of autosnap=, which "
+		         "is missing");
+		return EXIT_USAGE;
 	}
 	parsed_options_apply(parsed, options);
 	return mount_store(options, paths[0], paths[1]);
@@ -195,7 +195,8 @@ const struct command command_mount = {
                 "15m or 1h\n"
                 "      keep=RULES     of these snapshots, as "
                 "last:100+daily:30\n"
-                "      trash=TIME     deleted states can come back for so long, "
+                "      trash=TIME     deleted states can come back for so "
+                "long, "
                 "as 7d; 0: not\n"
                 "      memory=SIZE    for caches and unsaved changes\n"
                 "      log=off        no intent log: fsync takes longer\n"

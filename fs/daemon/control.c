@@ -315,7 +315,7 @@ static int verb_resize(struct control *c)
 		return fail(c, -EINVAL, "\"size\" is not a number of bytes");
 	err = store_resize(c->store, (uint64_t)bytes);
 	if (err == -EINVAL)
-		return fail(c, err, "cannot resize: a store has at least 1M");
+		return fail(c, err, "cannot resize: the size is at least 1M");
 	return err < 0 ? fail(c, err, "cannot resize: %s", control_reason(err))
 	               : 0;
 }

@@ -33,12 +33,11 @@ static int name_check(struct control *c, const char *name)
 	store_lock(c->store);
 	err = state_resolve(c->forest, name, &state);
 	store_unlock(c->store);
-	return err != -ENOENT
-	               ? 0
-	               : fail(c, err,
-	                      "there is no state '%s'; a path behind ':' "
-	                      "begins with '/'",
-	                      name);
+	return err != -ENOENT ? 0
+	                      : fail(c, err,
+	                             "there is no state '%s'; a path after ':' "
+	                             "begins with '/'",
+	                             name);
 }
 
 static int request_read(struct control *c, struct request *q)

@@ -283,14 +283,13 @@ static int fail_join(struct control *c, const struct request *q, int err)
 	case -ENODATA:
 		return fail(c, err,
 		            "cannot join '%s' into '%s': they have no version "
-		            "in common, so say with --base what to compare "
-		            "them with",
+		            "in common; name the version to compare them "
+		            "with by --base",
 		            q->from, q->into);
 	case -EMLINK:
 		return fail(c, err,
 		            "cannot join '%s' into '%s': they have too many "
-		            "newest common versions, so say with --base which "
-		            "one to take",
+		            "newest common versions; choose one with --base",
 		            q->from, q->into);
 	case -ELOOP:
 		return fail(c, err,

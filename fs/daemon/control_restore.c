@@ -30,8 +30,8 @@ static int fork_find(struct control *c, struct request *q, bool have_into,
 
 	if (!have_into && !source->fork)
 		return fail(c, -EINVAL,
-		            "cannot restore '%s': it is a fork, so say with "
-		            "--into which fork is to be like it",
+		            "cannot restore '%s': it is a fork; name the fork "
+		            "to restore with --into",
 		            q->source.state);
 	err = have_into ? state_resolve(c->forest, q->into.state, &fork)
 	                : state_get(c->forest, source->fork, &fork);

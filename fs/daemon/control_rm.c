@@ -66,9 +66,8 @@ static int rm_locked(struct control *c, const char *name,
 	removal->kept = has_changed(c, state);
 	if (removal->kept)
 		return 0;
-	err = control_flag(c, "now")
-	              ? fs_state_destroy(c->fs, state, recursive)
-	              : fs_state_delete(c->fs, state, recursive);
+	err = control_flag(c, "now") ? fs_state_destroy(c->fs, state, recursive)
+	                             : fs_state_delete(c->fs, state, recursive);
 	if (err == -EBUSY &&
 	    state_find_tag(state, recursive, &held, removal->tag) == 0)
 		state_full_name(c->forest, held, removal->held);
@@ -88,8 +87,8 @@ static int rm_fail(struct control *c, const char *name,
 		            name, removal->tag, removal->held);
 	if (err == -EBUSY)
 		return fail(c, err,
-		            "cannot delete '%s': it is the default state, "
-		            "which must be another first",
+		            "cannot delete '%s': it is the default state (see "
+		            "'coppice default')",
 		            name);
 	return control_fail_state(c, "delete", name, err);
 }

@@ -151,8 +151,8 @@ int control_fork_change(struct control *c, struct state_change *ret)
 	                    &c->cred, &fork);
 	if (err == -ENOENT && strchr(name, '@'))
 		return fail(c, err,
-		            "cannot make '%s': nothing in front of an '@' "
-		            "names a state",
+		            "cannot make '%s': no part before an '@' is the "
+		            "name of a state",
 		            name);
 	if (err == 0)
 		err = control_apply_set(c, fork);

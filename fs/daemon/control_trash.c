@@ -165,9 +165,8 @@ static int undelete_fail(struct control *c, const struct undelete *u, int err)
 	switch (err) {
 	case -ENOENT:
 		return fail(c, err,
-		            "cannot undelete '%s': no deleted state that can "
-		            "come back is called that (see 'coppice undelete "
-		            "--list')",
+		            "cannot undelete '%s': it is not in the trash (see "
+		            "'coppice undelete --list')",
 		            u->name);
 	case -ENOTDIR:
 		return fail(c, err,

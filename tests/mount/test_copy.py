@@ -161,7 +161,7 @@ def test_new_is_there_already(store, tmp):
     for name in "file", "directory", "link", "link/":
         complaint = store.coppice("copy", store.path, tmp / name,
                                   code=1).stderr
-        assert "there is something already" in complaint
+        assert "it exists already" in complaint
     assert left(tmp) == before
 
 

@@ -65,8 +65,8 @@ def test_names(kept):
     assert fails(kept, "undelete", "main@try~one", "--as", "a/b") == \
         "cannot undelete 'main@try~one': 'a/b' is not a possible name"
     assert fails(kept, "undelete", "nothing") == \
-        "cannot undelete 'nothing': no deleted state that can come back is " \
-        "called that (see 'coppice undelete --list')"
+        "cannot undelete 'nothing': it is not in the trash " \
+        "(see 'coppice undelete --list')"
     kept.verb("rm", "main@try~one")
     first, second = (row["number"]
                      for row in kept.json("undelete", "--list"))
@@ -77,8 +77,8 @@ def test_names(kept):
     assert kept.verb("cat", "main@try~zero:/file") == "work"
     assert kept.verb("cat", "main@try~one:/file") == "more"
     assert fails(kept, "undelete", "--number", str(first)) == \
-        f"cannot undelete 'number {first}': no deleted state that can come " \
-        "back is called that (see 'coppice undelete --list')"
+        f"cannot undelete 'number {first}': it is not in the trash " \
+        "(see 'coppice undelete --list')"
 
 
 def test_a_snapshot_whose_fork_is_deleted(kept):
