@@ -83,10 +83,13 @@ void intent_log_stop_thread(struct store *store)
 }
 
 /* Return the bytes that a half of the file should have. */
-static uint64_t half_wanted(const struct intent_log *log)
+static uint64_t half_wanted(const struct store *store)
 {
+	const struct intent_log *log = &store->intent;
 	/* A group may get more changes after one that was waited for. */
-	uint64_t room = log->need + log->need / 2 + INTENT_HALF - 1;
+	uint64_t need = log->need + log->need / 2;
+	uint64_t most = MAX((uint64_t)store->txg_hard, log->need);
+	uint64_t room = MIN(need, most) + INTENT_HALF - 1;
 	uint64_t half = INTENT_HALF + room - room % INTENT_HALF;
 
 	return MAX(MIN(half, (uint64_t)INTENT_HALF_MAX), log->half);
@@ -159,7 +162,7 @@ static bool log_outgrow(struct store *store)
 void intent_log_prepare(struct store *store)
 {
 	struct intent_log *log = &store->intent;
-	uint64_t half = half_wanted(log);
+	uint64_t half = half_wanted(store);
 
 	if (log->paused || log->unusable ||
 	    (log->active ? half <= log->half : !log->wanted))
@@ -525,7 +528,7 @@ static bool log_takes(struct store *store, uint64_t txg)
 	if ((log->active || log->wanted) && bytes > room && !log->stays)
 		log->need = MAX(log->need, bytes);
 	/* The log grows only with a group that has no entries. */
-	return log->active && half_wanted(log) <= log->half;
+	return log->active && half_wanted(store) <= log->half;
 }
 
 int store_log(struct store *store, uint64_t txg)

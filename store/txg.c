@@ -51,15 +51,15 @@ void txg_destroy(struct txg *txg)
 }
 
 /*
- * Return the bytes at which the group is committed: more if the log may take
- * all of a large batch at once.
+ * Return the bytes at which the group is committed.  A large log may make all
+ * of a large batch durable, if that is in one group: then the group may have
+ * almost as much as it may ever have.
  */
 static size_t txg_soft(const struct store *store)
 {
-	size_t soft = store->txg_soft;
-
-	return intent_log_has_runs(store) ? soft + (store->txg_hard - soft) / 4
-	                                  : soft;
+	return intent_log_has_runs(store)
+	               ? store->txg_hard - store->txg_hard / 16
+	               : store->txg_soft;
 }
 
 void txg_touch(struct store *store, size_t bytes)
