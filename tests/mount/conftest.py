@@ -274,7 +274,7 @@ def daemons(store):
 
 def daemons_left(store):
     """Those that do not end by themselves."""
-    end = time.monotonic() + 5 * SLOWER
+    end = time.monotonic() + 20 * SLOWER
     while (left := daemons(store)) and time.monotonic() < end:
         time.sleep(0.02)
     return left

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from conftest import SCRATCH, mounts
+
 libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 AT_SYMLINK_FOLLOW = 0x400
@@ -24,6 +26,11 @@ FALLOC_ZERO_RANGE = 16
 FALLOC_INSERT_RANGE = 32
 F_OFD_SETLK = 37
 CLOCK_REALTIME_COARSE = 5
+CLONE_FS = 0x200
+CLONE_NEWNS = 0x20000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MNT_DETACH = 2
 INO_MASK = (1 << 36) - 1
 
 
@@ -322,6 +329,54 @@ def can_unshare():
     """Return true if a mount namespace can be made."""
     return subprocess.run(["unshare", "-m", "true"],
                           stderr=subprocess.DEVNULL).returncode == 0
+
+
+# Unmounts what other tests have mounted.
+WITHOUT_OTHERS = f"""
+    keep=$1
+    shift
+    for at in $(cut -d" " -f2 /proc/self/mounts); do
+        case $at in
+        "$keep"/*) ;;
+        "{SCRATCH}"/coppice-*) umount -i -l "$at" 2>/dev/null || : ;;
+        esac
+    done
+    exec "$@"
+"""
+
+
+def in_namespace(tmp):
+    """The beginning of a command line: the rest is run in a mount namespace of
+    its own, which has the mounts below tmp, but none of other tests.  It would
+    keep their daemons from ending."""
+    return ["unshare", "-m", "--propagation", "private", "sh", "-c",
+            WITHOUT_OTHERS, "sh", os.fspath(tmp)]
+
+
+@contextlib.contextmanager
+def own_namespace():
+    """Have a mount namespace, if possible.  What is mounted there is not in
+    those that other tests make meanwhile."""
+    if not can_unshare():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        namespace, root, cwd = (stack.enter_context(opened(path)) for path in
+                                ("/proc/self/ns/mnt", "/", "."))
+        _check(libc.unshare(CLONE_NEWNS))
+        try:
+            _check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+            for target, *_ in mounts():
+                if target.startswith(f"{SCRATCH}/coppice-"):
+                    libc.umount2(os.fsencode(target), MNT_DETACH)
+            yield
+        finally:
+            # A thread may have been started meanwhile that shares these.
+            _check(libc.unshare(CLONE_FS))
+            _check(libc.setns(namespace, CLONE_NEWNS))
+            os.fchdir(root)
+            os.chroot(".")
+            os.fchdir(cwd)
 
 
 def options_of(path, field=5):

@@ -7,7 +7,16 @@ import subprocess
 import sys
 import time
 
-from linux import run
+import pytest
+
+from linux import in_namespace, own_namespace, run
+
+
+@pytest.fixture(autouse=True)
+def alone():
+    """No other test's namespace has the mounts."""
+    with own_namespace():
+        yield
 
 
 @contextlib.contextmanager
@@ -87,7 +96,7 @@ def unmount(store, path):
 
 def test_another_namespace_has_it(store, mnt, main):
     (main / "file").write_text("x")
-    with process("unshare", "-m", "--propagation", "private", "sh", "-c",
+    with process(*in_namespace(store.dir), "sh", "-c",
                  "echo ready; read x") as pid:
         said = unmount(store, mnt.path)
         assert re.search(rf"elsewhere: .*namespace.* {pid} \(sh\)$", said)

@@ -7,7 +7,8 @@ import subprocess
 import pytest
 
 from conftest import COPPICE, daemons, mounted, wait_for
-from linux import can_unshare, opened, options_of, raises, run
+from linux import (can_unshare, in_namespace, opened, options_of, raises,
+                   run)
 
 
 HELPER_OPTIONS = ("rw,noauto,nofail,_netdev,user,x-systemd.automount,"
@@ -88,7 +89,7 @@ def installed(tmp):
                       stderr=subprocess.DEVNULL).returncode:
         pytest.skip("cannot mount an overlay")
     return lambda script: run(
-        "unshare", "-m", "--propagation", "private", "sh", "-ec",
+        *in_namespace(tmp), "sh", "-ec",
         f"mount -t tmpfs none /run; {overlay}; cd {tmp}; {script}")
 
 
@@ -188,7 +189,7 @@ def test_umount_where_the_path_leads_to_another_store(make_store, tmp):
     (mnt / "main" / "dir").mkdir()
     mnt.killed = True
     # The end of the daemon comes before it could save anything by itself.
-    run("unshare", "-m", "--propagation", "private", "sh", "-ec", f"""
+    run(*in_namespace(tmp), "sh", "-ec", f"""
         mount --bind {other.path} {store.path}
         {COPPICE} umount {mnt.path}
         kill -9 {mnt.process.pid}

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from conftest import COPPICE
-from linux import CLASH, as_user, can_unshare, run
+from linux import CLASH, as_user, can_unshare, in_namespace, run
 
 
 def test_permissions_of_other_users(mnt, main):
@@ -78,8 +78,7 @@ def user_script(tmp):
         cd {home}
         user() {{ {" ".join(USER)} "$@"; }}
     """
-    return lambda script: run("unshare", "-m", "--propagation", "private",
-                              "sh", "-ec", begin + script)
+    return lambda script: run(*in_namespace(tmp), "sh", "-ec", begin + script)
 
 
 def test_mount_by_an_ordinary_user(user_script):

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from conftest import COPPICE, children, daemons, mounted, wait_for
-from linux import (INO_MASK, can_unshare, handle_of, open_handle, opened,
-                   raises, run)
+from linux import (INO_MASK, can_unshare, handle_of, in_namespace, open_handle,
+                   opened, raises, run)
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_no_daemon_stays_when_its_first_mount_fails(store, tmp, option):
     if not can_unshare():
         pytest.skip("cannot make a mount namespace")
     (tmp / "mnt").mkdir()
-    without_device = ["unshare", "-m", "--propagation", "private", "sh", "-ec",
+    without_device = [*in_namespace(tmp), "sh", "-ec",
                       'mount --bind /dev/null /dev/fuse; "$@"', "sh"]
     run(*(without_device if "memory" in option else []), COPPICE, "mount",
         "-o", option, store.path, tmp / "mnt", code=1)
@@ -305,7 +305,7 @@ def test_mount_from_another_namespace(store, mnt, main, tmp):
         echo outside again >{main}/file
         cat {tmp}/inside/file
     """
-    out = run("unshare", "-m", "--propagation", "private", "sh", "-c", script)
+    out = run(*in_namespace(tmp), "sh", "-c", script)
     assert out == "outsideoutside again\n"
     assert not mounted(tmp / "inside")
     assert os.listdir(tmp / "inside") == []
@@ -326,7 +326,7 @@ def test_first_mount_from_another_namespace(store, tmp):
         cat {tmp}/inside/main/file
     """
     with subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "sh", "-c", script],
+            [*in_namespace(tmp), "sh", "-c", script],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as there:
         assert there.stdout.readline() == "ready\n"
         here = store.mount("here", "state=main")

@@ -13,18 +13,17 @@ import subprocess
 import pytest
 
 from conftest import COPPICE, daemons, wait_for
-from linux import as_user, idmapped, run
+from linux import as_user, idmapped, in_namespace, run
 
 @pytest.fixture
-def unshare():
+def unshare(tmp):
     """Run a script in a new mount namespace; what it prints."""
     if subprocess.run(["unshare", "-m", "true"], check=False,
                       stderr=subprocess.DEVNULL).returncode:
         pytest.skip("cannot make a mount namespace")
 
     def call(script, *args):
-        return run("unshare", "-m", "--propagation", "private", "sh", "-ec",
-                   script, "sh", *args)
+        return run(*in_namespace(tmp), "sh", "-ec", script, "sh", *args)
     return call
 
 
@@ -102,8 +101,8 @@ def daemon_namespaces(store, script, *args):
     """Return where the daemon runs that INNER, called by the script, starts: in
     a namespace outside of both, in the outer one, or in the inner one."""
     with subprocess.Popen(
-            ["unshare", "-m", "--propagation", "private", "sh", "-ec", script,
-             "sh", *map(os.fspath, args)],
+            [*in_namespace(store.dir), "sh", "-ec", script, "sh",
+             *map(os.fspath, args)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as shell:
         seen = [shell.stdout.readline().strip() for _ in range(3)]
         assert seen[2] == "ready"

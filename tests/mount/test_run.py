@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from conftest import COPPICE, wait_for
-from linux import can_unshare, lock_conflict
+from linux import can_unshare, in_namespace, lock_conflict
 
 pytestmark = pytest.mark.skipif(not can_unshare(),
                                 reason="cannot make a mount namespace")
@@ -329,7 +329,7 @@ def test_chroot_to_a_directory_that_is_no_mount(whole, tmp):
             "'
     """
     done = subprocess.run(
-        ["unshare", "-m", "--propagation", "private", "sh", "-ec", script],
+        [*in_namespace(whole.store.dir), "sh", "-ec", script],
         text=True, capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (0, "1\n0\n"), done.stderr
     assert whole.main() == ["new", "src"]
