@@ -6,6 +6,7 @@
 #include "commit.h"
 
 #include <errno.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "chunk_encoder.h"
@@ -394,6 +395,8 @@ static void *committer_main(void *arg)
 	/* On Linux the nice value is the thread's; its encoders inherit it. */
 	setpriority(PRIO_PROCESS, 0,
 	            getpriority(PRIO_PROCESS, 0) + store->options.nice);
+	/* Rests are short; the encoders inherit this, too. */
+	prctl(PR_SET_TIMERSLACK, 1);
 	store_background();
 	store_lock(store);
 	for (;;) {

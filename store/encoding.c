@@ -14,6 +14,7 @@
 #include "chunk_encoder.h"
 #include "fault.h"
 #include "free.h"
+#include "rest.h"
 
 enum {
 	BLOCKS_MIN = 512,        /* fewer are not worth a thread, */
@@ -114,6 +115,7 @@ static void slice_encode(struct encoder_set *set, struct slice *s)
 		struct encoded *encoded = &s->forms[i];
 		bool known;
 
+		store_rest(set->writing.store);
 		known = block->kind == BLOCK_NODE
 		                ? node_ahead(set, (const struct node *)block,
 		                             encoded)

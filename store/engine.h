@@ -42,6 +42,11 @@ struct store {
 	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
 	void (*_Atomic stalls)(bool);    /* see store_on_stall() */
 	atomic_uint lock_waiters;        /* threads that wait for the lock */
+	/*
+	 * Processor of the last hold that store_holds() counts; -1: none since
+	 * the committer has rested on it.
+	 */
+	atomic_int holder_cpu;
 	struct sharers *sharers; /* see lock.c; NULL: the lock is not shared */
 	atomic_bool exclusive; /* the lock is held, or wanted, by one thread */
 	pthread_mutex_t lock;  /* guards all below */

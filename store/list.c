@@ -9,6 +9,7 @@
 #include "engine.h"
 #include "free.h"
 #include "list_run.h"
+#include "rest.h"
 #include "stored_block.h"
 
 /* ---- The committer's work ----------------------------------------------- */
@@ -55,6 +56,7 @@ static int pending_commit(struct store *store, MDB_txn *txn,
 		return -ENOMEM;
 	array_sort(p->numbers, p->len, number_compare);
 	for (size_t i = 0; i < p->len; i++) {
+		store_rest(store);
 		entries[i].number = p->numbers[i];
 		r = stored_bytes(store, txn, &known, p->numbers[i],
 		                 &entries[i].bytes);

@@ -184,7 +184,11 @@ void store_lock(struct store *store)
 		atomic_fetch_sub(&store->lock_waiters, 1);
 	}
 	exclusive_begin(store);
-	store->holds += !background;
+	if (!background) {
+		store->holds++;
+		atomic_store_explicit(&store->holder_cpu, sched_getcpu(),
+		                      memory_order_relaxed);
+	}
 	hold_begin(store);
 	if (store->options.beside)
 		view_renew(store);

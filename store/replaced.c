@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <xxhash.h>
 
+#include "rest.h"
+
 enum {
 	SPAN = 2 * WINDOW_REACH + 1,
 	ANCHOR_SHIFT = 64 - 7, /* one in 128 bytes is an anchor */
@@ -160,9 +162,12 @@ int window_move(struct window *window, struct writing *w, size_t reach)
 	for (size_t at = first; r == 0 && at < end; at++) {
 		struct window_chunk *c = &window->chunks[at % SPAN];
 
-		if (c->at != at + 1)
-			r = window_load(window, w, at, c);
+		if (c->at == at + 1)
+			continue;
+		store_rest(w->store);
+		r = window_load(window, w, at, c);
 	}
+	store_rest(w->store);
 	return r;
 }
 

@@ -176,6 +176,7 @@ static struct store *store_alloc(const char *path,
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
 	store->marks_fd = -1;
+	atomic_init(&store->holder_cpu, -1);
 	intent_log_init(&store->intent);
 	store->sparse.at = UINT64_MAX;
 	store->sparse.least = SPARSE_LEAST;

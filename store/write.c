@@ -30,6 +30,7 @@
 #include "page.h"
 #include "refill.h"
 #include "replaced.h"
+#include "rest.h"
 
 static size_t leaves_count(struct writing *w)
 {
@@ -185,9 +186,11 @@ static int blocks_write(struct writing *w)
 	/* If nobody waits, leave the second processor to others. */
 	if (w->txg->waited)
 		encoding = encoding_create(w, blocks, len);
-	for (size_t i = 0; r == 0 && i < len; i++)
+	for (size_t i = 0; r == 0 && i < len; i++) {
+		store_rest(w->store);
 		r = block_write(w, blocks[i],
 		                encoding ? encoding_next(encoding) : NULL);
+	}
 	encoding_destroy(encoding);
 	return r;
 }
@@ -222,8 +225,11 @@ static int frees_write(struct writing *w)
 	for (size_t i = 0; i < txg->frees_len; i++) {
 		const struct freed *freed = &txg->frees[i];
 		uint64_t target;
-		int r = name_free(w->store, w->txn, freed->number, freed->owner,
-		                  &w->accounting, &target);
+		int r;
+
+		store_rest(w->store);
+		r = name_free(w->store, w->txn, freed->number, freed->owner,
+		              &w->accounting, &target);
 
 		if (r == 0 && !freed->passed)
 			r = stored_free(w->store, w->txn, target, &bytes);
@@ -241,6 +247,8 @@ static int records_write(struct writing *w)
 		MDB_val k = {entry->key_len, (void *)memtable_key(entry)};
 		MDB_val v = {entry->len, entry->value};
 		int r;
+
+		store_rest(w->store);
 
 		if (entry->value)
 			r = disk_error(
