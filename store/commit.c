@@ -23,6 +23,7 @@ enum {
 	RETRY_MOST_MS = 30000,
 	RETRY_CLOSING_MS = 1000,
 	TRIM_IDLE_MS = 10000, /* until freed memory is given back */
+	DURATION_KIB = 4096,  /* of a group whose duration is typical */
 };
 
 /* ---- Closing a group ---------------------------------------------------- */
@@ -258,6 +259,19 @@ static int commit_error(const struct store *store, int err)
 /* ---- One commit --------------------------------------------------------- */
 
 /*
+ * Note how long the group took, to slow writers down during the next one.  A
+ * small group takes the time of its syncs, and tells nothing of larger ones.
+ * Lock held.
+ */
+static void duration_note(struct store *store, const struct txg *txg)
+{
+	int64_t kib = (int64_t)(txg->bytes >> 10);
+
+	if (kib >= DURATION_KIB)
+		store->kib_ns = (mono_ns() - store->commit_began) / kib;
+}
+
+/*
  * Write the syncing group.  Lock held on entry and return, but not while it
  * writes.  A group that could not be written stays the syncing one and is
  * retried.
@@ -274,6 +288,7 @@ static void commit_run(struct store *store)
 	}
 	store->commit_asked = false;
 	txg = store->syncing_txg;
+	store->commit_began = mono_ns();
 	if (r == 0) {
 		store_unlock(store);
 		r = commit_error(store, commit_write(store, txg));
@@ -292,6 +307,7 @@ static void commit_run(struct store *store)
 		waiters_take(&store->open_txg->waiters, &waiters);
 	if (r == 0) {
 		txg_finish(store, txg);
+		duration_note(store, txg);
 		store->durable_txg = txg->number;
 		store->syncing_txg = NULL;
 		store->commits++;
@@ -353,32 +369,18 @@ static int64_t commit_due(const struct store *store)
 	return age >= limit ? 0 : limit - age;
 }
 
-/* Wait until somebody signals, for `ns` nanoseconds at most. */
-static void committer_sleep(struct store *store, int64_t ns)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	ts.tv_sec += ns / 1000000000;
-	ts.tv_nsec += ns % 1000000000;
-	if (ts.tv_nsec >= 1000000000) {
-		ts.tv_sec++;
-		ts.tv_nsec -= 1000000000;
-	}
-	lock_wait(store, &store->committer_wake, &ts);
-}
-
 static void committer_wait(struct store *store, int64_t ns)
 {
 	int64_t began = mono_ns();
 
 	if (ns >= 0) {
-		committer_sleep(store, ns);
+		lock_wait_ns(store, &store->committer_wake, ns);
 	} else if (store->freed <= store->txg_soft) {
 		lock_wait(store, &store->committer_wake, NULL);
 	} else {
 		/* Work that comes at intervals needs the memory again. */
-		committer_sleep(store, (int64_t)TRIM_IDLE_MS * 1000000);
+		lock_wait_ns(store, &store->committer_wake,
+		             (int64_t)TRIM_IDLE_MS * 1000000);
 		if (mono_ns() - began < (int64_t)TRIM_IDLE_MS * 1000000)
 			return;
 		store_unlock(store);

@@ -78,6 +78,9 @@ struct store {
 
 	struct txg *open_txg;
 	struct txg *syncing_txg; /* being committed, or NULL */
+	int64_t commit_began;    /* mono_ns of the last try */
+	int64_t kib_ns; /* that a KiB of the last large group took; 0: none yet
+	                 */
 	uint64_t durable_txg;
 	int commit_err;        /* of the last try */
 	unsigned failures;     /* failed tries; 0: the last one succeeded */

@@ -224,6 +224,14 @@ void lock_wait(struct store *store, pthread_cond_t *cond,
 		stalls(false);
 }
 
+void lock_wait_ns(struct store *store, pthread_cond_t *cond, int64_t ns)
+{
+	int64_t until = mono_ns() + ns;
+
+	lock_wait(store, cond,
+	          &(struct timespec){until / 1000000000, until % 1000000000});
+}
+
 int store_yield(struct store *store)
 {
 	const struct timespec nap = {0, YIELD_NS};

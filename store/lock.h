@@ -26,5 +26,7 @@ static inline void count_work(struct store *store)
  */
 void lock_wait(struct store *store, pthread_cond_t *cond,
                const struct timespec *until);
+/* Do the same for `ns` nanoseconds at most. */
+void lock_wait_ns(struct store *store, pthread_cond_t *cond, int64_t ns);
 
 #endif

@@ -24,6 +24,7 @@
 #include "commit.h"
 #include "engine.h"
 #include "lock.h"
+#include "slowdown.h"
 
 enum {
 	RESERVE_MIN = 2 << 20,
@@ -39,6 +40,9 @@ enum {
 	RECORD_PAGES = 1,
 	LIST_PAGES = 2,
 	OPS_TIGHT = 256, /* entries of lists, when there is little space */
+	/* The longest wait of a writer that is slowed down. */
+	SLOW_BULK_NS = 1000000,
+	SLOW_NS = 250000,
 };
 
 static uint64_t txg_cost(const struct txg *txg)
@@ -327,10 +331,49 @@ static int reservation_need(struct store *store, uint64_t keep)
 	}
 }
 
-/* Wait for the commit that is running while the open group is over the mark. */
+/* Return the bytes of the open group at which a writer waits for a commit. */
+static size_t wait_mark(const struct store *store, bool bulk)
+{
+	size_t space = store->txg_hard - store->txg_soft;
+
+	return store->txg_hard - (bulk ? space / 2 : 0);
+}
+
+/*
+ * Slow a writer down to the pace of the commit that is running: large writes
+ * first, and others when those alone would have to wait for its end.  Lock
+ * held, and released meanwhile.
+ */
+static void slow_down(struct store *store, bool bulk)
+{
+	const struct txg *txg = store->syncing_txg;
+	struct slowdown slowdown = {
+	        .first = bulk ? store->txg_soft / 2 : wait_mark(store, true),
+	        .mark = wait_mark(store, bulk),
+	        .most = bulk ? SLOW_BULK_NS : SLOW_NS,
+	};
+	int64_t ns;
+
+	/* Programs that embed the engine write in batches. */
+	if (!store->options.nice || !txg || store->commit_err)
+		return;
+	slowdown.elapsed = mono_ns() - store->commit_began;
+	slowdown.expected = (int64_t)(txg->bytes >> 10) * store->kib_ns;
+	ns = slowdown_ns(&slowdown, store->open_txg->bytes);
+	if (!ns)
+		return;
+	store->throttled = true;
+	lock_wait_ns(store, &store->committed, ns);
+}
+
+/*
+ * Wait for the commit that is running, or about to begin, while the open group
+ * is over the mark.
+ */
 static void wait_for_committer(struct store *store, size_t mark)
 {
-	while (store->open_txg->bytes > mark && store->syncing_txg &&
+	while (store->open_txg->bytes > mark &&
+	       (store->syncing_txg || store->commit_asked) &&
 	       !store->commit_err) {
 		store->throttled = true;
 		lock_wait(store, &store->committed, NULL);
@@ -339,15 +382,14 @@ static void wait_for_committer(struct store *store, size_t mark)
 
 static int throttle(struct store *store, bool grows, bool bulk)
 {
-	size_t space = store->txg_hard - store->txg_soft;
-	size_t mark = store->txg_hard - (bulk ? space / 2 : 0);
 	uint64_t reserve;
 	int r = 0;
 
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
-	wait_for_committer(store, mark);
+	slow_down(store, bulk);
+	wait_for_committer(store, wait_mark(store, bulk));
 	reserve = reserve_bytes(store);
 	if (bulk && !store->commit_err)
 		reservation_prepare(store, reserve);

@@ -57,8 +57,14 @@ struct store_options {
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
 	uint32_t retry_ms;  /* first pause after a failed commit; 0: 100 */
-	int nice;  /* added to the nice value of the thread that commits */
-	int level; /* zstd level; 0: 3; negative: zstd's fast levels */
+	/*
+	 * Added to the nice value of the thread that commits.  If it is not 0,
+	 * callers are many and wait for short calls: the thread leaves their
+	 * processor to them now and then, and writers that it cannot follow
+	 * wait for it in small steps.
+	 */
+	int nice;
+	int level;       /* zstd level; 0: 3; negative: zstd's fast levels */
 	int delta_depth; /* longest chain of deltas; 0: 16; negative: none */
 };
 
