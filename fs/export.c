@@ -28,12 +28,14 @@ struct exported {
 	uint64_t ino;
 	struct inode inode;
 	char name[NAME_LEN_MAX + 1];
+	bool done;  /* it is a directory, excluded or needs no content */
+	bool asked; /* as the first name of a regular file */
 };
 
 struct exporting {
 	struct fs *fs;
 	struct tree *tree;
-	const struct path_filter *filter;
+	const struct fs_export *what;
 	struct import_stream stream;
 	struct fs_export_counts *counts;
 	void *sent;        /* tree of inodes with several names */
@@ -173,8 +175,37 @@ static int content_send(struct exporting *e, const struct exported *entry)
 	w = stream_begin(&e->stream, IMPORT_END);
 	put_u8(w, err ? IMPORT_FAILED : 0);
 	put_varint(w, size);
-	e->counts->bytes += size;
 	return stream_end(&e->stream);
+}
+
+static struct writer *name_send(struct exporting *e, enum import_kind kind,
+                                uint64_t dir, const struct exported *entry)
+{
+	struct writer *w = stream_begin(&e->stream, kind);
+
+	put_varint(w, dir);
+	import_bytes_put(w, entry->name, strlen(entry->name));
+	return w;
+}
+
+/* Send the first name of a file, without the content of a regular one. */
+static int head_send(struct exporting *e, uint64_t dir,
+                     const struct exported *entry, unsigned flags)
+{
+	const struct import_attr attr = attr_of(entry);
+	int err = xattrs_read(e, entry->ino, &entry->inode);
+	struct writer *w;
+
+	if (err)
+		return err;
+	w = name_send(e, IMPORT_FILE, dir, entry);
+	put_u8(w, (uint8_t)flags);
+	import_attr_put(w, &attr);
+	import_bytes_put(w, e->xattrs, e->xattrs_len);
+	if (S_ISLNK(entry->inode.mode))
+		err = file_content(e->tree, entry->ino, entry->inode.size,
+		                   target_send, e);
+	return err ? err : stream_end(&e->stream);
 }
 
 /* Send an entry that is no directory. */
@@ -183,28 +214,57 @@ static int file_send(struct exporting *e, uint64_t dir,
 {
 	const struct import_attr attr = attr_of(entry);
 	bool regular = S_ISREG(entry->inode.mode);
-	int known = is_known(e, entry), err = 0;
-	struct writer *w;
+	int known = entry->asked ? 0 : is_known(e, entry), err;
 
-	if (!known)
-		err = xattrs_read(e, entry->ino, &entry->inode);
-	if (known < 0 || err)
-		return err ? err : known;
-	e->counts->files++;
-	w = stream_begin(&e->stream, known ? IMPORT_LINK : IMPORT_FILE);
-	put_varint(w, dir);
-	import_bytes_put(w, entry->name, strlen(entry->name));
-	if (!known)
-		put_u8(w, regular ? IMPORT_MORE : 0);
-	import_attr_put(w, &attr);
-	if (!known)
-		import_bytes_put(w, e->xattrs, e->xattrs_len);
-	if (!known && S_ISLNK(entry->inode.mode))
-		err = file_content(e->tree, entry->ino, entry->inode.size,
-		                   target_send, e);
+	if (known < 0)
+		return known;
+	if (known) {
+		import_attr_put(name_send(e, IMPORT_LINK, dir, entry), &attr);
+		return stream_end(&e->stream);
+	}
+	if (regular && !entry->asked)
+		e->counts->bytes += entry->inode.size;
+	err = head_send(e, dir, entry, regular ? IMPORT_MORE : 0);
+	return err || !regular ? err : content_send(e, entry);
+}
+
+/* Ask for the first name of a regular file. */
+static int file_ask(struct exporting *e, uint64_t dir, struct exported *entry)
+{
+	int known;
+
+	if (entry->done || !S_ISREG(entry->inode.mode))
+		return 0;
+	known = is_known(e, entry);
+	if (known)
+		return MIN(known, 0);
+	entry->asked = true;
+	e->counts->bytes += entry->inode.size;
+	return head_send(e, dir, entry, IMPORT_META);
+}
+
+/* Ask for all regular files among the entries, and mark those in place. */
+static int files_ask(struct exporting *e, uint64_t dir,
+                     struct exported *entries, size_t count)
+{
+	uint8_t verdicts[ENTRIES];
+	size_t asked = 0;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < count; i++) {
+		err = file_ask(e, dir, &entries[i]);
+		asked += entries[i].asked;
+	}
+	if (err || !asked)
+		return err;
+	put_varint(stream_begin(&e->stream, IMPORT_ENTRIES), dir);
+	err = stream_end(&e->stream);
 	if (!err)
-		err = stream_end(&e->stream);
-	return err || known || !regular ? err : content_send(e, entry);
+		err = stream_read(&e->stream, verdicts, asked);
+	for (size_t i = 0, at = 0; !err && i < count; i++)
+		if (entries[i].asked)
+			entries[i].done = verdicts[at++] == IMPORT_SAME;
+	return err;
 }
 
 /* ---- Directories -------------------------------------------------------- */
@@ -293,24 +353,42 @@ static int level_add(struct levels *levels, uint64_t parent, uint64_t ino,
 	return 0;
 }
 
-/* Send an entry of the directory `path`, or add it if it is a directory. */
-static int entry_send(struct exporting *e, struct levels *levels,
-                      uint64_t number, const char *path,
-                      const struct exported *entry)
+/* Count an entry of the directory `path`, or add it if it is a directory. */
+static int entry_take(struct exporting *e, struct levels *levels,
+                      uint64_t number, const char *path, struct exported *entry)
 {
-	bool is_dir = S_ISDIR(entry->inode.mode);
+	const struct path_filter *filter = e->what->filter;
+	bool is_dir = S_ISDIR(entry->inode.mode), excluded = false;
 	_cleanup_free_ char *own = NULL;
 
-	if (!is_dir && !e->filter->len)
-		return file_send(e, number, entry);
-	if (asprintf(&own, "%s/%s", path, entry->name) < 0) {
-		own = NULL;
-		return -ENOMEM;
+	if (is_dir || filter->len) {
+		if (asprintf(&own, "%s/%s", path, entry->name) < 0) {
+			own = NULL;
+			return -ENOMEM;
+		}
+		excluded = path_filter_excludes(filter, own, is_dir);
 	}
-	if (path_filter_excludes(e->filter, own, is_dir))
-		return 0;
-	return is_dir ? level_add(levels, number, entry->ino, &own)
-	              : file_send(e, number, entry);
+	entry->asked = false;
+	entry->done = is_dir || excluded;
+	e->counts->files += !entry->done;
+	return is_dir && !excluded ? level_add(levels, number, entry->ino, &own)
+	                           : 0;
+}
+
+static int entries_send(struct exporting *e, struct levels *levels,
+                        uint64_t number, const char *path,
+                        struct exported *entries, size_t count)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < count; i++)
+		err = entry_take(e, levels, number, path, &entries[i]);
+	if (!err && e->what->ask)
+		err = files_ask(e, number, entries, count);
+	for (size_t i = 0; !err && i < count; i++)
+		if (!entries[i].done)
+			err = file_send(e, number, &entries[i]);
+	return err;
 }
 
 /* Send the files of a directory, and add its subdirectories. */
@@ -328,8 +406,7 @@ static int dir_read(struct exporting *e, struct levels *levels, uint64_t number,
 		store_lock(e->fs->store);
 		more = entries_read(e, ino, &off, entries, &count);
 		store_unlock(e->fs->store);
-		for (size_t i = 0; !err && i < count; i++)
-			err = entry_send(e, levels, number, path, &entries[i]);
+		err = entries_send(e, levels, number, path, entries, count);
 		if (!err)
 			err = store_yield(e->fs->store);
 	}
@@ -382,22 +459,21 @@ static int export_run(struct exporting *e, uint64_t ino)
 	return stream_flush(&e->stream);
 }
 
-int fs_export(struct fs *fs, const struct state_hold *hold, uint64_t ino,
-              const struct path_filter *filter, int socket,
-              struct fs_export_counts *ret_counts)
+int fs_export(struct fs *fs, const struct state_hold *hold,
+              const struct fs_export *what, struct fs_export_counts *ret_counts)
 {
 	struct exporting e = {.fs = fs,
 	                      .tree = hold_tree(hold),
-	                      .filter = filter,
+	                      .what = what,
 	                      .counts = ret_counts};
-	int err = stream_init(&e.stream, socket);
+	int err = stream_init(&e.stream, what->socket);
 
 	*ret_counts = (struct fs_export_counts){0};
 	e.xattrs = malloc(IMPORT_XATTRS_MAX);
 	if (!err && !e.xattrs)
 		err = -ENOMEM;
 	if (!err)
-		err = export_run(&e, ino);
+		err = export_run(&e, what->ino);
 	tdestroy(e.sent, free);
 	free(e.xattrs);
 	stream_release(&e.stream);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* coppice export: make a directory what a state is. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -8,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "command.h"
+#include "export_delete.h"
 #include "export_target.h"
 #include "filter_options.h"
 #include "import_meter.h"
@@ -19,7 +19,10 @@
 
 struct export
 {
-	int top;
+	int top; /* -1: a dry run has no directory */
+	bool made;
+	struct export_options options;
+	struct export_report report;
 	struct import_progress progress;
 };
 
@@ -28,42 +31,58 @@ static const struct field fields[] = {
         {"files", "files", FIELD_COUNT, 0},
         {"directories", "directories", FIELD_COUNT, 0},
         {"bytes", "bytes", FIELD_SIZE, 0},
+        {"added", "added", FIELD_COUNT, 0},
+        {"changed", "changed", FIELD_COUNT, 0},
+        {"deleted", "deleted", FIELD_COUNT, 0},
+        {"bytes_written", "bytes written", FIELD_SIZE, 0},
         {"failed", "failed", FIELD_COUNT, 0},
         {0},
 };
 
-static bool is_empty(int dir)
+/* Make the target unless it exists or nothing is to be made, and open it. */
+static int top_open(struct export *ex, const char *path)
 {
-	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *d;
-	bool empty = stream;
+	bool dry_run = ex->options.dry_run;
 
-	if (!stream)
-		close_fd(&fd);
-	while (empty && (d = readdir(stream)))
-		empty = !strcmp(d->d_name, ".") || !strcmp(d->d_name, "..");
-	if (stream)
-		closedir(stream);
-	return empty;
-}
-
-/* Open the target, which is made or must be empty.  *ret_made: it was made. */
-static int target_open(struct export *ex, const char *path, bool *ret_made)
-{
-	*ret_made = mkdir(path, 0700) == 0;
-	if (!*ret_made && errno != EEXIST) {
+	ex->made = !dry_run && mkdir(path, 0700) == 0;
+	if (!ex->made && !dry_run && errno != EEXIST) {
 		complain("cannot make '%s': %s", path, strerror(errno));
 		return EXIT_FAILED;
 	}
 	ex->top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (ex->top < 0) {
-		complain("cannot open '%s': %s", path, strerror(errno));
+	if (ex->top >= 0 || (dry_run && errno == ENOENT))
+		return EXIT_DONE;
+	complain("cannot open '%s': %s", path, strerror(errno));
+	return EXIT_FAILED;
+}
+
+/* Open the target, which is made, or is empty or may be overwritten. */
+static int target_open(struct export *ex, const char *path, const char *store)
+{
+	struct export_options *o = &ex->options;
+	struct stat st;
+	int r = top_open(ex, path);
+
+	if (r)
+		return r;
+	if (ex->top < 0 || dir_is_empty(ex->top)) {
+		/* Nothing in it has to be looked at. */
+		o->overwrite = false;
+	} else if (!o->overwrite) {
+		complain("cannot export to '%s': it is not empty, and there is "
+		         "no --overwrite",
+		         path);
 		return EXIT_FAILED;
 	}
-	if (is_empty(ex->top))
+	o->ask = o->overwrite || o->dry_run;
+	if (stat(store, &st) < 0)
 		return EXIT_DONE;
-	complain("cannot export to '%s': it is not empty", path);
+	o->store_dev = st.st_dev;
+	o->store_ino = st.st_ino;
+	if (ex->top < 0 || fstat(ex->top, &st) < 0 ||
+	    st.st_dev != o->store_dev || st.st_ino != o->store_ino)
+		return EXIT_DONE;
+	complain("cannot export to '%s': it is the store", path);
 	return EXIT_FAILED;
 }
 
@@ -71,7 +90,7 @@ static int files_make(void *arg, int socket)
 {
 	struct export *ex = arg;
 
-	return export_target_make(ex->top, socket, &ex->progress);
+	return export_target_make(ex->top, &ex->options, socket, &ex->report);
 }
 
 static int export_run(struct export *ex, const char *store, json_t *request,
@@ -106,26 +125,59 @@ static int export_run(struct export *ex, const char *store, json_t *request,
 	return r ? r : closed;
 }
 
+static json_t *export_request(const struct export *ex, const char *state,
+                              const char *path)
+{
+	json_t *request =
+	        request_new("export", "name", state, "path", path, NULL);
+
+	json_object_set_new(request, "ask", json_boolean(ex->options.ask));
+	json_object_set_new(request, "rules",
+	                    filter_options_json(ex->options.filter));
+	return request;
+}
+
+static void summary_print(const struct export *ex, json_t *answer)
+{
+	struct printer printer = {.fields = fields, .json = true};
+	const struct export_counts *n = &ex->report.counts;
+	const struct {
+		const char *key;
+		uint64_t value;
+	} counts[] = {
+	        {"added", n->added},
+	        {"changed", n->changed},
+	        {"deleted", n->deleted},
+	        {"bytes_written", n->bytes},
+	        {"failed", ex->progress.failed},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(counts); i++)
+		json_object_set_new(answer, counts[i].key,
+		                    json_integer((json_int_t)counts[i].value));
+	printer_object(&printer, answer);
+}
+
 static int run(const struct command *self, int argc, char **argv)
 {
 	_cleanup_(target_release) struct target target = {0};
 	_cleanup_free_ char *state = NULL, *path = NULL;
 	const char *store = NULL, *to = NULL;
-	struct printer printer = {.fields = fields, .json = true};
 	struct export ex = {.top = -1};
+	struct export_options *o = &ex.options;
 	json_auto_t *answer = NULL;
-	bool made = false, sync = false, progress = false, json = false;
+	bool sync = false, progress = false, json = false, verbose = false;
 	_cleanup_(path_filter_release) struct path_filter filter = {0};
 	struct option_list rules = {0};
-	json_t *request;
 	int r;
 	const struct command_option options[] = {
 	        {"to", .value = &to},
-	        {"exclude", .list = &rules},
-	        {"include", .list = &rules},
-	        {"exclude-from", .list = &rules},
-	        {"include-from", .list = &rules},
-	        {"filter", 'f', .list = &rules},
+	        FILTER_OPTIONS(&rules),
+	        {"overwrite", .flag = &o->overwrite},
+	        {"delete", .flag = &o->delete},
+	        {"checksum", 'c', .flag = &o->checksum},
+	        {"dry-run", 'n', .flag = &o->dry_run},
+	        {"verbose", 'v', .flag = &verbose},
 	        {"fsync", .flag = &sync},
 	        {"progress", .flag = &progress},
 	        {"json", .flag = &json},
@@ -137,6 +189,8 @@ static int run(const struct command *self, int argc, char **argv)
 		return r;
 	if (!to)
 		return command_usage(self, "--to is missing");
+	if (o->delete &&!o->overwrite)
+		return command_usage(self, "--delete goes with --overwrite");
 	r = filter_options_read(&rules, &filter);
 	if (!r)
 		r = target_init(&target, store);
@@ -145,29 +199,24 @@ static int run(const struct command *self, int argc, char **argv)
 	if (!r)
 		r = target_store(&target);
 	if (!r)
-		r = target_open(&ex, to, &made);
-	if (!r) {
-		request = request_new("export", "name", state, "path", path,
-		                      NULL);
-		json_object_set_new(request, "rules",
-		                    filter_options_json(&filter));
-		r = export_run(&ex, target.store, request,
+		r = target_open(&ex, to, target.store);
+	o->filter = &filter;
+	ex.report.progress = &ex.progress;
+	ex.report.list = (verbose || o->dry_run) && !json;
+	if (!r)
+		r = export_run(&ex, target.store,
+		               export_request(&ex, state, path),
 		               progress || isatty(STDERR_FILENO), &answer);
-	}
-	if (!r && sync && syncfs(ex.top) < 0) {
+	if (!r && sync && ex.top >= 0 && syncfs(ex.top) < 0) {
 		complain("cannot sync '%s': %s", to, strerror(errno));
 		r = EXIT_FAILED;
 	}
 	close_fd(&ex.top);
 	/* Only a directory that has stayed empty goes. */
-	if (r && made)
+	if (r && ex.made)
 		rmdir(to);
-	if (json && answer) {
-		json_object_set_new(
-		        answer, "failed",
-		        json_integer((json_int_t)ex.progress.failed));
-		printer_object(&printer, answer);
-	}
+	if (json && answer)
+		summary_print(&ex, answer);
 	return finish_output(r);
 }
 
@@ -179,15 +228,18 @@ const struct command command_export = {
                 "or in the directory\n"
                 "PATH of it, as of one instant: contents, owners, modes, "
                 "times, attributes, ACLs,\n"
-                "hard links and holes.\n"
+                "hard links and holes.  With --overwrite only what differs in "
+                "DIR is written.\n"
                 "\n"
-                "      --to=DIR           the directory to be filled\n"
-                "      --exclude=PATTERN  leave out what matches, as rsync "
+                "      --to=DIR           the directory to be "
+                "filled\n" FILTER_OPTIONS_HELP
+                "      --overwrite        replace what differs by size, mtime "
+                "or attributes\n"
+                "      --delete           delete what STATE does not have\n"
+                "  -c, --checksum         compare contents, too\n"
+                "  -n, --dry-run          print what would change, as 'diff' "
                 "does\n"
-                "      --include=PATTERN  do not\n"
-                "      --exclude-from=FILE, --include-from=FILE\n"
-                "                         read patterns, one a line\n"
-                "  -f, --filter=RULE      '- PATTERN', '+ PATTERN' or '!'\n"
+                "  -v, --verbose          print what has changed\n"
                 "      --fsync            sync DIR's file system at the end\n"
                 "      --progress         show it where there is no "
                 "terminal, too\n"

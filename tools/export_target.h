@@ -3,13 +3,26 @@
 #ifndef COPPICE_EXPORT_TARGET_H
 #define COPPICE_EXPORT_TARGET_H
 
-#include "import_source.h"
+#include "export_report.h"
+
+struct export_options {
+	const struct path_filter *filter; /* what it excludes stays */
+	bool overwrite;                   /* the top has files */
+	bool ask;                         /* the sender asks about each file */
+	bool delete;                      /* what the state does not have */
+	bool checksum; /* compare contents, whatever the times are */
+	bool dry_run;
+	dev_t store_dev; /* a directory that is left alone */
+	ino_t store_ino;
+};
 
 /*
- * Make the files that arrive at the socket in the empty directory `top`, and
- * count them.  Files that cannot be made are reported.  0: all frames have
- * come; -EPIPE: the sender ended before; -ENOMEM, -EPROTO.
+ * Make the files that arrive at the socket in the directory `top`, and count
+ * them.  In a dry run `top` may be -1: there is none.  Files that cannot be
+ * made are reported.  0: all frames have come; -EPIPE: the sender ended before;
+ * -ENOMEM, -EPROTO.
  */
-int export_target_make(int top, int socket, struct import_progress *progress);
+int export_target_make(int top, const struct export_options *options,
+                       int socket, struct export_report *report);
 
 #endif

@@ -8,6 +8,23 @@
 #include "command.h"
 #include "path_filter.h"
 
+/* These options, for a verb's table, whose arguments go to a list. */
+#define FILTER_OPTIONS(rules)                                                  \
+	{"exclude", .list = (rules)}, {"include", .list = (rules)},            \
+	        {"exclude-from", .list = (rules)},                             \
+	        {"include-from", .list = (rules)},                             \
+	{                                                                      \
+		"filter", 'f', .list = (rules)                                 \
+	}
+
+/* The lines about them in a verb's help. */
+#define FILTER_OPTIONS_HELP                                                    \
+	"      --exclude=PATTERN  leave out what matches, as rsync does\n"     \
+	"      --include=PATTERN  do not\n"                                    \
+	"      --exclude-from=FILE, --include-from=FILE\n"                     \
+	"                         read patterns, one a line\n"                 \
+	"  -f, --filter=RULE      '- PATTERN', '+ PATTERN' or '!'\n"
+
 /*
  * Add the rules of --exclude, --include, --exclude-from, --include-from and
  * --filter, in the order in which they were given.  Complain about what cannot

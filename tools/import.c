@@ -197,11 +197,7 @@ static int run(const struct command *self, int argc, char **argv)
 	const struct command_option options[] = {
 	        {"from", .value = &from},
 	        {"snapshot", .value = &w.snapshot},
-	        {"exclude", .list = &rules},
-	        {"include", .list = &rules},
-	        {"exclude-from", .list = &rules},
-	        {"include-from", .list = &rules},
-	        {"filter", 'f', .list = &rules},
+	        FILTER_OPTIONS(&rules),
 	        {"one-file-system", 'x', .flag = &im.options.one_file_system},
 	        {"checksum", 'c', .flag = &w.checksum},
 	        {"ignore-ctime", .flag = &w.ignore_ctime},
@@ -254,13 +250,8 @@ const struct command command_import = {
                 "exist.\n"
                 "\n"
                 "      --from=DIR         the directory to be read\n"
-                "      --snapshot=NAME    make this snapshot of the result\n"
-                "      --exclude=PATTERN  leave out what matches, as rsync "
-                "does\n"
-                "      --include=PATTERN  do not\n"
-                "      --exclude-from=FILE, --include-from=FILE\n"
-                "                         read patterns, one a line\n"
-                "  -f, --filter=RULE      '- PATTERN', '+ PATTERN' or '!'\n"
+                "      --snapshot=NAME    make this snapshot of the "
+                "result\n" FILTER_OPTIONS_HELP
                 "      --delete-excluded  delete excluded files of the state\n"
                 "      --no-delete        delete nothing that DIR lacks\n"
                 "  -x, --one-file-system  do not enter other file systems\n"

@@ -32,12 +32,15 @@ static int export_send(struct control *c, const struct control_path *path,
                        const struct control_hold *hold, uint64_t ino)
 {
 	struct path_filter filter = {0};
+	const struct fs_export what = {.ino = ino,
+	                               .filter = &filter,
+	                               .ask = control_flag(c, "ask"),
+	                               .socket = c->fd};
 	struct fs_export_counts counts;
 	int err = control_rules(c, &filter);
 
 	if (!err) {
-		err = fs_export(c->fs, &hold->hold, ino, &filter, c->fd,
-		                &counts);
+		err = fs_export(c->fs, &hold->hold, &what, &counts);
 		shutdown(c->fd, SHUT_RDWR);
 		err = err == -EPIPE ? fail(c, err,
 		                           "the export of '%s' was not "

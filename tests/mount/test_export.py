@@ -36,7 +36,10 @@ def test_random(store, tmp, mounted):
     answer = store.json("export", "--to", tmp / "new", "main")
     assert tree_without_sizes(tmp / "new") == tree_without_sizes(tree.path)
     assert answer["failed"] == 0 and answer["name"] == "main"
-    assert set(answer) == {"name", "files", "directories", "bytes", "failed"}
+    assert set(answer) == {"name", "files", "directories", "bytes", "added",
+                           "changed", "deleted", "bytes_written", "failed"}
+    assert (answer["changed"], answer["deleted"]) == (0, 0)
+    assert answer["added"] == len(tree_without_sizes(tree.path)) - 1
     # An import of it changes no content.
     answer = json.loads(store.verb("import", "--json", "--from", tmp / "new",
                                    "main"))
