@@ -226,11 +226,12 @@ static int orphan_piece(struct fs *fs, node_t node, bool *ret_dir)
 
 int orphan_finish(struct fs *fs, node_t node)
 {
+	uint32_t blocks = PIECE_ITEMS;
 	bool left = false;
 	int err;
 
 	do {
-		err = store_pace(fs->store);
+		err = store_pace(fs->store, &blocks);
 		if (err < 0)
 			return err;
 		store_lock(fs->store);

@@ -32,12 +32,13 @@
 
 enum {
 	PIECE_NODES = 32,
-	PIECE_NODES_TIGHT = 16, /* when the store is nearly full */
+	NODE_BLOCKS = 128,  /* that the items of a leaf name, about */
+	HOLD_BLOCKS = 4096, /* freed in one hold of the lock */
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
-	JOB_BACKLOG = 8, /* times as many at most, when tasks wait */
-	JOB_ENTRIES_TIGHT = 256,
-	COMMIT_BLOCKS = 8192, /* freed blocks after which a commit starts */
+	JOB_BACKLOG = 8,        /* times as many at most, when tasks wait */
+	JOB_ENTRIES_LEAST = 16, /* when the store is nearly full */
+	COMMIT_BLOCKS = 8192,   /* freed blocks after which a commit starts */
 };
 
 /*
@@ -224,29 +225,57 @@ static uint32_t job_budget(struct forest *forest)
 	uint64_t backlog;
 
 	if (forest->gc.tight)
-		return JOB_ENTRIES_TIGHT;
+		return MIN(STORE_PACE_LEAST, forest->gc.job_most);
 	store_lock(forest->store);
 	backlog = forest_backlog(forest);
 	store_unlock(forest->store);
-	return JOB_ENTRIES *
-	       (uint32_t)MIN(MAX(backlog, 1u), (uint64_t)JOB_BACKLOG);
+	backlog = MIN(MAX(backlog, 1u), (uint64_t)JOB_BACKLOG);
+	return MIN(JOB_ENTRIES * (uint32_t)backlog, forest->gc.job_most);
+}
+
+/*
+ * Adapt the most to the space that there was for a budget.  Return false if the
+ * budget was too large and a smaller one is to be tried.
+ */
+static bool job_fitted(struct gc *gc, uint32_t budget, int r)
+{
+	if (r == -ENOSPC && budget > JOB_ENTRIES_LEAST) {
+		gc->job_most = MAX(budget / 8, (uint32_t)JOB_ENTRIES_LEAST);
+		return false;
+	}
+	if (!r)
+		gc->job_most = MIN(gc->job_most + gc->job_most / 4,
+		                   (uint32_t)(JOB_ENTRIES * JOB_BACKLOG));
+	return true;
+}
+
+/* Run a piece of all the jobs, as large as the space allows. */
+static int job_piece(struct forest *forest, struct list_job *jobs)
+{
+	uint32_t count = 0, budget;
+	int r;
+
+	for (struct list_job *job = jobs; job; job = job->next)
+		count++;
+	do {
+		if (gc_stopping(&forest->gc))
+			return -EINTR;
+		budget = job_budget(forest);
+		for (struct list_job *job = jobs; job; job = job->next) {
+			job->budget = MAX(budget / count, 1u);
+			job->done = job->refused = false;
+		}
+		r = list_job_run(forest->store, jobs);
+	} while (!job_fitted(&forest->gc, budget, r));
+	return r;
 }
 
 int job_run(struct forest *forest, struct list_job *jobs)
 {
-	uint32_t count = 0, budget = job_budget(forest);
 	int r = 0;
 
-	for (struct list_job *job = jobs; job; job = job->next)
-		count++;
-	for (struct list_job *job = jobs; job; job = job->next) {
-		job->budget = MAX(budget / count, 1u);
-		job->done = false;
-	}
 	while (!r && jobs) {
-		r = gc_stopping(&forest->gc)
-		            ? -EINTR
-		            : list_job_run(forest->store, jobs);
+		r = job_piece(forest, jobs);
 		while (!r && jobs && jobs->done)
 			jobs = jobs->next;
 	}
@@ -332,11 +361,13 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 {
 	struct store *store = forest->store;
 	struct gc *gc = &forest->gc;
+	uint64_t most;
 	int64_t began, held;
 	int r;
 
 	store_lock(store);
 	began = mono_ns();
+	most = store_freeing(store) + gc->blocks;
 	gc->alone = store_holds(store) == gc->holds;
 	gc->readers = store_has_readers(store);
 	forest_evict(forest);
@@ -353,7 +384,8 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 			r = task_step(forest, ret_task);
 		}
 		held = mono_ns() - began;
-	} while (!r && !gc->tight && held < hold_ns);
+	} while (!r && held < hold_ns &&
+	         store_freeing(store) + gc->limit * NODE_BLOCKS <= most);
 	*ret_txg = store_txg(store);
 	*ret_full = store_freeing(store) >= COMMIT_BLOCKS;
 	gc->holds = store_holds(store);
@@ -378,14 +410,17 @@ static int gc_step(struct forest *forest)
 {
 	struct store *store = forest->store;
 	struct task task = {0};
+	struct gc *gc = &forest->gc;
 	uint64_t txg;
 	bool full;
-	int r = store_pace(store);
+	int r;
 
+	gc->blocks = HOLD_BLOCKS;
+	r = store_pace(store, &gc->blocks);
 	if (r < 0)
 		return r;
-	forest->gc.tight = r > 0;
-	forest->gc.limit = r > 0 ? PIECE_NODES_TIGHT : PIECE_NODES;
+	gc->tight = r > 0;
+	gc->limit = MIN(gc->blocks / NODE_BLOCKS - 1, (uint32_t)PIECE_NODES);
 	r = gc_hold(forest, &task, &txg, &full);
 	if (full)
 		store_commit_start(store);
@@ -533,6 +568,7 @@ int gc_start(struct forest *forest)
 	gc->pending = true;
 	gc->next_due = INT64_MAX;
 	gc->first_due = INT64_MIN;
+	gc->job_most = JOB_ENTRIES * JOB_BACKLOG;
 	r = pthread_create(&gc->thread, NULL, gc_main, forest);
 	gc->runs = !r;
 	return -r;

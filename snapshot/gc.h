@@ -33,7 +33,9 @@ struct task {
 struct gc {
 	pthread_t thread;
 	bool runs;
-	uint32_t limit; /* nodes in one piece; used by the thread alone */
+	uint32_t limit;    /* nodes in one piece; used by the thread alone */
+	uint32_t blocks;   /* freed in one hold; used by the thread alone */
+	uint32_t job_most; /* entries that a job found space for, about */
 	bool tight;     /* the store is nearly full; used by the thread alone */
 	uint64_t holds; /* of the store's lock by others, at its last hold */
 	bool alone;     /* nobody else has held the lock since */

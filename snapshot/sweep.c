@@ -242,11 +242,12 @@ static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
 static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 {
 	struct store *store = s->forest->store;
+	uint32_t blocks = SWEEP_MOST;
 	uint64_t at = 0;
 	int r = 0;
 
 	while (!r) {
-		r = s->dry_run ? 0 : store_pace(store);
+		r = s->dry_run ? 0 : store_pace(store, &blocks);
 		if (r < 0)
 			return r;
 		store_lock(store);

@@ -258,6 +258,32 @@ static int commit_error(const struct store *store, int err)
 
 /* ---- One commit --------------------------------------------------------- */
 
+/* Take the job from a group that it made too large for the disk. */
+static void job_refuse(struct txg *txg)
+{
+	for (struct list_job *job = txg->job; job; job = job->next)
+		job->refused = true;
+	txg->job = NULL;
+}
+
+/*
+ * Write a group, without its job if there is too little space: what others have
+ * changed has its space reserved.  Lock held on entry and return, but not while
+ * it writes.
+ */
+static int txg_write(struct store *store, struct txg *txg)
+{
+	int r;
+
+	store_unlock(store);
+	r = commit_error(store, commit_write(store, txg));
+	store_lock(store);
+	if (r != -ENOSPC || !txg->job)
+		return r;
+	job_refuse(txg);
+	return txg_write(store, txg);
+}
+
 /*
  * Note how long the group took, to slow writers down during the next one.  A
  * small group takes the time of its syncs, and tells nothing of larger ones.
@@ -289,11 +315,8 @@ static void commit_run(struct store *store)
 	store->commit_asked = false;
 	txg = store->syncing_txg;
 	store->commit_began = mono_ns();
-	if (r == 0) {
-		store_unlock(store);
-		r = commit_error(store, commit_write(store, txg));
-		store_lock(store);
-	}
+	if (r == 0)
+		r = txg_write(store, txg);
 	if (r < 0)
 		failure_note(store, r);
 	else
@@ -543,6 +566,8 @@ int list_job_run(struct store *store, struct list_job *job)
 		r = txg_wait(store, txg);
 		if (r < 0 && store->open_txg->job == job)
 			store->open_txg->job = NULL;
+		if (r == 0 && job->refused)
+			r = -ENOSPC;
 	}
 	store_unlock(store);
 	return r;

@@ -92,8 +92,12 @@ int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
 	return 0;
 }
 
+/*
+ * Free the blocks of a run, `most` at most.  Return how many.  -ENOENT: there
+ * is no run.
+ */
 static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
-                          struct list_job *job, struct run *run,
+                          struct list_job *job, uint32_t most, struct run *run,
                           struct accounting *accounting)
 {
 	uint32_t keep = 0, n = 0;
@@ -106,14 +110,15 @@ static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
 		return r;
 	while (run->entries[keep].number <= job->above)
 		keep++;
-	for (uint32_t i = keep; i < run->count; i++, n++) {
+	for (; keep + n < run->count && n < most; n++) {
+		const struct entry *entry = &run->entries[keep + n];
 		uint64_t freed;
 
-		r = commit_free(store, txn, run->entries[i].number, job->other,
+		r = commit_free(store, txn, entry->number, job->other,
 		                accounting, &freed);
 		if (r < 0)
 			return r;
-		bytes += run->entries[i].bytes;
+		bytes += entry->bytes;
 		job->freed_blocks++;
 		job->freed_bytes += freed;
 	}
@@ -121,8 +126,11 @@ static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
 	usage->entries -= n;
 	usage->bytes -= (int64_t)bytes;
 	r = run_delete(store, txn, job->list, run->entries[0].number);
+	memmove(&run->entries[keep], &run->entries[keep + n],
+	        (run->count - keep - n) * sizeof(run->entries[0]));
 	if (r == 0)
-		r = runs_put(store, txn, job->list, run->entries, keep);
+		r = runs_put(store, txn, job->list, run->entries,
+		             run->count - n);
 	return r < 0 ? r : (int)n;
 }
 
@@ -167,8 +175,8 @@ int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
 		return r;
 	while (left > 0 && r >= 0) {
 		r = job->kind == LIST_FREE_ABOVE
-		            ? job_free_above(store, txn, cursor, job, run,
-		                             accounting)
+		            ? job_free_above(store, txn, cursor, job,
+		                             (uint32_t)left, run, accounting)
 		            : job_take_run(store, txn, cursor, job, run,
 		                           accounting);
 		left -= r;

@@ -233,19 +233,36 @@ static int least_get(struct store *store, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* Hand the planned runs to the next commit. -ENOSPC. */
-static int plan_hand_over(struct store *store, const struct plan *plan,
-                          uint64_t *ret_txg)
+/* Return the pages that are written and freed for the planned runs. */
+static uint64_t plan_pages(const struct plan *plan)
 {
-	struct txg *txg;
 	uint64_t pages = 0;
-	int r;
 
 	for (unsigned i = 0; i < plan->found_len; i++)
 		pages += 2 * plan->found[i].leaves;
+	return pages;
+}
+
+/*
+ * Hand the planned runs to the next commit, or as many of them as there is
+ * space for; the plan goes on with the others.  -ENOSPC: not even one.
+ */
+static int plan_hand_over(struct store *store, struct plan *plan,
+                          uint64_t *ret_txg)
+{
+	uint64_t pages = plan_pages(plan);
+	struct txg *txg;
+	int r;
+
 	store_lock(store);
 	txg = store->open_txg;
 	r = txg->repacks ? -EBUSY : reservation_for_pages(store, pages);
+	while (r == -ENOSPC && plan->found_len > 1) {
+		plan->found_len /= 2;
+		plan->at = plan->found[plan->found_len].first;
+		pages = plan_pages(plan);
+		r = reservation_for_pages(store, pages);
+	}
 	if (r == 0) {
 		txg->repacks = malloc(sizeof(plan->found));
 		r = txg->repacks ? 0 : -ENOMEM;
@@ -330,12 +347,14 @@ int store_repack(struct store *store)
 		if (r == 0 && plan.at != UINT64_MAX)
 			r = plan_make(store, &plan);
 	}
+	if (plan.found_len && (r == 0 || r == -ENOENT)) {
+		r = plan_hand_over(store, &plan, &txg);
+		if (r == 0)
+			r = store_wait(store, txg);
+		if (r == -ENOSPC)
+			r = -ENOENT;
+	}
 	sparse->at = plan.at;
 	sparse->last = plan.last;
-	if (!plan.found_len || (r < 0 && r != -ENOENT))
-		return r;
-	r = plan_hand_over(store, &plan, &txg);
-	if (r == 0)
-		r = store_wait(store, txg);
-	return r == -ENOSPC ? -ENOENT : r;
+	return r;
 }

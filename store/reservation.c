@@ -27,7 +27,9 @@
 #include "slowdown.h"
 
 enum {
-	RESERVE_MIN = 2 << 20,
+	/* Two commits that free STORE_PACE_LEAST blocks each; see FREE_PAGES.
+	 */
+	RESERVE_MIN = 4 << 20,
 	RESERVE_MAX = 8 << 20,
 	STEP_MIN = 4 << 20, /* preallocated at a time */
 	STEP_MAX = 64 << 20,
@@ -418,26 +420,51 @@ int store_throttle_write(struct store *store, size_t bytes)
 	return throttle(store, true, bytes >= BULK_MIN);
 }
 
-int store_pace(struct store *store)
+/*
+ * Return what to reserve for freeing so many blocks.  No more pages are changed
+ * than there are.
+ */
+static uint64_t freeing_cost(const struct store *store, uint64_t blocks)
 {
-	uint64_t reserve;
+	return MIN(blocks * FREE_PAGES * DISK_PAGE, store->used);
+}
+
+/*
+ * Reduce *blocks to what there is space for besides the reserve.  Return true
+ * if there is not even the reserve.  Lock held.
+ */
+static bool pace_measure(struct store *store, uint32_t *blocks)
+{
+	uint64_t least = pending_cost(store) + reserve_bytes(store);
+	uint64_t most = least + freeing_cost(store, *blocks), room;
+
+	if (most > store->avail)
+		reservation_count_free(store);
+	if (most > store->avail)
+		reservation_extend(store, most - store->avail);
+	if (least > store->avail)
+		reservation_extend(store, least - store->avail);
+	room = store->avail - MIN(store->avail, least);
+	if (most > store->avail)
+		*blocks = (uint32_t)(room / (FREE_PAGES * DISK_PAGE));
+	return least > store->avail;
+}
+
+int store_pace(struct store *store, uint32_t *blocks)
+{
 	int r = 0;
 
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
 	wait_for_committer(store, store->txg_hard);
-	reserve = reserve_bytes(store);
-	if (pending_cost(store) + reserve > store->avail) {
-		reservation_count_free(store);
-		if (pending_cost(store) + reserve > store->avail &&
-		    reservation_extend(store, reserve) < 0)
-			r = 1;
-	}
+	if (pace_measure(store, blocks))
+		r = 1;
 	/* Each piece is committed before the next: see above. */
-	if (r > 0) {
+	if (r || *blocks < STORE_PACE_LEAST) {
 		int err = commit_wait_all(store);
 
+		*blocks = STORE_PACE_LEAST;
 		r = err < 0 ? err : r;
 	}
 	store_unlock(store);

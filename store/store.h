@@ -307,10 +307,12 @@ int store_throttle_write(struct store *store, size_t bytes);
 
 /*
  * Do the same for a piece of the work that frees the space of deleted states,
- * which is never refused for lack of space.  1: there is little space left, so
- * the piece should be as small as possible.
+ * which is never refused for lack of space.  *blocks is how many blocks it is
+ * to free at most; less if there is little space left, but not less than
+ * STORE_PACE_LEAST.  1: there is next to none.
  */
-int store_pace(struct store *store);
+enum { STORE_PACE_LEAST = 256 };
+int store_pace(struct store *store, uint32_t *blocks);
 
 /*
  * Set the hook that is called under the lock before a group is closed, so that

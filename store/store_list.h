@@ -61,14 +61,17 @@ struct list_job {
 	uint64_t above;
 	uint32_t budget;       /* entries to handle in one commit */
 	bool done;             /* result: nothing of it is left */
+	bool refused;          /* result: there was too little space for it */
 	uint64_t freed_blocks; /* result */
 	uint64_t freed_bytes;  /* result */
 	struct list_job *next; /* to be done in the same commits; or NULL */
 };
 /*
  * Run one piece of the job, and of the jobs chained to it by `next`, with the
- * next commit, and wait for it.  On return their results are set.  Lock NOT
- * held.
+ * next commit, and wait for it.  On return their results are set.  -ENOSPC: the
+ * disk has no space for the pages to be changed, of which a smaller budget
+ * needs less.  Space is not reserved for a job, and a commit that fails because
+ * of it is repeated without it.  Lock NOT held.
  */
 int list_job_run(struct store *store, struct list_job *job);
 

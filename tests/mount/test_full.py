@@ -197,6 +197,36 @@ def test_deleting_after_a_restart_on_a_full_disk(small, disk):
         writes_again(mnt / "main" / f"again-{i}")
 
 
+@pytest.mark.limit(120)
+@pytest.mark.parametrize("what", ["snapshots", "fork"])
+def test_deleting_much_on_a_full_disk(small, disk, what):
+    """States of thousands of blocks of their own, which lie apart: to free
+    them in one commit needs more pages than there are."""
+    rng = random.Random(5)
+    state = "main" if what == "snapshots" else "main@fork"
+    source = disk / "source"
+    source.mkdir()
+    files = range(12000)
+    for number in range(4):
+        for i in files if not number else rng.sample(files, 5000):
+            (source / f"{i}").write_bytes(rng.randbytes(1000))
+        small.verb("import", "--from", source, "--snapshot", f"{number}",
+                   state)
+    fill_from_outside(disk)
+    mnt = small.mount()
+    mnt.allow(FULL)
+    before = avail(mnt)
+    if what == "snapshots":
+        # Their blocks come from lists; those of a fork from its tree.
+        small.verb("rm", "main~0", "main~1", "main~2")
+    else:
+        small.verb("rm", "-r", state)
+    small.verb("gc", timeout=60 * SLOWER)
+    wait_for(lambda: avail(mnt) > before + 10 * MIB, "the space in df")
+    mnt.umount()
+    small.coppice("check", small.path)
+
+
 @pytest.mark.limit(180)
 @pytest.mark.parametrize("what", ["limit", "map"])
 def test_full_store(make_store, monkeypatch, what):

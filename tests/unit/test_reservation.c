@@ -101,7 +101,9 @@ static void reap(struct tree *tree)
 	int r = -EAGAIN;
 
 	while (r == -EAGAIN) {
-		assert_true(store_pace(tree->store) >= 0);
+		uint32_t blocks = STORE_PACE_LEAST;
+
+		assert_true(store_pace(tree->store, &blocks) >= 0);
 		store_lock(tree->store);
 		r = tree_reap(tree, &from, 1, drop_item, tree);
 		store_unlock(tree->store);
