@@ -221,8 +221,8 @@ const struct command command_batch = {
                 "\n"
                 "  -n, --dry-run      check all, change nothing\n"
                 "  -H, --script       no titles; a tab between columns\n"
-                "      --json[=lines] an array of objects, one a line; or "
-                "the objects alone\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

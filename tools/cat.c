@@ -90,9 +90,9 @@ const struct command command_cat = {
         .name = "cat",
         .args = "[-s STORE] STATE:/PATH...",
         .summary = "Print files of states",
-        .help = "The content of each file in turn, each as of one instant, "
-                "mounted or not.  A\n"
-                "path in a mount can be given, too.\n"
+        .help = "Prints the content of each file in turn, each as of one "
+                "instant.  A path in a\n"
+                "mount can be given, too.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

@@ -216,11 +216,11 @@ const struct command command_compact = {
         .name = "compact",
         .args = "[-n] [--json] [STORE]",
         .summary = "Give freed space back to the disk",
-        .help = "Writes the store's file anew, without the space that is free "
-                "in it, beside the\n"
-                "old one, which it then replaces.  The store must not be "
-                "mounted, and its disk\n"
-                "needs space for the new file.\n"
+        .help = "Writes a new file for the store, without the free space in "
+                "the old one, and\n"
+                "replaces the old one by it.  The store must not be mounted, "
+                "and its disk needs\n"
+                "space for the new file.\n"
                 "\n"
                 "  -n, --dry-run      only print the sizes\n"
                 "      --json         an object with the sizes\n"

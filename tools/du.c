@@ -153,13 +153,14 @@ const struct command command_du = {
         .name = "du",
         .args = "[-s STORE] [-r] [--json] [STATE...]",
         .summary = "Show the space that states use",
-        .help = "For each STATE, or all: the bytes that deleting it alone "
-                "would free, the\n"
-                "other bytes that it references, the sum of both as stored "
-                "(compressed), the\n"
-                "size of its files, and how many times that is what is "
-                "stored.  For several\n"
-                "states, also what deleting them together would free.\n"
+        .help = "Prints a line for each STATE, or for all states: the bytes "
+                "that deleting it\n"
+                "alone would free (UNIQUE), the other bytes that it references "
+                "(SHARED), the sum\n"
+                "of both (STORED), the size of its files (SIZE), and SIZE "
+                "divided by STORED.  For\n"
+                "several states, also prints what deleting them together would "
+                "free.\n"
                 "\n"
                 "  -r, --recursive    each fork's snapshots, too\n"
                 "      --json         an object with the list 'states', and "

@@ -224,12 +224,13 @@ const struct command command_export = {
         .name = "export",
         .args = "[OPTION]... --to=DIR STATE[:/PATH]",
         .summary = "Write a state to a directory, without the mount",
-        .help = "DIR, which is made or must be empty, gets what is in STATE, "
-                "or in the directory\n"
-                "PATH of it, as of one instant: contents, owners, modes, "
-                "times, attributes, ACLs,\n"
-                "hard links and holes.  With --overwrite only what differs in "
-                "DIR is written.\n"
+        .help = "Writes what is in STATE, or in the directory PATH of it, to "
+                "DIR, which is made\n"
+                "or must be empty; with --overwrite, writes only what differs "
+                "in DIR.  STATE is\n"
+                "read as of one instant.  Contents, owners, modes, times, "
+                "attributes, ACLs, hard\n"
+                "links and holes are kept.\n"
                 "\n"
                 "      --to=DIR           the directory to be "
                 "filled\n" FILTER_OPTIONS_HELP
@@ -241,9 +242,9 @@ const struct command command_export = {
                 "does\n"
                 "  -v, --verbose          print what has changed\n"
                 "      --fsync            sync DIR's file system at the end\n"
-                "      --progress         show it where there is no "
-                "terminal, too\n"
-                "      --json             print an object that sums up\n"
+                "      --progress         show progress even if stderr is not "
+                "a terminal\n"
+                "      --json             print an object with the totals\n"
                 "  -s, --store=STORE      the store's directory\n",
         .run = run,
 };

@@ -20,7 +20,7 @@
 /* The lines about them in a verb's help. */
 #define FILTER_OPTIONS_HELP                                                    \
 	"      --exclude=PATTERN  leave out what matches, as rsync does\n"     \
-	"      --include=PATTERN  do not\n"                                    \
+	"      --include=PATTERN  do not leave out what matches\n"             \
 	"      --exclude-from=FILE, --include-from=FILE\n"                     \
 	"                         read patterns, one a line\n"                 \
 	"  -f, --filter=RULE      '- PATTERN', '+ PATTERN' or '!'\n"

@@ -128,18 +128,19 @@ const struct command command_find = {
         .args = "[-s STORE] [--json[=lines]] GLOB|/REGEX/\n"
                 "               [--all-states | STATE...]",
         .summary = "Find files by name in many states",
-        .help = "A line for each version of each file that matches: size, time "
-                "of modification,\n"
-                "path, and the first and the last state that have it.  A GLOB "
-                "without a slash\n"
-                "is compared with the last name of a path, one with a slash "
-                "with the path; a\n"
-                "REGEX, an extended one, with the path.  Without STATE, in all "
-                "states.\n"
+        .help = "Prints a line for each version of each file that matches: "
+                "size, modification\n"
+                "time, path, and the first and the last state that have it.  A "
+                "GLOB without a\n"
+                "slash is compared with the last component of a path, one with "
+                "a slash with the\n"
+                "path.  An extended REGEX is searched for in the path.  "
+                "Without STATE, all states\n"
+                "are searched.\n"
                 "\n"
-                "      --all-states   in all states, as without STATE\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
+                "      --all-states   search all states, as without STATE\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -58,16 +58,16 @@ const struct command command_fork = {
         .args = "[-s STORE] [-p KEY=VALUE]... [SOURCE] NAME",
         .summary = "Make a fork of a state, or a new, empty tree",
         .help = "SOURCE is a fork or a snapshot, by name or by a path in it.  "
-                "Without it\n"
-                "the new name determines it, as with mkdir: the longest part "
-                "in front of an\n"
-                "'@' that is a state's name.  A name without '@' makes a fork "
-                "of the default\n"
-                "state, or a new, empty tree if there is none.\n"
+                "Without it,\n"
+                "the new name determines it, as with mkdir: it is the longest "
+                "part before an\n"
+                "'@' that is a state's name.  A name without '@' makes a new, "
+                "empty tree, or\n"
+                "a fork of the default state if there is one.\n"
                 "\n"
                 "  -p, --set=KEY=VALUE\n"
-                "                     give the fork a property: see "
-                "'coppice help set'\n"
+                "                     give the fork a property: see 'coppice "
+                "help set'\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

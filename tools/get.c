@@ -104,17 +104,17 @@ const struct command command_get = {
         .args = "[-s STORE] [-H] [-o COLUMNS] [--json[=lines]]\n"
                 "                   [KEY[,KEY...]|all [STATE...]]",
         .summary = "Print properties of states",
-        .help = "Without a state, of all states; 'all' are those that are "
-                "set.  SOURCE is\n"
-                "'local', 'inherited' (of a snapshot: from its fork), or '-' "
-                "where there is no\n"
-                "value, or one that nobody has set.\n"
+        .help = "Prints the properties with the KEYs, or all that are set, of "
+                "the STATEs, or of\n"
+                "all states.  SOURCE is 'local', 'inherited' (by a snapshot, "
+                "from its fork), or\n"
+                "'-' if the property is not set or cannot be set.\n"
                 "\n"
                 "  -o, --output=COLUMNS\n"
                 "                     some of name,property,value,source,from\n"
                 "  -H, --script       no titles; a tab between columns\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -11,10 +11,10 @@ const struct command command_hold = {
         .name = "hold",
         .args = "[-s STORE] TAG STATE...",
         .summary = "Protect states from deletion",
-        .help = "A state cannot be deleted as long as it has a tag, nor can "
-                "the fork of a\n"
-                "snapshot with one.  A state may have several tags, each "
-                "once.\n"
+        .help = "A state with a tag cannot be deleted, nor can the fork of a "
+                "snapshot with a tag.\n"
+                "A state may have several tags.  'coppice release' removes a "
+                "tag.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

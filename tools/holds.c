@@ -37,11 +37,11 @@ const struct command command_holds = {
         .name = "holds",
         .args = "[-s STORE] [-H] [--json[=lines]] [STATE...]",
         .summary = "List the tags that protect states from deletion",
-        .help = "Without a state, those of all states.\n"
+        .help = "Without a STATE, lists those of all states.\n"
                 "\n"
                 "  -H, --script       no titles; a tab between columns\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -242,10 +242,10 @@ const struct command command_import = {
         .name = "import",
         .args = "[OPTION]... --from=DIR STATE[:/PATH]",
         .summary = "Mirror a directory into a state, without the mount",
-        .help = "STATE, or the directory PATH in it, gets what is in DIR, in "
-                "one step, and loses\n"
-                "what is not in DIR.  Files whose size, mtime and ctime are as "
-                "they were at the\n"
+        .help = "Makes STATE, or the directory PATH in it, equal to DIR in one "
+                "step: what is not\n"
+                "in DIR is deleted.  Files whose size, mtime and ctime have "
+                "not changed since the\n"
                 "last import are not read.  STATE is made if it does not "
                 "exist.\n"
                 "\n"
@@ -253,16 +253,17 @@ const struct command command_import = {
                 "      --snapshot=NAME    make this snapshot of the "
                 "result\n" FILTER_OPTIONS_HELP
                 "      --delete-excluded  delete excluded files of the state\n"
-                "      --no-delete        delete nothing that DIR lacks\n"
+                "      --no-delete        do not delete what DIR does not "
+                "have\n"
                 "  -x, --one-file-system  do not enter other file systems\n"
                 "  -c, --checksum         read all files\n"
-                "      --ignore-ctime     compare size and mtime alone\n"
+                "      --ignore-ctime     compare only size and mtime\n"
                 "  -n, --dry-run          print what would change, as 'diff' "
                 "does\n"
                 "  -v, --verbose          print what has changed\n"
-                "      --progress         show it where there is no "
-                "terminal, too\n"
-                "      --json             print an object that sums up\n"
+                "      --progress         show progress even if stderr is not "
+                "a terminal\n"
+                "      --json             print an object with the totals\n"
                 "  -s, --store=STORE      the store's directory\n",
         .run = run,
 };

@@ -106,15 +106,15 @@ const struct command command_init = {
         .name = "init",
         .args = "[OPTION]... STORE",
         .summary = "Make a new store in an empty or missing directory",
-        .help = "The store has one fork, main, empty, and owned by the "
-                "caller.\n"
+        .help = "The store has one fork, main, which is empty and belongs to "
+                "the caller.\n"
                 "\n"
-                "      --max-size=SIZE    let the store grow to this and no "
-                "further\n"
-                "      --chunk-size=SIZE  what files are cut into: a power of "
-                "two from\n"
-                "                         4K to 128K (64K)\n"
-                "      --node-size=BYTES  size of the tree's nodes, 2016 to "
-                "4080 (2016)\n",
+                "      --max-size=SIZE    limit the size of the store's file\n"
+                "      --chunk-size=SIZE  size of the chunks that files are "
+                "cut into: a power\n"
+                "                         of two from 4K to 128K (default: "
+                "64K)\n"
+                "      --node-size=BYTES  size of tree nodes, 2016 to 4080 "
+                "(default: 2016)\n",
         .run = run,
 };

@@ -189,15 +189,15 @@ const struct command command_ls = {
         .name = "ls",
         .args = "[-s STORE] [-l] [--json[=lines]] STATE:/PATH",
         .summary = "List a directory of a state",
-        .help = "The names in the directory, sorted; of anything else, its own "
-                "name.  A path in a\n"
-                "mount can be given, too.\n"
+        .help = "Prints the names in the directory, sorted; for anything else, "
+                "its own name.  A\n"
+                "path in a mount can be given, too.\n"
                 "\n"
-                "  -l, --long         with permissions, number of names, "
+                "  -l, --long         with permissions, number of links, "
                 "owner, group, size\n"
-                "                     and time of modification (UTC)\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
+                "                     and modification time (UTC)\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

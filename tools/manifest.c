@@ -145,21 +145,21 @@ const struct command command_manifest = {
         .args = "[-s STORE] [--hash=sha256|xxh3|none]\n"
                 "               [--json[=lines] | --verify=FILE] STATE[:/PATH]",
         .summary = "List the files of a state with digests, or verify them",
-        .help = "A line for each file and directory, as of one instant, in the "
-                "words of\n"
+        .help = "Prints a line for each file and directory, as of one instant, "
+                "in the format of\n"
                 "mtree(5): type, mode, owner, links, time, size, target, and "
                 "the digest of the\n"
-                "content.  With --verify, what differs from such a list: exits "
-                "with 0 if\n"
-                "nothing does, 1 if something does, 2 on trouble.\n"
+                "content.  With --verify, prints what differs from such a "
+                "list, and exits with 0\n"
+                "if nothing differs, 1 if something differs, 2 on trouble.\n"
                 "\n"
                 "      --hash=DIGEST  sha256 (the default), xxh3 (faster, no "
                 "protection against\n"
                 "                     forgery), or none\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
-                "      --verify=FILE  compare with a manifest; '-' is the "
-                "standard input\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
+                "      --verify=FILE  compare with a manifest; '-' is standard "
+                "input\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

@@ -254,11 +254,12 @@ const struct command command_prune = {
         .name = "prune",
         .args = "[-s STORE] RULE... [--all] [-n] [--json[=lines]] [FORK...]",
         .summary = "Delete old snapshots by rules",
-        .help = "Of each fork on its own, or of the FORKs alone, deletes the "
-                "snapshots that no\n"
-                "rule keeps.  A state that a tag holds, the default state, "
-                "and the newest\n"
-                "snapshot of a fork stay.  Prints each state with a reason.\n"
+        .help = "Deletes the snapshots of each fork, or of the given FORKs, "
+                "that no rule keeps.\n"
+                "A state that a tag holds, the default state, and the newest "
+                "snapshot of a fork\n"
+                "are never deleted.  Prints what is done with each state, and "
+                "why.\n"
                 "\n"
                 "  -l, --keep-last=N  keep the N newest\n"
                 "  -H, --keep-hourly=N, -d, --keep-daily=N, -w, "
@@ -285,8 +286,8 @@ const struct command command_prune = {
                 "passed\n"
                 "      --all          delete a fork's newest snapshot, too\n"
                 "  -n, --dry-run      print what would be done\n"
-                "      --json[=lines] an array of objects, one a line; or the "
-                "objects alone\n"
+                "      --json[=lines] an array of objects, one a line; or only "
+                "objects\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,
 };

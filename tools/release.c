@@ -11,7 +11,7 @@ const struct command command_release = {
         .name = "release",
         .args = "[-s STORE] TAG STATE...",
         .summary = "Remove a tag that protects states from deletion",
-        .help = "Without a tag a state can be deleted again.\n"
+        .help = "A state without tags can be deleted again.\n"
                 "\n"
                 "  -s, --store=STORE  the store's directory\n",
         .run = run,

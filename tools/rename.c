@@ -52,9 +52,9 @@ const struct command command_rename = {
         .name = "rename",
         .args = "[-s STORE] [--positional] STATE NEW",
         .summary = "Rename a state",
-        .help = "NEW is the new name; for a snapshot, without its fork's "
-                "name.\n"
-                "Forks and snapshots made from the state stay what they are.\n"
+        .help = "NEW is the new name; for a snapshot, without its fork's name. "
+                " Forks and\n"
+                "snapshots that were made from the state keep their names.\n"
                 "\n"
                 "      --positional   accept FORK~N and FORK~@TIME, too\n"
                 "  -s, --store=STORE  the store's directory\n",

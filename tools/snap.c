@@ -113,14 +113,13 @@ const struct command command_snap = {
         .name = "snap",
         .args = "[-s STORE] [-p KEY=VALUE]... [FORK] [NAME]",
         .summary = "Make a snapshot of a fork",
-        .help = "FORK is a fork's name or a path in it.  Without it, it is "
-                "the default state,\n"
-                "or if there is none the fork that the current directory is "
-                "in, or the only\n"
-                "one.  One argument can give both: FORK~NAME.  Without a "
-                "NAME it is the\n"
-                "time, in UTC, as 2026-11-20T12:00:00Z, and is printed as "
-                "FORK~NAME.\n"
+        .help = "FORK is a fork's name or a path in it; by default the default "
+                "state, else the\n"
+                "fork that the current directory is in, else the only fork.  "
+                "NAME is by default\n"
+                "the time in UTC, as in 2026-11-20T12:00:00Z; then FORK~NAME "
+                "is printed.  One\n"
+                "argument can give both: FORK~NAME.\n"
                 "\n"
                 "  -p, --set=KEY=VALUE\n"
                 "                     give the snapshot a property: see "

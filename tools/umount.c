@@ -95,7 +95,7 @@ const struct command command_umount = {
         .name = "umount",
         .args = "MNT...",
         .summary = "Unmount a store, and wait until everything is durable",
-        .help = "MNT is where a store is mounted, or a store that is mounted "
-                "once.\n",
+        .help = "MNT is a mount of a store, or the directory of a store with "
+                "one mount.\n",
         .run = run,
 };
