@@ -6,11 +6,10 @@
  * change.  A state is a tree of directories and files, the same that a mount of
  * the store shows; to a program a path is a key, a file's content a value, a
  * directory a bucket.  Forks and snapshots are made in constant time, of any
- * state, however old, whatever is open, and in any number.
+ * state, in any number, and whatever is open.
  *
- * Changes of files are gathered in batches.  A batch is one step: other
- * threads, processes and mounts see all of it or nothing, and so does whoever
- * opens the store after a crash.
+ * Changes of files are gathered in batches.  A batch is atomic: other threads,
+ * processes and mounts, and the store after a crash, have all of it or nothing.
  *
  * Errors.  Functions that return int or ssize_t return a negative errno value
  * on failure, and set no output.  coppice_error() describes the last failure of
@@ -25,20 +24,20 @@
  *   -ENOMEM    out of memory
  *
  * Threads.  Any thread may use a handle of a store or a state, at any time.  A
- * batch and a scan belong to one thread at a time.  Callbacks are called by the
- * thread that passed them, with no lock held, and may call the library.
- * Threads that read do not wait for each other.  One that changes the store
- * waits for them, and they for it, for moments only.
+ * batch or a scan must be used by one thread at a time.  Callbacks are called
+ * by the thread that passed them, with no lock held, and may call the library.
+ * Threads that read do not wait for each other.  Threads that change the store
+ * and threads that read wait for each other for moments only.
  *
  * Processes.  One process changes a store: the first that opens it without
- * COPPICE_READ_ONLY, or the daemon that serves its mounts; then the changes of
- * other processes go through the daemon.  Any number of processes read at once,
- * without asking any other: they see the last commit, and a snapshot that they
- * have open stays as it is until they close it or end.  What fsync(2) in a
+ * COPPICE_READ_ONLY, or the daemon that serves its mounts.  If there is a
+ * daemon, the changes of other processes go through it, and each is durable
+ * when the call returns.  Any number of processes can read at once, without a
+ * request to another process: they see the last commit, and a snapshot that
+ * they have open stays readable until they close it or end.  What fsync(2) in a
  * mount has made durable is committed within five seconds or, after a crash,
- * when the store is next opened to be changed.  Through a daemon every change
- * is durable when the call returns.  -ECONNRESET: the daemon has ended; reading
- * goes on, for changes the store must be closed and opened again.
+ * when the store is next opened to be changed.  -ECONNRESET: the daemon has
+ * ended.  Reading continues; for changes, close the store and open it again.
  *
  * A process that was forked cannot use its parent's handles; it opens the store
  * itself.  A process can have a store open once.
@@ -81,11 +80,11 @@ COPPICE_API const char *coppice_error(void);
 /* ---- Stores ------------------------------------------------------------- */
 
 enum coppice_open_flags {
-	COPPICE_READ_ONLY = 1, /* nothing will be changed */
+	COPPICE_READ_ONLY = 1, /* refuse changes */
 	COPPICE_CREATE = 2,    /* make the store if there is none */
 };
 
-/* A field that is 0 has its default. */
+/* 0 in a field stands for its default. */
 struct coppice_options {
 	size_t size;
 	uint64_t memory;    /* bytes for caches and unsaved changes */
@@ -94,12 +93,15 @@ struct coppice_options {
 
 /*
  * Open the store in the directory `path`.  options may be NULL.  A new store
- * has one fork, `main`, which is empty.  -ENOENT: there is no store; -EBUSY:
- * this process has it open already, or another process that is not a daemon has
- * it open to change it, and did not close it within five seconds (the message
- * names it, if it can be found); to be read, it is being compacted.  A program
- * that embeds the engine does not serve others: where several write, mount the
- * store first, and all of them go through its daemon.
+ * has one fork, `main`, which is empty.
+ *
+ * If several programs write to a store, mount it first: then all of them use
+ * its daemon.  A program that has opened it to change it serves no other.
+ *   -ENOENT  there is no store
+ *   -EBUSY   this process has it open already; or another process that is not
+ *            a daemon has it open to change it, and did not close it within
+ *            five seconds (the message names it if it can be found); or, with
+ *            COPPICE_READ_ONLY, it is being compacted
  */
 COPPICE_API int coppice_open(const char *path, unsigned flags,
                              const struct coppice_options *options,
@@ -107,8 +109,8 @@ COPPICE_API int coppice_open(const char *path, unsigned flags,
 
 /*
  * Make all changes durable and release the store.  Its states, batches and
- * scans must have been released before.  After an error the changes since the
- * last commit are lost, and the store is released all the same, but not after
+ * scans must have been released before.  After an error, the changes since the
+ * last commit are lost, and the store is released nevertheless, except after
  * -ECHILD.  Takes NULL.
  */
 COPPICE_API int coppice_close(struct coppice *store);
@@ -118,8 +120,8 @@ COPPICE_API int coppice_sync(struct coppice *store);
 
 struct coppice_stats {
 	size_t size;
-	uint64_t used_bytes;    /* of the store's file, in use */
-	uint64_t free_bytes;    /* of the store's file, free for new data */
+	uint64_t used_bytes;    /* in use, of the store's file */
+	uint64_t free_bytes;    /* free for new data, of the store's file */
 	uint64_t avail_bytes;   /* that can still be written */
 	uint64_t pending_bytes; /* changed, and not durable yet */
 	uint64_t reclaiming; /* versions of deleted states still to be freed */
@@ -130,25 +132,25 @@ COPPICE_API int coppice_stats(struct coppice *store,
                               struct coppice_stats *ret_stats);
 
 /*
- * Wait until the space of all deleted states is free, durably; but that of
- * snapshots which a handle still reads, here or in another process, is freed
- * later.
+ * Wait until the space of all deleted states is free, durably.  The space of
+ * snapshots that a handle still reads, here or in another process, is not
+ * waited for.
  */
 COPPICE_API int coppice_reclaim(struct coppice *store);
 
 /*
  * Return a descriptor for poll(2) that becomes readable (POLLIN) when states
  * have been changed, made or deleted, by any process: at once if this process
- * changes the store itself, else when the change is committed.  It may become
- * readable without a change.  It belongs to the store: do not read from it, nor
- * close it.  The same one each time; -EMFILE.
+ * changes the store itself, otherwise when the change is committed.  It may
+ * become readable without a change.  Each call returns the same descriptor,
+ * which belongs to the store: do not read from it or close it.  -EMFILE.
  */
 COPPICE_API int coppice_event_fd(struct coppice *store);
 /*
  * Make the descriptor unreadable until the next change.  Return 1 if there may
  * have been changes since the last call, or since the descriptor was made, and
- * 0 if there were none.  Call this first, and look at the states afterwards:
- * then no change is missed.  -EINVAL: coppice_event_fd() was not called.
+ * 0 if there were none.  To miss no change, call this before you look at the
+ * states.  -EINVAL: coppice_event_fd() was not called.
  */
 COPPICE_API int coppice_event_clear(struct coppice *store);
 
@@ -159,9 +161,9 @@ COPPICE_API int coppice_event_clear(struct coppice *store);
  * newest snapshot), FORK~@TIME (the newest snapshot at or before a time); see
  * coppice-concepts(7).  A handle of a snapshot keeps its content readable even
  * if the snapshot is deleted meanwhile.  A handle of a fork shows the fork as
- * it is at each call; it follows the fork when that is renamed.  -ENOENT: there
- * is no such state; beside the process that writes, this is also the answer for
- * a snapshot whose deletion is not committed yet.
+ * it is at each call, even after the fork was renamed.  -ENOENT: there is no
+ * such state; in a process other than the one that writes, also: the deletion
+ * of the snapshot is not committed yet.
  */
 COPPICE_API int coppice_state_open(struct coppice *store, const char *name,
                                    struct coppice_state **ret_state);
@@ -199,15 +201,16 @@ enum coppice_fork_flags {
 	COPPICE_UNIQUE = 1, /* if the name is taken, add a suffix to it */
 };
 /*
- * Make a fork called `name` of a state.  source NULL: the fork is empty.  The
- * name that it got is written to ret_name, of COPPICE_NAME_SIZE bytes, which
- * may be NULL.  -EEXIST: the name is taken.
+ * Make a fork of the state `source` called `name`, or an empty fork if source
+ * is NULL.  Write its name, which COPPICE_UNIQUE may have changed, to ret_name,
+ * of COPPICE_NAME_SIZE bytes, or nothing if it is NULL.  -EEXIST: the name is
+ * taken.
  */
 COPPICE_API int coppice_fork(struct coppice *store, const char *source,
                              const char *name, unsigned flags, char *ret_name);
 /*
- * Make a snapshot of a fork; it is then found as FORK~NAME.  -EEXIST: the fork
- * has one of this name.
+ * Make the snapshot FORK~NAME of a fork.  -EEXIST: the fork has a snapshot of
+ * this name.
  */
 COPPICE_API int coppice_snapshot(struct coppice *store, const char *fork,
                                  const char *name);
@@ -217,15 +220,16 @@ enum coppice_remove_flags {
 };
 /*
  * Delete a state.  Its name is free at once, its space is freed in the
- * background.  -ENOTEMPTY: a fork has snapshots; -EBUSY: the state is held, or
- * is the default state.
+ * background.  -ENOTEMPTY: the fork has snapshots; -EBUSY: the state is held,
+ * or is the default state.
  */
 COPPICE_API int coppice_remove(struct coppice *store, const char *name,
                                unsigned flags);
 /*
  * Delete snapshots of a fork: those made before the time `before` (nanoseconds
  * since 1970), but never the `keep` newest ones.  Snapshots that are held are
- * left.  *ret_count (may be NULL): how many were deleted, also after an error.
+ * kept.  *ret_count (may be NULL) is how many were deleted, even after an
+ * error.
  */
 COPPICE_API int coppice_expire(struct coppice *store, const char *fork,
                                int64_t before, uint64_t keep,
@@ -233,17 +237,18 @@ COPPICE_API int coppice_expire(struct coppice *store, const char *fork,
 /* Rename a state; `to` is the new name of a fork, or of the snapshot alone. */
 COPPICE_API int coppice_rename(struct coppice *store, const char *name,
                                const char *to);
-/* Let two forks, or two snapshots of one fork, exchange their names. */
+/* Exchange the names of two forks, or of two snapshots of one fork. */
 COPPICE_API int coppice_swap(struct coppice *store, const char *a,
                              const char *b);
 /*
- * Give a fork the content of another state, in one step.  Handles of the fork
- * stay valid.  undo: the name of a snapshot of the fork as it was before, or
- * NULL: none.  Through a daemon the snapshot is a step of its own.
+ * Replace the content of a fork by that of another state, in one step.  Handles
+ * of the fork stay valid.  undo is the name of a snapshot to be made of the
+ * fork as it was before, or NULL for none.  Through a daemon, the snapshot is a
+ * step of its own.
  */
 COPPICE_API int coppice_reset(struct coppice *store, const char *fork,
                               const char *source, const char *undo);
-/* Protect a state from deletion by a tag, and remove the tag. */
+/* Protect a state from deletion by a tag; coppice_release() removes the tag. */
 COPPICE_API int coppice_hold(struct coppice *store, const char *name,
                              const char *tag);
 COPPICE_API int coppice_release(struct coppice *store, const char *name,
@@ -262,10 +267,11 @@ COPPICE_API ssize_t coppice_property(struct coppice *store, const char *name,
 /* ---- Reading ------------------------------------------------------------ */
 
 /*
- * Read up to `size` bytes of a file from `offset` on, all of one instant of the
- * state.  Return how many were read; fewer than `size` only at the end of the
- * file.  -EISDIR; -EAGAIN: another process changes the fork all the time, and
- * so many bytes (over 1.9 MiB) cannot be read between two of its commits.
+ * Read up to `size` bytes of a file from `offset` on, all as of one instant.
+ * Return how many were read; fewer than `size` only at the end of the file.
+ *   -EISDIR  it is a directory
+ *   -EAGAIN  another process changes the fork all the time, and more than
+ *            1.9 MiB could not be read between two of its commits
  */
 COPPICE_API ssize_t coppice_get(struct coppice_state *state, const char *path,
                                 uint64_t offset, void *buffer, size_t size);
@@ -279,9 +285,9 @@ struct coppice_get {
 	ssize_t result; /* as that of coppice_get() */
 };
 /*
- * Do many reads, all of the same instant of the state; but where another
- * process may change a fork, each by itself.  `gets` is an array of `count`. An
- * error of a single read is its result alone, and has no message.
+ * Do many reads, all as of the same instant; but if another process may change
+ * the fork, each read is as of an instant of its own.  `gets` is an array of
+ * `count`.  An error of a single read is only in its result, without a message.
  */
 COPPICE_API int coppice_get_many(struct coppice_state *state,
                                  struct coppice_get *gets, size_t count);
@@ -318,13 +324,13 @@ struct coppice_entry {
 /*
  * Begin to list a directory: the entries whose names begin with `prefix`, or
  * all of them if it is NULL.  Entries that are made or removed meanwhile may be
- * included or not; with COPPICE_SORTED, the entries are those at this moment.
+ * included or not; with COPPICE_SORTED, the entries are those of this moment.
  * The state must stay open as long as the scan is.
  */
 COPPICE_API int coppice_scan_open(struct coppice_state *state, const char *path,
                                   const char *prefix, unsigned flags,
                                   struct coppice_scan **ret_scan);
-/* Return the next entry.  1: there is one; 0: there are no more. */
+/* Return 1 and the next entry, or 0 if there are no more. */
 COPPICE_API int coppice_scan_next(struct coppice_scan *scan,
                                   struct coppice_entry *ret_entry);
 COPPICE_API void coppice_scan_close(struct coppice_scan *scan); /* or NULL */
@@ -335,29 +341,30 @@ enum coppice_batch_flags {
 	COPPICE_PARENTS =
 	        1, /* make the directories of a path that are missing */
 	COPPICE_RECURSIVE = 2, /* delete a directory with all that is in it */
-	COPPICE_LENIENT = 4, /* what is missing to delete, or there to make, is
-	                        no error */
+	COPPICE_LENIENT = 4, /* accept that a path to delete is missing, or that
+	                        a directory to make exists */
 };
 
 /*
  * Begin a batch.  Nothing is changed before coppice_batch_commit().  One batch
- * can change several forks.  Operations on one fork are done in their order.  A
- * fork's handle is needed until its last operation was added, not at the commit.
+ * can change several forks.  Operations on one fork are done in the order in
+ * which they were added.  The handle of a fork may be closed after its last
+ * operation was added, before the commit.
  */
 COPPICE_API int coppice_batch_new(struct coppice *store,
                                   struct coppice_batch **ret_batch);
 /*
  * Set the attributes of the files and directories that the following operations
- * make.  Before, they are the process's user and group, 0644 and 0755.  -EPERM,
- * at the commit: only root can give files to others.  -EINVAL: a mode has other
- * bits than 07777.
+ * make.  The defaults are the process's user and group, 0644 and 0755.  The
+ * commit fails with -EPERM if a process that is not root gives files to others.
+ * -EINVAL: a mode has other bits than 07777.
  */
 COPPICE_API int coppice_batch_attributes(struct coppice_batch *batch, uid_t uid,
                                          gid_t gid, mode_t file_mode,
                                          mode_t directory_mode);
 /*
- * Make the value the content of a file, which is made if it is missing.  The
- * value is copied.  Flags: COPPICE_PARENTS.
+ * Replace the content of a file by a value.  The file is made if it is missing.
+ * The value is copied.  Flags: COPPICE_PARENTS.
  */
 COPPICE_API int coppice_batch_put(struct coppice_batch *batch,
                                   struct coppice_state *fork, const char *path,
@@ -385,23 +392,24 @@ COPPICE_API int coppice_batch_mkdir(struct coppice_batch *batch,
 
 enum coppice_commit_flags {
 	/*
-	 * Return when it is durable.  Processes that read the store beside this
-	 * one may see it a little later, but no later than after
-	 * coppice_sync().
+	 * Return when the changes are durable.  Other processes that read the
+	 * store may see them a little later, but not after coppice_sync() has
+	 * returned.
 	 */
 	COPPICE_DURABLE = 1,
 };
 /*
- * Make all changes of the batch in one step.  snapshot: the name of a snapshot
- * that each fork of the batch gets in the same step, or NULL: none.  A batch
- * without operations has no fork, and does nothing.  Afterwards
- * the batch is empty and can be filled again.  After an error nothing has
- * changed, and the batch is as it was; but if the changes were made and cannot
- * be made durable, the error is that of coppice_sync() and the batch is empty.
+ * Make all changes of the batch in one step.  snapshot is the name of a
+ * snapshot that each fork of the batch gets in the same step, or NULL for none.
+ * A batch without operations has no fork, and does nothing.  Afterwards the
+ * batch is empty and can be filled again.  After an error nothing has changed,
+ * and the batch is as it was, with one exception: if the changes were made but
+ * cannot be made durable, the error is that of coppice_sync() and the batch is
+ * empty.
  */
 COPPICE_API int coppice_batch_commit(struct coppice_batch *batch,
                                      unsigned flags, const char *snapshot);
-/* Release a batch; what was not committed is dropped.  Takes NULL. */
+/* Release a batch, and drop changes that were not committed.  Takes NULL. */
 COPPICE_API void coppice_batch_discard(struct coppice_batch *batch);
 
 /* ---- Comparing and joining ---------------------------------------------- */
@@ -424,8 +432,9 @@ struct coppice_difference {
 };
 /*
  * Call fn with each file that differs between two states of one store.  The
- * cost is that of what differs.  A nonzero result of fn ends the comparison and
- * is returned.  -EOPNOTSUPP: a state is a fork that another process may change.
+ * cost depends on what differs, not on the size of the states.  A nonzero
+ * result of fn ends the comparison and is returned.  -EOPNOTSUPP: a state is a
+ * fork that another process may change.
  */
 COPPICE_API int coppice_diff(struct coppice_state *a, struct coppice_state *b,
                              int (*fn)(void *arg,
@@ -439,10 +448,9 @@ enum coppice_join_flags {
 };
 /*
  * Join a state into a fork by a three-way merge, in one step; see
- * coppice-join(1).  *ret_conflicts (may be NULL): the number of files in
- * conflict, set also after an error; if there are some, nothing was changed and
- * the result is -EEXIST.  -ENODATA: the
- * two have nothing in common.
+ * coppice-join(1).  *ret_conflicts (may be NULL) is the number of files in
+ * conflict, even after an error.  -EEXIST: there are conflicts, and nothing was
+ * changed; -ENODATA: the two have no version in common.
  */
 COPPICE_API int coppice_join(struct coppice *store, const char *from,
                              const char *into, unsigned flags,
