@@ -208,7 +208,7 @@ static void io_pieces(const char *path, const char *seconds)
 	double bytes;
 
 	check(buffer && !fstat(fd, &st) && st.st_size >= PIECE, path);
-	while (clock_ns() < end) {
+	do {
 		uint64_t at =
 		        random_next(&random) % (uint64_t)(st.st_size / PIECE);
 
@@ -216,7 +216,7 @@ static void io_pieces(const char *path, const char *seconds)
 		check(pread(fd, buffer, PIECE, (off_t)at * PIECE) == PIECE,
 		      "read");
 		sample_add(&sample, clock_ns() - start);
-	}
+	} while (clock_ns() < end);
 	bytes = (double)sample.count * PIECE;
 	print_rate("pieces", bytes, clock_lap(&clock));
 	sample_print(&sample, "piece");

@@ -43,6 +43,24 @@ def _under(bench, peer, number, verb, words):
                              key="p50")
 
 
+def _reads(bench, peer):
+    """Read random pieces of a file past the kernel's pages, alone and beside a
+    writer; Coppice has them in its cache."""
+    io, seconds = bench.program("io"), str(bench.sizes.load_seconds / 4)
+    file = peer.tree / "read"
+    machine.run(io, "write", file, str(max(bench.sizes.stream_mib // 16, 1)))
+    for mode in (ONE, ROAM):
+        with bench.mode(mode, [peer]) as cpus:
+            op = machine.ops(io, "pieces", file, seconds, cpus=cpus)["piece"]
+            bench.results.add_op("read 128 KiB", peer.name, op, mode, key="p50")
+            with bench.load(io, "load", peer.tree / "load-reads", "600",
+                            cpus=cpus):
+                op = machine.ops(io, "pieces", file, seconds,
+                                 cpus=cpus)["piece"]
+            bench.results.add_op("read 128 KiB while a file is written",
+                                 peer.name, op, mode, key="p50")
+
+
 def _four(bench, peer, number):
     """Four writers at once, each with a file of its own."""
     seconds = max(bench.sizes.load_seconds / 3, 0.2)
@@ -80,3 +98,7 @@ def run(bench):
                                     ("fsyncs", "another fsyncs")):
                     bench.attempt(f"{words} on {peer.name}", _under, peer,
                                   number, verb, words)
+        for _ in bench.rounds(1 if bench.sizes.name != "full" else None):
+            for peer in peers:
+                bench.attempt(f"reads beside a writer on {peer.name}", _reads,
+                              peer)
