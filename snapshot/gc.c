@@ -38,6 +38,7 @@ enum {
 	JOB_ENTRIES = 8192,
 	JOB_BACKLOG = 8,        /* times as many at most, when tasks wait */
 	JOB_ENTRIES_LEAST = 16, /* when the store is nearly full */
+	EVICTIONS = 4,          /* before each hold: see forest_evict() */
 	COMMIT_BLOCKS = 8192,   /* freed blocks after which a commit starts */
 };
 
@@ -350,6 +351,21 @@ static bool task_waits(const struct task *task)
 	return task->kind == TASK_TIDY || task->kind == TASK_DROP;
 }
 
+/* Evict as much as a hold of the lock may load, in holds that are short. */
+static void evict_some(struct forest *forest)
+{
+	bool crowded = true;
+
+	for (int i = 0; i < EVICTIONS && crowded; i++) {
+		store_lock(forest->store);
+		forest_evict(forest);
+		crowded = forest_crowded(forest);
+		store_unlock(forest->store);
+		if (crowded)
+			store_yield(forest->store);
+	}
+}
+
 /*
  * Work on tasks for one hold of the lock.  *ret_task is the last one, which may
  * be one that waits for commits and was not begun.  *ret_full: the next commit
@@ -365,12 +381,12 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	int64_t began, held;
 	int r;
 
+	evict_some(forest);
 	store_lock(store);
 	began = mono_ns();
 	most = store_freeing(store) + gc->blocks;
 	gc->alone = store_holds(store) == gc->holds;
 	gc->readers = store_has_readers(store);
-	forest_evict(forest);
 	if (forest->versions.dirty_count >= VERSIONS_DIRTY)
 		forest_flush(forest);
 	do {
@@ -462,6 +478,7 @@ static void gc_shrink(struct forest *forest)
 			trim = true;
 		}
 		store_unlock(forest->store);
+		store_yield(forest->store);
 	}
 	if (trim)
 		memory_trim();

@@ -195,7 +195,7 @@ static bool evict_version(void *arg, struct cached *entry)
 	return true;
 }
 
-enum { EVICT_BUCKETS = 1024 };
+enum { EVICT_BUCKETS = 256 };
 
 size_t forest_evict_rounds(const struct forest *forest)
 {
