@@ -145,7 +145,7 @@ void lock_list_set(struct lock_list *list, const struct file_lock *lock,
 		           old->last <= lock->last) {
 			held_remove(list, at);
 		} else {
-			/* It may be met again, but does not overlap then. */
+			/* The rest may be met again, but does not overlap. */
 			cut(list, old, lock, spare);
 			at = &(*at)->next;
 		}

@@ -51,7 +51,7 @@ struct fs_import_counts {
 	uint64_t in_way;    /* directories that are not deleted for files */
 };
 
-/* Not to be moved in memory; released by fs_imported_release(). */
+/* Must not be moved in memory.  Released by fs_imported_release(). */
 struct fs_imported {
 	struct state_hold before; /* the tree that was changed */
 	struct state_side side;

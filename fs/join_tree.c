@@ -157,7 +157,7 @@ static enum join_side xattr_side(const struct join_inode *inode,
 		if (!strcmp(inode->result.xattrs[i].name, name))
 			return inode->result.xattrs[i].side;
 	}
-	/* It is gone: the side that does not have it. */
+	/* The result lacks the attribute: return the side without it. */
 	for (size_t i = 0; i < ours->xattr_count; i++) {
 		if (!strcmp(ours->xattrs[i].name, name))
 			return JOIN_THEIRS;

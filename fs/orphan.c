@@ -244,7 +244,7 @@ int orphan_finish(struct fs *fs, node_t node)
 	 */
 	if (err == -EINTR || left)
 		orphan_cleanup_push(fs, NODE_STATE(node));
-	/* It was deleted already, with its state or by another thread. */
+	/* -ESTALE: its state or another thread has deleted it already. */
 	return err == -ESTALE ? 0 : err;
 }
 

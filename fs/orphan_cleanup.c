@@ -21,7 +21,7 @@ enum { LAZY_SECONDS = 5, LAZY_SECONDS_MAX = 60 };
 
 enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 
-/* Find an orphan that nobody has open, from *ino on. */
+/* Find an orphan that is not open, from *ino on. */
 static bool closed_orphan(struct fs *fs, struct state *state, uint64_t *ino)
 {
 	while (orphan_first(state_tree(state), *ino, ino)) {

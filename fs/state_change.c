@@ -152,7 +152,7 @@ int fs_state_undelete(struct fs *fs, struct state *state, const char *name)
 
 	if (err)
 		return err;
-	/* Unlinked files that nobody has open any more are cleaned up. */
+	/* Clean up unlinked files that are no longer open. */
 	fs_adopt(fs, state);
 	list_touch(fs, state->fork);
 	return 0;

@@ -42,7 +42,7 @@ int want_fetch(struct fs *fs, struct want *want)
 	chunk_unref(want->chunk);
 	want->chunk = NULL;
 	err = chunk_fetch(fs, want->number, &want->misses, &want->chunk);
-	/* It was freed meanwhile: the tree names another chunk by now. */
+	/* -ENOENT: the chunk was freed; by now the tree names another one. */
 	return err == -ENOENT ? 0 : err;
 }
 

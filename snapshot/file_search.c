@@ -371,7 +371,7 @@ static int entries_read(struct file_search *s, uint64_t dir, uint64_t *off,
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Decide anew on what is in a directory whose path has changed. */
+/* Match the entries of a directory whose path has changed again. */
 static int moved_entry(struct file_search *s, uint64_t dir,
                        const struct entry *e)
 {

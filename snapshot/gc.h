@@ -38,7 +38,7 @@ struct gc {
 	uint32_t job_most; /* entries that a job found space for, about */
 	bool tight;     /* the store is nearly full; used by the thread alone */
 	uint64_t holds; /* of the store's lock by others, at its last hold */
-	bool alone;     /* nobody else has held the lock since */
+	bool alone;     /* no other thread has held the lock since */
 	bool readers;   /* other processes may read; used by the thread alone */
 	bool deferred;  /* a task waits for them; used by the thread alone */
 	/*

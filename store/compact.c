@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Writing a store's data anew, densely, into a file that replaces the old one.
+ * Writing a store's data without gaps to a file that replaces the old one.
  *
  * Each database is read in the order of its keys and appended to the new file,
  * whose pages come out full and without gaps.  The new file is synced before it

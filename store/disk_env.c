@@ -52,8 +52,8 @@ int tables_open(struct tables *tables, MDB_env *env, unsigned flags,
 		                                    (create ? MDB_CREATE : 0),
 		                            &tables->at[i].dbi));
 		if (r == 0)
-			r = disk_error(mdb_dbi_flags(txn, tables->at[i].dbi,
-			                             &found));
+			r = disk_error(
+			        mdb_dbi_flags(txn, tables->at[i].dbi, &found));
 		/* The name of a table is damaged, or its order of keys. */
 		if (r == -ENOENT || (r == 0 && found != tables->at[i].flags))
 			r = -EUCLEAN;
@@ -483,7 +483,7 @@ void disk_read_end(struct disk *disk, MDB_txn *txn)
 	pthread_mutex_unlock(&disk->pool_lock);
 	mdb_txn_abort(txn);
 	pthread_mutex_lock(&disk->pool_lock);
-	/* Only now is its slot in the table of readers free. */
+	/* mdb_txn_abort() has freed its slot in the table of readers. */
 	read_ended(opening);
 	left = opening_leave(opening, 1);
 	pthread_mutex_unlock(&disk->pool_lock);

@@ -37,7 +37,8 @@ struct store {
 	size_t txg_soft;    /* bytes at which a group is committed */
 	size_t txg_hard;    /* bytes at which writers wait for the committer */
 	uint64_t ops_most;  /* list entries that one commit handles */
-	uint64_t ops_most_alone; /* the same while nobody else uses the store */
+	uint64_t ops_most_alone; /* the same while no other thread uses the
+	                            store */
 
 	bool (*_Atomic cancelled)(void); /* see store_on_yield() */
 	void (*_Atomic stalls)(bool);    /* see store_on_stall() */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Nodes taken apart and built anew, for splits, merges and changed prefixes:
+ * Taking nodes apart and rebuilding them, for splits, merges and new prefixes:
  * see node.h.
  */
 #include "node.h"

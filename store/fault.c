@@ -32,7 +32,8 @@ static void fault_catch(int signal, struct sigaction *before)
 {
 	struct sigaction action = {
 	        .sa_sigaction = fault_caught,
-	        /* Not blocked: the jump leaves the mask as it is. */
+	        /* Leave the signal unblocked: the jump does not restore the
+	           mask. */
 	        .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK,
 	};
 	struct sigaction now;

@@ -32,7 +32,7 @@ struct intent_track {
 	uint64_t end;     /* bytes that they take */
 };
 
-/* Only a commit makes the group's changes durable from now on. */
+/* Stop tracking: from now on only a commit makes the changes durable. */
 void intent_track_stop(struct txg *txg);
 /* Note that a block of the group is new or was changed. */
 void intent_track_block(struct txg *txg, struct block *block);

@@ -127,7 +127,8 @@ static int base_depth(struct store *store, uint64_t number, uint32_t len,
 	chunk = (struct chunk *)block;
 	if (block && block->kind == BLOCK_PATCH &&
 	    block->state == BLOCK_SYNCING) {
-		/* It must be found until the map has it, even if dropped. */
+		/* Keep the patch findable until the map has it, even if
+		 * dropped. */
 		chunk->cloned = true;
 		h.depth = chunk->depth;
 		h.len = chunk->len;
@@ -242,7 +243,7 @@ int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
 
 	if (new_len > patch->capacity && patch_grow(patch, new_len) < 0)
 		return -ENOMEM;
-	/* Those of these parts that the patch has lie side by side. */
+	/* The parts of this range that the patch has are adjacent. */
 	memmove(patch->data + at + (to - from), patch->data + behind,
 	        old_len - behind);
 	memcpy(patch->data + at, data, to - from);

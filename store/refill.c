@@ -20,7 +20,7 @@ enum {
 	LEAF_LOW = LEAF_ROOM / 4 + 1, /* LMDB joins those below */
 	BYTE_SIZE = ITEM_HEAD + 2,    /* an entry with one byte */
 	PIECE_MIN = 128,   /* the least of a chunk that fills up a page */
-	PIECES_MAX = 3300, /* a chunk of so many bytes is cut anew */
+	PIECES_MAX = 3300, /* a chunk of so many bytes is cut again */
 };
 
 struct entry {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Writing sparse leaves anew, as repack.c planned it.  Inside store/ only. */
+/* Rewriting sparse leaves, as repack.c planned it.  Inside store/ only. */
 #ifndef COPPICE_REFILL_H
 #define COPPICE_REFILL_H
 

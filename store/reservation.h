@@ -19,7 +19,7 @@ void reservation_measure(struct store *store);
 int reservation_for_pages(struct store *store, uint64_t pages);
 /* Set the limit of the file's size; 0: only that of the map. */
 void reservation_set_limit(struct store *store, uint64_t max_size);
-/* Return the bytes that may be written, measured anew. */
+/* Measure again, and return the bytes that may be written. */
 uint64_t reservation_stat(struct store *store);
 /* Give back most of the preallocated space, when nothing is to be written. */
 void reservation_relax(struct store *store);

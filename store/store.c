@@ -87,18 +87,18 @@ const char *store_open_reason(int err)
 	case -ENOENT:
 		return "there is no store";
 	case -ENOMEDIUM:
-		return "it is not finished: coppice init makes it anew";
+		return "it was not completed: run coppice init again";
 	case -EBUSY:
 		return "another process has it open";
 	case -EPROTONOSUPPORT:
 		return "its format is newer than this program";
 	case -EMEDIUMTYPE:
-		return "it is no store: its data.mdb is something else";
+		return "it is not a store: its data.mdb is something else";
 	case -EUCLEAN:
 		return "it is damaged too much to be opened";
 	case -EBADMSG:
-		return "it is damaged, and can only be read until coppice "
-		       "check --repair has mended it";
+		return "it is damaged, and can only be read until it is "
+		       "repaired by coppice check --repair";
 	case -EROFS:
 		return "it is on a read-only disk";
 	default:

@@ -151,7 +151,7 @@ enum store_feature {
 	STORE_FEATURE_HOLLOW = 2,  /* versions of which a part was freed */
 	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
 	STORE_FEATURE_LOG = 8, /* the file `log` may have what data.mdb lacks */
-	STORE_FEATURE_PATCHES = 16, /* chunks that are read with their base */
+	STORE_FEATURE_PATCHES = 16,   /* chunks that are read with their base */
 	STORE_FEATURE_LARGE_LOG = 32, /* the log is not of the usual size */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
@@ -373,7 +373,7 @@ int store_mend_meta(struct store *store);
  * complete.  store_open() only looks whether it exists.
  */
 #define STORE_UNFINISHED "unfinished"
-/* Delete the store at the path, which nobody has open. */
+/* Delete the store at the path, which must not be open. */
 int store_remove(const char *path);
 /* Do the same, but leave the directory. */
 int store_remove_files(const char *path);

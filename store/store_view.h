@@ -137,7 +137,7 @@ int view_compare(struct view *view, uint64_t old_root, uint64_t new_root,
  */
 int view_unknown_databases(struct view *view,
                            int (*fn)(void *arg, const char *name), void *arg);
-/* Add these databases to the store at the path, which nobody has open. */
+/* Add these databases to the store at the path, which must not be open. */
 int view_copy_unknown(struct view *view, const char *path);
 
 /* Return the number under which a chunk's content is stored; 0: unknown. */

@@ -183,7 +183,7 @@ static int blocks_write(struct writing *w)
 	r = blocks_list(w->txg, &blocks, &len);
 	if (r < 0)
 		return r;
-	/* If nobody waits, leave the second processor to others. */
+	/* If no writer waits, leave the second processor to others. */
 	if (w->txg->waited)
 		encoding = encoding_create(w, blocks, len);
 	for (size_t i = 0; r == 0 && i < len; i++) {

@@ -212,7 +212,7 @@ static int run(const struct command *self, int argc, char **argv)
 		r = EXIT_FAILED;
 	}
 	close_fd(&ex.top);
-	/* Only a directory that has stayed empty goes. */
+	/* Remove the directory if it has stayed empty. */
 	if (r && ex.made)
 		rmdir(to);
 	if (json && answer)

@@ -88,7 +88,7 @@ static int range_copy(struct export_content *c, uint64_t at, uint64_t end)
 		ssize_t n = read_all(c->old, at, data,
 		                     (size_t)MIN(end - at, (uint64_t)PART));
 
-		/* It became shorter. */
+		/* The file became shorter. */
 		if (n <= 0)
 			return n ? (int)n : -ESTALE;
 		err = write_all(c, at, data, (size_t)n);
@@ -180,7 +180,7 @@ static int range_compare(struct export_content *c, const uint8_t *data,
 			}
 		}
 		r = part_is_equal(c, c->at, data, part, buffer);
-		/* What cannot be read is replaced. */
+		/* Unreadable content is replaced. */
 		if (r <= 0)
 			return export_content_copy(c);
 		c->at += part;
@@ -200,7 +200,7 @@ int export_content_write(struct export_content *c, uint64_t at,
 		err = range_compare(c, NULL, at);
 	if (!err && !c->differs && c->old >= 0) {
 		err = range_compare(c, data, at + len);
-		/* What of the data is equal was copied. */
+		/* The equal parts of the data were copied. */
 		if (!err && c->differs) {
 			data += c->at - at;
 			len -= c->at - at;

@@ -118,7 +118,7 @@ static int dir_enter(struct making *m, const struct made_dir *dir)
 	if (!m->options->dry_run &&
 	    ((st.st_mode ^ i->mode) & 07777 || st.st_uid != i->uid ||
 	     st.st_gid != i->gid))
-		/* What fails is reported at the end. */
+		/* Failures are reported at the end. */
 		(void)!fchmod(dir->fd, 0700 | (st.st_mode & i->mode & 0077));
 	return 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What an export has changed, and what it could not. */
+/* The changes that an export has made, and those that have failed. */
 #ifndef COPPICE_EXPORT_REPORT_H
 #define COPPICE_EXPORT_REPORT_H
 

@@ -254,7 +254,7 @@ int lineage_read(const char *store, struct lineage *ret_lineage)
 		json_decref(list);
 		return r;
 	}
-	/* It commits first, so that the figures of the list are exact. */
+	/* "lineage" commits first, which makes the list's figures exact. */
 	r = store_access_call(&access, request_new("lineage", NULL),
 	                      add_unnamed, &lineage, NULL);
 	if (!r)

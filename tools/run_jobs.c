@@ -30,7 +30,7 @@ static void job_join(const struct run_jobs *jobs, struct run_job *job)
 	                      &job->message)) {
 	case RUN_JOINED:
 		job->outcome = RUN_IS_JOINED;
-		/* It stays if it has snapshots: they were not joined. */
+		/* Keep a fork with snapshots, because they were not joined. */
 		if (!run_fork_remove(&job->fork, RUN_IF_PLAIN, &message))
 			job->message = steal(&message);
 		return;

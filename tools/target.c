@@ -359,8 +359,10 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 		if (!len || (errno != ENOENT && errno != ENOTDIR))
 			return -errno;
 	}
-	/* These directories have symlinks to states, and to directories in
-	 * them. */
+	/*
+	 * The root of a mount and .snap directories have symlinks to states and
+	 * to directories in them.
+	 */
 	links = is_mount_root(ret_dir) || (st.st_ino & NODE_VIRTUAL);
 	if (links && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		strcpy(ret_dir, path);
@@ -369,7 +371,10 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 	return 0;
 }
 
-/* Return true if a component is "..": of what is gone, nobody knows it. */
+/*
+ * Return true if a component is "..", which cannot be resolved in a path that
+ * is gone.
+ */
 static bool has_dotdot(const char *path)
 {
 	for (; path; path = strchr(path, '/')) {

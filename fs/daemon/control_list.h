@@ -13,7 +13,7 @@ int control_stat(struct control *c);
 struct list_position {
 	bool forks;     /* list forks */
 	bool snapshots; /* list snapshots: of each fork, or of one */
-	/* It is behind this snapshot, if any, of this fork. */
+	/* The last row was this fork, or this snapshot of it if not "". */
 	char fork[NAME_LEN_MAX + 1];
 	char snapshot[NAME_LEN_MAX + 1];
 	bool in_fork; /* the fork's own row was returned */

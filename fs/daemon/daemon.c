@@ -42,7 +42,7 @@ void daemon_block_signals(void)
 
 static void notify(int fd)
 {
-	/* It fails only if the counter is full, and then the event is set. */
+	/* A full counter is the only error, and then the event is set. */
 	if (eventfd_write(fd, 1) < 0)
 		return;
 }
@@ -330,7 +330,7 @@ static int leave_mount(void *arg, struct session *session)
 	struct mount_entry entry;
 	char reason[256];
 
-	/* It may be in another mount namespace, or have been moved. */
+	/* The mount may be in another mount namespace, or have been moved. */
 	if (mount_entry_find_device(session->device, &entry) == 0)
 		mountpoint_unmount(entry.mountpoint, MNT_DETACH, reason,
 		                   sizeof(reason));

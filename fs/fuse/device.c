@@ -38,7 +38,7 @@ int device_refuse(int fd, int err, void *buf, size_t size)
 	if (n < (ssize_t)sizeof(*in))
 		return -ENODEV;
 	out.unique = in->unique;
-	/* It fails for a request without an answer, and one that has ended. */
+	/* Requests without an answer, and ended ones, make write() fail. */
 	if (out.unique && write(fd, &out, sizeof(out)) < 0)
 		log_debug("cannot refuse a request: %s", strerror(errno));
 	return 0;

@@ -84,7 +84,7 @@ static void set_title(const char *store)
 	size_t room;
 
 	prctl(PR_SET_NAME, GUARD_NAME);
-	/* Only if these are all the bytes that the kernel prints. */
+	/* Change the title only if the kernel prints no further bytes. */
 	if (size <= 0 || size == TITLE_MAX || !args ||
 	    strnlen(now, (size_t)size) != strlen(args) ||
 	    memcmp(now, args, strlen(args)) != 0)
@@ -102,7 +102,7 @@ static void leave_daemon(int socket, int daemon)
 	int null = open("/dev/null", O_RDWR);
 	sigset_t all;
 
-	/* It ends with the daemon, not before: only SIGKILL ends it. */
+	/* The guard must not end before the daemon: only SIGKILL ends it. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	setsid();

@@ -308,7 +308,7 @@ static void handle_getattr(fuse_req_t req, fuse_ino_t ino,
 	struct reply reply = {.req = req, .kind = REPLY_ATTR, .ino = ino};
 
 	reply.what = "get attributes of";
-	/* Those of a .snap below a root change with the directory's. */
+	/* Attributes of a .snap below a root follow the directory's. */
 	reply.timeout = node & NODE_VIRTUAL ? 0 : KEEP_FOR_LONG;
 	lookups_mark(session->lookups, node, CACHED_ATTRS);
 	reply.err = fs_getattr(session->fs, node, &reply.st);

@@ -382,7 +382,7 @@ static void own_first(struct changes *changes, node_t node, off_t asked,
 	if (last * page >= (uint64_t)asked && end % page == 0)
 		return;
 	if (last - (uint64_t)off / page < lookups_end(lookups, node)) {
-		/* It is cached, unless the kernel has evicted it. */
+		/* The page is cached, unless the kernel has evicted it. */
 		lookups_take(lookups, node, CACHED_END);
 		changes->hasty = true;
 		return;

@@ -286,7 +286,7 @@ static void add_first(struct invals *invals, const struct changes *changes,
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
 		struct inval *inval;
 
-		/* Only the second one may reach to the file's end. */
+		/* Only the second part may reach to the end of the file. */
 		if (parts[i].off >= parts[i].end && (i == 0 || parts[i].end))
 			continue;
 		inval = add_inval(invals, changes->session, INVAL_PAGES, node,

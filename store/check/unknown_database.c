@@ -154,7 +154,7 @@ int view_copy_unknown(struct view *view, const char *path)
 		return r;
 	mdb_env_set_maxdbs(c.env, count);
 	r = disk_error(mdb_env_set_mapsize(c.env, view->store->disk.map_size));
-	/* Nobody else has the store at the path. */
+	/* No other process has the store at the path open. */
 	if (!r)
 		r = disk_error(mdb_env_open(c.env, path, MDB_NOLOCK, 0600));
 	if (!r)

@@ -53,7 +53,7 @@ static void fault(struct pages *p, uint64_t page, const char *what)
 		            p->db->name, what);
 }
 
-/* False: somebody else has it. */
+/* Return false if the page has another user already. */
 static bool see(struct pages *p, uint64_t page)
 {
 	uint8_t bit = (uint8_t)(1u << page % 8);

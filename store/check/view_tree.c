@@ -545,14 +545,15 @@ static void leaks_find(struct view *view)
 		bytes += (uint64_t)bytes_of(view, view->numbers[i]);
 		if (!view->any_unreadable)
 			view_report(view, "leak", view->numbers[i], NULL,
-			            "block %llu is used by nobody",
+			            "block %llu is not used by any version",
 			            (ull)view->numbers[i]);
 	}
-	/* A report for each of them would say little. */
+	/* If damage hides references, report the blocks in one finding. */
 	if (leaks && view->any_unreadable)
 		view_report(view, "leak", 0, NULL,
-		            "%llu blocks (%llu bytes) are used by nobody, or "
-		            "by what is damaged",
+		            "%llu blocks (%llu bytes) are not used by any "
+		            "version, or "
+		            "only by damaged data",
 		            (ull)leaks, (ull)bytes);
 }
 
@@ -560,9 +561,10 @@ int view_finish(struct view *view)
 {
 	for (size_t i = 0; i < view->lists_len && !view->stopped; i++)
 		if (!view->lists[i].known)
-			view_report(view, "list", 0, NULL,
-			            "deadlist %llu is nobody's",
-			            (ull)view->lists[i].list);
+			view_report(
+			        view, "list", 0, NULL,
+			        "deadlist %llu does not belong to any version",
+			        (ull)view->lists[i].list);
 	leaks_find(view);
 	/*
 	 * If some trees could not be read, references may have been missed: the

@@ -18,7 +18,7 @@ int place_take(struct place *place, const char *path)
 	if (stat(path, &st) < 0)
 		return -errno;
 	pthread_mutex_lock(&places_lock);
-	/* Those of the parent process do not count. */
+	/* Places of the parent process do not count. */
 	for (const struct place *p = places; p && !err; p = p->next)
 		if (p->dev == st.st_dev && p->ino == st.st_ino && p->pid == pid)
 			err = -EBUSY;

@@ -34,7 +34,7 @@ static int piece_look(struct coppice_state *state, struct tree *tree, void *arg)
 	int err = state_path(state, tree, piece->path, &piece->read.ino, &type);
 
 	piece->stamp = tree->stamp;
-	/* Those of an earlier look may have been freed. */
+	/* Missing chunks of an earlier attempt may have been freed. */
 	piece->read.missing = 0;
 	return err ? err : tree_read(tree, &piece->read);
 }
