@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, SLOWER
 
 FIELDS = {"name", "fork", "snapshot", "default", "created", "origin",
           "unchanged", "inodes", "bytes", "exclusive", "snapshots", "number",
@@ -583,4 +583,4 @@ def test_store_of_another_process(store, mnt, tmp):
     assert re.fullmatch(r"coppice: .+\n", result.stderr)
     run_umount = subprocess.run(["umount", mnt.path])
     assert run_umount.returncode == 0
-    mnt.process.wait(30)
+    mnt.process.wait(60 * SLOWER)

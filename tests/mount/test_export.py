@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, SLOWER
 from test_import import (RULES, ROOT, Tree, filtered,  # noqa: F401
                          holes, paths, tree_without_sizes)
 
@@ -136,7 +136,7 @@ def test_user(make_store, tmp):
     result = subprocess.run(
         [COPPICE, "export", "-s", store.path, "--to", home / "to", "main"],
         capture_output=True, text=True, user=65534, group=65534,
-        extra_groups=[], timeout=60)
+        extra_groups=[], timeout=60 * SLOWER)
     assert result.returncode == 1
     assert result.stderr == "coppice: device: Operation not permitted\n"
     assert (home / "to" / "file").read_text() == "content"

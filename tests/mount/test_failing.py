@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from conftest import BUILD, wait_for
+from conftest import BUILD, SLOWER, wait_for
 from linux import opened, raises
 
 FIRST = r"coppice: cannot write to the store '.*': (.*); its changes are kept " \
@@ -137,7 +137,7 @@ def test_loss_is_reported(store, disk):
         r"of the last \d+ seconds \(about \d+ KiB\) are lost"
     result = store.coppice("umount", disk.mount, code=1)
     assert re.fullmatch(f"coppice: {said}\n", result.stderr)
-    assert disk.mount.process.wait(20) == 1
+    assert disk.mount.process.wait(60 * SLOWER) == 1
     disk.mount.allow(f"coppice: .*{said}\n")
     disk.mount.killed = True  # and not the test's fault
     assert os.listdir(store.mount("again") / "main") == ["saved"]

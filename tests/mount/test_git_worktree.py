@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, SLOWER
 from linux import git_env
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -24,7 +24,7 @@ class Git:
     def __call__(self, *args, cwd=None, code=0):
         done = subprocess.run(["git", *args], cwd=cwd or self.repo,
                               env=self.env, text=True, capture_output=True,
-                              stdin=subprocess.DEVNULL, timeout=60,
+                              stdin=subprocess.DEVNULL, timeout=60 * SLOWER,
                               check=False)
         assert done.returncode == code, done
         return done.stderr if code else done.stdout

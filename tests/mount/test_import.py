@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import COPPICE, wait_for
+from conftest import COPPICE, SLOWER, wait_for
 from linux import pieces, tree_of
 
 KIB = 1 << 10
@@ -410,7 +410,7 @@ def test_unreadable(make_store, tmp, source):
     def coppice(*args):
         return subprocess.run(
             [COPPICE, *args], capture_output=True, text=True, user=65534,
-            group=65534, extra_groups=[], timeout=60)
+            group=65534, extra_groups=[], timeout=60 * SLOWER)
 
     assert coppice("init", home / "s").returncode == 0
     for path in [source, source / "dir"]:

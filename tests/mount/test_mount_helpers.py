@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from conftest import COPPICE, daemons, mounted, wait_for
+from conftest import COPPICE, SLOWER, daemons, mounted, wait_for
 from linux import (can_unshare, in_namespace, opened, options_of, raises,
                    run)
 
@@ -174,7 +174,7 @@ def test_umount_by_the_store(store, mnt, main, tmp):
     os.symlink(store.path, tmp / "link")
     store.coppice("umount", tmp / "link")
     assert not mounted(mnt.path)
-    assert mnt.process.wait(60) == 0
+    assert mnt.process.wait(60 * SLOWER) == 0
     assert "no store is mounted" in store.coppice("umount", store.path,
                                                   code=1).stderr
 

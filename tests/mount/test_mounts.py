@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import COPPICE, children, daemons, mounted, wait_for
+from conftest import COPPICE, SLOWER, children, daemons, mounted, wait_for
 from linux import (INO_MASK, can_unshare, handle_of, in_namespace, open_handle,
                    opened, raises, run)
 
@@ -208,7 +208,7 @@ def test_first_mount_goes_and_the_second_stays(store, mnt, main):
     (second / "file").write_text("y")
     assert store.names() == ["main"]
     second.umount()
-    mnt.process.wait(30)
+    mnt.process.wait(60 * SLOWER)
     third = store.mount("third")
     assert (third / "main" / "file").read_text() == "y"
 
@@ -217,7 +217,7 @@ def test_umount_by_umount(store, mnt, main):
     """umount(8) does it, too; the daemon follows."""
     (main / "file").write_text("x")
     run("umount", mnt.path)
-    mnt.process.wait(30)
+    mnt.process.wait(60 * SLOWER)
     assert store.names() == ["main"]
     assert (store.mount("again") / "main" / "file").read_text() == "x"
 
@@ -270,7 +270,7 @@ def test_background_daemon_lets_go_of_everything(store, tmp):
         shell = subprocess.run(
             [COPPICE, "mount", store.path, tmp / "a"], cwd=tmp / "cwd",
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, timeout=30)
+            stderr=subprocess.STDOUT, timeout=60 * SLOWER)
         assert shell.returncode == 0 and shell.stdout == b""
         daemon, = daemons(store)
         assert os.readlink(f"/proc/{daemon}/cwd") == "/"

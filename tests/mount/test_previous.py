@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from conftest import wait_for
+from conftest import SLOWER, wait_for
 from linux import raises
 
 
@@ -210,7 +210,7 @@ def test_samba_shows_previous_versions(store, mnt, main, tmp):
         return subprocess.run(
             ["smbclient", "-N", "-p", str(port), "//127.0.0.1/share", "-s",
              str(config), "-c", commands], capture_output=True, text=True,
-            timeout=60, check=False, cwd=tmp).stdout
+            timeout=60 * SLOWER, check=False, cwd=tmp).stdout
 
     with subprocess.Popen(
             ["smbd", "--foreground", "--no-process-group", "-s", str(config)],

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from conftest import COPPICE, wait_for
+from conftest import COPPICE, SLOWER, wait_for
 from linux import can_unshare, in_namespace, lock_conflict
 
 pytestmark = pytest.mark.skipif(not can_unshare(),
@@ -45,7 +45,7 @@ class Place:
         done = subprocess.run(
             [COPPICE, "run", "-s", self.store.path, *self.options, *args],
             cwd=cwd, env={**os.environ, **(env or {})}, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60 * SLOWER,
             check=False)
         assert done.returncode == code, (done.stdout, done.stderr)
         return done
@@ -541,7 +541,7 @@ while True:
     done = subprocess.run(
         [sys.executable, "-c", SHELL, COPPICE, "run", "--drop", "--",
          sys.executable, "-c", script], cwd=whole.at, capture_output=True, text=True,
-        timeout=60, check=True)
+        timeout=60 * SLOWER, check=True)
     # The keys make the terminal drop what it has not shown, ends of lines for
     # example; SIGCONT may come twice, from the shell and passed on.
     said = re.findall("ready|stopped|again|ended|[0-9]+", done.stdout)
@@ -568,7 +568,7 @@ except OSError as error:
             [COPPICE, "run", "--join", "--", sys.executable, "-c", code],
             cwd=whole.at, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             text=True) as run:
-        assert run.wait(60) == 0
+        assert run.wait(60 * SLOWER) == 0
         assert whole.main() == ["mine", "src"]
         assert run.communicate("go\n")[0] == f"{errno.ESTALE}\n"
 

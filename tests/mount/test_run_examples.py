@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, SLOWER
 from linux import can_unshare
 
 PAGE = Path(__file__).resolve().parents[2] / "man" / "coppice-run.1.scd"
@@ -48,7 +48,7 @@ def test_examples(store, mnt, main, tmp):
         return subprocess.run(
             ["sh", "-c", script.replace("--count 100", "--count 12")],
             cwd=project, env={**os.environ, "PATH": path}, text=True,
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60 * SLOWER,
             check=True).stdout
 
     tests, trial, ten, counting, many, old, keep, clean = examples()
