@@ -322,12 +322,14 @@ static void txgs_drop(struct store *store)
 /* Make a store that is open for writing ready for it. */
 static int store_begin(struct store *store)
 {
+	/* The committer may close the group at once. */
+	bool replayed = store->open_txg->since;
 	int r;
 
 	lock_file_mark(store);
 	remove_unfinished(store);
 	r = commit_start_thread(store);
-	if (r == 0 && store->open_txg->since)
+	if (r == 0 && replayed)
 		r = store_sync(store);
 	if (r == 0)
 		intent_log_remove(store);
