@@ -28,7 +28,7 @@ struct claim {
 struct store {
 	/* constant */
 	char *path;
-	struct geometry geometry;
+	struct geometry geometry; /* the lock guards what is not constant */
 	struct store_options options;
 	struct disk disk;
 	int lock_fd;

@@ -424,16 +424,23 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 	return r;
 }
 
-/* Write the geometry, and keep it if that succeeds. Lock held. */
+/*
+ * Write the geometry, and keep it if that succeeds.  Lock held.  Other threads
+ * read the constant fields without it.
+ */
 static int geometry_put(struct store *store, const struct geometry *g)
 {
 	uint8_t value[GEOMETRY_LEN_MAX];
 	int r = table_put(store, TABLE_META, "store", 5, value,
 	                  geometry_encode(g, value, sizeof(value)));
 
-	if (r == 0)
-		store->geometry = *g;
-	return r;
+	if (r < 0)
+		return r;
+	store->geometry.max_size = g->max_size;
+	store->geometry.incompat = g->incompat;
+	if (memcmp(store->geometry.uuid, g->uuid, sizeof(g->uuid)) != 0)
+		memcpy(store->geometry.uuid, g->uuid, sizeof(g->uuid));
+	return 0;
 }
 
 int store_resize(struct store *store, uint64_t max_size)

@@ -5,6 +5,7 @@
  * Power cuts in the middle of writes are in tests/crash/test_crash.c.
  */
 #include <fcntl.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -585,13 +586,29 @@ static void many_expect(struct store *store, uint8_t first,
 	}
 }
 
+/* Wait until the group of the last log_now() is closed; return its number. */
+static uint64_t closed_group(struct store *store)
+{
+	uint64_t group;
+	bool closed;
+
+	do {
+		sched_yield();
+		store_lock(store);
+		closed = store->syncing_txg;
+		group = store->intent.number - 1;
+		store_unlock(store);
+	} while (!closed);
+	return group;
+}
+
 /* The log grows for groups that are waited for, which take several entries. */
 static void test_runs(void **state)
 {
 	struct scratch scratch;
 	struct store *store = logged_store(&scratch), *again;
 	struct tree tree = {.store = store, .list = 1, .owner = 1};
-	uint64_t numbers[3][MANY_CHUNKS], entries, half;
+	uint64_t numbers[3][MANY_CHUNKS], entries, half, group;
 	struct chunk *chunk;
 	MDB_txn *txn;
 
@@ -620,11 +637,11 @@ static void test_runs(void **state)
 	assert_int_equal(store_close(again), 0);
 
 	/* All of a run is there, or nothing. */
+	group = closed_group(store);
 	for (uint64_t i = 0; i < entries; i++) {
 		crash(&scratch);
-		log_damage(
-		        (off_t)(intent_start(store->intent.number - 1, half) +
-		                i * INTENT_ENTRY_MAX));
+		log_damage((off_t)(intent_start(group, half) +
+		                   i * INTENT_ENTRY_MAX));
 		again = open_store(crashed);
 		assert_int_equal(stats_of(again).replayed, 0);
 		many_expect(again, 0, numbers[0]);
