@@ -200,7 +200,7 @@ def test_bad_input(store, mnt, main, history):
     for args, words in [
             (["nothing:/a"], "there is no such state"),
             (["main~monday:/nothing"], "there is no such file"),
-            (["main:/a"], "say with --into"),
+            (["main:/a"], "restore with --into"),
             (["--into", "nothing", "main~monday:/a"], "no such state"),
             (["--into", "main~monday", "main:/a"], "it is a snapshot"),
             (["--into", "main:/no/where", "main~monday:/a"], "is missing"),
