@@ -15,13 +15,6 @@ const struct field diff_fields[] = {
         {"time", "", FIELD_TIME, 0},     {0},
 };
 
-const char *row_text(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 /* Return the letter of a type, as of zfs-diff(8). */
 static char type_letter(const json_t *row)
 {

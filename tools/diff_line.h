@@ -19,8 +19,6 @@ struct diff_style {
 	bool types, times, tabs, raw, names;
 };
 
-/* Return the string at the key, or "". */
-const char *row_text(const json_t *row, const char *key);
 /* Print the path; of a renamed one both paths, unless only names are asked. */
 void diff_paths_print(const struct diff_style *style, const json_t *row);
 /* Print the row with its end. */

@@ -22,13 +22,6 @@ static const struct field fields[] = {
         {"last_created", "", FIELD_TIME, 0},  {0},
 };
 
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 static void line_print(const json_t *row)
 {
 	const json_t *size = json_object_get(row, "size");
@@ -38,7 +31,7 @@ static void line_print(const json_t *row)
 
 	if (json_is_integer(size))
 		size_format((uint64_t)json_integer_value(size), bytes);
-	printf("%6s  %.19sZ  %s", bytes, text_of(row, "modified"),
+	printf("%6s  %.19sZ  %s", bytes, row_text(row, "modified"),
 	       path_text(json_object_get(row, "path"), false, text));
 	printf("  %s", path_text(first, false, text));
 	if (!json_equal(first, last))

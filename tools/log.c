@@ -21,13 +21,6 @@ static const struct field fields[] = {
         {"joined", "", FIELD_NAME, 0},  {0},
 };
 
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 /* Print the names of the fields that differ, with commas. */
 static void fields_print(const json_t *array)
 {
@@ -53,12 +46,12 @@ static void line_print(const json_t *row)
 	char text[PATH_TEXT_MAX], bytes[SIZE_TEXT_MAX] = "-";
 
 	if (json_is_string(json_object_get(row, "created")))
-		printf("%.19sZ  ", text_of(row, "created"));
+		printf("%.19sZ  ", row_text(row, "created"));
 	else
 		printf("%-20s  ", "now");
 	if (json_is_integer(size))
 		size_format((uint64_t)json_integer_value(size), bytes);
-	printf("%s  %6s  ", text_of(row, "op"), bytes);
+	printf("%s  %6s  ", row_text(row, "op"), bytes);
 	fields_print(json_object_get(row, "fields"));
 	printf("%s  ", path_text(json_object_get(row, "state"), false, text));
 	if (!json_is_null(from))

@@ -32,13 +32,6 @@ struct output {
 	json_t *rows;
 };
 
-static const char *text_of(const json_t *row, const char *key)
-{
-	const char *text = json_string_value(json_object_get(row, key));
-
-	return text ? text : "";
-}
-
 static json_int_t number_of(const json_t *row, const char *key)
 {
 	return json_integer_value(json_object_get(row, key));
@@ -53,8 +46,8 @@ static int keep_row(void *arg, json_t *row)
 
 static int compare(const void *a, const void *b)
 {
-	return strcmp(text_of(*(json_t *const *)a, "name"),
-	              text_of(*(json_t *const *)b, "name"));
+	return strcmp(row_text(*(json_t *const *)a, "name"),
+	              row_text(*(json_t *const *)b, "name"));
 }
 
 /* Write the type and permissions, as ls(1) does. */
@@ -67,7 +60,7 @@ static void mode_text(const json_t *row, char text[11])
 
 	strcpy(text, "?rwxrwxrwx");
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
-		if (!strcmp(types[i], text_of(row, "type")))
+		if (!strcmp(types[i], row_text(row, "type")))
 			*text = "-dlpscb"[i];
 	}
 	for (int i = 0; i < 9; i++) {
@@ -101,7 +94,7 @@ static void long_print(const json_t *row)
 	printf("%s %3" JSON_INTEGER_FORMAT " %-8s %-8s %12" JSON_INTEGER_FORMAT
 	       " %.19sZ ",
 	       mode, number_of(row, "links"), owner, in, number_of(row, "size"),
-	       text_of(row, "modified"));
+	       row_text(row, "modified"));
 }
 
 static void entry_print(struct output *out, json_t *row)

@@ -170,6 +170,13 @@ void printer_end(struct printer *printer)
 		fputs(printer->printed ? "\n]\n" : "]\n", stdout);
 }
 
+const char *row_text(const json_t *row, const char *key)
+{
+	const char *text = json_string_value(json_object_get(row, key));
+
+	return text ? text : "";
+}
+
 void printer_object(struct printer *printer, json_t *row)
 {
 	if (printer->json) {

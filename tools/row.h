@@ -16,7 +16,8 @@ enum field_format {
 	              */
 	FIELD_BOOL,  /* in text yes or no */
 	FIELD_RATIO, /* a real number; in text "2.50x" */
-	FIELD_NAMES, /* an array of objects; in text their "name"s with commas */
+	FIELD_NAMES, /* an array of objects; in text their "name"s with commas
+	              */
 };
 
 struct field {
@@ -40,6 +41,9 @@ struct printer {
 	bool tabs;        /* no titles; a tab between columns of any width */
 	unsigned long printed;
 };
+
+/* Return the string at the key of a row, or "". */
+const char *row_text(const json_t *row, const char *key);
 
 struct command;
 
