@@ -42,9 +42,10 @@ enum {
 	RECORD_PAGES = 1,
 	LIST_PAGES = 2,
 	OPS_TIGHT = 256, /* entries of lists, when there is little space */
-	/* The longest wait of a writer that is slowed down. */
-	SLOW_BULK_NS = 1000000,
-	SLOW_NS = 250000,
+	/* The longest wait of a writer that is slowed down: a byte's share, */
+	SLOW_BYTE_NS = 8,
+	SLOW_BULK_NS = 1000000, /* a large write, */
+	SLOW_NS = 250000,       /* and a change that is no large write */
 };
 
 static uint64_t txg_cost(const struct txg *txg)
@@ -343,16 +344,18 @@ static size_t wait_mark(const struct store *store, bool bulk)
 
 /*
  * Slow a writer down to the pace of the commit that is running: large writes
- * first, and others when those alone would have to wait for its end.  Lock
- * held, and released meanwhile.
+ * first, and others when those alone would have to wait for its end.  `bytes`
+ * are those of the write, or 0.  Lock held, and released meanwhile.
  */
-static void slow_down(struct store *store, bool bulk)
+static void slow_down(struct store *store, size_t bytes)
 {
+	bool bulk = bytes >= BULK_MIN;
+	int64_t most = (int64_t)MIN(bytes, (size_t)SLOW_BULK_NS) * SLOW_BYTE_NS;
 	const struct txg *txg = store->syncing_txg;
 	struct slowdown slowdown = {
 	        .first = bulk ? store->txg_soft / 2 : wait_mark(store, true),
 	        .mark = wait_mark(store, bulk),
-	        .most = bulk ? SLOW_BULK_NS : SLOW_NS,
+	        .most = bulk ? MIN(most, (int64_t)SLOW_BULK_NS) : SLOW_NS,
 	};
 	int64_t ns;
 
@@ -382,15 +385,16 @@ static void wait_for_committer(struct store *store, size_t mark)
 	}
 }
 
-static int throttle(struct store *store, bool grows, bool bulk)
+static int throttle(struct store *store, bool grows, size_t bytes)
 {
+	bool bulk = bytes >= BULK_MIN;
 	uint64_t reserve;
 	int r = 0;
 
 	if (store->options.readonly)
 		return -EROFS;
 	store_lock(store);
-	slow_down(store, bulk);
+	slow_down(store, bytes);
 	wait_for_committer(store, wait_mark(store, bulk));
 	reserve = reserve_bytes(store);
 	if (bulk && !store->commit_err)
@@ -412,12 +416,12 @@ static int throttle(struct store *store, bool grows, bool bulk)
 
 int store_throttle(struct store *store, bool grows)
 {
-	return throttle(store, grows, false);
+	return throttle(store, grows, 0);
 }
 
 int store_throttle_write(struct store *store, size_t bytes)
 {
-	return throttle(store, true, bytes >= BULK_MIN);
+	return throttle(store, true, bytes);
 }
 
 /*
