@@ -8,26 +8,8 @@
 
 #include <pthread.h>
 
+#include "task.h"
 #include "version.h"
-
-/* A task is a record of TABLE_TASK, keyed by its kind and an id: see gc.c. */
-enum task_kind {
-	TASK_TIDY = 1, /* put the lists of a merge together; merged version */
-	TASK_CLEAR,    /* delete the snapshots of a deleted fork; its number */
-	TASK_REAP,     /* free the tree of a leaf; version */
-	TASK_MERGE,    /* merge an inner version with its child; version */
-	TASK_DROP,     /* free a deadlist without an owner; list */
-	TASK_STUCK,    /* a version that cannot be read; never tried again */
-	TASK_KINDS,
-};
-
-enum { TASK_KEY_LEN = 9 };
-
-struct task {
-	enum task_kind kind;
-	uint64_t id;
-	struct record record;
-};
 
 /* The background thread. */
 struct gc {
@@ -61,15 +43,6 @@ struct gc {
 	bool stop;           /* gc->lock */
 	int err;             /* gc->lock: the error it waits after, or 0 */
 };
-
-/* Read the record of a task.  -ENOENT. */
-int task_get(struct forest *forest, enum task_kind kind, uint64_t id,
-             struct record *ret_record);
-int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
-             const void *value, size_t len);
-int task_del(struct forest *forest, enum task_kind kind, uint64_t id);
-/* Return the next task to be done.  -ENOENT: none. */
-int task_first(struct forest *forest, struct task *ret_task);
 
 /*
  * Add the task for a version that is about to have this number of refs and
