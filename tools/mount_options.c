@@ -164,51 +164,82 @@ static int keep_parse(struct parsed_options *parsed, const char *value)
 	return 0;
 }
 
+static int state_parse(struct parsed_options *parsed, const char *value)
+{
+	if (!*value)
+		return -EINVAL;
+	free(parsed->state);
+	parsed->state = strdup(value);
+	return parsed->state ? 0 : -ENOMEM;
+}
+
+static int memory_parse(struct parsed_options *parsed, const char *value)
+{
+	return size_parse(value, &parsed->memory) ? -EINVAL : 0;
+}
+
+static int rmdir_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->rmdir_always = strcmp(value, "always") == 0;
+	return parsed->rmdir_always ? 0 : -EINVAL;
+}
+
+/* The options with values, and what these are. */
+static const struct value_option {
+	const char *name;
+	int (*parse)(struct parsed_options *parsed, const char *value);
+	const char *takes;
+} value_options[] = {
+        {"state", state_parse, "the name of a state"},
+        {"snapdir", snapdir_parse, "hidden, visible, root or disabled"},
+        {"snapopen", snapopen_parse, "early or late"},
+        {"memory", memory_parse, "a size such as 512M"},
+        {"log", log_parse, "on or off"},
+        {"autosnap", autosnap_parse, "a time of at least 6s, such as 15m"},
+        {"keep", keep_parse, "rules such as last:10 or within:1d+daily:30"},
+        {"trash", trash_parse, "0 or a time such as 12h or 7d"},
+        {"rmdir", rmdir_parse, "always"},
+        {"nfs_export", export_parse, "on or off"},
+        {"locks", locks_parse, "mount or store"},
+        {"xattr", xattr_parse, "on or off"},
+        {"access", access_parse, "checked or root"},
+};
+
+static const struct value_option *value_option_find(const char *option)
+{
+	size_t len = strcspn(option, "=");
+
+	for (size_t i = 0; option[len] && i < ARRAY_SIZE(value_options); i++)
+		if (!strncmp(option, value_options[i].name, len) &&
+		    !value_options[i].name[len])
+			return &value_options[i];
+	return NULL;
+}
+
 /* Add one option.  -EINVAL: bad value; -ENOENT: unknown option. */
 static int option_parse(struct parsed_options *parsed, const char *option)
 {
-	const char *value = strchr(option, '=');
-	size_t len = value ? (size_t)(value - option) : 0;
+	const struct value_option *known;
 
 	if (flag_parse(parsed, option) || is_ignored(option))
 		return 0;
-	if (!value)
-		return -ENOENT;
-	value++;
-	if (!strncmp(option, "state", len) && len == 5) {
-		if (!*value)
-			return -EINVAL;
-		free(parsed->state);
-		parsed->state = strdup(value);
-		return parsed->state ? 0 : -ENOMEM;
-	}
-	if (!strncmp(option, "snapdir", len) && len == 7)
-		return snapdir_parse(parsed, value);
-	if (!strncmp(option, "snapopen", len) && len == 8)
-		return snapopen_parse(parsed, value);
-	if (!strncmp(option, "memory", len) && len == 6)
-		return size_parse(value, &parsed->memory) ? -EINVAL : 0;
-	if (!strncmp(option, "log", len) && len == 3)
-		return log_parse(parsed, value);
-	if (!strncmp(option, "autosnap", len) && len == 8)
-		return autosnap_parse(parsed, value);
-	if (!strncmp(option, "keep", len) && len == 4)
-		return keep_parse(parsed, value);
-	if (!strncmp(option, "trash", len) && len == 5)
-		return trash_parse(parsed, value);
-	if (!strncmp(option, "rmdir", len) && len == 5) {
-		parsed->rmdir_always = true;
-		return strcmp(value, "always") ? -EINVAL : 0;
-	}
-	if (!strncmp(option, "nfs_export", len) && len == 10)
-		return export_parse(parsed, value);
-	if (!strncmp(option, "locks", len) && len == 5)
-		return locks_parse(parsed, value);
-	if (!strncmp(option, "xattr", len) && len == 5)
-		return xattr_parse(parsed, value);
-	if (!strncmp(option, "access", len) && len == 6)
-		return access_parse(parsed, value);
-	return -ENOENT;
+	known = value_option_find(option);
+	return known ? known->parse(parsed, strchr(option, '=') + 1) : -ENOENT;
+}
+
+/* Return the message for an option that option_parse() refused. */
+static char *option_complaint(const char *option, int err)
+{
+	char *message = NULL;
+	int r;
+
+	if (err == -EINVAL)
+		r = asprintf(&message,
+		             "bad value in mount option '%s': it takes %s",
+		             option, value_option_find(option)->takes);
+	else
+		r = asprintf(&message, "unknown mount option '%s'", option);
+	return r < 0 ? NULL : message;
 }
 
 /* Copy the next option, unescaped, to `out`.  Return false at the end. */
@@ -249,11 +280,7 @@ int parsed_options_add(struct parsed_options *parsed, const char *options,
 		*ret_error = strdup("out of memory");
 		return r;
 	}
-	if (asprintf(ret_error,
-	             r == -ENOENT ? "unknown mount option '%s'"
-	                          : "bad value in mount option '%s'",
-	             option) < 0)
-		*ret_error = NULL;
+	*ret_error = option_complaint(option, r);
 	return -EINVAL;
 }
 
