@@ -28,7 +28,7 @@ enum {
 	BUSY_MS = 5000, /* wait while another process has the store open */
 	RETRY_MS = 20,
 	LEAVE_MS = 3000, /* wait for a daemon without a mount to end */
-	READ_AHEAD_KIB = 1024,
+	READ_AHEAD_KIB = 2048,
 };
 
 static void nap(void)
