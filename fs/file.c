@@ -277,17 +277,58 @@ static int read_locked(struct fs *fs, node_t node, uint64_t off, size_t size,
 	return err ? err : h->missing_count ? -EAGAIN : 0;
 }
 
+/* Drop the fetched chunks that the last round had no use for. */
+static void fetched_trim(struct holds *h)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < h->fetched_count; i++) {
+		struct chunk *chunk = h->fetched[i];
+		size_t used = 0;
+
+		while (used < h->chunk_count && h->chunks[used] != chunk)
+			used++;
+		if (used == h->chunk_count) {
+			chunk_unref(chunk);
+			continue;
+		}
+		h->numbers[kept] = h->numbers[i];
+		h->fetched[kept++] = chunk;
+	}
+	h->fetched_count = kept;
+}
+
+/* Fetch as much as can be read at once; return how many chunks are left. */
+static size_t read_bulk(struct fs *fs, struct holds *h)
+{
+	struct chunk **chunks = &h->fetched[h->fetched_count];
+	size_t left = 0, count = 0;
+
+	chunk_load_bulk(fs->store, h->missing, h->missing_count, chunks);
+	for (size_t i = 0; i < h->missing_count; i++) {
+		uint64_t number = h->missing[i];
+
+		if (chunks[i]) {
+			h->numbers[h->fetched_count + count] = number;
+			chunks[count++] = chunks[i];
+		} else {
+			h->missing[left++] = number;
+		}
+	}
+	h->fetched_count += count;
+	return left;
+}
+
 static int read_fetch(struct fs *fs, struct holds *h)
 {
 	unsigned misses = h->misses;
 
 	/*
-	 * Drop the chunks of an earlier round: the next round asks for what it
-	 * still lacks.
+	 * An extent of the range has a chunk that is kept or one that is
+	 * missing, so that there is room for both.
 	 */
-	for (size_t i = 0; i < h->fetched_count; i++)
-		chunk_unref(h->fetched[i]);
-	h->fetched_count = 0;
+	fetched_trim(h);
+	h->missing_count = read_bulk(fs, h);
 	if (h->missing_count > 1)
 		chunk_prefetch(fs->store, h->missing, h->missing_count);
 	for (size_t i = 0; i < h->missing_count; i++) {

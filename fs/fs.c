@@ -45,6 +45,11 @@ static bool keeps_number(void *arg, uint64_t number)
 	       (fs->in_use && fs->in_use(fs->in_use_arg, number));
 }
 
+void fs_rest(struct fs *fs)
+{
+	chunk_rest_bulk(fs->store);
+}
+
 int fs_create(struct forest *forest, const struct fs_options *options,
               struct fs **ret_fs)
 {

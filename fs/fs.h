@@ -297,6 +297,9 @@ int fs_setxattr(struct fs *fs, node_t node, const char *name, const void *value,
                 size_t size, int flags);
 int fs_removexattr(struct fs *fs, node_t node, const char *name);
 
+/* Free memory that is kept for the next requests, but can be had again. */
+void fs_rest(struct fs *fs);
+
 /*
  * Call done(arg, err) when all changes made so far are on disk.  -ESTALE: the
  * state of the node is gone, with what was written to it.

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "bulk.h"
 #include "chunk_codec.h"
 #include "engine.h"
 #include "lock.h"
@@ -35,6 +36,10 @@ void chunk_unref(struct chunk *chunk)
 	if (!chunk || atomic_fetch_sub_explicit(&chunk->refs, 1,
 	                                        memory_order_acq_rel) > 1)
 		return;
+	if (chunk->bulk) {
+		bulk_chunk_free(chunk);
+		return;
+	}
 	if (chunk->data != chunk->first)
 		free(chunk->data);
 	free(chunk);

@@ -21,6 +21,7 @@ struct chunk {
 	bool cloned;
 	/* BLOCK_CHUNK: the log has it as a patch, so it needs all of it next */
 	bool logged_patch;
+	bool bulk;     /* its memory goes back to bulk_chunk_free() */
 	uint8_t depth; /* BLOCK_PATCH: chunks to be read before it */
 	uint32_t len;  /* of the content */
 	uint32_t capacity;

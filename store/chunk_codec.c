@@ -576,3 +576,72 @@ int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
 	mdb_cursor_close(cursor);
 	return r;
 }
+
+/* Gather the payload from the fragments. */
+static int fragments_gather(const struct iovec *fragments, size_t count,
+                            const struct chunk_header *h, uint8_t *out)
+{
+	size_t at = 0, skip = h->header_len;
+
+	for (size_t i = 0; i < count; i++) {
+		size_t n = fragments[i].iov_len - skip;
+
+		if (n > h->stored - at)
+			return -EUCLEAN;
+		memcpy(out + at, (const uint8_t *)fragments[i].iov_base + skip,
+		       n);
+		at += n;
+		skip = 0;
+	}
+	return at == h->stored ? 0 : -EUCLEAN;
+}
+
+static int fragments_unpack(struct store *store, const struct iovec *fragments,
+                            size_t count, const struct chunk_header *h,
+                            struct chunk *chunk)
+{
+	struct decoder *decoder;
+	int r;
+
+	if (h->tag == BLOCK_TAG_RAW)
+		return fragments_gather(fragments, count, h, chunk->data);
+	decoder = decoder_get(store);
+	if (!decoder)
+		return -ENOMEM;
+	r = fragments_gather(fragments, count, h, decoder->payload);
+	if (r == 0)
+		r = payload_unpack(decoder, h, NULL, chunk);
+	decoder_put(store, decoder);
+	return r;
+}
+
+int chunk_decode_fragments(struct store *store, const struct iovec *fragments,
+                           size_t count, struct chunk **ret_chunk)
+{
+	struct chunk *chunk;
+	struct chunk_header h;
+	uint8_t hash[16];
+	int r = chunk_header_decode(fragments[0].iov_base,
+	                            fragments[0].iov_len, &h);
+
+	if (r < 0 || h.len > store_chunk_size(store))
+		return -EUCLEAN;
+	if (h.tag != BLOCK_TAG_RAW && h.tag != BLOCK_TAG_ZSTD)
+		return -EAGAIN;
+	chunk = bulk_chunk_alloc(store);
+	if (!chunk)
+		return -ENOMEM;
+	r = fragments_unpack(store, fragments, count, &h, chunk);
+	if (r == 0) {
+		chunk->len = h.len;
+		chunk_hash(chunk, hash);
+		if (memcmp(hash, h.hash, sizeof(hash)))
+			r = -EUCLEAN;
+	}
+	if (r < 0) {
+		chunk_unref(chunk);
+		return r;
+	}
+	*ret_chunk = chunk;
+	return 0;
+}

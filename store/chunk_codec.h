@@ -7,6 +7,7 @@
 #define COPPICE_CHUNK_CODEC_H
 
 #include <lmdb.h>
+#include <sys/uio.h>
 
 #include "chunk_header.h"
 
@@ -19,6 +20,12 @@ int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
  */
 int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
                  struct chunk **ret_chunk);
+/*
+ * Decode a chunk from the bytes of its fragments, into a buffer of
+ * bulk_chunk_alloc().  -EAGAIN: it needs other chunks; -EUCLEAN.
+ */
+int chunk_decode_fragments(struct store *store, const struct iovec *fragments,
+                           size_t count, struct chunk **ret_chunk);
 /*
  * Read the pieces of the splice that is stored under the number.  -EUCLEAN.
  */

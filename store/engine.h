@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "block.h"
+#include "bulk.h"
 #include "damage.h"
 #include "disk.h"
 #include "geometry.h"
@@ -126,6 +127,7 @@ struct store {
 
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
 
+	struct bulk_state bulk;
 	struct damage_log damage_log;
 	struct sparse sparse;
 };

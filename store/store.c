@@ -127,6 +127,7 @@ static void store_free(struct store *store)
 	if (store->buckets)
 		block_release_all(store);
 	decoder_destroy_all(store);
+	bulk_release(store);
 	txg_destroy(store->open_txg);
 	if (store->reader)
 		disk_read_end(&store->disk, store->reader);
@@ -177,6 +178,7 @@ static struct store *store_alloc(const char *path,
 	store->lock_fd = -1;
 	store->marks_fd = -1;
 	atomic_init(&store->holder_cpu, -1);
+	store->bulk.fd = -1;
 	intent_log_init(&store->intent);
 	store->sparse.at = UINT64_MAX;
 	store->sparse.least = SPARSE_LEAST;
@@ -362,6 +364,7 @@ int store_open(const char *path, const struct store_options *options,
 		store_free(store);
 		return r;
 	}
+	bulk_init(store);
 	reservation_measure(store);
 	if (!store->options.readonly)
 		r = store_begin(store);

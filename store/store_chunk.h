@@ -117,6 +117,20 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
 
 /*
+ * Read chunks of a large file that is read from end to end, and that the caller
+ * keeps elsewhere: they are not cached.  *ret_chunks gets `count` references,
+ * or NULL for those that chunk_load() must read, because they are not stored
+ * together, were read so before, or cannot be read.  Lock NOT held.
+ */
+void chunk_load_bulk(struct store *store, const uint64_t *numbers, size_t count,
+                     struct chunk **ret_chunks);
+/*
+ * Free the buffers, of a few MiB, that are kept for the next chunk_load_bulk().
+ * For any thread.
+ */
+void chunk_rest_bulk(struct store *store);
+
+/*
  * Read the chunk from the store, verify it and cache it.  Lock NOT held.
  * -ENOENT: it was freed meanwhile; look it up in the tree again.
  */

@@ -248,6 +248,8 @@ static bool session_inspect(void *arg, const struct loop_busy *busy,
 {
 	struct session *session = arg;
 
+	if (!count)
+		fs_rest(session->fs);
 	return watchdog_look(&session->watchdog, busy, count, mono_ns());
 }
 
