@@ -19,7 +19,7 @@ enum {
 	GAP_MOST = 8,     /* pages read without need to join two runs */
 	RUN_PAGES = 16,   /* in a run on average, at least */
 	RUNS_MOST = PAGES_MOST / RUN_PAGES + 1,
-	PAUSE = 16, /* bulks not to try after a useless one */
+	PAUSE = 4, /* bulks not to try after a useless one */
 };
 
 /* Adjacent pages of the file, by their numbers, and their place in a buffer. */
