@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "list_columns.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,18 +55,28 @@ const char *list_column_key(const char *name)
 }
 
 /* Return the column for a key. */
-static struct field column_of(const char *key)
+static struct field column_of(const char *key, const char *title)
 {
 	const struct field *known = field_find(key);
-	struct field f = {key, key, FIELD_NAME, -20};
+	struct field f = {key, title, FIELD_NAME, -20};
 
-	if (known) {
-		f.title = known->title;
+	if (known)
 		f.format = known->format;
-	}
 	if (f.format == FIELD_COUNT || f.format == FIELD_SIZE)
 		f.width = 10;
 	return f;
+}
+
+/* Return the name of a column, at `at` in the list, as a title. */
+static const char *title_of(struct list_columns *columns, size_t at, size_t len)
+{
+	char *title = columns->titles + at;
+
+	title[len] = 0;
+	/* Keys of properties are the user's own. */
+	for (size_t i = 0; !strchr(title, ':') && title[i]; i++)
+		title[i] = (char)toupper((unsigned char)title[i]);
+	return title;
 }
 
 bool list_columns_init(struct list_columns *columns, const char *list,
@@ -75,9 +86,10 @@ bool list_columns_init(struct list_columns *columns, const char *list,
 	size_t count = 0;
 
 	*columns = (struct list_columns){.keys = strdup(list),
+	                                 .titles = strdup(list),
 	                                 .properties = json_array()};
 	*ret_bad = NULL;
-	if (!columns->keys || !columns->properties)
+	if (!columns->keys || !columns->titles || !columns->properties)
 		return false;
 	for (name = strtok_r(columns->keys, ",", &rest); name;
 	     name = strtok_r(NULL, ",", &rest)) {
@@ -87,7 +99,9 @@ bool list_columns_init(struct list_columns *columns, const char *list,
 			*ret_bad = name;
 		if (!key || count == LIST_COLUMNS_MAX)
 			return false;
-		columns->fields[count++] = column_of(key);
+		columns->fields[count++] = column_of(
+		        key, title_of(columns, (size_t)(name - columns->keys),
+		                      strlen(name)));
 		if (list_column_is_property(key))
 			json_array_append_new(columns->properties,
 			                      json_string(key));
@@ -98,5 +112,6 @@ bool list_columns_init(struct list_columns *columns, const char *list,
 void list_columns_release(struct list_columns *columns)
 {
 	free(columns->keys);
+	free(columns->titles);
 	json_decref(columns->properties);
 }

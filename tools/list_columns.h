@@ -9,8 +9,8 @@ enum { LIST_COLUMNS_MAX = 16 };
 
 struct list_columns {
 	struct field fields[LIST_COLUMNS_MAX + 1];
-	char *keys;         /* what the fields point into */
-	json_t *properties; /* keys of those that are properties */
+	char *keys, *titles; /* what the fields point into */
+	json_t *properties;  /* keys of those that are properties */
 };
 
 extern const struct field list_names[];   /* without options */

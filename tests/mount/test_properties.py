@@ -194,6 +194,8 @@ def test_list_sorts_and_shows_columns(states):
     lines = states.verb("list", "--json=lines", "--sort", "name")
     assert [json.loads(line)["name"] for line in lines.splitlines()] == \
         ["main", "main@try", "main~one", "main~two"]
+    titles = states.verb("list", "-o", "name,size,org:ticket").splitlines()[0]
+    assert titles.split() == ["NAME", "SIZE", "org:ticket"]
 
 
 def test_a_package_manager_keeps_its_states(store, mnt):
