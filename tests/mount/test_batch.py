@@ -361,7 +361,16 @@ def examples():
 
 
 def test_examples_of_the_manual(store):
-    switch, back, jobs, agents = examples()
+    short, switch, back, jobs, agents = examples()
+    store.verb("fork", "main", "system")
+    store.verb("fork", "main", "system@7.2")
+    numbers = {row["name"]: row["number"] for row in store.json("list")}
+    batch(store, *short)
+    assert store.json("show", "system")["number"] == numbers["system@7.2"]
+    assert store.names() == [
+        "main", "system", "system@7.2", "system@7.2~before-7.2"]
+    store.verb("rm", "-r", "system@7.2")
+    store.verb("rm", "system")
     store.verb("fork", "main", "system")
     store.verb("fork", "system", "system@7.2")
     before = everything(store)
