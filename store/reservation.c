@@ -31,7 +31,7 @@ enum {
 	 */
 	RESERVE_MIN = 4 << 20,
 	RESERVE_MAX = 8 << 20,
-	STEP_MIN = 4 << 20, /* preallocated at a time */
+	STEP_MIN = 8 << 20, /* preallocated at a time */
 	STEP_MAX = 64 << 20,
 	GIVE_MIN = 256 << 10, /* less is not worth giving back */
 	BULK_MIN = 4096,      /* bytes of a write that is not small */
