@@ -24,7 +24,7 @@ cat source
 
 def examples():
     """The blocks of code of the section."""
-    section = re.search(r"^# AGENTS AND BUILD FARMS\n(.*?)^# ",
+    section = re.search(r"^# EXAMPLES\n(.*?)^# ",
                         PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
     return re.findall(r"^```\n(.*?)^```\n", section, re.MULTILINE | re.DOTALL)
 
