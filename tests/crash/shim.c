@@ -150,8 +150,7 @@ uint64_t shim_passed(void)
 static bool must_fail(bool meta, bool grant)
 {
 	if ((shim.failing.meta_only && !meta) ||
-	    (shim.failing.grants_only && !grant) ||
-	    (shim.failing.no_grants && grant))
+	    (shim.failing.grants_only && !grant))
 		return false;
 	if (shim.passed < shim.failing.pass || !shim.failing.count) {
 		shim.passed++;

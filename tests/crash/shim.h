@@ -72,10 +72,8 @@ enum fail_how {
 struct failing {
 	bool meta_only;   /* of the writes through a descriptor that syncs */
 	bool grants_only; /* of the calls that take disk space */
-	/* All but those: a change that needs space gets their error. */
-	bool no_grants;
-	uint64_t pass;  /* so many are let through first */
-	uint64_t count; /* so many fail then */
+	uint64_t pass;    /* so many are let through first */
+	uint64_t count;   /* so many fail then */
 	int error;
 	enum fail_how how;
 };

@@ -165,7 +165,6 @@ static void test_error_for_a_while(void **state)
 	setup();
 	for (int meta_only = 0; meta_only < 2; meta_only++) {
 		shim_fail(&(struct failing){.meta_only = meta_only,
-		                            .no_grants = true,
 		                            .count = ALWAYS,
 		                            .error = EIO,
 		                            .how = FAIL_DONE});
@@ -190,8 +189,7 @@ static void test_pause_grows(void **state)
 	unsigned tries = 0, most = 2;
 
 	setup();
-	shim_fail(&(struct failing){
-	        .no_grants = true, .count = ALWAYS, .error = EIO});
+	shim_fail(&(struct failing){.count = ALWAYS, .error = EIO});
 	steps();
 	for (int i = 0; i < ASKED; i++)
 		assert_int_equal(store_sync(work.store), -EIO);
@@ -218,8 +216,7 @@ static void test_loss(void **state)
 	setup();
 	assert_int_equal(store_sync(work.store), 0);
 	assert_int_equal(real_digest(work.fs, &before), 0);
-	shim_fail(&(struct failing){
-	        .no_grants = true, .count = ALWAYS, .error = EIO});
+	shim_fail(&(struct failing){.count = ALWAYS, .error = EIO});
 	steps();
 	work.store->options.close_ms = 5;
 	fs_destroy(work.fs);
