@@ -58,7 +58,7 @@ static uint64_t item_blocks(const struct item *item)
 }
 
 /*
- * Copy xattrs and extents, the cursor being in front of them.  At most `budget`
+ * Copy xattrs and extents, the cursor being before them.  At most `budget`
  * extents; -EAGAIN: there are more, from *ret_next on.
  */
 static int items_copy(struct vnode *v, uint64_t from, struct cursor *cursor,

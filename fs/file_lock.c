@@ -107,7 +107,7 @@ static void held_remove(struct lock_list *list, struct held_lock **at)
 
 /*
  * Cut the range of the lock out of `old`, which is not covered by it.  A part
- * behind the range, if there is one in front of it, too, is added to the list.
+ * after the range, if there is one before it, too, is added to the list.
  */
 static void cut(struct lock_list *list, struct file_lock *old,
                 const struct file_lock *lock, struct lock_spare *spare)

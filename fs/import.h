@@ -28,7 +28,7 @@ struct fs_import {
 	const char *state; /* name of the fork; made if it does not exist */
 	/*
 	 * Path of the directory to be changed; "/": all.  The directory is made
-	 * if the one in front of it exists.
+	 * if the one before it exists.
 	 */
 	const char *path;
 	const char *snapshot; /* name of a snapshot of the result, or NULL */

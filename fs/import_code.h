@@ -45,7 +45,7 @@ enum import_kind {
 };
 
 enum {
-	IMPORT_HEAD = 5,             /* bytes in front of a frame's */
+	IMPORT_HEAD = 5,             /* bytes before a frame's */
 	IMPORT_FRAME_MAX = 4 << 20,  /* bytes of a frame */
 	IMPORT_XATTRS_MAX = 2 << 20, /* bytes of the xattrs in it */
 	IMPORT_ENTRIES_MAX = 128,    /* in a frame */

@@ -13,7 +13,7 @@
 struct level {
 	struct import_dir *dir;
 	struct key key; /* where to go on */
-	size_t seen;    /* number of dir->seen that lie in front of it */
+	size_t seen;    /* number of dir->seen that lie before it */
 	char name[NAME_LEN_MAX + 1]; /* in the level above; "" in the first */
 };
 

@@ -95,7 +95,7 @@ int fs_join_record(struct fs *fs, const struct fs_join *what, uint64_t version);
 /*
  * Switch the fork to a head with the tree.  *ret_restored: to be released by
  * the caller, after success and after failure.  -EAGAIN: the tree cannot be the
- * fork's any more, and is to be built anew; -EDQUOT; -ESTALE; -ENOMEM.  Lock
+ * fork's any more, and must be rebuilt; -EDQUOT; -ESTALE; -ENOMEM.  Lock
  * held.
  */
 int fs_prepared_switch(struct fs *fs, struct fs_prepared *prepared,

@@ -3,7 +3,7 @@
  * The mapping of inodes of one tree to those of another.
  *
  * An inode number means the same file in every state.  An inode that only one
- * tree has may have been made anew in the other, by an editor that writes a new
+ * tree has may have been recreated in the other, by an editor that writes a new
  * file and renames it, or in a state with another history.  Such a pair has the
  * same name in directories that stand for each other, and neither is in the
  * other's tree.

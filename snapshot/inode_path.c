@@ -5,7 +5,7 @@
 
 enum { PARTS_MAX = 2048 };
 
-/* Put "/name" in front of `at`; NULL: the buffer is full. */
+/* Put "/name" before `at`; NULL: the buffer is full. */
 static char *part_put(char *start, char *at, const char *name, size_t len)
 {
 	if ((size_t)(at - start) < len + 1)

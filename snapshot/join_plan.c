@@ -2,7 +2,7 @@
 /*
  * Planning a join.
  *
- * The results of all inodes are computed anew in rounds.  Each round ends with
+ * The results of all inodes are recomputed in rounds.  Each round ends with
  * checks of the whole: every parent must exist, no two inodes may have one
  * name, no directory may lie in itself.  A choice that settles a violation is
  * kept with the inode, and there is another round.  A decision is never taken

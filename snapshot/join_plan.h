@@ -5,7 +5,7 @@
  * The caller adds each inode that differs between a base and either side, as
  * every tree has it (a face).  The planner decides for each what the joined
  * tree has, and finds the conflicts.  An inode number means the same file in
- * all trees.  An inode that one side made anew in the place of another, as
+ * all trees.  An inode that one side created in the place of another, as
  * editors do that write a new file and rename it, stands for that one.
  *
  * There may be several bases: common versions none of which contains another.

@@ -143,7 +143,7 @@ int state_at_position(struct forest *forest, const char *name,
                       struct state **ret_state);
 /*
  * Find the source that a new fork's name asks for: the longest existing prefix
- * in front of an '@' (any form that state_resolve() takes), or for a name
+ * before an '@' (any form that state_resolve() takes), or for a name
  * without '@' the default state.  *ret_state is NULL if the name has no '@' and
  * there is no default state: the name asks for a new tree.  -ENOENT.
  */

@@ -140,7 +140,7 @@ static int chunk_level(const struct chunk *chunk, int level)
 }
 
 /*
- * Write the header directly in front of the payload, at the end of the space
+ * Write the header directly before the payload, at the end of the space
  * left for it.
  */
 static void encoder_finish(struct encoder *encoder, struct chunk_header *h,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The header in front of a stored chunk: its form, its lengths, the chunks that
+ * The header before a stored chunk: its form, its lengths, the chunks that
  * it is made of, and its hash.  Inside store/ only.
  */
 #ifndef COPPICE_CHUNK_HEADER_H

@@ -2,8 +2,8 @@
 /*
  * The difference of two trees.
  *
- * Each side is in front of something: an item, or a whole subtree not entered
- * yet, of which a lower bound of the keys is known.  If both are in front of
+ * Each side is before something: an item, or a whole subtree not entered
+ * yet, of which a lower bound of the keys is known.  If both are before
  * the same block, both skip it.  Otherwise the side with the lower key moves.
  * A side therefore never enters a block that the other may yet reach, and the
  * shape of the trees does not matter.
@@ -44,7 +44,7 @@ static int side_init(struct side *side, struct tree *tree, packed from)
 	return 0;
 }
 
-/* Move in front of the slot of the lowest node of the path. */
+/* Move before the slot of the lowest node of the path. */
 static void side_stand(struct side *side)
 {
 	const struct node *node = side->path[side->depth - 1].node;
@@ -133,7 +133,7 @@ static bool slots_same(const uint8_t *a, uint32_t i, const uint8_t *b,
 }
 
 /*
- * Move past what is the same on both sides, which stand in front of equal items
+ * Move past what is the same on both sides, which stand before equal items
  * or of the same block: that, and what follows it in both nodes.
  */
 static int sides_skip(struct side *a, struct side *b)
@@ -182,7 +182,7 @@ static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
 }
 
 /*
- * Choose the side that moves: of the subtrees in front of the lower key, the
+ * Choose the side that moves: of the subtrees before the lower key, the
  * higher one.
  */
 static struct side *side_to_move(struct side *a, struct side *b)

@@ -47,7 +47,7 @@ static inline size_t intent_size(size_t len)
 }
 
 /*
- * Write the header in front of the payload, with a checksum of both.  `entry`
+ * Write the header before the payload, with a checksum of both.  `entry`
  * has INTENT_HEADER bytes and the payload.
  */
 void intent_header_seal(const struct intent_header *header, uint8_t *entry);

@@ -355,7 +355,7 @@ static void last_return(struct intent_log *log, struct intent_entry *last)
 
 /*
  * Write a run of entries that makes all changes of the open group durable, and
- * sync the file.  `last` is written in front of it.  -EFBIG: only a commit
+ * sync the file.  `last` is written before it.  -EFBIG: only a commit
  * makes them durable.  Lock held, and released meanwhile.
  */
 static int run_write(struct store *store, const struct intent_entry *last)

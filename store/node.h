@@ -51,7 +51,7 @@ enum {
 
 	NODE_SIZE_MAX = 4080,
 	NODE_SLOT_LEN = 4,  /* head and place */
-	NODE_WORD_LEN = 2,  /* of the lengths in front of an item */
+	NODE_WORD_LEN = 2,  /* of the lengths before an item */
 	NODE_CHILD_LEN = 8, /* of a value in an inner node */
 	NODE_HEAD_LEN = 2,
 	NODE_ITEM_MIN = NODE_SLOT_LEN + NODE_WORD_LEN,
@@ -258,7 +258,7 @@ void node_init(uint8_t *data, unsigned level);
 /*
  * In-place edits.  The caller makes sure of the space: node_insert_size()
  * returns the bytes that the item takes.  It returns false if the key does not
- * have the prefix of the node; then the node must be built anew.
+ * have the prefix of the node; then the node must be rebuilt.
  */
 bool node_insert_size(const uint8_t *data, packed key, uint32_t len,
                       uint32_t *ret_size);
@@ -304,7 +304,7 @@ void entries_build(const struct entries *entries, uint32_t from, uint32_t to,
  */
 enum cut_hint {
 	CUT_MIDDLE, /* by bytes, moved a little for a short separator */
-	CUT_BEFORE, /* in front of `added`: the left node stays full */
+	CUT_BEFORE, /* before `added`: the left node stays full */
 	CUT_AFTER,  /* behind it: similar items are expected there */
 };
 uint32_t entries_cut(const struct entries *entries, uint32_t size,

@@ -5,7 +5,7 @@
  *
  * A node is freed after the last of its children, so a walk that is resumed
  * finds all nodes that lead to the rest.  The position where it stops is the
- * separator in front of a child: a descent to that key meets no freed node.
+ * separator before a child: a descent to that key meets no freed node.
  */
 #include "tree.h"
 #include "util.h"

@@ -2,7 +2,7 @@
 /*
  * Writing the entries of leaf pages that are repacked: see repack.c.
  *
- * LMDB splits a page that overflows at its end in front of its last entry,
+ * LMDB splits a page that overflows at its end before its last entry,
  * which would leave a third of the page empty where entries are large.  So the
  * end of a page is chosen here, and a filler makes it overflow just there.  The
  * key of the filler is that of fragment 63 of a block: no block has that many.
@@ -97,7 +97,7 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 
 /*
  * Make the entry with this key the first of a page.  LMDB splits a page that
- * overflows in front of its last entry.  The entry is therefore put last, with
+ * overflows before its last entry.  The entry is therefore put last, with
  * one byte as its value, and a filler behind it makes the page overflow.
  */
 static int page_break(struct refill *f, uint64_t key)

@@ -386,7 +386,7 @@ int store_remove_files(const char *path);
 int store_replace(struct store *store, const char *path, char **ret_kept);
 
 /*
- * Write the store's data anew, without gaps, to a file in the directory
+ * Rewrite the store's data, without gaps, to a file in the directory
  * STORE_COMPACTING within the store's, and replace the old file by it in one
  * durable step.  Nobody else uses the store, nothing in it is uncommitted, and
  * the caller closes it next: it still refers to the old file.  *ret_bytes: the

@@ -12,7 +12,7 @@
  *   6. records, counters
  *   7. repacked chunks, in the pages that the others have left free
  *
- * The next try sets anew all that a failed one has changed in memory, so a
+ * The next try sets again all that a failed one has changed in memory, so a
  * failed one can be repeated.
  */
 #include "write.h"

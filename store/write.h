@@ -24,7 +24,7 @@ struct splicing {
 /* The form in which a block is to be stored, and what was found with it. */
 struct encoded {
 	/*
-	 * Found before the blocks in front of this one were written, in the
+	 * Found before the preceding blocks were written, in the
 	 * data of the last commit.
 	 */
 	bool ahead;

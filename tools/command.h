@@ -25,7 +25,7 @@ struct command {
 	const char *args;    /* the usage line behind the name */
 	const char *summary; /* one line, no full stop */
 	const char *help;    /* the rest: paragraphs and options, or "" */
-	bool runs_program;   /* options end in front of the first argument */
+	bool runs_program;   /* options end before the first argument */
 	/* argv[0] is the verb; returns an exit code */
 	int (*run)(const struct command *self, int argc, char **argv);
 };
@@ -42,7 +42,7 @@ extern const struct command command_init, command_mount, command_umount,
 extern const struct command command_prune, command_gc, command_undelete,
         command_batch, command_import, command_export;
 
-/* The `-s STORE` in front of the verb, or NULL.  Read by target.c alone. */
+/* The `-s STORE` before the verb, or NULL.  Read by target.c alone. */
 extern const char *command_store;
 
 /*

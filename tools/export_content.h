@@ -29,7 +29,7 @@ int export_content_create(struct export_content *c, int dir, const char *name);
  */
 void export_content_compare(struct export_content *c, int dir, const char *name,
                             int old, bool dry_run);
-/* Take data at an offset; there is a hole in front of them. */
+/* Take data at an offset; there is a hole before them. */
 int export_content_write(struct export_content *c, uint64_t at,
                          const uint8_t *data, size_t len);
 /* End with the size. */

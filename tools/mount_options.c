@@ -148,7 +148,7 @@ static int trash_parse(struct parsed_options *parsed, const char *value)
 	               : 0;
 }
 
-/* Add rules to the policy.  Each `keep=` adds to those in front of it. */
+/* Add rules to the policy.  Each `keep=` adds to those before it. */
 static int keep_parse(struct parsed_options *parsed, const char *value)
 {
 	struct retention policy = {0};

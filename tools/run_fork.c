@@ -121,7 +121,7 @@ static json_t *join_request(const struct run_fork *fork, const char *into,
 /*
  * The daemon prepares a join from the versions that it finds, and switches only
  * if they are still the newest, in one hold of the store's lock: else it
- * prepares the join anew, and after some attempts fails with -EBUSY.
+ * prepares the join again, and after some attempts fails with -EBUSY.
  */
 enum run_join run_fork_join(const struct run_fork *fork, const char *into,
                             enum run_policy policy, char **ret_message)

@@ -52,7 +52,7 @@ static int search_mount(void *arg, const struct mount_entry *mount)
 	if (!mount->coppice || (!is_here && strcmp(mount->source, s->store)) ||
 	    stat(mount->mountpoint, &st) < 0)
 		return 0;
-	/* Another mount may be in front of it. */
+	/* Another mount may cover it. */
 	device_text(&st, device);
 	if (strcmp(device, mount->device) ||
 	    (!is_here && !serves_store(s, mount)))

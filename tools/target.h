@@ -51,7 +51,7 @@ int target_list(struct target *target, const char *arg, char **ret_name);
  * is not followed, and it need not be there (any more): what is missing is
  * taken as it is written, below the part that is there.  An argument that
  * begins with '/' or
- * '.', or has a '/' in front of the first ":/", is a path inside a mount.
+ * '.', or has a '/' before the first ":/", is a path inside a mount.
  */
 int target_path(struct target *target, const char *arg, char **ret_name,
                 char **ret_path);

@@ -19,7 +19,7 @@
 int client_namespace_enter(const char *at, char **ret_error);
 
 /*
- * Mount the directory `from` on the directory `at`, too, in front of what is
+ * Mount the directory `from` on the directory `at`, too, over what is
  * there.  On failure *ret_error is the error message, to be freed.
  */
 int client_namespace_bind(const char *from, const char *at, char **ret_error);

@@ -14,7 +14,7 @@ enum {
 
 /* ---- Reading ------------------------------------------------------------ */
 
-/* Put the number of the line in front of the error message. */
+/* Put the number of the line before the error message. */
 static int line_fail(struct control *c, const struct step *step, int err)
 {
 	json_t *error = steal(&c->error);

@@ -10,10 +10,10 @@
  * have cached is invalidated when the lock has been released.
  *
  * A join, a clone or the restoration of a file needs a tree, which is built
- * before (prepared.h).  The operations in front of it determine of what: so
+ * first (prepared.h).  The operations before it determine of what: so
  * they are done, up to the first one whose tree is missing, the versions that
  * it needs are noted, and all is undone.  The tree is built without the lock,
- * and the operations are done anew, until all trees are there and still fit.
+ * and the operations are done again, until all trees are there and still fit.
  * A batch that fails leaves only side heads that nobody names.
  */
 #ifndef COPPICE_CONTROL_BATCH_H

@@ -198,7 +198,7 @@ static void comparing_release(struct comparing *m)
 	free(m->paths);
 }
 
-/* Put a slash in front of a path that has none. */
+/* Put a slash before a path that has none. */
 static int path_take(struct comparing *m, const json_t *value)
 {
 	char path[TREE_PATH_SIZE];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Repair: properties and tags.  Those of states that are kept are copied if
- * their records can be read; which snapshots of a fork are held is listed anew.
+ * their records can be read; which snapshots of a fork are held is listed again.
  */
 #include "repair_property.h"
 

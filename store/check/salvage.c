@@ -101,7 +101,7 @@ static void side_init(struct side *side, struct view *view, uint64_t root)
 }
 
 /*
- * Choose the side as tree_diff() does: of two subtrees in front of the lower
+ * Choose the side as tree_diff() does: of two subtrees before the lower
  * key, the higher one.
  */
 static struct side *side_to_move(struct side *a, struct side *b)

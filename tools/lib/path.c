@@ -131,7 +131,7 @@ static int path_walk(struct tree *tree, const char *path, size_t len,
 
 /*
  * Return the length of a path without slashes at its end, and that of what
- * stands in front of the last slash.
+ * stands before the last slash.
  */
 static size_t path_split(const char *path, size_t *ret_above)
 {
