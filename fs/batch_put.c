@@ -226,7 +226,7 @@ static int lookup_compare(const void *a, const void *b)
 }
 
 /*
- * Bring the paths of the look-ups behind this one into the processor's caches:
+ * Bring the paths of the look-ups after this one into the processor's caches:
  * they lie far apart in the batch.
  */
 static void lookups_prefetch(const struct lookup *lookups, size_t len,

@@ -151,7 +151,7 @@ static int file_begin(struct importing *im, uint64_t dir, const char *name,
 	strcpy(file->name, name);
 	if (!v->ino)
 		return 0;
-	/* No data may lie behind the end, whenever the lock is released. */
+	/* No data may lie beyond the end, whenever the lock is released. */
 	v->inode.size = MAX(v->inode.size, attr->inode.size);
 	return vnode_store(v);
 }

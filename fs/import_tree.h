@@ -31,7 +31,7 @@ struct import_file {
 	bool open;     /* END must follow */
 	uint64_t dir;  /* the number of its directory */
 	uint64_t next; /* index of the chunk that may come next */
-	uint64_t end;  /* offset behind the last data that came */
+	uint64_t end;  /* offset after the last data that came */
 	struct import_attr attr;
 	char name[NAME_LEN_MAX + 1];
 };

@@ -12,7 +12,7 @@
 
 /* ---- Patterns ----------------------------------------------------------- */
 
-/* Match a character with [:NAME:] at *p, which is moved behind it. */
+/* Match a character with [:NAME:] at *p, which is moved after it. */
 static bool class_named(const char **p, unsigned char c, bool *ret_match)
 {
 	const char *end = strstr(*p, ":]");
@@ -32,7 +32,7 @@ static bool class_named(const char **p, unsigned char c, bool *ret_match)
 }
 
 /*
- * Match a character with the set at *p, behind its '['.  *p is moved behind the
+ * Match a character with the set at *p, after its '['.  *p is moved after the
  * ']'.  A set without an end matches nothing.
  */
 static bool set_matches(const char **p, unsigned char c)
@@ -195,7 +195,7 @@ void path_filter_release(struct path_filter *filter)
 	*filter = (struct path_filter){0};
 }
 
-/* Return what is behind one of the words that begin a rule. */
+/* Return what is after one of the words that begin a rule. */
 static const char *rule_pattern(const char *rule, bool *ret_include)
 {
 	static const struct {

@@ -70,7 +70,7 @@ struct listed {
 	char name[NAME_LEN_MAX + 1];
 };
 
-/* Return the next entry of a directory behind `after`.  -ENOENT */
+/* Return the next entry of a directory after `after`.  -ENOENT */
 static int entry_next(struct tree *tree, uint64_t dir, uint64_t after,
                       struct listed *ret)
 {

@@ -28,7 +28,7 @@ bool restore_is_dirty(const struct restore *r, uint64_t ino)
 	return array_find(r->dirty, r->dirty_len, ino);
 }
 
-/* Set `key` behind itself. */
+/* Set `key` to the next possible one. */
 static void key_step(struct key *key)
 {
 	if (++key->off)
@@ -228,7 +228,7 @@ static int differs(void *arg, const struct item *a, const struct item *b)
 	const struct key *key = a ? &a->key : &b->key;
 	struct differing *d = arg;
 
-	/* Directories have no extents behind their entries. */
+	/* Directories have no extents after their entries. */
 	if (key->ino != d->ino || key->kind == ITEM_DIRENT)
 		return 1;
 	if (key->kind == ITEM_XATTR || key->kind == ITEM_EXTENT)
@@ -336,7 +336,7 @@ int restore_sync(struct restore *r, uint64_t from, uint64_t to)
 		err = restore_load(r, to, &v);
 	if (err)
 		return err == -ENOENT ? -EUCLEAN : err;
-	/* No data may lie behind the end, whenever the lock is released. */
+	/* No data may lie beyond the end, whenever the lock is released. */
 	if (!dir && v.inode.size < source.size) {
 		v.inode.size = source.size;
 		err = vnode_store(&v);

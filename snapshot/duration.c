@@ -7,7 +7,7 @@
 
 #include "util.h"
 
-/* Parse digits and move *text behind them. */
+/* Parse digits and move *text after them. */
 static int parse_number(const char **text, int64_t max, int64_t *ret_number)
 {
 	int64_t n = 0;

@@ -53,7 +53,7 @@ static int part_add(struct reading *r, const struct item *item)
 	return 0;
 }
 
-/* Find the next extents.  Lock held.  -ENOENT: there are no more behind them.
+/* Find the next extents.  Lock held.  -ENOENT: there are no more after them.
  */
 static int parts_find(struct reading *r)
 {

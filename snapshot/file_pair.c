@@ -88,7 +88,7 @@ static bool all_zero(const uint8_t *data, size_t len)
 	return !len || (!*data && !memcmp(data, data + 1, len - 1));
 }
 
-/* Compare bytes that have zeros behind them, up to `limit`. */
+/* Compare bytes that have zeros after them, up to `limit`. */
 static bool bytes_equal(const uint8_t *a, size_t a_len, const uint8_t *b,
                         size_t b_len, size_t limit)
 {
@@ -294,7 +294,7 @@ static int piece_compare(const struct piece *piece, bool *ret_equal)
 
 /*
  * Return true if the items are to be collected by tree_diff().  It leaves out
- * what the trees share, but behind the last difference of the inode it may read
+ * what the trees share, but after the last difference of the inode it may read
  * many nodes that are none of its.
  */
 static bool trees_compare(const struct file_pair *pair, enum item_kind kind)

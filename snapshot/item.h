@@ -105,7 +105,7 @@ size_t xattr_encode(const struct xattr_item *x, uint8_t out[TREE_VALUE_MAX]);
 int xattr_decode(const void *data, size_t len, struct xattr_item *ret);
 
 enum extent_kind {
-	EXTENT_CHUNK = 1, /* the chunk's bytes, and zeroes behind its end */
+	EXTENT_CHUNK = 1, /* the chunk's bytes, and zeroes beyond its end */
 	EXTENT_INLINE,    /* index 0 only: the file's bytes are in the item */
 	EXTENT_ZERO,      /* preallocated: reads as zero, counted as used */
 };

@@ -120,7 +120,7 @@ static int parse_day(int64_t now, int days, bool first, int64_t *ret_time)
 	return 0;
 }
 
-/* Parse exactly `digits` digits and move *text behind them. */
+/* Parse exactly `digits` digits and move *text after them. */
 static bool parse_digits(const char **text, int digits, int *ret_number)
 {
 	int n = 0;

@@ -28,7 +28,7 @@ struct own_property {
 
 /* Return the property of this key, or NULL. */
 const struct own_property *own_property_find(const char *key);
-/* Return the i-th property, or NULL behind the last. */
+/* Return the i-th property, or NULL after the last. */
 const struct own_property *own_property_at(size_t i);
 
 #endif

@@ -407,7 +407,7 @@ static int oldest_walk(struct forest *forest, const struct positions *p,
 
 	if (walk->keep)
 		before = MIN(before, times_nth(p, walk->keep));
-	/* Begin behind the last one of the piece before, or at the oldest. */
+	/* Begin after the last one of the piece before, or at the oldest. */
 	if (times_find(p, walk->after, &block, &place))
 		place++;
 	for (; !r && count < STATE_WALK_PIECE; place++) {

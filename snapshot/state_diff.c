@@ -214,7 +214,7 @@ static int added(struct walk *w)
 /*
  * Split the names of both trees: put those that both have first in b_names, and
  * return their number; those that only one has are left in order, in a_names
- * and behind the common ones in b_names.
+ * and after the common ones in b_names.
  */
 static size_t names_split(struct inode_names *a, struct inode_names *b)
 {

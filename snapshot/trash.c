@@ -114,7 +114,7 @@ static int state_of_key(struct forest *forest, const struct record *key,
 	return r == -ENOENT ? -EUCLEAN : r;
 }
 
-/* Find the next record behind *at that begins with the first `len` bytes. */
+/* Find the next record after *at that begins with the first `len` bytes. */
 static int key_next(struct forest *forest, struct record *at, size_t len)
 {
 	uint8_t prefix[TABLE_KEY_MAX];

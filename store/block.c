@@ -100,7 +100,7 @@ static void block_leave_clean(struct store *store, struct block *block)
 	store->clean_bytes -= block_bytes(store, block);
 }
 
-/* The newest position in the ring is behind its head. */
+/* The newest position in the ring comes before its head. */
 static void block_enter_clean(struct store *store, struct block *block)
 {
 	block->newer = &store->clean;

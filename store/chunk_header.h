@@ -12,7 +12,7 @@
 struct chunk_header {
 	enum block_tag tag;
 	uint32_t len;    /* bytes of the content */
-	uint32_t stored; /* bytes of payload behind the header */
+	uint32_t stored; /* bytes of payload after the header */
 	/* Other chunks that it is made of: one of a delta or patch. */
 	unsigned base_count;
 	uint64_t bases[SPLICE_BASES];

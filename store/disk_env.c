@@ -174,7 +174,7 @@ int opening_create(struct disk *disk, const char *path, unsigned flags,
 /* ---- Opening and closing ------------------------------------------------ */
 
 /*
- * Reading pages behind the end of the file would raise a signal.  Such pages
+ * Reading pages beyond the end of the file would raise a signal.  Such pages
  * may never have been written, if nothing has used them.
  */
 static int disk_check_length(struct disk *disk)

@@ -26,7 +26,7 @@ struct intent_header {
 	uint64_t group;
 	uint32_t index; /* of the entry in its group, from 0 */
 	uint32_t flags; /* enum intent_flag */
-	uint32_t len;   /* bytes of the payload behind the header */
+	uint32_t len;   /* bytes of the payload after the header */
 	uint32_t part;  /* entries before it in its run: see intent_log.h */
 };
 

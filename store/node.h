@@ -238,7 +238,7 @@ static inline void node_get(const uint8_t *data, uint32_t slot,
 /*
  * Return the first slot whose key is at or after `key`, or the number of slots.
  * Slot 0 of an inner node is before all keys.  Up to NODE_FIND_BEHIND bytes
- * behind the node are read, and ignored.
+ * after the node are read, and ignored.
  */
 enum { NODE_FIND_BEHIND = 14 };
 uint32_t node_find(const uint8_t *data, packed key, bool *ret_exact);
@@ -305,7 +305,7 @@ void entries_build(const struct entries *entries, uint32_t from, uint32_t to,
 enum cut_hint {
 	CUT_MIDDLE, /* by bytes, moved a little for a short separator */
 	CUT_BEFORE, /* before `added`: the left node stays full */
-	CUT_AFTER,  /* behind it: similar items are expected there */
+	CUT_AFTER,  /* after it: similar items are expected there */
 };
 uint32_t entries_cut(const struct entries *entries, uint32_t size,
                      uint32_t added, enum cut_hint hint);

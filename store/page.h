@@ -14,7 +14,7 @@
  *             In a branch, the first 6 bytes are the number of the child
  *   database  4 pad; 2 flags; 2 depth; 8 each: branch, leaf and overflow
  *             pages, entries, root
- *   meta      behind the header: 4 magic; 4 version; 8 address; 8 map size; the
+ *   meta      after the header: 4 magic; 4 version; 8 address; 8 map size; the
  *             databases of free pages and of names; 8 last page; 8 transaction
  */
 #ifndef COPPICE_PAGE_H

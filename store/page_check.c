@@ -31,7 +31,7 @@ enum {
 struct place {
 	const uint8_t *pages[DEPTH_MAX];
 	unsigned index[DEPTH_MAX];
-	unsigned depth; /* 0: behind the last */
+	unsigned depth; /* 0: after the last */
 };
 
 struct page_check {
@@ -113,7 +113,7 @@ static int place_descend(struct page_check *check, uint64_t number)
 }
 
 /*
- * Move to the next entry of a leaf; the position is behind the last if there is
+ * Move to the next entry of a leaf; the position is after the last if there is
  * none.
  */
 static int place_advance(struct page_check *check)
@@ -266,7 +266,7 @@ static int begin_call(void *arg)
 	for (MDB_dbi i = 0; r == 0 && i < TREES_MAX; i++)
 		if (check->names[i])
 			r = name_check(check, i);
-	/* A list is added behind. */
+	/* A list is added at the end. */
 	if (r == 0)
 		r = pages_check_way(&check->pages, FREE, &last, false);
 	if (r == 0 && check->pages.trees[FREE].root != NO_PAGE)

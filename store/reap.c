@@ -36,7 +36,7 @@ static void reaper_push(struct reaper *reaper, struct node *node, packed low)
 		reaper->path[depth].slot = node_route(node->data, reaper->from);
 }
 
-/* Free the lowest node of the path; its parent goes on behind it. */
+/* Free the lowest node of the path; its parent goes on after it. */
 static void reaper_pop(struct reaper *reaper)
 {
 	struct node *node = reaper->path[--reaper->depth].node;

@@ -35,8 +35,8 @@ struct refill {
 	MDB_cursor *cursor;
 	struct entry *entries;
 	size_t entries_len;
-	bool cut_off;    /* the last block goes on behind the run */
-	uint8_t *data;   /* of the entries, one behind the other */
+	bool cut_off;    /* the last block goes on after the run */
+	uint8_t *data;   /* of the entries, one after the other */
 	size_t leaves;   /* that the table has */
 	size_t space;    /* in the page that is being filled, */
 	bool known;      /* if this is true */
@@ -98,7 +98,7 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 /*
  * Make the entry with this key the first of a page.  LMDB splits a page that
  * overflows before its last entry.  The entry is therefore put last, with
- * one byte as its value, and a filler behind it makes the page overflow.
+ * one byte as its value, and a filler after it makes the page overflow.
  */
 static int page_break(struct refill *f, uint64_t key)
 {

@@ -115,7 +115,7 @@ struct plan {
 	MDB_cursor *cursor;
 	uint64_t last; /* key at which to stop */
 	uint64_t at;   /* key to go on from; UINT64_MAX: there is no more */
-	uint64_t read; /* key behind the last that was read */
+	uint64_t read; /* key after the last that was read */
 	unsigned leaves;
 	struct repack run;
 	struct repack found[RUNS_A_COMMIT + 1];

@@ -236,7 +236,7 @@ static void match_follow(struct search *s, const struct window_chunk *c)
 	}
 }
 
-/* Look up the anchor behind the first `at` bytes of the chunk. */
+/* Look up the anchor after the first `at` bytes of the chunk. */
 static void match_try(struct search *s, uint64_t hash, uint32_t at)
 {
 	const struct anchor *a = anchor_slot(s->window, hash);

@@ -107,7 +107,7 @@ bool reservation_disk_full(const struct store *store)
 }
 
 /*
- * Return the bytes behind the end of the used pages that are preallocated and
+ * Return the bytes beyond the end of the used pages that are preallocated and
  * within the limit.
  */
 static uint64_t reservation_ahead(const struct store *store)
@@ -244,7 +244,7 @@ static void reservation_prepare(struct store *store, uint64_t keep)
 		store->prepare_after = store->tries + 1;
 }
 
-/* Give back preallocated space, but keep `ahead` bytes behind the end. */
+/* Give back preallocated space, but keep `ahead` bytes beyond the end. */
 static void give_back(struct store *store, uint64_t ahead)
 {
 	uint64_t keep = store->used + ahead;
@@ -260,7 +260,7 @@ static void give_back(struct store *store, uint64_t ahead)
 	if (!store->granted_once || store->granted <= keep + GIVE_MIN ||
 	    (uint64_t)st.st_size > keep)
 		return;
-	/* Give back what lies behind the end, except for the bytes to keep. */
+	/* Give back what lies beyond the end, except for the bytes to keep. */
 	if (ftruncate(fd, st.st_size) == 0 &&
 	    grant(store, store->used, keep) == 0)
 		store->granted = keep;

@@ -187,7 +187,7 @@ static bool fits_in_place(const struct growth *growth, const uint8_t *data,
 }
 
 /*
- * Leave full nodes behind items that come in ascending order: inodes at the
+ * Leave full nodes after items that come in ascending order: inodes at the
  * right end of the tree, the extents of a file anywhere.
  */
 static enum cut_hint cut_hint(const struct growth *growth,

@@ -17,7 +17,7 @@ struct window;
 /* State that is kept between the tries of splices: see write_splice.c. */
 struct splicing {
 	struct window *window; /* NULL: not needed yet */
-	size_t next;     /* index of the chunk behind the last splice; or 0 */
+	size_t next;     /* index of the chunk after the last splice; or 0 */
 	unsigned misses; /* tries since one that found anything */
 };
 

@@ -26,7 +26,7 @@ static int on_row(void *arg, json_t *row)
 	return out->err;
 }
 
-/* Return true if holes can be left out: nothing lies behind in the file. */
+/* Return true if holes can be left out: nothing follows in the file. */
 static bool is_sparse(void)
 {
 	int flags = fcntl(STDOUT_FILENO, F_GETFL);

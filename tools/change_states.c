@@ -37,7 +37,7 @@ void named_states_release(struct named_states *states)
 	target_release(&states->target);
 }
 
-/* Take the next names for a request, and return the one behind them. */
+/* Take the next names for a request, and return the one after them. */
 static char **take_names(char **names, json_t **ret_names)
 {
 	json_t *taken = json_array();

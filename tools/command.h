@@ -22,7 +22,7 @@ enum exit_code {
 
 struct command {
 	const char *name;
-	const char *args;    /* the usage line behind the name */
+	const char *args;    /* the usage line after the name */
 	const char *summary; /* one line, no full stop */
 	const char *help;    /* the rest: paragraphs and options, or "" */
 	bool runs_program;   /* options end before the first argument */
@@ -69,7 +69,7 @@ struct command_option {
 
 /*
  * Parse the verb's options, and --help.  Return true and make *argc and *argv
- * the `least` to `most` arguments behind them; or false if the verb is to end
+ * the `least` to `most` arguments after them; or false if the verb is to end
  * with the exit code *ret_code: help or a usage message was printed.
  */
 bool command_parse(const struct command *self,

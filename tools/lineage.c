@@ -188,7 +188,7 @@ static void nodes_link(struct lineage *lineage)
 		nodes[i].up = parent ? parent - nodes : NO_NODE;
 		nodes[i].kids = nodes[i].next_kid = NO_NODE;
 	}
-	/* Children come behind their parents. */
+	/* Children come after their parents. */
 	for (size_t i = lineage->nodes_len; i-- > 0;) {
 		struct lineage_node *node = &nodes[i];
 

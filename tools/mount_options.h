@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Parsing the options behind -o, as users, fstab and mount(8) write them.
+ * Parsing the options after -o, as users, fstab and mount(8) write them.
  */
 #ifndef COPPICE_MOUNT_OPTIONS_H
 #define COPPICE_MOUNT_OPTIONS_H

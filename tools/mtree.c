@@ -160,7 +160,7 @@ static int take_number(const char *value, int base, uint64_t *ret_number)
 	return errno || end == value || *end || *value == '-' ? -EINVAL : 0;
 }
 
-/* A time is a number of seconds and, behind a dot, of nanoseconds. */
+/* A time is a number of seconds and, after a dot, of nanoseconds. */
 static int take_time(const char *value, struct manifest_entry *e)
 {
 	char digits[10] = "000000000";

@@ -219,7 +219,7 @@ static char *link_name(const char *path)
 }
 
 /*
- * Return true if the path's last component is a symlink, without a slash behind
+ * Return true if the path's last component is a symlink, without a slash after
  * it that stands for the link's target.
  */
 static bool is_symlink(const char *path)

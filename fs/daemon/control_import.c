@@ -21,7 +21,7 @@ struct request {
 
 /*
  * Refuse to make a state whose name has a ':': it is more likely that the '/'
- * of a path behind it was forgotten.
+ * of a path after it was forgotten.
  */
 static int name_check(struct control *c, const char *name)
 {

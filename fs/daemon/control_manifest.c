@@ -78,7 +78,7 @@ static int entry_add(struct level *level, const struct item *item)
 	return entry->name ? 0 : -ENOMEM;
 }
 
-/* Read some entries.  -ENOENT: there are no more behind them.  Lock held. */
+/* Read some entries.  -ENOENT: there are no more after them.  Lock held. */
 static int entries_some(struct tree *tree, struct key *key, struct level *level)
 {
 	struct cursor cursor;

@@ -177,7 +177,7 @@ static void members_reverse(struct searching *m)
 }
 
 /*
- * Make the series of the first fork behind `name`, and set that to its name.
+ * Make the series of the first fork after `name`, and set that to its name.
  * -ENOENT: there is none.
  */
 static int members_of_next_fork(struct searching *m,

@@ -60,7 +60,7 @@ struct watch {
 	            */
 };
 
-/* Return the size of the arguments, and of the environment behind them. */
+/* Return the size of the arguments, and of the environment after them. */
 static size_t title_room(char *args, size_t size)
 {
 	char *end = args + size;

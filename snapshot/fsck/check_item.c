@@ -361,7 +361,7 @@ static int item_seek(void *arg, const struct key *key, struct item *ret_item)
 	return view_seek(c->check->view, c->tree->root, key, ret_item);
 }
 
-/* Check that a file has no data behind its end. */
+/* Check that a file has no data beyond its end. */
 static int tail_check(struct item_check *c, uint64_t ino,
                       const struct inode *inode)
 {

@@ -23,7 +23,7 @@ int repair_fix(struct repair *repair);
 struct tree *fix_tree(struct repair *repair);
 /* Add the inode to those that are to be checked (again). */
 int fix_suspect(struct repair *repair, uint64_t ino);
-/* Return the first item of the inode at or after *key; *key moves behind it. */
+/* Return the first item of the inode at or after *key; *key moves after it. */
 int fix_item_next(struct repair *repair, struct key *key, struct copy *ret);
 int fix_inode_get(struct repair *repair, uint64_t ino, struct inode *ret_inode);
 int fix_inode_put(struct repair *repair, uint64_t ino,

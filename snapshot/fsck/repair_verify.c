@@ -156,7 +156,7 @@ static int item_seek(void *arg, const struct key *key, struct item *ret_item)
 	return tree_seek(arg, key, ret_item);
 }
 
-/* Return true if a file has data behind its end and is no orphan. */
+/* Return true if a file has data beyond its end and is no orphan. */
 static bool has_tail(struct verify *w, const struct inode_change *change)
 {
 	return tail_has_data(item_seek, w->tree, change->ino, &change->new,

@@ -74,7 +74,7 @@ int version_walk_item(void *walk, const struct item *old,
 int version_walk_end(struct version_walk *walk);
 
 /*
- * Return true if the file has data behind its end.  Preallocated space is
+ * Return true if the file has data beyond its end.  Preallocated space is
  * allowed there.
  */
 bool tail_has_data(item_seek_fn *seek, void *arg, uint64_t ino,

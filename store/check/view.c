@@ -197,7 +197,7 @@ size_t view_index(const struct view *view, uint64_t number)
 }
 
 /*
- * Return true if node_find() stays within the node's page: behind the last page
+ * Return true if node_find() stays within the node's page: after the last page
  * of the file there is nothing to be read.
  */
 static bool is_within_page(const uint8_t *node, uint32_t len)

@@ -372,7 +372,7 @@ static int pages_prepare(struct pages *p, struct view *view,
 	if (r)
 		return r;
 	p->count = le64_get(meta + META_LAST) + 1;
-	/* Free pages may lie behind the end of the file. */
+	/* Free pages may lie beyond the end of the file. */
 	if (p->count > view->store->disk.map_size / DISK_PAGE) {
 		fault(p, p->count, "the last page cannot be there");
 		p->count = p->len / DISK_PAGE;

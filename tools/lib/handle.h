@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The structs behind the library's handles, and the checks and errors that its
+ * The structs of the library's handles, and the checks and errors that its
  * functions share.
  */
 #ifndef COPPICE_LIB_HANDLE_H

@@ -163,7 +163,7 @@ int coppice_info(struct coppice_state *state, struct coppice_info *ret_info)
 	           : STRUCT_RETURN(ret_info, info);
 }
 
-/* Collect the next rows behind the name `after`, which is changed. */
+/* Collect the next rows after the name `after`, which is changed. */
 static int rows_collect(struct coppice *store, uint64_t fork, char *after,
                         struct coppice_info *rows, size_t *ret_count)
 {
