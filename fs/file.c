@@ -288,7 +288,8 @@ static void fetched_trim(struct holds *h)
 
 		while (used < h->chunk_count && h->chunks[used] != chunk)
 			used++;
-		if (used == h->chunk_count) {
+		/* Several numbers can have one chunk. */
+		if (used == h->chunk_count || kept == h->chunk_count) {
 			chunk_unref(chunk);
 			continue;
 		}

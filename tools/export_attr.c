@@ -83,23 +83,36 @@ static bool is_wanted(struct import_bytes xattrs, const char *name)
 	return false;
 }
 
+/* A file whose attributes are listed or set. */
+struct handle {
+	int fd;                   /* -1: only the path is known */
+	bool is_path;             /* of O_PATH: some calls take the path */
+	char path[PROC_PATH_MAX]; /* of the descriptor, or the name, in /proc */
+};
+
+static ssize_t names_get(const struct handle *h, char *names, size_t len)
+{
+	if (h->fd < 0)
+		return llistxattr(h->path, names, len);
+	return h->is_path ? listxattr(h->path, names, len)
+	                  : flistxattr(h->fd, names, len);
+}
+
 /*
  * Return the names of all attributes, which are freed unless they are in
  * `brief`.  A file system without attributes has none.
  */
-static int names_list(const char *path, bool follow, char brief[LIST_SHORT],
+static int names_list(const struct handle *h, char brief[LIST_SHORT],
                       char **ret_names, size_t *ret_len)
 {
-	ssize_t (*list)(const char *, char *, size_t) =
-	        follow ? listxattr : llistxattr;
-	ssize_t n = list(path, brief, LIST_SHORT);
+	ssize_t n = names_get(h, brief, LIST_SHORT);
 	char *names = brief;
 
 	if (n < 0 && errno == ERANGE) {
 		names = malloc(XATTR_LIST_MAX);
 		if (!names)
 			return -ENOMEM;
-		n = list(path, names, XATTR_LIST_MAX);
+		n = names_get(h, names, XATTR_LIST_MAX);
 	}
 	if (n < 0 && errno != ENOTSUP) {
 		int err = -errno;
@@ -136,13 +149,13 @@ static int value_differs(const char *path, const char *name,
 	       (want.len && memcmp(value, want.data, want.len) != 0);
 }
 
-static int xattrs_differ(const char *path, struct import_bytes xattrs)
+static int xattrs_differ(const struct handle *h, struct import_bytes xattrs)
 {
 	struct reader r = reader_init(xattrs.data, xattrs.len);
 	char name[NAME_LEN_MAX + 1], brief[LIST_SHORT], *names;
 	struct import_bytes value;
 	size_t len;
-	int err = names_list(path, false, brief, &names, &len);
+	int err = names_list(h, brief, &names, &len);
 
 	if (err)
 		return err;
@@ -150,18 +163,11 @@ static int xattrs_differ(const char *path, struct import_bytes xattrs)
 	if (names != brief)
 		free(names);
 	while (!err && !(err = xattr_next(&r, name, &value)))
-		err = value_differs(path, name, value);
+		err = value_differs(h->path, name, value);
 	return err == -ENOENT ? 0 : err;
 }
 
 /* ---- Setting ------------------------------------------------------------ */
-
-/* A file that is given attributes. */
-struct handle {
-	int fd;
-	bool is_path;             /* of O_PATH: some calls take the path */
-	char path[PROC_PATH_MAX]; /* of the descriptor, in /proc */
-};
 
 static int handle_init(struct handle *h, int fd)
 {
@@ -208,14 +214,16 @@ static int extras_remove(const struct handle *h, struct import_bytes xattrs)
 {
 	char brief[LIST_SHORT], *names;
 	size_t len;
-	int err = names_list(h->path, true, brief, &names, &len);
+	int err = names_list(h, brief, &names, &len);
 
 	if (err)
 		return err;
 	for (const char *name = names;
 	     (name = extra_next(name, names + len, xattrs));
 	     name += strlen(name) + 1)
-		if (removexattr(h->path, name) < 0 && errno != ENODATA)
+		if ((h->is_path ? removexattr(h->path, name)
+		                : fremovexattr(h->fd, name)) < 0 &&
+		    errno != ENODATA)
 			err = -errno;
 	if (names != brief)
 		free(names);
@@ -246,19 +254,23 @@ static int owner_set(const struct handle *h, const struct inode *i,
 	return 0;
 }
 
+/* Set all that can be set, and return the first error. */
 static int mode_and_xattrs_set(const struct handle *h, mode_t mode,
                                struct import_bytes xattrs, bool is_dir)
 {
-	int err = extras_remove(h, xattrs);
+	int err = extras_remove(h, xattrs), r;
 
 	/* Attributes of users need the right to write; ACLs change the mode. */
-	if (!err && geteuid() && xattrs.len)
-		err = mode_set(h, is_dir ? 0700 : 0600);
-	if (!err)
-		err = xattrs_set(h, xattrs, true);
-	if (!err)
-		err = mode_set(h, mode);
-	return err ? err : xattrs_set(h, xattrs, false);
+	if (geteuid() && xattrs.len) {
+		r = mode_set(h, is_dir ? 0700 : 0600);
+		err = err ? err : r;
+	}
+	r = xattrs_set(h, xattrs, true);
+	err = err ? err : r;
+	r = mode_set(h, mode);
+	err = err ? err : r;
+	r = xattrs_set(h, xattrs, false);
+	return err ? err : r;
 }
 
 int export_attr_set(int fd, const struct export_attr *want)
@@ -320,13 +332,13 @@ int export_attr_differ(int dir, const char *name, const struct stat *st,
                        const struct export_attr *want)
 {
 	const struct inode *i = &want->attr.inode;
-	char path[PROC_PATH_MAX];
+	struct handle h = {.fd = -1};
 
 	if (owner_differs(st, i) || st->st_mtim.tv_sec != i->mtime.sec ||
 	    st->st_mtim.tv_nsec != i->mtime.nsec)
 		return 1;
 	if (!S_ISLNK(i->mode) && mode_differs(st, i))
 		return 1;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", dir, name);
-	return xattrs_differ(path, want->xattrs);
+	snprintf(h.path, sizeof(h.path), "/proc/self/fd/%d/%s", dir, name);
+	return xattrs_differ(&h, want->xattrs);
 }

@@ -70,6 +70,12 @@ static int dir_get(struct making *m, const struct made_dir *parent,
 		if (!exists && fd != -ENOENT)
 			return fd;
 	}
+	if (exists) {
+		int excluded = making_excludes(m, parent, name, false);
+
+		if (excluded)
+			return excluded < 0 ? excluded : -EEXIST;
+	}
 	if (m->options->dry_run) {
 		making_change(m, exists, name);
 		*ret_fresh = true;
@@ -88,11 +94,15 @@ static int dir_get(struct making *m, const struct made_dir *parent,
 
 static int top_get(struct making *m, bool *ret_fresh)
 {
+	struct stat st;
 	int fd;
 
 	*ret_fresh = !m->options->overwrite;
 	if (m->top < 0)
 		return -1;
+	if (fstat(m->top, &st) < 0)
+		return -errno;
+	m->dev = st.st_dev;
 	fd = fcntl(m->top, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
@@ -214,6 +224,21 @@ static int dir_finish(struct making *m, const struct made_dir *dir)
 	return export_attr_set(dir->fd, &dir->attr);
 }
 
+/* Delete what the directory has besides the names in the state. */
+static int extras_delete(struct making *m, struct made_dir *dir)
+{
+	struct stat st;
+
+	if (dir->fd < 0 || dir->fresh || !m->options->delete)
+		return 0;
+	if (fstat(dir->fd, &st) < 0)
+		return making_complain(m, "", -errno);
+	if (st.st_dev != m->dev)
+		return 0;
+	return export_extras_delete(&m->deletion, dir->fd, dir->path,
+	                            &dir->names);
+}
+
 int export_dir_end(struct making *m, struct reader *r)
 {
 	struct made_dir *dir = making_dir_numbered(m, get_varint(r));
@@ -221,9 +246,7 @@ int export_dir_end(struct making *m, struct reader *r)
 
 	if (r->bad || !dir || m->open)
 		return -EPROTO;
-	if (dir->fd >= 0 && !dir->fresh && m->options->delete)
-		err = export_extras_delete(&m->deletion, dir->fd, dir->path,
-		                           &dir->names);
+	err = extras_delete(m, dir);
 	if (err)
 		return err;
 	if (dir->fd >= 0)

@@ -11,7 +11,8 @@
 
 /*
  * Give a file that is in place its attributes.  -EXDEV: it has other names, to
- * which they may not belong.
+ * which they may not belong; or another owner, who may have it open for writing
+ * and would give root's attributes to a content of his.
  */
 static int attributes_mend(struct making *m, const struct made_dir *dir,
                            const char *name, const struct stat *st,
@@ -20,7 +21,8 @@ static int attributes_mend(struct making *m, const struct made_dir *dir,
 	_cleanup_close_ int fd = -1;
 	struct stat now;
 
-	if (st->st_nlink > 1)
+	if (st->st_nlink > 1 ||
+	    (!geteuid() && st->st_uid != attr->attr.inode.uid))
 		return -EXDEV;
 	if (m->options->dry_run)
 		return 0;
@@ -28,7 +30,7 @@ static int attributes_mend(struct making *m, const struct made_dir *dir,
 	if (fd < 0 || fstat(fd, &now) < 0)
 		return -errno;
 	if (now.st_ino != st->st_ino || now.st_dev != st->st_dev ||
-	    now.st_nlink > 1)
+	    now.st_uid != st->st_uid || now.st_nlink > 1)
 		return -EXDEV;
 	return export_attr_set(fd, attr);
 }
@@ -143,6 +145,7 @@ int export_file_begin(struct making *m, const struct made_dir *dir,
 		close(old);
 		old = -1;
 	}
+	m->old = st;
 	export_attr_release(&m->attr);
 	err = export_attr_copy(&m->attr, attr);
 	if (err || (old < 0 && dry_run)) {
@@ -190,17 +193,31 @@ int export_file_data(struct making *m, struct reader *r)
 	return making_complain(m, m->name, err);
 }
 
+/* Return true if the file that was compared has changed meanwhile. */
+static bool old_changed(const struct making *m, const struct stat *st)
+{
+	const struct stat *old = &m->old;
+
+	return st->st_size != old->st_size ||
+	       st->st_mtim.tv_sec != old->st_mtim.tv_sec ||
+	       st->st_mtim.tv_nsec != old->st_mtim.tv_nsec ||
+	       st->st_ctim.tv_sec != old->st_ctim.tv_sec ||
+	       st->st_ctim.tv_nsec != old->st_ctim.tv_nsec;
+}
+
 /* Keep the file that was compared, or make the new one complete. */
 static int content_finish(struct making *m, const struct made_dir *dir,
                           uint64_t size)
 {
 	struct export_content *c = &m->content;
 	struct stat st;
-	int err = export_content_end(c, size);
+	int err = export_content_end(c, size), attr_err;
 
 	if (!err && !c->differs && c->old >= 0) {
-		err = fstat(c->old, &st) < 0
-		              ? -errno
+		if (fstat(c->old, &st) < 0)
+			return -errno;
+		err = old_changed(m, &st)
+		              ? -EBUSY
 		              : file_keep(m, dir, m->name, &st, &m->attr);
 		if (err != -EXDEV)
 			return err;
@@ -214,13 +231,14 @@ static int content_finish(struct making *m, const struct made_dir *dir,
 		return err ? err
 		           : making_link_note(m, m->name, &m->attr.attr, true);
 	}
-	err = export_attr_set(c->fd, &m->attr);
-	if (!err)
-		err = making_rename(m, dir, c->name, m->name, 0);
+	/* The new content is worth more than attributes that are refused. */
+	attr_err = export_attr_set(c->fd, &m->attr);
+	err = making_rename(m, dir, c->name, m->name, 0);
 	if (err)
 		return err;
 	making_change(m, m->exists, m->name);
-	return making_link_note(m, m->name, &m->attr.attr, false);
+	err = making_link_note(m, m->name, &m->attr.attr, false);
+	return err ? err : attr_err;
 }
 
 int export_file_end(struct making *m, struct reader *r)

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "path_filter.h"
 #include "util.h"
 
 struct made_dir *making_dir(struct making *m)
@@ -40,11 +41,29 @@ int making_stat(const struct made_dir *dir, const char *name, struct stat *ret)
 	return errno == ENOENT ? 0 : -errno;
 }
 
+int making_excludes(struct making *m, const struct made_dir *dir,
+                    const char *name, bool is_dir)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (asprintf(&path, "%s/%s", dir->path, name) < 0) {
+		path = NULL;
+		return -ENOMEM;
+	}
+	return path_filter_excludes(m->deletion.filter, path, is_dir);
+}
+
 int making_clear(struct making *m, const struct made_dir *dir, const char *name,
                  const struct stat *st)
 {
+	int excluded;
+
 	if (!S_ISDIR(st->st_mode))
 		return 0;
+	/* The rules may exclude it as a directory alone. */
+	excluded = making_excludes(m, dir, name, true);
+	if (excluded)
+		return excluded < 0 ? excluded : -ENOTEMPTY;
 	if (m->options->delete)
 		return export_dir_delete(&m->deletion, dir->fd, dir->path,
 		                         name);

@@ -27,6 +27,7 @@ struct made_dir {
 
 struct making {
 	int top, socket;
+	dev_t dev; /* of the target: nothing is deleted on other devices */
 	const struct export_options *options;
 	struct export_report *report;
 	struct export_delete deletion;
@@ -39,6 +40,7 @@ struct making {
 	bool open; /* it was begun, and could be made until now */
 	bool exists;
 	char name[NAME_LEN_MAX + 1], temporary[TEMPORARY_LEN];
+	struct stat old; /* of the file that it is compared with */
 	struct export_content content;
 	struct export_attr attr;
 };
@@ -57,6 +59,9 @@ void making_change(struct making *m, bool exists, const char *name);
  * that was made none does.
  */
 int making_stat(const struct made_dir *dir, const char *name, struct stat *ret);
+/* Return 1 if the rules exclude a name in a directory, 0 if not; -ENOMEM. */
+int making_excludes(struct making *m, const struct made_dir *dir,
+                    const char *name, bool is_dir);
 /*
  * Make sure that no directory is where a file is to be.  -ENOTEMPTY: there is
  * one that may not be deleted.

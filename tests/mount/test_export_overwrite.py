@@ -11,7 +11,7 @@ import subprocess
 
 import pytest
 
-from conftest import COPPICE
+from conftest import COPPICE, SLOWER
 from test_import import (RULES, ROOT, Tree, filtered,  # noqa: F401
                          paths, tree_without_sizes)
 
@@ -159,6 +159,56 @@ def test_in_the_way(store, mnt, place):
     assert result.stderr == "coppice: file: Directory not empty\n"
     exported(store, place, "--delete")
     assert (place / "file").read_text() == "content"
+
+
+def test_excluded_in_the_way(store, mnt, place):
+    """What the rules exclude stays, where the state has the other kind, too."""
+    (place / "file").unlink()
+    (place / "file").mkdir()
+    (place / "file" / "kept").write_text("kept")
+    shutil.rmtree(place / "dir")
+    (place / "dir").write_text("kept")
+    for more in ["-n"], []:
+        result = store.coppice(
+            "export", "-s", store.path, "--overwrite", "--delete",
+            "--include=/dir/", "--exclude=/dir", "--exclude=file/", *more,
+            "--to", place, "main", code=1)
+        assert sorted(result.stderr.splitlines()) == [
+            "coppice: dir: File exists", "coppice: file: Directory not empty"]
+    assert (place / "file" / "kept").read_text() == "kept"
+    assert (place / "dir").read_text() == "kept"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_other_file_systems_stay(store, mnt, place):
+    """Files of another disk that is mounted in the directory are not extra."""
+    (mnt / "main" / "disk").mkdir()
+    (mnt / "main" / "disk" / "new").write_text("new")
+    disk = place / "disk"
+    disk.mkdir()
+    with contextlib.ExitStack() as stack:
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", disk], check=True)
+        stack.callback(subprocess.run, ["umount", "-l", disk], check=True)
+        (disk / "dir").mkdir()
+        (disk / "dir" / "kept").write_text("kept")
+        (place / "extra").write_text("extra")
+        answer = exported(store, place, "--delete")
+        assert answer["deleted"] == 1
+        assert (disk / "dir" / "kept").read_text() == "kept"
+        assert (disk / "new").read_text() == "new"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_owner(store, mnt, place):
+    """The owner of a file may have it open: it does not become root's."""
+    os.chown(place / "file", 65534, 65534)
+    with open(place / "file", "r+") as file:
+        assert changes(exported(store, place, "-n"))[1] == 1
+        assert changes(exported(store, place))[1] == 1
+        file.write("changed")
+    assert (place / "file").read_text() == "content"
+    assert os.stat(place / "file").st_uid == 0
+    assert changes(exported(store, place)) == [0] * 5
 
 
 def test_nothing_outside(store, mnt, place, tmp):
@@ -348,7 +398,8 @@ def test_user(make_store, tmp):
         result = subprocess.run(
             [COPPICE, "export", "-s", store.path, "--json", "--overwrite",
              "--delete", "--to", home / "to", "main"], capture_output=True,
-            text=True, user=65534, group=65534, extra_groups=[], timeout=60)
+            text=True, user=65534, group=65534, extra_groups=[],
+            timeout=60 * SLOWER)
         assert result.stderr == ""
         return changes(json.loads(result.stdout))
 
