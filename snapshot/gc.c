@@ -276,6 +276,9 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 		if (r == -ENOENT) {
 			*ret_task = (struct task){0};
 			r = trash_step(forest);
+			/* Its space may be enough. */
+			if (gc->tight)
+				break;
 		} else if (r < 0 || task_waits(ret_task)) {
 			break;
 		} else {

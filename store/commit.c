@@ -23,7 +23,8 @@ enum {
 	RETRY_MOST_MS = 30000,
 	RETRY_CLOSING_MS = 1000,
 	TRIM_IDLE_MS = 10000, /* until freed memory is given back */
-	DURATION_KIB = 4096,  /* of a group whose duration is typical */
+	/* Of a group whose duration is typical, if memory allows it. */
+	DURATION_KIB = 4096,
 };
 
 /* ---- Closing a group ---------------------------------------------------- */
@@ -258,7 +259,7 @@ static int commit_error(const struct store *store, int err)
 
 /* ---- One commit --------------------------------------------------------- */
 
-/* Take the job from a group that it made too large for the disk. */
+/* Take the job from a group that could not be written. */
 static void job_refuse(struct txg *txg)
 {
 	for (struct list_job *job = txg->job; job; job = job->next)
@@ -293,7 +294,7 @@ static void duration_note(struct store *store, const struct txg *txg)
 {
 	int64_t kib = (int64_t)(txg->bytes >> 10);
 
-	if (kib >= DURATION_KIB)
+	if (kib >= MIN((int64_t)DURATION_KIB, (int64_t)store->txg_soft >> 11))
 		store->kib_ns = (mono_ns() - store->commit_began) / kib;
 }
 
@@ -323,7 +324,8 @@ static void commit_run(struct store *store)
 		store->commit_err = 0;
 	if (txg) {
 		waiters_take(&txg->waiters, &waiters);
-		txg->job = r < 0 ? NULL : txg->job;
+		if (r < 0)
+			job_refuse(txg);
 	}
 	/* The open group cannot be on disk before the one that failed. */
 	if (r < 0)

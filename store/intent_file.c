@@ -42,7 +42,10 @@ static int file_fill(int fd, uint64_t from, uint64_t half)
 
 	if (!zeroes)
 		return -ENOMEM;
-	if (fallocate(fd, 0, (off_t)old, (off_t)(bytes - old)) == 0) {
+	do
+		r = fallocate(fd, 0, (off_t)old, (off_t)(bytes - old));
+	while (r < 0 && errno == EINTR);
+	if (r == 0) {
 		r = range_zero(fd, zeroes, old, INTENT_HALF);
 		if (r == 0)
 			r = range_zero(fd, zeroes, MAX(old, half),

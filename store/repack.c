@@ -115,6 +115,7 @@ struct plan {
 	MDB_cursor *cursor;
 	uint64_t last; /* key at which to stop */
 	uint64_t at;   /* key to go on from; UINT64_MAX: there is no more */
+	uint64_t from; /* key from which the last regions are read */
 	uint64_t read; /* key after the last that was read */
 	unsigned leaves;
 	struct repack run;
@@ -244,8 +245,22 @@ static uint64_t plan_pages(const struct plan *plan)
 }
 
 /*
+ * Take half of the runs from a plan.  Those of the last regions are planned
+ * again; others when more has been freed beside them.
+ */
+static void plan_halve(struct plan *plan)
+{
+	const struct repack *next;
+
+	plan->found_len /= 2;
+	next = &plan->found[plan->found_len];
+	if (next->first >= plan->from && next->last <= plan->last)
+		plan->at = next->first;
+}
+
+/*
  * Hand the planned runs to the next commit, or as many of them as there is
- * space for; the plan goes on with the others.  -ENOSPC: not even one.
+ * space for.  -ENOSPC: not even one.
  */
 static int plan_hand_over(struct store *store, struct plan *plan,
                           uint64_t *ret_txg)
@@ -258,8 +273,7 @@ static int plan_hand_over(struct store *store, struct plan *plan,
 	txg = store->open_txg;
 	r = txg->repacks ? -EBUSY : reservation_for_pages(store, pages);
 	while (r == -ENOSPC && plan->found_len > 1) {
-		plan->found_len /= 2;
-		plan->at = plan->found[plan->found_len].first;
+		plan_halve(plan);
 		pages = plan_pages(plan);
 		r = reservation_for_pages(store, pages);
 	}
@@ -325,7 +339,7 @@ static int plan_next(struct store *store, struct plan *plan)
 	plan->at <<= DISK_FRAGMENT_BITS;
 	plan->last = (plan->last << DISK_FRAGMENT_BITS) | (DISK_FRAGMENTS - 1);
 	/* The leaf in which the region before ended has been read. */
-	plan->at = MAX(plan->at, plan->read);
+	plan->at = plan->from = MAX(plan->at, plan->read);
 	if (plan->at > plan->last)
 		plan->at = UINT64_MAX;
 	return 0;
@@ -334,7 +348,8 @@ static int plan_next(struct store *store, struct plan *plan)
 int store_repack(struct store *store)
 {
 	struct sparse *sparse = &store->sparse;
-	struct plan plan = {.at = sparse->at, .last = sparse->last};
+	struct plan plan = {
+	        .at = sparse->at, .from = sparse->at, .last = sparse->last};
 	uint64_t txg;
 	int r = 0;
 

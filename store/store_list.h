@@ -61,7 +61,7 @@ struct list_job {
 	uint64_t above;
 	uint32_t budget;       /* entries to handle in one commit */
 	bool done;             /* result: nothing of it is left */
-	bool refused;          /* result: there was too little space for it */
+	bool refused;          /* result: the commit with it has failed */
 	uint64_t freed_blocks; /* result */
 	uint64_t freed_bytes;  /* result */
 	struct list_job *next; /* to be done in the same commits; or NULL */

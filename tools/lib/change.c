@@ -244,11 +244,17 @@ static int snapshots_ask(struct coppice *store, const struct aged *list,
 
 		store_lock(store->store);
 		err = state_get(store->forest, list[i].number, &state);
+		if (!err && state->created != list[i].created)
+			err = -ESTALE;
 		if (!err)
 			state_full_name(store->forest, state, name);
 		store_unlock(store->store);
-		if (err == -ESTALE)
+		if (err == -ESTALE) {
+			err = 0;
 			continue;
+		}
+		if (err)
+			break;
 		err = request_run(store, request_new("rm", "name", name, NULL),
 		                  -1, NULL);
 		*deleted += !err;
@@ -290,6 +296,9 @@ static int snapshots_collect(struct coppice *store, const char *fork,
 			else
 				err = -ENOMEM;
 		}
+		/* Beside a daemon, each commit makes the walk begin again. */
+		if (store->remote)
+			continue;
 		store_unlock(store->store);
 		store_yield(store->store);
 		store_lock(store->store);
