@@ -47,15 +47,20 @@ struct autosnap {
 static bool fork_is_new(struct autosnap *a, struct state *fork)
 {
 	char name[NAME_LEN_MAX + 8];
+	uint64_t parent = state_parent_id(fork);
+	bool unchanged, has_changed;
 	struct state *newest;
-	bool unchanged;
 
 	if (state_is_unchanged(fork, &unchanged) || !unchanged)
 		return true;
+	has_changed = state_version_created(fork) > fork->created;
+	if (!fork->snapshots)
+		return has_changed;
 	snprintf(name, sizeof(name), "%s~1", fork->name);
-	if (!fork->snapshots || state_at_position(a->forest, name, &newest))
-		return state_version_created(fork) > fork->created;
-	return state_version_id(newest) != state_parent_id(fork);
+	/* The lock may be released, and the fork gone. */
+	if (state_at_position(a->forest, name, &newest))
+		return has_changed;
+	return state_version_id(newest) != parent;
 }
 
 /*
