@@ -6,7 +6,7 @@
 
 #include "snapshot.h"
 
-enum { DEPTH_MAX = 512 }; /* directories without a number in common */
+enum { DEPTH_MAX = 512 }; /* nested directories that only one tree has */
 
 int inode_named(struct tree *tree, uint64_t ino, struct inode *ret_inode)
 {
@@ -21,7 +21,10 @@ int inode_named(struct tree *tree, uint64_t ino, struct inode *ret_inode)
 	return 1;
 }
 
-/* Look up a name in the directory of the other tree that stands for `dir`. */
+/*
+ * Look up a name in the other tree's directory `dir` (0: none).  *ret_ino is 0
+ * unless the inode has the type of `mode` and is not in trees[from].
+ */
 static int entry_find(struct counterparts *c, int from, uint64_t dir,
                       const char *name, size_t len, uint32_t mode,
                       uint64_t *ret_ino, struct inode *ret_inode)

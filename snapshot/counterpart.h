@@ -24,20 +24,19 @@ struct counterparts {
 };
 
 /*
- * Return whether an inode has names in a tree: 1, and the inode; or 0.  Lock
- * held.
+ * Return 1 and the inode if it has a name in the tree, or 0.  Lock held.
  */
 int inode_named(struct tree *tree, uint64_t ino, struct inode *ret_inode);
 /*
- * Find the directory of the other tree that stands for one of trees[from];
- * *ret_ino: 0: there is none.  Lock held.
+ * Find the directory of the other tree that stands for one of trees[from].
+ * *ret_ino is 0 if there is none.  Lock held.
  */
 int counterpart_dir(struct counterparts *c, int from, uint64_t ino,
                     uint64_t *ret_ino);
 /*
  * Find the inode of the other tree that stands for the one with this name and
- * type in trees[from], which is not in the other.  *ret_ino: 0: there is none.
- * Lock held.
+ * type in trees[from], which is not in the other.  *ret_ino is 0 if there is
+ * none.  Lock held.
  */
 int counterpart_find(struct counterparts *c, int from,
                      const struct inode_name *name, uint32_t mode,

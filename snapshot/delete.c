@@ -10,8 +10,8 @@
  * background thread then deletes them one by one.
  *
  * A state that goes to the trash (trash.h) loses its name alone, and no task is
- * added.  When its time has passed, the rest is done by the functions that
- * delete other states: they find its records in the trash instead.
+ * added.  When its time has passed, the functions that delete other states do
+ * the rest; they remove its records of the trash instead of its name.
  */
 #include "delete.h"
 #include "forest.h"
@@ -309,7 +309,7 @@ int state_purge(struct forest *forest, struct state *state)
 	                                 : state_erase(forest, state);
 	if (r < 0)
 		return r;
-	/* Left set, the feature does no harm. */
+	/* If this fails, the feature stays set, which does no harm. */
 	if (!--forest->meta.trashed)
 		store_set_feature(forest->store, STORE_FEATURE_TRASH, false);
 	forest->meta.trashed_snapshots -= snapshots;

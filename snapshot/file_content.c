@@ -7,7 +7,7 @@
 
 enum {
 	PIECE = 16,  /* extents with bytes, found in one hold of the lock */
-	LOOKS = 512, /* extents looked at in it */
+	LOOKS = 512, /* extents read in one hold of the lock */
 };
 
 /* An extent, copied out of the tree. */
@@ -53,8 +53,7 @@ static int part_add(struct reading *r, const struct item *item)
 	return 0;
 }
 
-/* Find the next extents.  Lock held.  -ENOENT: there are no more after them.
- */
+/* Find the next extents.  -ENOENT: these are the last.  Lock held. */
 static int parts_find(struct reading *r)
 {
 	const struct key key = {r->ino, ITEM_EXTENT, r->next};

@@ -2,8 +2,8 @@
 /*
  * Compare two inodes.
  *
- * Items are collected in pieces under the lock, as pairs that are not stored
- * under the same number.  Their bytes are compared without it.
+ * Pairs of items that are stored differently are collected in pieces under the
+ * lock; their bytes are compared without it.
  */
 #include "file_pair.h"
 
@@ -15,12 +15,12 @@
 enum {
 	PIECE_PAIRS = 16,
 	PIECE_NODES = 64,
-	PIECE_ITEMS = 1024, /* looked at in one hold of the lock */
-	FEW_ITEMS = 64,     /* cheaper to look at than to find what differs */
+	PIECE_ITEMS = 1024, /* read in one hold of the lock */
+	FEW_ITEMS = 64,     /* cheaper to read than to call tree_diff() for */
 };
 _Static_assert(EXTENT_INLINE_MAX >= XATTR_INLINE_MAX, "one buffer for both");
 
-/* The value of an item: bytes here, or in a chunk, with zeros behind. */
+/* The value of an item: bytes here or in a chunk, followed by zeros. */
 struct value {
 	uint32_t len;
 	uint64_t chunk; /* 0: the bytes are here */
@@ -39,7 +39,7 @@ struct piece {
 	struct key from; /* where the next piece begins */
 	struct value_pair pairs[PIECE_PAIRS];
 	size_t count;
-	bool differs; /* without a look at the values */
+	bool differs; /* the files do, whatever the values are */
 };
 
 /* ---- Values ------------------------------------------------------------- */
@@ -101,7 +101,7 @@ static bool bytes_equal(const uint8_t *a, size_t a_len, const uint8_t *b,
 	       all_zero(b + common, b_len - common);
 }
 
-/* Return the value's bytes; *ret_chunk keeps them, if they are in one. */
+/* Return the value's bytes, and the chunk to release if they are in one. */
 static int value_load(struct store *store, const struct value *value,
                       struct chunk **ret_chunk, const uint8_t **ret_data,
                       size_t *ret_len)
@@ -293,9 +293,9 @@ static int piece_compare(const struct piece *piece, bool *ret_equal)
 }
 
 /*
- * Return true if the items are to be collected by tree_diff().  It leaves out
- * what the trees share, but after the last difference of the inode it may read
- * many nodes that are none of its.
+ * Return true if tree_diff() is to collect the items.  It skips what the trees
+ * share, but after the inode's last difference it may read many nodes of other
+ * inodes.
  */
 static bool trees_compare(const struct file_pair *pair, enum item_kind kind)
 {

@@ -27,8 +27,8 @@ struct file_pair {
 
 /*
  * Return the fields that differ.  Content is compared by its bytes, however it
- * is stored; it is read only if neither size nor hashes decide.  Of directories
- * DIFF_ENTRIES is set if their numbers of entries differ or `entries` is true.
+ * is stored; it is read only if neither size nor hashes decide.  Directories
+ * get DIFF_ENTRIES if their numbers of entries differ or `entries` is true.
  * Lock NOT held: it is taken and released many times.  -EUCLEAN; -EINTR: see
  * store_yield().
  */

@@ -2,10 +2,10 @@
 /*
  * Search a series of states.
  *
- * A run is a version of a file that matches, from the first state that has it
- * to the present one.  It is known by the inode, the directory and the name, so
- * that renames of the directories above do not touch it; its path is made when
- * it ends.
+ * A run is the time in which a matching file did not change, from the first
+ * such state to the present one.  Its key is the inode, the directory and the
+ * name, so renames of directories above do not affect it; its path is
+ * determined when it ends.
  */
 #include "file_search.h"
 
@@ -120,7 +120,7 @@ static int run_begin(struct file_search *s, uint64_t ino, uint64_t parent,
 	return 0;
 }
 
-/* Report the run, whose last state is number `last` and has this tree. */
+/* Report the run; its last state is number `last` and has this tree. */
 static int run_report(struct file_search *s, const struct run *run,
                       struct tree *tree, uint32_t last)
 {
@@ -160,7 +160,7 @@ static int run_end(struct file_search *s, struct run **at)
 	return r;
 }
 
-/* The file of the run was replaced by one in which nothing differs. */
+/* Continue the run with another inode, which differs in its times alone. */
 static void run_move(struct file_search *s, struct run **at, uint64_t ino,
                      uint64_t parent)
 {
@@ -234,7 +234,7 @@ static int walk_piece(struct file_search *s, struct key *from)
 		if (i == PIECE)
 			return -EAGAIN;
 		if (item.key.kind == ITEM_EXTENT) {
-			/* A file may have a great many. */
+			/* A file may have very many: skip them all. */
 			*from = (struct key){item.key.ino + 1, 0, 0};
 			r = cursor_seek(&cursor, s->tree, from, &item);
 			continue;
@@ -371,7 +371,7 @@ static int entries_read(struct file_search *s, uint64_t dir, uint64_t *off,
 	return r == -ENOENT ? 0 : r;
 }
 
-/* Match the entries of a directory whose path has changed again. */
+/* Match an entry of a directory whose path has changed. */
 static int moved_entry(struct file_search *s, uint64_t dir,
                        const struct entry *e)
 {

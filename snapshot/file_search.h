@@ -3,8 +3,8 @@
  * Files whose names match, through a series of states: each version with the
  * first and the last state that has it.  A part of snapshot.h: include that.
  *
- * The first tree is walked, or, where a tree before it is known, only what
- * differs from that; of the others only what differs from the one before.
+ * The first tree is walked whole unless the tree before it is known; in all
+ * other trees only the differences from the one before are searched.
  */
 #ifndef COPPICE_SNAPSHOT_FILE_SEARCH_H
 #define COPPICE_SNAPSHOT_FILE_SEARCH_H
@@ -22,7 +22,7 @@ struct file_search_row {
 };
 
 struct file_search_options {
-	/* Decide on a path, or with `by_name` on the last name of it. */
+	/* Decide on a path, or with `by_name` on its last name. */
 	bool (*match)(void *arg, const char *text);
 	bool by_name;
 	/* A nonzero result ends the search.  Called without the lock. */
@@ -38,14 +38,14 @@ int file_search_create(struct store *store,
                        struct file_search **ret_search);
 void file_search_destroy(struct file_search *search); /* takes NULL */
 /*
- * Go on to the next state of the series, which is number `index`, with the tree
- * of the one before, if there is one.  `before` may be NULL for the first: then
- * all of its tree is searched; else only what is not as in `before`.  Both are
- * held.  Return the row's nonzero result, or an error.  Lock NOT held.
+ * Search the next state of the series, which is number `index`.  `before` is
+ * the tree of the state before it; it may be NULL for the first: then the whole
+ * tree is searched, else only what differs from `before`.  Both trees are held.
+ * Return the row's nonzero result, or an error.  Lock NOT held.
  */
 int file_search_step(struct file_search *search, struct tree *before,
                      struct tree *tree, uint32_t index);
-/* Report all versions that the last state has.  Otherwise the same. */
+/* Report the matching files of the last state.  Results as above. */
 int file_search_end(struct file_search *search, struct tree *tree);
 
 #endif

@@ -281,7 +281,7 @@ int forest_create(struct store *store, uint32_t uid, uint32_t gid,
 	return r;
 }
 
-/* Trash gives way when there is no space left. */
+/* Wake the background thread, which deletes trash when space runs out. */
 static void forest_on_full(void *arg)
 {
 	struct forest *forest = arg;

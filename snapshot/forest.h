@@ -55,11 +55,11 @@ struct forest {
 	struct gc gc;
 };
 
-/* Write all dirty records to the tables.  -ENOMEM: some are dirty still. */
+/* Write all dirty records to the tables.  -ENOMEM: some are still dirty. */
 int forest_put(struct forest *forest);
-/* The same; an error is logged. */
+/* Call forest_put() and log its error. */
 void forest_flush(struct forest *forest);
-/* Mark the record of the forest itself as to be written. */
+/* Mark the record of the forest itself as dirty. */
 void meta_mark(struct forest *forest);
 
 #endif

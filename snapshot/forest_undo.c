@@ -65,7 +65,7 @@ int forest_undo_froze(struct forest *forest, const struct state *state)
 /* Drop a version that was made since the beginning. */
 static void version_discard(struct version *v)
 {
-	/* A new tree has one node; other heads have the tree of another. */
+	/* A new tree has one node of its own; other heads share all theirs. */
 	if (v->tree.root && !v->parent) {
 		v->tree.on_root = NULL;
 		tree_drop(&v->tree, v->tree.root);
@@ -99,7 +99,7 @@ static void version_reload(struct version *v)
 		          strerror(-r));
 		abort(); /* going on would damage it */
 	}
-	v->changed = false; /* found out again */
+	v->changed = false; /* determined again when it is needed */
 	cache_unmark(&v->forest->versions, &v->cached);
 }
 
@@ -109,7 +109,7 @@ static void undo_run(struct forest *forest)
 
 	/*
 	 * Structs that changed since the beginning are still marked as dirty:
-	 * the marks are removed with the lock held.  Release states first, as
+	 * removing the marks takes the lock.  Release states first, because
 	 * they point to versions.
 	 */
 	while ((e = forest->states.dirty)) {
@@ -135,7 +135,7 @@ void forest_undo_end(struct forest *forest, bool undo)
 	free(steal(&forest->undo));
 }
 
-/* Freeze heads again that were frozen before the changes were undone. */
+/* Freeze the heads again that the undone changes had frozen. */
 static int refreeze(struct forest *forest, const uint64_t *numbers, size_t len)
 {
 	struct state_hold hold = {0};
@@ -144,7 +144,7 @@ static int refreeze(struct forest *forest, const uint64_t *numbers, size_t len)
 
 	for (size_t i = 0; !r && i < len; i++) {
 		r = state_get(forest, numbers[i], &state);
-		/* The state was made, and is gone. */
+		/* The undone changes had made the state. */
 		if (r == -ESTALE) {
 			r = 0;
 			continue;

@@ -5,11 +5,11 @@
  *
  * All that describes states is in records: names, properties, lineage, tasks.
  * At the beginning the structs in memory are written to their records, so that
- * both say the same.  From then on the store notes each record that is changed.
+ * both agree.  From then on the store saves each record before it is changed.
  * To undo the changes, it restores the records, and the structs that were
  * changed are read from them again, as after a restart.  Because the lock is
- * held from beginning to end, no other thread sees anything in between, and all
- * of it is in one transaction group: so it is on disk completely or not at all.
+ * held from beginning to end, no other thread sees a part of the changes, and
+ * all are in one transaction group: the disk has all of them or none.
  */
 #ifndef COPPICE_FOREST_UNDO_H
 #define COPPICE_FOREST_UNDO_H
@@ -30,17 +30,17 @@ struct state;
  */
 int forest_undo_begin(struct forest *forest);
 /*
- * End it.  With `undo`, everything is as it was at the beginning, but that
- * numbers which were drawn are not drawn again; else the changes stay.
+ * End the changes.  With `undo`, everything is as it was at the beginning,
+ * except that numbers drawn since are not drawn again; else the changes stay.
  * Pointers that were obtained since the beginning are invalid afterwards.
  */
 void forest_undo_end(struct forest *forest, bool undo);
 /*
- * End it with undo, and freeze the heads once more that the changes have
- * frozen.  So all versions that state_hold() held since the beginning still
- * have the same trees and ids, and can be held by version_hold_id() before the
- * lock is released; but for those of states that were made since, which are
- * gone.  -ENOMEM, -ENOSPC: undone, but not all heads are frozen.
+ * Undo the changes, and freeze the heads again that they have frozen.  So all
+ * versions that state_hold() held since the beginning still have the same trees
+ * and ids, and can be held by version_hold_id() before the lock is released;
+ * those of states that were made since are gone.  -ENOMEM, -ENOSPC: undone, but
+ * not all heads are frozen.
  */
 int forest_undo_frozen(struct forest *forest);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Fork, snapshot and rename states.  Each writes a few records, whatever the
- * size of the state and the number of states.
+ * Fork, snapshot and rename states.  Each operation writes a few records,
+ * whatever the size of the state and the number of states.
  */
 #include "forest.h"
 #include "number.h"
@@ -337,7 +337,7 @@ int state_edit(struct state *state, struct tree **ret_tree)
 		return -ESTALE;
 	if (state->flags & STATE_READONLY || state->forest->readonly)
 		return -EROFS;
-	/* Reads the parent into the cache, for version_on_root(). */
+	/* Load the parent into the cache, for version_on_root(). */
 	r = version_unchanged(v, &unchanged, NULL);
 	if (r < 0)
 		return r;

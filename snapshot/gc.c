@@ -8,7 +8,7 @@
  * version: when its turn comes, the version's state decides what is done, and a
  * task that no longer applies is dropped.
  *
- * The thread does one task at a time, by kind:
+ * The thread does one task at a time, in the order of the kinds (see task.h):
  *
  * TIDY comes first, so that at most one merge is unfinished.  MERGE comes
  * before REAP, because a merge frees blocks by their numbers and reads no tree:
@@ -32,11 +32,11 @@
 
 enum {
 	PIECE_NODES = 32,
-	NODE_BLOCKS = 128,  /* that the items of a leaf name, about */
+	NODE_BLOCKS = 128,  /* estimate: blocks that a leaf's items name */
 	HOLD_BLOCKS = 4096, /* freed in one hold of the lock */
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
-	JOB_BACKLOG = 8,        /* times as many at most, when tasks wait */
+	JOB_BACKLOG = 8,        /* at most times JOB_ENTRIES if tasks wait */
 	JOB_ENTRIES_LEAST = 16, /* when the store is nearly full */
 	EVICTIONS = 4,          /* before each hold: see forest_evict() */
 	COMMIT_BLOCKS = 8192,   /* freed blocks after which a commit starts */
@@ -48,7 +48,7 @@ enum {
  */
 static const int64_t hold_ns = 300000;
 static const int64_t pause_max_ns = 5000000;
-/* After this time, tasks are looked at again that wait for readers. */
+/* Interval of attempts at tasks that wait for readers in other processes. */
 static const int64_t retry_ns = 1000000000;
 
 static bool gc_stopping(struct gc *gc)
@@ -99,9 +99,8 @@ static int task_give_up(struct forest *forest, const struct task *task)
 }
 
 /*
- * Return how many entries of lists a commit may handle: the more, the more
- * tasks wait, as pages that are changed once by many frees cost less than by
- * few.
+ * Return how many entries of lists a commit may handle.  The number grows with
+ * the tasks that wait: the more frees share a changed page, the cheaper each.
  */
 static uint32_t job_budget(struct forest *forest)
 {
@@ -117,8 +116,8 @@ static uint32_t job_budget(struct forest *forest)
 }
 
 /*
- * Adapt the most to the space that there was for a budget.  Return false if the
- * budget was too large and a smaller one is to be tried.
+ * Adapt job_most to the result of a commit with this budget.  Return false if
+ * the budget was too large and a smaller one is to be tried.
  */
 static bool job_fitted(struct gc *gc, uint32_t budget, int r)
 {
@@ -221,19 +220,19 @@ static int trash_step(struct forest *forest)
 	}
 	if (r != -EUCLEAN)
 		return r;
-	/* Go on with the next one; the check of the store reports it. */
+	/* Skip the damaged record: a check of the store reports it. */
 	log_error("a deleted state cannot be freed: its record is damaged");
 	gc->first_due = trash_walk_due(&walk) + 1;
 	return 0;
 }
 
-/* Return true if the task waits for commits: the lock cannot be held. */
+/* Return true if the task waits for commits, so that it needs the lock free. */
 static bool task_waits(const struct task *task)
 {
 	return task->kind == TASK_TIDY || task->kind == TASK_DROP;
 }
 
-/* Evict as much as a hold of the lock may load, in holds that are short. */
+/* Evict as much as a hold of the lock may load, in short holds. */
 static void evict_some(struct forest *forest)
 {
 	bool crowded = true;
@@ -249,10 +248,10 @@ static void evict_some(struct forest *forest)
 }
 
 /*
- * Work on tasks for one hold of the lock.  *ret_task is the last one, which may
- * be one that waits for commits and was not begun.  *ret_full: the next commit
- * frees much, and should start.  -ENOENT: there is no task; -EAGAIN: the task
- * can go on after the commit *ret_txg.
+ * Work on tasks for one hold of the lock.  *ret_task is the last one; if it
+ * waits for commits, it was not begun.  *ret_full: the next commit frees much,
+ * and should start.  -ENOENT: there is no task; -EAGAIN: the task can continue
+ * after the commit *ret_txg.
  */
 static int gc_hold(struct forest *forest, struct task *ret_task,
                    uint64_t *ret_txg, bool *ret_full)
@@ -296,7 +295,7 @@ static int gc_hold(struct forest *forest, struct task *ret_task,
 	return r;
 }
 
-/* Without other work, repack pages that deletions have left half empty. */
+/* Repack pages that deletions left half empty, when there is no other work. */
 static int gc_repack(struct forest *forest)
 {
 	int r = store_repack(forest->store);
@@ -370,8 +369,8 @@ static void gc_shrink(struct forest *forest)
 }
 
 /*
- * Wait for a wake-up, or until a state in the trash is due or other processes
- * may have ended to read, or for a second after a failure.  gc->lock held.
+ * Wait for a wake-up, or until a state in the trash is due or a task that waits
+ * for readers is tried again; after a failure, for a second.  gc->lock held.
  */
 static void gc_wait(struct gc *gc)
 {
@@ -399,7 +398,7 @@ static void gc_wait(struct gc *gc)
 	gc->quiet = false;
 }
 
-/* Return when the first state in the trash is due; INT64_MAX: none is. */
+/* Return when the first state in the trash is due; INT64_MAX: it is empty. */
 static int64_t trash_first_due(struct forest *forest)
 {
 	int64_t due = INT64_MAX;
@@ -411,7 +410,7 @@ static int64_t trash_first_due(struct forest *forest)
 	return due;
 }
 
-/* Have the tasks found again that were passed over for readers. */
+/* Let the search for tasks find those that were skipped because of readers. */
 static void tasks_again(struct forest *forest)
 {
 	uint64_t *first = forest->gc.first_task;

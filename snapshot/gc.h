@@ -17,7 +17,7 @@ struct gc {
 	bool runs;
 	uint32_t limit;    /* nodes in one piece; used by the thread alone */
 	uint32_t blocks;   /* freed in one hold; used by the thread alone */
-	uint32_t job_most; /* entries that a job found space for, about */
+	uint32_t job_most; /* list entries for which a commit has had space */
 	bool tight;     /* the store is nearly full; used by the thread alone */
 	uint64_t holds; /* of the store's lock by others, at its last hold */
 	bool alone;     /* no other thread has held the lock since */
@@ -32,28 +32,28 @@ struct gc {
 	uint64_t first_task[TASK_KINDS];
 	uint8_t cleared[TABLE_KEY_MAX];
 	uint32_t cleared_len;
-	int64_t first_due; /* no state in the trash goes before; ns */
+	int64_t first_due; /* lower bound of `due` in the trash; store's lock */
 
 	pthread_mutex_t lock;
 	pthread_cond_t wake; /* to the thread: pending or stop */
 	pthread_cond_t idle; /* from the thread: quiet or failed */
 	bool pending;        /* gc->lock: there may be work */
-	int64_t next_due;    /* when there will be; INT64_MAX: not known */
-	bool quiet;          /* gc->lock: it has found no work */
+	int64_t next_due;    /* gc->lock: time of the next work, ns, if known */
+	bool quiet;          /* gc->lock: the thread has found no work */
 	bool stop;           /* gc->lock */
-	int err;             /* gc->lock: the error it waits after, or 0 */
+	int err;             /* gc->lock: the last error, or 0 */
 };
 
 /*
- * Add the task for a version that is about to have this number of refs and
- * children, if there is one.  Call it before the change: if it succeeds, the
- * change must follow.  A task that turns out to be needless does no harm.
+ * Add the task, if any, for a version that is about to have this number of refs
+ * and children.  Call it before the change: if the change then fails, the
+ * needless task does no harm.
  */
 int gc_note(struct version *v, uint64_t refs, uint64_t children);
 /*
- * Claim a version, whose blocks are about to be freed: no other process can
- * begin to read it then.  -EBUSY: one reads it; -EAGAIN: try again after the
- * next commit; see store_claim().  For the thread alone.
+ * Claim a version whose blocks are about to be freed, so that no other process
+ * begins to read it.  -EBUSY: one reads it; -EAGAIN: try again after the next
+ * commit; see store_claim().  For the thread alone.
  */
 int gc_claim(struct version *v);
 /*
@@ -65,8 +65,8 @@ int job_run(struct forest *forest, struct list_job *jobs);
 int gc_start(struct forest *forest);
 void gc_stop(struct forest *forest);
 /*
- * Do the tasks of a version that was held, if it has any: the thread passes
- * over them as long as it is held.
+ * Resume the tasks, if any, of a version that is no longer held: the thread
+ * skips them while it is.
  */
 void gc_resume(struct forest *forest, uint64_t version);
 /* Wake the thread: there may be work. */

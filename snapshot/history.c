@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-enum { ORIGINS_MAX = 4096 }; /* forks of forks without snapshots */
+enum { ORIGINS_MAX = 4096 }; /* forks without snapshots in a row */
 
 /*
  * Find the origin of a fork.  -ENOENT: it was deleted; another state may have

@@ -7,11 +7,11 @@ struct forest;
 struct state;
 
 /*
- * Find the state that comes before this one in its history: of a fork, its
- * newest snapshot; of a snapshot, the next older one of the same fork; and of
- * what is the oldest of a fork, the state that the fork was made from, or if
- * that is a fork, the newest of its snapshots from before.  -ENOENT: there is
- * none, or the fork's origin was deleted.  Lock held.
+ * Find the state before this one in its history: for a fork, its newest
+ * snapshot; for a snapshot, the next older one of the same fork.  If there is
+ * none, the search continues at the fork's origin: the origin itself if it is a
+ * snapshot, else its newest snapshot from before the fork was made.  -ENOENT:
+ * there is none, or an origin was deleted.  Lock held.
  */
 int state_before(struct forest *forest, const struct state *state,
                  struct state **ret_state);

@@ -28,7 +28,7 @@ static bool tree_is_bare(struct tree *tree)
 static bool refs_keep(struct forest *forest, const struct version *v,
                       uint64_t own)
 {
-	enum { REFS_MOST = 64 }; /* that are counted */
+	enum { REFS_MOST = 64 }; /* limit of the count */
 	uint64_t trashed;
 
 	if (forest->meta.deleting || forest->meta.trashed_snapshots ||
@@ -79,9 +79,9 @@ static bool tree_is_untouched(struct tree *tree)
 }
 
 /*
- * Return true if the version is about to be merged with its only child.  Only a
- * changed head was frozen as this version (see state_hold()): what is unchanged
- * since then has changed since the last fork.
+ * Return true if the version is about to be merged with its only child.  It was
+ * a changed head, which a hold froze (see state_hold()): a head that still has
+ * its tree has changed since the last fork.
  */
 static bool version_passes(const struct version *v)
 {

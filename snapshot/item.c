@@ -34,8 +34,8 @@ enum {
 enum {
 	HAS_MTIME = 1,      /* else btime */
 	HAS_CTIME = 2,      /* else mtime */
-	HAS_ATIME = 4,      /* else btime, or */
-	ATIME_IS_MTIME = 8, /* mtime */
+	HAS_ATIME = 4,      /* else btime or mtime, by the next flag */
+	ATIME_IS_MTIME = 8, /* never with HAS_ATIME */
 	HAS_TIME_ALL = 15,
 };
 
@@ -385,7 +385,7 @@ uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
 	return slot ? slot : SLOT_PROBES;
 }
 
-/* Return 1 if the item is that of the name, 0 if it is another one's. */
+/* Return 1 if the item is that of the name, 0 if it is of another name. */
 static int slot_match(const struct item *item, uint64_t parent,
                       const char *name, size_t name_len)
 {

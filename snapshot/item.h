@@ -73,7 +73,7 @@ struct inode {
 /* The encoders return the length used; 0: the value cannot be encoded. */
 enum { INODE_LEN_MAX = 120 };
 size_t inode_encode(const struct inode *inode, uint8_t out[INODE_LEN_MAX]);
-/* -EUCLEAN unless the bytes are exactly one inode. */
+/* Decode one inode.  -EUCLEAN unless the bytes are exactly that. */
 int inode_decode(const void *data, size_t len, struct inode *ret_inode);
 
 struct dirent_item {
@@ -125,7 +125,7 @@ uint64_t item_chunk(const struct item *item);
 typedef int item_seek_fn(void *arg, const struct key *key,
                          struct item *ret_item);
 
-/* Return the first slot of a name; parent is 0 but for BACKREF. */
+/* Return the first slot of a name; parent is 0 except for BACKREF. */
 uint64_t slot_first(struct store *store, uint64_t parent, const char *name,
                     size_t name_len);
 

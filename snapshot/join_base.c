@@ -20,7 +20,7 @@ enum { SIDE_OURS = 1, SIDE_THEIRS = 2, SIDES = 3, STALE = 4, ORIGINS_MAX = 64 };
 
 /* The joins into a state, and into those that it was forked from. */
 struct lineage {
-	uint64_t state; /* first: the number that it is found by */
+	uint64_t state; /* number of the state where it begins */
 	struct joined {
 		uint64_t seq, version, from;
 	} * joins;
@@ -28,8 +28,8 @@ struct lineage {
 };
 
 /*
- * A version to be visited, and the states whose lineage it is in.  Those are
- * several after a fork has switched to the tree of another one.
+ * A version to be visited, and the states whose lineage it is in: several after
+ * a fork has switched to the tree of another one.
  */
 struct visit {
 	struct version *version;
@@ -91,8 +91,8 @@ static int joins_add(struct walk *w, struct lineage *lineage, uint64_t into,
 }
 
 /*
- * Find the state that a state was made from, and lower *ceiling to the point
- * where their ways part.  -ENOENT.
+ * Replace *state by the state that it was made from, and lower *ceiling to the
+ * freeze of their newest common version.  -ENOENT.
  */
 static int origin_find(struct forest *forest, struct state **state,
                        uint64_t *ceiling)
@@ -198,7 +198,7 @@ static bool visit_next(struct walk *w, struct visit *ret_visit)
 	return true;
 }
 
-/* Add what was joined into a state when it had the version. */
+/* Add the versions that were joined into a state while it had this one. */
 static int visit_spread_joins(struct walk *w, struct visit *visit,
                               uint64_t state)
 {
@@ -214,7 +214,7 @@ static int visit_spread_joins(struct walk *w, struct visit *visit,
 			r = visit_add_state(visit, joined.from);
 		if (r || joined.seq <= v->tree.base || joined.seq > v->freeze)
 			continue;
-		/* A program without joins may have freed it. */
+		/* A release of Coppice without joins may have freed it. */
 		r = version_find(w->forest, joined.version, &other);
 		if (!r)
 			r = visit_add(w, other, visit->marks, joined.from);
@@ -224,7 +224,7 @@ static int visit_spread_joins(struct walk *w, struct visit *visit,
 	return r;
 }
 
-/* Add what a version contains. */
+/* Add the versions that a version contains. */
 static int visit_spread(struct walk *w, struct visit *visit)
 {
 	struct version *parent;
@@ -249,7 +249,7 @@ static int walk_run(struct walk *w, unsigned max, uint64_t *ret_versions)
 	while (visit_next(w, &visit)) {
 		int r;
 
-		/* Without its whole tree it is no base: an older one is. */
+		/* A hollow version lacks parts of its tree: use an older one. */
 		if (visit.marks == SIDES && !visit.version->hollow) {
 			if (count == max) {
 				free(visit.states);

@@ -9,14 +9,13 @@
 #include "join_plan_struct.h"
 
 /*
- * Give the inode another name in the place of one of its own: one that is free
- * in the results, whose places are sorted.  -ENOMEM; errors of the callbacks;
- * -EEXIST: too many are taken.
+ * Replace a name of the inode by one that is free in the results, whose places
+ * are sorted.  -ENOMEM; errors of the callbacks; -EEXIST: too many are taken.
  */
 int join_move_beside(struct join_plan *plan, struct join_inode *inode,
                      const struct join_name *name);
 /*
- * Add the copies of what is to be kept beside others, when all results are
+ * Add copies of the files that are kept beside others.  All results must be
  * there.  Errors as above.
  */
 int join_split(struct join_plan *plan);

@@ -13,7 +13,7 @@
 
 /*
  * Return true if the inode can lose a name to the side.  A directory of both
- * sides cannot go: entries in it may not be in the plan.
+ * sides whose name is decided cannot: its entries may not be in the plan.
  */
 static bool can_drop(const struct join_inode *inode, int winner)
 {
@@ -49,7 +49,7 @@ static int name_drop(struct join_plan *plan, struct join_inode *inode,
 	return 0;
 }
 
-/* A name's directory is not in the result. */
+/* Settle a name whose directory is not in the result. */
 static int parent_missing(struct join_plan *plan, struct join_inode *inode,
                           struct join_inode *parent,
                           const struct join_name *name)
@@ -98,7 +98,7 @@ static int check_parents(struct join_plan *plan)
 
 /* ---- Names -------------------------------------------------------------- */
 
-/* Two inodes have the same name in the result. */
+/* Settle two inodes that have the same name in the result. */
 static int check_pair(struct join_plan *plan, const struct place *a,
                       const struct place *b)
 {
@@ -221,7 +221,7 @@ static int check_cycles(struct join_plan *plan)
 		in = is_in_itself(plan, inode);
 		if (in > 0)
 			in = cycle_break(plan, inode);
-		/* The places that the decision gives come with a new round. */
+		/* A decision takes effect in the next round. */
 		if (in || plan->again)
 			return in;
 	}

@@ -10,8 +10,8 @@
 #include "join_plan_struct.h"
 
 /*
- * Find the first kind of violation, and take the decisions that settle it:
- * plan->again is set then.  Violations that nobody decides are noted as
+ * Find the first kind of violation, and take the decisions that settle it, if
+ * any: then plan->again is set.  Undecided violations are recorded as
  * conflicts.  -ELOOP: the decisions contradict each other; -ENOMEM; errors of
  * the callbacks.
  */

@@ -2,9 +2,9 @@
 /*
  * The three-way merge of one inode.
  *
- * Each aspect is merged for itself: content, mode, owner, times, each xattr,
- * and the names.  The names of a directory are one value, as it has one name;
- * those of other inodes are a set.
+ * Each aspect is merged separately: content, mode, owner, times, each xattr,
+ * and the names.  A directory's name is one value; the names of other inodes
+ * are a set.
  */
 #include "join_merge.h"
 #include "array.h"
@@ -31,7 +31,7 @@ static bool is_dropped(const struct join_inode *inode,
 	return false;
 }
 
-/* Add a name to the result, or what has come in its place. */
+/* Add a name to the result, or the name that replaces it. */
 static int result_name(struct merge *m, const struct join_name *name)
 {
 	struct join_face *result = &m->inode->result;
@@ -93,9 +93,9 @@ static void count_bases(struct merge *m, const struct join_name *name,
 }
 
 /*
- * Take the names that one side has and the other does not, if the side has
- * added them.  *ret_added, *ret_lost: it has added one; the other one has
- * removed one.
+ * Take the names that a side has added and, for ours, those that both sides
+ * have.  *ret_added: the side has added a name; *ret_lost: the other side has
+ * removed one; *ret_unclear: only some of the bases have a name.
  */
 static int names_of_one(struct merge *m, int side, bool *ret_added,
                         bool *ret_lost, bool *ret_unclear)
@@ -206,7 +206,7 @@ static int xattrs_take(struct merge *m, int side)
 	return 0;
 }
 
-/* Take one xattr from the side that has changed it, if that has it. */
+/* Take one xattr from the side that has changed it, unless that removed it. */
 static int xattr_merge(struct merge *m, const char *name)
 {
 	struct join_face *result = &m->inode->result;
@@ -268,7 +268,7 @@ static int times_merge(struct merge *m, int content)
 	return err;
 }
 
-/* Merge the lines of a file that both sides have changed, if it has some. */
+/* Merge a regular file that both sides have changed by lines, if possible. */
 static int lines_merge(struct merge *m)
 {
 	struct join_inode *inode = m->inode;
@@ -345,7 +345,7 @@ static int both_merge(struct merge *m)
 	return err;
 }
 
-/* Take the inode as one side has it. */
+/* Take the inode of one side. */
 static int side_take(struct merge *m, int side)
 {
 	const struct join_face *face = &m->inode->faces[side];
@@ -365,7 +365,7 @@ static int side_take(struct merge *m, int side)
 	return err;
 }
 
-/* Note what a side has changed of an inode that the other has not. */
+/* Record which aspects of an inode its only side has changed. */
 static int one_compare(struct merge *m, int side)
 {
 	static const struct {

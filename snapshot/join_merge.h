@@ -6,8 +6,9 @@
 #include "join_plan.h"
 
 /*
- * Compute the inode's result, its conflicts, and the side of its content, of
- * that many faces and of what was decided for it.  -ENOMEM; errors of `ops`.
+ * Compute the inode's result, its conflicts and the side of its content from
+ * its faces, `faces` in number, and the decisions that it has.  -ENOMEM; errors
+ * of `ops`.
  */
 int join_merge(struct join_inode *inode, unsigned faces,
                const struct join_ops *ops);

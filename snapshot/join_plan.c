@@ -247,7 +247,7 @@ static struct join_inode *counterpart(struct join_plan *plan,
 	return NULL;
 }
 
-/* Go through the directories from the top down: a round is one level. */
+/* Unite inodes that stand for others, from the top directory down. */
 static int plan_unite(struct join_plan *plan)
 {
 	bool any = true;
@@ -270,7 +270,7 @@ static int plan_unite(struct join_plan *plan)
 			inodes_unite(plan, new, side, other);
 			any = true;
 		}
-		/* The names of what was united are found in the next round. */
+		/* The next round unites the entries of united directories. */
 	}
 	return 0;
 }
@@ -293,8 +293,8 @@ static bool parent_revived(struct join_plan *plan,
 }
 
 /*
- * Keep what lies in a directory that is kept against the other side's
- * deletion.
+ * Keep the entries of a directory that is kept although the other side has
+ * deleted it.
  */
 static void plan_revive(struct join_plan *plan)
 {

@@ -20,8 +20,8 @@
 #include "item.h"
 
 enum join_side {
-	JOIN_OURS,   /* the destination, as it is */
-	JOIN_THEIRS, /* what is brought in */
+	JOIN_OURS,   /* the destination */
+	JOIN_THEIRS, /* the state that is joined into it */
 	JOIN_BASE,   /* the first base */
 	JOIN_BASES_MAX = 6,
 	JOIN_NOBODY = -1,
@@ -63,7 +63,7 @@ struct join_name {
 	const char *name;
 };
 
-/* Another name in the place of one that the other side has, too. */
+/* A new name in the place of one that the other side has, too. */
 struct join_move {
 	struct join_name from;
 	const char *to;
@@ -71,7 +71,7 @@ struct join_move {
 
 struct join_xattr {
 	const char *name;
-	/* Where the value is; the planner compares by join_ops.same_xattr. */
+	/* The side that has the value; join_ops.same_xattr compares values. */
 	enum join_side side;
 };
 
@@ -91,20 +91,20 @@ struct join_inode {
 	/* The joined inode. */
 	struct join_face result;
 	enum join_side content; /* the side that has its content */
-	unsigned conflicts;     /* those that nobody has decided */
-	unsigned decided;       /* those that a choice has decided */
+	unsigned conflicts;     /* enum join_conflict: those left open */
+	unsigned decided;       /* enum join_conflict: those decided */
 	unsigned both;          /* those that JOIN_BOTH can decide */
 	unsigned changed[2];    /* enum join_change, of ours and theirs */
-	/* The content is not that of a side: both are merged by lines. */
+	/* The content is that of both sides, merged by lines. */
 	bool merged;
 	/*
-	 * A file that the other side keeps beside this one.  It is a copy with
-	 * the number 0, which the caller numbers when it makes it.
+	 * A file of theirs that is kept beside ours.  Its number is 0: the
+	 * caller draws one when it makes the file.
 	 */
 	bool copy;
 	/* Private to the planner. */
-	bool beside; /* theirs is to be kept beside it */
-	bool pinned; /* all of it is left as ours has it */
+	bool beside; /* a copy of theirs is to be kept beside it */
+	bool pinned; /* it stays as in ours */
 	enum {
 		JOIN_MERGE_UNTRIED,
 		JOIN_MERGE_DONE,
@@ -113,50 +113,50 @@ struct join_inode {
 	uint64_t merged_size; /* JOIN_MERGE_DONE: bytes */
 	struct join_move *moves;
 	size_t move_count, move_room;
-	struct join_inode *stands_for; /* this one is a part of that */
+	struct join_inode *stands_for; /* the inode that it is a part of */
 	int presence, names_of;        /* decisions: a side or JOIN_NOBODY */
-	bool revived;                  /* is kept though a side deleted it */
-	struct join_name *dropped;     /* names that lost against others */
+	bool revived;                  /* kept although a side deleted it */
+	struct join_name *dropped;     /* names lost to other inodes */
 	size_t dropped_count, dropped_room;
 	struct join_face faces[]; /* ours, theirs, the bases */
 };
 
-/* Questions that the plan cannot answer. */
+/* Callbacks for all that the plan does not contain. */
 struct join_ops {
-	/* Return 1 if the contents are the same, 0, or an error. */
+	/* Return 1 if two faces have the same content, else 0, or an error. */
 	int (*same_content)(void *arg, const struct join_inode *inode, int a,
 	                    int b);
-	/* The same of the values of an xattr that both faces have. */
+	/* Do the same for the values of an xattr that both faces have. */
 	int (*same_xattr)(void *arg, const struct join_inode *inode,
 	                  const char *name, int a, int b);
-	/* Return the parent of a directory that is in no plan, as ours has it;
-	   0: it is the root. */
+	/* Return the parent in ours of a directory that is not in the plan;
+	   0: the directory is the root. */
 	int (*parent)(void *arg, uint64_t ino, uint64_t *ret_parent);
 	/*
-	 * Decide a conflict: the side to take, or JOIN_NOBODY, or JOIN_BOTH:
-	 * keep the content of both, or what one side has deleted, or all names
-	 * of a file.  Where that cannot be, JOIN_BOTH is JOIN_NOBODY.
+	 * Decide a conflict: return the side to take; JOIN_NOBODY to leave it
+	 * open; or JOIN_BOTH to keep the contents of both, an inode that one
+	 * side has deleted, or all names of a file.  In other conflicts
+	 * JOIN_BOTH counts as JOIN_NOBODY.
 	 */
 	int (*choose)(void *arg, const struct join_inode *inode,
 	              enum join_conflict kind);
 	/*
-	 * Return true if the inode is to be left as ours has it.  May be NULL,
-	 * as those that follow.
+	 * Return true if the inode is to stay as in ours.  May be NULL, as may
+	 * the members below.
 	 */
 	bool (*pin)(void *arg, const struct join_inode *inode);
 	/*
-	 * Merge the contents of a regular file.  Return 1 if that has
-	 * succeeded: *ret_size is the size in bytes; 0 if there is a conflict;
-	 * or an error.
+	 * Merge the contents of a regular file.  Return 1 and the merged size
+	 * in bytes; 0: there is a conflict; or an error.
 	 */
 	int (*merge)(void *arg, const struct join_inode *inode,
 	             uint64_t *ret_size);
 	/*
-	 * Return 1 if a directory, as ours has it, has the entry; 0; or an
-	 * error. Needed if `choose` ever returns JOIN_BOTH.
+	 * Return 1 if the directory has the entry in ours, else 0, or an error.
+	 * Needed if `choose` ever returns JOIN_BOTH.
 	 */
 	int (*has_entry)(void *arg, uint64_t dir, const char *name);
-	const char *suffix; /* of names of theirs that are kept beside ours */
+	const char *suffix; /* of the names of files kept beside ours */
 	void *arg;
 };
 
@@ -174,9 +174,9 @@ int face_add_xattr(struct join_plan *plan, struct join_face *face,
                    const char *name, size_t len, enum join_side side);
 
 /*
- * Make the plan, after everything was added.  Return the number of inodes with
- * conflicts, 0: the results are complete; or an error of the callbacks, or
- * -ENOMEM; -ELOOP: the choices contradict each other.
+ * Make the plan, after all inodes were added.  Return the number of inodes with
+ * conflicts (0: the results are complete); -ENOMEM; -ELOOP: the choices
+ * contradict each other; or an error of the callbacks.
  */
 int plan_make(struct join_plan *plan, const struct join_ops *ops);
 

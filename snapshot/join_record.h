@@ -25,25 +25,28 @@ struct join_record {
 	char name[NAME_LEN_MAX * 2 + 2]; /* of the state at that time */
 };
 
-/* Put the record in the place of an earlier one of the same two states. */
+/*
+ * Put the record in the place of an earlier one of the same two states, unless
+ * that has the same version.
+ */
 int join_record_put(struct forest *forest, const struct join_record *record);
 /*
- * Find the record of a fork with the lowest `from` above `after`.  -ENOENT: it
- * is the last one; -EUCLEAN.
+ * Find the record of a fork with the lowest `from` above `after`.  -ENOENT:
+ * there is none; -EUCLEAN.
  */
 int join_record_next(struct forest *forest, uint64_t into, uint64_t after,
                      struct join_record *ret_record);
 /*
- * The same of the joins that a state contains: of a snapshot, those into its
- * fork from before it was made.
+ * Do the same for the joins that a state contains: for a snapshot, the joins
+ * into its fork before the snapshot was made.
  */
 int join_record_of(const struct state *state, uint64_t after,
                    struct join_record *ret_record);
-/* Remove the records of what was brought into a fork after `seq`. */
+/* Remove the records of the joins into a fork after `seq`. */
 int join_records_cut(struct forest *forest, uint64_t into, uint64_t seq);
 /* Remove all records that name the state, which is to be deleted. */
 int join_records_forget(struct forest *forest, uint64_t state);
-/* Return the number of background tasks that wait for records to go. */
+/* Return the number of background tasks that wait for a record's removal. */
 uint64_t join_tasks(struct forest *forest);
 
 /* The three records of a join: the first has the content. */
@@ -60,11 +63,11 @@ size_t join_record_key(uint8_t key[JOIN_KEY_MAX], enum join_key kind,
 size_t join_record_encode(const struct join_record *record,
                           uint8_t out[JOIN_RECORD_MAX]);
 /*
- * Decode a record of TABLE_HOLD.  1: it points to another one, and *ret has
- * what is in the key alone; -EUCLEAN.
+ * Decode a record of TABLE_HOLD.  1: it is not the one with the content, and
+ * *ret has the numbers of the key alone; -EUCLEAN.
  */
 int join_record_decode(const struct record *from, struct join_record *ret);
-/* Write the three records, whatever there is.  -ENOSPC; -ENOMEM. */
+/* Write the three records; older ones are not removed.  -ENOSPC; -ENOMEM. */
 int join_record_write(struct store *store, const struct join_record *record);
 /* Return true if a record holds the version. */
 bool version_is_joined(struct forest *forest, uint64_t version);

@@ -18,8 +18,8 @@ struct lineage_walk {
 };
 /*
  * Return up to `most` versions that no state names, as of the last commit, by
- * number.  0: there are no others; -EAGAIN: continue with another call, after a
- * release of the lock.  Lock held.
+ * number.  0: these are the last; -EAGAIN: continue with another call, after a
+ * release of the lock; -EUCLEAN.  Lock held.
  */
 int lineage_unnamed(struct forest *forest, struct lineage_walk *walk,
                     struct unnamed_version *ret_versions, size_t most,

@@ -4,10 +4,10 @@
  *
  * A frozen version V without refs and with one child C is deleted by giving C
  * its base, its parent, its space accounting and its deadlist, in one hold of
- * the lock.  Short deadlists are merged by the commit of the change
- * (list_merge()), those of many merges in one commit, in the order of the
- * merges: so a chain of versions can be merged in any number of steps.  Longer
- * deadlists are merged afterwards by a TIDY task, one merge at a time:
+ * the lock.  The commit of the change merges short deadlists (list_merge()).
+ * One commit can merge the lists of a whole chain of versions, in the order in
+ * which the versions were merged.  A TIDY task merges longer deadlists
+ * afterwards, one merge at a time:
  *
  * - Until the hold of the merge, V's conditions may fail again: if C is an
  *   unchanged head, a fork of it becomes a second child of V, and a snapshot of
@@ -141,9 +141,9 @@ static void merge_switch(struct forest *forest, struct version *v,
 
 /*
  * Return the only child.  -ESRCH: it is being reaped, and cannot be merged
- * into. The walk of its tree may have passed blocks that it shares with the
- * version: they must stay the version's, for which reap_finish() adds the next
- * task.
+ * into: the walk of its tree may have passed blocks that it shares with the
+ * version, and these must stay the version's.  reap_finish() then adds the
+ * version's next task.
  */
 static int merge_child(struct forest *forest, const struct version *v,
                        struct version **ret_child)
@@ -213,8 +213,8 @@ int tidy_run(struct forest *forest, const struct task *task)
 	if (r < 0)
 		return r;
 	/*
-	 * No entries are added to it any more, so the last commit's info is
-	 * exact.
+	 * No entries are added to the old list any more, so the info of the
+	 * last commit is exact.
 	 */
 	store_lock(forest->store);
 	r = list_info(forest->store, tidy.from, &info);

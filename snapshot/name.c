@@ -103,8 +103,8 @@ static int parse_ago(const char *text, int64_t now, int64_t *ret_time)
 }
 
 /*
- * Return the end, or the first moment, of the local day that is `days` after
- * today.
+ * Return the last moment, or with `first` the first one, of the local day that
+ * is `days` after today.
  */
 static int parse_day(int64_t now, int days, bool first, int64_t *ret_time)
 {
@@ -154,12 +154,12 @@ static bool parse_date(const char **text, struct tm *tm)
 	is.tm_year = tm->tm_year -= 1900;
 	is.tm_mon = tm->tm_mon -= 1;
 	is.tm_mday = tm->tm_mday;
-	/* Changes a day that does not exist to one of the next month. */
+	/* timegm() changes a day that does not exist to a later month's. */
 	timegm(&is);
 	return is.tm_mon == tm->tm_mon && is.tm_mday == tm->tm_mday;
 }
 
-/* Parse HH:MM or HH:MM:SS.  *ret_span: its length in seconds. */
+/* Parse HH:MM (*ret_span: 60 seconds) or HH:MM:SS (1 second). */
 static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
 {
 	bool seconds;
@@ -175,8 +175,8 @@ static bool parse_clock(const char **text, struct tm *tm, int *ret_span)
 }
 
 /*
- * Return the end, or the first moment, of a day, minute or second in the form
- * of ISO 8601.
+ * Return the last moment, or with `first` the first one, of a day, minute or
+ * second in the form of ISO 8601.
  */
 static int parse_iso(const char *text, int64_t now, bool first,
                      int64_t *ret_time)

@@ -7,10 +7,10 @@
 
 /*
  * Parse the time that follows "~@".  A day, a minute or a second stands for its
- * last moment.  -EINVAL.
+ * last moment.  Times are in ns since the epoch.  -EINVAL.
  */
 int name_parse_time(const char *text, int64_t now, int64_t *ret_time);
-/* Do the same for the first moment. */
+/* Do the same, but a day, a minute or a second stands for its first moment. */
 int name_parse_first(const char *text, int64_t now, int64_t *ret_time);
 
 #endif

@@ -21,7 +21,7 @@
 enum {
 	SEARCH_PIECE = 256, /* numbers checked in one hold of the lock */
 	FREE_COST = 8,      /* cost of a number without a state, in checks */
-	REMOVED_BUDGET = 16,
+	REMOVED_BUDGET = 16, /* removed records passed in a check */
 };
 
 void forest_limit_numbers(struct forest *forest, uint64_t end)
@@ -142,7 +142,7 @@ static int number_search(struct forest *forest, uint64_t *ret_number)
 	atomic_store(&forest->reuses, true);
 	while ((r = search_piece(forest, &left, ret_number)) == -EAGAIN) {
 		if (forest->undo)
-			return r; /* the next search goes on from here */
+			return r; /* the next search continues from here */
 		store_unlock(forest->store);
 		r = store_yield(forest->store);
 		store_lock(forest->store);

@@ -10,7 +10,7 @@ enum { STATE_NUMBER_END = 1 << 27 }; /* bound of the field in a node number */
 /*
  * Return a number for a new state.  1: success, but the lock was released
  * meanwhile: pointers obtained before are invalid.  -ENOSPC: none is free;
- * -EINTR: see store_yield().
+ * -EINTR: see store_yield(); -EAGAIN: see forest_undo_begin().
  */
 int number_draw(struct forest *forest, uint64_t *ret_number);
 /* Lower STATE_NUMBER_END, for tests; call it before the first number_draw(). */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The table of the properties whose keys have no colon.  A new one is added
- * there alone, and to coppice-set(1).
+ * The table of the properties whose keys have no colon.  A new property needs
+ * an entry there, and in coppice-set(1).
  */
 #ifndef COPPICE_SNAPSHOT_OWN_PROPERTY_H
 #define COPPICE_SNAPSHOT_OWN_PROPERTY_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * States and their lineage: forks and snapshots by name, the versions behind
- * them, and the space that their deletion frees.
+ * States and their lineage: forks and snapshots by name, the versions they
+ * point at, and the space that deleting them frees.
  *
  * This header, item.h and property.h are what the folders above see of
- * snapshot/, beside the helpers duration.h and size.h.
+ * snapshot/, with the helpers duration.h and size.h.
  * Unless a function says otherwise, the caller holds the store's lock, and a
  * returned struct is valid until the lock is released.
  */
@@ -45,11 +45,11 @@ struct state {
 	char name[NAME_LEN_MAX + 1];
 	uint64_t snapshots; /* number of snapshots of a fork */
 	int64_t deleted;    /* STATE_TRASHED: when, in ns since the epoch */
-	int64_t due;        /* STATE_TRASHED: when it goes for good */
+	int64_t due;        /* STATE_TRASHED: when it is purged, same unit */
 	struct version *version; /* private to snapshot/ */
 	/* in memory only */
 	uint64_t quota;   /* bytes; UINT64_MAX: none; private to quota.c */
-	bool quota_known; /* it was read from the property */
+	bool quota_known; /* `quota` has been read from the property */
 	struct forest *forest;
 	struct cached cached;
 	bool gone; /* deleted */
@@ -78,7 +78,7 @@ struct state_info {
 /*
  * Make the first state, `main`, in a store that was just created: a root
  * directory with this owner and mode, and the directory that lists the forks.
- * There is no default state.  Lock NOT held.
+ * There is no default state.  -EEXIST: the store has states.  Lock NOT held.
  */
 int forest_create(struct store *store, uint32_t uid, uint32_t gid,
                   uint32_t mode);
@@ -97,8 +97,8 @@ struct store *forest_store(struct forest *forest);
 
 /*
  * Check a name.  A fork's name has 1 to 255 bytes, none of them '/', NUL or a
- * control character; it does not begin with '.', and has a '~' only in front
- * of an '@' (for "~@", which begins a time, in front of a later one).
+ * control character; it does not begin with '.', and each '~' in it precedes
+ * an '@' (the '~' of "~@", which begins a time, precedes a further '@').
  * A snapshot's name has no '~' at all, but may begin with '.' if it is not "."
  * or "..".  -EINVAL; -ENAMETOOLONG.
  */
@@ -260,7 +260,7 @@ int state_is_unchanged(const struct state *state, bool *ret_unchanged);
 
 /* Return the state that names without '@' fork.  -ENOENT: there is none. */
 int state_default(struct forest *forest, struct state **ret_state);
-/* NULL: there is to be none. */
+/* Set the default state; NULL: none.  -EROFS; -ESTALE: it was deleted. */
 int state_set_default(struct forest *forest, struct state *state);
 int state_info(struct forest *forest, struct state *state,
                struct state_info *ret_info);
@@ -285,14 +285,14 @@ uint64_t state_parent_id(const struct state *state);
 /* Return when the version was made or frozen, in ns since the epoch. */
 int64_t state_version_created(const struct state *state);
 
-/* The mode, owner and times of the directory that lists all forks. */
+/* Get or set mode, owner and times of the directory that lists all forks. */
 int forest_root_inode(struct forest *forest, struct inode *ret_inode);
 int forest_set_root_inode(struct forest *forest, const struct inode *inode);
 
 /* ---- Symlinks ----------------------------------------------------------- */
 
 enum { SYMLINK_TARGET_MAX = 1023 };
-/* Their inode numbers, from the counter of inodes, are below this. */
+/* Symlinks have inode numbers below this, from the counter of inodes. */
 #define SYMLINK_INO_END (UINT64_C(1) << 35)
 
 /* A symlink in the directory that lists the forks. */
@@ -310,15 +310,15 @@ int symlink_find(struct forest *forest, const char *name, struct symlink *ret);
 /* Return the lowest inode number of a symlink above `after`.  -ENOENT. */
 int symlink_next(struct forest *forest, uint64_t after, uint64_t *ret_ino);
 /*
- * Make a symlink of an inode, a name and a target; sets link->ino.  -EEXIST: a
- * fork or a symlink has the name; -EINVAL, -ENAMETOOLONG: no fork could have
+ * Make a symlink of an inode, a name and a target, and set link->ino.  -EEXIST:
+ * a fork or a symlink has the name; -EINVAL, -ENAMETOOLONG: no fork could have
  * it; -ENOSPC.
  */
 int symlink_create(struct forest *forest, struct symlink *link);
 /* Write the changed inode. */
 int symlink_save(struct forest *forest, const struct symlink *link);
 int symlink_delete(struct forest *forest, const struct symlink *link);
-/* Rename it; replaces another symlink of the name.  -EEXIST: a fork has it. */
+/* Rename, replacing another symlink of the name.  -EEXIST: a fork has it. */
 int symlink_rename(struct forest *forest, struct symlink *link,
                    const char *name);
 /* Exchange the names of two symlinks. */
@@ -409,7 +409,7 @@ struct finding {
 	uint64_t ino;      /* of the file; 0: none */
 	uint64_t version;  /* 0: none */
 	uint64_t block;    /* 0: none */
-	const char *text;  /* describes it */
+	const char *text;  /* description for people */
 };
 
 /* A callback's nonzero result ends the check, which then returns it. */
@@ -451,7 +451,7 @@ struct repair_result {
 
 /*
  * Copy what can be read of a damaged store to a new one, check the new one, and
- * replace the old data by it durably, in one step.  The store was opened
+ * replace the old data with it durably, in one step.  The store was opened
  * read-only, and no forest is open in it.  Until the last step only a directory
  * inside the store's is written, so there must be space for a second copy.
  * -EUCLEAN: the damage is too great; -ENODATA: no fork can be read; -ENOSPC.
