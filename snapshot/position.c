@@ -6,8 +6,8 @@
  * The table of times leads from one snapshot to the next older one: the newest
  * few are found that way.  For others the times of a fork are kept in memory,
  * as far back as they were needed.  They are read in pieces, from the newest
- * on, and are updated when snapshots are made, which are always the newest, and
- * deleted.
+ * on.  The time of a new snapshot, which is always the newest, is added to
+ * them, and that of a deleted snapshot is removed.
  */
 #include "position.h"
 #include "array.h"
@@ -21,7 +21,7 @@ enum {
 	PIECE = 256,   /* records read in one hold of the lock */
 	TIMES = PIECE, /* in one block */
 };
-/* Limit of the times of all forks; forks used within a second are kept. */
+/* Limit of the times kept for all forks; forks used within a second stay. */
 static const uint64_t times_max = UINT64_C(2) << 20;
 static const int64_t times_keep_ns = 1000000000;
 
@@ -77,7 +77,7 @@ static void block_remove(struct positions *p, size_t index)
 	        (p->blocks_len - index) * sizeof(*p->blocks));
 }
 
-/* Return the n-th newest time; n is at most p->count. */
+/* Return the n-th newest time; n is from 1 to p->count. */
 static int64_t times_nth(const struct positions *p, uint64_t n)
 {
 	struct times *const *block = p->blocks;
@@ -314,7 +314,7 @@ static int near_nth(struct forest *forest, uint64_t fork, int64_t time,
 	uint8_t key[TIME_KEY_LEN];
 	int r = 0;
 
-	/* Sorts before all records of that time: numbers are above 0. */
+	/* The key sorts before all records of that time: numbers are above 0. */
 	time_key(key, fork, time, 0);
 	while (!r && n--) {
 		if (!budget)

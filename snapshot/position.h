@@ -7,8 +7,8 @@
 
 /*
  * Find the n-th newest snapshot of a fork, or the newest at or before a time.
- * -ENOENT; -EAGAIN: more must be read than one hold of the lock allows, and
- * some of it has been: release the lock and call again.
+ * -ENOENT; -EAGAIN: one hold of the lock does not suffice, but there is
+ * progress: release the lock and call again.
  */
 int position_nth(struct forest *forest, uint64_t fork, uint64_t n,
                  struct state **ret_state);
@@ -23,9 +23,9 @@ int position_bound(struct forest *forest, uint64_t fork, int64_t *ret_time);
 void positions_add(struct forest *forest, const struct state *snapshot);
 /* Remove a snapshot that is about to be deleted. */
 void positions_del(struct forest *forest, const struct state *snapshot);
-/* Free what is cached of a fork. */
+/* Free the cached times of a fork. */
 void positions_forget(struct forest *forest, uint64_t fork);
-/* Free what is cached of all forks. */
+/* Free the cached times of all forks. */
 void positions_release(struct forest *forest);
 
 #endif

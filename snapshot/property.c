@@ -73,7 +73,7 @@ static int state_check(const struct state *state)
 
 /*
  * Find the first record of a state and a kind after a key.  -ENOENT: there is
- * none.  The records of other states are not passed over.
+ * none.  The search ends at the first record of another state.
  */
 static int kind_next(struct state *state, enum property_kind kind,
                      const void *key, size_t key_len, struct record *ret)
@@ -175,7 +175,7 @@ static int count_check(struct state *state)
 		r = kind_next(state, PROPERTY_VALUE, key, key_len, &record);
 		if (r < 0)
 			break;
-		/* Pieces but the first are no properties. */
+		/* Only first pieces count. */
 		count += !record.key[record.key_len - 1];
 		if (count >= PROPERTIES_MAX)
 			return -ENOSPC;
@@ -230,7 +230,7 @@ static int own_apply(struct state *state, const char *key, const char *value)
 
 	if (!own || !own->apply)
 		return 0;
-	/* Read again by forest_undo_end(), for what apply() keeps in memory. */
+	/* forest_undo_end() drops marked states, and so what apply() cached. */
 	state_mark(state);
 	return own->apply(state, value);
 }

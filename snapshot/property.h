@@ -3,9 +3,9 @@
  * Properties of states, and the tags that hold them.  A part of snapshot.h:
  * include that.  Lock held throughout.
  *
- * A property is a key and a value.  Users' keys have a colon; the others are
- * those of own_property.h.  A snapshot without a user's property of its own
- * inherits that of its fork; a fork inherits nothing from what it was made of.
+ * A property is a key and a value.  Users' keys have a colon; own_property.h
+ * has the others.  A snapshot inherits the users' properties of its fork that
+ * it does not have itself; a fork inherits nothing from its origin.
  */
 #ifndef COPPICE_SNAPSHOT_PROPERTY_H
 #define COPPICE_SNAPSHOT_PROPERTY_H
@@ -59,15 +59,14 @@ int property_next(struct state *state, const char *after,
 int property_set(struct state *state, const char *key, const char *value);
 /* Remove the state's own property.  -ENODATA: it has none. */
 int property_unset(struct state *state, const char *key);
-/* Record the user who made the state, which was made in this hold. */
+/* Record the user who made a state, in the hold of the lock that made it. */
 int property_set_creator(struct state *state, uint32_t uid);
 
 /* Return true if a text could be a tag. */
 bool tag_good(const char *tag);
 /*
- * Hold a state under a tag: as long as it has one, it cannot be deleted.
- * -EEXIST: it has the tag; -EINVAL: not a tag; -ENOSPC: it has TAGS_MAX
- * others.
+ * Add a tag to a state, which cannot be deleted while it has one.  -EEXIST: it
+ * has the tag; -EINVAL: not a tag; -ENOSPC: it has TAGS_MAX others.
  */
 int tag_add(struct state *state, const char *tag);
 /* Remove a tag.  -ENODATA: the state does not have it. */

@@ -185,8 +185,8 @@ int property_value_read(uint64_t state, const char *name,
 /* ---- Deleted states ----------------------------------------------------- */
 
 /*
- * Advance *record to the next key of the state, of a removed record, too.
- * -ENOENT: there is none; -EAGAIN: it is removed.
+ * Advance *record to the next key of the state.  -ENOENT: there is none;
+ * -EAGAIN: the record of the key was removed.
  */
 static int record_next(struct store *store, uint64_t state,
                        struct record *record)

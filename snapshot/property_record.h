@@ -4,7 +4,7 @@
  * in 8 bytes and the kind:
  *
  *   PROPERTY_VALUE  key, 0, piece   a piece of the value
- *   PROPERTY_TAG   tag             svarint time
+ *   PROPERTY_TAG    tag             svarint time
  *   PROPERTY_HELD   be64 snapshot   nothing; the snapshot of this fork is held
  *
  * A value is stored as its checksum in 4 bytes and its bytes, which are cut
@@ -35,8 +35,8 @@ struct property_record {
 	enum property_kind kind;
 	char name[PROPERTY_KEY_MAX + 1]; /* a key or a tag */
 	unsigned piece;
-	int64_t time;  /* of a hold */
-	uint64_t held; /* a snapshot */
+	int64_t time;  /* when a tag was added, ns since the epoch */
+	uint64_t held; /* number of a snapshot */
 };
 
 /* Decode a record.  -EUCLEAN. */
@@ -47,7 +47,7 @@ size_t property_value_encode(const char *value,
                              uint8_t out[PROPERTY_STORED_MAX]);
 /*
  * Read all pieces of a value with a function that returns 0, -ENOENT or
- * another error.  -ENODATA: there is no first one; -EUCLEAN: damage.
+ * another error.  -ENODATA: there is no first piece; -EUCLEAN: damage.
  */
 typedef int property_read_fn(void *arg, const uint8_t *key, size_t key_len,
                              struct record *ret_record);
@@ -60,9 +60,9 @@ void property_prefix(uint8_t key[TABLE_KEY_MAX], uint64_t state,
 /* Write the key of a piece of a value, and return its length. */
 size_t property_key(uint8_t key[TABLE_KEY_MAX], uint64_t state,
                     const char *name, unsigned piece);
-/* Write the key of a hold, and return its length. */
+/* Write the key of a tag, and return its length. */
 size_t tag_key(uint8_t key[TABLE_KEY_MAX], uint64_t state, const char *tag);
-/* Write the key that says that a snapshot is held, and return its length. */
+/* Write the key that marks a snapshot as held, and return its length. */
 size_t held_key(uint8_t key[TABLE_KEY_MAX], uint64_t fork, uint64_t snapshot);
 
 /*

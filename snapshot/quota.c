@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A quota limits the size of a fork's files, not the bytes that are stored: so
- * whether a write fits depends neither on how well its data compress, nor on
- * what was committed already, and costs an addition.
+ * A quota limits the size of a fork's files, not the bytes that are stored.  So
+ * whether a write fits depends neither on compression nor on the commits so
+ * far, and the check costs an addition.
  */
 #include "quota.h"
 

@@ -20,13 +20,12 @@ int quota_get(struct state *state, uint64_t *ret_bytes);
  */
 int quota_check(struct state *state, uint64_t inodes, uint64_t blocks);
 /*
- * Check that the state may have so many inodes and blocks in all, in the place
- * of those that it has.  A state may shrink whatever its quota is.  -EDQUOT.
+ * Check that the state may have so many inodes and blocks in all, instead of
+ * its present ones.  Any quota allows a state to shrink.  -EDQUOT.
  */
 int quota_check_total(struct state *state, uint64_t inodes, uint64_t blocks);
 /*
- * Apply the value of the property "quota", a number of bytes; NULL: there is to
- * be none.
+ * Apply the value of the property "quota", a number of bytes; NULL: no quota.
  */
 int quota_apply(struct state *state, const char *value);
 

@@ -22,7 +22,7 @@ static void reap_item(void *arg, const struct item *item)
 	struct tree *tree = arg;
 	uint64_t chunk = item_chunk(item);
 
-	/* Blocks at or below the base belong to its ancestors. */
+	/* Blocks at or below the base belong to ancestors. */
 	if (chunk > tree->base)
 		tree_drop(tree, chunk);
 }
@@ -113,10 +113,10 @@ static int reap_finish(struct forest *forest, struct version *v,
 }
 
 /*
- * Have only one child of a hollow version reaped at a time: so the last one is
- * not begun when it is the only one, and the version is merged into it.  A
- * hollow version cannot be reaped itself.  -EBUSY: the task *ret_other comes
- * first.
+ * Let only one child of a hollow version be reaped at a time.  The last child
+ * is then whole, and the version is merged into it: a hollow version cannot be
+ * reaped itself.  -EBUSY: the task *ret_other comes first; -EAGAIN: the merge
+ * does.
  */
 static int reap_alone(struct version *v, struct version *parent,
                       struct task *ret_other)
@@ -130,7 +130,7 @@ static int reap_alone(struct version *v, struct version *parent,
 		ret_other->id = parent->reaping;
 		r = task_get(forest, TASK_REAP, ret_other->id,
 		             &ret_other->record);
-		/* Without a task it was damaged, and given up. */
+		/* Without a task, that child was damaged and given up. */
 		if (r != -ENOENT)
 			return r ? r : -EBUSY;
 	}
@@ -144,8 +144,9 @@ static int reap_alone(struct version *v, struct version *parent,
 }
 
 /*
- * Have a version reaped from now on, unless that has begun.  -EBUSY: the task
- * *ret_other comes first; -ESRCH: another process reads the version.
+ * Begin to reap a version, unless that has begun.  -EBUSY: the task *ret_other
+ * comes first; -EAGAIN: a merge does; -ESRCH: another process reads the
+ * version.
  */
 static int reap_begin(struct version *v, struct version *parent,
                       const struct task *task, struct task *ret_other)

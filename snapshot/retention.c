@@ -133,14 +133,14 @@ static int64_t time_before(int64_t time, const struct span *span)
 	return sec * second_ns + time % second_ns;
 }
 
-/* The rules, and how far they have been followed. */
+/* The rules, and how far they have been applied. */
 struct applied {
 	uint64_t left[RETENTION_PERIODS]; /* of `keep` */
 	bool within[RETENTION_PERIODS];
-	int64_t from[RETENTION_PERIODS]; /* `within` keeps what is after this */
+	int64_t from[RETENTION_PERIODS]; /* `within` keeps later times */
 	/* The last period of which one was kept, by the bit of the rule. */
 	int64_t period[RETENTION_REASONS];
-	bool any[RETENTION_REASONS]; /* there is one */
+	bool any[RETENTION_REASONS]; /* `period` is set */
 	bool calendar;               /* periods other than LAST are needed */
 };
 

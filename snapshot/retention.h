@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Choosing the snapshots that a policy keeps.  The rules are those of restic's
- * `forget`: of each period that has snapshots, the newest is kept, for so many
- * periods.
+ * `forget`: a rule keeps the newest snapshot of each period, for so many
+ * periods that have snapshots.
  * Times are compared in the local time zone of the process.
  */
 #ifndef COPPICE_SNAPSHOT_RETENTION_H
@@ -45,7 +45,8 @@ bool retention_is_empty(const struct retention *policy);
 const char *retention_reason(unsigned bit);
 /*
  * Add a rule by the name of its reason, as "daily", with its value: a number
- * from 1 on, or for the others a span.  -ENOENT: no such rule; -EINVAL.
+ * above 0 for a rule of `keep`, a span for one of `within`.  -ENOENT: no such
+ * rule; -EINVAL.
  */
 int retention_add(struct retention *policy, const char *rule,
                   const char *value);
@@ -56,10 +57,9 @@ int retention_add(struct retention *policy, const char *rule,
 int retention_parse(struct retention *policy, const char *text);
 
 /*
- * Set the reasons to keep each of `count` snapshots, of which the times (in ns
- * since the epoch) are given from the newest to the oldest.  0: no rule keeps
- * it.  `now` is a time as well: newer snapshots do not move the end of
- * `within`.
+ * Set the reasons to keep each of `count` snapshots, whose times (in ns since
+ * the epoch) are given from the newest to the oldest.  0: no rule keeps it.
+ * The spans of `within` end at the newest snapshot before `now`, a time, too.
  */
 void retention_apply(const struct retention *policy, int64_t now,
                      const int64_t *times, size_t count, uint32_t *ret_reasons);

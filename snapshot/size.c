@@ -47,7 +47,7 @@ void size_format(uint64_t bytes, char out[SIZE_TEXT_MAX])
 		snprintf(out, SIZE_TEXT_MAX, "%u", (unsigned)bytes);
 		return;
 	}
-	/* 1023.95 would be printed with four digits. */
+	/* 999.5 and more would be printed with four digits. */
 	while (value >= 999.5 && units[unit + 1]) {
 		value /= 1024;
 		unit++;

@@ -10,12 +10,15 @@
 enum { SIZE_TEXT_MAX = 16 };
 
 /*
- * Parse a number of bytes, or a number with K, M, G, T or P (powers of 1024,
+ * Parse a number of bytes, or a number with K, M, G, T, P or E (powers of 1024,
  * optionally followed by "iB" or "B").  -EINVAL: not a size; -ERANGE: too
  * large.
  */
 int size_parse(const char *text, uint64_t *ret_bytes);
-/* Format with two or three digits and a unit: "17", "1.4K", "230M". */
+/*
+ * Format a number below 1024 as it is, a larger one with two or three digits
+ * and a unit: "17", "1.4K", "230M".
+ */
 void size_format(uint64_t bytes, char out[SIZE_TEXT_MAX]);
 
 #endif

@@ -393,9 +393,9 @@ int space_add(struct space *space, const struct state *state);
 int space_frees(struct space *space, uint64_t *ret_bytes);
 /*
  * Return the bytes that the state references: its tree and all chunks that the
- * tree names.  Releases the lock likewise.  -ESTALE.  What it found is kept for
- * other states until space_destroy(), so the caller commits its changes first
- * and asks for all states soon.
+ * tree names.  Releases the lock likewise.  -ESTALE.  Sums are kept for other
+ * states until space_destroy(): commit all changes before the first call, and
+ * make the calls for all states soon after each other.
  */
 int space_referenced(struct space *space, uint64_t number, uint64_t *ret_bytes);
 

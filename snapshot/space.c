@@ -3,13 +3,14 @@
  * Space of states, from the sums that are kept with the versions: no tree is
  * read.
  *
- * To find the space that deleting a set of states would free, do to the counts
- * of the versions what the background deletion would do to the versions.  A
- * version without refs and children is dead: all that is charged to it goes.
- * One without refs and with one child left is merged into that: what the child
- * dropped of it goes.  A row of such versions is merged as if it were one: of
- * what the deadlists along the row list, the child's at its end included, the
- * blocks above the base of the row's first version go.
+ * To find the space that deleting a set of states would free, do to copies of
+ * the versions' counts what the background deletion would do to the versions.
+ * A version without refs and children is dead: all bytes charged to it are
+ * freed.  A version without refs and with one child left is merged into that,
+ * which frees the blocks that the child dropped of it.  A row of such versions
+ * is merged as if it were one: of the blocks on the deadlists along the row,
+ * the child's at its end included, those above the base of the row's first
+ * version are freed.
  */
 #include "space.h"
 #include "forest.h"
@@ -24,7 +25,7 @@
 enum {
 	PIECE = 64,          /* versions or runs of a list in one hold */
 	KNOWN_MAX = 1 << 20, /* versions whose referenced bytes are kept */
-	TRIES = 1000,        /* of a lineage that changes meanwhile */
+	TRIES = 1000,        /* to sum up a lineage that changes meanwhile */
 };
 
 /* A version as it would be after the deletions. */
@@ -38,15 +39,15 @@ struct entry {
 
 struct space {
 	struct forest *forest;
-	struct id_map states; /* that are in the set; their numbers */
-	struct id_map index;  /* of a version's entry */
+	struct id_map states; /* numbers of the states in the set */
+	struct id_map index;  /* of a version's entry, by its id */
 	struct entry *entries;
 	size_t len, capacity;
-	uint32_t *leaves; /* entries to be looked at: may be dead */
+	uint32_t *leaves; /* entries to be examined: they may be dead */
 	size_t leaves_len, leaves_capacity;
 	struct id_map known; /* referenced bytes of frozen versions */
-	unsigned work;       /* since the lock was released */
-	bool holds_on;       /* the lock is not released */
+	unsigned work;       /* versions or runs since the last release */
+	bool holds_on;       /* never release the lock */
 };
 
 int space_create(struct forest *forest, struct space **ret_space)
@@ -147,7 +148,7 @@ static int entry_find(struct space *space, uint64_t id, uint32_t *ret_at)
 	return r < 0 ? r : entry_add(space, v, ret_at);
 }
 
-/* Have the entry looked at if it may be dead. */
+/* Add the entry to those to be examined if it may be dead. */
 static int leaf_note(struct space *space, uint32_t at)
 {
 	const struct entry *e = &space->entries[at];
@@ -182,7 +183,7 @@ int space_add(struct space *space, const struct state *state)
 	return leaf_note(space, at);
 }
 
-/* Add what the dead versions have, and find those that die with them. */
+/* Add the bytes of the dead versions, and find those that die with them. */
 static int dead_sum(struct space *space, uint64_t *bytes)
 {
 	while (space->leaves_len) {
@@ -271,7 +272,7 @@ static int child_list(struct space *space, const struct entry *e,
 	return r;
 }
 
-/* Add what the children have dropped of the versions merged into them. */
+/* Add the bytes that children have dropped of versions merged into them. */
 static int merged_sum(struct space *space, uint64_t *bytes)
 {
 	for (uint32_t i = 0; i < space->len; i++) {
@@ -326,7 +327,7 @@ int state_frees(struct forest *forest, const struct state *state,
 
 /* ---- Referenced --------------------------------------------------------- */
 
-/* Return the difference that a version makes to what its parent references. */
+/* Return how many bytes more than its parent a version references. */
 static int version_growth(struct forest *forest, const struct version *v,
                           int64_t *ret_bytes)
 {
@@ -372,8 +373,8 @@ static int lineage_sum(struct space *space, uint64_t id, int64_t *ret_bytes)
 }
 
 /*
- * Find the state again, and the newest frozen version that it has the tree of
- * or was made from.
+ * Find the state, and its newest frozen version: its own, or its head's parent
+ * (0: none).
  */
 static int state_frozen(struct space *space, uint64_t number,
                         struct state **ret_state, uint64_t *ret_frozen)

@@ -104,7 +104,7 @@ void state_mark(struct state *s)
 
 	cache_mark(states, &s->cached);
 	store_changed(s->forest->store);
-	/* Dirty states cannot be evicted: have many of them written early. */
+	/* Dirty states cannot be evicted: write them early if there are many. */
 	if (states->dirty_count % STATES_DIRTY == 0 &&
 	    forest_crowded(s->forest))
 		gc_wake(s->forest);
@@ -225,7 +225,7 @@ void forest_forget(struct forest *forest)
 	for (size_t i = 0; i < (size_t)1 << versions->bits; i++) {
 		for (e = versions->buckets[i]; e; e = next) {
 			next = e->hash_next;
-			/* Its lineage may be another one, not its tree. */
+			/* Its lineage may have changed, but not its tree. */
 			if (!evict_version(forest, e))
 				version_read_again(container_of(
 				        e, struct version, cached));
@@ -355,7 +355,7 @@ int state_next(struct forest *forest, uint64_t fork, const char *after,
 	return r;
 }
 
-/* Advance to the next record of the walk and return its number. */
+/* Advance to the next record of the walk and return the state's number. */
 static int walk_step(struct forest *forest, struct state_walk *walk,
                      unsigned *budget, uint64_t *ret_number)
 {
@@ -402,7 +402,7 @@ int state_walk(struct forest *forest, struct state_walk *walk,
 	return r == -ENOENT ? 0 : -EAGAIN;
 }
 
-/* Invert a time, so that the order of keys is from the newest on. */
+/* Invert a time, so that keys sort from the newest to the oldest. */
 static uint64_t time_flip(int64_t time)
 {
 	return ~((uint64_t)time ^ UINT64_C(1) << 63);

@@ -33,19 +33,19 @@ int state_check_free(struct forest *forest, uint64_t fork, const char *name);
 
 /* Allocate a state with a number alone; it is not yet in the cache. */
 struct state *state_alloc(struct forest *forest, uint64_t number);
-/* Mark the state's record as to be written. */
+/* Mark the state's record as dirty. */
 void state_mark(struct state *s);
 /* Set the version, or NULL, in memory; version->refs is not changed. */
 void state_point(struct state *s, struct version *version);
 
 /*
- * Find a state by its number, forks that are being deleted and their snapshots
- * included.  -ENOENT.
+ * Find a state by its number, even one in the trash or being deleted.
+ * -ENOENT; -EUCLEAN.
  */
 int state_load(struct forest *forest, uint64_t number,
                struct state **ret_state);
 /*
- * Find a snapshot by its name, of a fork that may be deleted (fork 0: find a
+ * Find a snapshot of a fork, which may be deleted, by its name (fork 0: find a
  * fork).  -ENOENT.
  */
 int state_of_fork(struct forest *forest, uint64_t fork, const char *name,
