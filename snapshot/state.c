@@ -104,7 +104,7 @@ void state_mark(struct state *s)
 
 	cache_mark(states, &s->cached);
 	store_changed(s->forest->store);
-	/* Dirty states cannot be evicted: write them early if there are many. */
+	/* Dirty states cannot be evicted: if there are many, write them. */
 	if (states->dirty_count % STATES_DIRTY == 0 &&
 	    forest_crowded(s->forest))
 		gc_wake(s->forest);

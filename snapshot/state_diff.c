@@ -3,8 +3,8 @@
  * Compare two trees.
  *
  * The items that differ are found in the order of their keys: those of an inode
- * are together.  They only show which inodes have changed.  Some of these are
- * collected under the lock; each is then looked at in both trees.
+ * are together.  They only show which inodes have changed.  A number of these
+ * is collected under the lock; each is then compared in both trees.
  */
 #include "state_diff.h"
 
@@ -18,7 +18,7 @@
 enum {
 	CHANGES = 64,      /* inodes collected at a time */
 	PIECE_NODES = 128, /* read in one hold of the lock */
-	ITEMS_MANY = 64,   /* of an inode, after which the rest is passed */
+	ITEMS_MANY = 64,   /* items of an inode before the rest is skipped */
 };
 
 /* An inode with items that differ. */
@@ -35,7 +35,7 @@ struct walk {
 	struct key from;
 	struct change changes[CHANGES];
 	size_t count;
-	bool full; /* of changes: the next one begins at `from` */
+	bool full; /* `changes` is: the next one begins at `from` */
 	struct counterparts counterparts;
 	struct inode_names a_names, b_names; /* of the present inode */
 	struct diff_row row;
@@ -116,7 +116,7 @@ static unsigned fields_reported(const struct walk *w)
 
 /* ---- Inodes of one tree alone ------------------------------------------- */
 
-/* Find what stands for the inode, of trees[from] alone, under this name. */
+/* Find the counterpart, by this name, of an inode of trees[from] alone. */
 static int replaced_find(struct walk *w, int from, uint32_t mode,
                          const struct inode_name *name, uint64_t *ret_ino,
                          struct inode *ret_inode)
@@ -141,7 +141,7 @@ static int removed(struct walk *w)
 		const struct inode_name *name = &w->a_names.names[i];
 
 		r = replaced_find(w, 0, row->a.mode, name, &ino, &other);
-		if (r < 0 || ino) /* reported as the other inode */
+		if (r < 0 || ino) /* added() reports it as replaced */
 			continue;
 		r = path_get(w, w->a, name, row->path);
 		if (!r)
@@ -150,7 +150,7 @@ static int removed(struct walk *w)
 	return r;
 }
 
-/* The present inode, of tree b alone, has replaced inode `ino` of tree a. */
+/* Report that the inode, of tree b alone, has replaced `ino` of tree a. */
 static int replaced(struct walk *w, const struct inode_name *name, uint64_t ino,
                     const struct inode *inode)
 {
@@ -212,9 +212,9 @@ static int added(struct walk *w)
 /* ---- Inodes of both trees ----------------------------------------------- */
 
 /*
- * Split the names of both trees: put those that both have first in b_names, and
- * return their number; those that only one has are left in order, in a_names
- * and after the common ones in b_names.
+ * Split the names of both trees: put the common ones first in b, and return
+ * their number.  Names of one tree alone stay in order, in a and after the
+ * common ones in b.  SIZE_MAX: no memory.
  */
 static size_t names_split(struct inode_names *a, struct inode_names *b)
 {
@@ -383,7 +383,7 @@ static int on_item(void *arg, const struct item *a, const struct item *b)
 	last->entries |= key->kind == ITEM_DIRENT;
 	if (++last->items < ITEMS_MANY || key->kind < ITEM_DIRENT)
 		return 0;
-	/* The inode's other items cannot change the answer. */
+	/* The inode's other items cannot change the result. */
 	w->from = (struct key){key->ino + 1, 0, 0};
 	return 1;
 }

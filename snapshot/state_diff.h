@@ -16,28 +16,28 @@ enum diff_op {
 	DIFF_RENAMED = 'R',
 };
 
-/* One name of a file that is not as it was. */
+/* A name of a file that differs. */
 struct diff_row {
 	enum diff_op op;
 	char path[TREE_PATH_SIZE]; /* the new one; of a removed name: the old */
-	char from[TREE_PATH_SIZE]; /* of a renamed one: the old; else "" */
-	unsigned fields;   /* of enum diff_field: what differs in the file */
-	bool has_a, has_b; /* it is in that tree */
+	char from[TREE_PATH_SIZE]; /* DIFF_RENAMED: the old one; else "" */
+	unsigned fields;   /* enum diff_field: what differs in the file */
+	bool has_a, has_b; /* the file is in that tree */
 	uint64_t a_ino, b_ino;
 	uint64_t parent;      /* directory that `path` is in; 0: none */
-	uint64_t from_parent; /* the same of `from`, and of a replaced file */
+	uint64_t from_parent; /* that of `from`, or of a replaced file in a */
 	struct inode a, b;
 };
 
 struct diff_options {
 	/*
-	 * Report, too: files of which only the time of modification differs,
-	 * and directories of which only that or the entries do.
+	 * Report also files that differ in the time of modification alone, and
+	 * directories that differ in that or the entries alone.
 	 */
 	bool all;
 	/*
-	 * Report each file that has replaced another one, also if nothing
-	 * differs: then no field is set.
+	 * Report each file that has replaced another one, even if they are
+	 * equal or differ in their times alone.
 	 */
 	bool replaced;
 	const char *const *paths; /* report only what is at or below these */
@@ -52,7 +52,7 @@ struct diff_options {
  * the cost is that of what differs.  Rows come in the order of the inodes.
  *
  * - A file of both trees is renamed for each name that it lost and got, added
- * or removed for each name beyond that, and modified under the names it kept.
+ *   or removed for each name beyond that, and modified under the names it kept.
  * - Of two files of which each is in one tree alone, under the same name in the
  *   same directory, one has replaced the other: it is modified if they are of
  *   the same type, and removed and added if not (counterpart.h).

@@ -3,7 +3,7 @@
  * Holds on the tree of a state.
  *
  * Only two tasks end a version's tree: REAP and MERGE of that version.  The
- * background thread passes over them while the version is held (gc.c).  Their
+ * background thread skips them while the version is held (task.c).  Their
  * records stay, so that nothing is lost if the process dies.  Other versions'
  * tasks free only blocks that the held tree does not reach:
  *

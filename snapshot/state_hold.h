@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Holds: reading one instant of a state in many pieces, while the state goes on
- * being written, is forked, snapshotted or deleted.  A part of snapshot.h:
- * include that.
+ * Holds: reading one instant of a state in many pieces, while the state is
+ * written, forked, snapshotted or deleted.  A part of snapshot.h: include that.
  *
  * A hold keeps a frozen version's tree from being freed or merged away.  It is
- * in memory alone: if the process dies, the next opening of the store continues
- * with what the hold has deferred.  Lock held throughout.
+ * in memory alone: if the process dies, the tasks that the hold has deferred
+ * are done when the store is opened again.  Lock held throughout.
  */
 #ifndef COPPICE_SNAPSHOT_STATE_HOLD_H
 #define COPPICE_SNAPSHOT_STATE_HOLD_H
@@ -31,17 +30,17 @@ struct state_hold {
  */
 int state_hold(struct state *state, struct state_hold *ret_hold);
 /*
- * Let go of the tree.  The version of a frozen head is merged away in the
- * background.  Does nothing if nothing is held.
+ * Release the tree.  If the hold froze a head, the frozen version is merged
+ * away in the background.  An empty hold is allowed.
  */
 void hold_release(struct forest *forest, struct state_hold *hold);
 
-/* Hold what another hold, which is not empty, holds. */
+/* Hold the version of another hold, which is not empty, once more. */
 void hold_copy(const struct state_hold *from, struct state_hold *ret_to);
 
 /*
- * Move a hold to other memory, which holds nothing; the first then holds
- * nothing.
+ * Move a hold to other memory, whose content is overwritten; `from` is empty
+ * afterwards.
  */
 void hold_move(struct forest *forest, struct state_hold *from,
                struct state_hold *ret_to);

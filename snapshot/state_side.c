@@ -98,7 +98,7 @@ bool side_is_current(const struct state_side *side, struct state *fork)
 	return state_is_at(fork, side->parent);
 }
 
-/* Count the head, which gets a ref, as unchanged if it is. */
+/* Count the head as unchanged if it is: it is about to get a ref. */
 static int side_recount(struct version *head)
 {
 	struct version *parent;

@@ -22,7 +22,7 @@ struct state_side {
  * what state_hold() costs, and has its errors; -EROFS.
  */
 int side_begin(struct state *source, struct state_side *ret_side);
-/* The same of a frozen version that is held. */
+/* Do the same for a frozen version that is held. */
 int side_begin_at(const struct state_hold *at, struct state_side *ret_side);
 /*
  * Begin a side head without a parent, whose tree is this root directory alone.
@@ -47,15 +47,15 @@ void side_state(const struct state_side *side, const struct state *fork,
  * from.
  */
 bool side_is_current(const struct state_side *side, struct state *fork);
-/* Check that the quota of the fork allows it the side head.  -EDQUOT. */
+/* Check that the side head is within the fork's quota.  -EDQUOT. */
 int side_check_quota(const struct state_side *side, struct state *fork);
 /*
  * Make the side head the head of the fork.  The former head is freed in the
- * background, but for what snapshots and forks have of it.  -ESTALE: the fork
- * was deleted; -EROFS: it is a snapshot.
+ * background, except for blocks that snapshots and forks share.  -ESTALE: the
+ * fork was deleted; -EROFS: it is a snapshot.
  */
 int side_switch(struct state_side *side, struct state *fork);
-/* Give the side head up, unless it was switched to.  All zero is allowed. */
+/* Discard the side head, unless it was switched to.  All zero is allowed. */
 void side_end(struct forest *forest, struct state_side *side);
 
 #endif

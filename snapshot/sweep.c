@@ -2,17 +2,18 @@
 /*
  * Sweep versions.
  *
- * A nameless version V with several children waits until one is left.  What
- * every child has dropped is on all of their deadlists.  Nobody reads it: the
- * children's trees, and those of their descendants, do not have it.  So the
- * blocks above V's base, which only V held, are freed, and the others, which
- * V's ancestors have, go to V's own deadlist: V has dropped them now.  From the
- * newest version to the oldest, so that what V drops can go from its parent.
+ * A nameless version V with several children waits until one is left.  A block
+ * that every child has dropped is on all of their deadlists, and is never read:
+ * neither the children's trees nor those of their descendants have it.  If it
+ * is above V's base, only V held it, and it is freed.  Otherwise V's ancestors
+ * have it, and it goes to V's own deadlist: V has now dropped it.  Versions are
+ * swept from the newest to the oldest, so that the sweep of V's parent can free
+ * the blocks that V has dropped.
  *
- * The lists of all children are looked at again by the commit that frees a
- * block (list_sweep()), in its order among merges and drops of lists.  A child
- * that is added later would need V's tree: a head that still has it has an
- * empty deadlist, and then nothing is on all of them.
+ * The commit that frees a block reads the lists of all children again
+ * (list_sweep()), in its order among merges and drops of lists.  A child that
+ * is added later would need V's tree: a head that still has it has an empty
+ * deadlist, and then nothing is on all of them.
  *
  * V is hollow from then on; its root is set to 0.  It must not be reaped, as
  * that would need its tree: see reap_alone().
@@ -133,8 +134,8 @@ static const struct link *children_of(const struct sweep *s, uint64_t id,
 /* ---- A version ---------------------------------------------------------- */
 
 /*
- * Find the version again with all of its children, and their lists.  -ENOENT:
- * it cannot be swept (any more).  Lock held.
+ * Find the version, all of its children and their lists.  -ENOENT: it cannot be
+ * swept (any more).  Lock held.
  */
 static int version_again(struct sweep *s, uint64_t id,
                          struct list_sweep *ret_sweep, struct version **ret)
@@ -189,8 +190,8 @@ static int version_hollow(struct version *v)
 }
 
 /*
- * Sweep the next blocks of a version.  -EAGAIN: after the next commit; -ENOENT:
- * there are no more.  Lock held.
+ * Sweep the next blocks of a version.  -EAGAIN: try again after the next
+ * commit; -ENOENT: there are no more.  Lock held.
  */
 static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
                        struct swept *swept)
@@ -213,7 +214,7 @@ static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
 		r = list_op_check(store, count * sweep.lists_len, false);
 		if (r != -E2BIG)
 			break;
-		/* A single block is never too much for a commit. */
+		/* A single block is always allowed. */
 		r = 0;
 		if (most == 1)
 			break;
@@ -238,7 +239,7 @@ static int sweep_piece(struct sweep *s, uint64_t id, uint64_t *at,
 	return r;
 }
 
-/* Sweep a version.  swept->version is 0 if there was nothing. */
+/* Sweep a version.  swept->version stays 0 if there was nothing to free. */
 static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 {
 	struct store *store = s->forest->store;
@@ -258,7 +259,7 @@ static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 		else if (!r)
 			r = store_yield(store);
 	}
-	/* The sweep of its parent reads the list that is now complete. */
+	/* The sweep of the parent reads the version's list from the disk. */
 	if (r == -ENOENT)
 		r = swept->version && !s->dry_run ? store_sync(store) : 0;
 	return r;
@@ -266,7 +267,7 @@ static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 
 /* ---- Forks -------------------------------------------------------------- */
 
-/* Return true if the version is an ancestor of the other. */
+/* Set *ret if version `id` is the given one or an ancestor of it. */
 static int version_descends(struct forest *forest, struct version *v,
                             uint64_t id, bool *ret)
 {

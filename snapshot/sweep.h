@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Sweeping: freeing what a nameless version with several children has and none
- * of them.  A part of snapshot.h: include that.
+ * Sweeping: freeing the blocks that a nameless version with several children
+ * has, and none of the children.  A part of snapshot.h: include that.
  *
  * Such a version becomes hollow: its tree can no longer be read, so it is not
  * the base of joins any more.
@@ -18,7 +18,7 @@ struct forest;
 /* A version that is swept. */
 struct swept {
 	uint64_t version;
-	uint64_t bytes; /* stored; that this frees, as of the last commit */
+	uint64_t bytes; /* stored bytes that this frees, as of the last commit */
 	bool was_hollow;
 	const uint64_t *forks; /* numbers of those made from the version */
 	size_t forks_len;
@@ -26,10 +26,9 @@ struct swept {
 /*
  * Sweep all versions, with dry_run only report them.  A version that is held,
  * also by a join, and one with a child that is being deleted are left out.
- * Each piece of the work is complete in itself: it can be interrupted at any
- * point, and be repeated.  fn is called for each version; a nonzero result ends
- * the sweep, which then returns it.  Lock NOT held.  -EROFS; -EINTR: see
- * store_yield().
+ * The sweep can be interrupted at any point, and be repeated.  fn is called for
+ * each version; a nonzero result ends the sweep, which then returns it.  Lock
+ * NOT held.  -EROFS; -EINTR: see store_yield().
  */
 int forest_sweep(struct forest *forest, bool dry_run,
                  int (*fn)(void *arg, const struct swept *swept), void *arg);

@@ -15,8 +15,9 @@ enum {
 size_t symlink_encode(const struct symlink *link, uint8_t out[SYMLINK_LEN_MAX]);
 /* Decode all fields but ino.  -EUCLEAN. */
 int symlink_decode(const void *data, size_t len, struct symlink *link);
+/* Write the key of the record. */
 void symlink_key(uint8_t key[SYMLINK_KEY_LEN], uint64_t ino);
-/* Return the key's length. */
+/* Write the key of the name, and return its length. */
 size_t symlink_name_key(uint8_t key[TABLE_KEY_MAX], const char *name);
 
 #endif

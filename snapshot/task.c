@@ -83,8 +83,8 @@ static bool task_deferred(struct forest *forest, const struct record *record)
 }
 
 /*
- * Return the first task of a kind.  -ENOENT.  Those of held versions are passed
- * over: gc_resume() makes them found again.
+ * Return the first task of a kind.  -ENOENT.  Tasks of held versions are
+ * skipped until gc_resume() is called.
  */
 static int task_of_kind(struct forest *forest, enum task_kind kind,
                         struct task *ret_task)

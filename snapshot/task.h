@@ -12,14 +12,17 @@
 
 struct forest;
 
-/* A task is a record of TABLE_TASK, keyed by its kind and an id: see gc.c. */
+/*
+ * A task is a record of TABLE_TASK, keyed by its kind and the id of its object,
+ * which is named first: see gc.c.
+ */
 enum task_kind {
-	TASK_TIDY = 1, /* put the lists of a merge together; merged version */
-	TASK_CLEAR,    /* delete the snapshots of a deleted fork; its number */
-	TASK_REAP,     /* free the tree of a leaf; version */
-	TASK_MERGE,    /* merge an inner version with its child; version */
-	TASK_DROP,     /* free a deadlist without an owner; list */
-	TASK_STUCK,    /* a version that cannot be read; never tried again */
+	TASK_TIDY = 1, /* merged version: put the lists of the merge together */
+	TASK_CLEAR,    /* number of a deleted fork: delete its snapshots */
+	TASK_REAP,     /* leaf version: free its tree */
+	TASK_MERGE,    /* inner version: merge it with its only child */
+	TASK_DROP,     /* deadlist without an owner: free it */
+	TASK_STUCK,    /* version that cannot be read: never tried again */
 	TASK_KINDS,
 };
 
@@ -35,16 +38,16 @@ struct task {
 int task_get(struct forest *forest, enum task_kind kind, uint64_t id,
              struct record *ret_record);
 /*
- * Write the record of a task, and wake the thread.  `value` is what the task
- * has to know, or how far it is.  -ENOMEM.
+ * Write the record of a task, and wake the thread.  `value` has the parameters
+ * of the task, or its progress.  -ENOMEM.
  */
 int task_put(struct forest *forest, enum task_kind kind, uint64_t id,
              const void *value, size_t len);
 /* Delete the record of a task, if there is one. */
 int task_del(struct forest *forest, enum task_kind kind, uint64_t id);
 /*
- * Return the next task to be done.  -ENOENT: none.  Those of versions that are
- * held are passed over; gc_resume() makes them found again.
+ * Return the next task to be done.  -ENOENT: none.  Tasks of versions that are
+ * held are skipped until gc_resume() is called.
  */
 int task_first(struct forest *forest, struct task *ret_task);
 

@@ -41,7 +41,7 @@ static void key_two(struct record *key, int kind, uint64_t a, uint64_t b)
 	key->key_len = 17;
 }
 
-/* Write what the keys of this name in the fork begin with. */
+/* Write the bytes with which the keys of a name in the fork begin. */
 static void key_name(struct record *key, uint64_t fork, const char *name)
 {
 	size_t len = strlen(name) + 1;
@@ -196,7 +196,7 @@ int trash_find(struct forest *forest, uint64_t fork, const char *name,
 	return r ? r : state_of_key(forest, &at, ret_state);
 }
 
-/* Find a deleted snapshot of any fork, deleted or not, of a name. */
+/* Find a deleted snapshot by its name; its fork may be deleted, too. */
 static int snapshot_named(struct forest *forest, const char *fork_name,
                           const char *name, struct state **ret_state)
 {
@@ -300,7 +300,7 @@ static void undelete_apply(struct forest *forest, struct state *s,
 	}
 	positions_forget(forest, fork ? fork->number : s->number);
 	forest->meta.trashed_snapshots -= s->snapshots;
-	/* Left set, the feature does no harm. */
+	/* If this fails, the feature stays set, which does no harm. */
 	if (!--forest->meta.trashed)
 		store_set_feature(forest->store, STORE_FEATURE_TRASH, false);
 	forest->meta.states += 1 + s->snapshots;
@@ -332,7 +332,7 @@ int state_undelete(struct forest *forest, struct state *state, const char *name)
 		return r;
 	if (!unchanged)
 		parent = NULL;
-	/* Before the name changes: the keys have the one that it had. */
+	/* Before the name changes: the keys have the old one. */
 	r = trash_records_del(forest->store, state);
 	snprintf(state->name, sizeof(state->name), "%s", name);
 	if (!r)

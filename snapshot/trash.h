@@ -5,9 +5,9 @@
  *
  * A state in the trash has STATE_TRASHED.  It has no name and cannot be found
  * or used, but keeps everything else: its number, version, properties and
- * joins, and a fork its snapshots.  Each has a time at which it goes for good,
- * which was decided when it was deleted; the background thread then deletes it,
- * and earlier if the store is nearly full.
+ * joins, and a fork its snapshots.  Its deletion sets the time at which it is
+ * due: the background thread then deletes it for good, or earlier if the store
+ * is nearly full.
  */
 #ifndef COPPICE_SNAPSHOT_TRASH_H
 #define COPPICE_SNAPSHOT_TRASH_H
@@ -25,8 +25,8 @@ struct state;
 #define TRASH_TIME_MAX (INT64_C(100) * 366 * 86400) /* seconds */
 
 /*
- * Set how long states stay in the trash that are deleted from now on; 0: they
- * do not come there.  The time is kept in the store.  -EINVAL; -EROFS.
+ * Set how long a state that is deleted from now on stays in the trash; 0: it is
+ * deleted for good at once.  The time is kept in the store.  -EINVAL; -EROFS.
  */
 int forest_set_trash_time(struct forest *forest, int64_t seconds);
 /* Return that time in ns. */
@@ -37,13 +37,13 @@ struct trash_walk {
 	uint8_t key[TABLE_KEY_MAX];
 	size_t key_len; /* 0 at first */
 };
-/* Begin a walk with the states that go at or after this time. */
+/* Begin a walk with the states that are due at this time, in ns, or later. */
 void trash_walk_from(struct trash_walk *walk, int64_t due);
-/* Return when the last state of the walk goes. */
+/* Return when the state that the walk returned last is due. */
 int64_t trash_walk_due(const struct trash_walk *walk);
 /*
- * Return the next state in the trash, in the order of the times at which they
- * go.  -ENOENT: that was the last.
+ * Return the next state in the trash, in the order in which they are due.
+ * -ENOENT: there is none.
  */
 int trash_next(struct forest *forest, struct trash_walk *walk,
                struct state **ret_state);
@@ -80,8 +80,8 @@ int state_undelete(struct forest *forest, struct state *state,
 int trash_records_put(struct store *store, const struct state *state);
 int trash_records_del(struct store *store, const struct state *state);
 /*
- * Write the three keys that a state in the trash has in TABLE_TRASH, and return
- * their number: a fork has no record by its version.
+ * Write the keys that a state in the trash has in TABLE_TRASH, and return their
+ * number: 3, or 2 for a fork, which has none by its version.
  */
 enum { TRASH_KEYS = 3 };
 size_t trash_keys(const struct state *state,

@@ -63,13 +63,13 @@ void tree_read_copy(struct store *store, struct tree_read *read)
 		numbers[i] = read->parts[i].chunk;
 	chunk_warm(store, numbers, count);
 	read->missing = 0;
-	/* tree_read_fill() reports one that is damaged. */
+	/* A damaged chunk stays missing: tree_read_fill() reports it. */
 	for (size_t i = 0; i < count; i++)
 		if (part_copy(store, &read->parts[i]))
 			read->parts[read->missing++] = read->parts[i];
 }
 
-/* Read bytes from … to of the range of an extent. */
+/* Read the bytes from `from` to `to` of the range of an extent. */
 static int extent_read(struct tree *tree, struct tree_read *read,
                        const struct item *item, uint32_t from, uint32_t to,
                        uint8_t *out)

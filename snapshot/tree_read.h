@@ -30,17 +30,16 @@ struct tree_read {
 	/* result */
 	size_t done; /* bytes */
 	bool end;    /* the file has no more */
-	/* Parts that are missing are added; nothing is read if they are full.
-	 */
+	/* Missing parts are added; nothing is read when they are full. */
 	size_t missing;
 	struct tree_read_part parts[TREE_READ_PARTS];
 	bool cache; /* there is room for them in memory */
 };
 
 /*
- * Read from a regular file what is in memory.  Lock held or shared.  After one
- * or several reads with parts that are missing, call tree_read_fill(). -EISDIR;
- * -EINVAL: neither a file nor a directory; -ENOENT: no such inode.
+ * Read those bytes of a regular file that are in memory.  Lock held or shared.
+ * After one or several reads with missing parts, call tree_read_fill().
+ * -EISDIR; -EINVAL: neither a file nor a directory; -ENOENT: no such inode.
  */
 int tree_read(struct tree *tree, struct tree_read *read);
 /*

@@ -80,7 +80,7 @@ static void version_key(uint8_t key[8], uint64_t id)
 /* ---- In memory ---------------------------------------------------------- */
 
 /*
- * Called when the root of a head has changed.  The first time, the parent's
+ * Note that the root of a head has changed.  The first time, the parent's
  * number of unchanged children decreases; state_edit() has read the parent into
  * the cache.  A root never has an earlier number again: numbers do not repeat.
  */

@@ -17,7 +17,7 @@ struct version {
 	uint64_t children; /* number of its child versions */
 	uint64_t children_xor; /* xor of their ids: the id of an only child */
 	uint64_t same;         /* number of children that are unchanged heads */
-	uint64_t refs;         /* states and holds that name this version */
+	uint64_t refs;         /* states that name it, in the trash or not */
 	int64_t created; /* ns since the epoch; of a frozen version: when it
 	                    froze */
 	uint64_t inodes; /* in the tree, the root directory included */
@@ -29,7 +29,7 @@ struct version {
 	struct cached cached; /* dirty: the record must be written */
 	bool changed;  /* a head that is known to differ from its parent */
 	uint32_t pins; /* states in memory and holds that point here */
-	uint32_t held; /* the holds of them */
+	uint32_t held; /* holds that point here */
 };
 
 enum { VERSION_LEN_MAX = 140 };
@@ -41,8 +41,8 @@ int version_decode(const void *data, size_t len, struct version *v);
 int version_find(struct forest *forest, uint64_t id,
                  struct version **ret_version);
 /*
- * Read the record of a version in memory again, which another process may have
- * changed; if that cannot be read, the version stays as it is.
+ * Read the record of a version in memory again: another process may have
+ * changed it.  If it cannot be read, the version stays as it is.
  */
 void version_read_again(struct version *v);
 /* Find a version that a record names.  -EUCLEAN: it is missing. */
@@ -67,7 +67,7 @@ void version_attach(struct version *head, struct version *parent);
  * it drew the number, and has added no block to the tree since.
  */
 void version_freeze(struct version *head, uint64_t seq);
-/* Mark the version's record as to be written. */
+/* Mark the version's record as dirty. */
 void version_mark(struct version *v);
 /*
  * Delete the record and free the version.  The caller has unlinked it from its
