@@ -18,7 +18,7 @@ struct forest;
 /* A version that is swept. */
 struct swept {
 	uint64_t version;
-	uint64_t bytes; /* stored bytes that this frees, as of the last commit */
+	uint64_t bytes; /* freed by it, stored, as of the last commit */
 	bool was_hollow;
 	const uint64_t *forks; /* numbers of those made from the version */
 	size_t forks_len;

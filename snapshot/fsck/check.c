@@ -4,10 +4,10 @@
  * the names and paths that users see.
  *
  * Versions are checked in the order of their numbers, so parents before
- * children.  Of each, only the differences from its parent are checked: items
- * that were added must be valid, and the sums must have changed by as much as
- * the items did.  So each block is read once, and a fault is reported for the
- * first version that has it.
+ * children.  Only the differences of a version from its parent are checked:
+ * items that were added must be valid, and the sums must have changed by as
+ * much as the items did.  So each block is read once, and a fault is reported
+ * for the first version that has it.
  */
 #include "check.h"
 #include "array.h"
@@ -72,7 +72,7 @@ static struct check_state *state_of_version(struct check *check, uint64_t id)
 
 		if (at == id)
 			return s;
-		/* Ends, because a parent's number is lower. */
+		/* This ends, because a parent's number is lower. */
 		while (!descendant && at > id) {
 			struct check_version *v = check_version(check, at);
 
@@ -194,7 +194,7 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 
 /* ---- The steps ---------------------------------------------------------- */
 
-/* Return the base of the nearest ancestor that is not hollow, or its own. */
+/* Return the base of the version, or of the oldest hollow one right above. */
 static uint64_t left_base(struct check *check, const struct check_version *v)
 {
 	const struct check_version *parent = v;

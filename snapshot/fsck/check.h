@@ -10,7 +10,7 @@
 
 #include "forest.h"
 
-/* A version's record, and what was counted of the records that name it. */
+/* A version's record, and counts of the records that name it (found_...). */
 struct check_version {
 	uint64_t id, root, base, list, parent, freeze;
 	uint64_t children, children_xor, same, refs;
@@ -62,7 +62,7 @@ struct about {
 	uint64_t version; /* its state is reported if `state` is NULL */
 	uint64_t ino;     /* in the version's tree */
 	uint64_t block;
-	const char *name; /* with ino, a directory: an entry of it */
+	const char *name; /* an entry of `ino`, a directory */
 	size_t name_len;
 };
 /* Report a finding.  A nonzero result ends the check. */

@@ -320,7 +320,7 @@ static bool orphan_has(struct item_check *c, uint64_t ino)
 	struct key key = {.ino = 0, .kind = ITEM_ORPHAN, .off = ino};
 	struct item item;
 
-	/* In doubt it counts as an orphan, and nothing is reported. */
+	/* In doubt the inode counts as an orphan: nothing is reported. */
 	return view_get(c->check->view, c->tree->root, &key, &item) != -ENOENT;
 }
 

@@ -5,8 +5,7 @@
 
 #include "check.h"
 
-/* Check that each record of a join leads to states, a version, and the others.
- */
+/* Check that a join's states and version exist, and its other records. */
 int check_joins(struct check *check);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "check.h"
 
+/* Check all records of properties and tags. */
 int check_properties(struct check *check);
 /*
  * Return 1 if the value of a state's property can be read, 0 if not, or an

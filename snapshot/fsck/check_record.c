@@ -89,7 +89,7 @@ static int task_reap(struct check *check, uint64_t id,
 	if (!v) /* harmless: the task is dropped when it runs */
 		return 0;
 	v->task = true;
-	/* The list of a reaped tree may have to wait: see reap_begun(). */
+	/* A reaped tree may wait for its list's end: see reap_finish(). */
 	v->reaping = record->len || (!v->root && !v->refs && !v->children);
 	if (!record->len)
 		return 0;
@@ -335,7 +335,7 @@ static int count_check(struct check *check, uint64_t counted, uint64_t found,
 	                              (ull)counted, what, (ull)found);
 }
 
-/* Compare the record of all states with what was found of them. */
+/* Compare the record that counts all states with the states found. */
 static int meta_check(struct check *check, const struct forest_meta *found)
 {
 	struct forest_meta meta = {0};
@@ -425,7 +425,7 @@ static int trash_check_one(struct check *check, const struct record *record)
 	                    "has a place in the trash that is not its own");
 }
 
-/* Count a state among those that are, or that are to be deleted. */
+/* Count a state as existing, trashed or deleted, and check its snapshots. */
 static int state_count_one(struct check *check, struct check_state *s,
                            struct forest_meta *found)
 {
@@ -496,7 +496,7 @@ static int version_count_one(struct check *check, struct check_version *v)
 		base = parent->freeze;
 		parent->found_children++;
 		parent->found_xor ^= v->id;
-		/* Deleted heads do not count. */
+		/* Heads of deleted states, even in the trash, do not count. */
 		parent->found_same += !v->freeze && v->refs && !v->trashed &&
 		                      v->root && v->root == parent->root;
 	}

@@ -5,6 +5,7 @@
 
 #include "check.h"
 
+/* Check both records of each symlink. */
 int check_symlinks(struct check *check);
 
 #endif

@@ -7,7 +7,7 @@
  * parent's new tree, takes over the items in which the old trees differ, and is
  * then made consistent.  So shared blocks stay shared.
  *
- * The new store's lock is held all the time, except in repair_yield().
+ * The new store's lock is held while it is built, except in repair_yield().
  */
 #ifndef COPPICE_SNAPSHOT_REPAIR_H
 #define COPPICE_SNAPSHOT_REPAIR_H
@@ -40,7 +40,7 @@ struct repair_version {
 	struct tree tree;
 	uint64_t freeze, children, children_xor, same, refs;
 	uint64_t inodes, blocks;
-	bool strange;      /* its record had other numbers of these */
+	bool strange;      /* its old record counts other numbers of them */
 	struct keys fixed; /* keys at which it differs from the old tree */
 	size_t users;      /* kept children that are not built yet */
 };
@@ -85,7 +85,7 @@ struct repair {
 	int lost_err;
 	struct inos doubted;  /* chunks whose reference count is wrong */
 	struct inos suspects; /* inodes to be checked */
-	struct inos nameless; /* without a name after all were checked */
+	struct inos nameless; /* inodes that had no name when checked */
 	struct inos retype;   /* pairs: an inode, and its former type */
 	struct loss *losses;
 	size_t losses_len, losses_capacity;

@@ -6,7 +6,7 @@
  * inodes it refers to; an inode that this changes becomes a suspect.  A name
  * with both an entry and a back reference is kept; if one of the two is
  * missing, it is restored; a name without an inode is removed.  A lost inode is
- * made again if contents of it are left.  When there are no suspects any more,
+ * recreated if contents of it are left.  When there are no more suspects,
  * inodes without a name get one in lost+found.
  */
 #include "repair_inode.h"
@@ -120,8 +120,8 @@ struct inode fix_inode_new(struct repair *repair, uint32_t mode)
 }
 
 /*
- * Return the mode of a lost inode by its contents, or else by the hint (DT_*);
- * 0: it has no contents.
+ * Return the mode of a lost inode by its contents; the hint (DT_*) only
+ * distinguishes symlinks from files.  0: it has no contents.
  */
 static uint32_t inode_guess(struct repair *repair, uint64_t ino, uint8_t hint)
 {
@@ -405,9 +405,9 @@ static int round_fix(struct repair *repair)
 }
 
 /*
- * Return true if all nodes of the tree could be read and yet its numbers are
- * not those of the version's record.  The record may be wrong, or name the root
- * of another tree.
+ * Return true if all nodes of the tree could be read, but the version's record
+ * counts other numbers.  The record may be wrong, or name the root of another
+ * tree.
  */
 static bool is_strange(struct repair *repair)
 {

@@ -17,9 +17,10 @@ struct tally {
 	uint64_t end; /* of its data, in bytes */
 };
 
-/* Make the new tree consistent. */
+/* Make the new tree consistent.  -EUCLEAN: too many rounds were needed. */
 int repair_fix(struct repair *repair);
 
+/* Return the new tree of the version being built. */
 struct tree *fix_tree(struct repair *repair);
 /* Add the inode to those that are to be checked (again). */
 int fix_suspect(struct repair *repair, uint64_t ino);
@@ -28,11 +29,11 @@ int fix_item_next(struct repair *repair, struct key *key, struct copy *ret);
 int fix_inode_get(struct repair *repair, uint64_t ino, struct inode *ret_inode);
 int fix_inode_put(struct repair *repair, uint64_t ino,
                   const struct inode *inode);
-/* Return an inode with no contents; it is not added to the tree. */
+/* Return an inode with this mode alone; it is not added to the tree. */
 struct inode fix_inode_new(struct repair *repair, uint32_t mode);
 /*
- * Return the inode; if only contents of it are left, make it from those and the
- * hint (DT_*).  -ENOENT: nothing is left.
+ * Return the inode; if only contents of it are left, recreate it from those and
+ * the hint (DT_*).  -ENOENT: nothing is left.
  */
 int fix_inode_rebuild(struct repair *repair, uint64_t ino, uint8_t hint,
                       struct inode *ret_inode);

@@ -45,8 +45,7 @@ int plan_joins(struct plan *p)
 
 /* ---- The new records ---------------------------------------------------- */
 
-/* Return true if the version has been built, and nothing but a join needs it.
- */
+/* Return true if the version has been built, and only a join needs it. */
 static bool is_waiting(const struct repair_version *v)
 {
 	return v->held && v->id && !v->refs && v->children < 2;
@@ -69,7 +68,7 @@ static int task_write(struct repair *repair, const struct repair_version *v)
 	return table_put(repair->store, TABLE_TASK, key, sizeof(key), NULL, 0);
 }
 
-/* Find the new version in the place of a former one; NULL: it is not kept. */
+/* Find the new version of a former one; NULL: it is not kept. */
 static const struct repair_version *kept_version(const struct repair *repair,
                                                  uint64_t old)
 {
@@ -83,8 +82,8 @@ static const struct repair_version *kept_version(const struct repair *repair,
 }
 
 /*
- * Return a sequence number that lies in the same version of the fork as the
- * join did.
+ * Return a sequence number at which the fork has the same version as at the
+ * join.
  */
 static uint64_t seq_find(struct repair *repair, const struct repair_state *into,
                          uint64_t old_seq)

@@ -8,7 +8,10 @@
 /* Return true if the item is in a slot that the name hashes to. */
 bool fix_is_right_place(struct repair *repair, const struct item *item,
                         uint64_t parent, const char *name, size_t len);
-/* Count one side of a name, or remove it if the other side does not match. */
+/*
+ * Count one side of a name, an entry or a back reference.  If the other side
+ * does not match, restore that or remove this one.
+ */
 int fix_backref(struct repair *repair, const struct copy *copy,
                 const struct inode *inode, struct tally *tally);
 int fix_dirent(struct repair *repair, const struct copy *copy,

@@ -8,7 +8,7 @@
 
 #include "repair.h"
 
-/* A state whose record, or the version of it, cannot be read. */
+/* A state whose record or version cannot be read. */
 struct lost {
 	uint64_t number, fork;
 	int64_t created;
@@ -23,7 +23,7 @@ struct plan {
 	bool *inner;   /* other versions descend from it */
 	bool *snapped; /* a snapshot names it */
 	bool *headed;  /* it is the head of a fork */
-	bool *held;    /* a join brought it in */
+	bool *held;    /* it was joined into a state */
 	size_t *grown; /* number of kept children */
 	size_t *kept;  /* index among the kept versions; or NO_VERSION */
 	struct lost *lost;
@@ -34,7 +34,7 @@ struct plan {
 
 /* Return the index of a version in the check; NO_VERSION: it is unusable. */
 size_t plan_version_index(struct plan *p, uint64_t id);
-/* Return when the version was made; 0: unknown. */
+/* Return when the version was made or frozen; if that is unknown, now. */
 int64_t plan_version_created(struct plan *p, uint64_t id);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Repair: properties and tags.  Those of states that are kept are copied if
- * their records can be read; which snapshots of a fork are held is listed again.
+ * Repair: properties and tags.  Readable records of kept states are copied; the
+ * lists of the forks' held snapshots are written again.
  */
 #include "repair_property.h"
 

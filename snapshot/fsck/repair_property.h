@@ -5,7 +5,7 @@
 
 #include "repair.h"
 
-/* Copy those of the states that are kept. */
+/* Copy the properties and tags of the states that are kept. */
 int repair_properties(struct repair *repair);
 
 #endif

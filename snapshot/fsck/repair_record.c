@@ -6,8 +6,8 @@
  * exactly one fork (or snapshot) has lost its record, and exactly one version
  * has no state, they belong together; otherwise such a version becomes a fork
  * with a new name.  Deleted versions that only wait to be freed are not kept.
- * A version without a state is not kept either, unless it has several
- * children, or has a child and was joined.
+ * A version without a state is not kept either, unless it has several kept
+ * children, or has one and was joined.
  */
 #include "repair_record.h"
 #include "repair_plan.h"
@@ -61,7 +61,7 @@ static struct repair_version *version_keep(struct plan *p, size_t i,
 	return v;
 }
 
-/* Keep the versions with a state, and those with several kept children. */
+/* Keep the versions with a state, and those that the head comment names. */
 static int versions_keep(struct plan *p)
 {
 	size_t len = p->check->versions_len;
@@ -99,7 +99,7 @@ static int versions_keep(struct plan *p)
 
 /* ---- The plan ----------------------------------------------------------- */
 
-/* Skip the parents that have no state and one child alone. */
+/* Skip parents that have no state, no join and only one child. */
 static void versions_shorten(struct repair *repair)
 {
 	for (size_t i = 0; i < repair->versions_len; i++) {
@@ -364,7 +364,7 @@ static int name_put(struct repair *repair, struct state *s)
 	                 writer_len(&w));
 }
 
-/* Write the record of a fork that has orphans. */
+/* Write the record that a fork has orphans, if it has any. */
 static int orphan_put(struct repair *repair, const struct repair_state *s)
 {
 	struct key first = {.kind = ITEM_ORPHAN};
@@ -434,8 +434,8 @@ static int trash_time_copy(struct repair *repair)
 }
 
 /*
- * Write the records that meta_put() and root_put() in forest.c write, after
- * those of the states.
+ * Write the records that meta_put() and root_put() in forest.c write.  The
+ * records of the states have been written before.
  */
 static int meta_put(struct repair *repair)
 {

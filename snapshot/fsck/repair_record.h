@@ -5,7 +5,7 @@
 
 #include "repair.h"
 
-/* Decide from the old records what is kept. */
+/* Decide which states and versions are kept.  -ENODATA: no fork is. */
 int repair_plan(struct repair *repair);
 /* Write the new records. */
 int repair_records(struct repair *repair);

@@ -154,8 +154,8 @@ int plan_names(struct plan *p)
 /* ---- States without a version, and versions without a state ------------- */
 
 /*
- * Return true if a state that is not known named the version: its record counts
- * more references than were found, or it is a head without a fork.
+ * Return true if a lost state named the version: its record counts more
+ * references than were found, or it is a head without a fork.
  */
 static bool version_orphaned(struct plan *p, size_t i, bool head)
 {
@@ -259,7 +259,7 @@ int plan_recover_states(struct plan *p, bool head)
 		any |= !p->lost[i].found && !p->lost[i].fork == head;
 	for (size_t i = 0; i < len; i++)
 		count += version_orphaned(p, i, head);
-	/* Without a lost state only the count of references may be wrong. */
+	/* If no state is lost, the count of references is wrong instead. */
 	if (!head && !any)
 		return 0;
 	for (size_t i = 0; !r && i < len; i++)

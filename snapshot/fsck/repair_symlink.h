@@ -5,9 +5,9 @@
 
 #include "repair_plan.h"
 
-/* Reserve the inode numbers that they have. */
+/* Reserve the inode numbers of the symlinks. */
 int plan_symlinks(struct plan *p);
-/* Write them to the new store.  Call it after the states have their names. */
+/* Write the symlinks to the new store, after the names of the states. */
 int repair_symlinks(struct repair *repair);
 
 #endif

@@ -7,6 +7,7 @@
 
 /* Release the new store's lock for a moment, once in a number of calls. */
 int repair_yield(struct repair *repair);
+/* Put an item.  If it replaces another, the chunk of that is dropped. */
 int repair_put(struct repair *repair, const struct key *key, const void *value,
                size_t len);
 /* Delete an item.  Missing items are ignored. */

@@ -3,7 +3,7 @@
  * Repair: find the inconsistent inodes of a new tree.
  *
  * The parent's new tree is consistent.  So only the differences from it are
- * checked, as the check does, and counts must have changed by as much.
+ * verified, as in a check of the store: counts must have changed by as much.
  */
 #include "repair_verify.h"
 #include "repair_tree.h"

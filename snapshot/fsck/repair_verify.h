@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The first pass over a new tree: what is to be fixed. */
+/* Finding the inodes of a new tree that are to be fixed. */
 #ifndef COPPICE_SNAPSHOT_REPAIR_VERIFY_H
 #define COPPICE_SNAPSHOT_REPAIR_VERIFY_H
 

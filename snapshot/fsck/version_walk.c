@@ -30,8 +30,7 @@ int item_decode(const struct item *item, union item_content *ret_content)
 	return -EUCLEAN;
 }
 
-/* Return the inode's own numbers, in the form in which its items are counted.
- */
+/* Return the inode's own numbers in the form of counted items. */
 static struct inode_sums inode_sums(const struct inode *inode, uint64_t ino)
 {
 	struct inode_sums s = {.xattrs = inode->xattrs,

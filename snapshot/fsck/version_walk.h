@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The walk over the items in which a version's tree differs from its parent's.
- * The check makes it in a view, the repair in the tree that it has built; each
- * has its own judgement of what is found.
+ * The check walks in a view, the repair in the tree that it has built, each
+ * with its own callbacks.
  *
  * Items are decoded, and those added and removed are counted for each inode:
  * the inode's own numbers must have changed by as much.  In a version without a
@@ -49,14 +49,14 @@ struct inode_change {
 /* Return the change of the inode's own numbers, which `counted` must equal. */
 struct inode_sums inode_sums_change(const struct inode_change *change);
 
-/* The judgement.  A nonzero result ends the walk, which returns it. */
+/* Callbacks.  A nonzero result ends the walk, which returns it. */
 struct version_walk_ops {
-	/* An item that was added, or was removed. */
+	/* Visit an item that was added (is_new) or removed. */
 	int (*item)(void *arg, const struct item *item,
 	            const union item_content *content, bool is_new);
-	/* The same of an item that cannot be read. */
+	/* Do the same for an item that cannot be read. */
 	int (*unreadable)(void *arg, const struct item *item, bool is_new);
-	/* All items of an inode that differ have been seen. */
+	/* Visit an inode, after all of its items that differ. */
 	int (*inode)(void *arg, struct inode_change *change);
 };
 

@@ -181,7 +181,7 @@ static int batch_file(const struct coppice_batch *batch, int *ret_fd)
 	return 0;
 }
 
-/* Have the daemon apply the batch, durably: this process sees it afterwards. */
+/* Let the daemon apply the batch durably, so that this process can see it. */
 static int commit_ask(struct coppice_batch *batch, const char *snapshot)
 {
 	_cleanup_close_ int fd = -1;
