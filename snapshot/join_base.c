@@ -249,7 +249,7 @@ static int walk_run(struct walk *w, unsigned max, uint64_t *ret_versions)
 	while (visit_next(w, &visit)) {
 		int r;
 
-		/* A hollow version lacks parts of its tree: take an older. */
+		/* A hollow version has no whole tree: take an older one. */
 		if (visit.marks == SIDES && !visit.version->hollow) {
 			if (count == max) {
 				free(visit.states);

@@ -72,7 +72,7 @@ int coppice_fork(struct coppice *store, const char *source, const char *name,
 
 	if (!err)
 		err = flags_check(flags, COPPICE_UNIQUE);
-	/* A name alone would decide what the fork is made from. */
+	/* A name with '@' would choose a source: see state_source(). */
 	if (!err && !source && strchr(name, '@'))
 		return fail_name(-EINVAL, "make", name);
 	if (err)
@@ -165,7 +165,7 @@ int coppice_remove(struct coppice *store, const char *name, unsigned flags)
 	                         : 0;
 }
 
-/* Through the daemon, the snapshot is a step of its own. */
+/* Through the daemon, the snapshot is a separate step. */
 static int reset_ask(struct coppice *store, const char *fork,
                      const char *source, const char *undo)
 {
@@ -226,7 +226,7 @@ int coppice_reset(struct coppice *store, const char *fork, const char *source,
 
 /* ---- Expiry ------------------------------------------------------------- */
 
-/* A snapshot; another one may get its number. */
+/* A snapshot; after its deletion another state may get its number. */
 struct aged {
 	int64_t created;
 	uint64_t number;
@@ -309,7 +309,7 @@ static int snapshots_collect(struct coppice *store, const char *fork,
 	return err;
 }
 
-/* Delete the next snapshots of the list.  Those that are held are left. */
+/* Delete the next snapshots of the list.  Held snapshots are kept. */
 static int snapshots_delete(struct coppice *store, const struct aged *list,
                             size_t count, uint64_t *deleted)
 {

@@ -27,7 +27,7 @@
  * batch or a scan must be used by one thread at a time.  Callbacks are called
  * by the thread that passed them, with no lock held, and may call the library.
  * Threads that read do not wait for each other.  Threads that change the store
- * and threads that read wait for each other for moments only.
+ * and threads that read wait for each other only for moments.
  *
  * Processes.  One process changes a store: the first that opens it without
  * COPPICE_READ_ONLY, or the daemon that serves its mounts.  If there is a
@@ -96,7 +96,7 @@ struct coppice_options {
  * has one fork, `main`, which is empty.
  *
  * If several programs write to a store, mount it first: then all of them use
- * its daemon.  A program that has opened it to change it serves no other.
+ * its daemon.  A program that has opened a store to change it serves no others.
  *   -ENOENT  there is no store
  *   -EBUSY   this process has it open already; or another process that is not
  *            a daemon has it open to change it, and did not close it within
@@ -110,8 +110,8 @@ COPPICE_API int coppice_open(const char *path, unsigned flags,
 /*
  * Make all changes durable and release the store.  Its states, batches and
  * scans must have been released before.  After an error, the changes since the
- * last commit are lost, and the store is released nevertheless, except after
- * -ECHILD.  Takes NULL.
+ * last commit are lost; the store is released, too, except after -ECHILD.
+ * Takes NULL.
  */
 COPPICE_API int coppice_close(struct coppice *store);
 
@@ -132,9 +132,8 @@ COPPICE_API int coppice_stats(struct coppice *store,
                               struct coppice_stats *ret_stats);
 
 /*
- * Wait until the space of all deleted states is free, durably.  The space of
- * snapshots that a handle still reads, here or in another process, is not
- * waited for.
+ * Wait until the space of all deleted states is free, durably, except that of
+ * snapshots that a handle still reads, here or in another process.
  */
 COPPICE_API int coppice_reclaim(struct coppice *store);
 
@@ -244,7 +243,7 @@ COPPICE_API int coppice_swap(struct coppice *store, const char *a,
  * Replace the content of a fork by that of another state, in one step.  Handles
  * of the fork stay valid.  undo is the name of a snapshot to be made of the
  * fork as it was before, or NULL for none.  Through a daemon, the snapshot is a
- * step of its own.
+ * separate step.
  */
 COPPICE_API int coppice_reset(struct coppice *store, const char *fork,
                               const char *source, const char *undo);
@@ -253,7 +252,7 @@ COPPICE_API int coppice_hold(struct coppice *store, const char *name,
                              const char *tag);
 COPPICE_API int coppice_release(struct coppice *store, const char *name,
                                 const char *tag);
-/* Set a property of a state, see coppice-set(1); value NULL: remove it. */
+/* Set a property of a state: see coppice-set(1).  value NULL: remove it. */
 COPPICE_API int coppice_set(struct coppice *store, const char *name,
                             const char *key, const char *value);
 /*
@@ -285,9 +284,10 @@ struct coppice_get {
 	ssize_t result; /* as that of coppice_get() */
 };
 /*
- * Do many reads, all as of the same instant; but if another process may change
- * the fork, each read is as of an instant of its own.  `gets` is an array of
- * `count`.  An error of a single read is only in its result, without a message.
+ * Do many reads, all as of the same instant, unless another process may change
+ * the fork: then each read is as of one instant, but not all of them.  `gets`
+ * is an array of `count`.  An error of a single read is only in its result,
+ * without a message.
  */
 COPPICE_API int coppice_get_many(struct coppice_state *state,
                                  struct coppice_get *gets, size_t count);
@@ -324,8 +324,9 @@ struct coppice_entry {
 /*
  * Begin to list a directory: the entries whose names begin with `prefix`, or
  * all of them if it is NULL.  Entries that are made or removed meanwhile may be
- * included or not; with COPPICE_SORTED, the entries are those of this moment.
- * The state must stay open as long as the scan is.
+ * included or not; with COPPICE_SORTED, the entries are those of this moment,
+ * unless another process may change the fork.  The state must stay open as long
+ * as the scan is.
  */
 COPPICE_API int coppice_scan_open(struct coppice_state *state, const char *path,
                                   const char *prefix, unsigned flags,

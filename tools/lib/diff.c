@@ -8,7 +8,7 @@
 struct comparison {
 	int (*fn)(void *arg, const struct coppice_difference *what);
 	void *arg;
-	int result; /* nonzero: of fn, which has ended it */
+	int result; /* the last of fn; nonzero: it ended the comparison */
 };
 
 static int row(void *arg, const struct diff_row *row)

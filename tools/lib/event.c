@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The descriptor that becomes readable when states have changed.  Where another
+ * The descriptor that becomes readable when states have changed.  If another
  * process may write, it is an inotify instance that watches the store's file:
- * each commit ends with a write to it.  Else it is an eventfd, to which the
- * functions that change something add.
+ * each commit ends with a write to it.  Else it is an eventfd, to which each
+ * function adds that changes the store.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -36,9 +36,9 @@ static int watch_open(const char *path, int *ret_fd)
 }
 
 /*
- * Return the number of the last commit.  LMDB lets readers have a commit a
- * moment after its last write to the file; a writer that dies in between leaves
- * it to the next one.
+ * Return the number of the last commit.  LMDB shows a commit to readers a
+ * moment after its last write to the file; if the writer dies in between, the
+ * next writer does.
  */
 static uint64_t commit_seen(struct coppice *store)
 {

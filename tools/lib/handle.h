@@ -17,7 +17,7 @@
 #include "fs.h"
 #include "place.h"
 
-/* A version that handles of snapshots hold in a store that another writes. */
+/* A version that handles of snapshots hold beside a process that writes. */
 struct marked {
 	uint64_t version;
 	size_t holds;
@@ -40,7 +40,7 @@ struct coppice {
 	int socket;  /* -1: none; guarded by socket_lock from opening on */
 	bool remote; /* changes go through the daemon */
 	atomic_int event_fd;           /* see event.c; -1: none */
-	_Atomic uint64_t event_commit; /* the last one that was reported */
+	_Atomic uint64_t event_commit; /* the last commit that was reported */
 };
 
 struct coppice_state {
@@ -64,7 +64,7 @@ struct coppice_batch {
 int store_check(const struct coppice *store);
 /* Return -ECHILD likewise, or -EROFS. */
 int store_check_writable(const struct coppice *store);
-/* Return -EINVAL if flags are set that are not known. */
+/* Return -EINVAL if unknown flags are set. */
 int flags_check(unsigned flags, unsigned known);
 
 /* Return true if the caller's struct has room for a field. */
@@ -83,9 +83,9 @@ int struct_return(void *ret, size_t room, const void *from, size_t size);
 /* Describe a failure for coppice_error(), and return err, which is negative. */
 int fail_text(int err, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
-/* Describe it as "cannot VERB 'NAME': REASON". */
+/* Describe a failure as "cannot VERB 'NAME': REASON". */
 int fail_name(int err, const char *verb, const char *name);
-/* Describe it as "cannot VERB 'PATH' in 'STATE': REASON". */
+/* Describe a failure as "cannot VERB 'PATH' in 'STATE': REASON". */
 int fail_path(int err, const char *verb, const struct coppice_state *state,
               const char *path, size_t len);
 /* Return the reason for an error in a few words. */
@@ -99,30 +99,31 @@ const char *error_reason(int err);
  */
 int state_tree_now(struct coppice_state *state, struct tree **ret_tree);
 /*
- * Hold that tree.  Lock held.  A process that reads beside the one that writes
- * cannot hold the tree of a fork: then the hold is empty.
+ * Hold the tree of a state as it is now.  Lock held.  A process that reads
+ * beside the one that writes cannot hold the tree of a fork: then the hold is
+ * empty.
  */
 int state_hold_now(struct coppice_state *state, struct state_hold *ret_hold);
 /*
- * Call fn with that tree, or with `tree` if it is not NULL, which is held.  The
- * lock is shared, unless fn returns -EAGAIN because something is not in memory:
- * then fn is called once more, with the lock held.
+ * Call fn with `tree`, which is held, or if that is NULL, with the tree of the
+ * state as it is now.  The lock is shared.  If fn returns -EAGAIN because data
+ * is missing in memory, fn is called once more, with the lock held.
  */
 int state_look(struct coppice_state *state, struct tree *tree,
                int (*fn)(struct coppice_state *state, struct tree *tree,
                          void *arg),
                void *arg);
 /*
- * Find a path in it.  Lock held or shared.  *ret_type: DT_*.  -ENOENT;
- * -ENOTDIR; -EINVAL: it has "." or ".." in it.
+ * Find a path in a tree.  Lock held or shared.  *ret_type: DT_*.  -ENOENT;
+ * -ENOTDIR; -ENAMETOOLONG; -EINVAL: the path has "." or ".." in it.
  */
 int state_path(struct coppice_state *state, struct tree *tree, const char *path,
                uint64_t *ret_ino, uint8_t *ret_type);
 
 void known_dirs_destroy(struct known_dirs *dirs); /* or NULL */
 /*
- * Return the key of a path's entry in its directory, if that is known: a hint
- * for tree_warm().  Else the key's inode is 0.  Lock held or shared.
+ * Return the key of a path's entry in its directory, as a hint for tree_warm().
+ * The key's inode is 0 if the directory is not known.  Lock held or shared.
  */
 struct key state_path_key(struct coppice_state *state, struct tree *tree,
                           const char *path);
@@ -134,8 +135,8 @@ static inline bool range_possible(const struct coppice_get *get)
 }
 
 /*
- * Do one read, of the tree if it is not NULL, which is held, or else of the
- * state as it is now.  The result is that of coppice_get().
+ * Do one read of `tree`, which is held, or if that is NULL, of the state as it
+ * is now.  The result is that of coppice_get(), without a message.
  */
 ssize_t get_one(struct coppice_state *state, struct tree *tree,
                 const struct coppice_get *get);
@@ -157,16 +158,16 @@ json_t *request_new(const char *verb, ...) __attribute__((sentinel));
 /* Set a flag of a request, which may be NULL; return the request. */
 json_t *request_flag(json_t *request, const char *key);
 /*
- * Run a request as control.h describes, in the daemon or here; it is released.
- * NULL: no memory.  fd (-1: none) goes with it to the daemon.  ret_answer may
- * be NULL.  After an error of the request its message is that of
- * coppice_error().
+ * Run a request of control.h in the daemon or here, and release it.  A request
+ * that is NULL fails with -ENOMEM.  The daemon gets fd, too (-1: none).
+ * ret_answer may be NULL.  If the request fails, coppice_error() returns its
+ * message.
  */
 int request_run(struct coppice *store, json_t *request, int fd,
                 json_t **ret_answer);
 /*
- * Run a request that changes something.  A change that the daemon made is
- * durable afterwards, and so seen by this process.
+ * Run a request that changes the store.  A change that the daemon made is
+ * durable afterwards, so that this process can see it.
  */
 int request_change(struct coppice *store, json_t *request);
 
@@ -183,6 +184,7 @@ void event_post(struct coppice *store);
  */
 int snapshot_hold(struct coppice *store, struct state *snapshot,
                   struct state_hold *ret_hold);
+/* Release the hold; an empty one is allowed.  Lock held. */
 void snapshot_release(struct coppice *store, struct state_hold *hold);
 
 #endif

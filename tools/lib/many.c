@@ -14,8 +14,8 @@ struct many {
 };
 
 /*
- * Find the files of the reads, and bring what is read of the tree next into the
- * processor's caches.  errs: of each look-up.
+ * Find the files of the reads, and bring the parts of the tree that are read
+ * next into the processor's caches.  errs: the error of each look-up, or 0.
  */
 static int many_find(struct coppice_state *state, struct tree *tree,
                      const struct coppice_get *gets, size_t count,

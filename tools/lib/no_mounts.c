@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The functions of fs/fuse/ that requests call for the mounts of a daemon.  A
- * process that has the store open by the library has none, and needs no FUSE.
+ * process that uses the library has no mounts, and needs no FUSE.
  */
 #include "coherence.h"
 #include "tree_changes.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Finding paths.  Each handle of a state remembers directories that it has
- * found, with the stamp of the tree: as long as the tree has that, they are
- * still there.
+ * found, with the stamp of the tree: while the tree has this stamp, the
+ * directories have not changed.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -15,8 +15,8 @@ enum { DIRS_KNOWN = 1024 };
 
 struct known_dir {
 	/*
-	 * Set by the thread that uses the entry.  Others do not wait, and find
-	 * the directory in the tree.
+	 * Set by the thread that uses the entry.  Other threads do not wait,
+	 * but find the directory in the tree.
 	 */
 	atomic_flag busy;
 	size_t len;
@@ -63,7 +63,7 @@ static void entry_give_back(struct known_dir *entry)
 	atomic_flag_clear(&entry->busy);
 }
 
-/* Return the number of a directory that is known, or 0. */
+/* Return the inode number of a known directory, or 0. */
 static uint64_t dir_recall(struct coppice_state *state, struct tree *tree,
                            const char *path, size_t len)
 {
@@ -130,8 +130,8 @@ static int path_walk(struct tree *tree, const char *path, size_t len,
 }
 
 /*
- * Return the length of a path without slashes at its end, and that of what
- * stands before the last slash.
+ * Return the length of a path without slashes at its end, and that of the part
+ * before its last slash.
  */
 static size_t path_split(const char *path, size_t *ret_above)
 {

@@ -39,7 +39,7 @@ static int piece_look(struct coppice_state *state, struct tree *tree, void *arg)
 	return err ? err : tree_read(tree, &piece->read);
 }
 
-/* Read a piece of the tree, which is held, or of the state as it is now. */
+/* Read a piece of `tree`, or if that is NULL, of the state as it is now. */
 static int piece_read(struct coppice_state *state, struct tree *tree,
                       struct piece *piece)
 {
@@ -68,7 +68,7 @@ static ssize_t range_read(struct coppice_state *state, struct tree *tree,
 	uint64_t stamp = 0;
 	size_t done = 0;
 
-	/* Most of it are parts, which tree_read() sets. */
+	/* Not cleared: most of it is the parts, which tree_read() sets. */
 	piece.path = get->path;
 	piece.read.later = false;
 	do {

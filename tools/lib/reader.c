@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Holds of a process that reads a store beside the one that writes to it.  The
- * version is marked first.  If a state of the last commit still names it then,
- * nothing of it is freed as long as it is marked: see store_mark.h.
+ * version is marked first.  If a state of the last commit still names it after
+ * that, no part of it is freed as long as it is marked: see store_mark.h.
  */
 #include <errno.h>
 
@@ -60,7 +60,7 @@ int snapshot_hold(struct coppice *store, struct state *snapshot,
 	err = version_mark_add(store, version);
 	if (err)
 		return err == -EBUSY ? -ENOENT : err;
-	/* Look at the last commit, whichever that is by now. */
+	/* With the next hold of the lock, the last commit is read. */
 	store_unlock(store->store);
 	store_lock(store->store);
 	err = state_get(store->forest, number, &snapshot);

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Changes of states that are seldom: they are requests, as control.h has them.
- */
+/* Rare changes of states, as requests of control.h. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -231,7 +230,7 @@ ssize_t coppice_property(struct coppice *store, const char *name,
 	return (ssize_t)len;
 }
 
-/* Count the files of which a conflict is not decided. */
+/* Count the files with an undecided conflict. */
 static int conflict_count(void *arg, json_t *row)
 {
 	uint64_t *count = arg;

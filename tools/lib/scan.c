@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Listing a directory.  The entries are copied a piece at a time; of a sorted
- * scan, all of them at its beginning.
+ * Listing a directory.  The entries are copied a piece at a time; a sorted scan
+ * copies all of them when it is opened.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -12,7 +12,7 @@
 #include "handle.h"
 #include "util.h"
 
-enum { PIECE = 256 }; /* entries looked at in one hold of the lock */
+enum { PIECE = 256 }; /* entries read in one hold of the lock */
 
 struct scanned {
 	uint64_t ino;
@@ -113,7 +113,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-/* Copy all entries.  Those of a fork are of one instant: the tree is held. */
+/* Copy all entries: as of one instant, if the tree can be held. */
 static int all_read(struct coppice_scan *scan)
 {
 	struct coppice *c = scan->state->store;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Handles of states, and what is known of a state. */
+/* Handles of states, and information about states. */
 #include <errno.h>
 #include <string.h>
 
@@ -111,9 +111,9 @@ int state_look(struct coppice_state *state, struct tree *tree,
 	return err;
 }
 
-/* ---- What is known of a state ------------------------------------------- */
+/* ---- Information -------------------------------------------------------- */
 
-/* Lock held. */
+/* Fill in the information about a state.  Lock held. */
 static int info_fill(struct coppice *store, struct state *state,
                      struct coppice_info *ret_info)
 {
@@ -163,7 +163,7 @@ int coppice_info(struct coppice_state *state, struct coppice_info *ret_info)
 	           : STRUCT_RETURN(ret_info, info);
 }
 
-/* Collect the next rows after the name `after`, which is changed. */
+/* Collect the next rows after the name `after`, which is advanced. */
 static int rows_collect(struct coppice *store, uint64_t fork, char *after,
                         struct coppice_info *rows, size_t *ret_count)
 {
@@ -186,7 +186,7 @@ static int rows_collect(struct coppice *store, uint64_t fork, char *after,
 	return err;
 }
 
-/* Find a fork by name.  *ret_number is 0 for no name. */
+/* Find a fork by name.  *ret_number is 0 if the name is NULL. */
 static int fork_number(struct coppice *store, const char *name,
                        uint64_t *ret_number)
 {

@@ -97,8 +97,8 @@ static int open_to_read(struct coppice *store,
 }
 
 /*
- * Open the store to be written, here or through the daemon that has it.  One
- * that is starting or ending does not answer for a moment.
+ * Open the store to be written, here or through the daemon that has it open.  A
+ * daemon that is starting or ending does not answer for a moment.
  */
 static int open_to_write(struct coppice *store,
                          const struct coppice_options *options)
@@ -117,7 +117,7 @@ static int open_to_write(struct coppice *store,
 	return err;
 }
 
-/* Describe why the store cannot be opened: who has it. */
+/* Describe why the store is busy. */
 static int fail_busy(const char *path, bool here, bool reads)
 {
 	char user[HOLDERS_TEXT] = "";
