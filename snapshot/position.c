@@ -314,7 +314,7 @@ static int near_nth(struct forest *forest, uint64_t fork, int64_t time,
 	uint8_t key[TIME_KEY_LEN];
 	int r = 0;
 
-	/* This key sorts before all records of the time: no number is 0. */
+	/* The key sorts before all records of this time: no number is 0. */
 	time_key(key, fork, time, 0);
 	while (!r && n--) {
 		if (!budget)

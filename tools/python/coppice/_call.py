@@ -19,7 +19,7 @@ def encode(text: Text) -> bytes:
 
 
 def decode(text: Any) -> str:
-    """Return a `char *` as text; bytes that are no UTF-8 become surrogates."""
+    """Return a `char *` as text; bytes that are not UTF-8 become surrogates."""
     return str(ffi.string(text), "utf-8", "surrogateescape")
 
 
@@ -58,8 +58,8 @@ class Rows:
         self._failure: Optional[BaseException] = None
 
     def run(self, function: Callable[..., int], *args: Any) -> None:
-        """Call a function of the library whose last arguments are a callback,
-        which is in `args`, and its argument, which is not."""
+        """Call a function of the library with `args`, which end with its
+        callback, and with the callback's argument."""
         argument = ffi.new_handle(self)
         try:
             result = function(*args, argument)

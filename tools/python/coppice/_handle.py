@@ -8,8 +8,8 @@ handle until it returns.  A store is closed when the last handle of what was
 opened in it has been released.
 
 For this, no frame may have a handle in a variable when an exception leaves it,
-or when it calls the library with a callback: a traceback would keep the frame,
-with it the handle, and so the store open.
+or when it calls the library with a callback: a traceback would keep the frame
+and its handle, and so the store would stay open.
 """
 import errno
 import os
@@ -30,7 +30,7 @@ class Owner:
         self._process = os.getpid()
         self._lock = threading.Lock()
         self._closing = False  # guarded by the lock
-        # Guarded by the lock, but for removals.
+        # Guarded by the lock, except for removals.
         self._children: "weakref.WeakSet[Handle]" = weakref.WeakSet()
         # Destructors run anywhere: these two need no lock.
         self._live: Set[object] = set()
@@ -56,7 +56,7 @@ class Owner:
         return ffi.gc(pointer, end)
 
     def register(self, child: "Handle") -> None:
-        """Have close() close an object."""
+        """Add an object that close() closes, too."""
         with self._lock:
             if not self._closing:
                 self._children.add(child)

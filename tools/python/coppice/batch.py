@@ -22,15 +22,14 @@ LENIENT = lib.COPPICE_LENIENT
 
 PIECE = 256  # values of update() that are copied at once
 
-Value = Any  # bytes, or what has the buffer protocol
+Value = Any  # bytes, or anything with the buffer protocol
 
 
 class Batch(Handle):
     """Changes of one fork or several; Store.batch() returns it.
 
     `batch[fork]` takes the changes of a fork.  Nothing is changed before
-    commit(), which the `with` statement calls where it ends without an
-    exception.
+    commit(), which a `with` statement calls if it ends without an exception.
     """
 
     _what = "batch"
@@ -40,7 +39,7 @@ class Batch(Handle):
         self._lock = threading.Lock()
         self._snapshot = ffi.NULL if snapshot is None else encode(snapshot)
         self._durable = durable
-        self._keep = store  # which would be closed with its last reference
+        self._keep = store  # its last reference would close the store
         ret = ffi.new("struct coppice_batch **")
         handle = store._use()
         try:
@@ -62,15 +61,15 @@ class Batch(Handle):
             self.close()
 
     def __getitem__(self, fork: "State") -> "Changes":
-        """Return what takes the changes of a fork."""
+        """Return the object that takes the changes of a fork."""
         return Changes(self, fork)
 
     def attributes(self, *, uid: Optional[int] = None,
                    gid: Optional[int] = None, file_mode: int = 0o644,
                    directory_mode: int = 0o755) -> None:
-        """Set the attributes of what the following changes make.
+        """Set the attributes of files and directories made from now on.
 
-        uid, gid: those of the process, if None.
+        uid, gid: None stands for those of the process.
         """
         with self._lock:
             check(lib.coppice_batch_attributes(
@@ -81,8 +80,8 @@ class Batch(Handle):
     def commit(self) -> None:
         """Make all changes in one step.
 
-        After an error nothing has changed, and the batch is as it was; but if
-        the changes cannot be made durable, it is empty.
+        After an error nothing has changed, and the batch is as it was.  But if
+        the changes were made and cannot be made durable, it is empty.
         """
         with self._lock:
             check(lib.coppice_batch_commit(
@@ -95,9 +94,9 @@ class Batch(Handle):
 
 
 class Changes:
-    """The changes of a fork in a batch.  They are made in their order.
+    """The changes of a fork in a batch, in the order in which they are made.
 
-    An error of a change is raised by the commit, if not here.
+    An error of a change is raised here or by the commit.
     """
 
     def __init__(self, batch: Batch, fork: "State") -> None:
@@ -114,7 +113,7 @@ class Changes:
     def __setitem__(self, path: Text, value: Value) -> None:
         """Make a value the content of a file, which is made if missing.
 
-        So are the directories of its path.
+        Missing directories of its path are made, too.
         """
         self.put(path, value)
 
@@ -125,10 +124,10 @@ class Changes:
     def put(self, path: Text, value: Value, *, parents: bool = True) -> None:
         """Make a value the content of a file, which is made if missing.
 
-        parents: the directories of its path, too.
+        parents: make missing directories of its path, too.
         """
         if not isinstance(value, bytes):
-            # The buffer is given back even if a traceback keeps this frame.
+            # This releases the buffer even if a traceback keeps this frame.
             with ffi.from_buffer(value) as data:
                 self._put(path, data, parents)
         else:
@@ -145,7 +144,7 @@ class Changes:
                parents: bool = True) -> None:
         """Put each value of a mapping, or of pairs of a path and a value.
 
-        Of many values this takes less time than put() for each.  After an
+        For many values this is faster than a put() of each.  After an
         exception some of the values are in the batch.
         """
         pairs = iter(values.items() if isinstance(values, Mapping) else values)
@@ -175,7 +174,8 @@ class Changes:
                missing_ok: bool = False) -> None:
         """Delete a file or an empty directory.
 
-        recursive: a directory with all that is in it.
+        recursive: delete a directory with all that is in it.
+        missing_ok: accept that the path is missing.
         """
         flags = (RECURSIVE if recursive else 0) | \
             (LENIENT if missing_ok else 0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Errors of the library.
 
-Each is an OSError of the class that Python has for its errno: a state or path
-that is missing is a FileNotFoundError, a change of a snapshot an OSError with
-errno.EROFS, a handle of the parent process a ChildProcessError.
+Each is an OSError of the class that Python has for its errno.  For example, a
+missing state or path raises FileNotFoundError, a change of a snapshot OSError
+with errno.EROFS, the use of a parent process's handle ChildProcessError.
 """
 import errno
 
@@ -19,7 +19,10 @@ class Conflicts(FileExistsError):
 
 
 def make_error(number: int, message: str) -> OSError:
-    """Return the exception for an errno value and a message."""
+    """Return the exception for an errno value and a message.
+
+    For ENOMEM, raise MemoryError.
+    """
     if number == errno.ENOMEM:
         raise MemoryError(message)
     return OSError(number, message)

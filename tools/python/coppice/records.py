@@ -113,7 +113,7 @@ def make_entry(entry: Any) -> Entry:
 
 
 def make_difference(what: Any) -> Difference:
-    # "from" is a word of Python's.
+    # "from" is a keyword of Python.
     source = getattr(what, "from")
     return Difference(CHANGES[what.change], TYPES[what.type],
                       decode(what.path), decode(source) if source else None,

@@ -25,10 +25,10 @@ new_buffer = ffi.new_allocator(should_clear_after_alloc=False)
 class State(Handle, Mapping[str, bytes]):
     """An open fork or snapshot; Store.open() returns it.
 
-    As a mapping it has a key for each file, which is its path, and the file's
-    content, bytes, as its value.  A mapping of a fork shows the fork as it is at
-    each call.  Two State objects are equal only if they are the same object;
-    equal contents have the same info().version.
+    Its keys as a mapping are the paths of all files, its values their contents
+    (bytes).  A mapping of a fork shows the fork as it is at each call.  Two
+    State objects are equal only if they are the same object; equal contents
+    have the same info().version.
     """
 
     _what = "state"
@@ -54,7 +54,7 @@ class State(Handle, Mapping[str, bytes]):
             return f"<coppice.State: {error}>"
 
     def info(self) -> Info:
-        """Return what is known of the state."""
+        """Return information about the state."""
         info = sized("info")
         check(lib.coppice_info(self._use(), info))
         return make_info(info)
@@ -76,9 +76,9 @@ class State(Handle, Mapping[str, bytes]):
 
     def read(self, path: Text, offset: int = 0,
              size: Optional[int] = None) -> bytes:
-        """Return `size` bytes of a file from an offset on, or all that follow.
+        """Return `size` bytes of a file from an offset on (None: all of them).
 
-        There are fewer at the end of the file.
+        Return fewer only at the end of the file.
         """
         key = encode(path)
         room = ROOM if size is None else size
@@ -101,8 +101,8 @@ class State(Handle, Mapping[str, bytes]):
         """Return the contents of files, or `default` for those missing.
 
         They are of one instant of the state, unless it is a fork that another
-        process may change.  room: a length, in bytes, that
-        most contents don't exceed.
+        process may change.  room: a length in bytes that most contents do not
+        exceed.
         """
         keys = [encode(path) for path in paths]
         if not self.info().read_only:
@@ -141,7 +141,7 @@ class State(Handle, Mapping[str, bytes]):
             return 0
 
     def _absent(self, path: bytes, result: int, default: Any) -> Any:
-        """Return `default` if a read failed as the path is missing."""
+        """Return `default` if a read failed because the path is missing."""
         try:
             check(result)
         except (FileNotFoundError, NotADirectoryError):
@@ -175,7 +175,8 @@ class State(Handle, Mapping[str, bytes]):
         """Return an iterator over the entries of a directory.
 
         prefix: only those whose names begin with it.  sort: in the order of the
-        names' bytes, and all of this moment.
+        names' bytes, and all as of this moment, unless another process may
+        change the fork.
         """
         return Scan(self, encode(path), encode(prefix), sort)
 
@@ -217,7 +218,7 @@ class State(Handle, Mapping[str, bytes]):
               durable: bool = False) -> Changes:
         """Return changes of this fork, to be used in a `with` statement.
 
-        They are made in one step where the statement ends.  snapshot: the name
+        They are made in one step when the statement ends.  snapshot: the name
         of a snapshot made in the same step, unless there are no changes.
         durable: wait until all is on the disk.
         """
@@ -228,8 +229,8 @@ class State(Handle, Mapping[str, bytes]):
             -> List[Difference]:
         """Return the files that differ between this state and another.
 
-        each: called with each of them, instead; nothing is collected.  Its
-        exception ends the comparison, and is raised.
+        each: call this with each file, and return an empty list.  An exception
+        of it ends the comparison, and is raised.
         """
         found: List[Difference] = []
         Rows(make_difference, each or found.append).run(

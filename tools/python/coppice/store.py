@@ -35,15 +35,15 @@ class Store:
     """An open store of states.
 
     path: its directory.  create: make the store if there is none; it then has
-    one fork, `main`, which is empty.  read_only: nothing will be changed.
+    one fork, `main`, which is empty.  read_only: refuse changes.
     memory: bytes for caches and unsaved changes.  commit_ms: the longest age of
-    an unsaved change.  Both have a default, if 0.
+    an unsaved change.  0 stands for the default of either.
 
     Any thread may use a store and its states.  A process that was forked opens
     the store itself.  One process, or the daemon of the store's mounts, changes
-    a store; others read it at once, with read_only, and see the last commit; see
-    coppice(3).  Functions take states by name: FORK, FORK~SNAPSHOT, FORK~N,
-    FORK~@TIME, see coppice-concepts(7).
+    a store; others can read it at the same time, with read_only, and see the
+    last commit: see coppice(3).  Functions take states by name: FORK,
+    FORK~SNAPSHOT, FORK~N, FORK~@TIME: see coppice-concepts(7).
     """
 
     def __init__(self, path: "Union[Text, os.PathLike[Any]]", *,
@@ -80,7 +80,7 @@ class Store:
         """Make all changes durable, and close the store and all that is open
         in it.
 
-        Calls of other threads are waited for; later ones raise ValueError.
+        Wait for the calls of other threads; later calls raise ValueError.
         """
         if in_callback():
             raise RuntimeError("a callback cannot close a store")
@@ -104,16 +104,17 @@ class Store:
     def reclaim(self) -> None:
         """Wait until the space of all deleted states is free, durably.
 
-        That of snapshots which are still open, here or in another process, is
-        freed later.
+        The space of snapshots that are still open, here or in another process,
+        is freed later.
         """
         check(lib.coppice_reclaim(self._use()))
 
     def event_fd(self) -> int:
         """Return a descriptor that becomes readable when states have changed.
 
-        For select, selectors or an event loop's add_reader().  It belongs to the
-        store, and is closed with it: reset it with event_clear() alone.
+        Use it with select, selectors or an event loop's add_reader().  It
+        belongs to the store, and is closed with it: reset it only with
+        event_clear().
         """
         return int(check(lib.coppice_event_fd(self._use())))
 
@@ -145,8 +146,8 @@ class Store:
              each: Optional[Callable[[Info], object]] = None) -> "List[Info]":
         """Return the snapshots of a fork, or all forks, in order of the names.
 
-        each: called with each of them, instead; nothing is collected.  Its
-        exception ends the list, and is raised.
+        each: call this with each state, and return an empty list.  An exception
+        of it ends the list, and is raised.
         """
         found: List[Info] = []
         name = ffi.NULL if fork is None else encode(fork)
@@ -173,7 +174,8 @@ class Store:
     def remove(self, name: Text, *, snapshots: bool = False) -> None:
         """Delete a state.
 
-        Its space is freed in the background.  snapshots: those of a fork, too.
+        Its space is freed in the background.  snapshots: delete those of a
+        fork, too.
         """
         check(lib.coppice_remove(self._use(), encode(name),
                                  lib.COPPICE_SNAPSHOTS if snapshots else 0))
@@ -182,8 +184,8 @@ class Store:
                keep: int = 0) -> int:
         """Delete snapshots of a fork; return how many.
 
-        Those made before a time, nanoseconds since 1970 or a datetime, but
-        never the `keep` newest ones, nor those that are held.
+        before: delete those made before this time, in nanoseconds since 1970 or
+        as a datetime.  The `keep` newest ones and held ones are kept.
         """
         ret = ffi.new("uint64_t *")
         check(lib.coppice_expire(self._use(), encode(fork),
@@ -195,7 +197,7 @@ class Store:
         check(lib.coppice_rename(self._use(), encode(name), encode(to)))
 
     def swap(self, a: Text, b: Text) -> None:
-        """Let two forks, or two snapshots of a fork, exchange their names."""
+        """Exchange the names of two forks, or of two snapshots of a fork."""
         check(lib.coppice_swap(self._use(), encode(a), encode(b)))
 
     def reset(self, fork: Text, source: Text,

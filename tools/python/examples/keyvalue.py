@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A key-value store with revisions: a snapshot a revision, work in a fork, and
-its keys joined back.
+"""A key-value store with revisions: each is a snapshot; work is done in a fork,
+and its keys are joined back.
 
     keyvalue.py STORE                   make revisions, forks and joins
     keyvalue.py STORE get STATE KEY     print a value: of main, or main~REVISION
@@ -10,7 +10,7 @@ its keys joined back.
     keyvalue.py STORE revisions FORK KEY
     keyvalue.py STORE ancestors STATE
 
-A key is any text.  It becomes a path: its part behind the last slash is a file,
+A key is any text.  It becomes a path: its part after the last slash is a file,
 whose name ends with "=", so that `a` and `a/b` can both be keys.
 """
 import sys
@@ -20,7 +20,7 @@ import coppice
 
 
 def to_prefix(key):
-    """Return what the paths of all keys that begin with a text begin with."""
+    """Return the prefix of the paths of all keys that begin with a text."""
     *above, last = [
         urllib.parse.quote(part, safe=" !@:+,~").replace(".", "%2E")
         for part in key.split("/")]
@@ -60,7 +60,7 @@ class KeyValue:
     def set(self, values, revision=None):
         """Set keys, in one durable step; None deletes.
 
-        revision: keep it as that.
+        revision: keep the result as a revision of this name.
         """
         with self.state.batch(snapshot=revision, durable=True) as batch:
             for key, value in values.items():
@@ -113,7 +113,7 @@ class KeyValue:
         self.store.join(other.state.name, self.state.name, prefer=prefer)
 
 
-# ---- What is done with it ---------------------------------------------------
+# ---- A demonstration --------------------------------------------------------
 
 def make_revisions(main):
     main.set({"user/ann": b"1", "user/bob": b"1", "limit": b"5"}, "r1")

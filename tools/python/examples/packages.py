@@ -9,8 +9,8 @@ expire.
 Each state of the system is a snapshot of the fork `system`.  Its record lies in
 the state itself, in `.state`: number, name, description, type, time, and the
 packages with the reason why each is installed.  The fork `cache` has a directory
-a package, with the package's files where the system has them: its layout.  The
-store keeps equal contents once, those of the cache and of all states.
+for each package, with the package's files where the system has them: its layout.
+The store keeps equal contents once, those of the cache and of all states.
 """
 import errno
 import sys
@@ -114,7 +114,7 @@ class System:
         return trial
 
     def switch(self, trial):
-        """Switch to what was tried, in one step, and keep the state."""
+        """Switch to a trial fork in one step, and keep the state."""
         number, name = to_record(trial[RECORD])["number"], trial.name
         self.store.reset("system", name)
         self.store.snapshot("system", str(number))
@@ -180,14 +180,14 @@ class System:
                 "number", "type", "name", "description")), sep="\t")
 
 
-# ---- What is done with it ---------------------------------------------------
+# ---- A demonstration --------------------------------------------------------
 
 def shell(version):
     return b"shell %d " % version * 4000
 
 
 def transactions(system):
-    """Make the first states: two changes, one that is tried, a removal."""
+    """Make the first states: two changes, an upgrade tried first, a removal."""
     editor = {"bin/vi": b"editor", "share/vi/help": b"help"}
     system.fetch("shell-1", {"bin/sh": shell(1)})
     system.fetch("shell-2", {"bin/sh": shell(2)})
