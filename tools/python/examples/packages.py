@@ -8,9 +8,10 @@ expire.
 
 Each state of the system is a snapshot of the fork `system`.  Its record lies in
 the state itself, in `.state`: number, name, description, type, time, and the
-packages with the reason why each is installed.  The fork `cache` has a directory
-for each package, with the package's files where the system has them: its layout.
-The store keeps equal contents once, those of the cache and of all states.
+packages with the reason why each is installed.  The fork `cache` has one
+directory for each package, with the package's files where the system has them:
+its layout.  The store keeps equal contents once, those of the cache and of all
+states.
 """
 import errno
 import sys

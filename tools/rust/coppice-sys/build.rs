@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //! Find libcoppice.so: in the directory that the variable COPPICE_LIB_DIR
-//! names, else where pkg-config finds it, else in the linker's own path.
+//! names, else where pkg-config finds it, else in the linker's default path.
 use std::env;
 use std::process::Command;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! The declarations of `<coppice.h>`, as they stand there.
+//! The declarations of `<coppice.h>`, under the same names.
 //!
 //! The header describes each function, its errors and its threads. The crate
 //! `coppice` has the safe interface. `tests/header.rs` compares this file with
@@ -353,8 +353,7 @@ extern "C" {
     ) -> c_int;
 }
 
-/// The values of errno that the header names, and others that callers may have
-/// to tell apart.
+/// The values of errno that the header names, and others that callers may need.
 pub mod errno {
     use super::c_int;
 

@@ -41,7 +41,7 @@ fn word(text: &str) -> &str {
     text.split(|c| !is_word(c)).next().unwrap()
 }
 
-/// Let the C compiler check assertions behind the header.
+/// Let the C compiler check assertions after including the header.
 fn compile(assertions: &str) {
     let compiler = env::var("CC").unwrap_or_else(|_| "cc".into());
     let mut child = Command::new(&compiler)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! A key-value store with revisions: a snapshot a revision, work in a fork, and
-//! its keys joined back. It works beside a mount of the store, whose daemon then
-//! makes the changes, and beside other processes that read.
+//! A key-value store with revisions: each is a snapshot; work is done in a
+//! fork, and its keys are joined back. The program works beside a mount of the
+//! store, whose daemon then makes the changes, and beside other processes that
+//! read.
 //!
 //!     kv STORE                   make revisions, forks and joins, and check them
 //!     kv STORE get STATE KEY     print a value: of main, or main~REVISION
@@ -20,7 +21,7 @@ const USAGE: &str = "usage: kv STORE [VERB STATE [KEY [VALUE]...]]";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// A revision, and the value that a key got by it; None: it was removed.
+/// A revision, and the value that it gave a key; None: it removed the key.
 type Revision = (String, Option<String>);
 
 fn get(store: &Store, state: &str, key: &str) -> Result<Option<String>> {
@@ -138,7 +139,7 @@ fn compare(store: &Store, a: &str, b: &str) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-// ---- What is done with it ------------------------------------------------
+// ---- A demonstration -----------------------------------------------------
 
 fn revisions_make(store: &Store) -> Result<()> {
     let first = [

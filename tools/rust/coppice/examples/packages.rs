@@ -7,10 +7,10 @@
 //!
 //! Each state of the system is a snapshot of the fork `system`. Its record lies
 //! in the state itself, in `.state`: number, name, description, type, time, and
-//! the packages with the reason why each is installed. The fork `cache` has a
-//! directory a package, with the package's files where the system has them: its
-//! layout. The store keeps equal contents once, those of the cache and of all
-//! states.
+//! the packages with the reason why each is installed. The fork `cache` has one
+//! directory for each package, with the package's files where the system has
+//! them: its layout. The store keeps equal contents once, those of the cache
+//! and of all states.
 use coppice::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -222,7 +222,7 @@ impl System {
         Ok(trial)
     }
 
-    /// Switch to what was tried, in one step, and keep the state.
+    /// Switch to a trial fork in one step, and keep the state.
     fn switch(&self, trial: State) -> Result<u32> {
         let name = trial.info()?.name;
         let record = self.record(&trial)?.ok_or("the fork is empty")?;
@@ -312,7 +312,7 @@ impl System {
     }
 }
 
-// ---- What is done with it ------------------------------------------------
+// ---- A demonstration -----------------------------------------------------
 
 fn shell(version: u32) -> String {
     format!("shell {version} ").repeat(4000)
@@ -322,7 +322,7 @@ fn text(state: &State, path: &str) -> Result<Option<String>> {
     Ok(state.get(path)?.map(String::from_utf8).transpose()?)
 }
 
-/// Make the first states: two changes, one that is tried first, a removal.
+/// Make the first states: two changes, an upgrade tried first, a removal.
 fn transactions(system: &System) -> Result<()> {
     let editor = [("bin/vi", "editor"), ("share/vi/help", "help")];
 

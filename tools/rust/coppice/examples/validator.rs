@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! The state of a chain's validator: a snapshot a slot, several forks of one
-//! parent followed at once, reads of any slot, expiry, a crash.
+//! The state of a chain's validator: a snapshot for each slot, several forks of
+//! one parent followed at once, reads of any slot, expiry, a crash.
 //!
 //!     validator STORE [SLOTS [PUTS]]
 //!
 //! Each slot overwrites PUTS of PUTS * 5 accounts of 1,000 bytes, in one durable
-//! step with a snapshot. A twin of every state in memory says what its accounts
-//! must be. The first SLOTS slots are measured, and the reads behind them.
+//! step with a snapshot. A twin of every state in memory has the values that
+//! its accounts must have. The first SLOTS slots are measured, and then reads.
 use coppice::{Commit, Error, Flags, State, Store};
 use std::collections::BTreeMap;
 use std::env;
@@ -24,7 +24,7 @@ const VALUE: usize = 1000;
 const READS: u32 = 200_000;
 const CRASH_ACCOUNTS: u32 = 1000;
 
-/// The chain's forks, each behind its parent, and the slots in between.
+/// The forks of the chain, as pairs of a parent and a fork.
 const FORKS: [(&str, &str); 9] = [
     ("alfred", "benny"),
     ("benny", "chase"),
@@ -52,8 +52,8 @@ fn key(account: u32) -> String {
     format!("accounts/{:02}/{}", account % 100, account)
 }
 
-/// Return the value that a slot, of which there is one `stamp`, gives an
-/// account. It does not compress.
+/// Return the value that the slot of this stamp gives an account. It does not
+/// compress.
 fn value(stamp: u32, account: u32) -> [u8; VALUE] {
     let mut seed = (u64::from(stamp) << 32) | u64::from(account);
     let mut value = [0; VALUE];
@@ -140,8 +140,8 @@ impl Chain {
         })
     }
 
-    /// Run a slot of a fork. Return the time of its puts and its commit, and the
-    /// processor time.
+    /// Run a slot of a fork. Return the time that its puts and its commit took,
+    /// and the processor time.
     fn slot(&mut self, fork: &str) -> Result<(Duration, Duration)> {
         let head = self.heads.get_mut(fork).ok_or("no such fork")?;
         let mut changes = Vec::new();
@@ -182,7 +182,7 @@ impl Chain {
         self.slot(name).map(drop)
     }
 
-    /// Return the two slots that are far apart.
+    /// Return the first and the last slot of a fork.
     fn first_and_last(&self, fork: &str) -> (&Followed, &Followed) {
         let of_fork =
             |number: u32| &self.slots[&format!("{fork}~slot-{number}")];
@@ -250,7 +250,7 @@ fn follow_forks(chain: &mut Chain) -> Result<()> {
 fn grow_forks(chain: &mut Chain) -> Result<()> {
     for (parent, name) in FORKS {
         chain.fork(parent, name)?;
-        chain.slot(parent)?; // which goes on as before
+        chain.slot(parent)?; // the parent continues as before
     }
     for (_, name) in FORKS {
         for child in 2..4 {
@@ -392,8 +392,8 @@ fn write_until_killed(path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Kill a process in the middle of its slots. Return the last slot that it said
-/// is durable.
+/// Kill a process in the middle of its slots. Return the last slot that it
+/// reported as durable.
 fn crash(path: &str) -> Result<u32> {
     let mut child = Command::new(env::current_exe()?)
         .args([path, "--until-killed"])
@@ -405,7 +405,7 @@ fn crash(path: &str) -> Result<u32> {
 
     child.kill()?;
     child.wait()?;
-    // What it printed in between counts, too.
+    // Lines that it printed since count, too.
     lines.last().or(seen).ok_or_else(|| "the child has failed".into())
 }
 

@@ -19,11 +19,12 @@ pub struct Flags(u32);
 impl Flags {
     /// No flag.
     pub const NONE: Flags = Flags(0);
-    /// Make the directories of a path that are missing.
+    /// Make missing directories of a path.
     pub const PARENTS: Flags = Flags(sys::COPPICE_PARENTS);
     /// Delete a directory with all that is in it.
     pub const RECURSIVE: Flags = Flags(sys::COPPICE_RECURSIVE);
-    /// What is missing to delete, or there to make, is no error.
+    /// Accept that a path to delete is missing, or that a directory to make
+    /// exists.
     pub const LENIENT: Flags = Flags(sys::COPPICE_LENIENT);
 }
 
@@ -45,7 +46,8 @@ pub struct Commit<'a> {
 }
 
 impl<'a> Commit<'a> {
-    /// Return when others see the changes. They are durable later, within the
+    /// Return when this process sees the changes. They become durable, and
+    /// visible to other processes, within the
     /// [commit interval](crate::Options::commit_interval).
     pub const BUFFERED: Commit<'static> = Commit { flags: 0, snapshot: None };
     /// Return when the changes are durable.
@@ -64,8 +66,8 @@ impl<'a> Commit<'a> {
 /// Changes to be made in one step. Nothing is changed before
 /// [`commit()`](Batch::commit); a batch that is dropped changes nothing.
 ///
-/// One batch can change several forks. Operations on one fork are done in their
-/// order.
+/// One batch can change several forks. Operations on one fork are done in the
+/// order in which they were added.
 ///
 /// ```
 /// # let dir = std::env::temp_dir().join(format!("coppice-batch-{}", std::process::id()));
@@ -115,7 +117,7 @@ impl Batch {
     }
 
     /// Set the attributes of the files and directories that the following
-    /// operations make. Before, they are the process's user and group, 0o644
+    /// operations make. The defaults are the process's user and group, 0o644
     /// and 0o755.
     pub fn attributes(
         &mut self,
@@ -137,8 +139,8 @@ impl Batch {
         .map(drop)
     }
 
-    /// Make the value, which is copied, the content of a file, which is made if
-    /// it is missing. Flags: [`Flags::PARENTS`].
+    /// Replace the content of a file by a value, which is copied. The file is
+    /// made if it is missing. Flags: [`Flags::PARENTS`].
     pub fn put(
         &mut self,
         fork: &State,
@@ -233,9 +235,9 @@ impl Batch {
 
     /// Make all changes of the batch in one step. Afterwards the batch is empty
     /// and can be filled again. After an error nothing has changed, and the
-    /// batch is as it was; but if the changes were made and cannot be made
-    /// durable, the error is that of [`Store::sync()`](crate::Store::sync) and
-    /// the batch is empty.
+    /// batch is as it was, with one exception: if the changes were made but
+    /// cannot be made durable, the error is that of
+    /// [`Store::sync()`](crate::Store::sync) and the batch is empty.
     pub fn commit(&mut self, how: Commit<'_>) -> Result<()> {
         let snapshot = how.snapshot.map(Text::new).transpose()?;
 

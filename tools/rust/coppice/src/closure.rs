@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::thread;
 
-/// A closure, and what has ended the calls of it.
+/// A closure, and the value or panic that ended its calls.
 pub(crate) struct Closure<F, B> {
     function: F,
     end: Option<thread::Result<B>>,
@@ -17,7 +17,7 @@ impl<F, B> Closure<F, B> {
         Closure { function, end: None }
     }
 
-    /// Return the argument that C hands over with each call.
+    /// Return the argument that C passes with each call.
     pub fn arg(&mut self) -> *mut c_void {
         self as *mut Self as *mut c_void
     }
@@ -26,7 +26,7 @@ impl<F, B> Closure<F, B> {
     /// does not unwind through C: `finish()` resumes it.
     ///
     /// # Safety
-    /// `arg` must be of `Closure::arg()`, of the same types.
+    /// `arg` must be the result of `Closure::arg()`, with the same types.
     pub unsafe fn call(
         arg: *mut c_void,
         call: impl FnOnce(&mut F) -> ControlFlow<B>,

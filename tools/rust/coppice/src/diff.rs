@@ -11,7 +11,7 @@ use std::os::raw::{c_char, c_int, c_uint, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What has happened to a file between two states.
+/// How a file differs between two states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Change {
@@ -43,7 +43,7 @@ impl Change {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Difference<'a> {
-    /// What has happened to it.
+    /// How the file differs.
     pub change: Change,
     /// Its type in the second state, or in the first if it was removed.
     pub file_type: FileType,
@@ -83,8 +83,9 @@ unsafe fn path<'a>(text: *const c_char) -> &'a Path {
 
 impl State {
     /// Call a closure with each file that differs between this state and
-    /// another one of the same store. The cost is that of what differs. If the
-    /// closure breaks, the comparison ends, with its value.
+    /// another one of the same store. The cost depends on what differs, not on
+    /// the size of the states. If the closure breaks, the comparison ends and
+    /// returns its value.
     /// [`Unsupported`](crate::ErrorKind::Unsupported): a state is a fork that
     /// another process may change.
     ///

@@ -15,7 +15,7 @@ pub struct Error {
 /// The results of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The errno values that callers usually tell apart.
+/// The errno values that callers usually distinguish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -26,8 +26,8 @@ pub enum ErrorKind {
     Busy,
     /// `EUCLEAN`: the store is damaged; see coppice-check(1).
     Damaged,
-    /// `ECONNRESET`: the daemon that made the changes has ended. Reading goes
-    /// on; for changes the store must be closed and opened again.
+    /// `ECONNRESET`: the daemon that made the changes has ended. Reading
+    /// continues; for changes, close the store and open it again.
     Disconnected,
     /// `ECHILD`: the handle was opened by the parent process, before fork(2).
     Forked,
@@ -66,8 +66,8 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// Make an error from a negative errno value that the last call of the
-    /// library in this thread has returned.
+    /// Make an error from the negative errno value that this thread's last call
+    /// of the library has returned.
     pub(crate) fn last(result: c_int) -> Error {
         // SAFETY: the text is valid until the thread's next call.
         let text = unsafe { CStr::from_ptr(coppice_error()) };
@@ -141,7 +141,7 @@ pub(crate) fn check_len(result: ssize_t) -> Result<usize> {
     Ok(result as usize)
 }
 
-/// Return None where the result is this errno value.
+/// Return None if the error is this errno value.
 pub(crate) fn none_if<T>(errno: c_int, result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! What is known of stores, states and files.
+//! Information about stores, states and files.
 use crate::text::{os_string_of, time_from_ns};
 use coppice_sys as sys;
 use std::ffi::OsString;
@@ -49,7 +49,7 @@ impl Stats {
     }
 }
 
-/// What is known of a state.
+/// Information about a state.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Info {

@@ -7,9 +7,9 @@
 //! value, a directory a bucket. Forks and snapshots are made in constant time,
 //! of any state, however old, whatever is open, and in any number.
 //!
-//! Changes of files are gathered in a [`Batch`]. A batch is one step: other
-//! threads, processes and mounts see all of it or nothing, and so does whoever
-//! opens the store after a crash.
+//! Changes of files are gathered in a [`Batch`]. A batch is atomic: other
+//! threads, processes and mounts, and the store after a crash, have all of it
+//! or nothing.
 //!
 //! ```
 //! # let dir = std::env::temp_dir().join(format!("coppice-lib-{}", std::process::id()));
@@ -26,7 +26,7 @@
 //! }
 //! batch.commit(Commit::DURABLE.snapshot("slot-1"))?;
 //!
-//! // A fork of it, which goes its own way.
+//! // A fork of the slot changes on its own.
 //! store.fork("main~slot-1", "try")?;
 //! let fork = store.state("try")?;
 //! batch.put(&fork, "accounts/7", b"93", Flags::NONE)?;
@@ -43,21 +43,21 @@
 //!
 //! # Handles
 //!
-//! A handle keeps alive what it was made of: a store is closed when the last of
-//! its clones, states, batches and scans is dropped. States can be kept for any
-//! time, in any collection; nothing is locked by them.
+//! A handle keeps the handle from which it was made alive: a store is closed
+//! when the last of its clones, states, batches and scans is dropped. States
+//! can be kept for any time, in any collection; they lock nothing.
 //!
 //! # Threads and processes
 //!
 //! Any thread may use a [`Store`] or a [`State`], at any time. A [`Batch`] and
 //! a [`Scan`] belong to one thread at a time; they can be sent. Closures are
 //! called by the thread that passed them and may call the library; if one
-//! panics, the panic goes on in the caller.
+//! panics, the panic continues in the caller.
 //!
 //! One process changes a store: the first that opens it for writing, or the
 //! daemon that serves its mounts; then the changes of other processes go through
 //! the daemon, and each is durable when the call returns. Any number of
-//! processes read at once, of stores that they open
+//! processes can read a store at the same time if they open it
 //! [read-only](Options::read_only): they see the last commit, and a snapshot
 //! that they have open stays as it is. A process can have a store open once.
 //!

@@ -31,7 +31,8 @@ impl ScanOptions {
     }
 
     /// List the entries in the order of the bytes of their names. They are
-    /// those that the directory has when the scan is opened.
+    /// those that the directory has when the scan is opened, unless another
+    /// process may change the fork.
     pub fn sorted(&mut self, yes: bool) -> &mut ScanOptions {
         self.flags = if yes { sys::COPPICE_SORTED } else { 0 };
         self
@@ -50,11 +51,11 @@ pub struct Entry {
     pub number: u64,
 }
 
-/// The entries of a directory, of [`State::scan()`]. After an error there are
-/// no more.
+/// The entries of a directory, as [`State::scan()`] returns them. An error is
+/// the last item.
 pub struct Scan {
     raw: NonNull<sys::coppice_scan>,
-    /// The directory's, which must stay open.
+    /// The state of the directory, which must stay open.
     state: State,
     at_end: bool,
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// Values of up to this size are read without asking for their length first.
 const SMALL: usize = 4096;
 
-/// The C handle, closed with the last of those that use it.
+/// The C handle, closed with the last object that uses it.
 pub(crate) struct StateHandle {
     raw: NonNull<sys::coppice_state>,
     /// Released after the state.
@@ -70,7 +70,7 @@ impl State {
         self.handle.raw()
     }
 
-    /// Return what is known of the state.
+    /// Return information about the state.
     pub fn info(&self) -> Result<Info> {
         let mut info = Info::raw();
 
@@ -102,8 +102,8 @@ impl State {
         Ok(Some(value))
     }
 
-    /// Make the content of a file that of a buffer, whose memory is used
-    /// again. Return false, with an empty buffer, if there is no such path.
+    /// Read the content of a file into a buffer, whose memory is reused. Return
+    /// false, with an empty buffer, if there is no such path.
     pub fn get_into(
         &self,
         path: impl AsRef<Path>,
@@ -129,9 +129,9 @@ impl State {
         }
     }
 
-    /// Read a file whose length must be asked for. A long value is not one
-    /// step of coppice_get(): let coppice_get_many() read all of it as it is at
-    /// one instant, with room for a byte more to see that it has not grown.
+    /// Read a file whose length must be asked for. Let coppice_get_many() read
+    /// all of it as of one instant, with room for one more byte, which shows
+    /// whether the file has grown since.
     fn get_long(&self, path: &Text, value: &mut Vec<u8>) -> Result<bool> {
         let mut stat = Stat::raw();
 
@@ -145,7 +145,7 @@ impl State {
             if none_if(ENOENT, found)?.is_none() {
                 return Ok(false);
             }
-            // The length of a sparse file can be any.
+            // A sparse file can have any length.
             value
                 .try_reserve((stat.bytes as usize).saturating_add(1))
                 .map_err(|_| {
@@ -210,9 +210,10 @@ impl State {
         ))
     }
 
-    /// Do many reads, all of the same instant of the state; but where another
-    /// process may change a fork, each by itself. Each has its own result then;
-    /// an error of a single one is no error of the call.
+    /// Do many reads, all as of the same instant, unless another process may
+    /// change the fork: then each read is as of one instant, but not all of
+    /// them. Each read has its own result; an error of a single read is not an
+    /// error of the call.
     pub fn read_many(&self, reads: &mut [Read<'_>]) -> Result<()> {
         let mut gets: Vec<sys::coppice_get> = reads
             .iter_mut()

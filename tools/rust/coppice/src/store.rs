@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Stores, and what is done to their states by name.
+//! Stores, and operations on their states by name.
 use crate::batch::Batch;
 use crate::closure::Closure;
 use crate::error::{check, check_len, none_if, Error, Result};
@@ -18,7 +18,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// The C handle, closed with the last of those that use it.
+/// The C handle, closed with the last object that uses it.
 pub(crate) struct StoreHandle(*mut sys::coppice);
 
 // SAFETY: any thread may use a handle of a store, at any time.
@@ -33,7 +33,7 @@ impl StoreHandle {
     fn close(&mut self) -> Result<()> {
         let raw = std::mem::replace(&mut self.0, ptr::null_mut());
 
-        // SAFETY: whatever was made of the handle has kept it, and is gone.
+        // SAFETY: all objects that use the handle have been dropped.
         check(unsafe { sys::coppice_close(raw) }).map(drop)
     }
 }
@@ -69,7 +69,7 @@ impl Options {
         Options::default()
     }
 
-    /// Change nothing in the store.
+    /// Refuse changes.
     pub fn read_only(&mut self, yes: bool) -> &mut Options {
         self.flag(sys::COPPICE_READ_ONLY, yes)
     }
@@ -124,8 +124,9 @@ impl Options {
 /// An open store. A clone is another handle of the same.
 ///
 /// The store stays open as long as there is a clone, a [`State`], a [`Batch`]
-/// or a [`Scan`](crate::Scan) of it. Errors of closing it then are lost: call
-/// [`close()`](Store::close) or [`sync()`](Store::sync) where they matter.
+/// or a [`Scan`](crate::Scan) of it. If dropping the last of them closes the
+/// store, errors are lost: call [`close()`](Store::close) or
+/// [`sync()`](Store::sync) if they matter.
 #[derive(Clone)]
 pub struct Store {
     handle: Arc<StoreHandle>,
@@ -143,8 +144,8 @@ impl Store {
         Options::new().create(true).open(path)
     }
 
-    /// Make all changes durable and release the store. If it has other handles,
-    /// it stays open until the last of them is dropped.
+    /// Make all changes durable and release the store. If there are other
+    /// handles, it stays open until the last of them is dropped.
     pub fn close(self) -> Result<()> {
         match Arc::try_unwrap(self.handle) {
             Ok(mut handle) => handle.close(),
@@ -167,9 +168,8 @@ impl Store {
         Ok(Stats::new(&stats))
     }
 
-    /// Wait until the space of all deleted states is free, durably; but that of
-    /// snapshots which a handle still reads, here or in another process, is
-    /// freed later.
+    /// Wait until the space of all deleted states is free, durably, except that
+    /// of snapshots that a handle still reads, here or in another process.
     pub fn reclaim(&self) -> Result<()> {
         // SAFETY: the handle is open.
         check(unsafe { sys::coppice_reclaim(self.raw()) }).map(drop)
@@ -177,7 +177,7 @@ impl Store {
 
     /// Return a descriptor for `poll(2)` or an event loop that becomes readable
     /// when states have been changed, made or deleted, by any process. Reset it
-    /// with [`event_clear()`](Store::event_clear) alone.
+    /// only with [`event_clear()`](Store::event_clear).
     pub fn event_fd(&self) -> Result<BorrowedFd<'_>> {
         // SAFETY: the handle is valid; the descriptor is open as long as it is.
         check(unsafe { sys::coppice_event_fd(self.raw()) })
@@ -320,7 +320,7 @@ impl Store {
     }
 
     /// Delete the snapshots of a fork that were made before a time, but never
-    /// the `keep` newest ones. Snapshots that are held are left. Return how
+    /// the `keep` newest ones. Snapshots that are held are kept. Return how
     /// many were deleted.
     pub fn expire(
         &self,
@@ -355,7 +355,7 @@ impl Store {
         self.call2(sys::coppice_rename, name.as_ref(), to.as_ref())
     }
 
-    /// Let two forks, or two snapshots of one fork, exchange their names.
+    /// Exchange the names of two forks, or of two snapshots of one fork.
     pub fn swap(
         &self,
         a: impl AsRef<OsStr>,
@@ -364,8 +364,8 @@ impl Store {
         self.call2(sys::coppice_swap, a.as_ref(), b.as_ref())
     }
 
-    /// Give a fork the content of another state, in one step. Handles of the
-    /// fork stay valid.
+    /// Replace the content of a fork by that of another state, in one step.
+    /// Handles of the fork stay valid.
     pub fn reset(
         &self,
         fork: impl AsRef<OsStr>,
@@ -375,7 +375,7 @@ impl Store {
     }
 
     /// Do the same, and first make a snapshot of the fork, called `undo`.
-    /// Through a daemon the snapshot is a step of its own.
+    /// Through a daemon, the snapshot is a separate step.
     pub fn reset_with_undo(
         &self,
         fork: impl AsRef<OsStr>,
@@ -416,7 +416,7 @@ impl Store {
         self.call2(sys::coppice_hold, name.as_ref(), tag.as_ref())
     }
 
-    /// Remove the tag.
+    /// Remove a tag that protects a state.
     pub fn release(
         &self,
         name: impl AsRef<OsStr>,
@@ -606,7 +606,7 @@ where
 /// How a join decides conflicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Change nothing if there are some.
+    /// Change nothing if there are conflicts.
     Refuse,
     /// Decide each for the fork.
     Ours,
@@ -624,13 +624,13 @@ pub enum Join {
     Conflicts {
         /// The number of files.
         count: u64,
-        /// A description, to return where a conflict is a failure.
+        /// A description, for callers to which a conflict is a failure.
         error: Error,
     },
 }
 
 impl Join {
-    /// Take conflicts for a failure.
+    /// Turn conflicts into an error.
     pub fn into_result(self) -> Result<()> {
         match self {
             Join::Done => Ok(()),

@@ -9,15 +9,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const INLINE: usize = 256;
 
-/// A copy of a name or path that ends with a NUL. A short one needs no memory
-/// of the heap.
+/// A copy of a name or path that ends with a NUL. A short copy is not on the
+/// heap.
 pub(crate) struct Text {
     inline: [MaybeUninit<u8>; INLINE],
     heap: Option<CString>,
 }
 
 impl Text {
-    /// `EINVAL`: it has a NUL in it.
+    /// Copy a text. `EINVAL`: it has a NUL in it.
     pub fn new(text: &OsStr) -> Result<Text> {
         let bytes = text.as_bytes();
         let mut copy =
@@ -47,7 +47,7 @@ impl Text {
         }
     }
 
-    /// Return the string in memory of the heap, where it does not move.
+    /// Return the string on the heap, where it does not move.
     pub fn into_c_string(self) -> CString {
         match self.heap {
             Some(text) => text,
@@ -83,8 +83,8 @@ pub(crate) fn time_from_ns(ns: i64) -> SystemTime {
     }
 }
 
-/// Return a time as nanoseconds since 1970; a time before that is 0, one that
-/// is too late the latest.
+/// Return a time as nanoseconds since 1970: 0 for earlier times, the maximum
+/// for times that are too late.
 pub(crate) fn time_to_ns(time: SystemTime) -> i64 {
     match time.duration_since(UNIX_EPOCH) {
         Ok(distance) => i64::try_from(distance.as_nanos()).unwrap_or(i64::MAX),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-//! Batches, and what is read of them.
+//! Batches, and reads of their changes.
 mod scratch;
 
 use coppice::*;

@@ -39,7 +39,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Put one value, in a batch of its own.
+/// Put one value in a separate batch.
 pub fn put(store: &Store, fork: &State, path: impl AsRef<Path>, value: &str) {
     let mut batch = store.batch().unwrap();
 
