@@ -17,7 +17,7 @@
 
 enum {
 	BUCKETS_MIN = 1024,
-	PIECE = 512, /* items looked at in one hold of the lock */
+	PIECE = 512, /* items read in one hold of the lock */
 };
 
 struct run {

@@ -36,7 +36,7 @@ enum {
 	HOLD_BLOCKS = 4096, /* freed in one hold of the lock */
 	PIECE_SNAPSHOTS = 16,
 	JOB_ENTRIES = 8192,
-	JOB_BACKLOG = 8,        /* at most times JOB_ENTRIES if tasks wait */
+	JOB_BACKLOG = 8,        /* highest factor of JOB_ENTRIES */
 	JOB_ENTRIES_LEAST = 16, /* when the store is nearly full */
 	EVICTIONS = 4,          /* before each hold: see forest_evict() */
 	COMMIT_BLOCKS = 8192,   /* freed blocks after which a commit starts */
@@ -100,7 +100,7 @@ static int task_give_up(struct forest *forest, const struct task *task)
 
 /*
  * Return how many entries of lists a commit may handle.  The number grows with
- * the tasks that wait: the more frees share a changed page, the cheaper each.
+ * the tasks that wait: a free costs less if many frees share a changed page.
  */
 static uint32_t job_budget(struct forest *forest)
 {

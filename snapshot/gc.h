@@ -38,7 +38,7 @@ struct gc {
 	pthread_cond_t wake; /* to the thread: pending or stop */
 	pthread_cond_t idle; /* from the thread: quiet or failed */
 	bool pending;        /* gc->lock: there may be work */
-	int64_t next_due;    /* gc->lock: time of the next work, ns, if known */
+	int64_t next_due;    /* gc->lock: next work, ns; INT64_MAX: unknown */
 	bool quiet;          /* gc->lock: the thread has found no work */
 	bool stop;           /* gc->lock */
 	int err;             /* gc->lock: the last error, or 0 */

@@ -14,7 +14,7 @@ struct unnamed_version {
 	int64_t created; /* when it froze, ns since the epoch */
 };
 struct lineage_walk {
-	uint64_t at; /* 0 at first; versions up to it were looked at */
+	uint64_t at; /* 0 at first; then the last version that was read */
 };
 /*
  * Return up to `most` versions that no state names, as of the last commit, by

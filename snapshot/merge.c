@@ -213,7 +213,7 @@ int tidy_run(struct forest *forest, const struct task *task)
 	if (r < 0)
 		return r;
 	/*
-	 * No entries are added to the old list any more, so the info of the
+	 * No entries are added to the moved list any more, so the info of the
 	 * last commit is exact.
 	 */
 	store_lock(forest->store);

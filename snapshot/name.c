@@ -154,7 +154,7 @@ static bool parse_date(const char **text, struct tm *tm)
 	is.tm_year = tm->tm_year -= 1900;
 	is.tm_mon = tm->tm_mon -= 1;
 	is.tm_mday = tm->tm_mday;
-	/* timegm() changes a day that does not exist to a later month's. */
+	/* timegm() turns a day that does not exist into a later one. */
 	timegm(&is);
 	return is.tm_mon == tm->tm_mon && is.tm_mday == tm->tm_mday;
 }

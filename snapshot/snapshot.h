@@ -3,8 +3,8 @@
  * States and their lineage: forks and snapshots by name, the versions they
  * point at, and the space that deleting them frees.
  *
- * This header, item.h and property.h are what the folders above see of
- * snapshot/, with the helpers duration.h and size.h.
+ * The folders above see this header, item.h and property.h, and the helpers
+ * duration.h, name.h, retention.h and size.h.
  * Unless a function says otherwise, the caller holds the store's lock, and a
  * returned struct is valid until the lock is released.
  */

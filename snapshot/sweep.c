@@ -259,7 +259,7 @@ static int version_sweep(struct sweep *s, uint64_t id, struct swept *swept)
 		else if (!r)
 			r = store_yield(store);
 	}
-	/* The sweep of the parent reads the version's list from the disk. */
+	/* The sweep of the parent reads this version's complete list. */
 	if (r == -ENOENT)
 		r = swept->version && !s->dry_run ? store_sync(store) : 0;
 	return r;

@@ -23,7 +23,7 @@
 #include <errno.h>
 
 enum { BY_DUE = 1, BY_NAME, BY_VERSION };
-enum { PIECE = 64 }; /* states looked at in one hold of the lock */
+enum { PIECE = 64 }; /* states read in one hold of the lock */
 
 /* ---- Records ------------------------------------------------------------ */
 

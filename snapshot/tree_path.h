@@ -19,8 +19,8 @@ int tree_entry(struct tree *tree, uint64_t dir, const char *name,
  * Find the inode of a path, which begins at the root directory with or without
  * a slash.  No symlink is followed, neither in the middle nor at the end: a
  * path never leads out of the tree, nor to another file when a link is changed.
- * ".." is the parent.  -ENOENT; -ENOTDIR: something before a slash is not
- * a directory; -ENAMETOOLONG.
+ * ".." is the parent.  -ENOENT; -ENOTDIR: a part before a slash is not a
+ * directory; -ENAMETOOLONG; -EUCLEAN.
  */
 int tree_path_find(struct tree *tree, const char *path, uint64_t *ret_ino,
                    struct inode *ret_inode);

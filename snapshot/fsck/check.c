@@ -194,7 +194,7 @@ static int on_progress(void *arg, const char *what, uint64_t done, uint64_t all)
 
 /* ---- The steps ---------------------------------------------------------- */
 
-/* Return the base of the version, or of the oldest hollow one right above. */
+/* Return the base of the version, or of the row of hollow ones above it. */
 static uint64_t left_base(struct check *check, const struct check_version *v)
 {
 	const struct check_version *parent = v;

@@ -89,7 +89,7 @@ static int task_reap(struct check *check, uint64_t id,
 	if (!v) /* harmless: the task is dropped when it runs */
 		return 0;
 	v->task = true;
-	/* A reaped tree may wait for its list's end: see reap_finish(). */
+	/* The lists of a reaped tree may be dropped later: reap_finish(). */
 	v->reaping = record->len || (!v->root && !v->refs && !v->children);
 	if (!record->len)
 		return 0;

@@ -28,7 +28,7 @@ struct plan {
 	size_t *kept;  /* index among the kept versions; or NO_VERSION */
 	struct lost *lost;
 	size_t lost_len, lost_capacity;
-	bool *apart; /* for each kept state: it needs a head of its own */
+	bool *apart; /* for each kept state: it needs a new head */
 	size_t apart_capacity;
 };
 
