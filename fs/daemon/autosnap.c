@@ -10,12 +10,12 @@
 
 enum {
 	EXPIRE_MOST = 1024, /* deletions of a fork in one interval */
-	DELETE_PIECE = 16,  /* in one hold of the store's lock */
+	DELETE_PIECE = 16,  /* deletions between two store_yield() */
 	CACHED_FORKS = 1024,
-	RETRY_NS = 200000000, /* when the daemon is ending */
+	RETRY_NS = 200000000, /* while the daemon is ending */
 };
 
-/* A rule, and when it is due. */
+/* A rule and the time at which it is due. */
 struct job {
 	struct autosnap_rule rule;
 	int64_t due; /* mono_ns() */
@@ -34,15 +34,15 @@ struct autosnap {
 	pthread_cond_t wake;
 	struct job *jobs;
 	bool stop;
-	/* Used under `run` alone, in a ring. */
+	/* Cache, indexed by fork number; guarded by `run`. */
 	struct autosnap_times times[CACHED_FORKS];
 };
 
 /* ---- Snapshots ---------------------------------------------------------- */
 
 /*
- * Return true if the fork differs from its newest snapshot, or has changed
- * since it was made and has none.  Lock held.
+ * Return true if the fork differs from its newest snapshot or, without a
+ * snapshot, has changed since the fork was made.  Lock held.
  */
 static bool fork_is_new(struct autosnap *a, struct state *fork)
 {
@@ -64,8 +64,8 @@ static bool fork_is_new(struct autosnap *a, struct state *fork)
 }
 
 /*
- * Snapshot the fork of this number if there is something new in it.  1: done,
- * under this name; 0: nothing is new.  Lock held; it may be released.
+ * Snapshot the fork if it has changed.  1: done, `name` is the snapshot's; 0:
+ * unchanged, gone, or not a fork.  Lock held; it may be released.
  */
 static int fork_snapshot(struct autosnap *a, uint64_t number,
                          struct autosnap_times *times, char name[TIME_NAME_MAX])
@@ -114,7 +114,7 @@ static int delete_one(struct autosnap *a, struct autosnap_times *times,
 	return r;
 }
 
-/* Delete what the policy does not keep. */
+/* Delete the snapshots that the policy does not keep.  Lock NOT held. */
 static int fork_expire(struct autosnap *a, struct autosnap_times *times,
                        const struct retention *policy)
 {
@@ -150,7 +150,7 @@ static int fork_expire(struct autosnap *a, struct autosnap_times *times,
 
 /* ---- An interval -------------------------------------------------------- */
 
-/* Return what is known of a fork's snapshots. */
+/* Return the cached list of the fork's snapshots, which may be empty. */
 static struct autosnap_times *times_of(struct autosnap *a, uint64_t fork)
 {
 	struct autosnap_times *times = &a->times[fork % CACHED_FORKS];
@@ -176,7 +176,7 @@ static int fork_run(struct autosnap *a, uint64_t fork,
 	}
 	if (err > 0)
 		mounts_name_changed(a->options.mounts, fork, name, true);
-	/* Deletions are what helps when the store is full. */
+	/* Even after an error: deletions make room in a full store. */
 	if (!retention_is_empty(policy) && err)
 		r = fork_expire(a, times, policy);
 	return err < 0 ? err : r;
@@ -222,7 +222,7 @@ static int is_session(void *arg, struct session *session)
 	return session->id == *(const uint64_t *)arg;
 }
 
-/* Log an error once, until there is another one or none. */
+/* Log an error unless it is the one that was logged last. */
 static void job_log(struct job *job, int err)
 {
 	if (err && err != job->logged)
@@ -250,7 +250,7 @@ static bool job_run(struct autosnap *a, struct job *job)
 	}
 	job_log(job, autosnap_run(a, &job->rule));
 	a->options.end(a->options.arg);
-	/* Intervals that have passed meanwhile are left out. */
+	/* Skip the intervals that have passed meanwhile. */
 	now = mono_ns();
 	job->due += job->rule.interval;
 	if (job->due < now)
@@ -258,7 +258,7 @@ static bool job_run(struct autosnap *a, struct job *job)
 	return true;
 }
 
-/* Return the job that is due first, or NULL.  Lock held. */
+/* Return the link to the job that is due first, or to NULL.  Lock held. */
 static struct job **job_first(struct autosnap *a)
 {
 	struct job **first = &a->jobs;
@@ -295,7 +295,7 @@ static void *autosnap_main(void *arg)
 			wait_until(a, job->due);
 			continue;
 		}
-		/* Only this thread removes jobs; new ones are put in front. */
+		/* Only this thread removes jobs; new ones are put first. */
 		pthread_mutex_unlock(&a->lock);
 		if (job_run(a, job))
 			job = NULL;

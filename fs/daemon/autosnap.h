@@ -2,11 +2,11 @@
 /*
  * Snapshots by time (-o autosnap=INTERVAL), and their expiry (-o keep=POLICY).
  *
- * One thread of the daemon serves all mounts that ask for it.  At the end of
+ * One thread of the daemon serves all mounts with the option.  At the end of
  * each interval it snapshots the forks of a mount that have changed since their
- * newest snapshot, and then deletes those snapshots that the policy does not
- * keep.  It deletes only snapshots whose names are times in UTC, as it makes
- * them and as `coppice snap` does.
+ * newest snapshot, then deletes the snapshots that the policy does not keep.
+ * Only snapshots whose names are times in UTC are deleted: this thread and
+ * `coppice snap` without a name make such names.
  */
 #ifndef COPPICE_AUTOSNAP_H
 #define COPPICE_AUTOSNAP_H
@@ -26,13 +26,13 @@ struct autosnap_rule {
 	struct retention keep; /* without rules: nothing is deleted */
 };
 
-/* How the thread works on the store; the strings and fs are the caller's. */
+/* How the thread works on the store; the pointers are the caller's. */
 struct autosnap_options {
 	struct fs *fs;
 	struct mounts
-	        *mounts; /* whose caches are updated, and sessions asked */
+	        *mounts; /* caches to update, sessions to look up */
 	uid_t uid;       /* the creator of the snapshots */
-	/* Called around each piece of work; begin() fails at the end. */
+	/* Called around each job; begin() fails if the daemon is ending. */
 	int (*begin)(void *arg);
 	void (*end)(void *arg);
 	void *arg;
@@ -43,13 +43,13 @@ int autosnap_create(const struct autosnap_options *options,
                     struct autosnap **ret_autosnap);
 /* Add the rule of a mount.  -ENOMEM. */
 int autosnap_add(struct autosnap *autosnap, const struct autosnap_rule *rule);
-/* End the thread.  No work is under way in begin().  Takes NULL. */
+/* End the thread after the work that is under way.  Takes NULL. */
 void autosnap_destroy(struct autosnap *autosnap);
 
 /*
- * Do the work of one interval for a rule now, in the calling thread.  Return
- * the first error that a user would want to know of; the rest of the work is
- * done.
+ * Do the work of one interval for a rule now, in the calling thread.  An error
+ * does not stop the rest of the work; the first one is returned.  A state that
+ * is gone meanwhile is no error.
  */
 int autosnap_run(struct autosnap *autosnap, const struct autosnap_rule *rule);
 

@@ -62,7 +62,7 @@ static int oldest_first(const void *a, const void *b)
 	return x->created < y->created ? -1 : x->created > y->created;
 }
 
-/* Read a piece of the fork's snapshots.  Lock held.  As state_walk(). */
+/* Read a piece of the fork's snapshots.  Lock held.  Errors as state_walk(). */
 static int load_piece(struct autosnap_times *times, struct forest *forest,
                       struct state_walk *walk)
 {

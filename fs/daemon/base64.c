@@ -32,7 +32,7 @@ json_t *base64_encode(const uint8_t *data, size_t len)
 	return json_stringn_nocheck(text, (size_t)(out - text));
 }
 
-/* Return the value of a digit; -1: it is none. */
+/* Return the value of a digit; -1: not a digit. */
 static int digit_value(char c)
 {
 	const char *at = c ? strchr(digits, c) : NULL;
@@ -40,7 +40,10 @@ static int digit_value(char c)
 	return at ? (int)(at - digits) : -1;
 }
 
-/* Decode four digits; the last group may end in one or two '='. */
+/*
+ * Decode four digits and return the number of bytes.  The last group may end in
+ * one or two '='.
+ */
 static int group_decode(const char *text, bool last, uint8_t *out)
 {
 	size_t count = 3;

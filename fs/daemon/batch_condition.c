@@ -94,7 +94,7 @@ static const struct condition {
         {"if_unchanged", if_unchanged},
 };
 
-/* Return true if the conditions have been checked of this very tree. */
+/* Return true if the state still has the tree whose conditions held. */
 static bool is_seen(struct control *c, const struct batch_seen *seen,
                     struct state *state)
 {

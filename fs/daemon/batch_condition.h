@@ -7,9 +7,9 @@
 
 /*
  * A state whose conditions held when the operations were tried.  If its head
- * was frozen in the same hold of the lock, to build trees, it has another
- * version since, and conditions about what it was before cannot be checked. But
- * as long as it has the tree of the frozen version, they hold.
+ * was frozen in the same hold of the lock, to build trees, the state has
+ * another version since, and conditions about the former version cannot be
+ * checked again.  They hold as long as the state has the frozen version's tree.
  */
 struct batch_seen {
 	uint64_t number, version;
@@ -18,9 +18,9 @@ struct batch_seen {
 };
 
 /*
- * Check the conditions that an operation has; `subject` is the key of the state
- * that some of them are about, `*seen` is all zero at first.  If one does not
- * hold, the error message is set.  Lock held.
+ * Check the conditions of an operation.  `subject` is the key of the state that
+ * some of them are about; `*seen` is all zero at first.  If a condition does
+ * not hold, set the error message and return a negative errno.  Lock held.
  */
 int batch_conditions_check(struct control *c, json_t *op, const char *subject,
                            struct batch_seen *seen);

@@ -14,7 +14,7 @@
 
 /* ---- Operations --------------------------------------------------------- */
 
-/* Find the state "name"; the preconditions are all there is to it. */
+/* Find the state "name"; the operation only has conditions. */
 static int check_change(struct control *c, struct state_change *ret)
 {
 	char name[STATE_NAME_MAX];
@@ -170,7 +170,7 @@ static bool is_rule(const json_t *value)
 	return json_is_true(value) || json_is_string(value);
 }
 
-/* The types of values; all others are texts. */
+/* The types of the keys' values; those of other keys are texts. */
 static const struct type {
 	const char *key;
 	bool (*check)(const json_t *value);
@@ -192,7 +192,7 @@ static const struct type {
         {"undo", is_flag, "true or false"},
         {NULL, is_text, "a text"},
 };
-enum { CONDITION_TYPES = 5 }; /* the first of them are conditions */
+enum { CONDITION_TYPES = 5 }; /* the first rows are conditions */
 
 static const struct type *type_find(const char *key)
 {
@@ -203,7 +203,7 @@ static const struct type *type_find(const char *key)
 	return type;
 }
 
-/* Return what the verb calls a key of the operation; NULL: it has no such. */
+/* Return the verb's key for a key of the operation; NULL: no such key. */
 static const char *key_of_verb(const struct operation *operation,
                                const char *key)
 {
@@ -243,7 +243,7 @@ static const struct operation *operation_find(const char *name)
 	return NULL;
 }
 
-/* Fail if a key is missing: the verb's own message may call it otherwise. */
+/* Fail if a key is missing.  The verb's message might use another name. */
 static int keys_check(struct control *c, const struct operation *operation,
                       const json_t *op)
 {

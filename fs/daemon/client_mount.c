@@ -183,7 +183,7 @@ static int connect_daemon(const struct mounting *m, int *ret_socket,
 			        "cannot ask the daemon of '%s': %s", m->store,
 			        strerror(-err));
 		err = daemon_spawn(&options, ret_pid, &error);
-		/* -EBUSY: a daemon that starts or ends, or a command. */
+		/* -EBUSY: a command or another daemon has the store open. */
 		if (err < 0 && (err != -EBUSY || mono_ns() > end)) {
 			*ret_error = steal(&error);
 			return err;
@@ -328,7 +328,7 @@ static void set_read_ahead(const struct stat *st)
 		fprintf(f, "%d\n", READ_AHEAD_KIB);
 }
 
-/* Mount with the daemon at the socket.  -EAGAIN: it ended meanwhile. */
+/* Mount through the daemon at the socket.  -EAGAIN: it ended meanwhile. */
 static int mount_through(const struct mounting *m, int socket, char **ret_error)
 {
 	_cleanup_close_ int fd = -1;
@@ -438,7 +438,7 @@ static int mount_foreground(const struct mounting *m, char **ret_error)
 	return err;
 }
 
-/* Wait until the mount has ended; another process serves it. */
+/* Wait until the mount, which another process serves, has ended. */
 static int wait_for_end(const struct mounting *m)
 {
 	struct mount_entry entry;

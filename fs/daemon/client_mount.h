@@ -13,9 +13,9 @@
 int client_mount(const struct mount_options *options, char **ret_error);
 
 /*
- * Connect to the daemon that serves the store, or to a new one, so that it does
- * not end with its last mount until *ret_socket is closed, or half a minute has
- * passed.  On failure *ret_error is the error message, to be freed.
+ * Connect to the daemon that serves the store, or to a new one.  The daemon
+ * does not end with its last mount until *ret_socket is closed or half a minute
+ * has passed.  On failure *ret_error is the error message, to be freed.
  */
 int client_daemon_open(const char *store, int *ret_socket, char **ret_error);
 

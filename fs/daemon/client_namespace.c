@@ -11,7 +11,7 @@
 #include "error_message.h"
 #include "util.h"
 
-/* Write to a file of this process in /proc, which is there already. */
+/* Write to an existing file in /proc. */
 static int proc_write(const char *path, const char *text)
 {
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -23,8 +23,8 @@ static int proc_write(const char *path, const char *text)
 }
 
 /*
- * Enter a user namespace, too, with the present user and group.  The kernel
- * accepts a group only after setgroups(2) is denied.
+ * Enter new user and mount namespaces; map the present user and group alone.
+ * The kernel accepts the map of groups only after setgroups(2) is denied.
  */
 static int user_namespace_enter(void)
 {
@@ -44,8 +44,8 @@ static int user_namespace_enter(void)
 }
 
 /*
- * Make the mount that the directory lies in private.  -EINVAL: its root is not
- * below this process's root directory.
+ * Make the mount that contains the directory private.  -EINVAL: the mount's
+ * root is not below this process's root directory.
  */
 static int make_private(const char *dir)
 {
@@ -53,7 +53,7 @@ static int make_private(const char *dir)
 
 	if (snprintf(path, sizeof(path), "%s", dir) >= PATH_MAX)
 		return -ENAMETOOLONG;
-	/* Other directories than the root of a mount are refused. */
+	/* The kernel refuses a directory that is not the root of a mount. */
 	while (mount(NULL, path, NULL, MS_PRIVATE, NULL) < 0) {
 		slash = strrchr(path, '/');
 		if (errno != EINVAL || !slash || !path[1])
@@ -71,7 +71,7 @@ int client_namespace_enter(const char *at, char **ret_error)
 		err = user_namespace_enter();
 	if (!err && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		err = -errno;
-	/* chroot(2) may have led to a directory that no mount begins at. */
+	/* In a chroot(2), "/" may not be the root of a mount. */
 	if (err == -EINVAL)
 		err = make_private(at);
 	if (err == -EINVAL)

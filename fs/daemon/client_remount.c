@@ -60,7 +60,7 @@ int client_remount(const char *mountpoint, unsigned long flags,
 		                                 : strerror(errno));
 	err = set_daemon_sync(path, entry, flags & MS_SYNCHRONOUS);
 	/*
-	 * Without the daemon only sync is lost; a daemon that is dead is no
+	 * The daemon is needed for sync alone; otherwise a dead daemon is no
 	 * error.
 	 */
 	if (err < 0 && flags & MS_SYNCHRONOUS)

@@ -78,8 +78,8 @@ static void warn_elsewhere(const struct unmounting *u, const char *users)
 }
 
 /*
- * Handle the row that reports a delay: find and report its reason.  Return 1 to
- * end the request if there is one.
+ * Find and report the reason of the delay that a row reports.  Return 1, which
+ * ends the request, if a reason was found.
  */
 static int late_row(struct unmounting *u)
 {
@@ -183,7 +183,7 @@ int client_umount(const char *path, int flags, char **ret_error)
 	/* The daemon itself may hang. */
 	if (flags & MNT_FORCE)
 		return unmount(&u);
-	/* A mount that is in use may end much later. */
+	/* A detached mount that is in use may end much later. */
 	if ((flags & MNT_DETACH) ||
 	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
 	    daemon_client_connect(store, &socket) < 0)

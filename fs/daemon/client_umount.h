@@ -7,7 +7,7 @@
  * Unmount, and return when everything is durable and the mount is gone.  `path`
  * is the mount point, or the store if it is mounted at one place.  With
  * MNT_DETACH in flags the mount may live on for its users; with MNT_FORCE
- * requests under way fail, and nothing is waited for.
+ * requests under way fail, and the call waits for nothing.
  * On failure *ret_error is the error message, to be freed.
  */
 int client_umount(const char *path, int flags, char **ret_error);

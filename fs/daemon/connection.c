@@ -19,7 +19,7 @@ enum {
 	REQUEST_MS = 5000, /* for a request to arrive; CONNECTIONS_MAX is low */
 	ANSWER_MS = 30000, /* for the other end to read a line of an answer */
 	UMOUNT_MS = 10000, /* for a mount to end once it is unmounted */
-	STAY_MS = 30000,   /* for a mount to come that the daemon waits for */
+	STAY_MS = 30000,   /* for the mount that "stay" announces */
 	LATE_MS = 300,     /* before a delay is reported */
 };
 
@@ -42,7 +42,7 @@ static bool is_allowed(const struct daemon *daemon, int socket)
 	       (cred.uid == 0 || cred.uid == daemon->owner);
 }
 
-/* Send an object; takes ownership of it, and fails if it is NULL. */
+/* Send an object and release it.  -ENOMEM: it is NULL. */
 static int send_object(const struct connection *connection, json_t *object)
 {
 	int err = object ? json_line_write(connection->socket, object, -1,
@@ -86,7 +86,7 @@ json_t *connection_refusal(void)
 	return control_error(-EAGAIN, "the store is being closed");
 }
 
-/* Run a verb of control.h with the rights of who has sent the request. */
+/* Run a verb of control.h with the rights of the request's sender. */
 static int serve_verb(struct connection *connection, json_t *request, int fd)
 {
 	struct daemon *daemon = connection->daemon;
@@ -167,8 +167,9 @@ static json_t *umount_error(struct daemon *daemon, int err, bool closed)
 }
 
 /*
- * Return the answer if the mount has ended, the store is closed, or with `late`
- * in any case; NULL: wait on.
+ * Return the answer if the store is closed, or if other mounts are left and
+ * this one has ended.  With `late`, return it although the mount has not ended.
+ * NULL: wait on; without mounts, until the store is closed.
  */
 static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 {
@@ -196,7 +197,7 @@ static json_t *umount_answer(struct daemon *daemon, char *device, bool late)
 	return json_pack("{s:b, s:b}", "ok", 1, "ended", closed || gone);
 }
 
-/* Send a row if the mount has not ended, but all of it is saved. */
+/* Send a row if the mount has not ended, but all changes are saved. */
 static int report_delay(const struct connection *connection, char *device)
 {
 	struct daemon *daemon = connection->daemon;

@@ -15,9 +15,9 @@ struct connection {
 	struct daemon *daemon;
 	int socket; /* -1: this slot is free */
 	int wake;   /* eventfd: the daemon's state has changed */
-	/* daemon's lock: */
-	bool serving; /* a verb is running for it */
-	int fd;       /* that came with its request; -1: none */
+	/* Guarded by daemon->lock: */
+	bool serving; /* a verb is running for this connection */
+	int fd;       /* of the verb's request; -1: none */
 	bool cut;     /* the daemon is ending, and has shut `fd` down */
 };
 

@@ -7,7 +7,7 @@
 #include "util.h"
 
 enum {
-	ROW_BYTES = 45000, /* as base64 it fits a line: LINE_MAX_LEN */
+	ROW_BYTES = 45000, /* fit a line (LINE_MAX_LEN) as base64 */
 	TEXT_LOOK = 8000,  /* bytes in which a NUL makes a file binary */
 };
 

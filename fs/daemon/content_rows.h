@@ -15,8 +15,9 @@
 int content_rows_send(struct control *c, struct tree *tree, uint64_t ino,
                       uint64_t size, const char *side);
 /*
- * Set *ret_text if the file has no NUL byte at its beginning, which is how
- * diff(1) and git recognize text.
+ * Set *ret_text to true if the file has no NUL byte at its beginning (diff(1)
+ * and git recognize text by that), otherwise to false.  Errors as
+ * file_content().
  */
 int content_is_text(struct tree *tree, uint64_t ino, uint64_t size,
                     bool *ret_text);

@@ -215,7 +215,7 @@ static int verb_find(struct control *c)
 	if (err < 0)
 		return err;
 	store_lock(c->store);
-	/* First, because it may release the lock. */
+	/* Search by position first: that may release the lock. */
 	at = state_at_position(c->forest, name, &other);
 	err = state_named(c->forest, name, &state);
 	if (err == 0 && asks_position(name)) {

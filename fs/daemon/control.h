@@ -6,8 +6,8 @@
  * Requests and answers are JSON objects.  A request has a "verb" and the
  * arguments of that verb.  The answer is any number of rows and one last
  * object: {"ok": true, ...} or {"error": message, "errno": N}.  On the control
- * socket each is a line: a row is sent as {"row": {...}}.  A request that is
- * longer than a line may be comes beside it: see long_request.h.
+ * socket each is a line: a row is sent as {"row": {...}}.  A request too long
+ * for a line is attached to it: see long_request.h.
  */
 #ifndef COPPICE_CONTROL_H
 #define COPPICE_CONTROL_H
@@ -24,16 +24,16 @@ struct mounts;
 typedef int control_row_fn(void *arg, json_t *row);
 
 /*
- * Run the request for this process's own user and pass its rows to fn.  Return
- * 0 and the answer's last object, which may be an error, to be json_decref'ed;
- * or a negative errno if fn ended the request.
+ * Run the request for this process's user and pass its rows to fn.  Return 0
+ * and the answer's last object, which may be an error, to be json_decref'ed; or
+ * a negative errno if fn ended the request or memory is short.
  */
 int control_run(struct fs *fs, json_t *request, control_row_fn *fn, void *arg,
                 json_t **ret_answer);
 
 /*
- * Run the request for the user `cred`; otherwise as control_run().  The caches
- * of `mounts` (may be NULL) are updated for what changed.  `fd` is a descriptor
+ * Run the request for the user `cred`; otherwise as control_run().  The changes
+ * are announced to the caches of `mounts` (may be NULL).  `fd` is a descriptor
  * for the verbs that need one, or -1; it stays the caller's.
  */
 int control_serve(struct fs *fs, struct mounts *mounts,

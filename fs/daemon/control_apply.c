@@ -9,7 +9,7 @@
 #include "tree_changes.h"
 #include "util.h"
 
-/* A batch is mapped; its pages are its sender's memory. */
+/* Bytes; large, because a mapped batch takes only its sender's memory. */
 static const off_t batch_most = (off_t)1 << 34;
 
 struct applying {
@@ -31,8 +31,8 @@ static void on_changed(void *arg, uint64_t fork, struct tree *before,
 }
 
 /*
- * Map the file.  It must be sealed: nobody can change it, nor make it shorter,
- * which would raise a signal.
+ * Map the file.  It must be sealed, so that nobody can change it, or make it
+ * shorter, which would raise a signal.
  */
 static int batch_map(int fd, void **ret_data, size_t *ret_len)
 {

@@ -8,13 +8,13 @@
 #include "util.h"
 
 enum {
-	STEP_BYTES = 2048, /* of records that an operation changes, about */
+	STEP_BYTES = 2048, /* of records that an operation changes; a guess */
 	BUILDS_MAX = 6,    /* of one tree, while its fork is written to */
 };
 
 /* ---- Reading ------------------------------------------------------------ */
 
-/* Put the number of the line before the error message. */
+/* Prefix the error message with the number of the line. */
 static int line_fail(struct control *c, const struct step *step, int err)
 {
 	json_t *error = steal(&c->error);
@@ -54,7 +54,7 @@ static int steps_read(struct control *c, json_t *ops, json_t *lines,
 
 /* ---- Trees -------------------------------------------------------------- */
 
-/* Return true if the step has only failed because its tree is not built. */
+/* Return true if the step failed only because its tree is not built. */
 static bool wants_tree(struct control *c, const struct step *step, int err)
 {
 	return err == -EAGAIN && !c->error && step->change.prepared &&
@@ -77,8 +77,8 @@ static int step_prepare(struct control *c, struct step *step)
 }
 
 /*
- * Hold what the tree of a step is to be built from, after the changes of the
- * steps before it were undone.  Lock held.
+ * Hold the versions that the tree of a step is to be built from, after the
+ * changes of the steps before it were undone.  Lock held.
  */
 static int step_hold(struct control *c, struct step *step)
 {
@@ -91,7 +91,7 @@ static int step_hold(struct control *c, struct step *step)
 
 /* ---- The steps ---------------------------------------------------------- */
 
-/* Do one step.  Lock held. */
+/* Check the conditions of a step and apply it.  Lock held. */
 static int step_run(struct control *c, struct step *step)
 {
 	json_t *batch = c->request;
@@ -106,7 +106,7 @@ static int step_run(struct control *c, struct step *step)
 	return err;
 }
 
-/* Forget what a step has done that is about to be undone.  Lock held. */
+/* Release the results of a step that is about to be undone.  Lock held. */
 static void step_undo(struct control *c, struct step *step)
 {
 	struct state_change *change = &step->change;
@@ -118,8 +118,9 @@ static void step_undo(struct control *c, struct step *step)
 }
 
 /*
- * Do all steps, in one hold of the lock.  1: nothing was done, because the step
- * *ret_step needs a tree, which is to be built of versions that are held now.
+ * Apply all steps in one hold of the lock.  1: all are undone, because the tree
+ * of *ret_step must be built first, from versions that are held now.  On
+ * failure *ret_step is the step that failed, if one did.
  */
 static int steps_try(struct control *c, struct step *steps, size_t count,
                      bool dry_run, struct step **ret_step)
@@ -140,7 +141,7 @@ static int steps_try(struct control *c, struct step *steps, size_t count,
 	if (err < 0)
 		*ret_step = &steps[done - 1];
 	wants = err < 0 && wants_tree(c, *ret_step, err);
-	/* The names are for the rows; nothing may hold what is undone. */
+	/* Nothing may hold what is undone; a dry run's rows need the names. */
 	for (size_t i = 0; i < done; i++) {
 		if (err < 0)
 			step_undo(c, &steps[i]);

@@ -8,7 +8,7 @@
 /*
  * Check the store, pass the findings to fn as rows, and add their number to the
  * answer as "found".  The store may be too damaged for any other verb.
- * A negative errno: it could not be checked, or fn ended the request.
+ * A negative errno: the store could not be checked, or fn ended the request.
  */
 int control_check(struct store *store, json_t *request, control_row_fn *fn,
                   void *arg, json_t *answer);

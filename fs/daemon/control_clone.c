@@ -85,7 +85,7 @@ static void clone_announce(struct mounts *mounts, const struct place *place,
 	coherence_announce_wait(&changes);
 }
 
-/* The request; `to` is taken apart into dir and name. */
+/* The request; `to` is split into dir and name. */
 struct request {
 	struct control_path from, to, dir;
 	char name[TREE_PATH_SIZE];
@@ -137,7 +137,7 @@ int control_clone(struct control *c)
 
 /* ---- As a part of a batch ----------------------------------------------- */
 
-/* Switch to the prepared tree. */
+/* Switch to the prepared tree.  -EAGAIN: the tree must be prepared first. */
 static int change_switch(struct control *c, const struct request *q,
                          struct state *to, struct state *from,
                          struct state_change *change)

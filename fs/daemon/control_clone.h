@@ -5,8 +5,8 @@
 
 #include "control_state.h"
 
+/* The arguments of all three: "to", "to_path", "source", "source_path". */
 int control_clone(struct control *c);
-/* "to", "to_path", "source", "source_path" */
 state_change_fn control_clone_change;
 state_prepare_fn control_clone_prepare;
 

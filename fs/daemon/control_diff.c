@@ -131,7 +131,7 @@ static int patch_send(struct comparing *m, const struct diff_row *row,
 	return err;
 }
 
-/* Return true if the row is of a file with other content, or none before. */
+/* Return true if the content of the row's file differs or is on one side. */
 static bool row_has_patch(const struct diff_row *row)
 {
 	if (row->op == DIFF_ADDED || row->op == DIFF_REMOVED)
@@ -198,7 +198,7 @@ static void comparing_release(struct comparing *m)
 	free(m->paths);
 }
 
-/* Put a slash before a path that has none. */
+/* Add a path to m->paths; put a slash before it if it has none. */
 static int path_take(struct comparing *m, const json_t *value)
 {
 	char path[TREE_PATH_SIZE];
@@ -230,7 +230,7 @@ static int paths_get(struct comparing *m)
 	return err;
 }
 
-/* A path that is in neither state is a mistake, not equality. */
+/* Fail if a path is in neither state: a mistake, not equality. */
 static int paths_check(struct comparing *m)
 {
 	struct inode inode;

@@ -8,13 +8,13 @@
 /*
  * Compare the states "a" and "b" of the request, each as of one instant, within
  * "paths" (an array; missing: everything); with "all", times alone are a
- * difference.  A row for each name that is not as it was.  With "patch", the
- * row of a file with other content has "text", and if that is true, the rows of
- * content_rows.h of both sides follow it.
+ * difference.  Send a row for each name that differs.  With "patch", the row of
+ * a file whose content differs has "text"; if that is true, the rows of
+ * content_rows.h for both sides follow.
  */
 int control_diff(struct control *c);
 
-/* Send a row for each name that differs between two trees that are held. */
+/* Send a row for each name that differs between two held trees. */
 int control_diff_trees(struct control *c, struct tree *a, struct tree *b);
 
 /* Return the names of fields, of enum diff_field, as an array. */

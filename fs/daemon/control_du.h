@@ -8,8 +8,8 @@
 /*
  * Send a row for each of the states "names" (with "recursive", also for each of
  * the snapshots of the forks among them), or for all states if the request has
- * no "names".  With "names", the answer has what deleting them together
- * would free, as "frees".
+ * no "names".  With "names", the answer's "frees" is the number of bytes that
+ * deleting them together would free.
  */
 int control_du(struct control *c);
 
