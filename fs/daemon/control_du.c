@@ -14,12 +14,13 @@ enum { PIECE = 64 }; /* states found in one hold of the lock */
 struct du {
 	struct control *c;
 	struct space *one; /* the state of a row */
-	struct space *set; /* all that were named */
-	bool recursive;    /* the snapshots of forks, too */
-	uint64_t *numbers; /* of those named */
+	struct space *set; /* all states of the set */
+	bool recursive;    /* the set includes the snapshots of forks */
+	uint64_t *numbers; /* of the states of the set */
 	size_t len, capacity;
 };
 
+/* In bytes, but for `number` and `inodes`. */
 struct du_row {
 	char name[NAME_LEN_MAX * 2 + 2];
 	uint64_t number, unique, referenced, bytes, inodes;
@@ -32,7 +33,7 @@ static void du_release(struct du *du)
 	free(du->numbers);
 }
 
-/* Lock held; it may be released and taken again. */
+/* Measure a state.  Lock held; it may be released and taken again. */
 static int row_fill(struct du *du, uint64_t number, struct du_row *row)
 {
 	struct state *state;
@@ -142,7 +143,7 @@ static int du_add_snapshots(struct du *du, uint64_t fork)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Find a state that the request names, and add it to the set. */
+/* Find a state by its name in the request, and add it to the set. */
 static int du_find(struct du *du, json_t *text)
 {
 	char name[STATE_NAME_MAX];
@@ -185,14 +186,14 @@ static int du_rows(struct du *du)
 	return 0;
 }
 
-/* Send the rows of the named states, and answer what they would free. */
+/* Send the rows of the set, and answer with the bytes that it would free. */
 static int du_named(struct du *du, json_t *names)
 {
 	struct control *c = du->c;
 	uint64_t frees;
 	int err = 0;
 
-	/* Nothing is printed if one of the names is wrong. */
+	/* Send no row if one of the names is wrong. */
 	for (size_t i = 0; !err && i < json_array_size(names); i++)
 		err = du_find(du, json_array_get(names, i));
 	if (!err)

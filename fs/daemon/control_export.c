@@ -27,7 +27,7 @@ static int answer(struct control *c, const struct control_hold *hold,
 	return err;
 }
 
-/* Send what the rules leave of a directory of a state that is held. */
+/* Send the files of a directory of a held state that the rules include. */
 static int export_send(struct control *c, const struct control_path *path,
                        const struct control_hold *hold, uint64_t ino)
 {

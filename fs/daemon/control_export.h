@@ -7,10 +7,9 @@
 
 /*
  * Send the directory "path" (missing: "/") of the state "name", as it is now,
- * but for what "rules" (control_rules.h) exclude, to the socket c->fd
- * (export.h); with "ask" the receiver is asked about each file.  The answer has
- * the state's "name", "files", "directories" and "bytes".  Errors as
- * control_run().
+ * to the socket c->fd (export.h), except for the files that "rules"
+ * (control_rules.h) exclude; with "ask" the receiver is asked about each file.
+ * The answer has the state's "name", "files", "directories" and "bytes".
  */
 int control_export(struct control *c);
 

@@ -11,7 +11,7 @@
 #include "escaped_name.h"
 #include "util.h"
 
-/* A file in a state that is held. */
+/* A file in a held state. */
 struct held_file {
 	struct control *c;
 	struct control_path path;
@@ -70,6 +70,7 @@ struct entry {
 	struct inode inode;
 };
 
+/* The target of a symlink, read piece by piece. */
 struct target {
 	char text[PATH_MAX];
 	size_t len;
@@ -123,7 +124,7 @@ static int entry_send(struct held_file *file, const struct entry *e)
 }
 
 /*
- * Read the next entries, from *off on.  -EAGAIN: there may be more.  Lock held.
+ * Read the next entries, from *off on.  -EAGAIN: there are more.  Lock held.
  */
 static int entries_read(struct tree *tree, uint64_t dir, uint64_t *off,
                         struct entry entries[ENTRIES], size_t *ret_count)

@@ -6,13 +6,13 @@
 #include "control_verb.h"
 
 /*
- * Send the content of the regular file "path" of "state", as one instant has
- * it, as rows of content_rows.h.
+ * Send the content of the regular file "path" of "state", as of one instant, as
+ * rows of content_rows.h.
  */
 int control_cat(struct control *c);
 /*
- * Send a row for each entry of the directory "path" of "state", in no order; of
- * anything else, one for itself.
+ * Send a row for each entry of the directory "path" of "state", in no order.
+ * If "path" is not a directory, send one row for the file itself.
  */
 int control_ls(struct control *c);
 

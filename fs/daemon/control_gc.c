@@ -5,7 +5,7 @@
 
 #include "util.h"
 
-enum { FORKS_MOST = 100 }; /* names in a row */
+enum { FORKS_MOST = 100 }; /* names of forks in a row */
 
 /* Return the bytes that emptying the trash would free.  Lock held. */
 static int trash_bytes(struct control *c, uint64_t *ret_bytes)
@@ -28,7 +28,7 @@ static int trash_bytes(struct control *c, uint64_t *ret_bytes)
 	return err;
 }
 
-/* Send a row for a version that is swept. */
+/* Send a row for a swept version.  Lock NOT held. */
 static int on_swept(void *arg, const struct swept *swept)
 {
 	struct control *c = arg;

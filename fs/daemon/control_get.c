@@ -8,7 +8,7 @@
 #include "escaped_name.h"
 #include "util.h"
 
-enum { PIECE = 64 }; /* states, or rows, for which the lock is held */
+enum { PIECE = 64 }; /* states, or rows, in one hold of the lock */
 
 /* The rows of a piece of states. */
 struct reading {
@@ -24,7 +24,7 @@ static int row_add(struct reading *reading, json_t *row)
 	return json_array_append_new(reading->rows, row) < 0 ? -ENOMEM : 0;
 }
 
-/* Add the property in reading->property, or a row that says it is not set. */
+/* Add a row for reading->property; without is_set, its value is missing. */
 static int property_row(struct reading *reading, struct state *state,
                         bool is_set)
 {
@@ -48,7 +48,7 @@ static int property_row(struct reading *reading, struct state *state,
 	                         "source", source, "from", from));
 }
 
-/* Add a row for each key that was asked for. */
+/* Add a row for each requested key. */
 static int get_keys(struct reading *reading, struct state *state)
 {
 	char key[PROPERTY_KEY_MAX + 1];

@@ -20,8 +20,8 @@ struct request {
 };
 
 /*
- * Refuse to make a state whose name has a ':': it is more likely that the '/'
- * of a path after it was forgotten.
+ * Refuse to make a state whose name has a ':': more likely, the '/' that begins
+ * a path after the ':' was forgotten.
  */
 static int name_check(struct control *c, const char *name)
 {

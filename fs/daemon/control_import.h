@@ -6,13 +6,13 @@
 #include "control_verb.h"
 
 /*
- * Make the directory "path" (missing: all) of the fork "name" what arrives as
- * frames (import_code.h) at the socket c->fd.  "snapshot": the name of one of
- * the result; "rules": see control_rules.h; "delete_excluded",
- * "no_delete", "checksum", "ignore_ctime", "dry_run": true or false.  With
- * "list" a row of control_diff_trees() for each name that differs.  The answer
- * has the state's "name" and the counts.  Errors as control_run(); the errno of
- * EBUSY: the fork was written to meanwhile, and nothing has changed.
+ * Make the directory "path" (missing: all) of the fork "name" equal to the
+ * files that arrive as frames (import_code.h) at the socket c->fd.  "snapshot":
+ * the name of a snapshot to make of the result; "rules": see control_rules.h;
+ * "delete_excluded", "no_delete", "checksum", "ignore_ctime", "dry_run": true
+ * or false.  With "list", send a row of control_diff_trees() for each name that
+ * differs.  The answer has the state's "name" and the counts.  -EBUSY: the fork
+ * was written to meanwhile, and nothing has changed.
  */
 int control_import(struct control *c);
 

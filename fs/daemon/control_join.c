@@ -17,13 +17,13 @@ struct request {
 	bool have_into;
 	struct join_rules rules;
 	struct join_review review;
-	json_t *edited; /* a plan; NULL: none.  The request's */
+	json_t *edited; /* an edited plan; NULL: none.  The request's */
 	bool plan;      /* answer with the plan */
 	struct fs_join what;
 	struct fs_joined *joined;
 };
 
-/* ---- What is asked for -------------------------------------------------- */
+/* ---- The request -------------------------------------------------------- */
 
 /* Find the fork that a state was made from.  Lock held. */
 static int into_default(struct control *c, struct request *q,
@@ -108,7 +108,7 @@ static bool pin(void *arg, const struct join_inode *inode);
 static bool text(void *arg, const struct join_inode *inode);
 static int review(void *arg);
 
-/* Set up what does not name states. */
+/* Read the arguments that do not name states, and set the callbacks. */
 static void options_read(struct control *c, struct request *q)
 {
 	q->c = c;
@@ -132,7 +132,7 @@ static int arguments_read(struct control *c, struct request *q)
 	if (err < 0 && err != -ENOENT)
 		return err;
 	q->have_into = !err;
-	/* A refreshed fork may leave its source to be found. */
+	/* Without "source", from_default() finds the state to refresh from. */
 	err = control_argument(c, "source", !q->have_into, q->from);
 	if (err < 0 && err != -ENOENT)
 		return err;
@@ -224,7 +224,7 @@ static json_t *changes_json(unsigned changes)
 	return array;
 }
 
-/* Add to a row what a plan has of it. */
+/* Add the members of a row of a plan. */
 static int row_plan(json_t *json, const struct join_inode *inode)
 {
 	json_t *plan = json_pack(
@@ -375,8 +375,8 @@ int control_join(struct control *c)
 /* ---- As a part of a batch ----------------------------------------------- */
 
 /*
- * Find the tree of the join.  -EAGAIN: it is to be built; 1: nothing is to be
- * joined.
+ * Find the tree of the join.  -EAGAIN: the tree must be built first; 1: there
+ * is nothing to join.
  */
 static int change_find(struct control *c, struct request *q,
                        struct fs_prepared *prepared, struct state *into,
@@ -419,7 +419,7 @@ int control_join_change(struct control *c, struct state_change *ret)
 	return r < 0 ? fail_join(c, q, r) : state_change_result(c, into, ret);
 }
 
-/* Fail, and name the first conflict. */
+/* Fail with a message that names the first conflict. */
 static int fail_conflicts(struct control *c, const struct request *q)
 {
 	const struct fs_joined *joined = q->joined;

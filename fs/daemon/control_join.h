@@ -5,8 +5,11 @@
 
 #include "control_state.h"
 
+/*
+ * The arguments of all three: "into", "source", "base", "ff_only", "squash",
+ * and the rules (join_rules.h).
+ */
 int control_join(struct control *c);
-/* "into", "source", "base", "ff_only", "squash", and the rules. */
 state_change_fn control_join_change;
 state_prepare_fn control_join_prepare;
 

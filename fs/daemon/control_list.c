@@ -70,7 +70,7 @@ static int send_row(struct control *c, struct row *row)
 	return c->ended;
 }
 
-/* Return what was joined into a state, the newest version of each other one. */
+/* Return the joins into a state, the newest of each other state. */
 static json_t *joined_json(struct state *state)
 {
 	struct join_record record = {0};
@@ -89,8 +89,8 @@ static json_t *joined_json(struct state *state)
 
 /*
  * Return the members of a row that are read from other records: the creator,
- * the description, whether a tag holds the state, what was joined into it, and
- * the properties in the array "properties" of the request.  Lock held.
+ * the description, whether a tag holds the state, the joins into it, and the
+ * properties in the array "properties" of the request.  Lock held.
  */
 static json_t *row_details(struct control *c, struct state *state)
 {
@@ -126,7 +126,7 @@ static json_t *row_details(struct control *c, struct state *state)
 	return details;
 }
 
-/* Lock held. */
+/* Fill a row, which is all zero.  Lock held. */
 static int row_fill(struct control *c, struct state *state, struct row *row)
 {
 	state_full_name(c->forest, state, row->name);
@@ -135,7 +135,7 @@ static int row_fill(struct control *c, struct state *state, struct row *row)
 	return state_info(c->forest, state, &row->info);
 }
 
-enum { ROWS = 64 }; /* collected each time the lock is taken */
+enum { ROWS = 64 }; /* collected in one hold of the lock */
 
 int list_position_next(struct control *c, struct list_position *position,
                        struct state **ret_state)
@@ -165,8 +165,7 @@ int list_position_next(struct control *c, struct list_position *position,
 }
 
 /*
- * Read the next piece of the list into rows.  Return the result of the last
- * step.
+ * Read the next piece of the list into rows.  -ENOENT: the list has ended.
  */
 static int list_piece(struct control *c, struct list_position *position,
                       const struct control_filter *filter, struct row *rows,

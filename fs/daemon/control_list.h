@@ -13,7 +13,7 @@ int control_stat(struct control *c);
 struct list_position {
 	bool forks;     /* list forks */
 	bool snapshots; /* list snapshots: of each fork, or of one */
-	/* The last row was this fork, or this snapshot of it if not "". */
+	/* The last row: the snapshot of the fork, or if "" the fork itself. */
 	char fork[NAME_LEN_MAX + 1];
 	char snapshot[NAME_LEN_MAX + 1];
 	bool in_fork; /* the fork's own row was returned */
@@ -22,7 +22,6 @@ struct list_position {
 /* Return the next state of the list; -ENOENT: there is none.  Lock held. */
 int list_position_next(struct control *c, struct list_position *position,
                        struct state **ret_state);
-/* Return a time, in ns since the epoch, as text. */
 json_t *control_time(int64_t ns);
 
 /* Return a time, in ns since the epoch, as text in UTC. */

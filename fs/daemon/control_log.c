@@ -9,22 +9,22 @@
 #include "escaped_name.h"
 #include "util.h"
 
-/* A file as a state has it. */
+/* The file in one of the states. */
 struct sight {
 	bool there;
 	uint64_t ino;
 	struct inode inode;
-	char path[TREE_PATH_SIZE]; /* if it is not there: where it would be */
+	char path[TREE_PATH_SIZE]; /* if !there: where it was looked for */
 };
 
 struct logging {
 	struct control *c;
 	struct control_path path;
 	bool follow, deleted;
-	unsigned counts; /* fields that make a version */
+	unsigned counts; /* fields whose change makes a version */
 	struct control_hold newer, older;
 	int64_t newer_created, older_created;
-	struct sight now, before;        /* in these two states */
+	struct sight now, before;        /* in `newer`, in `older` */
 	char last[NAME_LEN_MAX * 2 + 2]; /* newest state of the version */
 	unsigned long rows;
 };
@@ -65,7 +65,7 @@ static int sight_before(const struct logging *m, struct tree *tree,
 		return err;
 	named = inode_named(tree, m->now.ino, &inode);
 	if (named <= 0)
-		return named; /* another one may have been replaced */
+		return named; /* the path may have had another file */
 	err = tree_path_of(tree, m->now.ino, NULL, 0, ret_sight->path);
 	if (err)
 		return err == -ENAMETOOLONG ? 0 : err;
@@ -82,7 +82,7 @@ static int failed(struct logging *m, int err)
 	               : err;
 }
 
-/* Hold the state before `newer`, and look there.  -ENOENT: there is none. */
+/* Hold the state before `newer`, and find the file.  -ENOENT: no such state. */
 static int step_back(struct logging *m)
 {
 	struct control *c = m->c;
@@ -137,9 +137,9 @@ static json_t *size_json(const struct sight *sight)
 }
 
 /*
- * Return true if the version that was joined has the file as it is now; with
- * `renamed`, under the same path.  A file that has not changed since the two
- * parted was not brought.
+ * Return true if the joined version has the file as it is now; with `renamed`,
+ * under the same path.  A file that has not changed since `parted`, when the
+ * two states parted, did not come with the join.
  */
 static bool join_has_now(struct logging *m, const struct join_record *join,
                          int64_t parted, bool renamed)
@@ -174,8 +174,8 @@ static bool join_has_now(struct logging *m, const struct join_record *join,
 }
 
 /*
- * Find the next join into the newer state, and when it and the other state
- * parted: when the later one was made.  -ENOENT.  Lock held.
+ * Find the next join into the newer state, and the time at which the two states
+ * parted: the creation of the later one.  -ENOENT.  Lock held.
  */
 static int join_next(struct logging *m, struct join_record *join,
                      int64_t *ret_parted)
@@ -195,8 +195,8 @@ static int join_next(struct logging *m, struct join_record *join,
 }
 
 /*
- * Return the name of a state if its version of the file came with a join,
- * between the two states.  Only the last join of each state is known.
+ * Return the name of the state whose join, between the two states, brought the
+ * file's version; null: none.  Only the last join of each state is recorded.
  */
 static json_t *join_find(struct logging *m, bool renamed)
 {
@@ -215,7 +215,7 @@ static json_t *join_find(struct logging *m, bool renamed)
 	return json_null();
 }
 
-/* Send the row of what the newer state has, and the one before had not. */
+/* Send the row of a change from the older state to the newer one. */
 static int row_send(struct logging *m, char op, unsigned fields)
 {
 	const struct sight *sight = m->now.there ? &m->now : &m->before;
@@ -254,7 +254,7 @@ static bool inodes_equal(const struct inode *a, const struct inode *b)
 	return len == inode_encode(b, y) && !memcmp(x, y, len);
 }
 
-/* Compare the file in the two states.  *ret_op: 0: it is the same version. */
+/* Compare the file in the two states.  *ret_op is 0 for the same version. */
 static int versions_compare(struct logging *m, char *ret_op,
                             unsigned *ret_fields)
 {
@@ -322,7 +322,7 @@ static int begin(struct logging *m)
 	return 0;
 }
 
-/* Go back until there is no state before, or the file was made. */
+/* Go back to the first state or, without "deleted", to the file's creation. */
 static int go_back(struct logging *m)
 {
 	unsigned fields;

@@ -8,9 +8,8 @@
 /*
  * Send a row for each version of the file "path" of "state" and of the states
  * that it came from, the newest first.  Flags: "all" (times count, too),
- * "no_follow" (the path alone, whatever file has it), "deleted" (look on where
- * the file is not there).  The cost is that of looking up one file in each
- * state.
+ * "no_follow" (the path alone, whatever file has it), "deleted" (continue where
+ * the file is missing).  The cost is one lookup of a file in each state.
  */
 int control_log(struct control *c);
 

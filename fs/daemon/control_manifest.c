@@ -31,7 +31,7 @@ struct manifest {
 	struct tree *tree;
 	const char *hash; /* NULL: no digests */
 	struct digest *digest;
-	struct level *levels; /* from the top to where it is */
+	struct level *levels; /* from the top to the present directory */
 	size_t len, capacity;
 	char *path; /* of the present file: ".", "./a", "./a/b" */
 	size_t path_capacity;
@@ -98,7 +98,7 @@ static int entries_some(struct tree *tree, struct key *key, struct level *level)
 	return err;
 }
 
-/* Read the entries of a directory, and make them those to be sent next. */
+/* Read the entries of a directory, which are sent next. */
 static int level_enter(struct manifest *m, uint64_t dir, size_t path_len)
 {
 	struct level *level = array_add(&m->levels, &m->len, &m->capacity);
@@ -166,7 +166,7 @@ static int set(json_t *row, const char *key, json_t *value)
 	return !value || json_object_set_new(row, key, value) ? -ENOMEM : 0;
 }
 
-/* Add what only some kinds of files have. */
+/* Add the members that only some kinds of files have. */
 static int row_kind(struct manifest *m, uint64_t ino, const struct inode *inode,
                     json_t *row)
 {

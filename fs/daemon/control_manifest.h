@@ -6,9 +6,10 @@
 #include "control_verb.h"
 
 /*
- * Send a row for each file below "path" of the state "name", as of one instant:
- * directories before what is in them, the entries of each in the order of their
- * bytes.  "hash" ("sha256" or "xxh3") has files' digests computed.
+ * Send a row for "path" of the state "name", as of one instant, and for each
+ * file below it: directories before their entries, which are in the order of
+ * their bytes.  With "hash" ("sha256" or "xxh3"), rows of regular files have a
+ * digest.
  */
 int control_manifest(struct control *c);
 

@@ -60,7 +60,7 @@ int control_hold(struct control *c, const char *verb, const char *name,
 	struct state *state;
 	int err = store_throttle(c->store, false);
 
-	/* A state of a store that is open read-only is only pinned. */
+	/* -EROFS: a hold writes nothing in a store that is open read-only. */
 	if (err < 0 && err != -EROFS)
 		return control_fail_state(c, verb, name, err);
 	store_lock(c->store);

@@ -3,25 +3,24 @@
  * Arguments of requests that name a file in a state, STATE:/PATH, and holds on
  * states for the verbs that read them.
  *
- * Only root and the store's owner are answered (connection.c), and whoever
- * opens the store himself can read its file.  So all of a state may be shown:
- * no modes are checked on the way.
+ * Only root and the store's owner are answered (connection.c), and a process
+ * that opens the store itself can read its file.  So no modes are checked: all
+ * of a state may be shown.
  */
 #ifndef COPPICE_CONTROL_PATH_H
 #define COPPICE_CONTROL_PATH_H
 
 #include "control_verb.h"
 
-/* A file in a state, as a request names it. */
+/* The name of a file in a state. */
 struct control_path {
 	char state[STATE_NAME_MAX];
 	char path[TREE_PATH_SIZE]; /* "/": all of the state */
 };
 
 /*
- * Return the argument that `state_key` and `path_key` make; the path is "/" if
- * it is missing.  If the state is missing, return -ENOENT, or fail if it is
- * needed.
+ * Read the arguments `state_key` and `path_key`; a missing path is "/".  If the
+ * state is missing, return -ENOENT, or fail if it is needed.
  */
 int control_path(struct control *c, const char *state_key, const char *path_key,
                  bool needed, struct control_path *ret_path);
@@ -29,27 +28,27 @@ int control_path(struct control *c, const char *state_key, const char *path_key,
 int control_fail_path(struct control *c, const char *verb,
                       const struct control_path *path, int err);
 /*
- * Find the file in a tree.  Lock held.  If it is not there, fail with a message
- * that begins with "cannot VERB".
+ * Find the file in a tree.  Lock held.  On failure the error message begins
+ * with "cannot VERB".
  */
 int control_path_find(struct control *c, const char *verb,
                       const struct control_path *path, struct tree *tree,
                       uint64_t *ret_ino, struct inode *ret_inode);
 
-/* A state that is held, and its name in rows. */
+/* A held state, and its name in rows. */
 struct control_hold {
 	struct state_hold hold;
 	uint64_t number;
 	bool readonly;
-	char name[NAME_LEN_MAX * 2 + 2]; /* the full one */
+	char name[NAME_LEN_MAX * 2 + 2]; /* full */
 };
 /*
  * Find the state, by any form of a name, and hold it as it is now.  Lock NOT
- * held.  If it fails, the message begins with "cannot VERB".
+ * held.  On failure the error message begins with "cannot VERB".
  */
 int control_hold(struct control *c, const char *verb, const char *name,
                  struct control_hold *ret_hold);
-/* Let go; all zero is allowed.  Lock NOT held. */
+/* Release the hold; all zero is allowed.  Lock NOT held. */
 void control_release(struct control *c, struct control_hold *hold);
 
 #endif

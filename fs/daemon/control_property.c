@@ -6,15 +6,15 @@
 #include "escaped_name.h"
 #include "util.h"
 
-enum { PIECE = 64 }; /* states, or rows, for which the lock is held */
+enum { PIECE = 64 }; /* states changed in one hold of the lock */
 
 /* ---- Changing ----------------------------------------------------------- */
 
 struct change;
 
 /*
- * Check that a change can be made, or make it.  Set the error message and
- * return an error if not.  Lock held.
+ * Check that a change can be made, or make it.  On failure set the error
+ * message and return a negative errno.  Lock held.
  */
 typedef int change_fn(struct change *change, struct state *state,
                       const char *name);
@@ -136,7 +136,7 @@ static int unset_check(struct change *change, struct state *state,
 
 	if (!old)
 		return -ENOMEM;
-	/* A property without a value to check is one that can be set. */
+	/* All other properties can be unset. */
 	if (!strcmp(change->what, "creator")) {
 		property_check(state->fork, change->what, "", unused, &reason);
 		return fail(change->c, -EINVAL, "cannot unset '%s' of '%s': %s",
@@ -163,7 +163,7 @@ static int unset_apply(struct change *change, struct state *state,
 
 /* ---- Holds -------------------------------------------------------------- */
 
-/* Return 0 if the state has the tag; -ENODATA. */
+/* Return 0 if the state has the tag, otherwise -ENODATA. */
 static int has_tag(struct state *state, const char *tag)
 {
 	char at[TAG_MAX + 1] = "";
@@ -240,7 +240,6 @@ static int release_apply(struct change *change, struct state *state,
 
 /* ---- Verbs -------------------------------------------------------------- */
 
-/* The changes that there are. */
 static const struct change_kind {
 	const char *verb, *key; /* the argument that is change->what */
 	bool grows;
@@ -252,7 +251,7 @@ static const struct change_kind {
         {"release", "tag", false, release_check, release_apply},
 };
 
-/* Return the kind that the request's verb names. */
+/* Return the kind of the request's verb, which is one of the four. */
 static const struct change_kind *kind_find(struct control *c)
 {
 	const char *verb =

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The verbs that change properties and holds.  They look at all states before
+ * The verbs that change properties and holds.  They check all states before
  * they change the first one.
  */
 #ifndef COPPICE_CONTROL_PROPERTY_H
@@ -17,11 +17,10 @@ int control_property(struct control *c);
 state_change_fn control_property_change;
 
 /*
- * Check the properties that a request to make a state wants to give it, in the
- * object "set".
+ * Check the object "set" of a request, the properties of a state to be made.
  */
 int control_check_set(struct control *c, bool snapshot);
-/* Set them.  Lock held. */
+/* Set the properties of the object "set".  Lock held. */
 int control_apply_set(struct control *c, struct state *state);
 
 #endif

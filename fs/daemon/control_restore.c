@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The request "restore": what a state has, back into a fork. */
+/* The request "restore": copy a file or all of a state back into a fork. */
 #include "control_restore.h"
 
 #include <errno.h>
@@ -19,7 +19,7 @@ struct request {
 	struct fs_restore what;
 };
 
-/* ---- What is asked for -------------------------------------------------- */
+/* ---- The request -------------------------------------------------------- */
 
 /* Determine the fork.  Lock held. */
 static int fork_find(struct control *c, struct request *q, bool have_into,
@@ -81,7 +81,7 @@ static int request_read(struct control *c, struct request *q)
 
 /* ---- The verb ----------------------------------------------------------- */
 
-/* Name the snapshot of the former tree by the time, in UTC. */
+/* Name the snapshot of the former tree by the time in UTC. */
 static void undo_name(unsigned again, char name[NAME_LEN_MAX + 1])
 {
 	time_t now = time(NULL);
@@ -120,7 +120,7 @@ static int fail_restore(struct control *c, const struct request *q, int err)
 	}
 }
 
-/* Check the path in the source, for a message of its own. */
+/* Check the path in the source first, for a message that names it. */
 static int source_check(struct control *c, const struct request *q)
 {
 	struct state *source;
@@ -214,7 +214,7 @@ int control_restore(struct control *c)
 
 /* ---- As a part of a batch ----------------------------------------------- */
 
-/* Read the arguments, all of which but paths are needed. */
+/* Read the arguments; only the paths are optional. */
 static int change_read(struct control *c, struct request *q)
 {
 	int err = control_path(c, "into", "into_path", true, &q->into);
@@ -227,7 +227,7 @@ static int change_read(struct control *c, struct request *q)
 	return err;
 }
 
-/* Make the snapshot of the fork as it was. */
+/* Make a snapshot of the fork before the change. */
 static int change_undo(struct control *c, struct request *q, struct state *fork,
                        struct state_change *ret)
 {
@@ -244,7 +244,10 @@ static int change_undo(struct control *c, struct request *q, struct state *fork,
 	return 0;
 }
 
-/* Switch to the prepared tree, or to that of the whole source. */
+/*
+ * Switch to the prepared tree, or to the whole source's.  -EAGAIN: the tree
+ * must be prepared first.
+ */
 static int change_switch(struct control *c, struct request *q,
                          struct state *fork, struct state *source,
                          struct state_change *ret)

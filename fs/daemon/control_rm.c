@@ -8,18 +8,17 @@
 #include "session.h"
 #include "util.h"
 
-/* The state that was deleted, or why not. */
+/* The deleted state, or the reason why it was not deleted. */
 struct removal {
 	char own[NAME_LEN_MAX + 1];
 	uint64_t fork, number;
 	json_t *full;
 	char held[NAME_LEN_MAX * 2 + 2]; /* the state that a tag holds, or "" */
 	char tag[TAG_MAX + 1];
-	bool kept; /* it has changed, and the request excludes that */
+	bool kept; /* see has_changed() */
 };
 
-/* Return true if the state is the one that the request describes, if it does.
- */
+/* Return true if "number" and "created", where given, are the state's. */
 static bool is_meant(struct control *c, const struct state *state)
 {
 	json_t *number = json_object_get(c->request, "number");
@@ -34,8 +33,8 @@ static bool is_meant(struct control *c, const struct state *state)
 }
 
 /*
- * Return true if the request has the version that the fork was made with in
- * "if_unchanged", and the fork has changed since, or may have.  Lock held.
+ * Return true if the request has "if_unchanged", the version that the fork was
+ * made with, and the fork has changed since, or may have.  Lock held.
  */
 static bool has_changed(struct control *c, struct state *state)
 {
@@ -47,7 +46,7 @@ static bool has_changed(struct control *c, struct state *state)
 	        (uint64_t)json_integer_value(version) != info.version);
 }
 
-/* Lock held. */
+/* Delete the state, or set removal->kept.  Lock held. */
 static int rm_locked(struct control *c, const char *name,
                      struct removal *removal)
 {

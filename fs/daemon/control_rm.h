@@ -6,11 +6,13 @@
 #include "control_state.h"
 
 /*
- * "name", "recursive"; with "number" and "created" (as rows of "list" have
- * them), only if the state of that name is still the same one.
+ * "name", "recursive"; "now": not to the trash.  With "number" and "created"
+ * (as in rows of "list"), delete only that state, not another one that has the
+ * name now.  With "if_unchanged", a version, keep a fork that has changed since
+ * and answer "deleted": false.
  */
 int control_rm(struct control *c);
-/* "name", "recursive" */
+/* "name", "recursive". */
 state_change_fn control_rm_change;
 
 #endif

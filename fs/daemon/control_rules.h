@@ -6,8 +6,8 @@
 #include "control_verb.h"
 
 /*
- * Add "rules", an array of rules of path_filter.h, to a filter, which the caller
- * releases, also after an error.  Without the argument there are none.
+ * Add "rules", an array of rules of path_filter.h, to a filter, which the
+ * caller releases even after an error.  Without the argument, add none.
  */
 int control_rules(struct control *c, struct path_filter *filter);
 

@@ -20,7 +20,7 @@ enum {
 
 struct pattern {
 	bool is_regex;
-	bool by_name; /* it is compared with the last name alone */
+	bool by_name; /* compared with the last component alone */
 	regex_t regex;
 	char glob[PATTERN_MAX + 3];
 };
@@ -61,6 +61,7 @@ static int pattern_get(struct control *c, struct pattern *p)
 
 /* ---- Series ------------------------------------------------------------- */
 
+/* A state of a series. */
 struct member {
 	uint64_t number;
 	int64_t created;
@@ -73,8 +74,8 @@ struct searching {
 	struct pattern pattern;
 	struct member *members; /* the oldest first */
 	size_t count, capacity;
-	struct member base; /* the state before; number 0: none */
-	struct state_hold before, now;
+	struct member base; /* the state before the series; number 0: none */
+	struct state_hold before, now; /* the last two states searched */
 	struct file_search *search;
 };
 
@@ -142,8 +143,9 @@ static int member_state(struct searching *m, const struct member *member,
 }
 
 /*
- * Add the states before the last one, and the base, as long as they are of the
- * fork.  -EAGAIN: there may be more.  Lock held.
+ * Add the states before the last one as long as they are the fork's snapshots,
+ * and set the base to the state before them.  -EAGAIN: there may be more.  Lock
+ * held.
  */
 static int members_add(struct searching *m, uint64_t fork)
 {
@@ -177,8 +179,8 @@ static void members_reverse(struct searching *m)
 }
 
 /*
- * Make the series of the first fork after `name`, and set that to its name.
- * -ENOENT: there is none.
+ * Make the series of the first fork after `name`, and set `name` to the fork's.
+ * -ENOENT: there is no such fork.
  */
 static int members_of_next_fork(struct searching *m,
                                 char name[NAME_LEN_MAX + 1])
@@ -317,7 +319,7 @@ static void move_on(struct searching *m)
 	store_unlock(m->c->store);
 }
 
-/* Go through the states.  Those that were deleted meanwhile are left out. */
+/* Search the states of the series.  Skip those deleted meanwhile. */
 static int series_step_all(struct searching *m)
 {
 	uint32_t live = 0;

@@ -7,10 +7,10 @@
 
 /*
  * Send a row for each version of each file whose name matches "pattern", a glob
- * or /REGEX/: in "states" (an array of names), as one series by their times;
- * or, if that is missing, in all states, each fork with its snapshots as a
- * series of which only what is not as in the state it was made from is
- * searched.
+ * or /REGEX/.  The states "states" (an array of names) are searched as one
+ * series in the order of their times.  If the array is missing or empty, all
+ * states are searched, each fork with its snapshots as one series; files that
+ * are as in the state that the fork was made from are left out.
  */
 int control_search(struct control *c);
 

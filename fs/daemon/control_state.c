@@ -40,7 +40,7 @@ void state_change_announce(struct control *c, const struct state_change *change)
 	if (!c->mounts)
 		return;
 	if (change->exchanged) {
-		/* In one step, so that no mount has one of them new. */
+		/* In one step: no mount must see only one name exchanged. */
 		struct changes changes = {.mounts = c->mounts, .links = true};
 		node_t parent = names[0].fork ? NODE(names[0].fork, INO_SNAPDIR)
 		                              : NODE_ROOT;
@@ -71,8 +71,8 @@ void state_change_release_trees(struct control *c, struct state_change *change)
 }
 
 /*
- * Warn if the snapshot's name is also a position: it finds another snapshot
- * once this one is deleted.
+ * Warn if the snapshot's name is also a position: the name finds another
+ * snapshot once this one is deleted.
  */
 static int warn_of_position(struct control *c, const char *name)
 {
@@ -87,7 +87,7 @@ static int warn_of_position(struct control *c, const char *name)
 	return control_answer_add(c, "warning", name_escape(text));
 }
 
-/* Make a change on its own, announce it and answer with the state. */
+/* Make a single change, announce it and answer with the state. */
 static int change_alone(struct control *c, state_change_fn *change_fn,
                         struct state_change *change)
 {
@@ -114,7 +114,7 @@ static int change_alone(struct control *c, state_change_fn *change_fn,
 
 /* ---- fork --------------------------------------------------------------- */
 
-/* Find the source that the request names; NULL: none. */
+/* Find the state "source" of the request; NULL: none is given. */
 static int fork_source(struct control *c, struct state **ret_source)
 {
 	char name[STATE_NAME_MAX];
@@ -162,7 +162,7 @@ int control_fork_change(struct control *c, struct state_change *ret)
 	return state_change_result(c, fork, ret);
 }
 
-/* Fail if there is no space for what the verb adds. */
+/* Fail if there is no space for the state that the verb adds. */
 static int need_space(struct control *c, const char *verb, const char *key)
 {
 	char name[STATE_NAME_MAX];
@@ -188,7 +188,7 @@ int control_fork(struct control *c)
 
 /* ---- snap --------------------------------------------------------------- */
 
-/* Make the snapshot.  An empty name becomes the time, and is returned. */
+/* Make the snapshot.  An empty name is replaced by the time. */
 static int snapshot_make(struct control *c, const char *fork_name,
                          char name[STATE_NAME_MAX], struct state **ret_snapshot)
 {
@@ -197,7 +197,7 @@ static int snapshot_make(struct control *c, const char *fork_name,
 	int err;
 
 	for (unsigned again = 0;; again++) {
-		/* state_snapshot() may have released the lock. */
+		/* fs_state_snapshot() may have released the lock. */
 		err = state_resolve(c->forest, fork_name, &fork);
 		if (err < 0)
 			return control_fail_state(c, "snapshot", fork_name,

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-/* Find both states; "name" is the first. */
+/* Find both states by name alone.  Lock held; it may be released. */
 static int swap_find(struct control *c, const char *a_name, const char *b_name,
                      struct state **ret_a, struct state **ret_b)
 {

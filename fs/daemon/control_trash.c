@@ -16,7 +16,7 @@ struct row {
 	uint64_t frees, bytes, inodes;
 };
 
-/* Lock held; it may be released and taken again. */
+/* Measure the next state.  Lock held; it may be released and taken again. */
 static int row_fill(struct control *c, struct trash_walk *walk,
                     struct space *space, struct row *row)
 {
@@ -68,7 +68,7 @@ static int trash_list(struct control *c, struct space *space)
 		store_unlock(c->store);
 		if (err == -ENOENT)
 			return 0;
-		if (err == -ESTALE) /* it came back, or went */
+		if (err == -ESTALE) /* the state came back, or expired */
 			continue;
 		if (err < 0)
 			return fail(c, err, "cannot list deleted states: %s",
@@ -97,13 +97,13 @@ int control_trash(struct control *c)
 	return err;
 }
 
-/* ---- Coming back -------------------------------------------------------- */
+/* ---- Undeleting --------------------------------------------------------- */
 
-/* The state that a request asks for, and the one that came back. */
+/* The requested state, and the one that came back. */
 struct undelete {
-	char name[STATE_NAME_MAX]; /* that was asked for */
-	char as[STATE_NAME_MAX];   /* "": its own */
-	uint64_t number;           /* that was asked for; 0: by name */
+	char name[STATE_NAME_MAX]; /* as requested */
+	char as[STATE_NAME_MAX];   /* the new name; "": keep the name */
+	uint64_t number;           /* as requested, 0: by name; then result */
 	struct state *state;
 	uint64_t fork; /* of the state that came back; 0: a fork */
 	char own[NAME_LEN_MAX + 1];

@@ -6,7 +6,7 @@
 #include "control_list.h"
 #include "util.h"
 
-enum { ROWS = 64 }; /* collected each time the lock is taken */
+enum { ROWS = 64 }; /* collected in one hold of the lock */
 
 static int send_version(struct control *c, const struct unnamed_version *v)
 {

@@ -11,20 +11,20 @@ struct control {
 	struct forest *forest;
 	struct store *store;
 	struct mounts *mounts; /* NULL: none */
-	struct fs_cred cred;   /* of the user who sent it; umask 0 */
+	struct fs_cred cred;   /* of the request's sender; umask 0 */
 	json_t *request;
 	int fd; /* that came with the request; -1: none */
 	control_row_fn *fn;
 	void *arg;
 	int ended;      /* nonzero: fn's result, which ended the request */
-	json_t *error;  /* the last object if the verb failed */
-	json_t *answer; /* the last object without "ok" if it did not */
+	json_t *error;  /* the last object of a failed request */
+	json_t *answer; /* the last object, without "ok", of any other */
 };
 
 /* Return the reason for the error in a few words; err is negative. */
 const char *control_reason(int err);
 
-/* Make the object the answer, and return err. */
+/* Make the object, now owned by the request, its error; return err. */
 int control_set_error(struct control *c, int err, json_t *error);
 
 #define fail(c, err, ...)                                                      \
@@ -43,7 +43,7 @@ int control_fail_state(struct control *c, const char *verb, const char *name,
  */
 int control_argument(struct control *c, const char *key, bool needed,
                      char name[STATE_NAME_MAX]);
-/* Read the name at `i` in an array, or fail. */
+/* Read the name at index `i` of an array, or fail. */
 int control_name_at(struct control *c, const json_t *names, size_t i,
                     char name[STATE_NAME_MAX]);
 /* Return the full name of a state.  Lock held. */
@@ -55,8 +55,8 @@ int control_answer_state(struct control *c, json_t *name, uint64_t number);
 /* Return true if the argument is given and true. */
 bool control_flag(struct control *c, const char *key);
 /*
- * Find the state that is to be deleted or renamed, by name alone.  Lock held.
- * If it fails, the error message may have been set.
+ * Find a state by name alone, to delete, rename or swap it.  Lock held; it may
+ * be released.  On failure the error message may have been set.
  */
 int control_find_named(struct control *c, const char *verb, const char *name,
                        struct state **ret_state);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The daemon's life: open, listen, serve, close. */
+/* The daemon: open the store, listen, serve, close. */
 #include "daemon.h"
 
 #include <errno.h>
@@ -23,9 +23,9 @@
 
 enum {
 	START_MS = 10000, /* for the first mount to arrive */
-	LEAVE_MS = 3000,  /* for a mount to end when asked to */
+	LEAVE_MS = 3000,  /* for mounts, then requests, to end by themselves */
 	ARENAS = 2,
-	COMMITTER_NICE = 4, /* requests go first */
+	COMMITTER_NICE = 4, /* requests take precedence */
 };
 
 void daemon_block_signals(void)
@@ -42,7 +42,7 @@ void daemon_block_signals(void)
 
 static void notify(int fd)
 {
-	/* A full counter is the only error, and then the event is set. */
+	/* The only error is a full counter: the event is set then. */
 	if (eventfd_write(fd, 1) < 0)
 		return;
 }
@@ -305,8 +305,8 @@ static void accept_connection(struct daemon *daemon)
 }
 
 /*
- * Return true if there is nothing left to serve: the last mount has ended, or
- * the first one failed, or did not come in time.
+ * Return true if no mount is left to serve: the last one has ended, or the
+ * first one failed or did not arrive in time.
  */
 static bool is_over(struct daemon *daemon, bool *ret_accepts)
 {
@@ -422,8 +422,8 @@ static void stop_listening(struct daemon *daemon)
 }
 
 /*
- * Let a request at work end that waits for its sender: to send or receive what
- * an import or an export consists of, or to read the answer.  Lock held.
+ * End the waiting of a request for its sender: for the data of an import, or
+ * for the reading of an export or of the answer.  Lock held.
  */
 static void request_cut(struct connection *connection)
 {
@@ -433,8 +433,8 @@ static void request_cut(struct connection *connection)
 }
 
 /*
- * Wait for the requests at work.  Those that have not ended in LEAVE_MS do not
- * wait for their senders any more.  Lock held; released while waiting.
+ * Wait for the requests at work.  After LEAVE_MS the remaining ones stop
+ * waiting for their senders.  Lock held; released while waiting.
  */
 static void wait_for_requests(struct daemon *daemon)
 {
@@ -558,7 +558,7 @@ void daemon_destroy(struct daemon *daemon)
 	close_fd(&daemon->signals);
 	close_fd(&daemon->wake);
 	guard_destroy(daemon->guard);
-	/* A thread of a session that did not end still uses it. */
+	/* The thread of a session that did not end still uses the daemon. */
 	if (daemon->mounts.left)
 		return;
 	pthread_cond_destroy(&daemon->idle);

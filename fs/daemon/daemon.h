@@ -37,7 +37,7 @@ struct daemon {
 	unsigned connected;   /* connections */
 	int sessions;         /* that have begun and not ended */
 	bool mounted;         /* there has been a session */
-	bool left;            /* there has been a connection that ended */
+	bool left;            /* a connection has ended */
 	bool ending;          /* no new work is begun */
 	bool closed;          /* the store is closed */
 	int close_err;        /* the error of closing it */

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mounts that the command has made and the daemon is to serve. */
 #include "daemon_mount.h"
 
 #include <errno.h>
@@ -35,7 +34,7 @@ static enum fs_snapdir parse_snapdir(const char *text)
 	return SNAPDIR_HIDDEN;
 }
 
-/* Look up the state that is to be mounted alone, if one is named. */
+/* Look up the state to be mounted alone, if the request has one. */
 static int mount_state(struct daemon *daemon, json_t *request,
                        struct session_params *params, json_t **ret_error)
 {
@@ -62,8 +61,8 @@ static int mount_state(struct daemon *daemon, json_t *request,
 }
 
 /*
- * Read what the request wants of autosnap; an interval of 0: nothing.  Return
- * an error message, or NULL.
+ * Read the options autosnap= and keep= of the request; an interval of 0: no
+ * autosnap.  Return an error object, or NULL.
  */
 static json_t *mount_autosnap(json_t *request,
                               const struct session_params *params,
@@ -92,8 +91,9 @@ static json_t *mount_autosnap(json_t *request,
 }
 
 /*
- * Return true if the kernel may open files by itself.  No open must be refused
- * then: without snapshots none is.  Locks belong to what an open has announced.
+ * Return true if the kernel may open files without a request.  Then the daemon
+ * can refuse no open (which it only does in snapshots) and has no open files,
+ * which the store's locks belong to.
  */
 static bool mount_needs_no_open(json_t *request,
                                 const struct session_params *params)
@@ -106,8 +106,8 @@ static bool mount_needs_no_open(json_t *request,
 }
 
 /*
- * Set how long deleted states stay in the trash, if the request has that.
- * Return an error message, or NULL.
+ * Set the time for which deleted states stay in the trash, if the request has
+ * one.  Return an error object, or NULL.
  */
 static json_t *mount_trash(struct daemon *daemon, json_t *request)
 {

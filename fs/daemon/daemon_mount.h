@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Mounts that the command has made and the daemon is to serve. */
+/* The requests that hand a mount, made by the command, to the daemon. */
 #ifndef COPPICE_DAEMON_MOUNT_H
 #define COPPICE_DAEMON_MOUNT_H
 
@@ -8,9 +8,10 @@
 struct daemon;
 
 /*
- * Serve the mount whose /dev/fuse is *fd, which is -1 afterwards if it was
- * taken.  The request has its options.  Return the answer, with the "id" of the
- * session, or an error; NULL: no memory.
+ * Serve the mount whose descriptor of /dev/fuse is *fd; on success the session
+ * owns the descriptor, and *fd is -1.  The request has the mount's options.
+ * Return the answer, with the "id" of the session, or an error; NULL: no
+ * memory.
  */
 json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd);
 /*

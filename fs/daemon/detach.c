@@ -90,7 +90,7 @@ static void daemon_main(const struct mount_options *options, int dir, int pipe)
 	_exit(err < 0);
 }
 
-/* Read the result that daemon_main() sends; 0: it listens. */
+/* Read the result that daemon_main() sends; 0: the daemon listens. */
 static int read_result(int from, pid_t pid, char **ret_error)
 {
 	char text[2048];

@@ -12,7 +12,7 @@
 #include "util.h"
 
 struct digest {
-	struct content_hash *xxh3; /* or */
+	struct content_hash *xxh3; /* NULL: the kind is sha256 */
 #ifdef HAVE_LIBCRYPTO
 	EVP_MD_CTX *sha256;
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Digests of files' contents: SHA-256, where libcrypto is there, and XXH3. */
+/* Digests of files' contents: XXH3 and, if built with libcrypto, SHA-256. */
 #ifndef COPPICE_DIGEST_H
 #define COPPICE_DIGEST_H
 
@@ -10,7 +10,7 @@
 
 enum { DIGEST_MAX = 32, DIGEST_TEXT_MAX = 2 * DIGEST_MAX + 1 };
 
-struct digest; /* one kind of digest, of one file after the other */
+struct digest; /* computes one kind of digest, of one file at a time */
 
 /*
  * Make a digest of this kind, "sha256" or "xxh3".  -EINVAL: there is no such

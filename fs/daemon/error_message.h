@@ -22,7 +22,7 @@ bool store_user(const char *path, char ret_text[HOLDERS_TEXT]);
 
 /*
  * Return the message for an error of store_open(), to be freed; NULL: no
- * memory.  `action` is what needed the store: "open", "check", "mount" ...
+ * memory.  `action` is the verb of the message: "open", "check", "mount" ...
  */
 char *store_open_message(const char *action, const char *path, int err);
 

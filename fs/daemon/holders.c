@@ -26,7 +26,7 @@ struct search {
 	char *text;
 	size_t len;
 	unsigned found;
-	/* mount namespaces that were searched */
+	/* Mount namespaces, as "mnt:[INODE]": this process's; those searched */
 	char own[NAME_LEN];
 	struct {
 		char name[NAME_LEN];
@@ -96,7 +96,7 @@ static void each_process(struct search *s,
 
 /* ---- Files that a process uses ----------------------------------------- */
 
-/* Return true if the link of a process leads into the mount. */
+/* Return true if a link in /proc leads into the mount. */
 static bool leads_in(const struct search *s, const char *path)
 {
 	struct statx st;

@@ -23,9 +23,9 @@ bool holders_busy(const struct mount_entry *mount, char ret_text[HOLDERS_TEXT]);
 
 /*
  * Describe, in a clause, what keeps the file system on this device
- * (MAJOR:MINOR) alive after one of its mounts is gone: another mount of it
- * here, processes in mount namespaces that have one, or that have its files
- * open.
+ * (MAJOR:MINOR) alive after one of its mounts is gone: another mount here,
+ * processes in mount namespaces that have a mount, or processes that have its
+ * files open.  Return false if nothing was found.
  */
 bool holders_elsewhere(const char *device, char ret_text[HOLDERS_TEXT]);
 

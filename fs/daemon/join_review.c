@@ -20,7 +20,7 @@ static const struct {
 struct plan_row {
 	const struct join_inode *inode;
 	char op;
-	size_t row; /* of the edited plan, that is the same; 0: none yet */
+	size_t row; /* of the edited plan, that stands for this; 0: none yet */
 };
 
 struct reading {
@@ -29,7 +29,7 @@ struct reading {
 	struct plan_row *rows;
 	size_t count, room;
 	json_t *by_path; /* path: array of indices of rows */
-	size_t at;       /* the edited plan's row that is read, from 1 on */
+	size_t at;       /* the row of the edited plan being read, from 1 on */
 };
 
 /* ---- Making ------------------------------------------------------------- */
@@ -71,7 +71,7 @@ json_t *join_plan_json(struct control *c, const struct fs_join *what,
 	                 bases);
 }
 
-/* Return true if the choice is open to the inode. */
+/* Return true if the inode permits the choice. */
 static bool is_open(const struct join_inode *inode, int choice)
 {
 	unsigned kinds = inode->conflicts | inode->decided;
@@ -95,7 +95,7 @@ json_t *join_choices_json(const struct join_inode *inode)
 
 /* ---- Reading ------------------------------------------------------------ */
 
-/* Check the side of an edited plan against the state's changes now. */
+/* Check a side of an edited plan against the state's present changes. */
 static int side_check(struct control *c, json_t *edited, const char *key,
                       const struct fs_join *what,
                       const struct fs_joined *joined)
@@ -157,7 +157,7 @@ static int row_note(void *arg, const struct fs_join_row *row)
 	return err;
 }
 
-/* Return true if the row, of that path, can be meant. */
+/* Return true if "inode" and "op", where given, are those of the row. */
 static bool row_fits(const struct plan_row *row, json_t *ino, json_t *op)
 {
 	if (json_is_integer(ino) &&
@@ -166,7 +166,7 @@ static bool row_fits(const struct plan_row *row, json_t *ino, json_t *op)
 	return !json_is_string(op) || *json_string_value(op) == row->op;
 }
 
-/* Find the plan's row that a row of the edited one stands for. */
+/* Find the plan's row that a row of the edited plan stands for. */
 static int row_find(struct reading *r, json_t *edited, const char *path,
                     struct plan_row **ret_row)
 {

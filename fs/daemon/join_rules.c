@@ -59,8 +59,8 @@ bool join_rules_text_of(const struct join_rules *rules, struct fs *fs,
 }
 
 /*
- * A pattern takes precedence over a rule without one; and keeping both, where
- * that can be, over a side.
+ * A rule with a pattern takes precedence over one without; keeping both, where
+ * possible, over a side.
  */
 int join_rules_choose(const struct join_rules *rules, struct fs *fs,
                       const struct fs_joined *joined,

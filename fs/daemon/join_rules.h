@@ -17,7 +17,7 @@ struct join_rules {
 	} of[RULES];
 };
 
-/* Read the rules of the request.  If it fails, the error has been set. */
+/* Read the rules of the request.  On failure set the error message. */
 int join_rules_read(struct control *c, struct join_rules *rules);
 /* Return true if lines may be merged in any file. */
 bool join_rules_text(const struct join_rules *rules);

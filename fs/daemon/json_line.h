@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * JSON lines: one object a line over a socket, with a file descriptor beside it
- * where a request needs one.  Both ends of the control socket use them.
+ * JSON lines: one object a line over a socket, with a file descriptor attached
+ * if a request needs one.  Both ends of the control socket use them.
  */
 #ifndef COPPICE_JSON_LINE_H
 #define COPPICE_JSON_LINE_H
@@ -19,13 +19,13 @@ struct json_line_reader {
 	char *data;   /* LINE_MAX_LEN */
 };
 
-/* -ENOMEM */
+/* Allocate the buffer; the socket stays the caller's.  -ENOMEM. */
 int json_line_reader_init(struct json_line_reader *reader, int socket);
 void json_line_reader_release(struct json_line_reader *reader);
 /*
- * Return the next line without its newline; it is valid until the next call.
- * -EPIPE: the other end has closed; -EMSGSIZE: too long; -ETIMEDOUT: it did not
- * arrive within timeout_ms (-1: no limit).
+ * Return the next line without its newline; the line is valid until the next
+ * call.  -EPIPE: the other end has closed; -EMSGSIZE: too long; -ETIMEDOUT: the
+ * line did not arrive within timeout_ms (-1: no limit).
  */
 int json_line_read(struct json_line_reader *reader, int timeout_ms,
                    char **ret_line, size_t *ret_len);

@@ -9,7 +9,7 @@
 
 #include "util.h"
 
-/* Without them the other end could change the file while it is read. */
+/* Without these the other end could change the file while it is read. */
 static const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
 
 static int write_all(int fd, const char *text, size_t len)
@@ -56,7 +56,7 @@ int long_request_send(int socket, json_t *request, int fd, int timeout_ms)
 	                     : json_line_write(socket, second, fd, timeout_ms);
 }
 
-/* Replace the request by that in the file. */
+/* Replace the request by the one in the file. */
 static int attached_load(json_t **request, int fd)
 {
 	const char *verb = json_string_value(json_object_get(*request, "verb"));

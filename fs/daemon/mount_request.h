@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The options of a mount, as the command passes them. */
+/* The options of a mount, from the command line to client_mount(). */
 #ifndef COPPICE_MOUNT_REQUEST_H
 #define COPPICE_MOUNT_REQUEST_H
 
@@ -20,8 +20,8 @@ struct mount_options {
 	bool readonly;
 	bool nonempty; /* allow a mount point that is not empty */
 	bool foreground;
-	bool is_private; /* in a namespace that ends with the command: mount in
-	                    front of anything, and start no daemon */
+	bool is_private; /* in a namespace that ends with the command: mount
+	                    over anything, and start no daemon */
 	bool allow_other;
 	bool no_xattr;  /* no xattrs and ACLs in this mount */
 	bool root_only; /* no checks of permissions: see session.h */

@@ -24,9 +24,8 @@ static bool has_session(const json_t *sessions, const char *device)
 }
 
 /*
- * Return false if no daemon serves the store, or a daemon that does not have
- * the mount.  A daemon that refuses to answer this user counts as the right
- * one.
+ * Return true if the daemon of the store serves the mount.  A daemon that does
+ * not answer this user counts as the right one.
  */
 static bool serves(const char *store, const char *device)
 {

@@ -9,7 +9,7 @@
 #include "program.h"
 #include "util.h"
 
-/* Decode \ooo, which stands for a space and other special characters. */
+/* Decode \ooo, the escape of spaces and other special characters. */
 static void decode(char *text)
 {
 	char *out = text;

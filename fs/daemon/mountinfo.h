@@ -14,7 +14,7 @@ struct mount_entry {
 	char mountpoint[PATH_MAX]; /* as in mountinfo, decoded */
 	char source[PATH_MAX];
 	uint64_t id, parent; /* mount IDs of this mount and its parent */
-	bool coppice;        /* of our type */
+	bool coppice;        /* the type is fuse.coppice */
 	uid_t user; /* the user who mounted it; may unmount it, as root may */
 };
 
@@ -24,12 +24,12 @@ int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry);
 /* Find the topmost mount of this device.  -ENOENT: there is none. */
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 
-/* Find the last mount of the store at this path; returns how many there are. */
+/* Find the last mount of the store at this path; return their number. */
 int mount_entry_find_source(const char *source, struct mount_entry *ret_entry);
 
 /*
- * Call fn for each mount, of whatever type, until it returns nonzero, and
- * return that.
+ * Call fn for each mount of any type until it returns nonzero.  Return the last
+ * result, or a negative errno.
  */
 int mount_entry_each(int (*fn)(void *arg, const struct mount_entry *entry),
                      void *arg);
@@ -49,8 +49,8 @@ int mountpoint_sync(const char *mountpoint);
 
 /*
  * Unmount, by umount2(2) with these flags or, for an ordinary user, by
- * fusermount3.  -EBUSY: it is in use.  On failure ret_reason is the reason
- * for the error message.
+ * fusermount3.  -EBUSY: the mount is in use.  On failure ret_reason is the
+ * reason for the error message.
  */
 int mountpoint_unmount(const char *mountpoint, int flags, char *ret_reason,
                        size_t size);

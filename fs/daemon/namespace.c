@@ -13,7 +13,7 @@
 
 enum { VIEWS_MAX = 32 };
 
-/* A process's view of the file systems: where its paths start. */
+/* A process's view of the file systems: the start of its paths. */
 struct view {
 	int mounts; /* its mount namespace */
 	int root;   /* its root directory */
@@ -46,13 +46,13 @@ static int view_open(const char *pid, struct view *ret_view)
 	return 0;
 }
 
-/* Enter the view.  *ret_left is set once the process has left its own. */
+/* Enter the view.  Set *ret_left once the process has left its namespace. */
 static int view_enter(const struct view *view, bool *ret_left)
 {
 	if (setns(view->mounts, CLONE_NEWNS) < 0)
 		return -errno;
 	*ret_left = true;
-	/* setns() has changed the root to that of the namespace. */
+	/* setns() has changed the root directory to the namespace's. */
 	if (fchdir(view->root) < 0 || chroot(".") < 0)
 		return -errno;
 	return 0;
@@ -83,7 +83,7 @@ static bool leads_to(const char *path, int dir)
 
 /*
  * Return the process ID of the parent in the same /proc, which may belong to
- * another pid namespace; 0: it has none there.
+ * another pid namespace; 0: the parent is not there.
  */
 static int parent_of(const char *pid)
 {
@@ -97,7 +97,7 @@ static int parent_of(const char *pid)
 	if (!f || !fgets(line, sizeof(line), f))
 		return 0;
 	end = strrchr(line,
-	              ')'); /* the name in front may contain any character */
+	              ')'); /* the name before it may have any character */
 	if (!end || sscanf(end + 1, " %*c %d", &parent) != 1)
 		return 0;
 	return parent;
@@ -105,7 +105,7 @@ static int parent_of(const char *pid)
 
 /*
  * Open the views of the ancestors that are in other mount namespaces, the
- * nearest first, each once.  Return how many there are.
+ * nearest first, without repetitions.  Return their number.
  */
 static size_t open_ancestors(const struct view *own,
                              struct view views[VIEWS_MAX])

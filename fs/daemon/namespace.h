@@ -9,8 +9,8 @@
  * stay if there is none, or without the privilege to move.  The working
  * directory may change.
  *
- * Return 0 if `path` leads to `dir` afterwards; -ESTALE: it does not; or
- * another error if the own namespace could not be entered again.
+ * Return 0 if `path` leads to `dir` afterwards, -ESTALE if it does not, or
+ * another error if the process could not return to its own namespace.
  */
 int namespace_leave(const char *path, int dir);
 

@@ -26,7 +26,7 @@ static int start(const char *const argv[], int to, pid_t *ret_pid)
 	return -err;
 }
 
-/* Read until the end, and keep the beginning. */
+/* Read to the end, and keep the first line. */
 static void read_message(int from, char *message, size_t size)
 {
 	char bytes[512];

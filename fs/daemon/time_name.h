@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names of snapshots that are the time at which they are made. */
+/* Names of snapshots that are the time of their creation. */
 #ifndef COPPICE_TIME_NAME_H
 #define COPPICE_TIME_NAME_H
 
@@ -8,8 +8,8 @@
 enum { TIME_NAME_MAX = 64 };
 
 /*
- * Return the current time in UTC as a name, which sorts by time.  `again`
- * counts the names of this second that are taken.
+ * Return the current time in UTC as a name; names sort by time.  `again` is the
+ * number of this second's names that are taken.
  */
 void time_name_now(unsigned again, char name[TIME_NAME_MAX]);
 /* Return true if a name is such a time: 2026-11-20T12:00:00Z, or with -2. */
