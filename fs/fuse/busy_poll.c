@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * Polling for a moment, as long as that pays.
- */
 #include "busy_poll.h"
 
 #include <poll.h>
@@ -14,13 +11,13 @@ enum {
 	GAP_NS = 3000,   /* much longer than a poll */
 	CREDIT_MAX = 64,
 	COST = 4,   /* of a failed poll, in successful ones */
-	PROBE = 64, /* without credit, one of so many reads polls */
+	PROBE = 64, /* without credit, one read in PROBE polls */
 };
 
 /*
- * Poll fd until it is readable.  Return false on timeout, or if this thread was
- * off its processor meanwhile, which shows as a gap between two polls: then the
- * caller runs on the same processor, and polling has only delayed it.
+ * Poll fd until it is readable.  Return false on timeout, or if a gap between
+ * two polls shows that this thread was off its processor: then the caller runs
+ * on the same processor, and polling has only delayed the caller.
  */
 static bool wait_awake(int fd)
 {

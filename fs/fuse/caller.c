@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Users and groups of callers. */
 #include "caller.h"
 
 #include <inttypes.h>
@@ -19,8 +18,8 @@ bool caller_is_given(fuse_req_t req)
 }
 
 /*
- * Read the user and group of a process.  -1: unknown, e.g.  in a pid namespace
- * that is not visible to the daemon.
+ * Read the user and group of a process.  -1: unknown, e.g. in a pid namespace
+ * that the daemon cannot see.
  */
 static struct caller read_caller(pid_t pid)
 {

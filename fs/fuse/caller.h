@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The process that makes a request.  If mounts can be idmapped, only requests
- * that make an inode contain its user and group, mapped as the inode is to have
- * them; for other requests they are read from /proc.
+ * that make an inode contain the user and group, mapped for the new inode; for
+ * other requests they are read from /proc.
  */
 #ifndef COPPICE_CALLER_H
 #define COPPICE_CALLER_H
@@ -15,10 +15,10 @@
  */
 bool caller_is_given(fuse_req_t req);
 
-/* Return true if the caller is root; false if it is not or this is unknown. */
+/* Return true if the caller is root; false if not or unknown. */
 bool caller_is_root(fuse_req_t req);
 
-/* Return true if the caller is a member of the group; else as above. */
+/* Return true if the caller is in the group; false if not or unknown. */
 bool caller_is_member(fuse_req_t req, gid_t gid);
 
 #endif

@@ -10,8 +10,8 @@
 #include "util.h"
 
 /*
- * Return true if the thread is about to end.  The kernel has a SIGKILL pending
- * for each thread of a process that any signal ends.
+ * Return true if the thread is about to end.  When any signal ends a process,
+ * the kernel makes SIGKILL pending for each thread.
  */
 static bool is_dying(uint32_t thread)
 {
@@ -19,7 +19,7 @@ static bool is_dying(uint32_t thread)
 	char path[40], line[128];
 	uint64_t pending;
 
-	/* The thread is in a pid namespace that is not visible here. */
+	/* 0: the thread is in a pid namespace that this one cannot see. */
 	if (!thread)
 		return false;
 	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/status", thread);
@@ -35,7 +35,7 @@ static bool is_dying(uint32_t thread)
 
 bool request_cancelled(void)
 {
-	/* The kernel sends one interrupt, for the first signal. */
+	/* The only interrupt is for the first signal: look again for others. */
 	static const int64_t look_ns = 20000000;
 	static __thread int64_t looked;
 	const struct fuse_in_header *in = loop_request();

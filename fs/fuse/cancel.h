@@ -9,9 +9,9 @@
 
 /*
  * Return true if the request that the calling worker handles has been
- * cancelled.  A signal that does not kill is ignored, because processes do not
- * expect EINTR from a file.  Free of cost until the kernel has sent an
- * interrupt.
+ * cancelled.  Signals that do not kill are ignored, because processes do not
+ * expect EINTR from a file.  The call costs nothing until the kernel has sent
+ * an interrupt.
  */
 bool request_cancelled(void);
 

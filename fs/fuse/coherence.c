@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Deferred replies, which wait for invalidations, and the threads that send
- * them.
+ * Deferred replies, which wait for invalidations; the thread that sends them
+ * (the replier); and the thread that invalidates the nodes of deleted states
+ * (the forgetter).
  */
 #include "inval.h"
 
@@ -30,10 +31,10 @@ struct deferred {
 };
 
 struct coherence {
-	pthread_mutex_t lock;          /* guards what follows */
+	pthread_mutex_t lock;          /* guards the fields below */
 	pthread_cond_t changed;        /* for the replier */
 	pthread_cond_t deleted;        /* for the forgetter */
-	struct deferred *first, *last; /* that which is due next first */
+	struct deferred *first, *last; /* in the order of `due` */
 	struct deferred *ready;        /* to be sent, see replier_main() */
 	bool idle; /* the replier sleeps without a timeout */
 	bool gone; /* states were deleted */
@@ -73,7 +74,7 @@ static void deferred_list(struct coherence *coherence, struct deferred *d,
 		pthread_cond_signal(&coherence->changed);
 }
 
-/* Remove it from the list; the caller gets the list's reference. */
+/* Remove a reply from the list; the caller gets the list's reference. */
 static void deferred_unlist(struct coherence *coherence, struct deferred *d)
 {
 	d->listed = false;
@@ -105,9 +106,10 @@ static bool has_key(const struct deferred *d, node_t node)
 }
 
 /*
- * Return true if the kernel may hold a lock for the reply that the invalidation
- * needs.  Of a directory no invalidation of its inode needs one, so the root of
- * a state does not count, which the call that deletes the state names.
+ * Return true if the request of the reply may hold a lock that the invalidation
+ * needs.  The invalidation of a directory's inode needs none, so the root
+ * directory of a state, which the call that deletes the state names, does not
+ * count.
  */
 static bool collides(const struct deferred *d, const struct inval *inval)
 {
@@ -141,7 +143,7 @@ static void release_keyed(struct coherence *coherence,
 	}
 }
 
-/* Return true if the rules forbid deferring the reply. */
+/* Return true if the rules, or too long a queue, forbid deferring the reply. */
 static bool must_answer(const struct deferred *d)
 {
 	if (!d->session)
@@ -157,7 +159,7 @@ static bool must_answer(const struct deferred *d)
 	return false;
 }
 
-/* Lock NOT held. */
+/* Send the replies.  Lock NOT held. */
 static void run_released(struct coherence *coherence, struct deferred *released)
 {
 	while (released) {
@@ -269,8 +271,8 @@ static struct deferred *deferred_create(const struct changes *changes,
 }
 
 /*
- * Return true if the session's invalidations have hung for too long to wait for
- * them; log it once.
+ * Return true, and log it once, if the session's invalidations have hung for
+ * too long to wait for them.
  */
 static bool hangs(struct session *session)
 {
@@ -304,8 +306,8 @@ static void post_all(struct coherence *coherence, struct invals *invals,
 }
 
 /*
- * Post the invalidations.  d is the reply that waits for them, for `patience`
- * nanoseconds at most; NULL: none does.
+ * Post the invalidations.  The reply `d` (NULL: none) waits for them, for
+ * `patience` nanoseconds at most.  Move the replies to be sent to *released.
  */
 static void post(struct coherence *coherence, struct invals *invals,
                  struct deferred *d, int64_t patience,
@@ -330,8 +332,8 @@ static void post(struct coherence *coherence, struct invals *invals,
 	if (!d)
 		return;
 	/*
-	 * Posting may have added invalidations of its own session, so check the
-	 * rules only now.
+	 * Posting may have added invalidations of the reply's session, so check
+	 * the rules only now.
 	 */
 	if (d->refs && !must_answer(d)) {
 		deferred_list(coherence, d, patience);
@@ -423,8 +425,8 @@ void coherence_release(struct session *session)
 /* ---- The thread that sends replies -------------------------------------- */
 
 /*
- * Wait for the condition until `when`. Lock held, but released meanwhile.
- * Return false after the timeout.
+ * Wait for the condition until `when`, a time of mono_ns().  Return false after
+ * the timeout.  Lock held, but released meanwhile.
  */
 static bool wait_until(struct coherence *coherence, pthread_cond_t *cond,
                        int64_t when)
@@ -452,7 +454,7 @@ static void wait_ready(struct coherence *coherence)
 	coherence->idle = false;
 }
 
-/* Return the replies that are to be sent.  *ret_late: they waited too long. */
+/* Return the replies to be sent.  *ret_late: they have waited for too long. */
 static struct deferred *take_ready(struct coherence *coherence, bool *ret_late)
 {
 	struct deferred *ready = coherence->ready, *next = coherence->first;
@@ -523,7 +525,7 @@ static void *forgetter_main(void *arg)
 	return NULL;
 }
 
-/* ---- All of it ---------------------------------------------------------- */
+/* ---- Creating and destroying -------------------------------------------- */
 
 static void stop(struct coherence *coherence, pthread_t thread)
 {

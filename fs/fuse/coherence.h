@@ -3,10 +3,10 @@
  * Cache coherence between the mounts of a store.
  *
  * Each mount's kernel caches attributes, names and pages for an unlimited time;
- * lookups.h and negative.h record what it may have cached.  A handler that
- * changed something lists it in a `struct changes`.  The other mounts' kernels
- * drop it from their caches before the request is answered, so that after a
- * call in one mount has returned, no other mount shows anything stale.
+ * lookups.h and negative.h record what it may have cached.  A handler lists the
+ * changes it has made in a `struct changes`.  The other mounts' kernels drop
+ * the changed parts from their caches before the request is answered, so that
+ * after a call in one mount has returned, no other mount shows stale data.
  *
  * An invalidation waits in the kernel for the page locks and directory locks
  * that it needs, and some requests hold such locks until they are answered.
@@ -19,10 +19,10 @@
  *      the node is not deferred.  The invalidation of a deleted state counts
  *      as one of each of its nodes but the root, which is a directory.
  *   4. At most BACKGROUND_MAX deferred replies of a mount are to background
- *      requests, of which the kernel has only so many under way.
+ *      requests, whose number under way the kernel limits.
  *   5. No reply is deferred for longer than DEFER_MAX_NS.  This bounds the
- *      delay that is caused by a process that holds a lock for ever, or by
- *      locks that system calls have taken crosswise before their requests.
+ *      delay by a process that holds a lock for ever, or by locks that system
+ *      calls have taken crosswise before their requests.
  *
  * Rules 2 and 3 do not apply to an invalidation that leaves out the pages which
  * the request of the reply holds: see changes.own_first.
@@ -43,13 +43,12 @@
  *   size, requests new ones, but the use of a mapping does not.  Waiting for
  *   the inode's lock would order the two, but no notification does that in all
  *   kernels.
- * - No notification makes the size smaller that the kernel has: a read(2)
- *   within the old size does not request the attributes, but relies on the
- *   short replies to its READs.  Reading ahead of it beyond the end is refused
- *   (misses_end() in handlers_file.c), except of a single page, for the READ
- *   may be one that has not been read ahead.
- * - An append that is not direct is done at another offset than the kernel has
- *   asked for, if another mount has changed the file's size.  If the file is
+ * - No notification reduces the kernel's size of a file: a read(2) within the
+ *   old size does not request the attributes, but relies on the short replies
+ *   to its READs.  READs ahead beyond the end are refused (misses_end() in
+ *   handlers_file.c), except of a single page, which may not be read ahead.
+ * - If another mount has changed the file's size, an append that is not direct
+ *   is written at another offset than the kernel requested.  If the file is
  *   shorter than the kernel assumes, its pages are invalidated before the reply
  *   (own_first() in handlers_file.c), unless that takes too long.  After the
  *   reply, a READ beyond the file's end during the invalidation would not
@@ -65,7 +64,7 @@ enum { CHANGES_NODES = 6, CHANGES_NAMES = 2 };
 /* The changes that one request made.  Names are the caller's. */
 struct changes {
 	struct mounts *mounts;
-	struct session *session; /* that made them; NULL: the control socket */
+	struct session *session; /* of the request; NULL: the control socket */
 	bool own;                /* invalidate in that session, too */
 	bool own_pages;          /* the same for pages alone */
 	bool own_size;           /* the file's end is wrong there, too */
@@ -76,7 +75,7 @@ struct changes {
 	 */
 	bool own_first;
 	uint64_t held, held_end; /* multiples of the page size */
-	bool hasty; /* it may hold others, too: defer the reply only briefly */
+	bool hasty; /* other pages may be held, too: defer the reply briefly */
 	bool unlocked;   /* its kernel holds no page or directory lock */
 	bool background; /* its kernel counts it as a background request */
 	bool barrier;    /* no change: wait for pending invalidations */
@@ -110,8 +109,8 @@ void changes_name(struct changes *changes, node_t parent, const char *name,
 
 /*
  * Invalidate what the other sessions' kernels may have cached of the changes.
- * Return false if there is nothing to wait for.  Else run(copy of arg) is
- * called once, from any thread, possibly before this returns: when the
+ * Return false if there is nothing to wait for.  Otherwise run(copy of arg) is
+ * called once, from any thread, possibly before this function returns: when the
  * invalidations are done, or at once if the rules above require it.
  * mounts.policy held to read.
  */
@@ -124,16 +123,17 @@ bool coherence_announce(const struct changes *changes, void (*run)(void *arg),
 void coherence_announce_wait(struct changes *changes);
 
 /*
- * Return the number of changes made through other sessions.  If it is the same
- * before a lookup and after lookups_add(), the reply may be cached; else a
- * change in between may not have found the node in the session's lookup table.
+ * Return the number of changes made through other sessions.  If the number is
+ * the same before a lookup and after lookups_add(), the reply may be cached;
+ * otherwise a change in between may not have found the node in the session's
+ * lookup table.
  */
 uint64_t coherence_epoch(struct session *session);
 
 /* Send all deferred replies of the session. */
 void coherence_release(struct session *session);
 
-/* -ENOMEM, -EAGAIN */
+/* Start the threads that send replies and forget states.  -ENOMEM, -EAGAIN. */
 int coherence_create(struct mounts *mounts, struct coherence **ret_coherence);
 /* Free it; all sessions have ended.  Takes NULL. */
 void coherence_destroy(struct coherence *coherence);

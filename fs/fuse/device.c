@@ -38,7 +38,7 @@ int device_refuse(int fd, int err, void *buf, size_t size)
 	if (n < (ssize_t)sizeof(*in))
 		return -ENODEV;
 	out.unique = in->unique;
-	/* Requests without an answer, and ended ones, make write() fail. */
+	/* write() fails for ended requests and those that need no answer. */
 	if (out.unique && write(fd, &out, sizeof(out)) < 0)
 		log_debug("cannot refuse a request: %s", strerror(errno));
 	return 0;

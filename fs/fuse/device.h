@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /*
- * Open the device of this mount again, with a queue of its own for the requests
- * that are read and not answered.  -errno.
+ * Open the device of this mount again, with a separate queue for the requests
+ * that are read and not answered.  Return the descriptor, or a negative errno.
  */
 int device_clone(int fd);
 /*

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * An event count: one thread sleeps until others have changed something, and
+ * An event count: one thread sleeps until others have changed shared data, and
  * no change is lost between its last look and its sleep.
  *
  * The sleeper calls eventcount_prepare(), looks again, and then calls
- * eventcount_wait() or eventcount_cancel().  Others change something and then
- * call eventcount_notify(), which costs one load while nobody sleeps.  Both
+ * eventcount_wait() or eventcount_cancel().  Others change the data and then
+ * call eventcount_notify(), which costs one load while no thread sleeps.  Both
  * sides write first and read second, in one order for all threads: either the
  * sleeper sees the change, or the other one sees the sleeper.
  */
@@ -40,7 +40,7 @@ static inline void eventcount_release(struct eventcount *event)
 /* End the present or the next wait, with or without a prepare before it. */
 static inline void eventcount_wake(struct eventcount *event)
 {
-	/* Fails only if very many calls have not been waited for. */
+	/* Fails only if the counter is full: then the event is set. */
 	if (eventfd_write(event->fd, 1) < 0)
 		return;
 }

@@ -7,7 +7,7 @@
 
 /*
  * Fail the requests that wait for locks of files in deleted states with
- * -ESTALE.  Locks that are set go when their files are closed.
+ * -ESTALE.  Locks that are set are removed when their files are closed.
  */
 void locks_fail_gone(struct mounts *mounts);
 

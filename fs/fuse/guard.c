@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Each message on the socket is the number of a session, 8 bytes.  With a
- * descriptor: keep it.  Without: close that session's, and send the number
- * back.
+ * Each message on the socket is the number of a session, 8 bytes.  The guard
+ * keeps a descriptor that comes with a message.  If none does, the guard closes
+ * that session's, and sends the number back.
  */
 #include "guard.h"
 
@@ -29,7 +29,7 @@ enum {
 	        3, /* the guard's descriptors, after the standard streams */
 	OWN_DAEMON,
 	OWN_END,
-	TITLE_MAX = 4096, /* the kernel prints no longer ones */
+	TITLE_MAX = 4096, /* bytes; the kernel prints no more */
 };
 
 #define GUARD_NAME "coppice-guard"
@@ -60,7 +60,7 @@ struct watch {
 	            */
 };
 
-/* Return the size of the arguments, and of the environment after them. */
+/* Return the size of the arguments and of the environment that follows them. */
 static size_t title_room(char *args, size_t size)
 {
 	char *end = args + size;
@@ -72,8 +72,9 @@ static size_t title_room(char *args, size_t size)
 }
 
 /*
- * Overwrite the arguments of the process that ps(1) prints.  If their last byte
- * is not 0, the kernel reports a string, which may reach into the environment.
+ * Overwrite the arguments of the process, which ps(1) prints.  If their last
+ * byte is not 0, the kernel prints up to the first 0, which may be in the
+ * environment.
  */
 static void set_title(const char *store)
 {
@@ -96,7 +97,7 @@ static void set_title(const char *store)
 	memcpy(args, title, strlen(title) + 1);
 }
 
-/* Keep nothing of the daemon's but these two. */
+/* Close all descriptors of the daemon but these two, and leave its session. */
 static void leave_daemon(int socket, int daemon)
 {
 	int null = open("/dev/null", O_RDWR);
@@ -130,7 +131,7 @@ static void watch_add(struct watch *w, uint64_t session, int fd)
 		w->mounts = mounts;
 		w->room += 16;
 	}
-	/* For the time when it is read. */
+	/* device_refuse() must not wait when it reads. */
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	w->mounts[w->count++] = (struct watched_mount){session, fd};
 }
@@ -172,7 +173,7 @@ static bool watch_receive(struct watch *w)
 		watch_add(w, be64_get(bytes), fd);
 		return true;
 	}
-	/* The limit of descriptors was reached: there is nothing to keep. */
+	/* The descriptor was lost: this process has reached its limit. */
 	if (message.msg_flags & MSG_CTRUNC)
 		return true;
 	watch_remove(w, be64_get(bytes));
@@ -289,7 +290,7 @@ static int guard_send(struct guard *guard, uint64_t session, int fd)
 /* Go on without the guard.  Lock held. */
 static void guard_drop(struct guard *guard, const char *why)
 {
-	/* Stopped, perhaps: it must not keep connections open. */
+	/* A guard that is only stopped must not keep connections open. */
 	kill(guard->pid, SIGKILL);
 	waitpid(guard->pid, NULL, 0);
 	close(steal_fd(&guard->socket));

@@ -3,21 +3,21 @@
  * The guard: a process that ends the mounts when the daemon is killed.
  *
  * A connection ends when the last descriptor of its device is closed.  A
- * notifier that is killed while it waits in the kernel keeps its descriptor
- * open, and it may wait for a request that no thread is left to read: a WRITE
- * of a page that it is about to invalidate, for example.  Neither the process
- * nor the mount would ever end.
+ * notifier (notifier.h) that is killed while it waits in the kernel keeps its
+ * descriptor open, and may wait for a request that no thread is left to read: a
+ * WRITE of a page to be invalidated, for example.  Neither the process nor the
+ * mount would ever end.
  *
  * The guard is forked before the store is opened.  It has a clone of each
  * mount's device and one end of a socket whose other end only the daemon has.
  * The guard sleeps while the daemon lives.  When the socket is closed, it
  * refuses all requests with ENOTCONN until the daemon's last thread has ended,
- * and exits, which closes the last descriptors.  It needs no privilege, and
- * finds the mounts whatever namespace they are in.
+ * and exits, which closes the last descriptors.  The guard needs no privilege,
+ * and reaches mounts in any namespace.
  *
  * The requests that the daemon had read and not answered end by themselves: the
- * device that they were read from is closed with the table of descriptors that
- * the notifiers do not share.
+ * workers' table of descriptors, which the notifiers do not share, closes the
+ * device that the requests were read from.
  */
 #ifndef COPPICE_GUARD_H
 #define COPPICE_GUARD_H
@@ -28,24 +28,25 @@
 struct guard;
 
 /*
- * Fork the guard of the store, whose path is shown as its name.  Called before
- * the process has other threads or the store open.  -errno.
+ * Fork the guard of the store, whose path ps(1) shows.  Call it before the
+ * process has other threads or the store open.  Return 0 or a negative errno.
  */
 int guard_create(const char *store, struct guard **ret_guard);
 /*
- * Free it.  The guard's process ends with this, or, if there are mounts left,
- * with the daemon's.  Takes NULL.
+ * Free it.  The guard's process ends now or, if mounts are left, with the
+ * daemon's process.  Takes NULL.
  */
 void guard_destroy(struct guard *guard);
 
 /*
- * Give the guard a clone of the device.  Return false if the mount goes
- * without; guard_remove() is not called then.  Takes NULL.
+ * Give the guard a clone of the device `fd`.  Return false if the mount stays
+ * without a guard; then guard_remove() must not be called.  Takes NULL.
  */
 bool guard_add(struct guard *guard, uint64_t session, int fd);
 /*
- * Have its clone closed, and return when it is.  A guard that does not answer
- * is killed, so that it never keeps a connection open.
+ * Make the guard close the session's clone, and return when it has done so.  A
+ * guard that does not answer is killed, so that it never keeps a connection
+ * open.
  */
 void guard_remove(struct guard *guard, uint64_t session);
 
@@ -54,7 +55,7 @@ void guard_remove(struct guard *guard, uint64_t session);
  * -1: there is no guard.  Takes NULL.
  */
 int guard_poll_fd(struct guard *guard);
-/* Log that it has ended, once. */
+/* Log, once, that the guard has ended. */
 void guard_lost(struct guard *guard);
 
 #endif

@@ -86,8 +86,8 @@ struct fuse_entry_param entry_param(struct session *session,
 
 /*
  * Keep a file without a name, which the kernel may open without a request,
- * until it forgets the file.  Return -ESTALE if a file lost its last name
- * before its lookup was counted: then nothing has kept it.
+ * until the kernel forgets the file.  Return -ESTALE if the file lost its last
+ * name before its lookup was counted: then it is not kept.
  */
 static int keep_looked_up(struct session *session, const struct fs_entry *entry)
 {
@@ -109,9 +109,9 @@ static int keep_looked_up(struct session *session, const struct fs_entry *entry)
 }
 
 /*
- * Count the lookup of an entry of this directory.  If the entry is in another
- * state than the directory, the number of its state may have been reused before
- * it was counted: return -ESTALE then.
+ * Count the lookup of an entry of this directory.  -ESTALE: the entry is in
+ * another state than the directory, and that state's number was reused before
+ * the lookup was counted.
  */
 static int entry_add_lookup(struct session *session, node_t dir,
                             const struct fs_entry *entry)
@@ -147,7 +147,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 	bool named = strcmp(name, PROTOCOL_TMPFILE_NAME) != 0;
 
 	reply->err = entry_add_lookup(session, parent, entry);
-	/* Nothing releases the open of fs_tmpfile(), and the file is kept. */
+	/* No RELEASE ends the open of fs_tmpfile(), and the lookup keeps it. */
 	if (!named && session->no_open)
 		fs_release(session->fs, entry->node);
 	if (reply->err < 0 && reply->kind == REPLY_CREATE)
@@ -165,11 +165,12 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 	reply_changed(changes, reply);
 }
 
-/* ---- What the kernel is asked for --------------------------------------- */
+/* ---- Options of the connection ------------------------------------------ */
 
 /*
- * Without OPEN, O_TRUNC has to arrive as a SETATTR.  The kernel keeps pages and
- * entries, as open_flags() and handle_opendir() allow it.
+ * Do without OPEN if the kernel can.  O_TRUNC must arrive as a SETATTR then.
+ * The kernel keeps pages and entries, as open_flags() and handle_opendir()
+ * would permit.
  */
 static void init_without_open(struct session *session,
                               struct fuse_conn_info *conn)
@@ -204,7 +205,7 @@ static void handle_init(void *userdata, struct fuse_conn_info *conn)
 
 	conn->want |= conn->capable & wanted;
 	conn->want &= ~unwanted;
-	/* Without them the kernel keeps the locks itself. */
+	/* Without these flags the kernel manages the locks itself. */
 	if (session->store_locks)
 		conn->want |= conn->capable & locks;
 	else
@@ -233,7 +234,7 @@ static bool keep_negative(struct session *session, node_t parent,
 	       coherence_epoch(session) == epoch;
 }
 
-/* Return true for a lookup by number: of a file handle, or of its dentry. */
+/* Return true for a lookup by inode number: of a file handle or its dentry. */
 static bool is_by_number(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "/") == 0;
@@ -395,9 +396,9 @@ static void handle_readlink(fuse_req_t req, fuse_ino_t ino)
 }
 
 /*
- * Sent for access(2) in a mount that only root reaches, where the kernel checks
- * nothing else than execution.  Root has all permissions but that to execute a
- * file which nobody may execute.
+ * Handle access(2) in a mount that only root reaches, where the kernel checks
+ * execution alone.  Root has all permissions, except to execute a file that
+ * nobody may execute.
  */
 static void handle_access(fuse_req_t req, fuse_ino_t ino, int mask)
 {

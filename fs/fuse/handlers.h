@@ -9,15 +9,16 @@
 #include "reply.h"
 
 /*
- * Reply with err, which is 0 or negative; damage is logged and replied as EIO.
+ * Reply with err, which is 0 or negative.  Damage is logged, as "cannot WHAT
+ * inode N", and replied as EIO.
  */
 void reply_result(fuse_req_t req, const char *what, fuse_ino_t ino, int err);
 
 struct fs_cred request_cred(fuse_req_t req);
 
 /*
- * Return true if suid, sgid and capabilities are dropped by a change; `asked`:
- * the kernel requests it.
+ * Return true if a change must drop suid, sgid and capabilities; `asked`: the
+ * kernel requests it.
  */
 bool request_kills_priv(const struct session *session, bool asked);
 
@@ -47,8 +48,8 @@ void open_flags(struct session *session, node_t node,
 int node_open(struct session *session, node_t node, int flags);
 void node_close(struct session *session, node_t node);
 /*
- * Close a file that OPEN or CREATE has opened.  In a mount without OPEN none is
- * counted as open: the kernel sends no RELEASE there.
+ * Close a file that OPEN or CREATE has opened.  In a mount without OPEN no file
+ * is counted as open: the kernel sends no RELEASE there.
  */
 void file_close(struct session *session, node_t node);
 /*
@@ -68,7 +69,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 /*
  * Invalidate the attributes and the ACL of a fork's .snap in all kernels, if
  * the changed node is the fork's root directory, from which .snap has them.
- * Does not wait, so it may be called before the reply.
+ * This does not wait, so it may be called before the reply.
  */
 void snapdir_forget(struct session *session, node_t node);
 

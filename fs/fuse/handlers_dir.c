@@ -8,8 +8,8 @@
 #include "util.h"
 
 /*
- * Return true if the directory's entries are states, which change over the
- * control socket, too.
+ * Return true if the directory's entries are states, which can also change over
+ * the control socket.
  */
 static bool lists_states(node_t node)
 {
@@ -48,7 +48,7 @@ void handle_releasedir(fuse_req_t req, fuse_ino_t ino,
 	fuse_reply_err(req, 0);
 }
 
-/* A reply to readdir or readdirplus that is being filled. */
+/* A reply to READDIR or READDIRPLUS that is being filled. */
 struct listing_reply {
 	fuse_req_t req;
 	struct session *session;
@@ -114,7 +114,7 @@ static void take_back(struct listing_reply *reply)
 		node_forget(reply->session, reply->nodes[i], 1);
 }
 
-/* The minimum size of an entry in each kind of reply. */
+/* The minimum size of an entry in each kind of reply, in bytes. */
 enum { ENTRY_MIN = 24, ENTRY_PLUS_MIN = 152, LISTING_MAX = 1 << 20 };
 
 static void list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
@@ -227,7 +227,7 @@ void handle_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent_ino,
 
 /* ---- Removing and renaming ---------------------------------------------- */
 
-/* Add the change of a name; child: the node that it named before. */
+/* Add the change of a name; `child` is the node that the name had before. */
 static void name_changed(struct changes *changes, node_t parent,
                          const char *name, node_t child)
 {
@@ -252,7 +252,7 @@ void handle_unlink(fuse_req_t req, fuse_ino_t ino, const char *name)
 	reply_changed(&changes, &reply);
 }
 
-/* Delete a fork with all that only it holds (rmdir=always). */
+/* Delete a fork that is not empty (rmdir=always). */
 static int delete_fork(struct session *session, const char *name)
 {
 	struct forest *forest = fs_forest(session->fs);
@@ -285,7 +285,7 @@ void handle_rmdir(fuse_req_t req, fuse_ino_t ino, const char *name)
 	reply_changed(&changes, &reply);
 }
 
-/* Return true if a kernel knows of a .snap below a root.  Policy held. */
+/* Return true if a kernel has a .snap below a root.  mounts.policy held. */
 static bool virtual_any(const struct mounts *mounts)
 {
 	for (const struct session *s = mounts->first; s; s = s->next)
@@ -317,8 +317,8 @@ void handle_rename(fuse_req_t req, fuse_ino_t ino, const char *name,
 	/* The rename may have replaced a state. */
 	changes.gone = lists_states(parent);
 	/*
-	 * If a directory was moved, the symlinks of the .snap in and below it
-	 * depend on its place.
+	 * If a directory was moved, the symlinks in the .snap of and below it
+	 * have new targets.
 	 */
 	changes.links = changes.gone ||
 	                (parent != into && virtual_any(session->mounts));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Requests about files that are open. */
+/* Requests about open files. */
 #include "handlers_file.h"
 
 #include <errno.h>
@@ -12,17 +12,17 @@
 #include "util.h"
 
 /*
- * A file handle: DIRECT, if writes bypass the kernel's cache, plus, with
- * store_locks, a number that no other open file of the session has.
+ * A file handle: DIRECT if writes bypass the kernel's cache; with store_locks,
+ * plus a multiple of HANDLE_STEP that no other open file of the session has.
  */
 enum { DIRECT = 1, HANDLE_STEP = 2 };
 
 /*
- * Return true if the new file's writes should bypass the kernel's pages.  The
- * kernel then does not ask for the file's capabilities before the first write.
- * It reads the pages of a small file in any case, because it does not keep a
- * page that was written in part.  The file cannot be mapped through this
- * descriptor.
+ * Return true if the writes of an open that may make the file should bypass the
+ * kernel's pages.  The kernel then does not request the file's capabilities
+ * before the first write.  The kernel does not keep a page that was written in
+ * part, so it reads the pages of a small file in any case.  The file cannot be
+ * mapped through this descriptor.
  */
 static bool makes(const struct fuse_file_info *fi)
 {
@@ -31,8 +31,9 @@ static bool makes(const struct fuse_file_info *fi)
 
 /*
  * Return true if the file is opened for appending and must bypass the kernel's
- * pages.  An append is written at the file's end, which the kernel may have
- * wrong: it must not keep a page that it has filled at another offset.
+ * pages.  An append is written at the file's end, which may differ from the
+ * kernel's: the kernel must not keep a page that it has filled at the wrong
+ * offset.
  */
 static bool appends(struct session *session, node_t node,
                     const struct fuse_file_info *fi)
@@ -112,9 +113,9 @@ static struct ids ids_of(fuse_req_t req, node_t node)
 }
 
 /*
- * Drop sgid if ids->foreign, and invalidate the kernel's attributes: it does
- * not expect a write to change the mode.  Invalidating attributes alone does
- * not wait, so it may be done before the reply.
+ * Drop sgid if ids->foreign, and invalidate the attributes in the kernel, which
+ * does not expect a write to change the mode.  Invalidating attributes alone
+ * does not wait, so it may be done before the reply.
  */
 static int ids_killed(struct session *session, node_t node,
                       const struct ids *ids)
@@ -166,14 +167,14 @@ void handle_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_send(&reply);
 		return;
 	}
-	/* Announce it after a failure, too: the file may be empty by then. */
+	/* Announce the change even after a failure: the file may be empty. */
 	changes_data(&changes, node, 0, 0);
 	reply_changed(&changes, &reply);
 }
 
 /*
- * Open a file that was made.  The kernel sends no RELEASE where it sends no
- * OPEN: the open is then not counted.
+ * Open a file that was made.  In a mount without OPEN the open is not counted:
+ * the kernel sends no RELEASE there.
  */
 static int open_made(struct session *session, node_t node, int flags)
 {
@@ -184,7 +185,7 @@ static int open_made(struct session *session, node_t node, int flags)
 	return err;
 }
 
-/* Make a nameless file.  reply_made() closes it if there is no RELEASE. */
+/* Make a file without a name.  Without RELEASE, reply_made() closes it. */
 static int make_tmpfile(struct session *session, node_t parent, mode_t mode,
                         const struct fs_cred *cred, struct fs_entry *ret_entry)
 {
@@ -268,8 +269,8 @@ void handle_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 }
 
 /*
- * Return true if the transfer bypasses the kernel's pages.  That of a mapping
- * does not, even if the file is open with O_DIRECT; it has no lock owner.
+ * Return true if the transfer bypasses the kernel's pages.  A mapping's
+ * transfer, which has no lock owner, does not, even with O_DIRECT.
  */
 static bool is_direct(const struct fuse_file_info *fi)
 {
@@ -277,17 +278,17 @@ static bool is_direct(const struct fuse_file_info *fi)
 }
 
 /*
- * Return true if a read that found no bytes is to be refused.  The kernel reads
- * ahead beyond a file's end if another mount has made the file shorter: a
- * notification drops its pages, but not its size.  It takes the end of a short
- * reply for the file's, but ignores that of a reply to a request which is older
- * than its last change of the size.  If this reply came before that to a read
- * of the page with the end, the kernel would take the offset of this one for
- * the size, and show zeros up to there.
+ * Return true if a read that found no bytes must be refused.  If another mount
+ * has made the file shorter, the kernel still reads ahead beyond the end: a
+ * notification drops its pages, but not its size.  The kernel takes the end of
+ * a short reply for the file's end, unless it has changed the size since it
+ * sent the request.  If this reply came before the reply to the read of the
+ * last page, the kernel would take this read's offset for the size, and show
+ * zeros up to there.
  *
  * An error in reading ahead changes no size, and no process gets it: the kernel
- * reads the pages again that a process wants, one at a time.  A read of a
- * single page may be such a one, whose error the process would get.
+ * reads the pages that a process needs again, one at a time.  A read of a
+ * single page may be one of these, whose error the process would get.
  */
 static bool misses_end(const struct session *session, node_t node, size_t size,
                        off_t off, const struct fuse_file_info *fi)
@@ -300,7 +301,7 @@ static bool misses_end(const struct session *session, node_t node, size_t size,
 	return fs_getattr(session->fs, node, &st) == 0 && st.st_size < off;
 }
 
-/* Record that a read of `found` bytes, less than `size`, caches the end. */
+/* Record that a short read of `found` bytes makes the kernel cache the end. */
 static void mark_end(struct session *session, node_t node, size_t size,
                      off_t off, size_t found)
 {
@@ -343,9 +344,9 @@ void handle_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 }
 
 /*
- * Append at the file's end and return the offset in *off.  The kernel's size
- * may be old, because another mount has changed the file; therefore appends are
- * done one at a time here.
+ * Append at the file's end and return the offset in *off.  Another mount may
+ * have changed the file, so the kernel's size may be old: one append at a time
+ * determines the end here.
  */
 static int append(struct session *session, node_t node, const char *data,
                   size_t size, unsigned flags, off_t *off)
@@ -365,10 +366,9 @@ static int append(struct session *session, node_t node, const char *data,
 }
 
 /*
- * Choose what is invalidated before the reply to a buffered append that was
- * requested at `asked`, beyond the file's end `off`.  Of the pages that it has
- * filled the kernel holds the last one, if that is not cached and it has not
- * filled all of it.
+ * Choose the pages to invalidate before the reply to a buffered append that was
+ * requested at `asked`, beyond the file's end `off`.  The kernel holds the last
+ * page that it has filled, if that page was not cached and is filled in part.
  */
 static void own_first(struct changes *changes, node_t node, off_t asked,
                       off_t off, size_t size)
@@ -405,8 +405,8 @@ static struct changes write_changes(fuse_req_t req, node_t node, off_t asked,
 	changes_data(&changes, node, (uint64_t)off, size);
 	/*
 	 * The kernel drops its pages before a direct write, but may read some
-	 * again meanwhile.  The pages that it has filled for a buffered append
-	 * are at its own idea of the file's end.
+	 * again meanwhile.  It has filled the pages of a buffered append at the
+	 * end that it assumes.
 	 */
 	changes.own_pages = direct;
 	changes.own = off != asked;
@@ -458,9 +458,7 @@ void handle_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size,
 	if (reply.err == 0)
 		reply.err = ids_killed(session, node, &ids);
 	changes = write_changes(req, node, asked, off, size, fi);
-	/*
-	 * The kernel keeps the page as if it had been written: invalidate it.
-	 */
+	/* The kernel keeps the page as if written: invalidate it. */
 	if (reply.err < 0 && fi->writepage)
 		changes.own = true;
 	reply_changed(&changes, &reply);
@@ -473,7 +471,7 @@ static void synced(void *arg, int err)
 
 	/* The committer has logged the damage. */
 	reply->err = err == -EUCLEAN ? -EIO : err;
-	reply_send(reply); /* which frees the request */
+	reply_send(reply); /* frees the request */
 	reply_destroy(session, reply);
 }
 
@@ -509,8 +507,8 @@ void handle_fsync(fuse_req_t req, fuse_ino_t ino, int datasync,
 }
 
 /*
- * Drop suid, sgid and capabilities unless the caller is root.  The request does
- * not contain whether the caller may keep them.
+ * Drop suid, sgid and capabilities unless the caller is root: the request does
+ * not tell if the caller may keep them.
  */
 static int kill_priv_of_others(fuse_req_t req, node_t node,
                                const struct ids *ids)

@@ -18,7 +18,7 @@ static struct lock_table *request_locks(fuse_req_t req)
 	return request_session(req)->mounts->locks;
 }
 
-/* Return the lock that is requested, for all of the file. */
+/* Return the requested lock, for all of the file. */
 static struct file_lock lock_param(fuse_req_t req,
                                    const struct fuse_file_info *fi)
 {
@@ -29,7 +29,7 @@ static struct file_lock lock_param(fuse_req_t req,
 	};
 }
 
-/* Fill in *lock from what fcntl(2) takes, with offsets from the start. */
+/* Set *lock to a lock of fcntl(2), with offsets from the file's start. */
 static int range_param(struct file_lock *lock, const struct flock *range)
 {
 	switch (range->l_type) {
@@ -74,7 +74,7 @@ static struct flock range_of(const struct file_lock *lock)
 	};
 }
 
-/* -ESTALE: the state of the node was deleted. */
+/* Return -ESTALE if the state of the node was deleted. */
 static int check_node(fuse_req_t req, node_t node)
 {
 	struct stat st;
@@ -118,15 +118,15 @@ static void wait_done(void *arg, int err)
 }
 
 /*
- * The request was interrupted.  It is identified by its number, because it may
- * have been answered and freed.
+ * End the waiting of an interrupted request.  The number identifies it, because
+ * the request may have been answered and freed.
  */
 static void wait_interrupted(fuse_req_t req, void *number)
 {
 	lock_table_cancel(request_locks(req), (uintptr_t)number, -EINTR);
 }
 
-/* Set the lock, or have the request answered when that can be done. */
+/* Set the lock, or let the request be answered when the lock is set. */
 static void lock_wait(fuse_req_t req, fuse_ino_t ino, node_t node,
                       const struct file_lock *lock)
 {

@@ -10,8 +10,8 @@
 #include "util.h"
 
 /*
- * Refuse the request for ever if the mount has no xattrs.  Return true if that
- * was done.
+ * If the mount has no xattrs, refuse the request, which the kernel then never
+ * sends again, and return true.
  */
 static bool refuse(fuse_req_t req)
 {
@@ -48,7 +48,7 @@ void handle_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name,
 	}
 	snapdir_forget(session, node);
 	/*
-	 * An ACL may have changed the mode.  The kernel expects that only if it
+	 * An ACL may have changed the mode, which the kernel only expects if it
 	 * applies ACLs.
 	 */
 	if (err == 0 && session->root_only)

@@ -10,11 +10,11 @@
 #include "util.h"
 
 enum {
-	SETTLE_NAMES = 32, /* most names of an inode that are invalidated */
-	SCAN_MAX = 64,     /* most pending ones checked for merging */
+	SETTLE_NAMES = 32, /* names of an inode that are invalidated */
+	SCAN_MAX = 64,     /* pending invalidations checked for merging */
 };
 
-/* ---- What changed ------------------------------------------------------- */
+/* ---- Changes ------------------------------------------------------------ */
 
 static struct change_node *add_node(struct changes *changes, node_t node)
 {
@@ -68,10 +68,10 @@ static void add_waiter(struct invals *invals, struct inval *inval)
 }
 
 /*
- * Add an invalidation and a waiter for it.  Names have a queue of their own,
- * which is also used for invalidations that must come after them: a directory's
- * lock may be held by a process that waits for a file's lock, and that one by a
- * write whose reply waits for pages.
+ * Add an invalidation and a waiter for it.  Names have a separate queue, which
+ * invalidations that must come after them use, too: a process may hold a
+ * directory's lock while it waits for a file's lock, which a write may hold
+ * whose reply waits for pages.
  */
 static struct inval *add_inval(struct invals *invals, struct session *session,
                                enum inval_kind kind, node_t node,
@@ -80,7 +80,7 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 	size_t len = name ? strlen(name) + 1 : 0;
 	struct inval *inval;
 
-	/* The session has hung for long, which was logged. */
+	/* The session hangs, which was logged. */
 	if (session->invals_count > INVALS_MAX)
 		return NULL;
 	inval = calloc(1, sizeof(*inval) + len);
@@ -105,9 +105,9 @@ static struct inval *add_inval(struct invals *invals, struct session *session,
 
 /*
  * Find a pending invalidation of the kind for the node that has not been
- * started, and wait for it: it covers a further change.  Otherwise the queue of
- * a mount would grow as long as changes come faster than the mount's kernel
- * handles invalidations.
+ * started, and wait for it: it can cover another change.  Without such merging
+ * the queue of a mount would grow as long as changes come faster than the
+ * mount's kernel handles invalidations.
  */
 static struct inval *find_pending(struct invals *invals,
                                   struct session *session, enum inval_kind kind,
@@ -155,10 +155,7 @@ static void add_settling(struct invals *invals, struct session *session,
 		inval->names = true;
 }
 
-/*
- * Invalidate attributes without waiting; threads that handle requests may do
- * it.
- */
+/* Invalidate attributes without waiting; workers may call this. */
 static void inval_attrs_now(struct invals *invals, struct session *session,
                             node_t node)
 {
@@ -271,7 +268,7 @@ static void add_pages(struct invals *invals, struct session *session,
 	}
 }
 
-/* The same without the pages that the request holds, before its reply. */
+/* Invalidate a range, without the pages that the request holds. */
 static void add_first(struct invals *invals, const struct changes *changes,
                       node_t node, uint64_t off, uint64_t len)
 {
@@ -299,7 +296,7 @@ static void add_first(struct invals *invals, const struct changes *changes,
 	}
 }
 
-/* attrs: invalidate the attributes, too. */
+/* Collect the invalidations for a node; attrs: of its attributes, too. */
 static void collect_node(struct invals *invals, struct session *session,
                          const struct changes *changes,
                          const struct change_node *change, bool attrs)
@@ -352,7 +349,7 @@ static struct pending_name find_name(struct session *session,
 
 /*
  * Add an invalidation of a name.  gently: keep mounts below the name as long as
- * it names the same node.  listing: the directory's pages, too.
+ * it has the same node.  listing: invalidate the directory's pages, too.
  */
 static void add_name(struct invals *invals, struct session *session,
                      const struct change_name *change, bool gently,
@@ -379,9 +376,9 @@ static void add_name(struct invals *invals, struct session *session,
 }
 
 /*
- * Collect the invalidations for a name.  That of the name waits for all
- * processes that read the directory at the moment; that of the pages comes
- * after it and so includes what these have cached.
+ * Collect the invalidations for a name.  The invalidation of the name waits for
+ * all processes that are reading the directory; the invalidation of the pages
+ * follows it and so includes what these processes have cached.
  */
 static void collect_name(struct invals *invals, struct session *session,
                          const struct change_name *change, bool gently)
@@ -464,7 +461,7 @@ void inval_collect(struct invals *invals, const struct changes *changes,
 	}
 }
 
-/* ---- States that are gone, and symlinks to states ----------------------- */
+/* ---- Deleted states, and symlinks to states ----------------------------- */
 
 static bool is_gone(struct fs *fs, uint64_t number)
 {
@@ -549,8 +546,8 @@ void inval_collect_states(struct invals *invals, const struct changes *changes)
 }
 
 /*
- * Attributes suffice: pages of a file that is not open are reached only through
- * open(2), for which the kernel requests the attributes, and that fails.
+ * Attributes suffice: the pages of a file that is not open are only reached by
+ * open(2), for which the kernel requests the attributes, and the request fails.
  */
 int inval_forget_gone(void *arg, struct session *session)
 {

@@ -12,8 +12,8 @@
 struct deferred;
 
 enum {
-	INVALS_LONG = 1000,  /* pending in a session: no longer waited for */
-	INVALS_MAX = 100000, /* no more are added */
+	INVALS_LONG = 1000,  /* pending in a session; with more, none waits */
+	INVALS_MAX = 100000, /* pending in a session; no more are added */
 };
 
 enum inval_kind {
@@ -27,15 +27,15 @@ enum inval_kind {
 /* A notification to a session. */
 struct inval {
 	struct notifier_job job;
-	struct inval *next;      /* in the list that was collected */
+	struct inval *next;      /* in the list of `struct invals` */
 	struct session *session; /* with a reference */
-	/* guarded by coherence.lock once it is posted, up to len */
+	/* Guarded by coherence.lock once posted: from here to len. */
 	struct waiter *waiters;
 	struct inval *older, *newer; /* pending ones of the session */
 	int64_t posted;              /* mono_ns() */
 	bool started;
 	enum inval_kind kind;
-	bool names; /* it is queued in the notifier for names */
+	bool names; /* queued in the notifier for names */
 	bool first; /* see changes.own_first; never merged with others */
 	/* The deferred reply whose request holds no lock that this needs. */
 	const struct deferred *spares;
@@ -61,7 +61,7 @@ struct waiter {
 
 /*
  * Invalidations to be posted, and a waiter for each of them and for each
- * pending one that covers a change.
+ * pending invalidation that covers a change.
  */
 struct invals {
 	struct inval *first, **last;
@@ -88,8 +88,8 @@ struct tail inval_tail(const struct changes *changes,
 void inval_collect(struct invals *invals, const struct changes *changes,
                    const struct tail *tails);
 /*
- * Add the open nodes of deleted states, or the symlinks to states, if the
- * changes are of that kind.
+ * Add invalidations of the open nodes of deleted states, if changes->gone, and
+ * of the symlinks to states, if changes->links.
  */
 void inval_collect_states(struct invals *invals, const struct changes *changes);
 /* Send the notification. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The lookup table: a hash table of states, and for each state a table of its
- * nodes with open addressing.  An entry lies in the slot that its inode number
- * hashes to, or in a later one without a free slot in between.
+ * nodes with open addressing.  An entry is in the slot that its inode number
+ * hashes to, or in a later slot with no free one in between.
  */
 #include "lookups.h"
 
@@ -14,12 +14,12 @@
 
 struct lookup {
 	uint64_t ino;     /* see lookup_key(); 0: free */
-	uint64_t nlookup; /* one a revalidation: would overflow 32 bits */
+	uint64_t nlookup; /* each revalidation adds 1: 32 bits may overflow */
 	uint32_t opens;
 	bool attrs;    /* the kernel may have cached attributes */
 	uint8_t pages; /* 0: none cached; else lookups_take() calls left */
 	bool held;     /* by lookups_hold(), counted in opens */
-	uint8_t end;   /* see lookups_mark_end(); END_MAX: that or more */
+	uint8_t end;   /* see lookups_mark_end(); END_MAX: or more */
 };
 
 /* Invalidations of ranges of a node's pages before all are invalidated. */
@@ -39,7 +39,7 @@ struct state_table { /* the nodes of one state */
 enum { BUCKETS_FIRST = 256, SLOTS_MIN = 2 };
 
 struct lookups {
-	pthread_mutex_t lock; /* guards all of it */
+	pthread_mutex_t lock; /* guards all fields and tables */
 	size_t virtual;       /* entries with NODE_VIRTUAL */
 	struct state_table **buckets;
 	size_t buckets_len; /* a power of two; 0: no buckets */
@@ -48,7 +48,7 @@ struct lookups {
 	bool assume_open;         /* see lookups_assume_open() */
 };
 
-/* Return the number by which a node is found among those of its state. */
+/* Return the key of a node in the table of its state. */
 static uint64_t lookup_key(node_t node)
 {
 	return NODE_INO(node) | (node & NODE_VIRTUAL);
@@ -268,7 +268,7 @@ static void lookup_settle(struct lookups *lookups, node_t node,
 
 	if (entry->nlookup || entry->opens)
 		return;
-	/* Move entries into the hole whose search would end there. */
+	/* Move an entry into the hole if its search would end there. */
 	for (size_t i = (hole + 1) & table->mask; table->slots[i].ino;
 	     i = (i + 1) & table->mask) {
 		size_t first = first_slot(table, table->slots[i].ino);
@@ -387,7 +387,7 @@ bool lookups_close(struct lookups *lookups, node_t node)
 	return was_open;
 }
 
-/* ---- What the kernel may have cached ------------------------------------ */
+/* ---- Marks of the kernel's cache ---------------------------------------- */
 
 bool lookups_any(struct lookups *lookups, uint64_t state)
 {
@@ -507,8 +507,8 @@ unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what)
 /* ---- Lists -------------------------------------------------------------- */
 
 /*
- * Return true if the kernel may have the node open, and anything of it cached.
- * Clears the marks.
+ * Return true if the node is open, or if it may be and has marks.  Clear its
+ * marks then.
  */
 static bool lookup_take_open(const struct lookups *lookups,
                              struct lookup *entry)

@@ -14,7 +14,7 @@
 
 struct lookups;
 
-/* -ENOMEM */
+/* Create an empty table.  -ENOMEM. */
 int lookups_create(struct lookups **ret_lookups);
 void lookups_destroy(struct lookups *lookups); /* takes NULL */
 
@@ -72,8 +72,8 @@ void lookups_mark(struct lookups *lookups, node_t node, unsigned what);
  */
 void lookups_mark_end(struct lookups *lookups, node_t node, uint64_t pages);
 /*
- * Return the greatest number of lookups_mark_end() since CACHED_END was last
- * taken; 0: there was none; UINT64_MAX: it is not known.
+ * Return the greatest `pages` of lookups_mark_end() since CACHED_END was last
+ * taken; 0: there was none; UINT64_MAX: unknown.
  */
 uint64_t lookups_end(struct lookups *lookups, node_t node);
 /*
@@ -91,16 +91,17 @@ unsigned lookups_take(struct lookups *lookups, node_t node, unsigned what);
 int lookups_list(struct lookups *lookups, uint64_t state, node_t **ret_nodes,
                  size_t *ret_count);
 /*
- * List the nodes of a state that are open, or may be and have marks.  The
- * caller invalidates all that the kernel has of them: the marks are cleared.
- * -ENOMEM.
+ * List the nodes of a state that are open, or may be and have marks, in an
+ * array that the caller frees.  Clear their marks: the caller invalidates all
+ * that the kernel has cached of them.  -ENOMEM.
  */
 int lookups_take_open(struct lookups *lookups, uint64_t state,
                       node_t **ret_nodes, size_t *ret_count);
 
 /*
- * List the states that have nodes in the table, or (open) for which
- * lookups_take_open() may return some.
+ * List the states that have nodes in the table or, with `open`, those for which
+ * lookups_take_open() may return some, in an array that the caller frees.
+ * -ENOMEM.
  */
 int lookups_states(struct lookups *lookups, bool open, uint64_t **ret_states,
                    size_t *ret_count);

@@ -2,12 +2,12 @@
 /*
  * The threads that read a session's requests from the kernel.  See loop.h.
  *
- * One worker is best as long as it keeps up: of several that wait, the kernel
- * wakes the one that has slept longest, on another processor.  A second and
- * third worker are started only when all workers have been busy with one
- * request for a tick, or requests have been waiting for some ticks.  There are
- * no more workers than processors, unless all workers stand still (writers that
- * are slowed down, readers that wait for the disk) or have been busy for long.
+ * One worker is best as long as it keeps up: of several waiting workers, the
+ * kernel wakes the one that has slept longest, on another processor.  Another
+ * worker is started only when all workers have been busy with one request for a
+ * tick, or requests have been waiting for some ticks.  There are no more
+ * workers than processors, unless all workers stand still (writers that are
+ * slowed down, readers that wait for the disk) or have been busy for long.
  */
 #include "loop.h"
 
@@ -27,11 +27,11 @@
 enum {
 	STILL_MAX = 8, /* workers beyond the processors, if all stand still */
 	TICK_MS = 1,
-	WAITING_TICKS = 3, /* requests have waited so long: start a worker */
-	STUCK_TICKS = 20,  /* all workers were stuck so long: start a worker */
-	CALM_TICKS = 50,   /* one was idle so long: end a worker */
+	WAITING_TICKS = 3, /* of waiting requests: start a worker */
+	STUCK_TICKS = 20,  /* with all workers stuck: start a worker */
+	CALM_TICKS = 50,   /* with an idle worker: end one */
 	LOOK_TICKS = 10,   /* between looks at the whole machine */
-	IDLE_TICKS = 20,   /* no request for so long: no more ticks */
+	IDLE_TICKS = 20,   /* without a request: no more ticks */
 	INSPECT_MS = 1000,
 	REQUEST_BYTES = LOOP_REQUEST_MAX + LOOP_GROWTH,
 	KICK = SIGUSR1, /* makes a thread return from reading */
@@ -40,7 +40,7 @@ enum {
 struct worker {
 	struct loop *loop;
 	pthread_t thread;
-	atomic_int id; /* the kernel's, of the thread */
+	atomic_int id; /* the kernel's number of the thread */
 	uint8_t *request;
 	/* Counts the beginnings and ends of requests: odd while busy. */
 	atomic_ulong steps;
@@ -50,9 +50,9 @@ struct worker {
 	/* Used by the watcher alone. */
 	bool live;
 	unsigned long seen;      /* steps at the last tick */
-	int64_t ran;             /* processor time then, if it was stuck */
+	int64_t ran;             /* ns on a processor then; 0: not stuck */
 	unsigned long inspected; /* steps at the last inspection */
-	int64_t since;           /* when an inspection first saw those */
+	int64_t since;           /* mono_ns() of the first such inspection */
 };
 
 struct loop {
@@ -69,10 +69,10 @@ struct loop {
 	unsigned live;     /* workers that have not been joined */
 	unsigned retiring; /* tokens handed out, less the workers ended */
 	unsigned ticks, waiting, stuck, calm, excess, idle; /* in ticks */
-	int64_t next_tick; /* the earliest time, in ns */
-	int64_t inspected; /* when it was inspected last, in ns */
+	int64_t next_tick; /* mono_ns() of the tick at the earliest */
+	int64_t inspected; /* mono_ns() of the last inspection */
 	bool inspect_more; /* inspect() has requested another call */
-	bool start_failed; /* it was logged */
+	bool start_failed; /* the failure to start a worker was logged */
 	struct worker workers[LOOP_WORKERS_MAX];
 };
 
@@ -162,7 +162,7 @@ void loop_stop(struct loop *loop)
 
 /* ---- Workers ------------------------------------------------------------ */
 
-/* Take a token, if there is one.  Return true if this worker is to end. */
+/* Take a token, if there is one.  Return true if this worker must end. */
 static bool token_take(struct loop *loop)
 {
 	unsigned tokens = atomic_load(&loop->tokens);
@@ -197,9 +197,9 @@ static ssize_t receive(struct worker *worker)
 }
 
 /*
- * Ask the scheduler for a short slice: others wait for this thread, so it
- * should run soon and for a moment rather than later and longer.  EEVDF (Linux
- * 6.12) supports that; other schedulers ignore it.
+ * Request a short slice from the scheduler: other processes wait for this
+ * thread, so it should run sooner rather than longer.  EEVDF (Linux 6.12)
+ * supports such requests; other schedulers ignore them.
  */
 static void slice_shorten(void)
 {
@@ -252,11 +252,11 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* ---- Starting and ending them ------------------------------------------- */
+/* ---- Starting and ending workers ---------------------------------------- */
 
 /*
- * Allocate a worker's buffer.  malloc() would take it from where chunks are,
- * once the first one of its size was freed, and keep its memory.
+ * Allocate a worker's buffer.  Once malloc() has freed a first block of this
+ * size, it would allocate others among the chunks, and keep their memory.
  */
 static uint8_t *request_alloc(void)
 {
@@ -310,7 +310,7 @@ static void grow(struct loop *loop)
 	loop->start_failed = err < 0;
 }
 
-/* Return the number of workers that neither stall nor are to end. */
+/* Return the number of workers that neither stall nor have to end. */
 static unsigned workers_free(const struct loop *loop)
 {
 	unsigned busy = loop->retiring + atomic_load(&loop->stalled);
@@ -319,8 +319,8 @@ static unsigned workers_free(const struct loop *loop)
 }
 
 /*
- * End `count` workers, but never all that are free, each after its next
- * request.
+ * End `count` workers, each after its next request, but leave one of those that
+ * are free.
  */
 static void shrink(struct loop *loop, unsigned count)
 {
@@ -350,8 +350,8 @@ static void reap(struct loop *loop)
 }
 
 /*
- * Interrupt the workers that read.  One that is about to read is interrupted
- * the next time.
+ * Interrupt the workers that read.  The next kick interrupts a worker that is
+ * only about to read.
  */
 static void kick(struct loop *loop)
 {
@@ -376,7 +376,7 @@ static bool requests_wait(const struct loop *loop)
 struct activity {
 	bool any;   /* a request began or ended */
 	bool stuck; /* all are busy with the request of the last tick */
-	bool still; /* ... for two ticks, and hardly ran */
+	bool still; /* and have been for two ticks, hardly running */
 	bool all_busy;
 };
 
@@ -447,8 +447,8 @@ static void look_around(struct loop *loop)
 }
 
 /*
- * Fill in *busy if the worker still handles the request of the last inspection.
- * The request's bytes are not changed before it is finished.
+ * Fill *busy and return true if the worker still handles the request of the
+ * last inspection.  The request's bytes do not change before it is finished.
  */
 static bool inspect_worker(struct worker *worker, int64_t now,
                            struct loop_busy *busy)
@@ -466,7 +466,7 @@ static bool inspect_worker(struct worker *worker, int64_t now,
 	return atomic_load(&worker->steps) == steps;
 }
 
-/* Report requests that take long to the owner. */
+/* Report the requests that take long to the loop's owner. */
 static void inspect(struct loop *loop)
 {
 	struct loop_busy busy[LOOP_WORKERS_MAX];
@@ -493,7 +493,7 @@ static bool should_grow(const struct loop *loop, const struct activity *a,
 	       loop->stuck >= STUCK_TICKS;
 }
 
-/* Replace the workers that stall, if no other one is left. */
+/* Start a worker if all others stall. */
 static void stalled_replace(struct loop *loop)
 {
 	if (!workers_free(loop) && loop->live < loop->limit + STILL_MAX)

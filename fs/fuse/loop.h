@@ -4,19 +4,19 @@
  *
  * A worker reads a request, counts it, notifies the watcher, handles the
  * request, counts again.  The watcher waits for a tick and looks at the counts.
- * When no count has changed for some ticks it sleeps until it is notified.
- * A worker that announces a long wait (loop_stall()) wakes it before the tick.
- * It starts a worker when requests wait that no worker reads, and hands out a
- * token when there is one too many; a worker that finishes a request and finds
- * a token takes it and ends.  No thread ever waits for a lock of the loop:
- * there is none.
+ * When no count has changed for some ticks, the watcher sleeps until it is
+ * notified.  A worker that announces a long wait (loop_stall()) wakes the
+ * watcher before the tick.  The watcher starts a worker when requests wait that
+ * no worker reads, and hands out a token when there is one worker too many; a
+ * worker that finishes a request and finds a token takes it and ends.  The loop
+ * has no locks that a thread could wait for.
  *
- * The watcher's states and what leads from one to the next:
+ * The watcher's states and their transitions:
  *
  *   TICKING   waits for one tick     -> TICKING, if a count changed or a
  *                                       request is being handled
  *                                    -> DROWSY, after IDLE_TICKS without
- *   DROWSY    has announced its sleep and looks once more
+ *   DROWSY    has announced that it will sleep, and looks once more
  *                                    -> TICKING, if a count changed
  *                                    -> ASLEEP
  *   ASLEEP    waits to be notified   -> TICKING, by a worker's first request
@@ -49,14 +49,14 @@ struct loop_busy {
 
 struct loop_ops {
 	/*
-	 * Handle the request of len bytes; it may be extended in place by
+	 * Handle the request of len bytes, which may be extended in place by
 	 * LOOP_GROWTH bytes.  Return false to read no more requests.
 	 */
 	bool (*handle)(void *arg, void *request, size_t len);
 	/*
 	 * Called by the watcher about once a second while there are requests,
-	 * with those that are older than the last call.  Return true to be
-	 * called again in a second even without requests.
+	 * with the requests that are older than the last call.  Return true to
+	 * be called again in a second even without requests.
 	 */
 	bool (*inspect)(void *arg, const struct loop_busy *busy, size_t count);
 };
@@ -88,9 +88,8 @@ void loop_set_number(uint64_t number);
 void loop_interrupt(struct loop *loop, uint64_t number);
 bool loop_interrupted(void);
 /*
- * Announce that the calling worker begins or ends to wait for something that
- * may take long.  Meanwhile another worker takes its place.  Ignored in other
- * threads.
+ * Announce that the calling worker begins or ends a wait that may be long.
+ * Meanwhile another worker takes its place.  Ignored in other threads.
  */
 void loop_stall(bool begins);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The states that are reached by several sessions, or used by any.  Policy is
+ * The states that several sessions reach, or that any session uses.  Policy is
  * held, except for mounted_states_in_use().
  */
 #include "mounted_states.h"
@@ -20,7 +20,7 @@ static unsigned reach(const struct mounts *mounts, uint64_t state)
 	return count;
 }
 
-/* List the mounted states that another session reaches, too. */
+/* List the mounted writable states that another session reaches, too. */
 static void recount(struct mounts *mounts)
 {
 	size_t count = 0;
@@ -87,8 +87,8 @@ bool mounted_states_in_use(void *arg, uint64_t number)
 }
 
 /*
- * Return true if the state is read-only.  A state never changes in this, so it
- * is cached by number.
+ * Return true if the state is read-only.  The answer, which never changes for a
+ * state, is cached by number.
  */
 static bool state_readonly(struct mounts *mounts, uint64_t number)
 {

@@ -19,7 +19,7 @@ struct negative {
 };
 
 struct negatives {
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t lock; /* guards the fields below */
 	struct negative *first;
 	struct negative **last;
 	size_t count;
@@ -61,7 +61,7 @@ static struct negative **find(struct negatives *negatives, node_t parent,
 	return at;
 }
 
-/* Remove it from its bucket; it stays in the list until it is the oldest. */
+/* Remove an entry from its bucket; it stays in the list until it is oldest. */
 static void unhash(struct negative **at)
 {
 	struct negative *negative = *at;
@@ -99,7 +99,7 @@ void negatives_destroy(struct negatives *negatives)
 	free(negatives);
 }
 
-/* Lock held. */
+/* Insert an entry, in the place of an older one of its name.  Lock held. */
 static void insert(struct negatives *negatives, struct negative *negative)
 {
 	struct negative **at =

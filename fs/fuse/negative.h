@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Negative entries: names that a mount's kernel may have cached as missing.
- * They are remembered for longer than the kernel caches them, in order to
- * invalidate them when the name is added.
+ * They are kept for longer than the kernel caches them, so that the name can be
+ * invalidated when it is added.
  */
 #ifndef COPPICE_NEGATIVE_H
 #define COPPICE_NEGATIVE_H
@@ -12,18 +12,18 @@
 enum {
 	NEGATIVE_KEEP = 5, /* seconds that the kernel may cache the entry */
 	NEGATIVE_FORGET =
-	        15, /* seconds after which it is no longer remembered */
+	        15, /* seconds after which the entry is dropped here */
 	NEGATIVES_MAX = 16384,
 };
 
 struct negatives;
 
-/* -ENOMEM */
+/* Create an empty table.  -ENOMEM. */
 int negatives_create(struct negatives **ret_negatives);
 void negatives_destroy(struct negatives *negatives); /* takes NULL */
 /*
- * Add an entry before the reply.  Return false if too many are remembered: the
- * kernel must not cache this one.
+ * Add an entry before the reply.  Return false if there are too many, or no
+ * memory: the kernel must not cache this one.
  */
 bool negatives_add(struct negatives *negatives, node_t parent,
                    const char *name);

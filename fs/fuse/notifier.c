@@ -14,7 +14,7 @@
 #include "util.h"
 
 struct notifier {
-	pthread_mutex_t lock; /* guards what follows, up to `ending` */
+	pthread_mutex_t lock; /* guards the fields below, up to `ending` */
 	pthread_cond_t posted;
 	struct notifier_job *first;
 	struct notifier_job **last;
@@ -26,8 +26,8 @@ struct notifier {
 enum { OWN_FD = 3 }; /* after the standard streams */
 
 /*
- * Give the thread its own table of descriptors.  Return the one to write to,
- * which is the session's if that fails.
+ * Give the thread its own table of descriptors.  Return the descriptor to write
+ * to; on failure, the session's.
  */
 static int leave_descriptors(int fd)
 {

@@ -8,8 +8,8 @@
  * The thread has its own table of descriptors, containing only its own opening
  * of the device (a clone) and the standard streams.  If the process is killed
  * while the thread waits in the kernel, the other threads' device is closed all
- * the same, and the requests that they had read end.  Those that nobody had
- * read yet are refused by the guard (guard.h).
+ * the same, and the requests that they had read end.  The guard (guard.h)
+ * refuses the requests that no thread had read yet.
  */
 #ifndef COPPICE_NOTIFIER_H
 #define COPPICE_NOTIFIER_H
@@ -26,9 +26,9 @@ struct notifier_job {
 	void (*run)(struct notifier_job *job, int fd);
 };
 
-/* Start the thread for the mount behind the device `fd`.  -ENOMEM, -EAGAIN. */
+/* Start the thread for the mount of the device `fd`.  -ENOMEM, -EAGAIN. */
 int notifier_create(int fd, struct notifier **ret_notifier);
-/* Run what was posted, then end the thread.  Takes NULL. */
+/* Run the posted jobs, then end the thread.  Takes NULL. */
 void notifier_destroy(struct notifier *notifier);
 /* Add the job to the end of the queue. */
 void notifier_post(struct notifier *notifier, struct notifier_job *job);

@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * The FUSE protocol where the kernel's version has more than libfuse's.
- */
 #include "protocol.h"
 
 #include <errno.h>
@@ -11,7 +8,7 @@
 
 #include "util.h"
 
-/* Since protocol 7.37, 7.12 and 7.33; headers may be older. */
+/* Since protocol 7.33, 7.37 and 7.38; headers may be older. */
 enum {
 	OPCODE_TMPFILE = 51,
 	OPEN_KILL_SUIDGID = 1 << 0,
@@ -24,7 +21,7 @@ enum {
 #define INIT_SETXATTR_EXT (UINT64_C(1) << 29)
 #define INIT_OVER_IO_URING (UINT64_C(1) << 41)
 #define INIT_EXT (UINT64_C(1) << 30)
-#define INIT_ALLOW_IDMAP (UINT64_C(1) << 40) /* since 7.42 */
+#define INIT_ALLOW_IDMAP (UINT64_C(1) << 40) /* since 7.41 */
 #define INIT_NO_EXPORT (UINT64_C(1) << 38)   /* since 7.40 */
 
 /*
@@ -122,8 +119,8 @@ const char *protocol_setxattr_name(const char *name, bool *ret_kill_sgid)
 	uint32_t flags;
 
 	/*
-	 * In the long format this is the low byte of the flags, which are eight
-	 * bytes before the name: no name is empty or begins with \1.
+	 * No name is empty or begins with \1: such a byte is the lowest of the
+	 * long format's flags, which are eight bytes before the name.
 	 */
 	if (name[0] == 0 || name[0] == SETXATTR_KILL_SGID)
 		name += SETXATTR_LONG - SETXATTR_SHORT;
@@ -214,7 +211,7 @@ int protocol_inval_entry(int fd, uint64_t parent, const char *name, bool expire)
 	};
 	uint32_t flags = expire ? EXPIRE_ONLY : 0;
 
-	/* Called padding in older headers. */
+	/* Older headers call the field `padding`. */
 	memcpy((uint8_t *)&out + 12, &flags, sizeof(flags));
 	return notify(fd, FUSE_NOTIFY_INVAL_ENTRY, iov, 3);
 }

@@ -13,8 +13,8 @@
 bool session_reaches(const struct session *session, node_t node);
 
 /*
- * Reply ESTALE to a request about a node that the session does not reach;
- * return true if it did.
+ * If a request is about a node that the session does not reach, reply ESTALE
+ * and return true.
  */
 bool reach_refuse(const struct session *session, const void *request,
                   size_t len);

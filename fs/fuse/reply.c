@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Replies, which may be sent later than the request is done: when the kernels
- * of other mounts have dropped what changed, and, with -o sync, when the change
- * is durable.
+ * Replies, which may be sent some time after the request is done: when the
+ * kernels of other mounts have dropped the changes from their caches and, with
+ * -o sync, when the change is durable.
  */
 #include "reply.h"
 
@@ -122,7 +122,7 @@ static void durable(void *arg, int err)
 	/* The committer has logged the damage. */
 	if (err < 0)
 		reply_fail(reply, err == -EUCLEAN ? -EIO : err);
-	reply_send(reply); /* which frees the request */
+	reply_send(reply); /* frees the request */
 	reply_destroy(session, reply);
 }
 
@@ -130,7 +130,7 @@ static void durable_run(void *arg)
 {
 	struct reply *reply = *(struct reply **)arg;
 
-	/* Node 0 belongs to no state; a state might be deleted by now. */
+	/* Node 0 belongs to no state; the file's may be deleted by now. */
 	fs_fsync(request_session(reply->req)->fs, 0, durable, reply);
 }
 

@@ -25,17 +25,17 @@ struct reply {
 		REPLY_ENTRY,
 		REPLY_CREATE
 	} kind;
-	const char *what;
+	const char *what; /* see reply_result() */
 	fuse_ino_t ino;
 	int err;
 	bool lazy;    /* need not be durable on a mount with -o sync */
-	bool durable; /* must be on any mount */
+	bool durable; /* must be durable on any mount */
 	size_t written;
 	struct stat st;
 	double timeout; /* of REPLY_ATTR */
 	struct fuse_file_info fi;
 	struct fuse_entry_param param;
-	node_t node; /* of REPLY_ENTRY and REPLY_CREATE: looked up with it */
+	node_t node; /* of REPLY_ENTRY and REPLY_CREATE: the node looked up */
 };
 
 /* Return empty changes of the request's session. */

@@ -23,7 +23,7 @@
 
 /*
  * Hold a node in each session whose kernel has looked it up and may use it
- * without having announced that.
+ * without a request.
  */
 static unsigned keep_node(void *arg, node_t node, bool regular)
 {
@@ -56,7 +56,7 @@ int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
 		return err;
 	}
 	/*
-	 * Prefer writers: a new session must not wait as long as requests come.
+	 * Prefer writers: a stream of requests must not delay a new session.
 	 */
 	pthread_rwlockattr_init(&attr);
 	pthread_rwlockattr_setkind_np(
@@ -158,8 +158,8 @@ void session_abort(struct session *session)
 }
 
 /*
- * Send the reply to INIT.  libfuse writes it to a socket; flags that libfuse
- * does not have are added here.  Then the device replaces the socket.
+ * Send the reply to INIT.  libfuse writes it to a socket; this function adds
+ * the flags that libfuse lacks.  Then the device replaces the socket.
  */
 static void session_answer_init(struct session *session)
 {
@@ -258,7 +258,7 @@ static const struct loop_ops session_ops = {
         .inspect = session_inspect,
 };
 
-/* ---- Its beginning and its end ------------------------------------------ */
+/* ---- Starting and ending a session -------------------------------------- */
 
 /* Create libfuse's session, and take the descriptor. */
 static int session_connect(struct session *session, int fd)
@@ -348,9 +348,8 @@ static int session_create(struct mounts *mounts,
 
 /*
  * Wait until no other thread has a reference.  An invalidation may wait in the
- * kernel for a request that is not handled any more: such requests are refused.
- * Return false if it waits for something else; the session must not be freed
- * then.
+ * kernel for a request that no worker handles any more: refuse such requests.
+ * Return false after UNUSED_MAX_NS; the session must not be freed then.
  */
 static bool wait_unused(struct session *session)
 {

@@ -33,7 +33,7 @@ struct inval;
 /* Parameters of a mount.  The caller owns the strings. */
 struct session_params {
 	int fd;              /* /dev/fuse; owned by the session on success */
-	uint64_t state;      /* state at its root; 0: the whole store */
+	uint64_t state;      /* state at the mount's root; 0: the whole store */
 	uint32_t generation; /* of that state */
 	bool state_readonly;
 	enum fs_snapdir snapdir;
@@ -45,7 +45,7 @@ struct session_params {
 	bool root_only;         /* see struct session */
 	bool no_xattr;          /* xattrs and ACLs get ENOSYS */
 	const char *mountpoint; /* as given by the client, for messages */
-	const char *device;     /* its st_dev as MAJOR:MINOR */
+	const char *device;     /* the mount's st_dev as MAJOR:MINOR */
 };
 
 enum { SESSION_STATES_CACHED = 1024 };
@@ -61,15 +61,15 @@ struct mounts {
 	 */
 	pthread_rwlock_t policy;
 	/*
-	 * Guarded by policy, as the next three; `first` is changed with the
-	 * store's lock held, too.
+	 * Guarded by policy, like the fields up to mounted_capacity; `first`
+	 * is changed with the store's lock held, too.
 	 */
 	struct session *first;
 	unsigned count;
 	unsigned whole;    /* mounts of the whole store among them */
 	uint64_t *mounted; /* states that several sessions reach, sorted */
 	size_t mounted_count, mounted_capacity;
-	/* cache: number << 1 | readonly, at number % SESSION_STATES_CACHED */
+	/* Cache: number << 1 | readonly, at number % SESSION_STATES_CACHED. */
 	_Atomic uint64_t states[SESSION_STATES_CACHED];
 	/* Called from the thread of a session that has ended. */
 	void (*ended)(void *arg);
@@ -100,12 +100,12 @@ struct session {
 	_Atomic bool sync;    /* changes are durable when they are answered */
 	/*
 	 * Only root's processes reach the mount, and nothing checks
-	 * permissions: the kernel was not asked to (default_permissions).  It
-	 * then needs no attributes of directories to look up names in them.
+	 * permissions: it lacks default_permissions.  The kernel then needs no
+	 * attributes of directories to look up names in them.
 	 */
 	bool root_only;
 	/*
-	 * Requests for xattrs get ENOSYS.  The kernel then does not ask for
+	 * Requests for xattrs get ENOSYS.  The kernel then does not request
 	 * security.capability before a write or a truncation.
 	 */
 	bool no_xattr;
@@ -119,28 +119,35 @@ struct session {
 	struct watchdog watchdog;
 	struct notifier *notifier, *name_notifier;
 	_Atomic uint64_t epoch; /* see coherence_epoch() */
-	/* these up to hang_logged: guarded by coherence.lock */
+	/* Guarded by coherence.lock, up to hang_logged. */
 	struct inval *invals_oldest, *invals_newest;
 	size_t invals_count;
 	unsigned deferred_background;
 	bool hang_logged;
 	pthread_mutex_t lock; /* guards refs */
-	unsigned refs; /* pointers to it, requests to reply to included */
+	unsigned refs; /* pointers to the session, and unanswered requests */
 };
 
-/* Initialize; the caller still owns fs. */
+/*
+ * Initialize the list; the caller still owns fs.  ended(ended_arg) is called
+ * when a session has ended, by the session's thread.
+ */
 int mounts_init(struct mounts *mounts, struct fs *fs, void (*ended)(void *arg),
                 void *ended_arg);
 /* Free everything.  All sessions have ended. */
 void mounts_release(struct mounts *mounts);
 unsigned mounts_count(struct mounts *mounts);
-/* Call fn with each session, until it returns nonzero, and return that. */
+/*
+ * Call fn with each session until it returns nonzero.  Return the last result,
+ * or -ENOMEM.
+ */
 int mounts_each(struct mounts *mounts,
                 int (*fn)(void *arg, struct session *session), void *arg);
 
 /*
- * Start a session for a mount.  It ends when the kernel closes the connection.
- * *ret_id: its number.
+ * Start a session for a mount, and return the session's number in *ret_id.  The
+ * session ends when the kernel closes the connection.  -ESTALE: the state was
+ * deleted; or another negative errno.
  */
 int session_start(struct mounts *mounts, const struct session_params *params,
                   uint64_t *ret_id);
@@ -177,8 +184,8 @@ static inline uint64_t session_ino(const struct session *session, node_t node)
  */
 void mounts_states_gone(struct mounts *mounts);
 /*
- * The same for a name that was added (fresh) or removed in the root directory
- * (fork 0) or in a fork's .snap.
+ * Do the same for a name that was added (fresh) or removed in the root
+ * directory (fork 0) or in a fork's .snap.
  */
 void mounts_name_changed(struct mounts *mounts, uint64_t fork, const char *name,
                          bool fresh);
@@ -191,7 +198,8 @@ extern const size_t handlers_size;
 enum { KEEP_FOR_LONG = 86400 }; /* seconds that the kernel may cache an entry */
 
 /*
- * Return references to all sessions but one, in an array that the caller frees.
+ * Return references to all sessions but one (NULL: to all), in an array that
+ * the caller frees.  -ENOMEM.
  */
 int mounts_others(struct mounts *mounts, const struct session *but,
                   struct session ***ret_sessions, size_t *ret_count);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The statx request (since Linux 6.6), which includes the birth time.  libfuse
- * does not pass it on: the reply is sent from here.
+ * does not pass it on, so this file sends the reply.
  */
 #include "statx.h"
 
@@ -15,7 +15,7 @@
 
 enum { OPCODE_STATX = 52 };
 
-/* From the kernel's header since 7.39. */
+/* As in the kernel's header since protocol 7.39. */
 struct sx_time {
 	int64_t sec;
 	uint32_t nsec;
@@ -23,7 +23,7 @@ struct sx_time {
 };
 
 struct statx_out {
-	uint64_t attr_valid; /* seconds that the kernel may cache them */
+	uint64_t attr_valid; /* seconds that the kernel may cache the reply */
 	uint32_t attr_valid_nsec;
 	uint32_t flags;
 	uint64_t spare[2];

@@ -5,7 +5,7 @@
 
 #include "session.h"
 
-/* Reply to the request if it is a statx; return true if it was. */
+/* If the request is a statx, reply to it and return true. */
 bool statx_answer(struct session *session, const void *request, size_t len);
 
 #endif

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Invalidation of what a fork's new tree has changed. */
 #include "tree_changes.h"
 
 #include <errno.h>
@@ -14,7 +13,7 @@ struct batch {
 	struct changes changes;
 	uint64_t state;
 	char names[CHANGES_NAMES][NAME_LEN_MAX + 1];
-	struct key next; /* the difference to go on with */
+	struct key next; /* the difference to continue with */
 };
 
 /* Add the name of a directory's entry.  Return false if there is no room. */
@@ -63,7 +62,7 @@ static int add_difference(void *arg, const struct item *before,
 	if (item->key.kind != ITEM_DIRENT) {
 		added = add_inode(b, &item->key);
 	} else {
-		/* A name is cached with the node that it led to before. */
+		/* A name is cached with the node that it had before. */
 		added = add_entry(b, item);
 		if (added && before && after)
 			added = add_entry(b, after);

@@ -123,7 +123,7 @@ static void report(const struct watchdog *dog, const struct watched *request,
 	            (uintmax_t)request->node, request->pid, where);
 }
 
-/* Answers wait for the disk, which may be slow, or for another mount. */
+/* Return what the answer waits for: a slow disk (sync), or another mount. */
 static enum watched_kind deferral_kind(const struct deferral *deferral)
 {
 	bool sync = deferral->request.opcode == FUSE_FSYNC ||
@@ -132,7 +132,10 @@ static enum watched_kind deferral_kind(const struct deferral *deferral)
 	return sync ? WATCHED_SYNC : WATCHED_OTHER;
 }
 
-/* Count what is overdue, and copy the oldest.  Return if any are deferred. */
+/*
+ * Count the overdue deferrals and copy the oldest of each kind.  Return true if
+ * there are any deferrals.
+ */
 static bool deferred_count(struct watchdog *dog, int64_t now,
                            size_t overdue[WATCHED_KINDS],
                            struct deferral oldest[WATCHED_KINDS])
@@ -154,8 +157,9 @@ static bool deferred_count(struct watchdog *dog, int64_t now,
 }
 
 /*
- * Report the oldest deferred answer of each kind, once until no answer of that
- * kind is overdue.  Set *alarm if there is more to see than a slow disk.
+ * Report the oldest overdue answer of each kind, once until no answer of that
+ * kind is overdue.  Set *alarm unless a slow disk explains the delay.  Return
+ * true if there are any deferrals.
  */
 static bool deferred_look(struct watchdog *dog, int64_t now, bool *alarm)
 {
@@ -189,7 +193,7 @@ static bool busy_is_logged(const struct watchdog *dog,
 	return false;
 }
 
-/* Report each request that a worker has been busy with for too long, once. */
+/* Report, once, each request that has kept a worker busy for too long. */
 static void busy_look(struct watchdog *dog, const struct loop_busy *busy,
                       size_t count, int64_t now, bool *alarm)
 {
@@ -228,7 +232,7 @@ static void threads_report(struct watchdog *dog, int64_t now)
 		whereabouts_log();
 }
 
-/* Return whether the log has a request that is still not answered. */
+/* Return true if a logged request is still not answered. */
 static bool has_logged(const struct watchdog *dog)
 {
 	bool logged = dog->logged_count;

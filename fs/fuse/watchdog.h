@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Watchdog: logs each request that is not answered for WATCHDOG_S seconds, and
- * where each thread of the process stands, so that a hanging mount leaves a
+ * the positions of all threads of the process, so that a hanging mount leaves a
  * trace.
  *
- * The loop reports requests that a worker handles.  A request whose reply is
- * left to another thread has a deferral meanwhile.
+ * The loop reports requests that a worker handles.  A request whose reply
+ * reply_copy() leaves to another thread has a deferral until it is answered.
  */
 #ifndef COPPICE_WATCHDOG_H
 #define COPPICE_WATCHDOG_H
@@ -34,7 +34,7 @@ struct watched {
 struct deferral {
 	struct deferral *next, *prev;
 	struct watched request;
-	int64_t since; /* 0: not seen yet */
+	int64_t since; /* mono_ns() of the first look at it; 0: none yet */
 };
 
 enum watched_kind { WATCHED_SYNC, WATCHED_OTHER, WATCHED_KINDS };
@@ -43,7 +43,7 @@ struct watchdog {
 	const char *mountpoint; /* the owner's */
 	/* mono_ns() of the last report of all threads; shared by all mounts. */
 	_Atomic int64_t *threads_logged;
-	pthread_mutex_t lock; /* guards first, last and what they lead to */
+	pthread_mutex_t lock; /* guards the list of deferrals */
 	struct deferral *first, *last;
 	/*
 	 * Requests that were logged and are not answered yet; used by the
@@ -63,7 +63,7 @@ void watchdog_release(struct watchdog *dog);
 
 /* Add a deferral.  Called by the worker that handles the request. */
 void watchdog_defer(struct watchdog *dog, struct deferral *deferral);
-/* Remove a deferral before the reply is sent, by any thread. */
+/* Remove a deferral after the reply has been sent.  Called by any thread. */
 void watchdog_settle(struct watchdog *dog, struct deferral *deferral);
 
 /*

@@ -8,14 +8,14 @@
 #include "util.h"
 
 enum {
-	STACK_WORDS = 1024, /* of the stack that are looked at */
+	STACK_WORDS = 1024, /* words of the stack that are read */
 	FRAMES = 24,
 };
 
-/* The linker's: where this program's code begins and ends. */
+/* Set by the linker: the begin and end of this program's code. */
 extern const char __executable_start, etext;
 
-/* The first line of a file of a thread, "" if there is none to be had. */
+/* Read the first line of a thread's file in /proc; "" on failure. */
 static void read_line(const char *id, const char *name, char *ret_line,
                       int size)
 {
@@ -33,8 +33,8 @@ static void read_line(const char *id, const char *name, char *ret_line,
 }
 
 /*
- * Copy the stack from sp on, as far as it goes, and return the words copied.
- * The kernel copies it, a page at a time: the thread may end meanwhile.
+ * Copy the stack from sp on, as far as possible, and return the words copied.
+ * The kernel copies, a page at a time: the thread may end meanwhile.
  */
 static size_t read_stack(uintptr_t sp, uintptr_t words[STACK_WORDS])
 {
@@ -54,7 +54,7 @@ static size_t read_stack(uintptr_t sp, uintptr_t words[STACK_WORDS])
 	return done / sizeof(*words);
 }
 
-/* Add the addresses on the stack that are of this program. */
+/* Add the addresses on the stack that are in this program's code. */
 static void add_frames(uintptr_t sp, FILE *out)
 {
 	uintptr_t start = (uintptr_t)&__executable_start;
