@@ -234,9 +234,9 @@ static int wait_for_change(const struct connection *connection, int ms)
 /*
  * The command unmounts when it receives the first row.  "known" in it is false
  * if this daemon does not serve that mount: in a chroot, the path of a store
- * may lead to another store.  If the mount has not ended LATE_MS later,
- * something else keeps it alive (another mount namespace, an open file); a
- * second row reports that early, so that the command can look for the reason.
+ * may lead to another store.  If the mount has not ended LATE_MS later, it is
+ * still in use elsewhere (another mount namespace, an open file); a second row
+ * reports that early, so that the command can look for the reason.
  */
 static int serve_umount(struct connection *connection, json_t *request)
 {

@@ -6,8 +6,8 @@
  * Requests and answers are JSON objects.  A request has a "verb" and the
  * arguments of that verb.  The answer is any number of rows and one last
  * object: {"ok": true, ...} or {"error": message, "errno": N}.  On the control
- * socket each is a line: a row is sent as {"row": {...}}.  A request too long
- * for a line is attached to it: see long_request.h.
+ * socket each is a line: a row is sent as {"row": {...}}.  A request that is
+ * too long for a line is attached to one: see long_request.h.
  */
 #ifndef COPPICE_CONTROL_H
 #define COPPICE_CONTROL_H

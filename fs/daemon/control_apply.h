@@ -7,7 +7,7 @@
 
 /*
  * Apply the batch in the sealed memfd c->fd, durably.  "snapshot": the name of
- * one that each of its forks gets.
+ * a snapshot to make of each of the batch's forks.
  */
 int control_apply(struct control *c);
 

@@ -166,7 +166,7 @@ static int steps_try(struct control *c, struct step *steps, size_t count,
 	return err ? err : 1;
 }
 
-/* Wait until there is memory and space for what the steps change. */
+/* Wait until there is memory and space for the changes of the steps. */
 static int steps_throttle(struct control *c, size_t count)
 {
 	int err = store_throttle(c->store, true);

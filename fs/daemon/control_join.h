@@ -7,7 +7,8 @@
 
 /*
  * The arguments of all three: "into", "source", "base", "ff_only", "squash",
- * and the rules (join_rules.h).
+ * and the rules (join_rules.h).  control_join() also takes "dry_run", "plan"
+ * and "resolve" (join_review.h).
  */
 int control_join(struct control *c);
 state_change_fn control_join_change;

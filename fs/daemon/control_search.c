@@ -20,7 +20,7 @@ enum {
 
 struct pattern {
 	bool is_regex;
-	bool by_name; /* compared with the last component alone */
+	bool by_name; /* compare only the last component of a path */
 	regex_t regex;
 	char glob[PATTERN_MAX + 3];
 };

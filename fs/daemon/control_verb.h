@@ -24,7 +24,7 @@ struct control {
 /* Return the reason for the error in a few words; err is negative. */
 const char *control_reason(int err);
 
-/* Make the object, now owned by the request, its error; return err. */
+/* Make the object, which is released, the request's error.  Return err. */
 int control_set_error(struct control *c, int err, json_t *error);
 
 #define fail(c, err, ...)                                                      \

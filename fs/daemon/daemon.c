@@ -377,7 +377,7 @@ static void end_mounts(struct daemon *daemon)
 	while (daemon->mounting)
 		pthread_cond_wait(&daemon->idle, &daemon->lock);
 	pthread_mutex_unlock(&daemon->lock);
-	/* If this fails, it is retried until the store is closed. */
+	/* A failed sync is retried until the store is closed. */
 	store_sync(daemon->store);
 	mounts_each(&daemon->mounts, leave_mount, NULL);
 	wait_for_mounts(daemon, LEAVE_MS);

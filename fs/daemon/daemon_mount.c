@@ -91,9 +91,9 @@ static json_t *mount_autosnap(json_t *request,
 }
 
 /*
- * Return true if the kernel may open files without a request.  Then the daemon
- * can refuse no open (which it only does in snapshots) and has no open files,
- * which the store's locks belong to.
+ * Return true if the kernel may open files without a request.  The daemon then
+ * cannot refuse an open, which it only does in snapshots, and has no handles of
+ * open files, which store_locks needs.
  */
 static bool mount_needs_no_open(json_t *request,
                                 const struct session_params *params)

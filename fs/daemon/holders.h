@@ -15,9 +15,9 @@
 enum { HOLDERS_TEXT = PATH_MAX + 512 };
 
 /*
- * Describe what keeps the mount from being unmounted: a mount in it, or the
- * processes that use it by open files, directories and mappings, as "12 (vi),
- * 34 (sh) and 5 more".  Return false if nothing was found.
+ * Describe the users that prevent unmounting: a mount in it, or the processes
+ * that use the mount by open files, directories and mappings, as "12 (vi), 34
+ * (sh) and 5 more".  Return false if nothing was found.
  */
 bool holders_busy(const struct mount_entry *mount, char ret_text[HOLDERS_TEXT]);
 

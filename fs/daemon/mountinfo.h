@@ -24,7 +24,7 @@ int mount_entry_find(const char *mountpoint, struct mount_entry *ret_entry);
 /* Find the topmost mount of this device.  -ENOENT: there is none. */
 int mount_entry_find_device(const char *device, struct mount_entry *ret_entry);
 
-/* Find the last mount of the store at this path; return their number. */
+/* Return the number of mounts of the store `source`, and find the last. */
 int mount_entry_find_source(const char *source, struct mount_entry *ret_entry);
 
 /*

@@ -46,7 +46,7 @@
  * - No notification reduces the kernel's size of a file: a read(2) within the
  *   old size does not request the attributes, but relies on the short replies
  *   to its READs.  READs ahead beyond the end are refused (misses_end() in
- *   handlers_file.c), except of a single page, which may not be read ahead.
+ *   handlers_file.c), except of a single page, which a process may wait for.
  * - If another mount has changed the file's size, an append that is not direct
  *   is written at another offset than the kernel requested.  If the file is
  *   shorter than the kernel assumes, its pages are invalidated before the reply

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Each message on the socket is the number of a session, 8 bytes.  The guard
- * keeps a descriptor that comes with a message.  If none does, the guard closes
- * that session's, and sends the number back.
+ * keeps a descriptor that comes with a message.  If none comes, the guard
+ * closes the session's descriptor and sends the number back.
  */
 #include "guard.h"
 

@@ -16,8 +16,8 @@
  * and reaches mounts in any namespace.
  *
  * The requests that the daemon had read and not answered end by themselves: the
- * workers' table of descriptors, which the notifiers do not share, closes the
- * device that the requests were read from.
+ * device that they were read from is closed with the workers' table of
+ * descriptors, which the notifiers do not share.
  */
 #ifndef COPPICE_GUARD_H
 #define COPPICE_GUARD_H

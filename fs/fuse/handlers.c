@@ -147,7 +147,7 @@ void reply_made(struct changes *changes, struct reply *reply, node_t parent,
 	bool named = strcmp(name, PROTOCOL_TMPFILE_NAME) != 0;
 
 	reply->err = entry_add_lookup(session, parent, entry);
-	/* No RELEASE ends the open of fs_tmpfile(), and the lookup keeps it. */
+	/* No RELEASE ends the open of fs_tmpfile(); the lookup holds it. */
 	if (!named && session->no_open)
 		fs_release(session->fs, entry->node);
 	if (reply->err < 0 && reply->kind == REPLY_CREATE)

@@ -29,7 +29,7 @@ enum {
 	TICK_MS = 1,
 	WAITING_TICKS = 3, /* of waiting requests: start a worker */
 	STUCK_TICKS = 20,  /* with all workers stuck: start a worker */
-	CALM_TICKS = 50,   /* with an idle worker: end one */
+	CALM_TICKS = 50,   /* with a worker too many: end one */
 	LOOK_TICKS = 10,   /* between looks at the whole machine */
 	IDLE_TICKS = 20,   /* without a request: no more ticks */
 	INSPECT_MS = 1000,

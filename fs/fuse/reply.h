@@ -13,7 +13,7 @@ static inline struct session *request_session(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
-/* A reply, which may be sent later by another thread. */
+/* A reply, which another thread may send later. */
 struct reply {
 	fuse_req_t req;
 	struct deferral deferral; /* of a copy made by reply_copy() */

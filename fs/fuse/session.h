@@ -99,9 +99,9 @@ struct session {
 	_Atomic bool no_open; /* OPEN gets ENOSYS; unchanged after INIT */
 	_Atomic bool sync;    /* changes are durable when they are answered */
 	/*
-	 * Only root's processes reach the mount, and nothing checks
-	 * permissions: it lacks default_permissions.  The kernel then needs no
-	 * attributes of directories to look up names in them.
+	 * Only root's processes reach the mount.  The mount lacks
+	 * default_permissions, so nothing checks permissions, and the kernel
+	 * needs no attributes of directories to look up names in them.
 	 */
 	bool root_only;
 	/*

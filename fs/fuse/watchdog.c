@@ -123,7 +123,7 @@ static void report(const struct watchdog *dog, const struct watched *request,
 	            (uintmax_t)request->node, request->pid, where);
 }
 
-/* Return what the answer waits for: a slow disk (sync), or another mount. */
+/* Return the reason to wait: the disk (sync), or other mounts. */
 static enum watched_kind deferral_kind(const struct deferral *deferral)
 {
 	bool sync = deferral->request.opcode == FUSE_FSYNC ||

@@ -12,7 +12,7 @@ enum {
 	FRAMES = 24,
 };
 
-/* Set by the linker: the begin and end of this program's code. */
+/* Set by the linker: the beginning and end of this program's code. */
 extern const char __executable_start, etext;
 
 /* Read the first line of a thread's file in /proc; "" on failure. */
