@@ -48,8 +48,8 @@ void autosnap_destroy(struct autosnap *autosnap);
 
 /*
  * Do the work of one interval for a rule now, in the calling thread.  An error
- * does not stop the rest of the work; the first one is returned.  A state that
- * is gone meanwhile is no error.
+ * of one fork does not stop the work on others; the first one is returned.  A
+ * state that is gone meanwhile is no error.
  */
 int autosnap_run(struct autosnap *autosnap, const struct autosnap_rule *rule);
 

@@ -131,7 +131,7 @@ static int patch_send(struct comparing *m, const struct diff_row *row,
 	return err;
 }
 
-/* Return true if the content of the row's file differs or is on one side. */
+/* Return true if the file's content differs or only one side has the file. */
 static bool row_has_patch(const struct diff_row *row)
 {
 	if (row->op == DIFF_ADDED || row->op == DIFF_REMOVED)

@@ -24,7 +24,7 @@ static int row_add(struct reading *reading, json_t *row)
 	return json_array_append_new(reading->rows, row) < 0 ? -ENOMEM : 0;
 }
 
-/* Add a row for reading->property; without is_set, its value is missing. */
+/* Add a row for reading->property; without is_set, its value is null. */
 static int property_row(struct reading *reading, struct state *state,
                         bool is_set)
 {

@@ -23,7 +23,7 @@
 
 enum {
 	START_MS = 10000, /* for the first mount to arrive */
-	LEAVE_MS = 3000,  /* for mounts, then requests, to end by themselves */
+	LEAVE_MS = 3000,  /* for unmounted mounts, and for requests, to end */
 	ARENAS = 2,
 	COMMITTER_NICE = 4, /* requests take precedence */
 };

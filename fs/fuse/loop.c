@@ -52,7 +52,7 @@ struct worker {
 	unsigned long seen;      /* steps at the last tick */
 	int64_t ran;             /* ns on a processor then; 0: not stuck */
 	unsigned long inspected; /* steps at the last inspection */
-	int64_t since;           /* mono_ns() of the first such inspection */
+	int64_t since;           /* mono_ns() of the first to see these */
 };
 
 struct loop {
