@@ -16,8 +16,8 @@ struct store;
 
 enum { LIST_KEY_LEN = 16 };
 /*
- * Set the key in the database of lists: of the run of a list that begins with
- * the number `first`, or, with 0, of the list's usage record.
+ * Set the key in the database of lists: that of the list's run which begins
+ * with the number `first`, or, if `first` is 0, of the list's usage record.
  */
 static inline void list_key(uint8_t key[LIST_KEY_LEN], uint64_t list,
                             uint64_t first)
@@ -40,7 +40,10 @@ struct accounting {
 	size_t index_size;
 };
 
-/* Return the change of the list's usage, to be added to. */
+/*
+ * Return the change of the list's usage, for the caller to add to; valid until
+ * the next call.
+ */
 struct usage *accounting_get(struct accounting *accounting, uint64_t list);
 void accounting_release(struct accounting *accounting);
 /* Add the changes to the usage records in the map. */

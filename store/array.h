@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The functions below the macros; `item` is the size of an item in bytes. */
+/* For the macros below; `item` is the size of an item in bytes. */
 int array_grow_items(void **array, size_t item, size_t len, size_t *capacity);
 void *array_add_item(void **array, size_t item, size_t *len, size_t *capacity);
 
@@ -26,7 +26,7 @@ void *array_add_item(void **array, size_t item, size_t *len, size_t *capacity);
 #define array_grow(array, len, capacity)                                       \
 	array_grow_items((void **)(array), sizeof(**(array)), len, capacity)
 /*
- * Append an item of zero bytes to *array and return it.  NULL: no memory, and
+ * Append an item of zero bytes to *array and return it.  NULL: no memory;
  * nothing has changed.
  */
 #define array_add(array, len, capacity)                                        \
@@ -59,8 +59,8 @@ static inline void array_sort_items(void *array, size_t item, size_t len,
 }
 
 /*
- * Return the index of the first item of an ascending array whose number is not
- * below this one; `len` if there is none.
+ * Return the index of the first item of an ascending array whose number is at
+ * least this one; `len` if there is none.
  */
 #define array_lower_bound(array, len, number)                                  \
 	array_lower_bound_items(array, sizeof(*(array)), len, number)

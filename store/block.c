@@ -24,7 +24,7 @@ struct block *block_find(struct store *store, uint64_t number)
 
 	count_work(store);
 	while (block) {
-		/* The begin of a node, or of a chunk's bytes, comes next. */
+		/* The start of a node, or of a chunk's bytes, is read next. */
 		__builtin_prefetch((const char *)block + CACHE_LINE);
 		if (block->number == number)
 			break;
@@ -35,7 +35,7 @@ struct block *block_find(struct store *store, uint64_t number)
 
 /*
  * Double the buckets when they are half full: each further block in a chain is
- * a miss of the processor's caches.  Without memory for it, chains grow longer.
+ * a miss of the processor's caches.  If there is no memory, chains grow longer.
  */
 static void block_rehash(struct store *store)
 {
@@ -100,7 +100,7 @@ static void block_leave_clean(struct store *store, struct block *block)
 	store->clean_bytes -= block_bytes(store, block);
 }
 
-/* The newest position in the ring comes before its head. */
+/* Add the block as the newest: directly before the head of the ring. */
 static void block_enter_clean(struct store *store, struct block *block)
 {
 	block->newer = &store->clean;
@@ -334,8 +334,8 @@ int node_edit(struct tree *tree, uint64_t number, struct node **ret_node)
 }
 
 /*
- * Drop a private block.  What the map or the syncing group has of it is freed
- * with the open group; a block that was never stored is undone.
+ * Drop a private block.  A block that was never stored is removed at once.  A
+ * stored one, in the map or the syncing group, is freed with the open group.
  */
 static void block_drop(struct tree *tree, uint64_t number)
 {
@@ -359,8 +359,8 @@ static void block_drop(struct tree *tree, uint64_t number)
 		bool syncing = block->state == BLOCK_SYNCING;
 
 		/*
-		 * The syncing group owns its blocks.  Clones may still look up
-		 * one that is not in the map yet.
+		 * The syncing group owns its blocks.  Dedup references may
+		 * still look up a cloned one, which is not in the map yet.
 		 */
 		if (!syncing || block->kind == BLOCK_NODE ||
 		    !((struct chunk *)block)->cloned)

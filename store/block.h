@@ -20,7 +20,7 @@ enum block_state {
 /* The common part of nodes and chunks in memory. */
 struct block {
 	struct block *hash_next; /* in the bucket of the number */
-	struct block *older;     /* clean ones: towards the next to go */
+	struct block *older;     /* clean: towards the next to be evicted */
 	struct block *newer;
 	uint64_t number;
 	uint64_t owner; /* deadlist whose version is charged for it */
@@ -30,22 +30,22 @@ struct block {
 	uint8_t kind;  /* enum block_kind */
 	uint8_t state; /* enum block_state */
 	bool hashed;   /* still the newest of its number */
-	bool used;     /* clean ones: looked at since the clock hand passed */
-	bool logged;   /* an entry of its group has it */
+	bool used;     /* clean: found since the clock hand passed */
+	bool logged;   /* an entry of the intent log has it */
 };
 
 enum block_kind { BLOCK_NODE, BLOCK_CHUNK, BLOCK_DEDUP, BLOCK_PATCH };
 
 /*
- * A tree node: `data` has space for store_node_size() bytes and is in the
- * format of the store, but for the checksum, which is set when it is written
- * and checked when it is read.
+ * A tree node.  `data` has space for store_node_size() bytes, in the stored
+ * format.  Its checksum is only set when the node is written, and only checked
+ * when it is read.
  */
 struct node {
 	struct block block;
 	bool stored; /* the map or the syncing group has this number already */
-	uint64_t copied; /* number of the node it is a copy of, or was; or 0 */
-	uint64_t logged_sum; /* if the block is logged: hash of the bytes */
+	uint64_t copied; /* number of the node that it was copied from, or 0 */
+	uint64_t logged_sum; /* if the block is logged: hash of those bytes */
 	uint8_t data[];
 };
 
@@ -71,21 +71,24 @@ uint32_t store_node_size(const struct store *store);
 uint64_t store_stamp(struct store *store);
 
 /*
- * All of these: lock held.  Nodes stay valid until the lock is released, but
- * for one that node_edit() replaced and one that tree_drop() freed.
+ * The lock is held in all of these.  Nodes stay valid until it is released,
+ * except for those that node_edit() replaced or tree_drop() freed.
  */
 
-/* Return the node for reading. -EUCLEAN: missing or damaged (logged). */
+/*
+ * Return the node for reading.  -EUCLEAN: missing or damaged (logged); -EAGAIN:
+ * not in memory, and the lock is shared.
+ */
 int node_read(struct store *store, uint64_t number, struct node **ret_node);
 
 /*
  * Return the node for changing it in this tree.  A private node keeps its
- * number.  Any other is copied under a new number, and the old number is put on
- * the deadlist of the tree; the caller then changes the pointer in the parent.
+ * number.  A shared one is copied under a new number, and its old number is put
+ * on the deadlist of the tree; the caller changes the pointer in the parent.
  */
 int node_edit(struct tree *tree, uint64_t number, struct node **ret_node);
 
-/* Note that a node of the open group is going to be changed again. */
+/* Record for the intent log that a node of the open group will change again. */
 void node_touch(struct store *store, struct node *node);
 
 /* Return a new node with a new number; its data is all zeroes. */
@@ -102,11 +105,12 @@ int node_verify(const struct store *store, uint64_t number, const uint8_t *data,
 
 /* The table of blocks by number, and the cache of the clean ones. */
 
-/* Return the place of the first block of the number's chain. */
+/* Return the head of the chain that the number belongs to. */
 struct block **block_bucket(struct store *store, uint64_t number);
 /* Return the newest block of the number, or NULL. */
 struct block *block_find(struct store *store, uint64_t number);
-/* Note that it was looked at.  Lock held or shared. */
+/* Mark the block as used, so that it is not evicted next.  Lock may be shared.
+ */
 static inline void block_use(struct block *block)
 {
 	if (!__atomic_load_n(&block->used, __ATOMIC_RELAXED))
@@ -114,9 +118,15 @@ static inline void block_use(struct block *block)
 }
 void block_insert(struct store *store, struct block *block);
 void block_unhash(struct store *store, struct block *block);
-/* Make the block a clean one of the cache, or free it if it is outdated. */
+/*
+ * Make the block a clean one of the cache.  Free it instead if it is outdated,
+ * a dedup reference or a patch.
+ */
 void block_clean(struct store *store, struct block *block);
-/* Free clean blocks over the cache's limit, at most `most` of them. */
+/*
+ * While the cache is over its limit, look at up to `most` clean blocks, and
+ * free those that were not used lately.
+ */
 void block_trim(struct store *store, size_t most);
 void block_release_all(struct store *store);
 /* Free all nodes of a store that is only read. */
@@ -125,7 +135,7 @@ void block_forget_nodes(struct store *store);
 size_t block_bytes(const struct store *store, const struct block *block);
 /*
  * Return the read transaction of the lock's holder, which begins with its first
- * read and ends when the lock is released.
+ * read and ends when the lock is released.  -EAGAIN: the lock is shared.
  */
 int store_reader(struct store *store, struct MDB_txn **ret_txn);
 

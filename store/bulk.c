@@ -16,10 +16,10 @@ enum {
 	CHUNKS_LEAST = 4, /* fewer are read through the map */
 	CHUNKS_MOST = 17, /* 1 MiB that begins within a chunk */
 	PAGES_MOST = 384, /* 17 for a chunk of 64 KiB, and gaps */
-	GAP_MOST = 8,     /* pages read without need to join two runs */
+	GAP_MOST = 8,     /* unneeded pages that are read to join two runs */
 	RUN_PAGES = 16,   /* in a run on average, at least */
 	RUNS_MOST = PAGES_MOST / RUN_PAGES + 1,
-	PAUSE = 4, /* bulks not to try after a useless one */
+	PAUSE = 4, /* bulks to skip after a useless one */
 };
 
 /* Adjacent pages of the file, by their numbers, and their place in a buffer. */
@@ -38,7 +38,7 @@ struct bulk {
 	uint8_t *pages;     /* buffer of PAGES_MOST pages */
 	const uint8_t *map; /* address of page 0 */
 	struct place places[CHUNKS_MOST];
-	/* In the map; those of pages that have been read: in the buffer. */
+	/* They point to the map, large ones to `pages` once these are read. */
 	struct iovec fragments[PAGES_MOST];
 	uint64_t numbers[PAGES_MOST]; /* pages of large fragments, ascending */
 	size_t fragment_count, number_count;
@@ -189,13 +189,13 @@ void bulk_release(struct store *store)
 	close_fd(&store->bulk.fd);
 }
 
-/* ---- Where the chunks are ----------------------------------------------- */
+/* ---- Locating the chunks ------------------------------------------------ */
 
 /*
  * Follow dedup references in memory, and set the number of a chunk to 0 if the
  * chunk, or a patch, is in memory.  Return false if the chunks should not be
- * read past the cache: either the last bulks were useless, or these chunks have
- * been read so once.  Content that is read again is worth caching.
+ * read as a bulk: either a recent bulk was useless, or these chunks were in one
+ * before.  Content that is read again is worth caching.
  */
 static bool bulk_begin(struct store *store, uint64_t *numbers, size_t count)
 {
@@ -240,8 +240,8 @@ static const uint8_t *map_find(MDB_txn *txn)
 }
 
 /*
- * While the places of a bulk are looked up, let a page fault in the map read
- * one page alone.  The leaves lie among the chunks, so the system's read-around
+ * While a bulk locates its chunks (`one`), let a page fault in the map read a
+ * single page.  The leaves lie among the chunks, so the system's read-around
  * would bring the chunks into its cache.
  */
 static void faults_read_one(struct store *store, const struct bulk *bulk,
@@ -257,7 +257,7 @@ static void faults_read_one(struct store *store, const struct bulk *bulk,
 	pthread_mutex_unlock(&store->disk.pool_lock);
 }
 
-/* Note where a fragment is.  -EAGAIN: no room, or the file is damaged. */
+/* Add a fragment to the bulk.  -EAGAIN: no room, or the file is damaged. */
 static int fragment_add(struct bulk *bulk, const MDB_val *value)
 {
 	if (bulk->fragment_count == PAGES_MOST || !value->mv_size)
@@ -279,8 +279,8 @@ static int fragment_add(struct bulk *bulk, const MDB_val *value)
 }
 
 /*
- * Find the fragments of the chunk that is stored under just this number.
- * *place gets none if there are none.
+ * Find the fragments that are stored under just this number.  If there are
+ * none, *place is empty.
  */
 static int place_find(struct bulk *bulk, MDB_cursor *cursor, uint64_t number,
                       struct place *place)
@@ -294,7 +294,7 @@ static int place_find(struct bulk *bulk, MDB_cursor *cursor, uint64_t number,
 		memcpy(&id, key.mv_data, sizeof(id));
 		if (id != want++)
 			break;
-		/* A small one is read from its leaf. */
+		/* A small fragment is in the leaf: read it through the map. */
 		if (value.mv_size <= DISK_LEAF_MAX)
 			r = disk_cursor_get(cursor, &key, &value,
 			                    MDB_GET_CURRENT);
@@ -336,7 +336,7 @@ static int places_find(struct store *store, MDB_txn *txn, struct bulk *bulk,
 	return r;
 }
 
-/* ---- Reading them ------------------------------------------------------- */
+/* ---- Reading the chunks ------------------------------------------------- */
 
 static int number_compare(const void *a, const void *b)
 {
@@ -345,7 +345,9 @@ static int number_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Return the pages that the runs have, or 0 if they are too many or too short.
+/*
+ * Make runs of the pages.  Return the number of pages in them; 0: the runs are
+ * too many, too long or too short.
  */
 static size_t runs_make(struct bulk *bulk)
 {
@@ -376,7 +378,7 @@ static size_t runs_make(struct bulk *bulk)
 	return pages < bulk->run_count * RUN_PAGES ? 0 : pages;
 }
 
-/* Return how many of the run's pages the system has in memory. */
+/* Return the number of the run's pages that the system has in memory. */
 static size_t run_resident(const struct bulk *bulk, const struct run *run)
 {
 	size_t len = run->end - run->start, count = 0;
@@ -400,7 +402,7 @@ static int run_read(const struct store *store, const struct bulk *bulk,
 	return n < 0 || (size_t)n != len ? -EAGAIN : 0;
 }
 
-/* Read the pages, unless most of them are in memory. */
+/* Read the pages.  -EAGAIN: most of them are in memory, or the read failed. */
 static int runs_read(const struct store *store, const struct bulk *bulk,
                      size_t pages)
 {
@@ -416,7 +418,7 @@ static int runs_read(const struct store *store, const struct bulk *bulk,
 	return r;
 }
 
-/* Let the large fragments point into the buffer. */
+/* Make the large fragments point to the buffer of pages. */
 static void fragments_move(struct bulk *bulk)
 {
 	for (size_t i = 0; i < bulk->fragment_count; i++) {
@@ -452,7 +454,7 @@ static int bulk_read(struct store *store, MDB_txn *txn, struct bulk *bulk,
 	return r;
 }
 
-/* Decode what has been read.  Return the number of chunks. */
+/* Decode the chunks.  Return the number of those that succeeded. */
 static size_t bulk_decode(struct store *store, const struct bulk *bulk,
                           size_t count, struct chunk **ret_chunks)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Reading the chunks of a large file, many at once.  The kernel caches the
+ * Bulks: reads of many chunks of a large file at once.  The kernel caches the
  * file's pages.  Caching the pages of data.mdb and the chunks as well would
  * keep the content in memory three times, and the first use of memory can cost
- * more than the copy into it.  Therefore the pages of data.mdb are read past
- * the system's cache into a buffer that is reused, as are the chunks' buffers.
- * Inside store/ only.
+ * more than the copy into it.  Therefore a bulk reads the pages of data.mdb
+ * past the system's cache, into buffers that are reused, and decodes them to
+ * chunks that are not cached.  Inside store/ only.
  */
 #ifndef COPPICE_BULK_H
 #define COPPICE_BULK_H
@@ -18,28 +18,27 @@ struct store;
 struct bulk;
 
 enum {
-	BULK_SEEN = 4096,       /* bulks that are remembered */
-	BULK_SPARE_CHUNKS = 36, /* buffers of chunks to keep for the next one */
-	BULK_SPARE_BUFFERS = 2, /* buffers of pages, likewise */
+	BULK_SEEN = 4096,       /* slots of the table of earlier bulks */
+	BULK_SPARE_CHUNKS = 36, /* chunk buffers to keep for later bulks */
+	BULK_SPARE_BUFFERS = 2, /* page buffers to keep */
 };
 
-/* What the store keeps from one bulk to the next. */
+/* The state that the store keeps between bulks. */
 struct bulk_state {
-	int fd; /* data.mdb, past the system's cache; -1: there is no such way
-	         */
-	bool always; /* for tests: also what the system has in memory */
+	int fd;      /* data.mdb, opened with O_DIRECT; -1: not possible */
+	bool always; /* for tests: read also pages that are in memory */
 	/* Guarded by disk.pool_lock. */
 	struct bulk *spare;
 	struct chunk *spare_chunks; /* linked by block.hash_next */
 	unsigned spare_count, spare_chunk_count;
-	unsigned locating; /* bulks whose places are being looked for */
+	unsigned locating; /* bulks whose chunks are being located */
 	/* Guarded by the store's lock. */
-	unsigned pause; /* bulks not to try, because the last one was useless */
-	/* By hash: first chunks of bulks that were read past the cache. */
+	unsigned pause; /* bulks to skip, because the last one was useless */
+	/* First chunks of bulks that were tried, by hash. */
 	uint64_t seen[BULK_SEEN];
 };
 
-/* Open the file of the store's disk.  It is no error if that cannot be done. */
+/* Open data.mdb for bulks.  If that fails, there are none. */
 void bulk_init(struct store *store);
 void bulk_release(struct store *store);
 

@@ -108,7 +108,7 @@ uint64_t chunk_replaced(struct tree *tree, uint64_t number)
 	struct block *block;
 	struct chunk *chunk;
 
-	/* Most are shared; looking at each would be a miss of the caches. */
+	/* Most chunks are shared: save the cache misses of a look-up. */
 	if (number <= tree->base)
 		return number;
 	block = block_find(tree->store, number);
@@ -125,7 +125,7 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces)
 
 	chunk->block.number = ++store->seq;
 	chunk->block.owner = tree->owner;
-	/* A copy is one of just this chunk: see chunk_is_copy(). */
+	/* A copy depends on this very chunk: see chunk_is_copy(). */
 	chunk->replaces =
 	        chunk->same ? replaces : chunk_replaced(tree, replaces);
 	block_insert(store, &chunk_ref(chunk)->block);
@@ -153,9 +153,9 @@ int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number)
 	struct chunk *ref;
 
 	/*
-	 * The target of a dedup reference in the syncing group may be gone when
-	 * this one is written, if it became a dedup reference itself and was
-	 * freed.  The reference itself will still be there.
+	 * Name a dedup reference of the syncing group itself, not its target:
+	 * the target may become a dedup reference, too, and be freed before the
+	 * new reference is written.
 	 */
 	while (block && block->kind == BLOCK_DEDUP &&
 	       block->state == BLOCK_NEW) {
@@ -199,8 +199,8 @@ struct chunk *chunk_find(struct store *store, uint64_t number,
 	return chunk_ref(chunk);
 }
 /*
- * Set *number to that of the content if it is a dedup reference in memory.
- * Return the chunk itself if it is in memory by now, or a patch.
+ * If *number is a dedup reference in memory, set it to the number of the
+ * content.  Return the chunk or patch, referenced, if it is in memory.
  */
 static struct chunk *chunk_resolve(struct store *store, uint64_t *number,
                                    bool *ret_patch)
@@ -266,7 +266,7 @@ int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk)
 	return 0;
 }
 
-/* Do what chunk_read() does for what is stored as it is; -EAGAIN: it is not. */
+/* Do what chunk_read() does.  -EAGAIN: the chunk is not stored as it is. */
 static int plain_copy(struct store *store, uint64_t number, uint32_t from,
                       uint32_t len, void *out)
 {
@@ -340,7 +340,7 @@ static void run_add(struct run *run, const MDB_val *value)
 	run->end = (end + DISK_PAGE - 1) & ~(uintptr_t)(DISK_PAGE - 1);
 }
 
-/* LMDB returns the address of a fragment without reading it. */
+/* Add the chunk's fragments, whose addresses LMDB returns without a read. */
 static void prefetch_one(MDB_cursor *cursor, uint64_t number, struct run *run)
 {
 	uint64_t id = number << DISK_FRAGMENT_BITS;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A chunk in memory: a counted reference to the content of a piece of a file.
- * Its functions are in store_chunk.h.  Inside store/ only.
+ * A chunk in memory: a buffer with a reference count.  Its functions are in
+ * store_chunk.h.  Inside store/ only.
  */
 #ifndef COPPICE_CHUNK_H
 #define COPPICE_CHUNK_H
@@ -14,12 +14,9 @@ struct chunk {
 	struct block block;
 	struct store *store;
 	atomic_uint refs;
-	/*
-	 * A dedup reference or patch names it: it must not be changed or
-	 * undone.
-	 */
+	/* A dedup reference or patch names it: do not change or undo it. */
 	bool cloned;
-	/* BLOCK_CHUNK: the log has it as a patch, so it needs all of it next */
+	/* BLOCK_CHUNK: logged as a patch, so the next entry needs all of it */
 	bool logged_patch;
 	bool bulk;     /* its memory goes back to bulk_chunk_free() */
 	uint8_t depth; /* BLOCK_PATCH: chunks to be read before it */
@@ -28,11 +25,11 @@ struct chunk {
 	/* BLOCK_CHUNK: hint for a delta; BLOCK_PATCH: the base */
 	uint64_t replaces;
 	/*
-	 * The parts (parts.h) that are, as far as they lie within `len`, the
-	 * same as in `replaces`.  0: nothing is known.
+	 * The parts (parts.h) whose bytes below `len` are the same as those of
+	 * `replaces`.  0: unknown.
 	 */
 	uint64_t same;
-	/* If the block is logged and unlogged: bytes changed in between. */
+	/* If the block is logged and unlogged: bytes changed since the entry */
 	uint32_t unlogged_from, unlogged_to;
 	uint64_t dedup_of; /* BLOCK_DEDUP: number with the content */
 	/* BLOCK_PATCH: the parts that are not `same`, one after the other */

@@ -137,7 +137,7 @@ static int payload_read(MDB_cursor *cursor, uint64_t number, MDB_val *value,
 	}
 }
 
-/* Read the header of a base, which has a lower number: so chains end. */
+/* Read the header of a base.  Its number must be lower, so that chains end. */
 static int base_header(struct store *store, MDB_txn *txn, uint64_t number,
                        uint64_t base, struct chunk_header *ret_header)
 {
@@ -149,7 +149,7 @@ static int base_header(struct store *store, MDB_txn *txn, uint64_t number,
 	return r == -ENOENT ? -EUCLEAN : r;
 }
 
-/* Read the base of a delta.  Its depth is one less, so that chains end soon. */
+/* Read the base of a delta or patch.  Its depth must be one less. */
 static int chunk_base(struct store *store, MDB_txn *txn, uint64_t number,
                       const struct chunk_header *h, struct chunk **ret_base)
 {
@@ -226,8 +226,8 @@ static int sparse_delta_apply(struct decoder *decoder,
 	chunk->len = h->len;
 	memcpy(chunk->data, base->data, MIN(base->len, h->len));
 	/*
-	 * Bytes that neither has are damage; set them to zero, so that the
-	 * result is always the same.
+	 * If neither chunk has some bytes, the delta is damaged.  Set them to
+	 * zero, so that the result is always the same.
 	 */
 	if (base->len < h->len)
 		memset(chunk->data + base->len, 0, h->len - base->len);
@@ -235,7 +235,7 @@ static int sparse_delta_apply(struct decoder *decoder,
 	return 0;
 }
 
-/* Verify a patch, of which the payload is in the decoder, and read its base. */
+/* Verify the patch in the decoder, and paste its parts over its base. */
 static int patch_apply(struct store *store, MDB_txn *txn, uint64_t number,
                        struct decoder *decoder, const struct chunk_header *h,
                        struct chunk **ret_chunk)
@@ -377,7 +377,7 @@ static int flat_get(struct store *store, MDB_txn *txn, uint64_t number,
 	return r;
 }
 
-/* Check that so many chunks as the header says are read before this one. */
+/* Check that the header's depth is the number of chunks read for the bases. */
 static int splice_check(struct store *store, MDB_txn *txn, uint64_t number,
                         const struct chunk_header *h)
 {

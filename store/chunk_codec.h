@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The codec of chunks: the stored form, and reading it.
- * chunk_encoder.h makes it.  Inside store/ only.
+ * Reading the stored form of chunks, which chunk_encoder.h makes.  Inside
+ * store/ only.
  */
 #ifndef COPPICE_CHUNK_CODEC_H
 #define COPPICE_CHUNK_CODEC_H
@@ -16,7 +16,7 @@ int chunk_header_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct chunk_header *ret_header);
 /*
  * Read the content of the chunk that is stored under just this number; dedup
- * references are not followed.
+ * references are not followed.  -ENOENT; -EUCLEAN.
  */
 int chunk_decode(struct store *store, MDB_txn *txn, uint64_t number,
                  struct chunk **ret_chunk);
@@ -32,13 +32,13 @@ int chunk_decode_fragments(struct store *store, const struct iovec *fragments,
 int chunk_splice_get(struct store *store, MDB_txn *txn, uint64_t number,
                      struct splice *ret);
 /*
- * Return how many chunks must be read for the flat bytes of a base of a splice,
- * whose header this is: the base and what comes before it.
+ * Return how many chunks must be read for the flat bytes (splice.h) of the base
+ * with this header, itself included.
  */
 unsigned splice_base_cost(const struct chunk_header *base);
 /*
- * Return the content of a chunk that is stored as it is, in one fragment; it is
- * valid until the transaction ends.  -EAGAIN: it is stored otherwise, or not
+ * Return the content of a chunk that is stored as it is, in one fragment; valid
+ * until the transaction ends.  -EAGAIN: the chunk is stored otherwise, or not
  * under this number; -EUCLEAN.
  */
 int chunk_plain(struct store *store, MDB_txn *txn, uint64_t number,
@@ -48,7 +48,7 @@ void chunk_hash(const struct chunk *chunk, uint8_t ret_hash[16]);
 
 /*
  * Decompress a zstd frame.  `prefix` is the one it was compressed with, or
- * NULL.
+ * NULL.  -EUCLEAN; -ENOMEM.
  */
 int decoder_unpack(struct store *store, const void *prefix, size_t prefix_len,
                    const void *data, size_t len, void *out, size_t capacity,

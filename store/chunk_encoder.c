@@ -14,14 +14,14 @@ enum {
 	NOISE_MIN = 128,
 	NOISE_SAMPLE = 4096,
 	LEVEL_FAST = -5,
-	LEVEL_DELTA = 4, /* more for a delta */
-	OWN_SHARE = 2,   /* of the bytes of a splice are its own, at most */
+	LEVEL_DELTA = 4, /* added to the level for a delta */
+	OWN_SHARE = 2,   /* a splice's own bytes: at most 1 in this many */
 };
 
 struct encoder {
 	ZSTD_CCtx *zstd;
 	struct encoder *delta;  /* with a window that reaches into the base */
-	struct encoder *splice; /* for the bytes of its own */
+	struct encoder *splice; /* its buffer is for splices */
 	struct chunk *parts;    /* of a patch or splice */
 	int level;
 	size_t capacity;
@@ -49,10 +49,7 @@ static struct encoder *encoder_alloc(struct store *store, bool delta)
 		return NULL;
 	}
 	if (delta) {
-		/*
-		 * Content that resembles its prefix compresses fast at any
-		 * level.
-		 */
+		/* Content like its prefix compresses fast at any level. */
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_compressionLevel,
 		                       encoder->level + LEVEL_DELTA);
 		ZSTD_CCtx_setParameter(encoder->zstd, ZSTD_c_windowLog,
@@ -92,12 +89,12 @@ void encoder_destroy(struct encoder *encoder)
 }
 
 /*
- * Return true if all byte values are about equally likely, which is measured by
- * how often two of the bytes are equal: once in 256 then.
+ * Return true if all byte values are about equally likely: two of the bytes are
+ * equal about once in 256 pairs.
  */
 static bool bytes_are_noise(const uint8_t *data, uint32_t len)
 {
-	/* Two tables: equal bytes in a row do not wait for each other. */
+	/* Two tables, so that equal adjacent bytes do not stall each other. */
 	uint16_t even[256] = {0}, odd[256] = {0};
 	uint32_t pairs = 0;
 	uint64_t n = len;
@@ -118,9 +115,9 @@ static bool bytes_are_noise(const uint8_t *data, uint32_t len)
 _Static_assert(NOISE_SAMPLE <= UINT16_MAX, "counts and their squares fit");
 
 /*
- * Return the level to compress at.  Content that looks random (keys, hashes,
- * compressed data) is not compressed at all if it is small (INT_MIN).  If it is
- * large it may repeat itself, which the fastest level of zstd finds as well.
+ * Return the level to compress at; INT_MIN: not at all, because the content is
+ * small and looks random (keys, hashes, compressed data).  Large content that
+ * looks random may repeat itself, which the fastest level of zstd finds, too.
  */
 static int chunk_level(const struct chunk *chunk, int level)
 {
@@ -131,7 +128,7 @@ static int chunk_level(const struct chunk *chunk, int level)
 		                                                : level;
 	if (!bytes_are_noise(chunk->data, NOISE_SAMPLE))
 		return level;
-	/* A patch of one page is no more than the sample. */
+	/* The sample is all of a patch of one page. */
 	if (chunk->len > NOISE_SAMPLE &&
 	    !bytes_are_noise(chunk->data + chunk->len - NOISE_SAMPLE,
 	                     NOISE_SAMPLE))
@@ -140,8 +137,8 @@ static int chunk_level(const struct chunk *chunk, int level)
 }
 
 /*
- * Write the header directly before the payload, at the end of the space
- * left for it.
+ * Write the header directly before the payload, at the end of the space that
+ * is left for it.
  */
 static void encoder_finish(struct encoder *encoder, struct chunk_header *h,
                            size_t payload_len, struct form *ret_form)
@@ -199,9 +196,7 @@ bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
 		n = ZSTD_compress2(delta->zstd, delta->out + CHUNK_HEADER_MAX,
 		                   delta->capacity - CHUNK_HEADER_MAX,
 		                   chunk->data, chunk->len);
-	/*
-	 * A delta that makes the chunk depend on another must save a quarter.
-	 */
+	/* A delta must save a quarter: it depends on another chunk. */
 	if (ZSTD_isError(n) || n > form->len / 4 * 3)
 		return false;
 	memcpy(h.hash, hash, 16);
@@ -212,7 +207,7 @@ bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
 /* ---- Parts of a chunk --------------------------------------------------- */
 
 /*
- * Compress encoder->parts to `out`, or copy it where that does not pay. Return
+ * Compress encoder->parts to `out`, or copy them if that saves little.  Return
  * the length.
  */
 static size_t parts_pack(struct encoder *encoder, uint8_t *out, size_t capacity)

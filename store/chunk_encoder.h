@@ -11,11 +11,11 @@
 struct encoder;
 int encoder_create(struct store *store, struct encoder **ret_encoder);
 void encoder_destroy(struct encoder *encoder);
-/* A stored form of a chunk; its bytes are the encoder's, until its next run. */
+/* A stored form of a chunk; valid until the encoder's next run. */
 struct form {
 	const uint8_t *data;
 	size_t len;
-	/* Other chunks that it is made of, and how many are read before it. */
+	/* Other chunks that it is made of, and the chunks to read before it. */
 	unsigned base_count, depth;
 	uint64_t bases[SPLICE_BASES];
 };
@@ -25,8 +25,8 @@ void encoder_run(struct encoder *encoder, const struct chunk *chunk,
                  const uint8_t hash[16], struct form *ret_form);
 /*
  * Encode the chunk as a delta, at `depth`, against the chunk that is stored as
- * base_number.  *form is the plain form before; it is replaced, and true
- * returned, if the delta is much shorter.
+ * base_number.  If the delta saves a quarter of *form, which has the form
+ * without a base, replace *form and return true.
  */
 bool encoder_run_delta(struct encoder *encoder, const struct chunk *chunk,
                        const uint8_t hash[16], const struct chunk *base,

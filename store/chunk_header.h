@@ -21,7 +21,7 @@ struct chunk_header {
 	uint32_t header_len;
 };
 enum {
-	/* Less than the first fragment of a chunk of several always has. */
+	/* Always fits the first fragment of a chunk that has several. */
 	CHUNK_HEADER_MAX = 1 + 3 + 3 + 1 + 10 * SPLICE_BASES + 1 + 16,
 	CHUNK_DEPTH_MAX = 32,
 };

@@ -7,8 +7,9 @@
  *
  * Every source may include this header.
  *
- * A writer or reader that would pass the end of its buffer sets `bad` and does
- * nothing from then on; the caller looks at it once, at the end.
+ * A writer or reader that would pass the end of its buffer sets `bad`, and does
+ * nothing from then on (a reader returns 0).  The caller checks `bad` once, at
+ * the end.
  */
 #ifndef COPPICE_CODEC_H
 #define COPPICE_CODEC_H
@@ -227,7 +228,7 @@ static inline int64_t get_svarint(struct reader *r)
 	return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
 }
 
-/* Return true if everything was read, to the last byte, and nothing beyond. */
+/* Return true if all bytes were read, and no read passed the end. */
 static inline bool reader_done(const struct reader *r)
 {
 	return !r->bad && r->at == r->end;

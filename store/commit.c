@@ -23,7 +23,7 @@ enum {
 	RETRY_MOST_MS = 30000,
 	RETRY_CLOSING_MS = 1000,
 	TRIM_IDLE_MS = 10000, /* until freed memory is given back */
-	/* Of a group whose duration is typical, if memory allows it. */
+	/* Smaller groups are not measured, if memory allows larger ones. */
 	DURATION_KIB = 4096,
 };
 
@@ -60,8 +60,8 @@ static bool wants_splices(const struct txg *txg)
 }
 
 /*
- * Name the feature of splices in the group that may have the first ones.  They
- * can be done without.  Lock held.
+ * Set the feature of splices in the group that may store the first ones.  If
+ * that fails, the group stores none.  Lock held.
  */
 static void splices_allow(struct store *store)
 {
@@ -73,7 +73,7 @@ static void splices_allow(struct store *store)
 	         !store_set_feature(store, STORE_FEATURE_SPLICES, true));
 }
 
-/* Name the feature of patches in the group that may have the first ones. */
+/* Set the feature of patches in the group that may store the first ones. */
 static int patches_allow(struct store *store)
 {
 	const struct txg *txg = store->open_txg;
@@ -113,7 +113,7 @@ static int txg_close(struct store *store)
 	for (size_t i = 0; i < txg->chunks_len; i++)
 		txg->chunks[i]->block.state = BLOCK_SYNCING;
 	/*
-	 * Behind logged batches, the next one will have to wait for it.
+	 * After logged batches, the next one must wait for this group.
 	 * Content that does not compress takes little time to encode.
 	 */
 	txg->waited =
@@ -178,7 +178,7 @@ void waiters_call(struct waiter *waiter, int err)
 	}
 }
 
-/* Give memory back to the system once so much has been freed. Lock NOT held. */
+/* Return memory to the system if more than this was freed.  Lock NOT held. */
 static void trim_after(struct store *store, size_t bytes)
 {
 	if (store->freed <= bytes)
@@ -194,7 +194,7 @@ static int64_t retry_least(const struct store *store)
 	return (int64_t)store->options.retry_ms * 1000000;
 }
 
-/* Note that a try has failed; see commit_due() for the next.  Lock held. */
+/* Record a failed try; commit_due() schedules the next one.  Lock held. */
 static void failure_note(struct store *store, int err)
 {
 	int64_t now = mono_ns(), most = (int64_t)RETRY_MOST_MS * 1000000;
@@ -219,8 +219,8 @@ static void failure_note(struct store *store, int err)
 }
 
 /*
- * Note that a group is durable after failures.  They have ended when all groups
- * are durable that were pending at the first success.  Lock held.
+ * Record a success after failures.  The failures are over when all groups that
+ * were pending at the first success are durable.  Lock held.
  */
 static void failure_end(struct store *store)
 {
@@ -248,7 +248,7 @@ static bool may_pass(int err)
 	       err == -EAGAIN || err == -EMFILE || err == -ENFILE;
 }
 
-/* Return the error of writing a group as it is reported. */
+/* Return the error to report for this one, which writing a group returned. */
 static int commit_error(const struct store *store, int err)
 {
 	/* LMDB returns EIO for a write that a full disk cut short. */
@@ -268,9 +268,9 @@ static void job_refuse(struct txg *txg)
 }
 
 /*
- * Write a group, without its job if there is too little space: what others have
- * changed has its space reserved.  Lock held on entry and return, but not while
- * it writes.
+ * Write a group.  If there is too little space, write it without its job: the
+ * other changes have their space reserved.  Lock held on entry and return, but
+ * not during the write.
  */
 static int txg_write(struct store *store, struct txg *txg)
 {
@@ -286,9 +286,8 @@ static int txg_write(struct store *store, struct txg *txg)
 }
 
 /*
- * Note how long the group took, to slow writers down during the next one.  A
- * small group takes the time of its syncs, and tells nothing of larger ones.
- * Lock held.
+ * Measure how long the group took, to slow writers down during the next one.
+ * Skip small groups, which take the time of their syncs.  Lock held.
  */
 static void duration_note(struct store *store, const struct txg *txg)
 {
@@ -299,9 +298,9 @@ static void duration_note(struct store *store, const struct txg *txg)
 }
 
 /*
- * Write the syncing group.  Lock held on entry and return, but not while it
- * writes.  A group that could not be written stays the syncing one and is
- * retried.
+ * Write the syncing group; if there is none, close the open one first.  A group
+ * that could not be written stays the syncing one and is retried.  Lock held on
+ * entry and return, but not during the write.
  */
 static void commit_run(struct store *store)
 {
@@ -354,7 +353,7 @@ static void commit_run(struct store *store)
 	store_lock(store);
 	intent_log_serve(store);
 	store_unlock(store);
-	/* Rarely, because memory given back is soon needed again. */
+	/* Trim rarely: the memory is soon needed again. */
 	trim_after(store, store->options.memory);
 	store_lock(store);
 }

@@ -18,7 +18,7 @@ int commit_stop_thread(struct store *store);
  * meanwhile.
  */
 int commit_wait_all(struct store *store);
-/* Have the open group committed soon.  Lock held. */
+/* Ask for a commit of the open group.  Lock held. */
 void commit_ask(struct store *store);
 /* Move all waiters to the front of another list. */
 void waiters_take(struct waiter **from, struct waiter **to);

@@ -3,8 +3,8 @@
  * Writing a store's data without gaps to a file that replaces the old one.
  *
  * Each database is read in the order of its keys and appended to the new file,
- * whose pages come out full and without gaps.  The new file is synced before it
- * takes the old one's name, so a crash leaves one of the two, complete.
+ * so that its pages are full.  The new file is synced before it takes the old
+ * one's name, so a crash leaves one of the two, complete.
  */
 #include <errno.h>
 #include <sys/stat.h>
@@ -59,7 +59,7 @@ int store_compact_need(struct store *store, struct compact_space *ret_space)
 	return 0;
 }
 
-/* Commit what was written, if anything, and begin again if there is more. */
+/* Commit the write transaction, if any, and begin another if there is more. */
 static int piece_end(struct compacting *c, bool more)
 {
 	int r = 0;
@@ -148,7 +148,7 @@ static int entries_count(struct disk *disk, MDB_txn *txn, uint64_t *ret_count)
 	return r;
 }
 
-/* Verify that the new file has as many entries. */
+/* Verify that the new file has as many entries as the old one. */
 static int entries_verify(struct compacting *c)
 {
 	uint64_t count = 0;
@@ -226,7 +226,7 @@ static int compact(struct store *store, const struct copy_options *options,
 
 	if (asprintf(&path, "%s/" STORE_COMPACTING, store->path) < 0)
 		return path = NULL, -ENOMEM;
-	/* An earlier one may have been killed. */
+	/* A compaction that was killed may have left the directory. */
 	r = store_remove(path);
 	if (!r && mkdir(path, 0700) < 0)
 		r = -errno;
@@ -248,7 +248,7 @@ int store_compact(struct store *store, const struct copy_options *options,
 {
 	int r = store->options.readonly ? -EROFS : marks_shut(store);
 
-	/* Readers would go on reading the old file. */
+	/* Other readers would go on with the old file, so none may be there. */
 	if (r < 0)
 		return r;
 	r = compact(store, options, ret_bytes);

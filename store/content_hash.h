@@ -12,9 +12,9 @@ enum { CONTENT_HASH_LEN = 16 };
 
 /* Return a new hash, to be reset before it is used; NULL: no memory. */
 struct content_hash *content_hash_create(void);
-/* Takes NULL. */
+/* Free the hash; NULL is ignored. */
 void content_hash_destroy(struct content_hash *hash);
-/* Begin with no content. */
+/* Begin again, with no content. */
 void content_hash_reset(struct content_hash *hash);
 void content_hash_add(struct content_hash *hash, const void *data, size_t len);
 /* Write the hash of what was added, as xxhsum(1) prints it. */

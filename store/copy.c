@@ -120,7 +120,7 @@ static int copy_pages(struct copying *c)
 		else if (n <= 0)
 			return (int)n; /* its last pages were never written */
 		at += (uint64_t)n;
-		/* A later opening of the file does not see this reader. */
+		/* This reader would keep the file from being written. */
 		if (disk_read_outdated(c->disk, c->txn))
 			return -EIO;
 		r = c->options->progress(c->options->arg, at, c->all);
@@ -148,8 +148,8 @@ static int copy_file(struct copying *c, const struct meta *meta)
 }
 
 /*
- * Begin to read after a commit that ends the use of the intent log, which does
- * not go with the copy.
+ * Begin to read after a commit, with the intent log paused: the copy does not
+ * include the log.
  */
 static int copy_begin_committed(struct store *store, MDB_txn **ret_txn,
                                 struct meta *ret_meta)

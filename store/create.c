@@ -114,7 +114,7 @@ int store_create_like(const char *path, const struct store *store, uint64_t seq,
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		all[1 + i] = counters[i];
 	g.max_size = 0;
-	/* The log is that file's. */
+	/* The new store has no intent log. */
 	g.incompat &= ~(uint64_t)(STORE_FEATURE_LOG | STORE_FEATURE_LARGE_LOG);
 	return store_make(path, &g, all);
 }

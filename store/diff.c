@@ -2,11 +2,11 @@
 /*
  * The difference of two trees.
  *
- * Each side is before something: an item, or a whole subtree not entered
- * yet, of which a lower bound of the keys is known.  If both are before
- * the same block, both skip it.  Otherwise the side with the lower key moves.
- * A side therefore never enters a block that the other may yet reach, and the
- * shape of the trees does not matter.
+ * Each side stands before an item, or before a subtree that it has not entered,
+ * with a lower bound of its keys.  If both stand before the same block, both
+ * skip it.  Otherwise the side with the lower key moves; if the keys are equal,
+ * the side with the higher level.  A side therefore never enters a block that
+ * the other may yet reach, and the shape of the trees does not matter.
  */
 #include "tree.h"
 #include "util.h"
@@ -18,7 +18,7 @@ struct side {
 	packed from; /* where the walk began */
 	bool done;
 	packed low;      /* the item's key, or below all keys of the subtree */
-	int level;       /* of the subtree's root; LEVEL_ITEM */
+	int level;       /* of the subtree's root, or LEVEL_ITEM */
 	uint64_t number; /* of the subtree's root */
 	int depth;       /* of path[] in use */
 	struct {
@@ -57,7 +57,7 @@ static void side_stand(struct side *side)
 		side->low = MAX(side->low, node_key(node->data, slot));
 }
 
-/* Past the item or the subtree. */
+/* Move past the item or the subtree. */
 static int side_skip(struct side *side)
 {
 	while (side->depth > 0) {
@@ -78,7 +78,7 @@ static int side_skip(struct side *side)
 	return 0;
 }
 
-/* Into the subtree. */
+/* Move into the subtree. */
 static int side_enter(struct side *side)
 {
 	const struct node *parent = NULL;
@@ -117,8 +117,8 @@ static void side_item(const struct side *side, struct item *ret_item)
 }
 
 /*
- * Return true if two slots of leaves have the same item.  false may be wrong:
- * the keys' bytes may be divided in another way.
+ * Return true if two slots of leaves have the same item.  A result of false may
+ * be wrong: the two leaves may have prefixes of different lengths.
  */
 static bool slots_same(const uint8_t *a, uint32_t i, const uint8_t *b,
                        uint32_t j)
@@ -133,8 +133,8 @@ static bool slots_same(const uint8_t *a, uint32_t i, const uint8_t *b,
 }
 
 /*
- * Move past what is the same on both sides, which stand before equal items
- * or of the same block: that, and what follows it in both nodes.
+ * Move two sides that stand before equal items, or before the same block, past
+ * these and past the equal ones that follow in both nodes.
  */
 static int sides_skip(struct side *a, struct side *b)
 {
@@ -182,8 +182,8 @@ static int diff_items(struct side *a, struct side *b, diff_fn *fn, void *arg)
 }
 
 /*
- * Choose the side that moves: of the subtrees before the lower key, the
- * higher one.
+ * Return the side that moves: the one with the lower key; if the keys are
+ * equal, the one with the higher level.
  */
 static struct side *side_to_move(struct side *a, struct side *b)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The door to LMDB. */
+/* Guarded calls of LMDB, its error codes, and the counting of pages. */
 #include "disk.h"
 
 #include <errno.h>
@@ -30,13 +30,13 @@ int disk_error(int code)
 	case MDB_BAD_VALSIZE:
 	case MDB_CURSOR_FULL:
 	case MDB_PAGE_FULL:
-	case MDB_BAD_TXN: /* it has met damage before */
+	case MDB_BAD_TXN: /* the transaction met damage before */
 		return -EUCLEAN;
 	case MDB_VERSION_MISMATCH:
 		return -EPROTONOSUPPORT;
 	case MDB_READERS_FULL:
 		return -EAGAIN;
-	case MDB_PANIC: /* it could not write a meta page */
+	case MDB_PANIC: /* a meta page could not be written */
 		return -EIO;
 	default:
 		return code > 0 ? -code : -EIO;
@@ -45,8 +45,8 @@ int disk_error(int code)
 
 struct free_count {
 	MDB_cursor *cursor;
-	size_t oldest;           /* transaction that is still read */
-	uint64_t before, others; /* pages freed before it, and by it or later */
+	size_t oldest;           /* id of the oldest transaction in use */
+	uint64_t before, others; /* pages freed before it, and since */
 };
 
 static int free_count(void *arg)
@@ -191,7 +191,7 @@ struct get_call {
 	MDB_val *key, *value;
 };
 
-/* Read the first byte and the last: it lies in two pages at most. */
+/* Read the first and the last byte of data that spans two pages at most. */
 static void bytes_touch(const void *data, size_t len)
 {
 	const volatile uint8_t *bytes = data;
@@ -245,8 +245,8 @@ int disk_cursor_open(MDB_txn *txn, MDB_dbi dbi, MDB_cursor **ret_cursor)
 {
 	MDB_stat stat;
 	/*
-	 * After this LMDB has the root of the database, and mdb_cursor_open()
-	 * only allocates memory.
+	 * disk_stat() makes LMDB load the root of the database, so that
+	 * mdb_cursor_open() only allocates memory.
 	 */
 	int r = disk_stat(txn, dbi, &stat);
 

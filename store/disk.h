@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The door to LMDB: the environment and its databases, and the one place where
- * LMDB's errors become ours.  Inside store/ only.
+ * Access to LMDB: the environment and its databases, and the one place that
+ * maps LMDB's errors to errno.  Inside store/ only.
  *
  *   blocks   number << 6 | fragment  (MDB_INTEGERKEY)  at most 4,080 bytes
  *   records  table, key              value
  *   lists    list, first number      a run of deadlist entries: list_run.h
  *   hashes   64 bits of content hash (MDB_INTEGERKEY)  chunk number
- *   aliases  number               (MDB_INTEGERKEY)  number with the content
- *   counts   number                  (MDB_INTEGERKEY)  names it has, 2 and more
+ *   aliases  number                  (MDB_INTEGERKEY)  number with the content
+ *   counts   number                  (MDB_INTEGERKEY)  references, if 2 or more
  */
 #ifndef COPPICE_DISK_H
 #define COPPICE_DISK_H
@@ -19,8 +19,8 @@
 #include <stdint.h>
 
 enum {
-	DISK_VALUE_MAX = 4080, /* the last size that takes one page */
-	DISK_LEAF_MAX = 2022,  /* the last that shares a page with others */
+	DISK_VALUE_MAX = 4080, /* largest value that takes one page */
+	DISK_LEAF_MAX = 2022,  /* largest value that is within a leaf */
 	DISK_FRAGMENT_BITS = 6,
 	DISK_FRAGMENTS = 1 << DISK_FRAGMENT_BITS,
 	DISK_PAGE = 4096,
@@ -43,10 +43,10 @@ struct opening {
 	MDB_env *env;
 	struct page_check *check; /* of what is written; NULL: read-only */
 	struct opening *older;
-	unsigned txns;     /* read transactions there are */
-	unsigned running;  /* of them, not at rest */
-	unsigned ended;    /* how many have ended; wraps */
-	MDB_txn *pool[64]; /* at rest */
+	unsigned txns;     /* read transactions, with those in the pool */
+	unsigned running;  /* those that are not in the pool */
+	unsigned ended;    /* those that have ended so far; wraps */
+	MDB_txn *pool[64]; /* ended ones, for reuse */
 	unsigned pool_len;
 };
 
@@ -69,16 +69,16 @@ struct disk {
 	uint64_t map_size;
 	bool readonly;
 	MDB_dbi blocks, records, lists, hashes, dedup_refs, refcounts;
-	/* the writer's alone */
+	/* used by the writer only */
 	struct meta *metas; /* as the last commit left them; NULL: read-only */
 	bool dead;          /* the newest opening cannot be used */
-	bool uncertain;     /* which meta page the disk has as its newest */
+	bool uncertain;     /* the newest meta page may not be durable */
 
 	pthread_mutex_t pool_lock; /* guards the rest */
 	pthread_cond_t changed;
-	struct opening *opening; /* the newest, and from there to the oldest */
-	bool committing;         /* a transaction, or opening again after it */
-	unsigned waiting;        /* for `changed` */
+	struct opening *opening; /* the newest; its `older` leads to the rest */
+	bool committing;         /* or opening again after it failed */
+	unsigned waiting;        /* threads waiting for `changed` */
 };
 
 /* Return the negative errno for a code of LMDB. */
@@ -86,8 +86,8 @@ int disk_error(int code);
 
 /*
  * disk_env.c: open the databases of an open environment (create: make them).
- * disk_open() does so itself if it creates; else the caller may check the file
- * before, as only its meta pages have been read.
+ * disk_open() calls this if it creates the file.  Otherwise it reads only the
+ * meta pages, so that the caller can check the file before this call.
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
 /*
@@ -97,35 +97,35 @@ int disk_open_tables(struct disk *disk, bool create, bool readonly);
  */
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);
-/* Open it to be read, as of the last transaction but one.  -EUCLEAN. */
+/* Open the file read-only as of the last transaction but one.  -EUCLEAN. */
 int disk_open_older(struct disk *disk, const char *path, uint64_t map_size);
 /* Return the size of the map: DISK_MAP_SIZE, or less by COPPICE_MAP_SIZE. */
 uint64_t disk_map_size(void);
-/* Give the file the length that its meta page says. */
+/* Lengthen the file to the last page that its meta page counts. */
 int disk_lengthen(struct disk *disk);
 void disk_close(struct disk *disk);
 
 /*
- * disk_write.c: begin the write transaction, no more than one at a time.
- * -EUCLEAN: the records of the databases are damaged.  -EIO: also as long as an
- * environment that had to be given up is being read.
+ * disk_write.c: begin the write transaction, one at a time.  -EUCLEAN: the
+ * records of the databases are damaged.  -EIO: also if an environment that was
+ * given up is still being read.
  */
 int disk_write_begin(struct disk *disk, MDB_txn **ret_txn);
 /*
- * mdb_txn_commit(); after an error nothing of the transaction is left, and
+ * Commit the transaction.  After an error, none of its changes remain, and
  * another one may be begun.
  */
 int disk_write_commit(struct disk *disk, MDB_txn *txn);
 
 /*
- * Begin a read transaction.  Waits for one to end if there are too many; one
- * thread holds no more than a few.
+ * Begin a read transaction.  If there are too many, wait for one to end: a
+ * thread must hold only a few.
  */
 int disk_read_begin(struct disk *disk, MDB_txn **ret_txn);
 void disk_read_end(struct disk *disk, MDB_txn *txn);
 /*
- * Return true if the environment of the read transaction was given up: nothing
- * can be written as long as it goes on.
+ * Return true if the environment of the read transaction was given up: until
+ * the transaction ends, no data can be written.
  */
 bool disk_read_outdated(struct disk *disk, MDB_txn *txn);
 
@@ -145,11 +145,11 @@ int disk_table_bytes(struct disk *disk, MDB_dbi dbi, uint64_t *ret_bytes);
 struct disk_free {
 	uint64_t usable; /* bytes of free pages that the next transaction may
 	                    use */
-	uint64_t coming; /* of those freed by the last one: usable after the
-	                    next */
-	bool pinned;     /* others are free, but still seen by some reader */
+	uint64_t coming; /* bytes of pages freed by the last transaction:
+	                    usable after the next one */
+	bool pinned;     /* some reader still sees other free pages */
 };
-/* Count the free pages. The time it takes grows with their lists. */
+/* Count the free pages, in time proportional to their lists. */
 int disk_count_free(struct disk *disk, struct disk_free *ret_free);
 
 /*
@@ -161,7 +161,7 @@ int disk_count_free(struct disk *disk, struct disk_free *ret_free);
 int disk_find(MDB_txn *txn, MDB_dbi dbi, MDB_val *key, MDB_val *ret_value);
 int disk_cursor_get(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                     MDB_cursor_op op);
-/* Do the same, but neither the function nor the caller reads the value. */
+/* Do the same without touching the value, which the caller must not read. */
 int disk_cursor_where(MDB_cursor *cursor, MDB_val *key, MDB_val *value,
                       MDB_cursor_op op);
 

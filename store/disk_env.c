@@ -17,9 +17,9 @@
 #include "util.h"
 
 enum {
-	LENGTHEN_MOST = 1 << 30, /* more is no mere tail */
+	LENGTHEN_MOST = 1 << 30, /* bytes; a longer missing tail is damage */
 	DBS_MAX = 8,
-	READER_LEN = 64, /* of lock.mdb, LMDB's */
+	READER_LEN = 64, /* bytes of a reader in LMDB's lock.mdb */
 };
 
 /* ---- Tables ------------------------------------------------------------- */
@@ -114,8 +114,8 @@ void opening_destroy(struct opening *opening)
 }
 
 /*
- * LMDB maps lock.mdb and writes to it: if the disk is full, a page without disk
- * space would raise a signal.  So allocate it before.
+ * Allocate lock.mdb.  LMDB maps the file and writes to it: if the disk is full,
+ * a page without disk space would raise a signal.
  */
 static int disk_grant_locks(const char *path)
 {
@@ -125,7 +125,7 @@ static int disk_grant_locks(const char *path)
 
 	if (asprintf(&name, "%s/lock.mdb", path) < 0)
 		return name = NULL, -ENOMEM;
-	/* If it cannot be opened, LMDB finds out what that means. */
+	/* If the file cannot be opened, LMDB will report it. */
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd >= 0 && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, LOCKS_LEN) < 0 &&
 	    (errno == ENOSPC || errno == EDQUOT))
@@ -174,8 +174,8 @@ int opening_create(struct disk *disk, const char *path, unsigned flags,
 /* ---- Opening and closing ------------------------------------------------ */
 
 /*
- * Reading pages beyond the end of the file would raise a signal.  Such pages
- * may never have been written, if nothing has used them.
+ * Check the position of the last page.  Free pages at the end may never have
+ * been written, but a tail of more than LENGTHEN_MOST cannot be missing.
  */
 static int disk_check_length(struct disk *disk)
 {
@@ -229,8 +229,8 @@ static int disk_open_fds(struct disk *disk)
 }
 
 /*
- * Choose the meta page to open the file at.  NULL: both are good, and LMDB
- * chooses by itself; it trusts the content of either.
+ * Choose the meta page to open the file at.  NULL: LMDB can choose by itself,
+ * although it trusts the content of either page.
  */
 static int disk_choose(struct disk *disk, bool older,
                        const struct meta metas[METAS],
@@ -249,7 +249,7 @@ static int disk_choose(struct disk *disk, bool older,
 		*ret_meta = other;
 	} else if (other->fault &&
 	           !(other->readable && other->txn < newest->txn)) {
-		/* An older one may be half written: LMDB does not use it. */
+		/* (An older page may be half written: LMDB ignores it.) */
 		disk->fault = DISK_META;
 		disk->bad_meta = (int)(other - metas);
 		*ret_meta = newest;
@@ -278,7 +278,8 @@ static int disk_open_file(struct disk *disk, bool older)
 	return r < 0 ? r : disk_check_length(disk);
 }
 
-/* Initialize the rest; what is open is closed by disk_close(). */
+/* Initialize the fields.  After an error, too, the caller calls disk_close().
+ */
 static int disk_init(struct disk *disk, const char *path, uint64_t map_size,
                      bool readonly)
 {
@@ -294,8 +295,8 @@ static int disk_init(struct disk *disk, const char *path, uint64_t map_size,
 }
 
 /*
- * Make an empty file.  LMDB would give it the system's size of pages; ours are
- * the same everywhere.
+ * Make an empty file with pages of DISK_PAGE bytes; LMDB would use the system's
+ * page size.
  */
 static int disk_create(const char *path, uint64_t map_size)
 {
@@ -399,9 +400,9 @@ static int txn_start(struct opening *opening, MDB_txn **txn)
 }
 
 /*
- * Wait until a read transaction that could not be started, for this reason, may
- * be; return true if it is worth another try.  `ended`: opening->ended before
- * the last try.  pool_lock held, and released while waiting.
+ * After LMDB refused a read transaction with this code, wait until another try
+ * may succeed.  Return false if none will.  `ended`: opening->ended before the
+ * last try.  pool_lock held, and released while waiting.
  */
 static bool may_read_again(struct disk *disk, const struct opening *opening,
                            unsigned ended, int code)
@@ -444,7 +445,7 @@ int disk_read_begin(struct disk *disk, MDB_txn **ret_txn)
 		if (txn)
 			mdb_txn_abort(txn);
 		pthread_mutex_lock(&disk->pool_lock);
-		/* Without running readers nothing else ends the wait. */
+		/* No running reader is left to wake the waiting threads. */
 		if (--opening->running == 0)
 			disk_changed(disk);
 		again = may_read_again(disk, opening, ended, code);

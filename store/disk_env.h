@@ -27,9 +27,9 @@ int opening_create(struct disk *disk, const char *path, unsigned flags,
                    struct opening **ret_opening);
 void opening_destroy(struct opening *opening); /* takes NULL */
 /*
- * Note that so many read transactions of the opening were aborted.  Return the
- * opening if nothing needs it any more, for the caller to destroy without the
- * lock.  pool_lock held.
+ * Count so many read transactions of the opening as aborted.  Return the
+ * opening if it is unused from now on, for the caller to destroy without the
+ * lock; else NULL.  pool_lock held.
  */
 struct opening *opening_leave(struct opening *opening, unsigned txns);
 

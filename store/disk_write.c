@@ -4,11 +4,11 @@
  * could not be written.
  *
  * LMDB commits by writing a meta page through a descriptor that syncs.  If that
- * fails, it is not known which of two transactions a power cut would leave, and
- * LMDB refuses all further use of the environment (MDB_PANIC), by readers, too.
- * The file is then opened again at the last transaction that was committed: the
- * meta pages get their former content back, and no page is written before that
- * is durable, because it could be a page of the other transaction.
+ * fails, a power cut may leave either of two transactions, and LMDB refuses all
+ * further use of the environment (MDB_PANIC), by readers, too.  The file is
+ * then opened again at the last transaction that was committed: the meta pages
+ * get their former content back, and no page is written before that is durable,
+ * because the page could belong to the other transaction.
  *
  * Readers of the dead environment go on, as their pages stay mapped.  The new
  * environment does not know them and would reuse pages that they read, so the
@@ -28,7 +28,7 @@
 #include "page_check.h"
 #include "util.h"
 
-enum { OLDER_MS = 2000 }; /* for the readers of a dead environment to end */
+enum { OLDER_MS = 2000 }; /* wait for the readers of a dead environment */
 
 /* ---- Opening again ------------------------------------------------------ */
 
@@ -43,7 +43,7 @@ static bool opening_is_dead(const struct opening *opening)
 	return r == MDB_PANIC;
 }
 
-/* Check that what was found by name is the same file as before. */
+/* Check that the file found by name is the same as before.  -ESTALE. */
 static int same_file(const struct disk *disk, const struct opening *opening)
 {
 	struct stat before, now;
@@ -129,7 +129,7 @@ static void opening_publish(struct disk *disk, struct opening *opening)
 	len = before->pool_len;
 	memcpy(pool, before->pool, len * sizeof(*pool));
 	before->pool_len = 0;
-	before->txns++; /* it stays until we leave it, too */
+	before->txns++; /* keep it until the pool is aborted */
 	pthread_mutex_unlock(&disk->pool_lock);
 	for (unsigned i = 0; i < len; i++)
 		mdb_txn_abort(pool[i]);
@@ -140,8 +140,8 @@ static void opening_publish(struct disk *disk, struct opening *opening)
 }
 
 /*
- * Replace the newest opening by one that can be written, or, if that fails, by
- * one that can be read.
+ * Replace the newest opening by one that can be written.  If that fails and the
+ * opening is dead, replace it by one that can be read, and return the error.
  */
 static int disk_open_again(struct disk *disk)
 {
@@ -162,8 +162,9 @@ static int disk_open_again(struct disk *disk)
 }
 
 /*
- * Make it durable that the last transaction is the newest.  The first sync may
- * return an earlier error, because the kernel keeps it for each descriptor.
+ * Make the meta page of the last transaction durable as the newest.  The first
+ * sync may return an earlier error, because the kernel keeps it for each
+ * descriptor.
  */
 static int disk_settle(struct disk *disk)
 {
@@ -240,7 +241,7 @@ int disk_write_begin(struct disk *disk, MDB_txn **ret_txn)
 
 	if (r < 0)
 		return r;
-	/* A process that was killed reads no more. */
+	/* Free the slots of readers that were killed. */
 	mdb_reader_check(disk->opening->env, NULL);
 	r = disk_error(mdb_txn_begin(disk->opening->env, NULL, 0, &txn));
 	if (r < 0)
