@@ -7,7 +7,7 @@
 #include "engine.h"
 #include "lock_file.h"
 
-enum { ASIDE_MAX = 1000 }; /* damaged files that are kept, at most */
+enum { ASIDE_MAX = 1000 }; /* damaged files to keep, at most */
 
 static int directory_sync(const char *path)
 {
@@ -75,9 +75,7 @@ int store_replace(struct store *store, const char *path, char **ret_kept)
 		r = directory_sync(store->path);
 	if (r < 0)
 		return r;
-	/*
-	 * The mark in the lock file has the inode number of the old file.
-	 */
+	/* The mark in the lock file has the inode number of the old file. */
 	lock_file_clear(store);
 	if (ret_kept)
 		*ret_kept = steal(&kept);

@@ -7,7 +7,7 @@
 
 enum { LEVEL_ITEM = -1 };
 
-/* A tree, read as far as possible: damaged nodes are passed over. */
+/* A walk through a tree as far as it can be read; damaged nodes are skipped. */
 struct side {
 	struct view *view;
 	bool done;
@@ -16,8 +16,8 @@ struct side {
 	packed low;      /* nothing ahead has a lower key */
 	void (*lost)(void *arg, const struct key *low);
 	void *arg;
-	bool any; /* items were met; the last at: */
-	packed last;
+	bool any;        /* an item was met */
+	packed last;     /* key of the last item */
 	int depth;
 	struct {
 		const uint8_t *data;
@@ -37,7 +37,7 @@ static void side_stand(struct side *side)
 	if (node_level(data)) {
 		side->level = (int)node_level(data) - 1;
 		side->number = node_child(data, slot);
-		/* The first key of a node does not bound it. */
+		/* The first key of an inner node is no bound. */
 		if (key > side->low)
 			side->low = key;
 		return;
@@ -54,7 +54,7 @@ static void side_stand(struct side *side)
 	side->last = key;
 }
 
-/* Past the item or the subtree. */
+/* Move past the item or the subtree. */
 static void side_next(struct side *side)
 {
 	while (side->depth) {
@@ -101,8 +101,8 @@ static void side_init(struct side *side, struct view *view, uint64_t root)
 }
 
 /*
- * Choose the side as tree_diff() does: of two subtrees before the lower
- * key, the higher one.
+ * Return the side to move, as tree_diff() chooses it: the one with the lower
+ * key; if the keys are equal, the one with the higher level.
  */
 static struct side *side_to_move(struct side *a, struct side *b)
 {

@@ -14,7 +14,7 @@ struct walk {
 	struct {
 		const struct node *node;
 		uint32_t slot;
-		packed low, high; /* keys are from low up to below high */
+		packed low, high; /* low <= keys < high */
 	} path[TREE_DEPTH_MAX];
 };
 
@@ -25,7 +25,7 @@ static void walk_report(const struct walk *walk, uint64_t number, int level,
 }
 
 /*
- * Return the fault of the node that should have this level and these bounds, or
+ * Return the fault of a node that should have this level and these bounds, or
  * NULL.
  */
 static const char *place_fault(const struct node *node, int level, packed low,
@@ -63,14 +63,14 @@ static void walk_leaf(const struct walk *walk, const struct node *node)
 }
 
 /*
- * Enter the node, unless it is damaged (reported) or left out.  A level below 0
- * is that of a root: then the level in the node is taken.
+ * Enter the node, unless it is damaged (reported) or the checker skips it.  A
+ * level below 0 marks the root, whose level is read from the node.
  */
 static int walk_enter(struct walk *walk, uint64_t number, int level, packed low,
                       packed high)
 {
 	const struct tree_checker *checker = walk->checker;
-	/* On a resumed walk, what leads to `from` was reported before. */
+	/* On a resumed walk, the nodes before `from` were reported before. */
 	bool reported = walk->from && (low < walk->from || !walk->depth);
 	const char *fault;
 	struct node *node;

@@ -11,7 +11,7 @@
 #include "view_page.h"
 
 enum {
-	NAMES = 1,       /* LMDB's own: name, database */
+	NAMES = 1,       /* LMDB's database of databases */
 	PIECE = 8 << 20, /* bytes that one transaction copies */
 };
 

@@ -11,7 +11,7 @@
 
 enum { TEXT_MAX = 300 };
 
-/* ---- Telling ------------------------------------------------------------ */
+/* ---- Reports ------------------------------------------------------------ */
 
 void view_report(struct view *view, const char *kind, uint64_t block,
                  const struct key *key, const char *format, ...)
@@ -197,8 +197,8 @@ size_t view_index(const struct view *view, uint64_t number)
 }
 
 /*
- * Return true if node_find() stays within the node's page: after the last page
- * of the file there is nothing to be read.
+ * Return true if node_find() reads only the node's page: the file may end with
+ * it.
  */
 static bool is_within_page(const uint8_t *node, uint32_t len)
 {
@@ -238,7 +238,7 @@ const uint8_t *view_node(struct view *view, uint64_t number,
 	return data;
 }
 
-/* ---- Looking things up -------------------------------------------------- */
+/* ---- Items -------------------------------------------------------------- */
 
 static void item_get(struct view *view, const uint8_t *data, uint32_t slot,
                      struct item *ret_item)
@@ -249,8 +249,9 @@ static void item_get(struct view *view, const uint8_t *data, uint32_t slot,
 }
 
 /*
- * Find the first item at or after key below the node.  -ENOENT: there is none.
- * The level falls at every step, so that no damage makes the descent endless.
+ * Find the first item below the node with this key or a higher one.  -ENOENT:
+ * there is none.  The level falls at every step, so damage cannot make the
+ * descent endless.
  */
 static int node_seek(struct view *view, uint64_t number, int level, packed key,
                      struct item *ret_item)

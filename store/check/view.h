@@ -2,9 +2,9 @@
 /*
  * struct view, for the parts of the check.  Inside store/ only.
  *
- * For each block number the view keeps the number, a byte of marks and, for a
- * chunk, how many dedup references it has.  A number is found by bisection; its
- * position in the arrays is its index.
+ * For each block the view keeps the number, a byte of marks, and the count of
+ * dedup references and deltas that name it.  A number is found by bisection;
+ * its position in the arrays is its index.
  */
 #ifndef COPPICE_VIEW_H
 #define COPPICE_VIEW_H
@@ -16,10 +16,10 @@
 enum mark {
 	MARK_NODE = 1,
 	MARK_CHUNK = 2,
-	MARK_DEDUP_REF = 4, /* a dedup reference */
-	MARK_BAD = 8,       /* its bytes are damaged */
-	MARK_USED = 16,     /* a tree or a list holds it */
-	/* about the tree that is being looked at: */
+	MARK_DEDUP_REF = 4,
+	MARK_BAD = 8,   /* its bytes are damaged */
+	MARK_USED = 16, /* a tree or a list holds it */
+	/* About the tree that is being checked: */
 	MARK_DEAD = 32,   /* on its deadlist */
 	MARK_SHARED = 64, /* the tree has it, and its parent should, too */
 	MARK_MET = 128,   /* seen in the parent's tree */
@@ -54,13 +54,13 @@ struct view {
 
 	uint64_t *numbers; /* ascending */
 	uint8_t *marks;
-	uint32_t *names;
+	uint32_t *names; /* counts of dedup references and deltas */
 	size_t len, capacity;
 
 	struct view_list *lists; /* ascending */
 	size_t lists_len, lists_capacity;
 
-	/* about the tree that is being looked at */
+	/* About the tree that is being checked: */
 	const struct view_tree *tree;
 	struct indexes shared, dead;
 	struct unreadable *unreadable;
@@ -70,7 +70,7 @@ struct view {
 	bool any_unreadable; /* in some tree; the blocks below are unknown */
 	int64_t unique;      /* stored bytes of its own part */
 
-	/* nodes found lately that stay where they are in the map */
+	/* Recently read nodes that are used in place, in the map. */
 	struct {
 		uint64_t number;
 		const uint8_t *data;
@@ -90,14 +90,15 @@ void view_report(struct view *view, const char *kind, uint64_t block,
                  const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));
 /*
- * Return the error that ends the walk, or 0 to go on.  -EIO: the file of the
- * store had to be opened again, and cannot be written as long as this goes on.
+ * Return the error that ends the walk, or 0 to go on.  -EIO: the environment
+ * was opened again, and the view would keep it from being written.
  */
 int view_stopped(struct view *view);
-/* Nonzero: stop. */
+/* Report progress.  Nonzero: stop. */
 int view_progress(struct view *view, const char *what, uint64_t done,
                   uint64_t all);
-/* Make sure of capacity for one more item. false: no memory, noted. */
+/* Make room for one more item.  Return false, and stop, if there is no memory.
+ */
 bool view_grow(struct view *view, void **array, size_t item, size_t len,
                size_t *capacity);
 

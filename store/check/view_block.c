@@ -14,7 +14,7 @@ enum { PROGRESS_STEP = 1 << 14 };
 
 /* ---- Numbers ------------------------------------------------------------ */
 
-/* Takes numbers in ascending order. */
+/* Append a number, which is higher than those before. */
 static bool number_add(struct view *view, uint64_t number, uint8_t marks)
 {
 	size_t capacity = view->capacity, i = view->len;
@@ -42,7 +42,7 @@ static bool number_add(struct view *view, uint64_t number, uint8_t marks)
 struct passing {
 	uint64_t number;
 	bool node;
-	const char *fault; /* the first found */
+	const char *fault; /* the first one found, or NULL */
 	uint64_t fragments, bytes;
 	uint64_t expected; /* bytes of a chunk with its header */
 	unsigned base_count;
@@ -150,8 +150,7 @@ static bool passing_end(struct view *view, struct passing *p)
 	}
 	for (unsigned i = 0; i < p->base_count; i++)
 		base_check(view, p, p->bases[i]);
-	/*
-	 * The type of a damaged block is decided by the trees that refer to it.
+	/* Without a header, the trees that refer to the block decide its type.
 	 */
 	marks = p->node                    ? MARK_NODE
 	        : p->fault && !p->expected ? MARK_NODE | MARK_CHUNK
@@ -311,7 +310,6 @@ static int dedup_refs_load(struct view *view, uint64_t **ret_dedup_refs,
 		return r;
 	while ((r = disk_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
 		memcpy(&number, key.mv_data, sizeof(number));
-		/* The number is known already. */
 		if (view_index(view, number) != NO_INDEX) {
 			view_report(view, "dedup", number, NULL,
 			            "block %llu is a dedup reference, and "
@@ -386,8 +384,8 @@ int view_scan_hashes(struct view *view)
 /* ---- Counts ------------------------------------------------------------- */
 
 /*
- * Return the references to what is stored under this number: dedup references,
- * deltas, its own number.
+ * Return the number of references to a stored block: dedup references, deltas,
+ * and its own number if that is in use.
  */
 static uint64_t names_of(const struct view *view, size_t i)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The items in which a tree differs from that of its parent: those of its
- * private leaves against those of the leaves on its deadlist.  The items of
- * leaves that both have are the same.
+ * Comparing the items of a tree with those of its parent's tree.  Leaves that
+ * both trees have are the same, so only the items of the tree's private leaves
+ * are compared with those of the parent's leaves that are on the deadlist.
  */
 #include "view.h"
 
@@ -19,7 +19,7 @@ struct stream {
 	struct item item;
 };
 
-/* Enter a node, unless both trees have it or it cannot be read (NULL). */
+/* Return a node to enter; NULL: both trees have it, or it cannot be read. */
 static const uint8_t *stream_enter(struct stream *s, uint64_t number, int level)
 {
 	struct view *view = s->view;
