@@ -2,8 +2,8 @@
 /*
  * Both threads take slices of the blocks in their order: the helper all the
  * time, the committer whenever the slice that it has to write next is not ready
- * yet.  They read the data of the last commit.  So a block is left to be
- * encoded when it is written if its form depends on one that this group writes.
+ * yet.  They read the data of the last commit.  So they skip a block whose form
+ * depends on one that this group writes: it is encoded when it is written.
  */
 #include "encoding.h"
 
@@ -19,9 +19,9 @@
 enum {
 	BLOCKS_MIN = 512,        /* fewer are not worth a thread, */
 	BYTES_MIN = 2 << 20,     /* unless their content is this long */
-	SLICE_BLOCKS = 32,       /* at most, */
-	SLICE_BYTES = 128 << 10, /* and content until a slice is full */
-	SLICES = 16,             /* that may be ahead of the committer */
+	SLICE_BLOCKS = 32,       /* blocks of a slice, at most */
+	SLICE_BYTES = 128 << 10, /* content at which a slice is full */
+	SLICES = 16,             /* slices ahead of the committer, at most */
 };
 
 struct slice {
@@ -43,12 +43,12 @@ struct encoder_set {
 struct encoding {
 	struct block *const *blocks;
 	size_t blocks_len;
-	uint64_t newest; /* number that the last commit has as its highest */
+	uint64_t newest; /* highest number in the last commit */
 	uint64_t *rewritten; /* nodes that are stored and written again */
 	size_t rewritten_len, rewritten_capacity;
 	struct encoder_set mine, helpers;
 	pthread_t helper;
-	/* the committer's alone */
+	/* used by the committer only */
 	struct slice *writing; /* the slice that is being written, or NULL */
 	size_t block;          /* the next one in it */
 
@@ -67,7 +67,7 @@ static bool is_rewritten(const struct encoding *e, uint64_t number)
 	return array_find(e->rewritten, e->rewritten_len, number);
 }
 
-/* Encode a node.  Return false if it is to be encoded when it is written. */
+/* Encode a node.  Return false if it depends on one that the group writes. */
 static bool node_ahead(struct encoder_set *set, const struct node *node,
                        struct encoded *ret_encoded)
 {
@@ -217,7 +217,7 @@ struct encoded *encoding_next(struct encoding *e)
 
 	if (!s || e->block == s->len) {
 		pthread_mutex_lock(&e->lock);
-		/* The slice of the form that was returned last is free. */
+		/* The caller has written the slice before: it can be reused. */
 		if (s) {
 			e->written++;
 			pthread_cond_broadcast(&e->changed);

@@ -11,8 +11,8 @@
 struct encoding;
 /*
  * Begin to encode `len` blocks, nodes and chunks in the order of their numbers;
- * the array is the caller's.  NULL: there is no thread to do it, and each block
- * is to be encoded when it is written.
+ * the array stays the caller's.  NULL: no thread could be started, so the
+ * caller encodes each block when it writes it.
  */
 struct encoding *encoding_create(struct writing *w, struct block *const *blocks,
                                  size_t len);
@@ -20,7 +20,7 @@ struct encoding *encoding_create(struct writing *w, struct block *const *blocks,
 void encoding_destroy(struct encoding *encoding);
 /*
  * Return the form of the next block, valid until the next call; the caller may
- * change it.  NULL: it is to be encoded when it is written.
+ * change it.  NULL: the caller encodes this block.
  */
 struct encoded *encoding_next(struct encoding *encoding);
 

@@ -29,12 +29,12 @@ struct claim {
 struct store {
 	/* constant */
 	char *path;
-	struct geometry geometry; /* the lock guards what is not constant */
+	struct geometry geometry; /* the lock guards its variable fields */
 	struct store_options options;
 	struct disk disk;
 	int lock_fd;
 	int marks_fd;       /* see mark.c; -1: none */
-	size_t clean_limit; /* bytes of clean blocks to keep */
+	size_t clean_limit; /* bytes of clean blocks to keep, at most */
 	size_t txg_soft;    /* bytes at which a group is committed */
 	size_t txg_hard;    /* bytes at which writers wait for the committer */
 	uint64_t ops_most;  /* list entries that one commit handles */
@@ -81,8 +81,7 @@ struct store {
 	struct txg *open_txg;
 	struct txg *syncing_txg; /* being committed, or NULL */
 	int64_t commit_began;    /* mono_ns of the last try */
-	int64_t kib_ns; /* that a KiB of the last large group took; 0: none yet
-	                 */
+	int64_t kib_ns; /* ns per KiB of the last large group; 0: none yet */
 	uint64_t durable_txg;
 	int commit_err;        /* of the last try */
 	unsigned failures;     /* failed tries; 0: the last one succeeded */
@@ -93,7 +92,7 @@ struct store {
 	bool commit_asked;
 	unsigned txg_waiters; /* threads that wait for a group to be durable */
 	bool throttled;       /* writers have waited since a group was closed */
-	bool compresses;      /* the committer's: the last chunks got shorter */
+	bool compresses;      /* committer only: the last chunks got shorter */
 	bool stopping;
 	int64_t stop_by; /* mono_ns after which commits are not retried */
 	bool committer_runs;

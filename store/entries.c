@@ -124,7 +124,7 @@ packed entries_separator(const struct entries *entries, uint32_t at)
 	unsigned common = packed_common(left, right);
 
 	/*
-	 * Between leaves the separator is the shortest key that lies between
+	 * The separator of two leaves is the shortest key that lies between
 	 * them.
 	 */
 	return entries->level || common >= KEY_LEN

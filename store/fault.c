@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Signal handlers that return to the innermost guard of the thread. */
+/* Signal handlers that jump to the innermost guard of the thread. */
 #include "fault.h"
 
 #include <pthread.h>
@@ -24,7 +24,7 @@ static void fault_caught(int signal, siginfo_t *info, void *context)
 {
 	if (innermost)
 		siglongjmp(innermost->back, 1);
-	/* The access is repeated at once, and handled by the former handler. */
+	/* The access is repeated, and the former handler gets its signal. */
 	sigaction(signal, signal == SIGBUS ? &before_bus : &before_segv, NULL);
 }
 

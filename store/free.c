@@ -52,7 +52,7 @@ static int fragments_delete(struct store *store, MDB_txn *txn, uint64_t number)
 	return r == MDB_NOTFOUND ? 0 : disk_error(r);
 }
 
-/* Drop a reference to the content under `target`; 1: it was the last. */
+/* Drop a reference to the block `target`.  Return 1 if it was the last. */
 static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 {
 	uint64_t count;
@@ -67,8 +67,9 @@ static int count_down(struct store *store, MDB_txn *txn, uint64_t target)
 }
 
 /*
- * Read the header of a chunk; of a node, the base alone.  All zeroes if
- * damaged. *ret_node: the length of a node, else 0.
+ * Read the header of a chunk; for a node, set only the base.  All is zero if
+ * the block is damaged.  *ret_node: the length of a node, else 0.  Add the
+ * block's size to *ret_bytes.
  */
 static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
                           struct chunk_header *ret_header, size_t *ret_node,
@@ -93,7 +94,7 @@ static void stored_header(struct store *store, MDB_txn *txn, uint64_t number,
 	*ret_header = h;
 }
 
-/* Delete a node: it has one fragment, and no search is needed. */
+/* Delete a node, which has only one fragment. */
 static int node_delete(struct store *store, MDB_txn *txn, uint64_t number,
                        size_t len)
 {
@@ -102,7 +103,7 @@ static int node_delete(struct store *store, MDB_txn *txn, uint64_t number,
 	                    number << DISK_FRAGMENT_BITS);
 }
 
-/* Blocks that are to lose a reference each, besides the one at hand. */
+/* Blocks that are yet to lose a reference each. */
 struct pending {
 	uint64_t *numbers;
 	size_t len, capacity;
@@ -120,9 +121,9 @@ static int pending_add(struct pending *pending, uint64_t number)
 }
 
 /*
- * Drop a reference to the block, and delete it if that was the last.  *ret_next
- * becomes its first base, which has lost a reference then, or 0; other bases
- * are added to `pending`.
+ * Drop a reference to the block.  If it was the last one, delete the block, set
+ * *ret_next to its first base, and add the other bases to `pending`: all of
+ * them are yet to lose a reference.  Else, or without a base, *ret_next is 0.
  */
 static int block_free(struct store *store, MDB_txn *txn, uint64_t number,
                       struct pending *pending, uint64_t *ret_next,
@@ -178,7 +179,7 @@ int name_free(struct store *store, MDB_txn *txn, uint64_t number,
 	if (r == -ENOENT)
 		log_error("cannot free block %llu: it is missing",
 		          (unsigned long long)number);
-	if (r == -EUCLEAN) /* a chunk with a damaged head: away with it */
+	if (r == -EUCLEAN) /* a chunk with a damaged header: free it, too */
 		b = (struct stored_block){.target = number};
 	else if (r < 0)
 		return r;

@@ -10,11 +10,11 @@
 #include "disk.h"
 #include "store.h"
 
-/* Space for four of the longest items. */
+/* A node has space for four of the longest items. */
 enum { NODE_SIZE_MIN = 4 * (TREE_VALUE_MAX + 56) };
 static const char magic[8] = "coppice";
 
-/* The features that are known; a bit once used is never used for another. */
+/* The known features.  Do not reuse the bit of a former one. */
 enum {
 	FEATURES_INCOMPAT = STORE_FEATURE_TRASH | STORE_FEATURE_HOLLOW |
 	                    STORE_FEATURE_SPLICES | STORE_FEATURE_LOG |

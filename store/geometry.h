@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The geometry: the record of what identifies a store and is fixed when it is
- * made (format, sizes, seed), except for its size limit, its uuid and its
- * features.  Inside store/ only.
+ * The geometry: the record that identifies a store.  Its size limit, uuid and
+ * features can change; the rest (format, sizes, seed) is fixed when the store
+ * is made.  Inside store/ only.
  */
 #ifndef COPPICE_GEOMETRY_H
 #define COPPICE_GEOMETRY_H
@@ -27,7 +27,8 @@ enum { GEOMETRY_LEN_MAX = 128, MAX_SIZE_LEAST = 1 << 20 };
 size_t geometry_encode(const struct geometry *g, uint8_t *out, size_t size);
 /*
  * Decode the record.  -EMEDIUMTYPE: it is not a store's; -EPROTONOSUPPORT: it
- * has a newer format or unknown features; -EUCLEAN.
+ * has a newer format or unknown features (readonly: that matter to readers);
+ * -EUCLEAN.
  */
 int geometry_decode(const void *data, size_t len, bool readonly,
                     struct geometry *ret_geometry);

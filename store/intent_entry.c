@@ -2,9 +2,9 @@
 /*
  * Encoding and decoding the changes of a transaction group.
  *
- * A change has the whole of what it changes: a node, a record, the range of a
- * chunk.  So changes may be repeated, and the last one of a thing decides.  The
- * frees and the additions to deadlists are only ever added to.
+ * A change has the new content of a node, a record or a range of a chunk.  So
+ * the same one may be changed again, and the last change decides.  Frees,
+ * additions to deadlists and operations on lists are logged once each.
  */
 #include "intent_entry.h"
 
@@ -47,7 +47,7 @@ static bool encode_node(struct store *store, struct node *node,
 
 	memcpy(data, node->data, store->geometry.node_size);
 	len = node_seal(store, node->block.number, data);
-	/* Nodes of a path are tracked though most changes are in its leaf. */
+	/* All nodes of a path are tracked, but often only its leaf changed. */
 	sum = XXH3_64bits(data, len);
 	if (node->block.logged && node->logged_sum == sum)
 		return false;
@@ -126,7 +126,7 @@ static bool encode_block(struct store *store, struct block *block,
 	return true;
 }
 
-/* Bytes of a change besides those that it copies, at most. */
+/* CHANGE_HEAD: bytes of a change besides those that it copies, at most. */
 enum {
 	CHANGE_HEAD = 96,
 	VARINT_MAX = 10,
@@ -148,7 +148,8 @@ static size_t block_copied(const struct store *store, const struct block *block)
 	                                  : ((const struct chunk *)block)->len;
 }
 
-/* Each of these encodes what fits, and counts down what is left. */
+/* Each of the next functions encodes the changes that fit, and untracks them.
+ */
 
 static bool encode_gone(struct intent_track *track, struct writer *w)
 {
@@ -298,7 +299,7 @@ bool intent_encode(struct store *store, struct txg *txg, struct writer *w,
 		put_u64(w, store->counters[i]);
 	if (ret_more)
 		*ret_more = more;
-	/* A change that does not even fit an empty entry. */
+	/* Without any: a change does not even fit an empty entry. */
 	w->bad |= more && (!ret_more || !any);
 	if (w->bad)
 		intent_track_stop(txg);
@@ -371,7 +372,7 @@ static int chunk_new(struct store *store, uint64_t number, uint64_t len,
 	return 0;
 }
 
-/* Take a block of the group out again. */
+/* Remove a block from the group. */
 static void block_take_out(struct store *store, struct block *block)
 {
 	txg_take_out(store, block);
@@ -382,7 +383,7 @@ static void block_take_out(struct store *store, struct block *block)
 		chunk_unref((struct chunk *)block);
 }
 
-/* Take out the patch that an entry before has under the number, if any. */
+/* Remove the patch that an earlier entry added under the number, if any. */
 static void patch_take_out(struct store *store, uint64_t number)
 {
 	struct block *patch = block_of(store, number, BLOCK_PATCH);
@@ -481,8 +482,8 @@ static int decode_gone(struct store *store, struct reader *r)
 
 	if (r->bad || !block || block->state != BLOCK_NEW)
 		return -EUCLEAN;
-	/* The node was committed, or an entry of the group before has it: see
-	 * FREE. */
+	/* The last commit, or the group before, has the node: CHANGE_FREE frees
+	 * it. */
 	if (block->kind == BLOCK_NODE && ((struct node *)block)->stored)
 		return 0;
 	block_take_out(store, block);

@@ -12,7 +12,7 @@
 
 enum {
 	ZEROES = 256 << 10,
-	/* The log must not take more than one in so many free bytes. */
+	/* The log must not take more than 1 in this many free bytes. */
 	SPACE_SHARE = 16,
 };
 
@@ -31,8 +31,8 @@ static int range_zero(int fd, const uint8_t *zeroes, uint64_t from, uint64_t to)
 /*
  * Take space for larger halves.  Zeroes are written to the first INTENT_HALF of
  * each, so that later writes there change neither the file's length nor the map
- * of its blocks.  The rest is reached by large groups alone, which take little
- * notice of that, and only when they use it first.
+ * of its blocks.  Only large groups reach the rest; for them, the cost of the
+ * first use is small.
  */
 static int file_fill(int fd, uint64_t from, uint64_t half)
 {
@@ -70,7 +70,7 @@ static int space_check(int fd, uint64_t bytes)
 	               : 0;
 }
 
-/* Make the names in the directory durable, which was opened with O_PATH. */
+/* Sync the directory, which was opened with O_PATH. */
 static int name_sync(int dir)
 {
 	_cleanup_close_ int fd =
@@ -108,7 +108,7 @@ int intent_file_grow(int fd, uint64_t from, uint64_t half)
 	if (r < 0)
 		return r;
 	r = file_fill(fd, from, half);
-	/* Should this fail, too, the file is longer than it needs to be. */
+	/* If this fails, too, the file is only longer than it needs to be. */
 	if (r < 0 && ftruncate(fd, (off_t)(2 * from)) < 0)
 		log_debug("cannot shorten '" INTENT_FILE "': %s",
 		          strerror(errno));

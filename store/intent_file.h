@@ -12,22 +12,22 @@
 struct intent_entry {
 	uint8_t *bytes; /* INTENT_ENTRY_MAX of them */
 	size_t len;     /* a multiple of INTENT_ALIGN; 0: none */
-	uint64_t at;    /* where it is to be in the file */
+	uint64_t at;    /* its offset in the file */
 };
 
 /*
- * Make the file in a directory that was opened with O_PATH, with halves of so
- * many bytes.  -ENOSPC: it would take too much of the free space.
+ * Make the file, with halves of `half` bytes, in a directory that was opened
+ * with O_PATH.  -ENOSPC: it would take too much of the free space.
  */
 int intent_file_create(int dir, uint64_t half, int *ret_fd);
 /*
- * Let a file whose halves have `from` bytes have space for larger ones.  What
- * is in it stays.  Errors as of intent_file_create(); it is then as before.
+ * Extend a file whose halves have `from` bytes, so that it has space for larger
+ * ones.  Its content stays.  Errors as of intent_file_create().
  */
 int intent_file_grow(int fd, uint64_t from, uint64_t half);
 /* Write an entry, if it is not empty, without a sync. */
 int intent_file_write(int fd, const struct intent_entry *entry);
-/* Begin to bring an entry to the disk.  Only fdatasync() makes it durable. */
+/* Start to write an entry to the disk.  Only fdatasync() makes it durable. */
 void intent_file_begin_sync(int fd, const struct intent_entry *entry);
 
 #endif

@@ -11,7 +11,7 @@ static const uint64_t magic = UINT64_C(0x636f70706c6f6731);
 
 enum { SUM_LEN = 16, SUM_AT = INTENT_HEADER - SUM_LEN };
 
-/* Set the checksum of the entry, whose own bytes count as zero. */
+/* Set the checksum of the entry, in which its own bytes count as zero. */
 static void sum_put(uint8_t *entry, size_t len)
 {
 	XXH128_hash_t sum;

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 enum {
-	INTENT_HALF = 4 << 20,       /* bytes of a half of the file, unless */
-	INTENT_HALF_MAX = 128 << 20, /* the record has more, at most these */
+	INTENT_HALF = 4 << 20,       /* least bytes of a half of the file */
+	INTENT_HALF_MAX = 128 << 20, /* most bytes of a half */
 	INTENT_ENTRY_MAX = 1 << 20,  /* bytes of an entry */
 	INTENT_ALIGN = 4096,         /* entries begin at multiples of this */
 	INTENT_HEADER = 64,
@@ -53,9 +53,9 @@ static inline size_t intent_size(size_t len)
 void intent_header_seal(const struct intent_header *header, uint8_t *entry);
 
 /*
- * Decode a header.  False: it is none, or its length is above `most`.
- * intent_header_verify() compares the checksum when the payload was read, too;
- * it writes to the entry.
+ * Decode a header.  Return false if it is none, or its length is above `most`.
+ * When the payload has been read, too, intent_header_verify() compares the
+ * checksum; it writes to the entry.
  */
 bool intent_header_decode(const uint8_t entry[INTENT_HEADER], size_t most,
                           struct intent_header *ret_header);

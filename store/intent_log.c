@@ -13,7 +13,7 @@
 #include "lock.h"
 
 enum {
-	/* Entries that the thread writes after several were waited for. */
+	/* Entries left to the thread after several callers waited at once. */
 	CROWD = 32,
 };
 
@@ -54,7 +54,7 @@ void intent_log_remove(struct store *store)
 
 static void *logger_main(void *arg);
 
-/* ---- Beginning and ending its use --------------------------------------- */
+/* ---- Beginning and ending the use of the log ---------------------------- */
 
 /* Start the thread, unless it runs.  Lock held. */
 static int logger_start(struct store *store)
@@ -86,7 +86,7 @@ void intent_log_stop_thread(struct store *store)
 static uint64_t half_wanted(const struct store *store)
 {
 	const struct intent_log *log = &store->intent;
-	/* A group may get more changes after one that was waited for. */
+	/* A group may get more changes after those that were waited for. */
 	uint64_t need = log->need + log->need / 2;
 	uint64_t most = MAX((uint64_t)store->txg_hard, log->need);
 	uint64_t room = MIN(need, most) + INTENT_HALF - 1;
@@ -96,9 +96,8 @@ static uint64_t half_wanted(const struct store *store)
 }
 
 /*
- * Make the file, or let it grow.  The log may be in use: the halves in use, and
- * what is in them, stay until log_outgrow().  Lock held, and released
- * meanwhile.
+ * Make the file, or extend it.  If the log is in use, its halves stay as they
+ * are until log_outgrow().  Lock held, and released meanwhile.
  */
 static int log_create(struct store *store, uint64_t half)
 {
@@ -114,10 +113,10 @@ static int log_create(struct store *store, uint64_t half)
 		log->room = half;
 		return 0;
 	}
-	/* A smaller one may do. */
+	/* A smaller file may be enough. */
 	log->need = 0;
 	log->stays |= half > INTENT_HALF;
-	/* Space may come; anything else is not going to pass. */
+	/* Space may become free; other errors last. */
 	if (r != -ENOSPC && half == INTENT_HALF) {
 		log->unusable = true;
 		log_warning("cannot make '%s/" INTENT_FILE "': %s; fsync(2) "
@@ -147,7 +146,7 @@ static int log_begin(struct store *store)
 	return 0;
 }
 
-/* End the use of a file that is too small.  false: that must wait. */
+/* End the use of halves that are too small.  Return false if that must wait. */
 static bool log_outgrow(struct store *store)
 {
 	struct intent_log *log = &store->intent;
@@ -230,10 +229,10 @@ static void entry_seal(const struct intent_log *log, const struct txg *txg,
 }
 
 /*
- * Make the next entry of the open group.  The entry is empty if there is
- * nothing to be written.  ret_more is set if the changes need more entries; if
- * it is NULL, one must do.  -EFBIG: they do not fit, or cannot be told, and
- * only a commit makes the group durable.
+ * Make the next entry of the open group.  The entry is empty if there are no
+ * changes.  *ret_more: the changes need more entries; with NULL, one must be
+ * enough.  -EFBIG: the changes do not fit, or cannot be logged, so only a
+ * commit makes the group durable.
  */
 static int entry_make(struct store *store, uint32_t flags,
                       struct intent_entry *entry, bool *ret_more)
@@ -264,7 +263,7 @@ static int entry_make(struct store *store, uint32_t flags,
 	txg->intent.end += entry->len;
 	txg->intent.entries++;
 	txg->intent.part = flags & INTENT_MORE ? txg->intent.part + 1 : 0;
-	/* The next group has the other half: go on there in time. */
+	/* Commit in time, because the next group has the other half. */
 	if (txg->intent.end > log->half / 2 && !store->syncing_txg &&
 	    !txg->intent.part)
 		commit_ask(store);
@@ -313,7 +312,7 @@ void intent_log_committed(struct store *store)
 
 /* ---- Waiting ------------------------------------------------------------ */
 
-/* Have the waiters wait for the commit of the group `number`. */
+/* Let the waiters wait for the commit of the group `number`. */
 static int leave_to_commit(struct store *store, uint64_t number,
                            struct waiter **waiters)
 {
@@ -330,8 +329,8 @@ static int leave_to_commit(struct store *store, uint64_t number,
 }
 
 /*
- * The entries of the group `number`, or the last one of the group before it,
- * could not be written: nothing can be added to them.
+ * Stop logging the group `number`: its entries, or the last one of the group
+ * before it, could not be written.
  */
 static void log_failed(struct store *store, uint64_t number)
 {
@@ -343,7 +342,7 @@ static void log_failed(struct store *store, uint64_t number)
 		log->last.len = 0;
 }
 
-/* Give the buffer of the last entry back, unless there is another by now. */
+/* Return the buffer of the last entry; free it if there is another by now. */
 static void last_return(struct intent_log *log, struct intent_entry *last)
 {
 	if (log->last.bytes)
@@ -354,9 +353,9 @@ static void last_return(struct intent_log *log, struct intent_entry *last)
 }
 
 /*
- * Write a run of entries that makes all changes of the open group durable, and
- * sync the file.  `last` is written before it.  -EFBIG: only a commit
- * makes them durable.  Lock held, and released meanwhile.
+ * Write `last`, and then a run of entries with all unlogged changes of the open
+ * group, and sync the file.  -EFBIG: only a commit makes the changes durable.
+ * Lock held, and released meanwhile.
  */
 static int run_write(struct store *store, const struct intent_entry *last)
 {
@@ -378,7 +377,7 @@ static int run_write(struct store *store, const struct intent_entry *last)
 			r = intent_file_write(fd, last);
 		if (r == 0)
 			r = intent_file_write(fd, &log->next);
-		/* Let the disk begin with this one. */
+		/* Let the disk begin while the next entry is made. */
 		if (r == 0 && more)
 			intent_file_begin_sync(fd, &log->next);
 		else if (r == 0 && fdatasync(fd) < 0)
@@ -397,7 +396,7 @@ static int run_write(struct store *store, const struct intent_entry *last)
 }
 
 /*
- * Write the log for those who wait, and call them.  Lock held, and released
+ * Write the log for the waiters, and call them.  Lock held, and released
  * meanwhile.
  */
 static void serve_once(struct store *store)
@@ -429,8 +428,8 @@ static void serve_once(struct store *store)
 }
 
 /*
- * Return true if an entry can be written for those who wait.  If only a commit
- * makes the open group durable, they are left to that.  Lock held.
+ * Return true if an entry can be written for the waiters.  If only a commit
+ * makes the open group durable, let them wait for it.  Lock held.
  */
 static bool can_serve(struct store *store)
 {
@@ -442,7 +441,7 @@ static bool can_serve(struct store *store)
 		leave_to_commit(store, store->open_txg->number, &log->waiters);
 		return false;
 	}
-	/* If the log lacks the syncing group, its commit is waited for. */
+	/* If the log lacks the syncing group, wait for its commit. */
 	return !store->syncing_txg || log->chained || log->last.len;
 }
 
@@ -452,7 +451,7 @@ void intent_log_serve(struct store *store)
 		pthread_cond_signal(&store->intent.wake);
 }
 
-/* The thread that writes entries for several at a time. */
+/* Run the thread that writes entries for several callers at a time. */
 static void *logger_main(void *arg)
 {
 	struct store *store = arg;
@@ -482,7 +481,7 @@ void store_fsync(struct store *store, void (*fn)(void *arg, int err), void *arg)
 	*waiter = (struct waiter){log->waiters, fn, arg};
 	log->waiters = waiter;
 	log->wanted = !log->active && !store->options.no_log;
-	/* The thread keeps the caller free to take the requests of others. */
+	/* If the thread writes, the caller can take further requests. */
 	if (!log->crowd && can_serve(store))
 		serve_once(store);
 	intent_log_serve(store);
@@ -511,8 +510,8 @@ static void answer_set(void *arg, int err)
 }
 
 /*
- * Return true if the group can be made durable by the log, and note how large
- * that should be.  Lock held.
+ * Return true if the log can make the group durable.  If the log should be used
+ * or be larger, set that for the next commit.  Lock held.
  */
 static bool log_takes(struct store *store, uint64_t txg)
 {

@@ -14,9 +14,9 @@
  * group may be written while the syncing group is being committed, if the log
  * has all of the syncing group, too: its last entry says so.
  *
- * In a large log, changes that do not fit one entry go into several, a run. The
- * lock is released between them, so the state that they add up to is that of
- * the last one, and a run is replayed if all of it is there.
+ * In a large log, changes that do not fit one entry go into several, a run.
+ * The lock is released between them, so the changes are consistent only at the
+ * end of a run.  A run is replayed if all of it is there.
  */
 #ifndef COPPICE_INTENT_LOG_H
 #define COPPICE_INTENT_LOG_H
@@ -35,7 +35,7 @@ struct waiter;
 
 #define INTENT_RECORD "log" /* of TABLE_META */
 
-/* Without the last 8 bytes if halves have INTENT_HALF. */
+/* The last 8 bytes are left out if halves have INTENT_HALF bytes. */
 enum { INTENT_RECORD_LEN = INTENT_NONCE + 8 + 8 };
 
 /* A part of struct store; the store's lock guards it. */
@@ -43,21 +43,21 @@ struct intent_log {
 	int fd;           /* -1: there is no file */
 	bool active;      /* the open group's commit will have the record */
 	bool wanted;      /* the next commit begins its use */
-	bool unusable;    /* it could not be made: not tried again */
-	unsigned paused;  /* it must not be begun to be used */
-	uint64_t half;    /* bytes of a half as it is used; 0: none */
+	bool unusable;    /* the file could not be made: do not try again */
+	unsigned paused;  /* calls of intent_log_pause() not yet resumed */
+	uint64_t half;    /* bytes of a half in use; 0: none */
 	uint64_t room;    /* bytes of a half that the file has space for */
-	uint64_t need;    /* bytes that a group should have room for */
-	bool stays;       /* there is no space for a larger one */
-	unsigned calls;   /* of store_log() without it */
+	uint64_t need;    /* bytes of a group that should fit */
+	bool stays;       /* there is no space for a larger file */
+	unsigned calls;   /* of store_log() while the log is not in use */
 	size_t entry_max; /* bytes of an entry; less in tests */
 	uint8_t nonce[INTENT_NONCE];
 	uint64_t number;        /* of the open group, in the log */
 	struct waiter *waiters; /* for the next write */
-	bool writing;           /* a thread does that */
+	bool writing;           /* a thread writes entries */
 	/*
-	 * Entries for the thread to write, as several have waited for one, or
-	 * one had been written for them.  0: a caller writes its own.
+	 * Entries that are left to the thread since several callers waited at
+	 * once, or one found its changes logged.  0: a caller writes its own.
 	 */
 	unsigned crowd;
 	pthread_t thread;
@@ -77,18 +77,18 @@ void intent_log_release(struct intent_log *log);
 bool intent_log_has_runs(const struct store *store);
 
 /*
- * Before the open group is closed: begin to use the log if that is wanted.
+ * Before the open group is closed, begin to use the log if that is wanted.
  * Lock held, and released meanwhile.
  */
 void intent_log_prepare(struct store *store);
 /*
- * Note that the open group is about to be closed; `next` will be the open one.
- * -ENOMEM.  Lock held.
+ * Encode the rest of the open group, which is about to be closed, and track the
+ * changes of `next`, which will be the open one.  -ENOMEM.  Lock held.
  */
 int intent_log_close_txg(struct store *store, struct txg *next);
 /* Note that the syncing group was committed.  Lock held. */
 void intent_log_committed(struct store *store);
-/* Have the thread write for those who wait, if that is possible.  Lock held. */
+/* Let the thread write for the waiters, if that is possible.  Lock held. */
 void intent_log_serve(struct store *store);
 /*
  * Make the next commit end the use of the log, and keep it from being used
@@ -104,9 +104,9 @@ void intent_log_stop_thread(struct store *store);
 void intent_log_remove(struct store *store);
 
 /*
- * intent_replay.c: add the changes that only the log has to the open group of a
- * store that is being opened.  Their commit, if the store is open for writing,
- * ends the use of the log.  Lock NOT held.  -EUCLEAN: they are malformed; the
+ * intent_replay.c: while the store is opened, add the changes that only the log
+ * has to the open group.  If the store is open for writing, their commit ends
+ * the use of the log.  Lock NOT held.  -EUCLEAN: the changes are malformed; the
  * group must not be committed.
  */
 int intent_log_replay(struct store *store);

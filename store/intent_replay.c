@@ -38,8 +38,8 @@ static int read_at(int fd, uint8_t *bytes, size_t len, uint64_t at)
 }
 
 /*
- * Read the entry to replay->bytes.  -ENOENT: there is none: it was not written,
- * or not completely.
+ * Read the entry to replay->bytes.  -ENOENT: it was not written, or not
+ * completely.
  */
 static int entry_read(struct replay *replay, uint64_t group, uint32_t index,
                       uint64_t at, struct intent_header *ret_header)
@@ -70,9 +70,9 @@ static int entry_read(struct replay *replay, uint64_t group, uint32_t index,
 }
 
 /*
- * Return true if the log has an entry of the group after a place where there is
- * none.  A run of entries is written after the one before it is durable, so
- * that one was damaged later.
+ * Return true if the log has an entry of a later run of the group, although the
+ * entry at this place is missing.  A run is written after the one before it is
+ * durable, so the missing entry was damaged later.
  */
 static bool entry_follows(struct replay *replay, uint64_t group, uint32_t index,
                           uint64_t at)
@@ -92,8 +92,8 @@ static bool entry_follows(struct replay *replay, uint64_t group, uint32_t index,
 }
 
 /*
- * Read an entry, of which the run was replayed so far, or nothing of it.  Then
- * all of it must be there.  -ENOENT.
+ * Read the entry.  If it is the first of its run (part is 0), all of the run
+ * must be there.  -ENOENT: it is not.
  */
 static int entry_next(struct replay *replay, uint64_t group, uint32_t index,
                       uint32_t part, uint64_t at,
@@ -111,7 +111,7 @@ static int entry_next(struct replay *replay, uint64_t group, uint32_t index,
 			break;
 		next += intent_size(h.len);
 	}
-	/* The first of several was overwritten in memory. */
+	/* The buffer has the last entry of the run by now. */
 	if (r == 0 && next != at)
 		r = entry_read(replay, group, index, at, &h);
 	if (r == 0)

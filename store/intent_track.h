@@ -25,11 +25,11 @@ struct intent_track {
 	size_t blocks_len, blocks_capacity;
 	uint64_t *gone; /* logged blocks that the group has undone since */
 	size_t gone_len, gone_capacity;
-	size_t frees;     /* of the group's frees, logged */
-	size_t ops;       /* of its operations on lists, likewise */
-	uint32_t entries; /* entries that the log has of the group */
-	uint32_t part;    /* those of a run that is not complete yet */
-	uint64_t end;     /* bytes that they take */
+	size_t frees;     /* the group's frees that are logged */
+	size_t ops;       /* its operations on lists that are logged */
+	uint32_t entries; /* its entries in the log */
+	uint32_t part;    /* its entries of a run that is not complete yet */
+	uint64_t end;     /* bytes that its entries take */
 };
 
 /* Stop tracking: from now on only a commit makes the changes durable. */
