@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Tracking what a group has changed since its last entry in the intent log.
- * Without memory for it the group is left to its commit.
+ * Tracking the changes of a group since its last entry in the intent log.  If
+ * there is no memory for that, only the commit makes them durable.
  */
 #include "intent_track.h"
 

@@ -14,13 +14,14 @@
 
 /* ---- The committer's work ----------------------------------------------- */
 
-/* Sizes in the order of their numbers, and where the next is looked for. */
+/* Sizes in the order of their numbers, and the position of the last look-up. */
 struct sizes {
 	const struct stored_size *sizes;
 	size_t len, at;
 };
 
-/* Return the stored size of a block; the numbers ascend. */
+/* Return the stored size of a block; 0: missing.  Calls pass ascending numbers.
+ */
 static int stored_bytes(struct store *store, MDB_txn *txn, struct sizes *known,
                         uint64_t number, uint32_t *ret_bytes)
 {
@@ -93,8 +94,8 @@ int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
 }
 
 /*
- * Free the blocks of a run, `most` at most.  Return how many.  -ENOENT: there
- * is no run.
+ * Free up to `most` blocks of the first run with entries above job->above.
+ * Return their number.  -ENOENT: there is no such run.
  */
 static int job_free_above(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
                           struct list_job *job, uint32_t most, struct run *run,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The committer's work on deadlists.  commit.c has the order; store_list.h
- * declares the rest.  Inside store/ only.
+ * The committer's work on deadlists, in the order of write.c.  store_list.h
+ * declares the other functions.  Inside store/ only.
  */
 #ifndef COPPICE_LIST_H
 #define COPPICE_LIST_H
@@ -15,17 +15,17 @@ struct stored_size {
 };
 
 /*
- * Write the group's additions to lists.  The sizes that are known already, in
- * the order of their numbers, save looking up blocks.
+ * Write the group's additions to lists.  `sizes` has the known stored sizes, in
+ * the order of their numbers; the other blocks are looked up.
  */
 int list_commit(struct store *store, MDB_txn *txn, struct txg *txg,
                 const struct stored_size *sizes, size_t sizes_len,
                 struct accounting *accounting);
-/* Do what list_sweep() asks for. */
+/* Carry out a sweep: see list_sweep(). */
 int list_commit_sweep(struct store *store, MDB_txn *txn,
                       const struct list_sweep *sweep, const uint64_t *numbers,
                       size_t count, struct accounting *accounting);
-/* Do one piece of the job. */
+/* Do one piece of the job, of about job->budget entries. */
 int list_commit_job(struct store *store, MDB_txn *txn, struct list_job *job,
                     struct accounting *accounting);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Changes of whole deadlists that are made by one commit.  No record of their
- * progress is needed: a commit makes all of a change or nothing.
+ * Changes of whole deadlists within one commit.  No record of their progress is
+ * needed: a commit makes all of a change or nothing.
  */
 #include "list_op.h"
 

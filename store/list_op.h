@@ -10,7 +10,7 @@
 struct accounting;
 struct txg;
 
-/* See list_merge() and list_drop(). */
+/* See list_merge(), list_drop() and list_sweep(). */
 struct list_op {
 	bool is_merge;
 	struct list_sweep *sweep; /* or NULL; with its arrays in one piece */
@@ -18,7 +18,7 @@ struct list_op {
 	size_t numbers_len;
 	struct list_merge merge;
 	uint64_t list;    /* to be dropped */
-	uint64_t entries; /* that this handles, about */
+	uint64_t entries; /* of that list, about */
 };
 
 /* Make the changes that the group has, in their order. */

@@ -29,7 +29,7 @@ int run_decode(const MDB_val *key, const MDB_val *value, struct run *run)
 	return reader_done(&r) && sum == run->bytes ? 0 : -EUCLEAN;
 }
 
-/* Write entries as one run: as many as fit, at least one. */
+/* Write up to `most` entries as one run: as many as fit, at least one. */
 static int run_put(struct store *store, MDB_txn *txn, uint64_t list,
                    const struct entry *entries, size_t count, size_t most,
                    size_t *ret_used)

@@ -3,8 +3,8 @@
  * The runs of deadlists.  In the map a list is a row of runs: key (list, first
  * number), value a count, the sum of the sizes, and for each entry, in
  * ascending order, the distance of its number from the one before and its
- * stored size, as varints.  Key (list, 0) holds the usage of the list's
- * version: accounting.c. Inside store/ only.
+ * stored size, as varints.  Key (list, 0) has the usage record of the list's
+ * version: see accounting.c.  Inside store/ only.
  *
  * The functions return -EUCLEAN if a run cannot be decoded.
  */
@@ -35,9 +35,9 @@ struct run {
 
 int run_decode(const MDB_val *key, const MDB_val *value, struct run *run);
 /*
- * Find the run a number belongs in: the last that begins at or before it, else
- * the first of the list; and where the next run begins (UINT64_MAX: there is
- * none).  -ENOENT: the list has no runs.
+ * Find the run that a number belongs to: the last one that begins at or before
+ * it, else the first of the list.  *ret_next: the number at which the next run
+ * begins, or UINT64_MAX.  -ENOENT: the list has no runs.
  */
 int run_find(MDB_cursor *cursor, uint64_t list, uint64_t number, MDB_val *key,
              MDB_val *value, uint64_t *ret_next);
@@ -50,7 +50,7 @@ int run_above(MDB_cursor *cursor, uint64_t list, uint64_t above,
 /* Delete the run that begins with the number. */
 int run_delete(struct store *store, MDB_txn *txn, uint64_t list,
                uint64_t first);
-/* Write entries, ascending, as runs of their own. */
+/* Write entries, ascending, as new runs. */
 int runs_put(struct store *store, MDB_txn *txn, uint64_t list,
              const struct entry *entries, size_t count);
 /* Merge entries, ascending, into the list's runs. */

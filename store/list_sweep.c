@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Sweeping: freeing what is on all of several deadlists. */
+/* Sweeping: freeing the blocks that are on all of several deadlists. */
 #include <errno.h>
 
 #include "engine.h"
@@ -7,7 +7,7 @@
 #include "list.h"
 #include "list_run.h"
 
-/* Count in hits[] which of the numbers, ascending, the list has. */
+/* Increment hits[i] for each of the ascending numbers that the list has. */
 static int list_match(MDB_cursor *cursor, uint64_t list,
                       const uint64_t *numbers, size_t count, struct run *run,
                       uint32_t *hits)
@@ -34,7 +34,7 @@ static int list_match(MDB_cursor *cursor, uint64_t list,
 	return 0;
 }
 
-/* Take numbers, ascending, off a list that has them.  ret: their entries. */
+/* Remove ascending numbers from a list that has them; return their entries. */
 static int list_take(struct store *store, MDB_txn *txn, MDB_cursor *cursor,
                      uint64_t list, const uint64_t *numbers, size_t count,
                      struct run *run, struct entry *ret_taken,

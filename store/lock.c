@@ -14,11 +14,11 @@ enum {
 	YIELD_NAPS = 20,
 	YIELD_NS = 50000,
 	SHARERS = 16, /* counters of threads that share the lock */
-	SPINS = 200,  /* looks at a counter before the processor is yielded */
+	SPINS = 200,  /* reads of a counter before the processor is yielded */
 	CACHE_LINE = 64,
 };
 
-/* ---- How long it is held ------------------------------------------------ */
+/* ---- Measuring holds ---------------------------------------------------- */
 
 #ifdef NDEBUG
 
@@ -81,7 +81,7 @@ int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg)
  * Threads that share the lock are counted, each in one of several counters, so
  * that they do not write to the same cache line.  The thread that takes the
  * lock for itself sets `exclusive`, and waits until all counters are zero.
- * The wait is short: who shares the lock neither sleeps nor reads a file.
+ * The wait is short: threads that share the lock neither sleep nor read a file.
  */
 struct sharers {
 	struct {
@@ -145,7 +145,8 @@ int store_lock_shared(struct store *store)
 	atomic_uint *inside = sharer(store->sharers);
 
 	atomic_fetch_add(inside, 1);
-	/* If it is set again, its setter waits for this thread. */
+	/* If `exclusive` is set after this, its setter waits for this thread.
+	 */
 	if (atomic_load(&store->exclusive))
 		shared_wait(store, inside);
 	if (store->options.beside && !view_is_newest(store)) {

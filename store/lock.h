@@ -5,10 +5,10 @@
 
 #include "engine.h"
 
-/* The calling thread shares the lock. */
+/* True while the calling thread shares the lock. */
 extern __thread bool lock_is_shared __attribute__((tls_model("initial-exec")));
 
-/* Allocate what threads share the lock by.  -ENOMEM. */
+/* Allocate the counters of the threads that share the lock.  -ENOMEM. */
 int sharers_create(struct sharers **ret_sharers);
 
 /* Count a block or record that is looked at: see store_on_unlock(). */

@@ -30,8 +30,8 @@ int lock_file_take(const char *path, bool readonly, int *ret_fd)
 	fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0 && errno == EROFS && readonly) {
 		/*
-		 * Other processes may read it, too; through another mount it
-		 * may be writable.
+		 * Other processes may read the store, too.  It may be writable
+		 * through another mount, so lock it all the same.
 		 */
 		how = LOCK_SH;
 		fd = open(name, O_RDONLY | O_CLOEXEC);
@@ -46,7 +46,7 @@ int lock_file_take(const char *path, bool readonly, int *ret_fd)
 	return 0;
 }
 
-/* Return true if the line is there, with another inode number. */
+/* Return true if the file has the line, with another inode number. */
 static bool is_of_another(int fd, uintmax_t inode)
 {
 	uintmax_t marked;

@@ -10,11 +10,14 @@
 
 struct store;
 
-/* Lock the store at the path.  -EBUSY: another process has it open. */
+/*
+ * Lock the store at the path.  -EBUSY: another process has it open.  On a
+ * read-only file system without the file, return 0 and leave *ret_fd alone.
+ */
 int lock_file_take(const char *path, bool readonly, int *ret_fd);
 /*
- * Mark data.mdb as open for writing.  Log a warning if it carries the mark of
- * another file: then it is a copy.
+ * Mark data.mdb as open for writing.  Log a warning if there is a mark of
+ * another file: the store is a copy then.
  */
 void lock_file_mark(struct store *store);
 /* Remove the mark: data.mdb is complete. */

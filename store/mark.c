@@ -15,7 +15,7 @@
 
 enum {
 	PRESENT = 0,
-	/* Each lock of a file takes the time of looking at the others. */
+	/* To set a lock, the kernel looks at all locks of the file. */
 	CLAIMS_MOST = 1024,
 };
 
@@ -145,7 +145,7 @@ bool view_is_newest(struct store *store)
 {
 	MDB_envinfo info;
 
-	/* The only opening: a read-only environment is never replaced. */
+	/* There is one opening: a read-only environment is never replaced. */
 	mdb_env_info(store->disk.opening->env, &info);
 	return info.me_last_txnid == store->seen_txn;
 }

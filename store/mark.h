@@ -8,16 +8,16 @@
 struct store;
 
 /*
- * Open the file, and announce this process if it reads beside another one.
- * -EBUSY: the other one has called marks_shut().
+ * Open the file, and mark this process as a reader if it reads beside another
+ * one.  -EBUSY: the other one has called marks_shut().
  */
 int marks_open(struct store *store);
 /* Keep other processes from beginning to read.  -EBUSY: one reads. */
 int marks_shut(struct store *store);
 void marks_open_again(struct store *store);
-/* Look for a newer commit.  Lock held, first thing. */
+/* Look for a newer commit.  Called as soon as the lock is taken. */
 void view_renew(struct store *store);
-/* Return true if there is no newer one.  Lock held or shared. */
+/* Return true if there is no newer commit.  Lock held or shared. */
 bool view_is_newest(struct store *store);
 
 #endif

@@ -2,7 +2,7 @@
 /*
  * Records changed in memory and not yet in the map: an ordered table of keys,
  * each with a new value or marked as removed.  A skip list (Pugh 1990).
- * Inside store/ only; guarded by whoever owns it.
+ * Inside store/ only.  The owner guards it.
  */
 #ifndef COPPICE_MEMTABLE_H
 #define COPPICE_MEMTABLE_H
@@ -27,8 +27,9 @@ struct memtable {
 	struct memtable_entry *head[MEMTABLE_LEVELS];
 	size_t count;
 	/*
-	 * While `track` is set: the entries that were put since the array was
-	 * last emptied.  Cleared if that cannot be told any more.
+	 * While `track` is set, `unlogged` has the entries that were changed
+	 * since it was last emptied.  If it would become incomplete, `track`
+	 * is cleared.
 	 */
 	bool track;
 	struct memtable_entry **unlogged;
@@ -39,22 +40,23 @@ struct memtable {
 void memtable_init(struct memtable *memtable);
 void memtable_release(struct memtable *memtable);
 const uint8_t *memtable_key(const struct memtable_entry *entry);
-/* The entry with exactly this key, or NULL. */
+/* Return the entry with exactly this key, or NULL. */
 struct memtable_entry *memtable_get(struct memtable *memtable, const void *key,
                                     size_t key_len);
-/* The first entry at or after (after: strictly after) key, or NULL. */
+/* Return the first entry at or after (after: strictly after) key, or NULL. */
 struct memtable_entry *memtable_seek(struct memtable *memtable, const void *key,
                                      size_t key_len, bool after);
 /* Unlink and free the entry with this key, if there is one. */
 void memtable_forget(struct memtable *memtable, const void *key,
                      size_t key_len);
-/* value NULL: mark as removed.  -ENOMEM. */
+/* Copy the value into the key's entry; NULL: mark as removed.  -ENOMEM. */
 int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
                  const void *value, size_t len);
 
 /* Note that the value of an entry was changed in place. */
 void memtable_track(struct memtable *memtable, struct memtable_entry *entry);
 
+/* Compare in memcmp order; a prefix comes before what it begins. */
 int bytes_compare(const void *a, size_t a_len, const void *b, size_t b_len);
 
 #endif

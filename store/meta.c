@@ -125,7 +125,7 @@ const struct meta *metas_newest(const struct meta metas[METAS])
 	return newest;
 }
 
-/* Return true if the bytes are the head of a page of LMDB's. */
+/* Return true if the bytes are the header of a page of LMDB. */
 static bool is_page(const uint8_t *head, uint64_t number)
 {
 	unsigned type = le16_get(head + FLAGS_AT);

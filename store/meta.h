@@ -17,8 +17,8 @@
 enum { METAS = 2, META_HEAD = PAGE_HEADER + META_LEN };
 
 struct meta {
-	const char *fault; /* NULL, or why it cannot be used */
-	bool readable;     /* LMDB takes it for a meta page */
+	const char *fault; /* reason why it cannot be used, or NULL */
+	bool readable;     /* LMDB would accept it as a meta page */
 	bool foreign;      /* it may belong to another program */
 	uint64_t txn;      /* its transaction */
 	uint64_t last;     /* number of the last page in use */
@@ -26,8 +26,8 @@ struct meta {
 };
 
 /*
- * Read both pages and look for faults.  A page that lies beyond the end of the
- * file has a fault.  Errors: those of reading.
+ * Read both pages and look for faults.  A page beyond the end of the file has a
+ * fault.  Return an error only if the read fails.
  */
 int metas_read(int fd, struct meta ret_metas[METAS]);
 
@@ -38,14 +38,14 @@ int metas_create(int fd, uint64_t map_size);
 const struct meta *metas_newest(const struct meta metas[METAS]);
 
 /*
- * Return true if the file, whose meta pages are both bad, has nothing of a
- * database like ours.
+ * Return true if the file, whose meta pages are both bad, does not look like a
+ * damaged data.mdb: it has another format, or none of LMDB's pages.
  */
 bool metas_foreign(int fd, const struct meta metas[METAS]);
 
 /*
- * Put the content of the good meta page in the place of the bad one, as that
- * of an older transaction.  Durable on return.
+ * Overwrite the bad meta page with the content of the good one, as that of an
+ * older transaction.  Durable on return.  -EUCLEAN: both are bad.
  */
 int metas_mend(int fd);
 
@@ -56,8 +56,9 @@ int metas_mend(int fd);
 int metas_copy(int fd, const struct meta *meta);
 
 /*
- * Write back the older one of what was read before, so that the newer one is
- * the newest again.  Not durable before the file is synced.
+ * Write back the older of the pages that were read before a failed commit, so
+ * that the newer one is the newest again.  Not durable before the file is
+ * synced.
  */
 int metas_restore(int fd, const struct meta metas[METAS]);
 

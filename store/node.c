@@ -18,8 +18,8 @@ static packed slot_rest(const uint8_t *data, uint32_t slot)
 }
 
 /*
- * Return the slot after those from `low` on that have this head and a lesser
- * rest.  Runs of equal heads are short, mostly of one.
+ * Return the slot after those from `low` on that have this head and a lower
+ * rest.  Rows of equal heads are short, mostly of one.
  */
 static __attribute__((noinline)) uint32_t find_rest(const uint8_t *data,
                                                     uint32_t low, uint32_t head,
@@ -54,9 +54,9 @@ static __attribute__((noinline)) uint32_t find_rest(const uint8_t *data,
 typedef uint16_t lanes __attribute__((vector_size(16)));
 
 /*
- * Count how many of n ascending heads are below this one.  A small number is
- * counted eight at a time, which is faster than the dependent steps of a binary
- * search.  Up to 14 bytes after the heads are read and ignored.
+ * Return how many of n ascending heads are below this one.  A few heads are
+ * compared eight at a time, which is faster than the dependent steps of a
+ * binary search.  Up to 14 bytes after the heads are read and ignored.
  */
 static uint32_t heads_below(const uint8_t *heads, uint32_t n, uint32_t head)
 {
@@ -99,7 +99,7 @@ uint32_t node_find(const uint8_t *data, packed key, bool *ret_exact)
 	packed prefix, top;
 	uint32_t head;
 
-	/* The heads, and probably the places. */
+	/* Prefetch the heads, and probably the places. */
 	__builtin_prefetch(data + 64);
 	__builtin_prefetch(data + 128);
 	*ret_exact = false;
@@ -163,7 +163,7 @@ void node_insert(uint8_t *data, uint32_t slot, packed key, const void *value,
 	         (uint16_t)(heap_len + NODE_WORD_LEN + rest_len + len));
 }
 
-/* Add `by` to the offsets of items that begin after `offset`. */
+/* Add `by` to the places of items that begin after `place`. */
 static void shift_places(uint8_t *data, uint32_t place, int32_t by)
 {
 	uint8_t *p = node_places(data);

@@ -252,13 +252,13 @@ static inline uint32_t node_route(const uint8_t *data, packed key)
 	return slot - !exact;
 }
 
-/* Make an empty node; the other bytes of the buffer are left as they are. */
+/* Make an empty node; the bytes after the header are left as they are. */
 void node_init(uint8_t *data, unsigned level);
 
 /*
- * In-place edits.  The caller makes sure of the space: node_insert_size()
- * returns the bytes that the item takes.  It returns false if the key does not
- * have the prefix of the node; then the node must be rebuilt.
+ * In-place edits.  The caller makes sure that the node has the space.
+ * node_insert_size() sets *ret_size to the bytes that an item takes, or returns
+ * false if the key lacks the prefix of the node, which must be rebuilt then.
  */
 bool node_insert_size(const uint8_t *data, packed key, uint32_t len,
                       uint32_t *ret_size);
@@ -272,7 +272,7 @@ void node_replace(uint8_t *data, uint32_t slot, const void *value,
  */
 void node_remove(uint8_t *data, uint32_t slot);
 
-/* Items of nodes of one level taken apart; values point into the nodes. */
+/* The decoded items of nodes of one level; values point into the nodes. */
 struct entry {
 	packed key;
 	const uint8_t *value;

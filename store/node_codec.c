@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The stored forms of a tree node: as it is, or compressed.  A compressed one
- * is a tag, the number of another node or 0, a checksum, and the node without
- * its tag and checksum, compressed with that other node as prefix.  So the copy
- * of a node in which a little has changed takes little more than the change.
- * The other node is not compressed with a prefix itself, so that one more read
- * is all it takes.
+ * The stored forms of a tree node: as it is, or compressed.  A compressed node
+ * is a tag, the number of another node (the base) or 0, a checksum, and the
+ * node without its tag and checksum, compressed with the base as prefix.  So a
+ * copy of a node takes little more than its changes.  A base has no base
+ * itself: decoding a node needs one more read at most.
  */
 #include "node_codec.h"
 
@@ -23,7 +22,7 @@ enum {
 	DELTA_SKIP = NODE_LEVEL, /* bytes of the node that are left out */
 	DELTA_LEVEL = -1,
 	DELTA_WINDOW_BITS = 13, /* a node and its prefix */
-	/* A compressed node must save at least one byte in so many. */
+	/* A node compressed alone must save one byte in this many. */
 	DELTA_SHARE = 8,
 };
 
@@ -60,8 +59,8 @@ uint64_t node_stored_base(const MDB_val *value)
 }
 
 /*
- * Return the checksum of the payload and, through the sum in the node, of the
- * node.
+ * Return the checksum of the payload.  Its seed is the checksum in the node, so
+ * it covers the node, too.
  */
 static uint64_t delta_sum(const uint8_t *payload, size_t len,
                           const uint8_t *node)
@@ -69,7 +68,7 @@ static uint64_t delta_sum(const uint8_t *payload, size_t len,
 	return XXH3_64bits_withSeed(payload, len, be64_get(node + NODE_SUM));
 }
 
-/* Decode the whole node from its payload; number: for its checksum. */
+/* Decode the node from its payload, and set its checksum.  -EUCLEAN. */
 static int unpack(struct store *store, uint64_t number,
                   const struct delta_header *h, const uint8_t *prefix,
                   size_t prefix_len, uint8_t *buffer, size_t *ret_len)
@@ -212,7 +211,7 @@ static size_t pack(struct node_encoder *node_encoder, const uint8_t *data,
 	return n + writer_len(&w);
 }
 
-/* Return the node that a copy of this one is compressed with; 0: none. */
+/* Return the node to use as prefix for a copy of this one; 0: none. */
 static uint64_t prefix_get(struct store *store, MDB_txn *txn,
                            struct node_encoder *node_encoder, uint64_t number,
                            const uint8_t **ret_prefix, size_t *ret_len,

@@ -21,7 +21,7 @@ static inline bool block_tag_is_node(const MDB_val *value)
 uint64_t node_stored_base(const MDB_val *value);
 /*
  * Decode and verify the node whose stored form is `value`.  *ret_data points
- * into the map or to `buffer`, which has space for a node.
+ * into the map or to `buffer`, which has space for a node.  -EUCLEAN.
  */
 int node_decode(struct store *store, MDB_txn *txn, uint64_t number,
                 const MDB_val *value, uint8_t *buffer, const uint8_t **ret_data,

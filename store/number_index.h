@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A hash index (open addressing) of an array whose items each have a number of
- * their own.  A slot has the item's index in the array plus one; 0: empty.
- * Inside store/ only.
+ * A hash index (open addressing) of an array whose items have distinct numbers.
+ * A slot has the item's index in the array plus one; 0: empty.  Inside store/
+ * only.
  */
 #ifndef COPPICE_NUMBER_INDEX_H
 #define COPPICE_NUMBER_INDEX_H

@@ -30,7 +30,7 @@ const char *page_head_fault(const uint8_t *page, uint64_t number, unsigned type)
 {
 	if (le64_get(page) != number)
 		return "says that it is another";
-	/* The marks that pages have in memory are not written. */
+	/* LMDB does not write the flags that pages only have in memory. */
 	return le16_get(page + 10) != type ? "is of another type" : NULL;
 }
 
@@ -111,7 +111,7 @@ const char *page_body_fault(const uint8_t *page, const struct page_tree *tree)
 			return "has keys out of order";
 		last = key;
 	}
-	/* When one goes, those below it are moved up by as much as it says. */
+	/* To remove an entry, LMDB moves those below it by its length. */
 	return sum == DISK_PAGE - upper ? NULL : "has entries of bad lengths";
 }
 

@@ -90,20 +90,20 @@ struct page_part {
 const char *page_head_fault(const uint8_t *page, uint64_t number,
                             unsigned type);
 /*
- * Return NULL, or the fault in the body of a branch or leaf whose head is
- * right: its entries must lie within it, take exactly the space that its head
- * says, and be in the order of the keys of the tree.
+ * Return NULL, or the fault in the body of a branch or leaf with an intact
+ * head.  The entries must lie within the page, take exactly the space that the
+ * head gives, and be in the order of the keys of the tree.
  */
 const char *page_body_fault(const uint8_t *page, const struct page_tree *tree);
 /*
- * Return NULL, or a fault if keys of an intact page are not from low up to
- * below high.  NULL: no bound.
+ * Return NULL, or a fault if a key of an intact page is below `low`, or not
+ * below `high`.  NULL: no bound.
  */
 const char *page_range_fault(const uint8_t *page, const struct page_tree *tree,
                              const struct page_part *low,
                              const struct page_part *high);
 
-/* The entries of an intact page, and their content. */
+/* Return the number of entries of an intact page. */
 static inline unsigned page_len(const uint8_t *page)
 {
 	return (le16_get(page + 12) - PAGE_HEADER) / 2u;
@@ -145,8 +145,8 @@ static inline uint64_t page_node_child(const uint8_t *node)
 }
 
 /*
- * Return true if these are enough pages for BIG data of so many bytes.  Data
- * that has become shorter keeps its pages.
+ * Return true if the pages are enough for BIG data of `len` bytes.  They may be
+ * more, because data that gets shorter keeps its pages.
  */
 static inline bool page_big_fits(uint64_t pages, size_t len)
 {
@@ -156,9 +156,9 @@ static inline bool page_big_fits(uint64_t pages, size_t len)
 int page_key_compare(const struct page_tree *tree, const struct page_part *a,
                      const struct page_part *b);
 /*
- * Return the index of the entry with the key in an intact page.  If there is
- * none, return in a leaf that of the first entry beyond it (page_len() if
- * none), and in a branch that of the entry that leads to it.
+ * Leaves: return the index of the first entry at or after the key; page_len()
+ * if there is none.  Branches: return the index of the entry that leads to the
+ * key.  The page must be intact.
  */
 unsigned page_search(const uint8_t *page, const struct page_tree *tree,
                      const struct page_part *key);

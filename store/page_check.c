@@ -2,9 +2,9 @@
 /*
  * Checking the pages that a transaction is about to change.
  *
- * LMDB takes the pages it writes to from the lists of free ones, the oldest
- * first: so many of these are looked at as the transaction may have asked for,
- * and some more.
+ * LMDB takes the pages it writes to from the lists of free pages, the oldest
+ * list first.  So enough lists are checked for all pages that the transaction
+ * may need.
  */
 #include "page_check.h"
 
@@ -15,13 +15,13 @@
 #include "util.h"
 
 enum {
-	FREE = 0,         /* LMDB's own: transaction, free pages */
-	NAMES = 1,        /* LMDB's own: name, database */
-	PAGES_FIRST = 64, /* that a small transaction writes at most */
-	PAGES_KEY = 4,    /* that a key may make more */
+	FREE = 0,         /* LMDB's database of free pages by transaction */
+	NAMES = 1,        /* LMDB's database of databases by name */
+	PAGES_FIRST = 64, /* free pages for a small transaction, at most */
+	PAGES_KEY = 4,    /* further ones for each key, at most */
 	/*
-	 * The length of a list that takes overflow pages, for which LMDB looks
-	 * for adjacent ones, and the number of lists it may need for each.
+	 * LMDB stores a longer list in overflow pages, which must be adjacent.
+	 * LISTS_MORE: lists that it may search for each such list.
 	 */
 	LIST_SMALL = 509,
 	LISTS_MORE = 60,
@@ -40,7 +40,7 @@ struct page_check {
 	uint64_t txn; /* the last that was committed */
 	struct pages pages;
 	struct place free;
-	/* Free pages: looked at, and wanted but for those that were checked. */
+	/* Free pages in checked lists, and needed ones: see demand(). */
 	uint64_t supply, wanted;
 };
 
@@ -73,10 +73,7 @@ int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
 		return r;
 	if (dbi >= TREES_MAX)
 		return MDB_DBS_FULL;
-	/*
-	 * LMDB does not report where it maps the file, but returns pointers
-	 * into it.
-	 */
+	/* LMDB does not report the address of its map: compute it. */
 	if (!check->pages.map) {
 		const uint8_t *data = value.mv_data;
 		const uint8_t *page = data - (uintptr_t)data % DISK_PAGE;
@@ -157,7 +154,7 @@ static const char *list_fault(struct page_check *check,
 	return NULL;
 }
 
-/* The list at the place. */
+/* Check the list at the position, and the way to it. */
 static int list_check(struct page_check *check)
 {
 	const struct place *place = &check->free;
@@ -180,7 +177,7 @@ static int list_check(struct page_check *check)
 	if (what)
 		return pages_damaged(&check->pages, number, what);
 	check->supply += le64_get(data.at);
-	/* A list that pages were taken from is removed. */
+	/* LMDB removes a list when it takes pages from it. */
 	key = page_key(page, place->index[place->depth - 1]);
 	return pages_check_way(&check->pages, FREE, &key, true);
 }
@@ -201,7 +198,7 @@ static int tree_read(struct page_check *check, unsigned i, const uint8_t *at)
 	const char *what;
 
 	*tree = page_tree_get(at);
-	/* Flags of the environment are kept there, too. */
+	/* This record also has flags of the environment. */
 	if (i == FREE)
 		tree->flags &= 0xff;
 	what = tree->flags == check->flags[i] ? page_tree_fault(tree)
@@ -266,7 +263,7 @@ static int begin_call(void *arg)
 	for (MDB_dbi i = 0; r == 0 && i < TREES_MAX; i++)
 		if (check->names[i])
 			r = name_check(check, i);
-	/* A list is added at the end. */
+	/* The commit adds a list at the end. */
 	if (r == 0)
 		r = pages_check_way(&check->pages, FREE, &last, false);
 	if (r == 0 && check->pages.trees[FREE].root != NO_PAGE)
@@ -306,7 +303,7 @@ static uint64_t demand(const struct page_check *check)
 	return check->wanted + check->pages.checked;
 }
 
-/* Check as many free lists as the demand may take pages from, and `more`. */
+/* Check as many free lists as the demand needs, and `more` lists. */
 static int supply_check(struct page_check *check, uint64_t more)
 {
 	int r = 0;

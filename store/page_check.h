@@ -3,9 +3,9 @@
  * Checks of the pages that a transaction is about to change.  A read that
  * follows a damaged page ends in a fault, which can be caught; a change would
  * write to any address.  So the pages on the way to a key are checked before
- * LMDB changes the entry, each once in a transaction.  These are the pages that
- * the transaction before has left; pages that this one has written are intact.
- * Inside store/ only.
+ * LMDB changes the entry, each once in a transaction.  The checks look at pages
+ * as the last commit left them; those that this transaction has written are
+ * intact.  Inside store/ only.
  */
 #ifndef COPPICE_PAGE_CHECK_H
 #define COPPICE_PAGE_CHECK_H
@@ -16,14 +16,14 @@
 struct page_check;
 
 /*
- * Create the checks of one environment, of the store at the path.  NULL: out of
- * memory.
+ * Create the checks of one environment of the store at the path, which must
+ * stay valid.  NULL: no memory.
  */
 struct page_check *page_check_create(const char *path);
 void page_check_destroy(struct page_check *check);
 /*
- * Register the handle of the database of this name, which must live as long as
- * the checks. txn is a read transaction that sees it.  Return a code of LMDB.
+ * Register the handle of the database of this name; the name must stay valid.
+ * txn is a read transaction that sees the database.  Return a code of LMDB.
  */
 int page_check_name(struct page_check *check, MDB_txn *txn, const char *name,
                     MDB_dbi dbi);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Checking pages and those beside them.  LMDB joins a leaf that a deletion has
- * left nearly empty with the one beside it, or moves an entry from there, which
- * leaves that one emptier, too.
+ * Checking pages and their neighbours.  LMDB joins a leaf that a deletion has
+ * left nearly empty with a neighbour, or moves an entry from there, which
+ * leaves the neighbour emptier, too.
  */
 #include "page_way.h"
 
@@ -12,13 +12,13 @@
 
 enum {
 	MARKS_MIN = 256, /* a power of two */
-	/* pages looked at for one key at most: on the way, and beside it */
+	/* pages checked for one key, at most: on the way, and beside it */
 	MARKS_KEY = 5 * DEPTH_MAX,
 	/* bytes of a leaf below which LMDB joins it with another: a quarter */
 	LOW = (DISK_PAGE - PAGE_HEADER) / 4 + 1,
 };
 
-/* A page that has been checked, and the run in which it was. */
+/* A checked page, and the run in which it was checked. */
 struct mark {
 	uint64_t page, run;
 	/*
@@ -26,10 +26,10 @@ struct mark {
 	 * if unknown.
 	 */
 	size_t gone;
-	size_t most; /* leaves: space of the largest entry; 0: not known */
+	size_t most; /* leaves: bytes of the largest entry; 0: not known */
 	/*
-	 * Leaves: the nearest one before and behind that was not low when it
-	 * was looked for; 0: not looked for, NO_PAGE: there is none.
+	 * Leaves: the nearest ones before and after this one that were not low
+	 * at the last search; 0: not searched, NO_PAGE: there is none.
 	 */
 	uint64_t beside[2];
 };
@@ -168,8 +168,8 @@ static struct spot spot_child(struct pages *pages, const struct spot *spot,
 }
 
 /*
- * Return true if the leaf may have lost so much that LMDB has joined it with
- * another.
+ * Return true if the leaf may have lost so many bytes that LMDB has joined it
+ * with another.
  */
 static bool leaf_is_low(struct pages *pages, uint64_t number)
 {
@@ -194,7 +194,7 @@ static size_t entry_size(const uint8_t *page, unsigned i)
 	       (big ? 8 : page_node_data(node).len);
 }
 
-/* Note that LMDB may have moved an entry of the leaf to one beside it. */
+/* Account for an entry that LMDB may have moved from the leaf to a neighbour. */
 static void leaf_gives(struct pages *pages, uint64_t number)
 {
 	struct mark *mark = mark_find(pages, number);
@@ -206,8 +206,8 @@ static void leaf_gives(struct pages *pages, uint64_t number)
 }
 
 /*
- * Go to the leaf before or behind, whatever page it is below, and check the
- * pages on the way.  Return 1; 0: there is none.
+ * Move to the leaf before or after (behind), which may be below another branch,
+ * and check the pages on the way.  Return 1; 0: there is none.
  */
 static int way_step(struct pages *pages, struct way *way, bool behind)
 {
@@ -238,8 +238,8 @@ static int way_step(struct pages *pages, struct way *way, bool behind)
 }
 
 /*
- * Take what was found for another leaf on this side.  Return true if that is an
- * answer: there is none, or it is not low.
+ * Use the result of an earlier search.  Return true if it is still valid: there
+ * is no leaf on this side, or the leaf found is not low.
  */
 static bool leaf_beside_known(struct pages *pages, uint64_t beside)
 {
@@ -253,8 +253,8 @@ static bool leaf_beside_known(struct pages *pages, uint64_t beside)
 
 /*
  * Check the leaf on one side of a low one: LMDB joins the two, or moves an
- * entry from it.  Low leaves may have been joined already, so the search goes
- * on behind those.
+ * entry from it.  Low leaves may have been joined already, so the search passes
+ * them.
  */
 static int leaf_beside_check(struct pages *pages, const struct way *way,
                              bool behind)
@@ -274,7 +274,7 @@ static int leaf_beside_check(struct pages *pages, const struct way *way,
 		if (r <= 0)
 			break;
 		number = at.spots[at.depth - 1].number;
-		/* Reserved marks are enough for one leaf that is new. */
+		/* The reserved marks are enough for only one new leaf. */
 		if (pages->marks_len > len || !leaf_is_low(pages, number)) {
 			*beside = number;
 			leaf_gives(pages, number);
@@ -288,7 +288,7 @@ static int leaf_beside_check(struct pages *pages, const struct way *way,
 	return r;
 }
 
-/* Check the branches on either side, which may be joined with this one. */
+/* Check the branches on either side of child i: LMDB may join them with it. */
 static int branch_beside_check(struct pages *pages, const struct spot *spot,
                                unsigned i)
 {
@@ -307,8 +307,7 @@ static int branch_beside_check(struct pages *pages, const struct spot *spot,
 	return r;
 }
 
-/* Check the pages that a deletion from the leaf may join with those on the way.
- */
+/* Check the pages that LMDB may join with those on the way. */
 static int beside_check(struct pages *pages, const struct way *way)
 {
 	unsigned d = way->depth - 1;
@@ -325,7 +324,6 @@ static int beside_check(struct pages *pages, const struct way *way)
 	return r;
 }
 
-/* Check data in overflow pages: the first one has their number. */
 int pages_check_big(struct pages *pages, const uint8_t *node)
 {
 	struct page_part data = page_node_data(node);
@@ -342,7 +340,7 @@ int pages_check_big(struct pages *pages, const uint8_t *node)
 	return what ? pages_damaged(pages, number, what) : 0;
 }
 
-/* Check the data of the key in overflow pages, and note what the leaf loses. */
+/* Check the key's data in overflow pages, and count what the leaf may lose. */
 static int leaf_check(struct pages *pages, const struct spot *spot,
                       const struct page_part *key, bool removal)
 {
@@ -353,7 +351,7 @@ static int leaf_check(struct pages *pages, const struct spot *spot,
 	struct page_part found;
 	bool big;
 
-	/* The page may be split, or its content become smaller. */
+	/* The page may be split, or its content may become smaller. */
 	if (!removal)
 		mark->gone = DISK_PAGE;
 	if (i == page_len(page))
@@ -368,7 +366,6 @@ static int leaf_check(struct pages *pages, const struct spot *spot,
 	return big ? pages_check_big(pages, node) : 0;
 }
 
-/* Check the pages from the root to the key, and those beside them. */
 int pages_check_way(struct pages *pages, unsigned tree,
                     const struct page_part *key, bool removal)
 {

@@ -12,17 +12,17 @@ enum { TREES_MAX = 16 }; /* handles of databases */
 
 struct mark;
 
-/* The pages that were checked; the fields are page_check.c's to set. */
+/* The checked pages.  page_check.c sets path, map, end and trees. */
 struct pages {
 	const char *path;   /* the caller's */
-	const uint8_t *map; /* NULL: not known, as long as there are no names */
-	uint64_t run;       /* of this check, for an aborted transaction, too */
+	const uint8_t *map; /* NULL until a database is registered */
+	uint64_t run;       /* number of the transaction's checks */
 	uint64_t end;       /* one more than the last page */
 	struct page_tree trees[TREES_MAX];
 	struct mark *marks; /* hashed by page */
 	size_t marks_cap, marks_len;
-	uint64_t checked;  /* pages, in this run */
-	uint64_t at;       /* the page that is being looked at */
+	uint64_t checked;  /* pages checked in this run */
+	uint64_t at;       /* the page that is being read */
 	uint64_t reported; /* one more than the page logged last */
 };
 
@@ -33,7 +33,7 @@ struct spot {
 	const struct page_part *low, *high;
 };
 
-/* Forget what was checked; other pages may be at the same places now. */
+/* Begin a new run: a page may have other content now. */
 void pages_begin(struct pages *pages);
 /*
  * Reserve memory for the checks of one key, because none can be allocated under
@@ -44,12 +44,15 @@ void pages_release(struct pages *pages);
 
 /* Log once that the page is damaged, and return -EUCLEAN. */
 int pages_damaged(struct pages *pages, uint64_t page, const char *what);
-/* Return the page, and note that it is being looked at. */
+/* Return the page, and set pages->at to it. */
 const uint8_t *pages_at(struct pages *pages, uint64_t number);
 
-/* Check a page of a tree; -EUCLEAN.  So do the others. */
+/*
+ * Check a page of a tree.  This and the next functions return -EUCLEAN for a
+ * damaged page.
+ */
 int pages_check(struct pages *pages, const struct spot *spot);
-/* Check data in overflow pages: the first one has their number. */
+/* Check the first of the overflow pages with a node's data. */
 int pages_check_big(struct pages *pages, const uint8_t *node);
 /*
  * Check the pages from the root to the key, for putting or (removal) deleting

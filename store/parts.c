@@ -44,7 +44,7 @@ uint32_t parts_len(const struct store *store, uint32_t len, uint64_t parts)
 	parts &= parts_of(store, 0, len);
 	if (!parts)
 		return 0;
-	/* All but the last one are full. */
+	/* All parts but the last one are full. */
 	last = CHUNK_PARTS - 1 - (unsigned)__builtin_clzll(parts);
 	return (((uint32_t)__builtin_popcountll(parts) - 1)
 	        << part_bits(store)) +

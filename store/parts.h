@@ -12,8 +12,8 @@
 enum { CHUNK_PARTS_BITS = 6, CHUNK_PARTS = 1 << CHUNK_PARTS_BITS };
 
 /*
- * A chunk that has few parts of its own is stored as these and a reference to
- * another chunk: their bytes are at most one in so many.
+ * The parts in which a patch differs from its base have at most 1 in
+ * PARTS_SHARE of its bytes.
  */
 enum { PARTS_SHARE = 4 };
 
@@ -36,8 +36,8 @@ void parts_copy(const struct chunk *chunk, uint64_t parts, uint8_t *out);
 /* Copy such parts back to their places in the chunk. */
 void parts_paste(struct chunk *chunk, uint64_t parts, const uint8_t *bytes);
 /*
- * Compute the hash of a patch: of its parts, whose `bytes` these are, and of
- * all that they are put together with, the base by its own hash.
+ * Compute the hash of a patch: of the `bytes` of its parts, seeded with its
+ * base's hash, its length and the map of its parts.
  */
 void parts_hash(const struct store *store, const uint8_t base_hash[16],
                 uint32_t len, uint64_t parts, const uint8_t *bytes,

@@ -31,8 +31,8 @@ static uint64_t patch_parts(const struct chunk *patch)
 /* ---- Reading ------------------------------------------------------------ */
 
 /*
- * Return the number of the patch's base.  0: it is no patch any more, or, from
- * a damaged log, one that would lead back to itself.  Lock held.
+ * Return the number of the patch's base.  0: it is no patch any more, or its
+ * base is not less deep (from a damaged log).  Lock held.
  */
 static uint64_t base_number(const struct chunk *patch)
 {
@@ -109,9 +109,9 @@ int patch_read(struct chunk *patch, struct chunk **ret_chunk)
 /* ---- Making ------------------------------------------------------------- */
 
 /*
- * Find the depth of a patch of the chunk: 1 more than that of what is stored
- * under the number, or of a patch that is being committed.  -EAGAIN: it is in
- * memory alone, or too deep, or shorter than `len`.
+ * Find the depth of a patch of the chunk: 1 more than the depth of the stored
+ * chunk, or of a patch that is being committed.  -EAGAIN: the chunk is only in
+ * memory, too deep, or shorter than `len`.
  */
 static int base_depth(struct store *store, uint64_t number, uint32_t len,
                       unsigned *ret_depth)
@@ -155,8 +155,8 @@ void patch_added(struct store *store)
 {
 	/*
 	 * Programs that do not know patches must not find any in the log.  So
-	 * the group with the first one is committed.  Without memory for the
-	 * feature, the group names it when it is closed.
+	 * the group with the first one is not logged.  If there is no memory to
+	 * set the feature, it is set when the group is closed.
 	 */
 	if (store_has_feature(store, STORE_FEATURE_PATCHES))
 		return;
@@ -202,7 +202,7 @@ struct chunk *chunk_find_patch(struct store *store, uint64_t number)
 	return chunk && patch_is_open(chunk) ? chunk_ref(chunk) : NULL;
 }
 
-/* Give the patch another buffer, with its bytes, for at least `len` of them. */
+/* Enlarge the patch's buffer to at least `len` bytes. */
 static int patch_grow(struct chunk *patch, uint32_t len)
 {
 	uint32_t most = MAX(patch->len / PARTS_SHARE, len);
@@ -243,7 +243,7 @@ int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
 
 	if (new_len > patch->capacity && patch_grow(patch, new_len) < 0)
 		return -ENOMEM;
-	/* The parts of this range that the patch has are adjacent. */
+	/* The patch's bytes of this range are adjacent. */
 	memmove(patch->data + at + (to - from), patch->data + behind,
 	        old_len - behind);
 	memcpy(patch->data + at, data, to - from);
@@ -252,7 +252,7 @@ int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
 	return 0;
 }
 
-/* Make the patch a chunk, with the bytes of its base in a buffer for it. */
+/* Make the patch a chunk in the buffer `bytes`, which has its base's bytes. */
 static void patch_fill(struct chunk *patch, uint8_t *bytes)
 {
 	uint64_t parts = patch_parts(patch);

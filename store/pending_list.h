@@ -16,13 +16,13 @@ struct pending_list {
 	uint64_t list;
 	uint64_t *numbers;
 	size_t len, capacity;
-	size_t logged; /* of the numbers: see intent_track.h */
+	size_t logged; /* numbers that the intent log has */
 	int64_t moved; /* entries that come from other lists, about */
 };
 
 /* Return the entries that the group adds to the list or moves to it. */
 int64_t pending_entries(const struct txg *txg, uint64_t list);
-/* Note that the group moves about so many entries from one list to another. */
+/* Count entries, about, that the group moves from one list to another. */
 void pending_move(struct txg *txg, uint64_t from, uint64_t to, int64_t entries);
 
 #endif

@@ -36,7 +36,7 @@ static void reaper_push(struct reaper *reaper, struct node *node, packed low)
 		reaper->path[depth].slot = node_route(node->data, reaper->from);
 }
 
-/* Free the lowest node of the path; its parent goes on after it. */
+/* Free the lowest node of the path, and move its parent to the next slot. */
 static void reaper_pop(struct reaper *reaper)
 {
 	struct node *node = reaper->path[--reaper->depth].node;
@@ -101,7 +101,7 @@ int tree_reap(struct tree *tree, struct key *from, uint32_t limit,
 		if (!err)
 			reaper_push(&reaper, node, reaper_low(&reaper));
 		else if (err == -EUCLEAN)
-			++*slot; /* what is below is lost already */
+			++*slot; /* damaged: its blocks cannot be found */
 		else
 			return err;
 	}

@@ -2,10 +2,10 @@
 /*
  * Writing the entries of leaf pages that are repacked: see repack.c.
  *
- * LMDB splits a page that overflows at its end before its last entry,
- * which would leave a third of the page empty where entries are large.  So the
- * end of a page is chosen here, and a filler makes it overflow just there.  The
- * key of the filler is that of fragment 63 of a block: no block has that many.
+ * If a page overflows at its end, LMDB splits it before its last entry.  Large
+ * entries would thus leave a third of the page empty.  So this file chooses the
+ * end of a page, and a filler makes the page overflow there.  The key of the
+ * filler is that of fragment 63 of a block: no block has that many.
  */
 #include "refill.h"
 
@@ -19,8 +19,8 @@ enum {
 	LEAF_ROOM = DISK_PAGE - PAGE_HEADER,
 	LEAF_LOW = LEAF_ROOM / 4 + 1, /* LMDB joins those below */
 	BYTE_SIZE = ITEM_HEAD + 2,    /* an entry with one byte */
-	PIECE_MIN = 128,   /* the least of a chunk that fills up a page */
-	PIECES_MAX = 3300, /* a chunk of so many bytes is cut again */
+	PIECE_MIN = 128,   /* least piece of a chunk that fills up a page */
+	PIECES_MAX = 3300, /* bytes; longer chunks keep their fragments */
 };
 
 struct entry {
@@ -37,10 +37,10 @@ struct refill {
 	size_t entries_len;
 	bool cut_off;    /* the last block goes on after the run */
 	uint8_t *data;   /* of the entries, one after the other */
-	size_t leaves;   /* that the table has */
-	size_t space;    /* in the page that is being filled, */
-	bool known;      /* if this is true */
-	size_t last;     /* what the last entry takes; 0: not known */
+	size_t leaves;   /* of the table */
+	size_t space;    /* bytes left in the page that is being filled */
+	bool known;      /* `space` is right */
+	size_t last;     /* bytes that the last entry takes; 0: not known */
 	uint64_t filler; /* its key; 0: none */
 };
 
@@ -52,7 +52,7 @@ static size_t leaves_of(const struct writing *w)
 	                                                 : stat.ms_leaf_pages;
 }
 
-/* Read the run as it is now. 1: it is as planned, or smaller; 0: leave it. */
+/* Read the run again.  Return 1; 0: it is larger than planned, or gone. */
 static int refill_read(struct refill *f, const struct repack *run)
 {
 	size_t used = 0, most = (size_t)run->bytes + DISK_PAGE * run->large;
@@ -96,9 +96,8 @@ static int key_put(struct refill *f, uint64_t number, const void *data,
 }
 
 /*
- * Make the entry with this key the first of a page.  LMDB splits a page that
- * overflows before its last entry.  The entry is therefore put last, with
- * one byte as its value, and a filler after it makes the page overflow.
+ * Make the entry with this key the first of a page: put it last in the page,
+ * with one byte as its value, and make the page overflow by a filler after it.
  */
 static int page_break(struct refill *f, uint64_t key)
 {
@@ -120,8 +119,8 @@ static int page_break(struct refill *f, uint64_t key)
 }
 
 /*
- * Remove the filler if the rest of its page keeps LMDB from joining it with the
- * page before.
+ * Remove the filler if the page is full enough for LMDB not to join it with the
+ * one before, or `always`.
  */
 static int filler_remove(struct refill *f, bool always)
 {
@@ -162,7 +161,7 @@ static int refill_put(struct refill *f, uint64_t key, const void *data,
 	return filler_remove(f, false);
 }
 
-/* Return how many bytes of a chunk go into the next fragment. */
+/* Return the bytes of a chunk to put into the next fragment. */
 static size_t piece_len(const struct refill *f, size_t len)
 {
 	size_t space =
@@ -175,8 +174,8 @@ static size_t piece_len(const struct refill *f, size_t len)
 }
 
 /*
- * Put a block back: entries from i on that have its number.  The bytes of a
- * small chunk are cut into other fragments than before, so that pages are full.
+ * Put a block back: `count` entries from i on.  A small chunk is cut into
+ * fragments again, so that pages are full.
  */
 static int refill_block(struct refill *f, size_t i, size_t count)
 {

@@ -5,8 +5,8 @@
  * LMDB merges a leaf with its neighbour when both are less than a quarter full,
  * and never fills one up from another.  If most blocks of a region were freed,
  * its leaves stay a third full.  So freed bytes are counted by region of block
- * numbers.  When they are many, the leaves of the region are read, and runs of
- * adjacent leaves whose entries fit into fewer are noted.  The next commit
+ * numbers.  When they are many, a pass reads the leaves of the region, and
+ * plans runs of adjacent leaves whose entries fit into fewer.  The next commit
  * removes the entries of a run and puts them back, which fills the pages.
  */
 #include "repack.h"
@@ -24,11 +24,11 @@ enum {
 	LEAF_FULL = LEAF_ROOM - LEAF_ROOM / 10, /* not worth repacking */
 	RUN_LEAVES = 128,
 	RUNS_A_COMMIT = 128,
-	LEAVES_A_STEP = 512, /* that are read for one commit */
-	/* Leaves are read if one in so many of their bytes was freed. */
+	LEAVES_A_STEP = 512, /* leaves read for one commit */
+	/* Leaves are read if 1 in this many of their bytes was freed. */
 	SPARSE_SHARE = 16,
-	BLOCK_BYTES = 256, /* that a block frees, about */
-	/* Leaves are rewritten if that saves one page in so many. */
+	BLOCK_BYTES = 256, /* freed in a leaf with a block, about */
+	/* Leaves are rewritten if that saves 1 page in this many. */
 	SAVED_SHARE = 6,
 };
 
@@ -40,7 +40,7 @@ static size_t region_of(const struct sparse *sparse, uint64_t number)
 	           (size_t)SPARSE_REGIONS - 1);
 }
 
-/* Make regions twice as large, until the number lies in one of them. */
+/* Double the size of the regions until the number lies in one of them. */
 static void sparse_stretch(struct sparse *sparse, uint64_t number)
 {
 	while (number >> sparse->shift >= SPARSE_REGIONS) {
@@ -63,7 +63,7 @@ void sparse_add(struct sparse *sparse, uint64_t number, size_t len)
 	pthread_mutex_unlock(&sparse->lock);
 }
 
-/* Return true if the region is worth reading, and take it off the count. */
+/* Return true if the region is worth reading, and reset its count. */
 static bool region_take(struct sparse *sparse, size_t region, uint64_t least)
 {
 	uint64_t freed = sparse->freed[region];
@@ -76,8 +76,8 @@ static bool region_take(struct sparse *sparse, size_t region, uint64_t least)
 }
 
 /*
- * Find the next regions that are worth reading, all adjacent: numbers from
- * *ret_first to *ret_last.  False: there are none.
+ * Find the next adjacent regions that are worth reading: numbers from
+ * *ret_first to *ret_last.  Return false if there are none.
  */
 static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
                         uint64_t *ret_first, uint64_t *ret_last)
@@ -110,7 +110,7 @@ static bool sparse_take(struct sparse *sparse, uint64_t least, uint64_t seq,
 
 /* ---- Planning ----------------------------------------------------------- */
 
-/* The leaves that are read, and the run that they make. */
+/* The keys to read, the current run, and the runs found. */
 struct plan {
 	MDB_cursor *cursor;
 	uint64_t last; /* key at which to stop */
@@ -125,7 +125,7 @@ struct plan {
 
 static unsigned pages_for(size_t bytes)
 {
-	/* Entries do not fit the pages' ends. */
+	/* Entries leave space at the ends of pages. */
 	size_t space = LEAF_ROOM - LEAF_ROOM / 32;
 
 	return (unsigned)((bytes + space - 1) / space);
@@ -191,7 +191,7 @@ static int plan_read(struct plan *plan)
 		leaf.bytes += item_size(value.mv_size);
 		r = disk_cursor_where(plan->cursor, &key, &value, MDB_NEXT);
 	}
-	/* The last leaf of all is where the next commit appends. */
+	/* Leave the last leaf of the table out: commits append to it. */
 	plan_close(plan);
 	plan->read = leaf.last + 1;
 	plan->at =
@@ -216,7 +216,7 @@ static int plan_make(struct store *store, struct plan *plan)
 	return r;
 }
 
-/* Return how many bytes must have been freed for a pass to be worth it. */
+/* Find the bytes that must have been freed for a pass. */
 static int least_get(struct store *store, uint64_t *ret_bytes)
 {
 	MDB_txn *txn;
@@ -234,7 +234,7 @@ static int least_get(struct store *store, uint64_t *ret_bytes)
 	return 0;
 }
 
-/* Return the pages that are written and freed for the planned runs. */
+/* Return the number of pages written and freed for the planned runs. */
 static uint64_t plan_pages(const struct plan *plan)
 {
 	uint64_t pages = 0;
@@ -293,8 +293,8 @@ static int plan_hand_over(struct store *store, struct plan *plan,
 }
 
 /*
- * Wait for the next commit if it frees enough.  -ENOENT: it does not; -EAGAIN:
- * it has been done.
+ * Wait for the next commit if it frees enough for a pass.  -ENOENT: it does
+ * not; -EAGAIN: it is done.
  */
 static int sparse_wait(struct store *store, uint64_t least)
 {
@@ -317,7 +317,7 @@ static int sparse_wait(struct store *store, uint64_t least)
 	return r ? r : -EAGAIN;
 }
 
-/* Go on to the next regions.  -ENOENT: none is worth it. */
+/* Move to the next regions.  -ENOENT: none is worth reading. */
 static int plan_next(struct store *store, struct plan *plan)
 {
 	uint64_t least = 0, seq;

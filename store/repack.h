@@ -25,15 +25,15 @@ enum { SPARSE_REGIONS = 4096 };
 /* Bytes freed in leaves of `blocks`, by region of block numbers. */
 struct sparse {
 	pthread_mutex_t lock; /* guards all but the last two */
-	unsigned shift;       /* log2 of the numbers of a region */
+	unsigned shift;       /* log2 of the count of numbers in a region */
 	uint64_t freed[SPARSE_REGIONS];
 	uint64_t total;
-	uint64_t least;    /* freed bytes that make a pass worth it */
-	size_t next;       /* region to go on with; 0: no pass has begun */
-	uint64_t at, last; /* keys yet to be read; only for store_repack() */
+	uint64_t least;    /* freed bytes that a pass needs */
+	size_t next;       /* next region of the pass; 0: none has begun */
+	uint64_t at, last; /* keys yet to be read; used by store_repack() */
 };
 
-/* Note that `len` bytes stored under the block number were freed. */
+/* Count `len` bytes stored under the block number as freed. */
 void sparse_add(struct sparse *sparse, uint64_t number, size_t len);
 
 #endif

@@ -9,7 +9,7 @@
 enum {
 	SPAN = 2 * WINDOW_REACH + 1,
 	ANCHOR_SHIFT = 64 - 7, /* one in 128 bytes is an anchor */
-	ANCHOR_BYTES = 64,     /* decide whether the next one is */
+	ANCHOR_BYTES = 64,     /* bytes before it that choose an anchor */
 	ANCHORS = 1 << 16,
 	MATCH_LEAST = 64,
 };
@@ -24,7 +24,7 @@ struct window {
 	uint32_t generation;
 	uint64_t gear[256]; /* of the rolling hash */
 	struct window_chunk chunks[SPAN];
-	struct anchor anchors[ANCHORS]; /* by their hash; the last one stays */
+	struct anchor anchors[ANCHORS]; /* by hash; the newest of each */
 };
 
 int replaced_get(struct writing *w, const struct chunk *chunk,
@@ -85,7 +85,7 @@ static struct anchor *anchor_slot(struct window *window, uint64_t hash)
 	return &window->anchors[(hash >> 32) % ANCHORS];
 }
 
-/* Note the anchors of a chunk that has come into the window. */
+/* Add the anchors of a chunk that has come into the window. */
 static void anchors_add(struct window *window, struct window_chunk *c)
 {
 	const uint8_t *data = c->content->data;
@@ -96,7 +96,7 @@ static void anchors_add(struct window *window, struct window_chunk *c)
 		hash = (hash << 1) + window->gear[data[i]];
 		if (hash >> ANCHOR_SHIFT || i < ANCHOR_BYTES - 1)
 			continue;
-		/* A run of equal bytes has one anchor, not one a byte. */
+		/* A run of equal bytes has one anchor, not one for each byte. */
 		if (hash != before)
 			*anchor_slot(window, hash) = (struct anchor){
 			        c->generation, (uint32_t)(c - window->chunks),
@@ -105,7 +105,7 @@ static void anchors_add(struct window *window, struct window_chunk *c)
 	}
 }
 
-/* Read the pieces of a splice, and what reading its bases costs. */
+/* Read the pieces of a splice, and the costs of its bases. */
 static int pieces_load(struct writing *w, struct window_chunk *c)
 {
 	const struct chunk_header *h = &c->replaced.header;
@@ -126,7 +126,7 @@ static int pieces_load(struct writing *w, struct window_chunk *c)
 	              : r;
 }
 
-/* Read what the group's chunk replaces.  Damaged chunks are left out. */
+/* Load what the group's chunk `at` replaces.  Damaged chunks are left out. */
 static int window_load(struct window *window, struct writing *w, size_t at,
                        struct window_chunk *c)
 {
@@ -135,7 +135,7 @@ static int window_load(struct window *window, struct writing *w, size_t at,
 	window_chunk_release(c);
 	c->at = at + 1;
 	c->generation = ++window->generation;
-	/* Bytes of a chunk that was patched have not moved elsewhere. */
+	/* A patch has its bytes in place: other chunks do not have them. */
 	if (w->txg->chunks[at]->block.kind == BLOCK_PATCH)
 		return 0;
 	r = replaced_get(w, w->txg->chunks[at], &c->replaced);
@@ -220,7 +220,7 @@ static void match_follow(struct search *s, const struct window_chunk *c)
 	const struct chunk *chunk = s->chunk;
 
 	while (s->count < s->most && s->done < chunk->len) {
-		size_t at = c->at; /* of the next one: c->at is one more */
+		size_t at = c->at; /* index of the next one */
 		uint32_t n;
 
 		c = &s->window->chunks[at % SPAN];

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The stored chunks that a group replaces, near the one that is being written:
- * the content of a rewritten file before.  After an insertion the bytes of a
- * new chunk are those of two of them, or lie in one farther away.
+ * The window: the stored chunks that the chunk being written and its neighbours
+ * in the group replace, that is, the former content of a rewritten file.  After
+ * an insertion, the bytes of a new chunk are in two of them, or in one farther
+ * away.
  *
  * Chunks are in the order of their numbers, which is mostly that of a file.
- * Each one is read once while the window slides over it, and the places of its
- * anchors are noted: places chosen by the 64 bytes before them, so that they
- * are the same ones wherever these bytes are found.  Inside store/ only.
+ * Each replaced chunk is read once while the window slides over it, and indexed
+ * by its anchors.  An anchor is a place chosen by the 64 bytes before it, so
+ * that equal bytes have the same anchors wherever they are.  Inside store/ only.
  */
 #ifndef COPPICE_REPLACED_H
 #define COPPICE_REPLACED_H
@@ -18,11 +19,11 @@
 /* A stored chunk that one of the group replaces. */
 struct replaced {
 	uint64_t name;   /* the number that is replaced; 0: none */
-	uint64_t number; /* that its content is stored under; 0: none to read */
+	uint64_t number; /* stores the content; 0: it cannot be read */
 	struct chunk_header header;
 };
 
-/* Find what the chunk replaces, if anything, without reading all of it. */
+/* Find the stored chunk that `chunk` replaces, if any, and read its header. */
 int replaced_get(struct writing *w, const struct chunk *chunk,
                  struct replaced *ret);
 
@@ -31,8 +32,8 @@ struct window_chunk {
 	size_t at; /* index among the chunks of the group, + 1; 0: none */
 	uint32_t generation;
 	struct replaced replaced;
-	struct chunk *content;       /* NULL: none that can be read */
-	struct splice *splice;       /* its pieces if it is one, else NULL */
+	struct chunk *content;       /* NULL: none, or unreadable */
+	struct splice *splice;       /* its pieces if it is a splice, or NULL */
 	uint8_t costs[SPLICE_BASES]; /* splice_base_cost() of its bases */
 };
 
@@ -49,13 +50,13 @@ struct window;
 int window_create(struct window **ret_window);
 void window_destroy(struct window *window);
 /*
- * Slide the window to what the chunks of the group around w->at replace, at
- * most `reach` of them, and WINDOW_REACH, on either side.
+ * Slide the window to the chunks that the group's chunk w->at and up to `reach`
+ * (at most WINDOW_REACH) chunks on either side replace.
  */
 int window_move(struct window *window, struct writing *w, size_t reach);
 /*
  * Find bytes of the chunk in the window.  Return the number of matches, at most
- * `most`; they are in order and do not overlap.  They are valid until the next
+ * `most`.  They are in order, do not overlap, and are valid until the next
  * window_move().
  */
 unsigned window_match(struct window *window, const struct chunk *chunk,

@@ -21,7 +21,7 @@ int reservation_for_pages(struct store *store, uint64_t pages);
 void reservation_set_limit(struct store *store, uint64_t max_size);
 /* Measure again, and return the bytes that may be written. */
 uint64_t reservation_stat(struct store *store);
-/* Give back most of the preallocated space, when nothing is to be written. */
+/* Give back most of the preallocated space, if no changes are pending. */
 void reservation_relax(struct store *store);
 /* Give back all preallocated space that is not reserved. */
 void reservation_give_back(struct store *store);
