@@ -194,7 +194,7 @@ static size_t entry_size(const uint8_t *page, unsigned i)
 	       (big ? 8 : page_node_data(node).len);
 }
 
-/* Account for an entry that LMDB may have moved from the leaf to a neighbour. */
+/* Count an entry that LMDB may have moved from the leaf to a neighbour. */
 static void leaf_gives(struct pages *pages, uint64_t number)
 {
 	struct mark *mark = mark_find(pages, number);

@@ -96,7 +96,7 @@ static void anchors_add(struct window *window, struct window_chunk *c)
 		hash = (hash << 1) + window->gear[data[i]];
 		if (hash >> ANCHOR_SHIFT || i < ANCHOR_BYTES - 1)
 			continue;
-		/* A run of equal bytes has one anchor, not one for each byte. */
+		/* A run of equal bytes gets one anchor only. */
 		if (hash != before)
 			*anchor_slot(window, hash) = (struct anchor){
 			        c->generation, (uint32_t)(c - window->chunks),

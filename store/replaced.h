@@ -8,7 +8,8 @@
  * Chunks are in the order of their numbers, which is mostly that of a file.
  * Each replaced chunk is read once while the window slides over it, and indexed
  * by its anchors.  An anchor is a place chosen by the 64 bytes before it, so
- * that equal bytes have the same anchors wherever they are.  Inside store/ only.
+ * that equal bytes have the same anchors wherever they are.  Inside store/
+ * only.
  */
 #ifndef COPPICE_REPLACED_H
 #define COPPICE_REPLACED_H

@@ -11,8 +11,8 @@
  *
  * A reserve is kept back, because deletions need pages before they free any.
  * Writers leave all of it, other changes half of it.  The deletion of states
- * may use it up, in small commits of its own, each of which can use the pages
- * that the last but one has freed.
+ * may use it up, in small commits, each of which can use the pages that the
+ * last but one has freed.
  */
 #include "reservation.h"
 
@@ -34,18 +34,18 @@ enum {
 	STEP_MIN = 8 << 20, /* preallocated at a time */
 	STEP_MAX = 64 << 20,
 	GIVE_MIN = 256 << 10, /* less is not worth giving back */
-	BULK_MIN = 4096,      /* bytes of a write that is not small */
-	/* pages that are copied besides those that hold the thing itself */
-	CHUNK_PAGES = 2, /* a place among the hashes; a last fragment */
+	BULK_MIN = 4096,      /* bytes of a large write */
+	/* Pages copied for one change, besides those of its content. */
+	CHUNK_PAGES = 2, /* an entry in `hashes`; a last fragment */
 	FREE_PAGES = 2,
 	NODE_PAGES = 1,
 	RECORD_PAGES = 1,
 	LIST_PAGES = 2,
-	OPS_TIGHT = 256, /* entries of lists, when there is little space */
-	/* The longest wait of a writer that is slowed down: a byte's share, */
+	OPS_TIGHT = 256, /* entries of lists, if there is little space */
+	/* The longest wait of a writer that is slowed down: for each byte, */
 	SLOW_BYTE_NS = 8,
-	SLOW_BULK_NS = 1000000, /* a large write, */
-	SLOW_NS = 250000,       /* and a change that is no large write */
+	SLOW_BULK_NS = 1000000, /* for a large write, */
+	SLOW_NS = 250000,       /* and for any other change */
 };
 
 static uint64_t txg_cost(const struct txg *txg)
@@ -68,8 +68,8 @@ static uint64_t pending_cost(const struct store *store)
 }
 
 /*
- * Return the reserve for deletions, which is little in a small store.  Lock
- * held.
+ * Return the bytes of the reserve for deletions, fewer under a small limit.
+ * Lock held.
  */
 static uint64_t reserve_bytes(const struct store *store)
 {
@@ -141,7 +141,7 @@ static void reservation_count_free(struct store *store)
 	store->free_known = true;
 	if (disk_count_free(&store->disk, &free) < 0)
 		return;
-	/* The end of a reader that pins pages is not reported. */
+	/* Count again later: no event reports the end of a pinning reader. */
 	store->free_known = !free.pinned;
 	if (store->used > store->limit)
 		over = store->used - store->limit;
@@ -152,8 +152,8 @@ static void reservation_count_free(struct store *store)
 }
 
 /*
- * Preallocate disk space from `from` up to `to`.  -ENOSPC; -EOPNOTSUPP: this
- * file system does not.
+ * Preallocate disk space from `from` up to `to`.  -ENOSPC; -EOPNOTSUPP: the
+ * file system cannot do this.
  */
 static int preallocate(int fd, uint64_t from, uint64_t to)
 {
@@ -274,10 +274,7 @@ void reservation_relax(struct store *store)
 {
 	uint64_t reserve = reserve_bytes(store);
 
-	/*
-	 * Keep some: small steps should not give back and take again all the
-	 * time.
-	 */
+	/* Keep some space: do not give back and take small steps in turn. */
 	if (store->granted > store->used + 2 * (reserve + step_bytes(store)))
 		give_back(store, reserve);
 }
@@ -287,7 +284,7 @@ void reservation_give_back(struct store *store)
 	uint64_t keep = reserve_bytes(store) + pending_cost(store);
 	uint64_t ahead, inside;
 
-	/* Free pages within the file serve as well. */
+	/* Free pages within the file can be used, too. */
 	reservation_count_free(store);
 	ahead = reservation_ahead(store);
 	inside = store->avail - MIN(store->avail, ahead);
@@ -343,9 +340,9 @@ static size_t wait_mark(const struct store *store, bool bulk)
 }
 
 /*
- * Slow a writer down to the pace of the commit that is running: large writes
- * first, and others when those alone would have to wait for its end.  `bytes`
- * are those of the write, or 0.  Lock held, and released meanwhile.
+ * Slow a writer down to the pace of the running commit: large writes first, and
+ * other changes when large writes would have to wait for its end.  `bytes`: of
+ * the write, or 0.  Lock held, and released meanwhile.
  */
 static void slow_down(struct store *store, size_t bytes)
 {
@@ -400,8 +397,8 @@ static int throttle(struct store *store, bool grows, size_t bytes)
 	if (bulk && !store->commit_err)
 		reservation_prepare(store, reserve);
 	/*
-	 * The limit of memory holds for all; a full disk lets only such changes
-	 * pass as may free space.
+	 * The limit of memory applies to all changes.  If the disk is full,
+	 * only changes that may free space pass.
 	 */
 	if (store->commit_err && (store->open_txg->bytes > store->txg_hard ||
 	                          (store->commit_err == -ENOSPC && grows)))
@@ -425,8 +422,8 @@ int store_throttle_write(struct store *store, size_t bytes)
 }
 
 /*
- * Return what to reserve for freeing so many blocks.  No more pages are changed
- * than there are.
+ * Return the bytes to reserve for freeing so many blocks, at most those of all
+ * pages in use.
  */
 static uint64_t freeing_cost(const struct store *store, uint64_t blocks)
 {
@@ -434,8 +431,8 @@ static uint64_t freeing_cost(const struct store *store, uint64_t blocks)
 }
 
 /*
- * Reduce *blocks to what there is space for besides the reserve.  Return true
- * if there is not even the reserve.  Lock held.
+ * Reduce *blocks to those that can be freed with the space besides the reserve.
+ * Return true if there is not even space for the reserve.  Lock held.
  */
 static bool pace_measure(struct store *store, uint32_t *blocks)
 {
@@ -464,7 +461,7 @@ int store_pace(struct store *store, uint32_t *blocks)
 	wait_for_committer(store, store->txg_hard);
 	if (pace_measure(store, blocks))
 		r = 1;
-	/* Each piece is committed before the next: see above. */
+	/* Commit each piece before the next, which needs its pages. */
 	if (r || *blocks < STORE_PACE_LEAST) {
 		int err = commit_wait_all(store);
 

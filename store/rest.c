@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Without rests, a scheduler that has chosen the committer lets it run until
- * the next tick, some milliseconds later, even if a caller has its answer or a
- * worker its request meanwhile.
+ * Without rests, a scheduler lets the committer run until the next tick, some
+ * milliseconds later, even if a caller's answer or a worker's request has come
+ * meanwhile.
  */
 #include "rest.h"
 

@@ -6,8 +6,8 @@
 struct store;
 
 /*
- * Leave the processor to others for a moment if requests are handled on it and
- * the calling thread has not rested for a while.  Lock NOT held.
+ * Sleep for a moment if requests are handled on this processor and the calling
+ * thread has not rested for a while.  Lock NOT held.
  */
 void store_rest(struct store *store);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The file in memory, and what is mapped over its map. */
+/* The file in memory, and the mapping of data.mdb over its map. */
 #include "shadow.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@ static void le64_put(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* Bytes at the beginning of the file that are in memory: whole pages of both
- * LMDB's and the system's. */
+/* Return the bytes of the file in memory: whole pages of LMDB and the system.
+ */
 static size_t shadow_len(void)
 {
 	return MAX((size_t)METAS * DISK_PAGE, (size_t)sysconf(_SC_PAGESIZE));

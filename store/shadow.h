@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Opening data.mdb read-only at one of its two meta pages, whatever the state
- * of the other.  LMDB reads both and decides by itself.  So it is given a file
- * in memory that begins like data.mdb, but with meta pages that leave no
- * choice; the rest is then mapped from data.mdb itself.  Inside store/ only.
+ * of the other.  LMDB reads both and chooses by itself.  So it opens a file in
+ * memory that begins like data.mdb, but with meta pages that leave no choice;
+ * the rest is then mapped from data.mdb itself.  Inside store/ only.
  */
 #ifndef COPPICE_SHADOW_H
 #define COPPICE_SHADOW_H

@@ -3,9 +3,10 @@
  * Splices: chunks that are stored as pieces of other chunks, their bases, and
  * the bytes that no base has.
  *
- * A base gives its flat bytes: its content, but of a base that is a splice
- * itself only the bytes of its own.  So a splice never leads to another one,
- * and is read in few steps however often the file was rewritten.
+ * The flat bytes of a base are its content or, if it is a splice itself, only
+ * its own bytes, which no base has.  Pieces come from flat bytes, so a splice
+ * never leads to another one, and is read in few steps however often the file
+ * was rewritten.
  *
  * The payload begins with the number of pieces; for each there follow the base,
  * counted from 1, or 0 for the splice's own bytes; where the piece begins among
@@ -27,8 +28,8 @@ enum {
 };
 
 struct splice_piece {
-	uint32_t base; /* counted from 1; 0: bytes of its own */
-	uint32_t from; /* where it begins among the flat bytes of the base */
+	uint32_t base; /* counted from 1; 0: own bytes */
+	uint32_t from; /* offset in the flat bytes of the base */
 	uint32_t len;
 };
 
@@ -37,7 +38,7 @@ struct splice {
 	struct splice_piece pieces[SPLICE_PIECES]; /* in the content's order */
 };
 
-/* Return the number of bytes of its own that the splice has. */
+/* Return the number of the splice's own bytes. */
 uint32_t splice_own(const struct splice *splice);
 /* Write the pieces to `out`, of SPLICE_HEAD_MAX bytes; return their length. */
 size_t splice_encode(const struct splice *splice, uint8_t *out);

@@ -17,15 +17,15 @@
 #include "reservation.h"
 
 enum {
-	COMMIT_MS_DEFAULT = 4000, /* and the commit itself, within 5 seconds */
+	COMMIT_MS_DEFAULT = 4000, /* 5 seconds with the commit itself */
 	CLOSE_MS_DEFAULT = 5000,
 	RETRY_MS_DEFAULT = 100,
 	LEVEL_DEFAULT = 3,
 	DELTA_DEPTH_DEFAULT = 16,
 	BUCKETS_FIRST = 1 << 12,
 	/*
-	 * Entries of lists that one commit handles.  With more of them, more
-	 * lie in the same pages, but others wait longer for the commit.
+	 * Entries of lists that one commit handles.  If they are more, more of
+	 * them share pages, but other threads wait longer for the commit.
 	 */
 	OPS_MOST = 8192,
 	OPS_MOST_ALONE = 65536,
@@ -218,7 +218,7 @@ static int open_checked(struct store *store, bool readonly)
 	if (r < 0)
 		return r;
 	r = view_check_records(store);
-	/* The pages of the commit before are not those of the last. */
+	/* Read-only, the store may open as of the commit before. */
 	if (r == -EUCLEAN && !readonly)
 		return -EBADMSG;
 	if (r == -EUCLEAN && disk->fault == DISK_SOUND) {
@@ -376,7 +376,7 @@ int store_open(const char *path, const struct store_options *options,
 	return 0;
 }
 
-/* Return what is in memory alone. */
+/* Return the changes that are only in memory. */
 static struct store_loss pending_loss(const struct store *store)
 {
 	const struct txg *sets[] = {store->syncing_txg, store->open_txg};
@@ -428,8 +428,8 @@ int store_close_loss(struct store *store, struct store_loss *ret_loss)
 }
 
 /*
- * Write the geometry, and keep it if that succeeds.  Lock held.  Other threads
- * read the constant fields without it.
+ * Write the geometry, and if that succeeds, set its variable fields.  Other
+ * threads read the constant ones without the lock.  Lock held.
  */
 static int geometry_put(struct store *store, const struct geometry *g)
 {

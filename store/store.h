@@ -100,27 +100,26 @@ int store_open(const char *path, const struct store_options *options,
                struct store **ret_store);
 
 /*
- * Open the store read-only as of its last commit, for those who read the file
- * itself.  What the intent log has is committed before; if the store cannot be
- * opened for that, a warning is logged, and it is left out.  Errors as
- * store_open().
+ * Open the store read-only as of its last commit, for callers that read the
+ * file itself.  The changes in the intent log are committed first; if that
+ * fails, they are left out and a warning is logged.  Errors as store_open().
  */
 int store_open_committed(const char *path, struct store **ret_store);
 
-/* Return the reason of an error of store_open(), to be put after a colon. */
+/* Return the reason of an error of store_open(), for a message's end. */
 const char *store_open_reason(int err);
 
 /*
- * Return an addition to the reason: that the files at the path look like a copy
+ * Return an addition to the reason if the files at the path look like a copy
  * made while the store was open or had not been closed; else "".  The next
- * writable opening that succeeds removes the mark which that is seen by.
+ * successful opening for writing replaces the mark that shows this.
  */
 const char *store_copy_reason(const char *path, int err);
 
 /*
- * Commit the pending changes, stop the committer and release everything.  Takes
- * NULL.  A commit that fails is retried for a while; then the last error is
- * returned, and the changes since the last commit are lost.
+ * Commit the pending changes, stop the committer and release everything.  NULL
+ * is ignored.  A commit that fails is retried for a while; then the last error
+ * is returned, and the changes since the last commit are lost.
  */
 int store_close(struct store *store);
 
@@ -129,7 +128,7 @@ struct store_loss {
 	uint64_t bytes; /* of memory that they took */
 	uint64_t ms;    /* since the first of them was made */
 };
-/* Do the same; the loss is set when an error is returned. */
+/* Do the same, and set *ret_loss if an error is returned. */
 int store_close_loss(struct store *store, struct store_loss *ret_loss);
 
 /*
@@ -152,7 +151,7 @@ enum store_feature {
 	STORE_FEATURE_SPLICES = 4, /* chunks made of pieces of others */
 	STORE_FEATURE_LOG = 8, /* the file `log` may have what data.mdb lacks */
 	STORE_FEATURE_PATCHES = 16,   /* chunks that are read with their base */
-	STORE_FEATURE_LARGE_LOG = 32, /* the log is not of the usual size */
+	STORE_FEATURE_LARGE_LOG = 32, /* the log may have runs of entries */
 };
 /* Set or clear a feature with the open group.  Lock held.  -ENOMEM. */
 int store_set_feature(struct store *store, enum store_feature feature, bool on);
@@ -178,10 +177,10 @@ uint64_t store_hash(const struct store *store, const void *data, size_t len);
 void store_lock(struct store *store);
 void store_unlock(struct store *store);
 /*
- * Share the lock with other threads that read what is in memory.  Meanwhile
- * nothing is changed, and nothing is read from the file: functions that would
- * have to return -EAGAIN.  Then, and when this returns -EAGAIN itself, take the
- * lock instead.  Only for stores opened with `shared`; not nested.
+ * Share the lock with other threads that read what is in memory.  No thread
+ * changes it meanwhile, and functions that would have to read the file return
+ * -EAGAIN.  Then, and when this returns -EAGAIN itself, take the lock instead.
+ * Only for stores opened with `shared`; not nested.
  */
 int store_lock_shared(struct store *store);
 void store_unlock_shared(struct store *store);
@@ -194,9 +193,9 @@ uint64_t store_holds(const struct store *store);
 void store_background(void);
 
 /*
- * Let the threads that wait for the lock take it.  To be called without the
- * lock, between the pieces of long work: the thread that has just released the
- * lock would mostly get it again before they do.  Returns soon in any case.
+ * Let the threads that wait for the lock take it.  Call this without the lock,
+ * between the pieces of long work: the thread that has just released the lock
+ * would mostly get it again before they do.  Returns soon in any case.
  * -EINTR: the work may be given up (see store_on_yield()).
  */
 int store_yield(struct store *store);
@@ -213,10 +212,10 @@ void store_on_yield(struct store *store, bool (*fn)(void));
 void store_on_stall(struct store *store, void (*fn)(bool begins));
 
 /*
- * For tests: have fn called, under the lock, whenever the lock is released,
- * with the processor time in nanoseconds that its holder has spent since it
- * took it, and the number of blocks and records that it has looked at.  fn
- * NULL: stop that.  -EOPNOTSUPP in a release build.  Lock NOT held.
+ * For tests: set the function that is called, under the lock, whenever the lock
+ * is released, with the processor time in nanoseconds that the holder has used
+ * since it took the lock, and the number of blocks and records that it has
+ * looked up.  NULL: none.  -EOPNOTSUPP in a release build.  Lock NOT held.
  */
 typedef void store_hold_fn(void *arg, int64_t ns, uint64_t work);
 int store_on_unlock(struct store *store, store_hold_fn *fn, void *arg);
@@ -234,7 +233,7 @@ uint64_t store_next_seq(struct store *store);
 enum store_counter { COUNTER_INO, COUNTER_STATE, COUNTER_COUNT };
 int store_count(struct store *store, enum store_counter counter, uint64_t first,
                 uint64_t end, uint64_t *ret_number);
-/* Return the number that a counter is at, and set it. */
+/* Return the number that a counter is at; set it. */
 uint64_t store_counter(const struct store *store, enum store_counter counter);
 void store_set_counter(struct store *store, enum store_counter counter,
                        uint64_t next);
@@ -271,45 +270,46 @@ void store_commit_start(struct store *store);
 /* Wait until all changes made before the call are on disk.  Lock NOT held. */
 int store_sync(struct store *store);
 /*
- * Do the same where it is seldom called, and give back all preallocated disk
- * space that is not reserved.
+ * Do the same, and give back all preallocated disk space that is not reserved:
+ * only for rare calls.
  */
 int store_settle(struct store *store);
 /* Wait until the group `txg` is on disk.  Lock NOT held. */
 int store_wait(struct store *store, uint64_t txg);
 /*
- * Have fn(arg, err) called when all changes made before the call are durable,
- * be it without a commit: see intent_log.h.  Called by the calling thread or
+ * Call fn(arg, err) when all changes made before this call are durable, by a
+ * commit or by the intent log (intent_log.h), from the calling thread or
  * another one.  Lock NOT held.
  */
 void store_fsync(struct store *store, void (*fn)(void *arg, int err),
                  void *arg);
 /*
- * Wait until the group `txg` is durable, be it without a commit, which begins
- * then at the latest.  The log is made as large as such groups need.  Lock NOT
+ * Wait until the group `txg` is durable, by a commit or by the intent log, and
+ * ask for its commit.  The log is made as large as such groups need.  Lock NOT
  * held.
  */
 int store_log(struct store *store, uint64_t txg);
 
 /*
- * Slow the caller down when changes come faster than they can be committed.  To
- * be called before a change, without the lock.  -ENOSPC: the store is full.
- * `grows` is false for changes that do not mean to take space (removals,
- * changes of attributes); they may use half of what writers leave.
+ * Slow the caller down when changes come faster than they can be committed.
+ * Call this before a change, without the lock.  -ENOSPC: the store is full.
+ * `grows` is false for changes that are not meant to take space (removals,
+ * changes of attributes); they may use half of the reserve that writers leave.
  */
 int store_throttle(struct store *store, bool grows);
 
 /*
- * Do the same for a write of `bytes` of content.  Large writers are stopped
+ * Do the same for a write of `bytes` of content.  Large writes must wait
  * earlier than others, so that the others have memory left during a commit.
  */
 int store_throttle_write(struct store *store, size_t bytes);
 
 /*
  * Do the same for a piece of the work that frees the space of deleted states,
- * which is never refused for lack of space.  *blocks is how many blocks it is
- * to free at most; less if there is little space left, but not less than
- * STORE_PACE_LEAST.  1: there is next to none.
+ * which is never refused for lack of space.  *blocks: the blocks that the
+ * caller wants to free, and on return those that it may free, which are fewer
+ * if there is little space, but at least STORE_PACE_LEAST.  1: there is next to
+ * no space.
  */
 enum { STORE_PACE_LEAST = 256 };
 int store_pace(struct store *store, uint32_t *blocks);
@@ -326,17 +326,18 @@ void store_on_txg_close(struct store *store, void (*fn)(void *arg), void *arg);
 void store_on_full(struct store *store, void (*fn)(void *arg), void *arg);
 
 /*
- * Note that such a record has changed in memory, so that the open group is
- * committed in time even if nothing else is in it.  Lock held.
+ * Note that a record which the hook of store_on_txg_close() writes has changed,
+ * so that the open group is committed even if it has no other change.  Lock
+ * held.
  */
 void store_changed(struct store *store);
 
 /* ---- The file ----------------------------------------------------------- */
 
 /*
- * Put the entries of sparse pages into fewer pages, as far as it is worth it:
- * one piece of that work, committed.  -ENOENT: there is nothing worth doing.
- * Called by one thread at a time.  Lock NOT held.
+ * Do and commit one piece of the work that puts the entries of sparse pages
+ * into fewer pages.  -ENOENT: no pages are worth it.  Called by one thread at a
+ * time.  Lock NOT held.
  */
 int store_repack(struct store *store);
 
@@ -369,8 +370,8 @@ int store_create_like(const char *path, const struct store *store, uint64_t seq,
 bool store_meta_damaged(const struct store *store);
 int store_mend_meta(struct store *store);
 /*
- * The directory within a store's in which the store is made, until it is
- * complete.  store_open() only looks whether it exists.
+ * The directory, within the store's, in which a store is made until it is
+ * complete.  store_open() only checks whether it exists.
  */
 #define STORE_UNFINISHED "unfinished"
 /* Delete the store at the path, which must not be open. */
@@ -388,20 +389,20 @@ int store_replace(struct store *store, const char *path, char **ret_kept);
 /*
  * Rewrite the store's data, without gaps, to a file in the directory
  * STORE_COMPACTING within the store's, and replace the old file by it in one
- * durable step.  Nobody else uses the store, nothing in it is uncommitted, and
- * the caller closes it next: it still refers to the old file.  *ret_bytes: the
- * new file's length.  After an error the store is unchanged.
- * -EPROTONOSUPPORT: a later version of the program keeps more in the store;
- * -EBUSY: other processes read the store.
+ * durable step.  No other thread may use the store, all changes must be
+ * committed, and the caller must close it next, because it still refers to the
+ * old file.  *ret_bytes: the new file's length.  After an error the store is
+ * unchanged.  -EPROTONOSUPPORT: the store has databases of a later version of
+ * the program; -EBUSY: other processes read the store.
  */
 #define STORE_COMPACTING "compact"
 int store_compact(struct store *store, const struct copy_options *options,
                   uint64_t *ret_bytes);
-/* Return what store_compact() will take. */
+/* Return the space that store_compact() needs. */
 struct compact_space {
 	uint64_t before;    /* bytes of the store's file */
-	uint64_t needed;    /* upper bound of those of the new one */
-	uint64_t available; /* on the disk */
+	uint64_t needed;    /* bytes of the new one, at most */
+	uint64_t available; /* bytes free on the disk */
 };
 int store_compact_need(struct store *store, struct compact_space *ret_space);
 

@@ -14,7 +14,7 @@ struct tree;
  * A chunk is a piece of a file: up to store_chunk_size() bytes under a block
  * number.  A chunk of the open transaction group may be changed in place (see
  * chunk_find()); once its group is closed, its bytes never change.  A struct
- * chunk is a counted reference to the content in memory.
+ * chunk is the content in memory, with a reference count.
  */
 struct chunk;
 
@@ -24,7 +24,7 @@ struct chunk;
  */
 struct chunk *chunk_alloc(struct store *store, size_t capacity);
 struct chunk *chunk_ref(struct chunk *chunk);
-void chunk_unref(struct chunk *chunk); /* takes NULL */
+void chunk_unref(struct chunk *chunk); /* NULL is ignored */
 uint8_t *chunk_data(struct chunk *chunk);
 uint32_t chunk_len(const struct chunk *chunk);
 /* Set the length; added bytes are zero.  The data may move.  -ENOMEM. */
@@ -49,16 +49,16 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
  */
 void chunk_replaces(struct tree *tree, uint64_t number, uint64_t replaces);
 /*
- * Return the `replaces` for what takes the place of a chunk of the tree that is
- * about to be dropped: the number itself or, if it would never be stored, that
- * of the chunk which it replaces, or 0.  Lock held.
+ * Return the `replaces` for a chunk that takes the place of the chunk `number`,
+ * which is about to be dropped: the number itself or, if that chunk would never
+ * be stored, its own `replaces`.  Lock held.
  */
 uint64_t chunk_replaced(struct tree *tree, uint64_t number);
 
 /*
  * Declare that the buffer is a copy of the first `len` bytes of the chunk that
- * it is going to replace, except for the bytes [from, to), and that the other
- * chunk will not change any more.  Such a chunk can become a patch.
+ * it is going to replace, except for the bytes [from, to), and that the
+ * replaced chunk will not change any more.  The buffer can become a patch.
  */
 void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
                    uint32_t to);
@@ -68,10 +68,10 @@ void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
 /*
  * Make, for chunk_add(), a chunk with the first `len` bytes of the chunk
  * `number`, which it is going to replace, but with `data` as its bytes [from,
- * to).  The other chunk is not read: only what differs from it is kept in
- * memory, and later stored, as a patch.  chunk_find() does not find it, and
- * chunk_load() makes a copy of all of it.  Lock NOT held.  -EAGAIN: a patch is
- * not possible here or does not pay; copy the chunk instead.
+ * to).  The replaced chunk is not read: only the difference is kept in memory,
+ * and later stored, as a patch.  chunk_find() does not find a patch, and
+ * chunk_load() makes a copy of its whole content.  Lock NOT held.  -EAGAIN: a
+ * patch is not possible here or saves too little; copy the chunk instead.
  */
 int chunk_patch(struct store *store, uint64_t number, uint32_t len,
                 uint32_t from, uint32_t to, const void *data,
@@ -83,8 +83,8 @@ int chunk_patch(struct store *store, uint64_t number, uint32_t len,
  */
 struct chunk *chunk_find_patch(struct store *store, uint64_t number);
 /*
- * Return true if the patch could have these bytes, too.  If not, it must become
- * a chunk before they are changed: see chunk_complete().
+ * Return true if the bytes [from, to) can be changed in the patch.  If not, it
+ * must become a chunk first: see chunk_complete().
  */
 bool chunk_patch_fits(const struct chunk *patch, uint32_t from, uint32_t to);
 /* Change the bytes [from, to) of a patch that they fit.  -ENOMEM.  Lock held.
@@ -125,18 +125,18 @@ void chunk_prefetch(struct store *store, const uint64_t *numbers, size_t count);
 void chunk_load_bulk(struct store *store, const uint64_t *numbers, size_t count,
                      struct chunk **ret_chunks);
 /*
- * Free the buffers, of a few MiB, that are kept for the next chunk_load_bulk().
- * For any thread.
+ * Free the buffers, a few MiB, that are kept for chunk_load_bulk().  For any
+ * thread.
  */
 void chunk_rest_bulk(struct store *store);
 
 /*
  * Read the chunk from the store, verify it and cache it.  Lock NOT held.
- * -ENOENT: it was freed meanwhile; look it up in the tree again.
+ * -ENOENT: it was freed meanwhile; look it up in the tree again.  -EUCLEAN.
  */
 int chunk_load(struct store *store, uint64_t number, struct chunk **ret_chunk);
 
-/* Do for chunks what tree_warm() does for items.  Number 0: no chunk. */
+/* Do for chunks what tree_warm() does for items; numbers of 0 are skipped. */
 void chunk_warm(struct store *store, const uint64_t *numbers, size_t count);
 /* Return true if more chunks can be cached.  Lock held or shared. */
 bool chunk_has_room(const struct store *store);
@@ -156,8 +156,8 @@ int chunk_read(struct store *store, uint64_t number, uint32_t from,
  */
 int chunk_compare(struct store *store, uint64_t a, uint64_t b);
 /*
- * Return 1 if the chunk consists of these bytes, 0 if not, or an error.  It is
- * read only if its hash is theirs.  Lock NOT held.
+ * Return 1 if the chunk consists of these bytes, 0 if not, or an error.  The
+ * chunk is read only if its header does not decide.  Lock NOT held.
  */
 int chunk_matches(struct store *store, uint64_t number, const void *data,
                   uint32_t len);

@@ -15,7 +15,7 @@ struct store;
  * committer, one job at a time, a bounded piece in each commit.
  */
 
-/* Return about how many blocks the next commit will free.  Lock held. */
+/* Estimate the number of blocks that the next commit will free.  Lock held. */
 uint64_t store_freeing(const struct store *store);
 
 /* Put a block number on a list.  Lock held. */
@@ -68,10 +68,10 @@ struct list_job {
 };
 /*
  * Run one piece of the job, and of the jobs chained to it by `next`, with the
- * next commit, and wait for it.  On return their results are set.  -ENOSPC: the
- * disk has no space for the pages to be changed, of which a smaller budget
- * needs less.  Space is not reserved for a job, and a commit that fails because
- * of it is repeated without it.  Lock NOT held.
+ * next commit, wait for that, and set their results.  -ENOSPC: the disk has no
+ * space for the pages to be changed; a smaller budget needs fewer.  Space is
+ * not reserved for a job, and a commit that fails because of it is repeated
+ * without it.  Lock NOT held.
  */
 int list_job_run(struct store *store, struct list_job *job);
 
@@ -110,8 +110,8 @@ struct list_merge {
 void list_merge(struct store *store, const struct list_merge *merge);
 
 /*
- * A version whose tree nobody needs as a whole, and the deadlists of all its
- * children.
+ * A version whose tree is not needed as a whole any more, and the deadlists of
+ * all its children.
  */
 struct list_sweep {
 	uint64_t owner; /* what the blocks above `above` are charged to */
@@ -121,18 +121,19 @@ struct list_sweep {
 	size_t lists_len;
 };
 /*
- * Find numbers that are on all of the lists, as of the last commit: up to
- * `most`, above *at, ascending; and the sum of their sizes.  *at is set to
- * where to go on.  -ENOENT: there are none above *at.  Lock held.
+ * Find numbers that are on all of the lists as of the last commit: up to
+ * `most`, above *at, ascending.  *ret_bytes: sizes of those above `above`.  *at
+ * is set to the number to go on after.  -ENOENT: the first list has no numbers
+ * above *at.  Lock held.
  */
 enum { SWEEP_MOST = 512 };
 int list_common(struct store *store, const struct list_sweep *sweep,
                 size_t most, uint64_t *at, uint64_t ret_numbers[SWEEP_MOST],
                 size_t *ret_count, uint64_t *ret_bytes);
 /*
- * Take those of the numbers, ascending, off the lists that are then on all of
- * them.  Free those above `above`, and put the others on the version's own
- * list.  -ENOMEM.
+ * With the next commit, remove from the lists those of the ascending numbers
+ * that are on all of them then.  Free those above `above`, and put the others
+ * on the version's own list.  -ENOMEM.
  */
 int list_sweep(struct store *store, const struct list_sweep *sweep,
                const uint64_t *numbers, size_t count);

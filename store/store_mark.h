@@ -4,9 +4,9 @@
  * store.h: include that.
  *
  * Such a process opens the store with store_options.beside.  It sees the last
- * commit; each hold of its lock begins with a look whether there is a newer
- * one.  To read a version in several holds, it marks the version's number.  The
- * process that writes claims the number before it frees the version's blocks:
+ * commit; each hold of its lock begins with a check for a newer one.  To read a
+ * version in several holds, it marks the version's number.  The process that
+ * writes claims the number before it frees the version's blocks:
  *
  * 1. A mark and a claim exclude each other; both end with their process.
  * 2. The reader marks the version that it has found by a state's name, and then
@@ -26,9 +26,9 @@
 struct store;
 
 /*
- * Set the function that is called under the lock, first thing, when a hold of
- * it begins to see a newer commit than the one before.  The nodes in memory
- * have been forgotten then.  Only a store opened with `beside` calls it.
+ * Set the function that is called at the beginning of a hold of the lock that
+ * sees a newer commit than the hold before.  By then, the nodes in memory are
+ * forgotten.  Only a store opened with `beside` calls the function.
  */
 void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg);
 
@@ -48,8 +48,8 @@ bool store_has_readers(const struct store *store);
 bool store_is_marked(const struct store *store, uint64_t number);
 
 /*
- * Claim a number until the open group is on disk.  A claim of this process is no
- * hindrance.  -EBUSY: it is marked; -EAGAIN: there are too many claims, try
+ * Claim a number until the open group is on disk.  This process may claim it
+ * repeatedly.  -EBUSY: it is marked; -EAGAIN: there are too many claims, try
  * again after the next commit; -ENOMEM.  Lock held.
  */
 int store_claim(struct store *store, uint64_t number);

@@ -55,21 +55,21 @@ int table_next(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record);
 
 /*
- * Note how records are before they are changed, until table_undo_end() in the
- * same hold of the lock.  Not nested.  -ENOMEM.
+ * Save each record before its first change, until table_undo_end() in the same
+ * hold of the lock.  Not nested.  -ENOMEM.
  */
 int table_undo_begin(struct store *store);
 /*
- * Stop that.  With `undo`, all records are as they were at the beginning; this
- * needs no memory and cannot fail.
+ * End that.  With `undo`, restore the saved records; this needs no memory and
+ * cannot fail.
  */
 void table_undo_end(struct store *store, bool undo);
 
 /*
  * Do the same as table_next() at a bounded cost.  *budget, at least 1, is
- * decremented for each record looked at, removed ones included.  -EAGAIN: it is
- * used up, and the key in *ret_record, of a removed record, is the one to go on
- * with.
+ * decremented for each record passed, removed ones included.  -EAGAIN: the
+ * budget is used up; continue after the key in *ret_record, which is that of a
+ * removed record.
  */
 int table_next_within(struct store *store, enum table table, const void *key,
                       size_t key_len, unsigned *budget,

@@ -64,9 +64,9 @@ int tree_put(struct tree *tree, const struct key *key, const void *value,
 int tree_del(struct tree *tree, const struct key *key);
 
 /*
- * Bring what look-ups of these keys read, as far as it is in memory, into the
- * processor's caches.  This pays for several keys; those over WARM_MOST are
- * ignored.  Lock held or shared.
+ * Load the memory that look-ups of these keys read into the processor's caches.
+ * This saves time for several keys; those over WARM_MOST are ignored.  Lock
+ * held or shared.
  */
 enum { WARM_MOST = 64 };
 void tree_warm(struct tree *tree, const struct key *keys, size_t count);

@@ -10,12 +10,12 @@
 
 /*
  * A view is the store as of its last commit, seen through one read transaction
- * while others go on changing it.  A check proves that everything in it is
- * consistent.  A view is used by one thread, caches nothing, does not take the
- * store's lock, and takes 13 bytes of memory a block.
+ * while other threads go on changing the store.  A check proves that all of it
+ * is consistent.  A view is used by one thread, does not use the store's caches
+ * or its lock, and takes 13 bytes of memory a block.
  *
  * Damage is not an error: it is reported, and the data that depend on the
- * damaged block are passed over.
+ * damaged block are skipped.
  */
 struct view;
 
@@ -37,7 +37,10 @@ struct view_options {
 	void *arg;
 };
 
-/* -EUCLEAN: the store is damaged too much (reported) to be checked further. */
+/*
+ * Open a view, and check the pages of the file.  -EUCLEAN: the store is damaged
+ * too much (reported) to be checked further.
+ */
 int view_open(struct store *store, const struct view_options *options,
               struct view **ret_view);
 void view_close(struct view *view); /* takes NULL */
@@ -52,8 +55,7 @@ int view_counters(struct view *view, uint64_t *ret_seq,
 /* Return true if the store uses a feature, as the view has it. */
 bool view_has_feature(struct view *view, enum store_feature feature);
 
-/* Check every block, dedup reference and list by itself.  To be called first.
- */
+/* Check every block, dedup reference and list by itself.  Call this first. */
 int view_scan(struct view *view);
 
 /* One version's tree, and the versions and lists that it shares blocks with. */
@@ -70,7 +72,7 @@ struct view_tree {
 	 * they may be in several trees.
 	 */
 	uint64_t left_base;
-	bool hollow;  /* its tree is not there: what is left is in others */
+	bool hollow;  /* its tree is incomplete: other trees have the rest */
 	bool alone;   /* not to be compared with its parent's */
 	bool reaping; /* alone, and freed up to `from` */
 	struct key from;
@@ -88,8 +90,8 @@ int view_tree(struct view *view, const struct view_tree *tree,
                           const struct item *new),
               void *arg);
 /*
- * Note that the blocks on the lists of a tree which its hollow ancestors have
- * left are in use; after all trees were checked.
+ * After all trees were checked, mark the blocks on the lists of a tree that its
+ * hollow ancestors have left as used.
  */
 int view_left_lists(struct view *view, const struct view_tree *tree);
 /*
@@ -111,8 +113,8 @@ int view_seek(struct view *view, uint64_t root, const struct key *key,
 /* Note that a version or task has the list of this number and its usage. */
 void view_list_known(struct view *view, uint64_t list);
 /*
- * Check for blocks and lists that nothing refers to, and check the reference
- * counts.  To be called after all trees.
+ * Check for blocks and lists without a reference, and check the reference
+ * counts.  Call this after all trees.
  */
 int view_finish(struct view *view);
 
@@ -120,10 +122,10 @@ int view_finish(struct view *view);
 
 /*
  * Call fn for the items in which two trees differ, like tree_diff(), as far as
- * they can be read.  A node that is damaged or missing is passed over like an
- * empty one.  For such a node of the new tree `unreadable` (may be NULL) is
- * called with the lowest key that the node can have had.  A root of 0 is an
- * empty tree.  To be called after view_scan().
+ * they can be read.  A node that is damaged or missing is skipped like an empty
+ * one.  For such a node of the new tree `unreadable` (may be NULL) is called
+ * with the lowest key that the node can have had.  A root of 0 is an empty
+ * tree.  Call this after view_scan().
  */
 int view_compare(struct view *view, uint64_t old_root, uint64_t new_root,
                  int (*fn)(void *arg, const struct item *old,
