@@ -35,8 +35,7 @@ int chunk_compare(struct store *store, uint64_t a, uint64_t b)
 	if (!r)
 		r = header_find(store, txn, b, &stored_b, &header_b);
 	disk_read_end(&store->disk, txn);
-	/* The chunk is not written yet or is damaged; loading it shows which.
-	 */
+	/* A chunk is not written yet, or damaged: loading it shows which. */
 	if (r < 0)
 		return -EAGAIN;
 	if (stored_a == stored_b)

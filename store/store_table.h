@@ -55,8 +55,8 @@ int table_next(struct store *store, enum table table, const void *key,
                size_t key_len, struct record *ret_record);
 
 /*
- * Save each record before its first change, until table_undo_end() in the same
- * hold of the lock.  Not nested.  -ENOMEM.
+ * Save records before they are changed, until table_undo_end() in the same hold
+ * of the lock.  Not nested.  -ENOMEM.
  */
 int table_undo_begin(struct store *store);
 /*

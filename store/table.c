@@ -119,8 +119,8 @@ int table_del(struct store *store, enum table table, const void *key,
 }
 
 /*
- * A merged walk over the records from a key on.  The newest source that has a
- * key decides.
+ * A merged walk over the records from a key on.  The newest source with a key
+ * decides.
  */
 struct walk {
 	struct memtable_entry *entries[2]; /* of the memtable, newest first */

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A change of a record puts an entry into the open group's memtable, or
- * replaces one.  Undoing it removes the entry, or gives it the value back that
- * it had; the memory for that was allocated when the record was noted.  What
- * lies below, in the syncing group and in the map, does not change by it.
+ * A change of a record adds an entry to the open group's memtable, or sets the
+ * value of one.  To undo it, the entry is removed, or gets its saved value
+ * back, so this needs no memory.  The syncing group and the map do not change.
  */
 #include "table_undo.h"
 
@@ -11,7 +10,7 @@
 
 /* An entry of the memtable before a change. */
 struct noted {
-	struct noted *next; /* the change before */
+	struct noted *next; /* of the change before */
 	bool exists;
 	uint8_t *value; /* NULL: it marks a removed record */
 	uint32_t len;
@@ -21,7 +20,7 @@ struct noted {
 
 struct table_undo {
 	struct noted *last;
-	size_t removals; /* of the group at the beginning */
+	size_t removals; /* of the open group at the beginning */
 };
 
 int table_undo_begin(struct store *store)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * How records were before they were changed in one hold of the lock: see
+ * Saving records before they are changed, to undo the changes: see
  * table_undo_begin().  Inside store/ only.
  */
 #ifndef COPPICE_TABLE_UNDO_H
@@ -9,8 +9,8 @@
 #include "engine.h"
 
 /*
- * Note the record with this key, the table's number in front, as the open group
- * has it.  store->undo is not NULL.  -ENOMEM: the record must not be changed.
+ * Save the open group's entry of the key, which begins with the table's number.
+ * store->undo is not NULL.  -ENOMEM: the record must not be changed.
  */
 int table_undo_note(struct store *store, const void *key, size_t key_len);
 

@@ -2,9 +2,10 @@
 /*
  * Looking up and changing items of a tree.
  *
- * A change first makes the path from the root private, top down, each copy
- * hung into its parent at once, so that the tree is whole wherever it stops.
- * Then it gets all the new nodes it needs; what comes after cannot fail.
+ * A change first makes the path from the root private, top down.  Each copy is
+ * linked into its parent at once, so that the tree is valid even if an error
+ * stops the change.  Then all new nodes are allocated; after that, the change
+ * cannot fail.
  *
  * An empty tree has root 0.
  */
@@ -59,13 +60,13 @@ int tree_get(struct tree *tree, const struct key *key, struct item *ret_item)
 	return 0;
 }
 
-/* ---- The way to a leaf -------------------------------------------------- */
+/* ---- The path to a leaf ------------------------------------------------- */
 
 struct path {
 	struct tree *tree;
 	int depth;
-	bool exact; /* the key is there */
-	int edge;   /* nodes down to this depth are the rightmost of theirs */
+	bool exact; /* the leaf has the key */
+	int edge;   /* nodes down to this depth are the last of their level */
 	struct {
 		struct node *node;
 		uint32_t slot;
@@ -147,7 +148,7 @@ static int path_edit(struct path *path)
 /* The way in which one node of the path takes in an item. */
 struct growth {
 	enum { GROW_IN_PLACE, GROW_REBUILD, GROW_SPLIT } how;
-	bool replace; /* the item in the slot gets another value */
+	bool replace; /* set the value of the item in the slot */
 	uint32_t slot;
 	packed key;
 	const uint8_t *value;
@@ -209,7 +210,7 @@ static enum cut_hint cut_hint(const struct growth *growth,
 	return slot + 1 == entries->count ? CUT_BEFORE : CUT_AFTER;
 }
 
-/* A function of its own, like the next one, to keep the stack frame small. */
+/* Not inlined, like growth_apply_anew(): `entries` is large on the stack. */
 static __attribute__((noinline)) int
 growth_plan_anew(struct growth *growth, const struct path *path, int depth)
 {
@@ -293,7 +294,7 @@ static void growth_apply(const struct growth *growth, struct node *node)
 		            growth->value, growth->len);
 }
 
-/* An empty tree's first item. */
+/* Put the first item into an empty tree. */
 static int tree_plant(struct tree *tree, packed key, const uint8_t *value,
                       uint32_t len)
 {
@@ -310,7 +311,7 @@ static int tree_plant(struct tree *tree, packed key, const uint8_t *value,
 	return 0;
 }
 
-/* Two nodes where the root was. */
+/* Make the new root, with the two nodes into which the old one was split. */
 static void grow_root(struct path *path, struct node *root,
                       const struct growth *growth)
 {
@@ -327,7 +328,7 @@ static void grow_root(struct path *path, struct node *root,
 }
 
 /*
- * Get the new nodes that the growths from depth `top` down call for, and
+ * Allocate the new nodes that the growths from depth `top` down need, and
  * *ret_root if the root is split; all or none.
  */
 static int growth_alloc(struct path *path, struct growth *growths, int top,
@@ -352,7 +353,7 @@ static int growth_alloc(struct path *path, struct growth *growths, int top,
 	return err;
 }
 
-/* Put the item of the lowest growth in at the end of the path. */
+/* Put the item of the lowest growth into the leaf of the path. */
 static int path_grow(struct path *path, struct growth *growths)
 {
 	struct node *root = NULL;
@@ -393,7 +394,7 @@ static int path_grow(struct path *path, struct growth *growths)
 int tree_put(struct tree *tree, const struct key *key, const void *value,
              size_t len)
 {
-	struct growth growths[TREE_DEPTH_MAX]; /* filled in by need */
+	struct growth growths[TREE_DEPTH_MAX]; /* filled in as needed */
 	packed want = key_pack(key);
 	/* The caller's bytes may lie in a node that changes. */
 	uint8_t copy[TREE_VALUE_MAX];
@@ -433,9 +434,8 @@ int tree_put(struct tree *tree, const struct key *key, const void *value,
 /* ---- Removing ----------------------------------------------------------- */
 
 /*
- * Take the node at `depth`, which is not the root, together with a neighbour,
- * which is dropped; false if both do not fit one node.  The neighbour is on
- * the left or the right.
+ * Merge the left or right neighbour of the node at `depth`, which is not the
+ * root, into that node, and drop it.  Return false if both do not fit.
  */
 static bool merge_with(struct path *path, int depth, bool with_left)
 {
@@ -456,7 +456,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 	               &other) ||
 	    other == node)
 		return false;
-	/* A quick look first: the keys' common prefix saves little. */
+	/* A quick check first: the keys' common prefix saves little. */
 	if (node_used(node->data) + node_used(other->data) > size)
 		return false;
 	memcpy(old, node->data, node_used(node->data));
@@ -466,7 +466,7 @@ static bool merge_with(struct path *path, int depth, bool with_left)
 	entries_add_node(&entries, with_left ? old : other->data);
 	if (entries.level)
 		entries.at[middle].key = node_key(parent->data, right_slot);
-	/* Leave some space, or the next item would split it again. */
+	/* Leave some space, or the next item would split the node again. */
 	if (entries.at[middle - 1].key >= entries.at[middle].key ||
 	    entries_size(&entries, 0, entries.count) > size - size / 8)
 		return false;

@@ -51,9 +51,9 @@ void txg_destroy(struct txg *txg)
 }
 
 /*
- * Return the bytes at which the group is committed.  A large log may make all
- * of a large batch durable, if that is in one group: then the group may have
- * almost as much as it may ever have.
+ * Return the bytes at which the group is committed.  A large log can make a
+ * large batch durable if all of it is in one group.  So let the group grow
+ * nearly to its limit.
  */
 static size_t txg_soft(const struct store *store)
 {

@@ -18,7 +18,7 @@
 struct freed {
 	uint64_t number;
 	uint64_t owner; /* charged for the block until now */
-	/* The stored block stays, because another number needs it now. */
+	/* Its reference to the stored block was passed on to another block. */
 	bool passed;
 };
 
@@ -36,7 +36,7 @@ struct txg {
 	size_t bytes;    /* memory it holds, about */
 	struct node **nodes;
 	size_t nodes_len, nodes_capacity;
-	struct chunk **chunks; /* and dedup references */
+	struct chunk **chunks; /* with patches and dedup references */
 	size_t chunks_len, chunks_capacity;
 	struct freed *frees;
 	size_t frees_len, frees_capacity;
@@ -46,7 +46,7 @@ struct txg {
 	size_t list_index_size;
 	struct memtable records;
 	size_t removals;     /* removed records, which readers step over */
-	struct list_op *ops; /* in the order in which they are to be done */
+	struct list_op *ops; /* in the order of the calls */
 	size_t ops_len, ops_capacity;
 	uint64_t ops_entries;   /* list entries that they handle, about */
 	struct repack *repacks; /* done last */
@@ -54,16 +54,16 @@ struct txg {
 	uint64_t repack_pages; /* pages that they write, at most */
 	struct list_job *job;
 	struct waiter *waiters;
-	bool waited; /* with a second thread; set when it was closed */
+	bool waited; /* threads wait, so encode with a second thread */
 	struct intent_track intent;
-	bool may_splice; /* the store names the feature of splices */
+	bool may_splice; /* the store has the feature of splices */
 	uint64_t seq;    /* counters at the time when the group was closed */
 	uint64_t counters[COUNTER_COUNT];
 };
 
 /*
- * Abort the process: there is no memory to note the rest of a change that is
- * half done.  The store on disk is intact; going on would damage it.
+ * Abort the process: there is no memory to record the rest of a change.  The
+ * store on disk is intact; committing half of the change would damage it.
  */
 void txg_out_of_memory(void) __attribute__((noreturn));
 struct txg *txg_create(uint64_t number);
@@ -71,7 +71,7 @@ void txg_destroy(struct txg *txg);
 
 /* All of these change the open group.  Lock held. */
 
-/* Note a change that takes about `bytes` of memory. */
+/* Count a change that takes about `bytes` of memory. */
 void txg_touch(struct store *store, size_t bytes);
 void txg_add_node(struct store *store, struct node *node);
 void txg_add_chunk(struct store *store, struct chunk *chunk);

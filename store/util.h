@@ -42,7 +42,7 @@ static inline void close_file(FILE **f)
 #define _cleanup_close_ _cleanup_(close_fd)
 #define _cleanup_fclose_ _cleanup_(close_file)
 
-/* Take the pointer away from a cleanup attribute. */
+/* Return the pointer, and set it to NULL: the caller owns what it points to. */
 #define steal(p)                                                               \
 	__extension__({                                                        \
 		__auto_type _s = *(p);                                         \
@@ -59,7 +59,7 @@ static inline int steal_fd(int *fd)
 }
 
 /*
- * Give back to the system pages that hold only freed memory.  It takes
+ * Return pages that have only freed memory to the system.  This takes
  * milliseconds: call it after much was freed.
  */
 static inline void memory_trim(void)
@@ -95,7 +95,7 @@ enum log_level {
 	LOG_LEVEL_DEBUG
 };
 
-/* The one mutable global: messages below this level are not written. */
+/* The one mutable global: messages above this level are not written. */
 extern enum log_level log_level;
 
 /*

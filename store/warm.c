@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Bringing blocks in memory into the processor's caches.  A look-up waits for
- * the memory at each node on its way.  Here many go down a tree in step, so
+ * Loading blocks from memory into the processor's caches.  A look-up waits for
+ * the memory at each node on its way.  Here several descend a tree in step, so
  * that the processor waits for all of them at once.
  */
 #include "chunk.h"
@@ -13,7 +13,7 @@
 enum {
 	CACHE_LINE = 64,
 	NODE_LINES = 6,  /* the head of a node, its keys and their places */
-	CHUNK_LINES = 4, /* the processor follows these by itself */
+	CHUNK_LINES = 4, /* the processor prefetches the rest by itself */
 };
 
 static void lines_prefetch(const void *at, int count)
@@ -22,7 +22,7 @@ static void lines_prefetch(const void *at, int count)
 		__builtin_prefetch((const char *)at + i * CACHE_LINE);
 }
 
-/* Look up the blocks of a number of look-ups; NULL: not in memory. */
+/* Find the blocks with these numbers.  NULL: not in memory. */
 static void blocks_find(struct store *store, const uint64_t *numbers,
                         size_t count, int lines, struct block **ret_blocks)
 {

@@ -6,14 +6,14 @@
  *      are appended; a chunk whose content is stored already becomes a dedup
  *      reference
  *   2. dedup references that copies made
- *   3. frees: after 1 and 2, so that what a copy shares is counted first
+ *   3. frees: after 1 and 2, so that new references are counted first
  *   4. additions to deadlists: after 1, for the sizes
  *   5. operations on whole lists, the list job, space accounting
- *   6. records, counters
- *   7. repacked chunks, in the pages that the others have left free
+ *   6. records, the counters among them
+ *   7. leaf pages that are repacked
  *
- * The next try sets again all that a failed one has changed in memory, so a
- * failed one can be repeated.
+ * A failed try can be repeated, because the next one resets the fields of the
+ * group that it has changed.
  */
 #include "write.h"
 
@@ -126,7 +126,7 @@ static int blocks_list(const struct txg *txg, struct block ***ret_blocks,
 	return 0;
 }
 
-/* Keep the size of the block that another one takes the place of. */
+/* Save the size of the former block, for the deadlist that it is put on. */
 static int size_note(struct writing *w, const struct encoded *encoded)
 {
 	struct stored_size *size;

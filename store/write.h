@@ -21,11 +21,9 @@ struct splicing {
 	unsigned misses; /* tries since one that found anything */
 };
 
-/* The form in which a block is to be stored, and what was found with it. */
+/* The form in which a block is to be stored, and what its encoder found. */
 struct encoded {
-	/*
-	 * Found before the preceding blocks were written, in the
-	 * data of the last commit.
+	/* Encoded from the last commit, before preceding blocks were written.
 	 */
 	bool ahead;
 	struct form form; /* a node has no more than one base */
@@ -55,15 +53,15 @@ struct writing {
 	uint8_t node[DISK_VALUE_MAX]; /* a sealed copy of the last one */
 	uint64_t content, stored;     /* bytes of chunks, and of their forms */
 	struct accounting accounting;
-	/* of blocks that were met on the way, in any order */
+	/* of blocks whose sizes the encoders found, in any order */
 	struct stored_size *sizes;
 	size_t sizes_len, sizes_capacity;
 	uint64_t last_key; /* highest in blocks */
-	size_t leaves;     /* pages with items that blocks has */
-	size_t tail;       /* bytes that are free in the last; 0: not known */
+	size_t leaves;     /* leaf pages of blocks */
+	size_t tail;       /* bytes free in the last one; 0: not known */
 };
 
-/* Bytes that an item takes besides its value: head of a node, key, offset. */
+/* Bytes that an item takes besides its value: header, key, offset. */
 enum { ITEM_HEAD = 8 + 8 + 2 };
 
 /*
@@ -94,23 +92,23 @@ struct freed *writing_freed(const struct writing *w, uint64_t number);
 /* Return true if the stored block has more than one reference. */
 bool block_is_counted(const struct writing *w, uint64_t number);
 /*
- * Find the smallest form of a chunk but for splices (write_splice.h), or the
- * stored chunk with its content.  Nothing is changed.  The bytes are valid
- * until the next block is encoded.
+ * Choose the form of a chunk, except for splices (write_splice.h), or find a
+ * stored chunk with its content.  The transaction is not changed.  The bytes of
+ * the form are valid until the next block is encoded.
  */
 int chunk_encode(struct writing *w, const struct chunk *chunk,
                  struct encoded *ret_encoded);
 /* Write the chunk in this form, as a splice, or as a dedup reference. */
 int writing_chunk(struct writing *w, struct chunk *chunk,
                   struct encoded *encoded);
-/* Find the smallest form of a node, likewise. */
+/* Choose the form of a node, likewise. */
 void node_encode(struct writing *w, const struct node *node,
                  struct encoded *ret_encoded);
 /* Write the node in this form. */
 int writing_node(struct writing *w, const struct node *node,
                  const struct encoded *encoded);
 
-/* Abort: the map could not be read in the middle of a commit. */
+/* Abort the process: the map could not be read in the middle of a commit. */
 void commit_fault(const struct store *store) __attribute__((noreturn));
 /* Write all of a syncing group.  Lock NOT held. */
 int commit_write(struct store *store, struct txg *txg);

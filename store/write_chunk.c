@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Writing a chunk: as a patch of the replaced chunk, as a dedup reference to
- * the same content, as a delta against the replaced chunk, or as it is.
+ * the same content, as a delta against the replaced chunk or one of its bases,
+ * as a splice, compressed, or as it is.
  */
 #include <errno.h>
 
@@ -12,8 +13,8 @@
 #include "write_splice.h"
 
 enum {
-	HALVED_MAX = 3300, /* a last fragment that is put in two */
-	PIECE_MIN = 128,   /* the least of a chunk that fills up a page */
+	HALVED_MAX = 3300, /* longest remainder that is halved */
+	PIECE_MIN = 128,   /* least piece of a chunk that fills up a page */
 };
 
 static bool chunk_same(const struct chunk *a, const struct chunk *b)
@@ -34,9 +35,8 @@ static int chunk_dedup(struct writing *w, const struct chunk *chunk,
 /* ---- Finding the form --------------------------------------------------- */
 
 /*
- * Look for the same content under the replaced number and, by its hash,
- * elsewhere, and compare the bytes.  *ret_number: where it is stored; 0:
- * nowhere.
+ * Look for a chunk with the same bytes: the replaced one or, by the hash,
+ * another one.  *ret_number: the number that stores it; 0: none.
  */
 static int same_find(struct writing *w, const struct chunk *chunk,
                      const struct replaced *replaced, const uint8_t hash[16],
@@ -56,7 +56,7 @@ static int same_find(struct writing *w, const struct chunk *chunk,
 	if (r < 0)
 		return r == -ENOENT ? 0 : r;
 	r = chunk_decode(w->store, w->txn, target, &other);
-	if (r < 0) /* damaged: not to be relied on */
+	if (r < 0) /* damaged: no candidate */
 		return r == -ENOMEM ? r : 0;
 	if (chunk_same(other, chunk))
 		*ret_number = target;
@@ -117,9 +117,9 @@ static bool bytes_resemble(const uint8_t *a, const uint8_t *b, uint32_t len)
 }
 
 /*
- * Return true if the replaced chunk shows in the map, as it is stored, that a
- * delta against it does not pay.  It is not verified: no more than space is
- * lost if it is damaged.
+ * Return true if the replaced chunk is stored uncompressed, in one fragment,
+ * and has nothing in common with this one, so that a delta would save nothing.
+ * The bytes are not verified: damage can only cost space.
  */
 static bool replaced_differs(const struct writing *w,
                              const struct replaced *replaced,
@@ -138,7 +138,7 @@ static bool replaced_differs(const struct writing *w,
 }
 
 /*
- * Try a delta against the replaced chunk.  Before, the form is the plain one.
+ * Try a delta against the replaced chunk.  e->form is the form without a base.
  */
 static int delta_try(struct writing *w, const struct chunk *chunk,
                      const struct replaced *replaced, struct encoded *e)
@@ -167,9 +167,9 @@ static int delta_try(struct writing *w, const struct chunk *chunk,
 }
 
 /*
- * Try a patch.  true: little of the chunk differs from the replaced one, and
- * the form is the patch.  The replaced block is kept for it even if nothing
- * else needs it, because writing the rest of it again would cost as much.
+ * Try a patch.  Return true, and set e->form, if little of the chunk differs
+ * from the replaced one.  The replaced block is kept for the patch even without
+ * other references: to write its other parts again would cost as much.
  */
 static bool patch_try(struct writing *w, const struct chunk *chunk,
                       const struct replaced *replaced, struct encoded *e)
@@ -178,7 +178,7 @@ static bool patch_try(struct writing *w, const struct chunk *chunk,
 	uint64_t number = replaced->number;
 
 	if (chunk->block.kind == BLOCK_PATCH && !number) {
-		/* The base has been damaged: reading it will show that. */
+		/* The base is damaged: a read of the patch will report it. */
 		base = (struct chunk_header){.depth = chunk->depth - 1u};
 		number = chunk->replaces;
 	} else if (chunk->block.kind != BLOCK_PATCH &&
@@ -191,7 +191,7 @@ static bool patch_try(struct writing *w, const struct chunk *chunk,
 	return true;
 }
 
-/* Note the block that the chunk replaces. */
+/* Set the block that the chunk replaces, and its size. */
 static void former_note(const struct chunk *chunk,
                         const struct replaced *replaced, struct encoded *e)
 {
@@ -229,9 +229,9 @@ int chunk_encode(struct writing *w, const struct chunk *chunk,
 /* ---- Writing ------------------------------------------------------------ */
 
 /*
- * Add the references of the chunk's stored form to its bases.  If one is the
- * replaced block, and this group frees the name through which that was referred
- * to, its reference is passed on instead.
+ * Add the references of the chunk's stored form to its bases.  If a base is the
+ * replaced block, and this group frees the replaced number, pass on the
+ * reference of that number instead.
  */
 static int bases_count(struct writing *w, const struct chunk *chunk,
                        const struct encoded *e)
@@ -252,10 +252,10 @@ static int bases_count(struct writing *w, const struct chunk *chunk,
 }
 
 /*
- * Return how many of `len` bytes go into the next fragment.  A remainder that
- * does not fit the last page fills that page up.  One that would take more than
- * half of a page of its own, but not all, is halved, so that the halves share
- * their pages with others.
+ * Return how many of `len` bytes to put into the next fragment.  A remainder
+ * that does not fit into the last page fills that page up.  A remainder that
+ * would take more than half of a new page, but not all of it, is halved, so
+ * that the halves share their pages with other entries.
  */
 static size_t fragment_len(const struct writing *w, size_t len)
 {
@@ -297,7 +297,7 @@ int writing_chunk(struct writing *w, struct chunk *chunk,
 	uint64_t same = encoded->same;
 	int r = 0;
 
-	/* Another chunk of the group may have the same content. */
+	/* A chunk that this group has written may have the same content. */
 	if (!same && shared && encoded->ahead)
 		r = same_find(w, chunk, NULL, encoded->hash, &same);
 	if (r < 0)

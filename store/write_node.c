@@ -15,14 +15,14 @@ void node_encode(struct writing *w, const struct node *node,
 	MDB_val value;
 	size_t len;
 
-	/* Others read the node meanwhile, so the checksum is set in a copy. */
+	/* Other threads read the node: set the checksum in a copy. */
 	memcpy(w->node, node->data, w->store->geometry.node_size);
 	len = node_seal(w->store, node->block.number, w->node);
 	if (node->stored && !disk_get(w->txn, w->disk->blocks, key, &value)) {
 		e.old_len = value.mv_size;
 		e.old_base = node_stored_base(&value);
 	}
-	/* A node that this group frees is not to be kept for this one. */
+	/* Do not keep a node that this group frees as a base. */
 	if (writing_freed(w, copied))
 		copied = e.old_base;
 	e.form.bases[0] = node_encoder_run(w->node_encoder, w->store, w->txn,

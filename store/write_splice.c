@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making splices: from the bytes that are found in replaced chunks to the flat
- * bytes of few bases that stay in the store.
+ * Making splices: matches in replaced chunks become pieces of the flat bytes
+ * (splice.h) of a few bases that stay in the store.
  */
 #include "write_splice.h"
 
@@ -12,19 +12,19 @@
 
 enum {
 	MATCHES = 48,
-	SOURCES = 32,       /* bases that are considered */
-	SOURCE_LEAST = 512, /* bytes that are worth reading a chunk for */
-	SHORT = 64, /* a chunk stored as one of so many bytes is left alone */
+	SOURCES = 32,       /* possible bases */
+	SOURCE_LEAST = 512, /* bytes that a base must save */
+	SHORT = 64, /* a form with 1 in this many bytes is short enough */
 	/* After this many tries without a match, further ones are cheaper. */
 	MISSES_FREE = 4,
-	MISSES_STEP = 8,  /* only one chunk in so many is tried then, */
-	MISSES_REACH = 1, /* with so few replaced ones on either side */
+	MISSES_STEP = 8,  /* only one chunk in this many is tried then, */
+	MISSES_REACH = 1, /* with this many replaced ones on either side */
 };
 
 /* A chunk that pieces could be taken from. */
 struct source {
 	uint64_t number;
-	uint32_t bytes; /* that would be taken */
+	uint32_t bytes; /* of the chunk that it has */
 	uint8_t cost;   /* see splice_base_cost() */
 	bool usable;    /* it has a lower number and stays in the store */
 	uint8_t base;   /* counted from 1; 0: not taken */
@@ -80,7 +80,7 @@ static void piece_add(struct splice *splice, uint32_t base, uint32_t from,
 		        (struct splice_piece){base, from, len};
 		return;
 	}
-	/* All that follows becomes bytes of its own. */
+	/* Too many pieces: make the last one and all that follows own bytes. */
 	last->base = 0;
 	last->len += len;
 }
@@ -97,7 +97,7 @@ static void plan_piece(struct plan *plan, uint64_t number, uint8_t cost,
 	piece_add(&plan->splice, source, from, len);
 }
 
-/* Add the bytes of a match in a splice: those of its pieces. */
+/* Add a match in a chunk that is a splice, piece by piece. */
 static void plan_pieces(struct plan *plan, const struct match *m, bool stays)
 {
 	const struct window_chunk *c = m->chunk;
@@ -133,8 +133,8 @@ static void plan_match(struct plan *plan, const struct match *m)
 }
 
 /*
- * Choose the bases among the sources: those with the most bytes, as long as the
- * chunks to be read are not more than those of a chain of deltas.
+ * Choose the bases among the sources: those with the most bytes, as long as
+ * they need no more reads than a chain of deltas may.
  */
 static void bases_choose(struct plan *plan, struct form *form)
 {
@@ -177,7 +177,7 @@ static void plan_finish(struct plan *plan)
 	}
 }
 
-/* Fill the plan. Return true if anything was found. */
+/* Fill the plan.  Return true if the splice has a base. */
 static bool plan_make(struct plan *plan, struct window *window,
                       struct form *form)
 {
@@ -197,8 +197,8 @@ static bool plan_make(struct plan *plan, struct window *window,
 }
 
 /*
- * Return true if a splice is worth a try.  Where a group's chunks have nothing
- * in common with those that they replace, only one in some is tried.
+ * Return true if a splice is worth a try.  After some misses, only one chunk in
+ * MISSES_STEP is tried.
  */
 static bool is_likely(const struct writing *w, const struct chunk *chunk,
                       size_t len)
@@ -208,7 +208,7 @@ static bool is_likely(const struct writing *w, const struct chunk *chunk,
 	if (!w->txg->may_splice || w->store->options.delta_depth <= 0 ||
 	    chunk->len < SHARE_MIN || len <= chunk->len / SHORT)
 		return false;
-	/* Behind a splice, bytes may have been moved beyond the old end. */
+	/* After a splice, bytes may have moved beyond the old end of file. */
 	if (!chunk->replaces)
 		return s->next && s->next == w->at;
 	return s->misses < MISSES_FREE || w->at % MISSES_STEP == 0;
@@ -239,8 +239,8 @@ int chunk_splice(struct writing *w, const struct chunk *chunk,
 		return 0;
 	s->misses = 0;
 	/*
-	 * A splice must save a quarter of what needs no other chunk.  In place
-	 * of a delta it need not save anything: no chain grows.
+	 * A splice must save a quarter of a form that needs no other chunk.
+	 * Instead of a delta it need not save bytes: no chain grows.
 	 */
 	if (!form->base_count)
 		most = most / 4 * 3;

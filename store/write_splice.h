@@ -7,9 +7,9 @@
 #include "write.h"
 
 /*
- * Replace the form of a chunk by a splice of chunks that other versions keep,
- * if that is much shorter, or not longer than a delta.  The group's chunks are
- * given in their order.
+ * Replace the form of a chunk by a splice of chunks that stay in the store, if
+ * that is a quarter shorter, or not longer than a delta.  Call this for the
+ * group's chunks in their order.
  */
 int chunk_splice(struct writing *w, const struct chunk *chunk,
                  struct encoded *encoded);

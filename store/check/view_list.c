@@ -19,7 +19,7 @@ struct run {
 	struct list_entry entries[ENTRIES_MAX];
 };
 
-/* NULL, or what is wrong with it. */
+/* Decode a run.  Return NULL, or its fault. */
 static const char *run_decode(const MDB_val *value, struct run *run)
 {
 	struct reader r = reader_init(value->mv_data, value->mv_size);
@@ -75,12 +75,12 @@ void view_list_known(struct view *view, uint64_t list)
 
 /* ---- The scan ----------------------------------------------------------- */
 
-/* The scan: one list after the other, its usage record first. */
+/* The scan: list by list, the usage record of each first. */
 struct scan {
 	struct view *view;
 	struct view_list *list;
-	int64_t entries, bytes; /* by its usage record */
-	uint64_t last;          /* number seen in it */
+	int64_t entries, bytes; /* by the list's usage record */
+	uint64_t last;          /* last number seen in the list */
 	struct run run;
 };
 
@@ -185,7 +185,7 @@ int view_scan_lists(struct view *view)
 	return r == MDB_NOTFOUND ? view->stopped : disk_error(r);
 }
 
-/* ---- Reading one -------------------------------------------------------- */
+/* ---- Reading one list --------------------------------------------------- */
 
 int view_list_each(struct view *view, uint64_t list,
                    void (*fn)(struct view *view, uint64_t number,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Checks of the pages of the file before LMDB reads them: all pages in use, all
- * free pages, and that there are no others.
+ * Checks of the pages of the file before LMDB reads them: all pages in use, the
+ * lists of free pages, and that each page is in one of the two.
  */
 #include "view_page.h"
 
@@ -15,29 +15,29 @@
 
 typedef unsigned long long ull;
 
-enum { FAULTS_MAX = 1000 }; /* then it is enough */
+enum { FAULTS_MAX = 1000 }; /* faults to report, at most */
 
 struct database {
 	const char *name;
 	struct page_tree tree;
-	/* as found */
+	/* counted by the walk */
 	uint64_t branches, leaves, overflows, entries;
 	bool bad;
 };
 
 struct pages {
 	struct view *view;
-	const char *only; /* the one database to check; NULL: all, and the free
+	const char *only; /* the database to check; NULL: all, and the free
 	                     pages */
 	const uint8_t *map;
 	size_t len;     /* bytes of the file */
 	uint64_t count; /* pages in use at most */
-	uint8_t *seen;  /* a bit for each */
+	uint8_t *seen;  /* a bit for each page */
 	struct database free, main;
-	struct database *db; /* that is being walked */
+	struct database *db; /* the one that is being walked */
 	unsigned faults;
-	bool unsafe;
-	/* view_each_entry() */
+	bool unsafe; /* a fault is not just in the free pages */
+	/* for view_each_entry() */
 	entry_fn *entry;
 	void *arg;
 };
@@ -53,7 +53,7 @@ static void fault(struct pages *p, uint64_t page, const char *what)
 		            p->db->name, what);
 }
 
-/* Return false if the page has another user already. */
+/* Mark a page as seen.  Return false if it was seen before. */
 static bool see(struct pages *p, uint64_t page)
 {
 	uint8_t bit = (uint8_t)(1u << page % 8);
@@ -94,8 +94,8 @@ static const uint8_t *page_get(struct pages *p, uint64_t page, unsigned type)
 /* ---- Trees -------------------------------------------------------------- */
 
 /*
- * Return the data of a node of a leaf, in the leaf or in overflow pages; at is
- * NULL if it is damaged.
+ * Return the data of a node, in its leaf or in overflow pages; `at` is NULL if
+ * the overflow pages are damaged.
  */
 static struct page_part data_get(struct pages *p, const uint8_t *node)
 {
@@ -146,7 +146,9 @@ static void leaf_walk(struct pages *p, uint64_t number, const uint8_t *page,
 	}
 }
 
-/* Keys are from low (NULL: no bound) up to below high. */
+/* Walk a page and those below it.  Keys must be from `low` up to below `high`;
+ * NULL: no bound.
+ */
 static void page_walk(struct pages *p, uint64_t number, unsigned depth,
                       const struct page_part *low, const struct page_part *high,
                       leaf_fn *fn)
@@ -202,7 +204,7 @@ static void database_walk(struct pages *p, struct database *db, leaf_fn *fn)
 	p->db = outer;
 }
 
-/* ---- What is in them ---------------------------------------------------- */
+/* ---- Entries ------------------------------------------------------------ */
 
 static void data_leaf(struct pages *p, uint64_t page,
                       const struct page_part *key, const struct page_part *data,
@@ -276,12 +278,11 @@ static void free_leaf(struct pages *p, uint64_t page,
 	}
 }
 
-/* ---- All ---------------------------------------------------------------- */
+/* ---- All pages ---------------------------------------------------------- */
 
 /*
- * Find the meta page that the transaction began with.  The next commit but one
- * overwrites it: then the result is -EAGAIN, and the caller tries again with a
- * new transaction.
+ * Copy the meta page that the transaction began with.  -EAGAIN: the next commit
+ * but one has overwritten it, and the caller must begin a new transaction.
  */
 static int meta_read(struct pages *p, uint8_t meta[META_LEN])
 {
@@ -359,7 +360,7 @@ static void pages_walk(struct pages *p)
 		            (ull)lost);
 }
 
-/* Begin a walk over the pages. The caller ends it, even after an error. */
+/* Begin a walk.  Even after an error, the caller calls pages_end(). */
 static int pages_prepare(struct pages *p, struct view *view,
                          uint8_t meta[META_LEN])
 {
@@ -448,7 +449,7 @@ static int found_at_opening(void *arg, const struct damage *damage)
 {
 	uint64_t *count = arg;
 
-	/* The caller reports once that it cannot be opened. */
+	/* The caller reports once that the store cannot be opened. */
 	(*count)++;
 	log_debug("data.mdb: %s", damage->text);
 	return 0;

@@ -14,8 +14,8 @@ struct view;
 /* Check the pages that LMDB reads to find a record.  -EUCLEAN. */
 int view_check_records(struct store *store);
 /*
- * Check that the file is as long as its last page needs; free pages at the end
- * may be missing.  -EBADMSG.
+ * Check that no page in use is beyond the end of the file; free pages may be.
+ * -EBADMSG.
  */
 int view_check_length(struct store *store);
 

@@ -4,12 +4,11 @@
  * are those above its base; it shares all blocks of the tree of its parent that
  * are not on its deadlist, and no others.
  *
- * First the private nodes are walked, and the shared blocks that they name are
- * marked.  Then the entries of the deadlist are marked.  Then the tree of the
- * parent is walked, entering only blocks on the deadlist: every block met must
- * have one of the two marks, and every marked block must be met.  So the work
- * is proportional to the difference, however large the common part of the trees
- * is.
+ * The first step walks the private nodes, and marks the shared blocks that they
+ * name.  The second marks the entries of the deadlist.  The third walks the
+ * parent's tree, but enters only blocks on the deadlist: every block that it
+ * meets must have one of the two marks, and it must meet every marked block.
+ * So the work is proportional to the difference of the trees.
  */
 #include <errno.h>
 
@@ -82,9 +81,9 @@ static int64_t bytes_of(struct view *view, uint64_t number)
 	return (int64_t)b.bytes;
 }
 
-/* ---- The version's own part --------------------------------------------- */
+/* ---- The private part --------------------------------------------------- */
 
-/* Mark a private block. false: it cannot be entered. */
+/* Mark a private block.  Return false if it cannot be entered. */
 static bool private_block(struct view *view, uint64_t number, bool node,
                           const struct key *key)
 {
@@ -138,13 +137,13 @@ static bool private_block(struct view *view, uint64_t number, bool node,
 	return true;
 }
 
-/* Return true for a block that a hollow ancestor has left. */
+/* Return true if a hollow ancestor has left the block: see `left_base`. */
 static bool is_left(const struct view *view, uint64_t number)
 {
 	return number <= view->tree->base && number > view->tree->left_base;
 }
 
-/* Return true if another tree that has the block was there before. */
+/* Return true if, besides, a tree with the block was checked before. */
 static bool is_left_and_seen(const struct view *view, uint64_t number)
 {
 	size_t i = is_left(view, number) ? view_index(view, number) : NO_INDEX;
@@ -301,8 +300,8 @@ static void private_node(struct view *view, uint64_t number, int level,
 /* ---- The deadlist ------------------------------------------------------ */
 
 /*
- * Mark a block that was private to this version: it is to be freed in the
- * background.
+ * Mark a block that was private to this version, and that the background thread
+ * will free.
  */
 static void block_to_free(struct view *view, uint64_t number, size_t i)
 {
@@ -363,7 +362,7 @@ static bool parent_block(struct view *view, uint64_t number, bool node,
 	if (marks & MARK_DEAD)
 		return true;
 	/*
-	 * A block that the parent lacks is reported by the check of the parent.
+	 * If the block does not exist, the check of the parent reports it.
 	 */
 	if (i != NO_INDEX && !view->new_unreadable)
 		view_report(view, "list", number, NULL,
@@ -437,7 +436,7 @@ static void parent_compare(struct view *view)
 	}
 }
 
-/* ---- All of it ---------------------------------------------------------- */
+/* ---- The whole tree ----------------------------------------------------- */
 
 static void usage_compare(struct view *view)
 {
@@ -530,7 +529,7 @@ int view_tree(struct view *view, const struct view_tree *tree,
 	return r ? r : view->stopped;
 }
 
-/* ---- What is left ------------------------------------------------------- */
+/* ---- Leaks and counts --------------------------------------------------- */
 
 static void leaks_find(struct view *view)
 {
@@ -567,8 +566,8 @@ int view_finish(struct view *view)
 			        (ull)view->lists[i].list);
 	leaks_find(view);
 	/*
-	 * If some trees could not be read, references may have been missed: the
-	 * counts cannot be checked.
+	 * If some trees could not be read, references may be missing: do not
+	 * check the counts.
 	 */
 	if (view->stopped || view->any_unreadable)
 		return view->stopped;
