@@ -109,14 +109,15 @@ int node_verify(const struct store *store, uint64_t number, const uint8_t *data,
 struct block **block_bucket(struct store *store, uint64_t number);
 /* Return the newest block of the number, or NULL. */
 struct block *block_find(struct store *store, uint64_t number);
-/* Mark the block as used, so that it is not evicted next.  Lock may be shared.
- */
+/* Mark the block as used, to keep it in the cache.  The lock may be shared. */
 static inline void block_use(struct block *block)
 {
 	if (!__atomic_load_n(&block->used, __ATOMIC_RELAXED))
 		__atomic_store_n(&block->used, true, __ATOMIC_RELAXED);
 }
+/* Add the block to the table, as the newest of its number. */
 void block_insert(struct store *store, struct block *block);
+/* Remove the block from the table and the cache; it is not freed. */
 void block_unhash(struct store *store, struct block *block);
 /*
  * Make the block a clean one of the cache.  Free it instead if it is outdated,

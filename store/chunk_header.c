@@ -30,7 +30,7 @@ size_t chunk_header_encode(const struct chunk_header *h,
 	return writer_len(&w);
 }
 
-/* Decode the numbers of the bases and the depth.  false: they are not valid. */
+/* Decode the bases and the depth.  Return false if they are not valid. */
 static bool bases_decode(struct reader *r, struct chunk_header *h)
 {
 	h->base_count = h->tag == BLOCK_TAG_SPLICE ? get_u8(r) : 1;

@@ -4,7 +4,7 @@
 
 #include "engine.h"
 
-/* This thread has reported damage since store_damage_reported(). */
+/* True if the thread has reported damage since store_damage_reported(). */
 static __thread bool said;
 
 /*

@@ -91,9 +91,9 @@ int disk_error(int code);
  */
 int disk_open_tables(struct disk *disk, bool create, bool readonly);
 /*
- * Open the environment (create: make it).  -EMEDIUMTYPE: the file is something
- * else; -EUCLEAN: its meta pages are damaged; -EBADMSG: one of them is damaged,
- * and it can only be opened read-only.
+ * Open the environment (create: make it).  -EMEDIUMTYPE: the file has another
+ * format; -EUCLEAN: its meta pages are damaged; -EBADMSG: one of them is
+ * damaged, and the file can only be opened read-only.
  */
 int disk_open(struct disk *disk, const char *path, uint64_t map_size,
               bool create, bool readonly);

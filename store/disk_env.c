@@ -278,8 +278,7 @@ static int disk_open_file(struct disk *disk, bool older)
 	return r < 0 ? r : disk_check_length(disk);
 }
 
-/* Initialize the fields.  After an error, too, the caller calls disk_close().
- */
+/* Initialize the fields.  After an error, too, disk_close() frees them. */
 static int disk_init(struct disk *disk, const char *path, uint64_t map_size,
                      bool readonly)
 {

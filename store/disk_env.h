@@ -25,7 +25,7 @@ int tables_name(const struct tables *tables, const struct opening *opening);
 /* Open the environment at the path; flags: MDB_RDONLY, MDB_NOLOCK. */
 int opening_create(struct disk *disk, const char *path, unsigned flags,
                    struct opening **ret_opening);
-void opening_destroy(struct opening *opening); /* takes NULL */
+void opening_destroy(struct opening *opening); /* NULL is ignored */
 /*
  * Count so many read transactions of the opening as aborted.  Return the
  * opening if it is unused from now on, for the caller to destroy without the

@@ -10,11 +10,11 @@
  * get their former content back, and no page is written before that is durable,
  * because the page could belong to the other transaction.
  *
- * Readers of the dead environment go on, as their pages stay mapped.  The new
- * environment does not know them and would reuse pages that they read, so the
- * next write transaction waits until the last of them has ended.  Each opening
- * has its own lock.mdb: LMDB cannot share one between two environments of a
- * process.
+ * Readers of the dead environment continue, because their pages stay mapped.
+ * The new environment does not see these readers, and would reuse their pages,
+ * so the next write transaction waits until the last of them has ended.  Each
+ * opening has its own lock.mdb: LMDB cannot share one between two environments
+ * of a process.
  */
 #include <errno.h>
 #include <fcntl.h>

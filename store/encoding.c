@@ -43,7 +43,7 @@ struct encoder_set {
 struct encoding {
 	struct block *const *blocks;
 	size_t blocks_len;
-	uint64_t newest; /* highest number in the last commit */
+	uint64_t newest;     /* highest number in the last commit */
 	uint64_t *rewritten; /* nodes that are stored and written again */
 	size_t rewritten_len, rewritten_capacity;
 	struct encoder_set mine, helpers;
@@ -130,7 +130,7 @@ static void slice_encode(struct encoder_set *set, struct slice *s)
 
 /* ---- Slices ------------------------------------------------------------- */
 
-/* Take the next slice.  NULL: there is none that may be taken.  Lock held. */
+/* Take the next slice.  NULL: none may be taken now.  Lock held. */
 static struct slice *slice_take(struct encoding *e)
 {
 	struct slice *s = &e->slices[e->taken % SLICES];

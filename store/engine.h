@@ -56,7 +56,7 @@ struct store {
 	store_hold_fn *hold_fn; /* see store_on_unlock() */
 	void *hold_arg;
 	int64_t hold_since;
-	uint64_t work; /* blocks and records looked at */
+	uint64_t work; /* look-ups of blocks and records */
 	uint64_t work_before;
 #endif
 	uint64_t holds;  /* times that the lock was taken: store_holds() */
@@ -105,9 +105,9 @@ struct store {
 	bool granted_once;      /* its space was preallocated from the start */
 	bool cannot_grant;      /* its file system does not preallocate */
 	bool granting;          /* a thread preallocates without the lock */
-	uint64_t prepare_after; /* `tries` before which it failed */
-	uint64_t avail;  /* bytes that could be written at the last commit */
-	uint64_t coming; /* bytes that could be after another commit */
+	uint64_t prepare_after; /* `tries` at which to preallocate again */
+	uint64_t avail;  /* bytes that may be written */
+	uint64_t coming; /* further bytes, after another commit */
 	bool free_known; /* the two include free pages within the file */
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;

@@ -39,7 +39,7 @@ void entries_insert(struct entries *entries, uint32_t at, packed key,
 
 /*
  * Return the length of the prefix that makes the node smallest.  A longer
- * prefix pays as long as it shortens the item of some key.
+ * prefix saves bytes as long as it shortens the item of some key.
  */
 static unsigned best_prefix(const struct entries *entries, uint32_t from,
                             uint32_t to)

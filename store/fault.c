@@ -14,7 +14,7 @@ struct guard {
 	struct guard *outer;
 };
 
-/* The innermost guard of this thread; NULL: there is none. */
+/* The innermost guard of this thread, or NULL. */
 static __thread struct guard *volatile innermost;
 
 /* The handlers that the signals had before. */

@@ -148,8 +148,7 @@ static size_t block_copied(const struct store *store, const struct block *block)
 	                                  : ((const struct chunk *)block)->len;
 }
 
-/* Each of the next functions encodes the changes that fit, and untracks them.
- */
+/* The next functions encode the changes that fit, and untrack them. */
 
 static bool encode_gone(struct intent_track *track, struct writer *w)
 {

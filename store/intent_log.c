@@ -409,8 +409,7 @@ static void serve_once(struct store *store)
 	int r;
 
 	log->writing = true;
-	/* The next group may be closed, and need the buffer, during the write.
-	 */
+	/* During the write, the next group may be closed and need a buffer. */
 	last = log->last;
 	log->last = (struct intent_entry){0};
 	r = run_write(store, &last);

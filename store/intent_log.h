@@ -86,7 +86,7 @@ void intent_log_prepare(struct store *store);
  * changes of `next`, which will be the open one.  -ENOMEM.  Lock held.
  */
 int intent_log_close_txg(struct store *store, struct txg *next);
-/* Note that the syncing group was committed.  Lock held. */
+/* Drop the last entry of the syncing group, which was committed.  Lock held. */
 void intent_log_committed(struct store *store);
 /* Let the thread write for the waiters, if that is possible.  Lock held. */
 void intent_log_serve(struct store *store);

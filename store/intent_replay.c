@@ -119,8 +119,7 @@ static int entry_next(struct replay *replay, uint64_t group, uint32_t index,
 	return r;
 }
 
-/* Return 1 if the log has all of the group, 0 if it has a part of it or none.
- */
+/* Replay a group.  Return 1 if the log has all of it, else 0. */
 static int group_replay(struct replay *replay, uint64_t number)
 {
 	uint64_t at = intent_start(number, replay->half);

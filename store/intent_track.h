@@ -34,12 +34,12 @@ struct intent_track {
 
 /* Stop tracking: from now on only a commit makes the changes durable. */
 void intent_track_stop(struct txg *txg);
-/* Note that a block of the group is new or was changed. */
+/* Track a block of the group that is new or was changed. */
 void intent_track_block(struct txg *txg, struct block *block);
-/* Note that the bytes [from, to) of a chunk of the group were changed. */
+/* Track a change of the bytes [from, to) of a chunk of the group. */
 void intent_track_bytes(struct txg *txg, struct chunk *chunk, uint32_t from,
                         uint32_t to);
-/* Note that a block was taken out of the group; it may be freed then. */
+/* Untrack a block that was taken out of the group; it may be freed then. */
 void intent_track_gone(struct txg *txg, struct block *block);
 void intent_track_release(struct intent_track *track);
 

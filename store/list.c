@@ -20,8 +20,7 @@ struct sizes {
 	size_t len, at;
 };
 
-/* Return the stored size of a block; 0: missing.  Calls pass ascending numbers.
- */
+/* Find the stored size of a block; 0: missing.  The numbers ascend. */
 static int stored_bytes(struct store *store, MDB_txn *txn, struct sizes *known,
                         uint64_t number, uint32_t *ret_bytes)
 {

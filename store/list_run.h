@@ -33,6 +33,7 @@ struct run {
 	struct entry entries[RUN_ENTRIES_MAX];
 };
 
+/* Decode the run with this key and value. */
 int run_decode(const MDB_val *key, const MDB_val *value, struct run *run);
 /*
  * Find the run that a number belongs to: the last one that begins at or before

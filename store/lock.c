@@ -145,8 +145,7 @@ int store_lock_shared(struct store *store)
 	atomic_uint *inside = sharer(store->sharers);
 
 	atomic_fetch_add(inside, 1);
-	/* If `exclusive` is set after this, its setter waits for this thread.
-	 */
+	/* If `exclusive` is set later, its setter waits for this thread. */
 	if (atomic_load(&store->exclusive))
 		shared_wait(store, inside);
 	if (store->options.beside && !view_is_newest(store)) {

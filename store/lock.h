@@ -11,7 +11,7 @@ extern __thread bool lock_is_shared __attribute__((tls_model("initial-exec")));
 /* Allocate the counters of the threads that share the lock.  -ENOMEM. */
 int sharers_create(struct sharers **ret_sharers);
 
-/* Count a block or record that is looked at: see store_on_unlock(). */
+/* Count a look-up of a block or record: see store_on_unlock(). */
 static inline void count_work(struct store *store)
 {
 #ifndef NDEBUG

@@ -53,7 +53,7 @@ void memtable_forget(struct memtable *memtable, const void *key,
 int memtable_put(struct memtable *memtable, const void *key, size_t key_len,
                  const void *value, size_t len);
 
-/* Note that the value of an entry was changed in place. */
+/* Track an entry whose value was changed in place. */
 void memtable_track(struct memtable *memtable, struct memtable_entry *entry);
 
 /* Compare in memcmp order; a prefix comes before what it begins. */

@@ -312,6 +312,7 @@ uint32_t entries_cut(const struct entries *entries, uint32_t size,
 /* Return the key that the right node gets in its parent. */
 packed entries_separator(const struct entries *entries, uint32_t at);
 
+/* Return the checksum of a node of `len` bytes. */
 uint64_t node_sum(uint64_t number, const uint8_t *data, uint32_t len);
 /*
  * Do what node_verify() does, except for the checksum.  Return NULL, or the

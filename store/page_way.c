@@ -37,7 +37,7 @@ struct mark {
 /* The pages from a root to a leaf. */
 struct way {
 	struct spot spots[DEPTH_MAX];
-	unsigned index[DEPTH_MAX]; /* of the entry that leads on */
+	unsigned index[DEPTH_MAX]; /* of the entry on the way */
 	struct page_part bounds[DEPTH_MAX][2];
 	unsigned depth;
 };
@@ -206,8 +206,8 @@ static void leaf_gives(struct pages *pages, uint64_t number)
 }
 
 /*
- * Move to the leaf before or after (behind), which may be below another branch,
- * and check the pages on the way.  Return 1; 0: there is none.
+ * Move to the leaf before or, if `behind`, after this one, which may be below
+ * another branch, and check the pages on the way.  Return 1; 0: there is none.
  */
 static int way_step(struct pages *pages, struct way *way, bool behind)
 {

@@ -35,7 +35,7 @@ struct refill {
 	MDB_cursor *cursor;
 	struct entry *entries;
 	size_t entries_len;
-	bool cut_off;    /* the last block goes on after the run */
+	bool cut_off;    /* the last block continues after the run */
 	uint8_t *data;   /* of the entries, one after the other */
 	size_t leaves;   /* of the table */
 	size_t space;    /* bytes left in the page that is being filled */

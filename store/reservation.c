@@ -27,8 +27,7 @@
 #include "slowdown.h"
 
 enum {
-	/* Two commits that free STORE_PACE_LEAST blocks each; see FREE_PAGES.
-	 */
+	/* Two commits that free STORE_PACE_LEAST blocks: see FREE_PAGES. */
 	RESERVE_MIN = 4 << 20,
 	RESERVE_MAX = 8 << 20,
 	STEP_MIN = 8 << 20, /* preallocated at a time */
@@ -515,8 +514,7 @@ uint64_t reservation_stat(struct store *store)
 	uint64_t ahead, beyond;
 
 	reservation_count_free(store);
-	/* Space beyond the end of the file: granted, or else free on the disk.
-	 */
+	/* Beyond the end of the file: granted space, or space on the disk. */
 	ahead = store->cannot_grant ? reservation_ahead(store) : 0;
 	beyond = store->cannot_grant ? store->used : store->granted;
 	beyond = store->limit - MIN(beyond, store->limit);

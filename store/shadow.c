@@ -23,8 +23,7 @@ static void le64_put(uint8_t *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
-/* Return the bytes of the file in memory: whole pages of LMDB and the system.
- */
+/* Return the size of the file in memory, in whole pages of the system. */
 static size_t shadow_len(void)
 {
 	return MAX((size_t)METAS * DISK_PAGE, (size_t)sysconf(_SC_PAGESIZE));

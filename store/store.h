@@ -260,7 +260,7 @@ bool store_damage_reported(void);
  *
  * A commit that fails is retried after a pause that grows, or when one is asked
  * for; its changes are kept.  Threads that waited for it get the error, and so
- * does a thread that wants to change more than memory should hold.
+ * does a change when the pending ones take as much memory as they may.
  */
 
 /* Return the number of the open group.  Lock held. */

@@ -45,7 +45,7 @@ uint64_t chunk_add(struct tree *tree, struct chunk *chunk, uint64_t replaces);
 
 /*
  * Set the `replaces` of chunk_add() later, when a file is renamed over another.
- * It has an effect until the chunk is committed.  Lock held.
+ * This has no effect on a chunk of a closed group.  Lock held.
  */
 void chunk_replaces(struct tree *tree, uint64_t number, uint64_t replaces);
 /*
@@ -62,7 +62,7 @@ uint64_t chunk_replaced(struct tree *tree, uint64_t number);
  */
 void chunk_is_copy(struct chunk *chunk, uint32_t len, uint32_t from,
                    uint32_t to);
-/* Note that the bytes [from, to) of a chunk have been changed in place. */
+/* Record a change of the bytes [from, to) of a chunk in place. */
 void chunk_changed(struct chunk *chunk, uint32_t from, uint32_t to);
 
 /*
@@ -87,8 +87,7 @@ struct chunk *chunk_find_patch(struct store *store, uint64_t number);
  * must become a chunk first: see chunk_complete().
  */
 bool chunk_patch_fits(const struct chunk *patch, uint32_t from, uint32_t to);
-/* Change the bytes [from, to) of a patch that they fit.  -ENOMEM.  Lock held.
- */
+/* Change bytes [from, to) that chunk_patch_fits().  -ENOMEM.  Lock held. */
 int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
                       const void *data);
 /*
@@ -97,7 +96,10 @@ int chunk_patch_write(struct chunk *patch, uint32_t from, uint32_t to,
  */
 int chunk_complete(struct store *store, uint64_t number);
 
-/* Draw a new number in `tree` for the content of `number`.  Lock held. */
+/*
+ * Draw a new number in `tree` for the content of `number`.  -EUCLEAN: that is a
+ * node; -ENOMEM.  Lock held.
+ */
 int chunk_clone(struct tree *tree, uint64_t number, uint64_t *ret_number);
 
 /*

@@ -84,10 +84,10 @@ int list_job_run(struct store *store, struct list_job *job);
 /* Estimate how many entries the list will have after the next commit. */
 int list_estimate(struct store *store, uint64_t list, uint64_t *ret_entries);
 /*
- * Return 0 if the next commit can handle so many entries more.  `alone`: nobody
- * else uses the store, and the commit may take longer.  -EAGAIN: ask again
- * after the next commit.  -E2BIG: no commit can, because the entries are too
- * many or there is too little space to write their changes.
+ * Return 0 if the next commit can handle so many more entries.  `alone`: no
+ * other thread uses the store, so the commit may take longer.  -EAGAIN: ask
+ * again after the next commit.  -E2BIG: no commit can, because the entries are
+ * too many or there is too little space to write their changes.
  */
 int list_op_check(struct store *store, uint64_t entries, bool alone);
 /* Do LIST_DROP.  `entries` is what list_estimate() returned. */

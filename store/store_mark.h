@@ -33,8 +33,8 @@ struct store;
 void store_on_newer(struct store *store, void (*fn)(void *arg), void *arg);
 
 /*
- * Return the number of the commit that is seen.  false: there is a newer one,
- * of which readers cannot begin to see anything yet.  Lock held.
+ * Set *ret_commit to the number of the commit that is seen.  Return false if
+ * there is a newer one, which LMDB does not let readers see yet.  Lock held.
  */
 bool store_view(struct store *store, uint64_t *ret_commit);
 

@@ -43,7 +43,7 @@ struct view_options {
  */
 int view_open(struct store *store, const struct view_options *options,
               struct view **ret_view);
-void view_close(struct view *view); /* takes NULL */
+void view_close(struct view *view); /* NULL is ignored */
 
 /* Find the first record at or after the key (`after`: after it).  -ENOENT. */
 int view_record(struct view *view, enum table table, const void *key,
@@ -101,7 +101,7 @@ int view_left_lists(struct view *view, const struct view_tree *tree);
  */
 bool view_uncertain(const struct view *view, uint64_t ino);
 bool view_incomplete(const struct view *view);
-/* Note that a tree cannot be checked: its blocks will look like a leak. */
+/* Record that a tree cannot be checked: its blocks will look like a leak. */
 void view_unreadable_tree(struct view *view);
 
 /* Do the same as tree_get() and tree_seek().  -EUCLEAN: a node is damaged. */
@@ -110,7 +110,7 @@ int view_get(struct view *view, uint64_t root, const struct key *key,
 int view_seek(struct view *view, uint64_t root, const struct key *key,
               struct item *ret_item);
 
-/* Note that a version or task has the list of this number and its usage. */
+/* Record that a version or task refers to the list and its usage record. */
 void view_list_known(struct view *view, uint64_t list);
 /*
  * Check for blocks and lists without a reference, and check the reference

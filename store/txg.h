@@ -66,6 +66,7 @@ struct txg {
  * store on disk is intact; committing half of the change would damage it.
  */
 void txg_out_of_memory(void) __attribute__((noreturn));
+/* Return an empty group.  NULL: no memory. */
 struct txg *txg_create(uint64_t number);
 void txg_destroy(struct txg *txg);
 

@@ -23,8 +23,7 @@ struct splicing {
 
 /* The form in which a block is to be stored, and what its encoder found. */
 struct encoded {
-	/* Encoded from the last commit, before preceding blocks were written.
-	 */
+	/* Encoded from the last commit: preceding blocks were not written. */
 	bool ahead;
 	struct form form; /* a node has no more than one base */
 	/* The block that it replaces or is a copy of, and its stored size. */

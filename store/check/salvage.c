@@ -16,8 +16,8 @@ struct side {
 	packed low;      /* nothing ahead has a lower key */
 	void (*lost)(void *arg, const struct key *low);
 	void *arg;
-	bool any;        /* an item was met */
-	packed last;     /* key of the last item */
+	bool any;    /* an item was met */
+	packed last; /* key of the last item */
 	int depth;
 	struct {
 		const uint8_t *data;

@@ -79,6 +79,7 @@ struct view {
 };
 
 /* view.c */
+/* Return the index of a block number, or NO_INDEX. */
 size_t view_index(const struct view *view, uint64_t number);
 /*
  * Return the bytes of an intact node, in the map or in `buffer`; NULL: missing,
@@ -86,6 +87,7 @@ size_t view_index(const struct view *view, uint64_t number);
  */
 const uint8_t *view_node(struct view *view, uint64_t number,
                          uint8_t buffer[NODE_SIZE_MAX]);
+/* Report damage by options.found, unless the view was stopped. */
 void view_report(struct view *view, const char *kind, uint64_t block,
                  const struct key *key, const char *format, ...)
         __attribute__((format(printf, 5, 6)));
@@ -97,8 +99,7 @@ int view_stopped(struct view *view);
 /* Report progress.  Nonzero: stop. */
 int view_progress(struct view *view, const char *what, uint64_t done,
                   uint64_t all);
-/* Make room for one more item.  Return false, and stop, if there is no memory.
- */
+/* Make room for one more item.  Without memory, stop and return false. */
 bool view_grow(struct view *view, void **array, size_t item, size_t len,
                size_t *capacity);
 

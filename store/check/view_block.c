@@ -150,8 +150,7 @@ static bool passing_end(struct view *view, struct passing *p)
 	}
 	for (unsigned i = 0; i < p->base_count; i++)
 		base_check(view, p, p->bases[i]);
-	/* Without a header, the trees that refer to the block decide its type.
-	 */
+	/* Without a header, the trees that name the block decide its type. */
 	marks = p->node                    ? MARK_NODE
 	        : p->fault && !p->expected ? MARK_NODE | MARK_CHUNK
 	                                   : MARK_CHUNK;
