@@ -67,7 +67,7 @@ static bool is_rewritten(const struct encoding *e, uint64_t number)
 	return array_find(e->rewritten, e->rewritten_len, number);
 }
 
-/* Encode a node.  Return false if it depends on one that the group writes. */
+/* Encode a node.  Return false if it must be encoded when it is written. */
 static bool node_ahead(struct encoder_set *set, const struct node *node,
                        struct encoded *ret_encoded)
 {

@@ -106,9 +106,9 @@ struct store {
 	bool cannot_grant;      /* its file system does not preallocate */
 	bool granting;          /* a thread preallocates without the lock */
 	uint64_t prepare_after; /* `tries` at which to preallocate again */
-	uint64_t avail;  /* bytes that may be written */
-	uint64_t coming; /* further bytes, after another commit */
-	bool free_known; /* the two include free pages within the file */
+	uint64_t avail;         /* bytes that may be written */
+	uint64_t coming;        /* further bytes, after another commit */
+	bool free_known;        /* the two include free pages within the file */
 	pthread_cond_t committer_wake;
 	pthread_cond_t committed;
 	pthread_t committer;
