@@ -226,8 +226,8 @@ static int sparse_delta_apply(struct decoder *decoder,
 	chunk->len = h->len;
 	memcpy(chunk->data, base->data, MIN(base->len, h->len));
 	/*
-	 * If neither chunk has some bytes, the delta is damaged.  Set them to
-	 * zero, so that the result is always the same.
+	 * Bytes that neither the base nor the parts have are damage.  Set them
+	 * to zero, so that the result is always the same.
 	 */
 	if (base->len < h->len)
 		memset(chunk->data + base->len, 0, h->len - base->len);

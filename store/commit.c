@@ -178,7 +178,7 @@ void waiters_call(struct waiter *waiter, int err)
 	}
 }
 
-/* Return memory to the system if more than this was freed.  Lock NOT held. */
+/* Return memory to the system if over `bytes` were freed.  Lock NOT held. */
 static void trim_after(struct store *store, size_t bytes)
 {
 	if (store->freed <= bytes)
@@ -248,7 +248,7 @@ static bool may_pass(int err)
 	       err == -EAGAIN || err == -EMFILE || err == -ENFILE;
 }
 
-/* Return the error to report for this one, which writing a group returned. */
+/* Map an error of writing a group to the error to report. */
 static int commit_error(const struct store *store, int err)
 {
 	/* LMDB returns EIO for a write that a full disk cut short. */

@@ -7,7 +7,7 @@
 struct store;
 struct waiter;
 
-/* Start the thread.  Return 0 or the error of pthread_create(), negative. */
+/* Start the thread.  Return 0 or a negative errno. */
 int commit_start_thread(struct store *store);
 /*
  * Commit the pending changes and end the thread.  If commits fail for too long,

@@ -11,8 +11,8 @@
 struct encoding;
 /*
  * Begin to encode `len` blocks, nodes and chunks in the order of their numbers;
- * the array stays the caller's.  NULL: no thread could be started, so the
- * caller encodes each block when it writes it.
+ * the array stays the caller's.  NULL: there is no thread, because it is not
+ * worth it or not possible, and the caller encodes each block.
  */
 struct encoding *encoding_create(struct writing *w, struct block *const *blocks,
                                  size_t len);

@@ -3,7 +3,7 @@
  * Encoding and decoding the changes of a transaction group.
  *
  * A change has the new content of a node, a record or a range of a chunk.  So
- * the same one may be changed again, and the last change decides.  Frees,
+ * a block or record may have several changes, and the last one decides.  Frees,
  * additions to deadlists and operations on lists are logged once each.
  */
 #include "intent_entry.h"
@@ -481,8 +481,7 @@ static int decode_gone(struct store *store, struct reader *r)
 
 	if (r->bad || !block || block->state != BLOCK_NEW)
 		return -EUCLEAN;
-	/* The last commit, or the group before, has the node: CHANGE_FREE frees
-	 * it. */
+	/* CHANGE_FREE frees a node that an earlier group stored. */
 	if (block->kind == BLOCK_NODE && ((struct node *)block)->stored)
 		return 0;
 	block_take_out(store, block);

@@ -20,8 +20,8 @@ enum {
 	PAGES_FIRST = 64, /* free pages for a small transaction, at most */
 	PAGES_KEY = 4,    /* further ones for each key, at most */
 	/*
-	 * LMDB stores a longer list in overflow pages, which must be adjacent.
-	 * LISTS_MORE: lists that it may search for each such list.
+	 * LMDB needs adjacent pages for a longer list.  LISTS_MORE: lists that
+	 * it may search for each such list.
 	 */
 	LIST_SMALL = 509,
 	LISTS_MORE = 60,

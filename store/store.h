@@ -106,7 +106,7 @@ int store_open(const char *path, const struct store_options *options,
  */
 int store_open_committed(const char *path, struct store **ret_store);
 
-/* Return the reason of an error of store_open(), for a message's end. */
+/* Return the reason of an error of store_open(), for the end of a message. */
 const char *store_open_reason(int err);
 
 /*

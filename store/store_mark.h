@@ -14,8 +14,9 @@
  * 3. The writer claims a version that no state names any more in memory, and
  *    keeps the claim until the commit in which none does.
  * 4. If the mark was first, the writer frees nothing until it is removed.
- * 5. If the claim was first, the mark is refused; after the claim has ended, the
- *    reader does not find the name in the last commit.  So the state is gone.
+ * 5. If the claim was first, the mark is refused; after the claim has ended,
+ *    the reader does not find the name in the last commit.  So the state is
+ *    gone.
  */
 #ifndef COPPICE_STORE_MARK_H
 #define COPPICE_STORE_MARK_H

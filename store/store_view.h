@@ -90,8 +90,8 @@ int view_tree(struct view *view, const struct view_tree *tree,
                           const struct item *new),
               void *arg);
 /*
- * After all trees were checked, mark the blocks on the lists of a tree that its
- * hollow ancestors have left as used.
+ * After all trees were checked, mark as used those blocks on the lists of a
+ * tree that its hollow ancestors have left.
  */
 int view_left_lists(struct view *view, const struct view_tree *tree);
 /*

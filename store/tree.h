@@ -13,7 +13,7 @@
 /* Log that the node does not fit its position in the tree. Return -EUCLEAN. */
 int tree_damaged(const struct tree *tree, uint64_t number, const char *what);
 
-/* Return the child in a slot of an inner node, after a check of its level. */
+/* Return the child in a slot of an inner node.  -EUCLEAN: also a bad level. */
 static inline int tree_child(const struct tree *tree, const struct node *parent,
                              uint32_t slot, struct node **ret_node)
 {

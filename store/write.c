@@ -12,8 +12,8 @@
  *   6. records, the counters among them
  *   7. leaf pages that are repacked
  *
- * A failed try can be repeated, because the next one resets the fields of the
- * group that it has changed.
+ * A failed try can be repeated, because each try first resets the fields of the
+ * group that it changes.
  */
 #include "write.h"
 

@@ -146,7 +146,8 @@ static void leaf_walk(struct pages *p, uint64_t number, const uint8_t *page,
 	}
 }
 
-/* Walk a page and those below it.  Keys must be from `low` up to below `high`;
+/*
+ * Walk a page and those below it.  Keys must be from `low` up to below `high`;
  * NULL: no bound.
  */
 static void page_walk(struct pages *p, uint64_t number, unsigned depth,
