@@ -338,7 +338,7 @@ static int plan_next(struct store *store, struct plan *plan)
 		return r;
 	plan->at <<= DISK_FRAGMENT_BITS;
 	plan->last = (plan->last << DISK_FRAGMENT_BITS) | (DISK_FRAGMENTS - 1);
-	/* The leaf in which the region before ended has been read. */
+	/* Skip the rest of the leaf in which the region before ended. */
 	plan->at = plan->from = MAX(plan->at, plan->read);
 	if (plan->at > plan->last)
 		plan->at = UINT64_MAX;
