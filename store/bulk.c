@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "array.h"
 #include "chunk_codec.h"
 #include "engine.h"
 #include "lock.h"
@@ -337,13 +338,6 @@ static int places_find(struct store *store, MDB_txn *txn, struct bulk *bulk,
 }
 
 /* ---- Reading the chunks ------------------------------------------------- */
-
-static int number_compare(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
 
 /*
  * Make runs of the pages.  Return the number of pages in them; 0: the runs are

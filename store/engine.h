@@ -122,7 +122,6 @@ struct store {
 	struct intent_log intent;
 
 	struct table_undo *undo; /* of the lock's holder, or NULL */
-	struct list_job *job;    /* at most one waits or runs */
 
 	struct decoder *decoders; /* at rest; guarded by disk.pool_lock */
 

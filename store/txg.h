@@ -57,8 +57,6 @@ struct txg {
 	bool waited; /* threads wait, so encode with a second thread */
 	struct intent_track intent;
 	bool may_splice; /* the store has the feature of splices */
-	uint64_t seq;    /* counters at the time when the group was closed */
-	uint64_t counters[COUNTER_COUNT];
 };
 
 /*
