@@ -147,8 +147,8 @@ int inherited_acl_take(struct vnode *dir, struct inode *inode, mode_t umask,
 		return -EUCLEAN;
 	}
 	/*
-	 * Without a say of the umask: the requested mode limits the default
-	 * ACL, and the default ACL limits the mode.
+	 * The umask does not count: the requested mode limits the default ACL,
+	 * and the default ACL limits the mode.
 	 */
 	inode->mode &= ~0777u | granted;
 	if (!plain) {

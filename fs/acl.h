@@ -9,9 +9,9 @@
 #include "want.h"
 
 /*
- * Return -EINVAL unless `acl` is an ACL.  *ret_mode: the permission bits that
- * it is equivalent to or that its mask sets; *ret_plain: these bits are all
- * that it grants.
+ * Return -EINVAL unless `acl` is an ACL.  *ret_mode: its permission bits, with
+ * those of the mask, if there is one, for the group; *ret_plain: the ACL grants
+ * nothing beyond these bits.
  */
 int acl_check(const uint8_t *acl, size_t len, uint32_t *ret_mode,
               bool *ret_plain);
@@ -29,7 +29,7 @@ struct inherited_acl {
  */
 int inherited_acl_take(struct vnode *dir, struct inode *inode, mode_t umask,
                        struct want *want, struct inherited_acl *ret);
-/* Set them as xattrs of the new inode. */
+/* Set the ACLs as xattrs of the new inode.  The caller stores the inode. */
 int inherited_acl_give(struct vnode *v, const struct inherited_acl *h);
 void inherited_acl_release(struct inherited_acl *h);
 

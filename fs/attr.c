@@ -85,7 +85,7 @@ int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time)
 	return err == -EPERM ? -ENODATA : err;
 }
 
-/* Return the access ACL, changed for the new mode. */
+/* Return the access ACL, changed for the new mode; NULL: none. */
 static int setattr_acl(struct vnode *v, uint32_t mode, struct want *want,
                        uint8_t **ret_acl, size_t *ret_len)
 {
@@ -120,7 +120,7 @@ static int setattr_apply(struct vnode *v, unsigned set, const struct stat *to)
 		err = vnode_kill_priv(v, chown || (set & FS_SET_KILL_PRIV));
 	if (set & FS_SET_KILL_SGID)
 		v->inode.mode &= ~(uint32_t)S_ISGID;
-	/* This comes last: a mode set in the same call is kept as given. */
+	/* Set it last: a mode of the same call keeps its suid and sgid. */
 	if (!err)
 		inode_set(&v->inode, set, to);
 	return err;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Batches: the forks that one is about, and the one step that changes them. */
+/* Batches: the forks that a batch changes, and the one step that does it. */
 #include "batch.h"
 
 #include <errno.h>
@@ -17,7 +17,7 @@ struct batch {
 	struct fs_batch_failure *failure;
 	struct batch_target *targets;
 	size_t len, room;
-	uint64_t txg; /* that the step is in */
+	uint64_t txg; /* transaction group of the step */
 };
 
 /* ---- The operations of each fork ---------------------------------------- */
@@ -50,7 +50,7 @@ static int op_add(struct batch_target *t, const struct batch_op *op)
 	return 0;
 }
 
-/* Decode all operations.  Each target gets the modes that are in force. */
+/* Decode all operations.  A MODE applies to all targets after it. */
 static int batch_read(struct batch *b)
 {
 	struct batch_op op, mode = {.kind = 0};
@@ -122,8 +122,7 @@ static int change_one(struct batch_target *t, const struct batch_op *op)
 	return err ? err : batch_pause(t);
 }
 
-/* Do all operations of a fork; puts that follow each other are done together.
- */
+/* Apply all operations of a fork; successive puts are applied together. */
 static int target_build(struct batch_target *t, const struct fs_batch *what,
                         const struct batch_op **ret_failed)
 {
@@ -168,7 +167,7 @@ static int batch_build(struct batch *b, bool exclusive)
 
 /* ---- The one step ------------------------------------------------------- */
 
-/* Check that nothing can be in the way of the step but a lack of memory. */
+/* Check that the step can fail only for lack of memory. */
 static int target_check(struct batch_target *t, const char *snapshot)
 {
 	struct state *fork, *other;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The encoding of a batch of changes: one string of bytes, which a program
- * writes and the process that has the store open reads, be it the same or not.
+ * The encoding of a batch of changes: one string of bytes, written by a program
+ * and read by the process that has the store open, which may be the same one.
  *
  *   u32 magic, u16 version, u16 0
  *   then operations, each u8 kind, u8 flags, and by its kind:
@@ -34,12 +34,12 @@ enum batch_kind {
 
 enum batch_flags {
 	BATCH_PARENTS = 1,   /* make missing directories of the (new) path */
-	BATCH_RECURSIVE = 2, /* DELETE: a directory with all that is in it */
-	BATCH_LENIENT = 4,   /* DELETE: a missing path is no error; MKDIR: nor
-	                        is a directory that exists */
+	BATCH_RECURSIVE = 2, /* DELETE: a directory with everything in it */
+	BATCH_LENIENT = 4,   /* DELETE: a missing path is no error; MKDIR: an
+	                        existing directory is no error */
 };
 
-/* One operation.  The pointers lead into the encoded bytes. */
+/* One operation.  The pointers point into the encoded bytes. */
 struct batch_op {
 	uint8_t kind;
 	uint8_t flags;
@@ -67,8 +67,8 @@ void batch_bytes_release(struct batch_bytes *bytes);
 int batch_bytes_add(struct batch_bytes *bytes, const struct batch_op *op);
 
 /*
- * Set the path to the text without slashes in front and at the end, and check
- * it.  -EINVAL; -ENAMETOOLONG.  An empty path (the root) is -EINVAL.
+ * Set *ret_path to the text without leading and trailing slashes, and check it.
+ * -EINVAL: the path is not valid, or empty (the root); -ENAMETOOLONG.
  */
 int batch_path(const char *text, const char **ret_path, uint16_t *ret_len);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The puts of a batch.  The files are found first, then those are made that do
- * not exist.  Then the contents
- * are written in the order of the inodes, which is that of the tree.  The
- * chunks are made without the lock, some of them at a time.
+ * The puts of a batch.  First the existing files are looked up, then the
+ * missing ones are made.  Then the contents are written in the order of the
+ * inodes, which is the order of the tree.  The chunks are made without the
+ * lock, some of them at a time.
  */
 #include "batch_tree.h"
 
@@ -19,13 +19,13 @@ enum {
 	AHEAD = 8,             /* operations that are prefetched */
 };
 
-/* A file to be written to; the first field for array_sort(). */
+/* A file to be written to. */
 struct put {
 	uint64_t ino;
 	const struct batch_op *op;
 };
 
-/* A chunk of the new content, or all of a content that has none. */
+/* A chunk of the new content, or all of a content that is kept inline. */
 struct part {
 	const struct put *put;
 	uint64_t index;
@@ -107,7 +107,7 @@ static int extents_cut(struct batch_target *t, struct vnode *v, uint64_t count,
 {
 	int err;
 
-	/* Mostly there is one extent. */
+	/* The common case: the first extent is the only one. */
 	if (count && v->inode.blocks == ext_blocks(first))
 		return 0;
 	while ((err = ext_cut(v, count, PIECE_ITEMS)) == -EAGAIN) {
@@ -120,7 +120,7 @@ static int extents_cut(struct batch_target *t, struct vnode *v, uint64_t count,
 	return err;
 }
 
-/* Begin to write a file: its first part. */
+/* Prepare the inode for its first part: drop old extents, set the size. */
 static int put_begin(struct putting *p, const struct put *put, struct vnode *v,
                      const struct ext *first)
 {
@@ -166,7 +166,7 @@ static int part_put(struct putting *p, struct part *part)
 	return err ? err : stored;
 }
 
-/* Write the parts.  Lock held; may release it. */
+/* Write the parts.  May release the lock. */
 static int parts_put(struct putting *p, const struct batch_op **ret_failed)
 {
 	int err = 0;
@@ -239,8 +239,8 @@ static void lookups_prefetch(const struct lookup *lookups, size_t len,
 }
 
 /*
- * Look up the files that exist already, in the order of the tree: that takes a
- * third of the time of any other order.  The inodes of the others stay 0.
+ * Look up the files that exist already, in the order of the tree, which takes a
+ * third of the time of any other order.  The `ino` of missing files stays 0.
  */
 static int files_find(struct putting *p)
 {
@@ -272,7 +272,7 @@ static int files_find(struct putting *p)
 	return err;
 }
 
-/* Find or make one file, and report what is wrong with its path. */
+/* Find or make one file, fetching chunks as needed.  May release the lock. */
 static int file_find(struct batch_target *t, const struct batch_op *op,
                      uint64_t *ret_ino)
 {
@@ -286,7 +286,7 @@ static int file_find(struct batch_target *t, const struct batch_op *op,
 	return err;
 }
 
-/* Order by inode, and by the order of the batch. */
+/* Order by inode, then by position in the batch. */
 static int put_compare(const void *a, const void *b)
 {
 	const struct put *x = a, *y = b;

@@ -22,7 +22,7 @@ int batch_piece(struct batch_target *t)
 	uint64_t quota;
 	int err = state_get(t->fs->forest, t->number, &fork);
 
-	/* Let the copy of the state have the quota, too. */
+	/* Load the quota, which side_state() copies. */
 	if (!err)
 		err = quota_get(fork, &quota);
 	if (err)
@@ -152,14 +152,14 @@ static int dir_add(struct batch_target *t, const char *path, size_t len,
 	return 0;
 }
 
-/* Return the directory with the fields that hold in this hold of the lock. */
+/* Return the directory's vnode, with the tree of this hold of the lock. */
 static struct vnode *dir_vnode(struct batch_target *t, struct batch_dir *dir)
 {
 	dir->v.tree = t->tree;
 	return &dir->v;
 }
 
-/* Note that entries have changed by so many, and subdirectories. */
+/* Add to the counts of entries and subdirectories, and set the times. */
 static void dir_changed(struct batch_target *t, struct batch_dir *dir,
                         int entries, int dirs)
 {
@@ -273,7 +273,7 @@ static void name_copy(char name[NAME_LEN_MAX + 1], const char *from, size_t len)
 	name[len] = 0;
 }
 
-/* Find the directory `path`, whose parent is `above`. */
+/* Find or make the directory `path`, whose parent is `above`. */
 static int dir_step(struct batch_target *t, struct batch_dir *above,
                     const char *path, size_t len, size_t start, bool make,
                     struct batch_dir **ret_dir)
@@ -406,7 +406,7 @@ static int link_lost(struct batch_target *t, struct vnode *child)
 	return vnode_lose_name(child, t->now);
 }
 
-/* Forget the directories if one of them is not where it was. */
+/* Drop the table of directories if a directory was moved or removed. */
 static int dir_moved(struct batch_target *t, const struct vnode *child)
 {
 	int err;
@@ -425,7 +425,7 @@ static int entry_find(struct batch_target *t, struct batch_dir *dir,
 {
 	int err = dir_find(dir_vnode(t, dir), name, ret_slot, ret_child);
 
-	/* The tree has the inode of a directory as it was. */
+	/* A directory's inode may not be stored yet: store it, and reload. */
 	if (err || !S_ISDIR(ret_child->inode.mode))
 		return err;
 	err = batch_dirs_store(t);

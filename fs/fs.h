@@ -43,7 +43,10 @@ _Static_assert(INO_END == UINT64_C(1) << NODE_INO_BITS, "a node has room");
  */
 #define NODE_LINK_FIRST (UINT64_C(1) << 35)
 
-/* SNAPDIR_ROOT: hidden, and in the roots of forks alone. */
+/*
+ * Where .snap can be looked up, and whether it is listed.  SNAPDIR_ROOT: only
+ * in the roots of forks, not listed.
+ */
 enum fs_snapdir {
 	SNAPDIR_HIDDEN,
 	SNAPDIR_VISIBLE,
@@ -69,30 +72,30 @@ void fs_destroy(struct fs *fs); /* takes NULL */
 struct forest *fs_forest(struct fs *fs);
 /*
  * Set the function that counts the users of an inode whose last name is
- * removed.  It is called with the lock held and counts those that use the inode
- * without an open having been announced (by O_PATH, as working directory,
- * through a mount without OPEN requests).  `regular`: it is a regular file, of
- * which most users announce their opens.  The inode is kept until each of them
- * has called fs_release().
+ * removed.  The function is called with the lock held.  It counts the users for
+ * which fs_open() was not called: O_PATH descriptors, working directories,
+ * mounts without OPEN requests.  `regular`: the inode is a regular file, for
+ * which fs_open() mostly was called.  The inode is kept until fs_release() has
+ * been called for each user.
  */
 void fs_set_keeper(struct fs *fs,
                    unsigned (*keep)(void *arg, node_t node, bool regular),
                    void *arg);
 /*
  * Set the function that returns whether the number of a deleted state is still
- * in use above this layer.  It is called with the lock held before the number
- * is reused: see forest_set_keeper().
+ * in use above this layer.  The function is called with the lock held before
+ * the number is reused: see forest_set_keeper().
  */
 void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
                    void *arg);
 /*
  * Delete, in the background, the unlinked files that a fork inherited.  Call it
- * after a fork was made, or its tree replaced, in another way than by
- * fs_make().  Lock held.
+ * after making a fork, or replacing its tree, by functions of snapshot/.  Lock
+ * held.
  */
 void fs_adopt(struct fs *fs, struct state *state);
 
-/* The caller of a request, who will own new inodes. */
+/* The caller of a request: the owner of new inodes. */
 struct fs_cred {
 	uid_t uid;
 	gid_t gid;
@@ -102,17 +105,17 @@ struct fs_cred {
 struct fs_entry {
 	node_t node;
 	struct stat st;
-	bool uncacheable; /* the name may change its meaning by itself */
+	bool uncacheable; /* may be another node later without a request */
 	/*
-	 * Differs between two states that had the same number one after the
-	 * other.  0: the node belongs to no state.
+	 * Tells apart states that had the same number one after the other.
+	 * 0: the node belongs to no state.
 	 */
 	uint32_t generation;
 };
 
 int fs_lookup(struct fs *fs, node_t parent, const char *name,
               enum fs_snapdir snapdir, struct fs_entry *ret_entry);
-/* Return the entry of a node of which only the number is given.  -ESTALE. */
+/* Return the entry of a node.  -ESTALE: the node does not exist. */
 int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry);
 /*
  * Return -ESTALE if the number of the entry's state has been reused for another
@@ -122,8 +125,8 @@ int fs_entry_of(struct fs *fs, node_t node, struct fs_entry *ret_entry);
 int fs_confirm(struct fs *fs, const struct fs_entry *entry);
 int fs_getattr(struct fs *fs, node_t node, struct stat *ret_st);
 /*
- * Return the time at which the inode was created.  -ENODATA: it is not in a
- * tree.
+ * Return the time at which the inode was created.  -ENODATA: the node is not in
+ * a tree.
  */
 int fs_btime(struct fs *fs, node_t node, struct timespec *ret_time);
 
@@ -154,20 +157,20 @@ int fs_readlink(struct fs *fs, node_t node, char *ret_target);
 int fs_make(struct fs *fs, node_t parent, const char *name, mode_t mode,
             dev_t rdev, const char *target, const struct fs_cred *cred,
             struct fs_entry *ret_entry);
-/* Make a file without a name, open once: see fs_open(). */
+/* Make a file without a name and open it, as fs_open() does. */
 int fs_tmpfile(struct fs *fs, node_t parent, mode_t mode,
                const struct fs_cred *cred, struct fs_entry *ret_entry);
 /*
- * Change states.  Every way to make, rename or delete a state ends in these
- * functions; they also set the times of the root directory, and record the
- * caller as the state's creator.  Lock held.  Errors
- * as of state_fork(), state_snapshot(), state_rename() and state_delete().
+ * The following functions make, rename and delete states; all of fs/ uses them.
+ * They also set the times of the root directory, and record the caller as the
+ * creator of a new state.  Lock held.  Errors as of state_fork(),
+ * state_snapshot(), state_rename() and state_delete().
  */
 /*
- * Make a fork.  If source is NULL, the name determines the source: the state in
- * front of the '@', else the default state, else none: then the fork is a new
- * tree, whose root directory has this mode and owner.  -ENOENT: there is no
- * such source.
+ * Make a fork.  If source is NULL, the name determines the source: the state
+ * named before an '@', else the default state (see state_source()).  Without a
+ * default state, the fork is a new tree, whose root directory has this mode and
+ * owner.  -ENOENT: the named source does not exist.
  */
 int fs_state_fork(struct fs *fs, struct state *source, const char *name,
                   mode_t mode, const struct fs_cred *cred,
@@ -177,13 +180,13 @@ int fs_state_snapshot(struct fs *fs, struct state *fork, const char *name,
 int fs_state_rename(struct fs *fs, struct state *state, const char *name);
 /* Exchange the names of two forks, or of two snapshots of one fork. */
 int fs_state_exchange(struct fs *fs, struct state *a, struct state *b);
-/* Delete a state, or put it into the trash if deleted states come there. */
+/* Delete a state, or move it to the trash if the store keeps deleted states. */
 int fs_state_delete(struct fs *fs, struct state *state, bool recursive);
 /* Delete a state for good, in the trash or not. */
 int fs_state_destroy(struct fs *fs, struct state *state, bool recursive);
 /*
- * Bring a state back from the trash under a name; NULL: its own.  Errors as of
- * state_undelete().
+ * Bring a state back from the trash under a name; NULL: its former name.
+ * Errors as of state_undelete().
  */
 int fs_state_undelete(struct fs *fs, struct state *state, const char *name);
 int fs_link(struct fs *fs, node_t node, node_t parent, const char *name,
@@ -192,14 +195,14 @@ int fs_unlink(struct fs *fs, node_t parent, const char *name);
 int fs_rmdir(struct fs *fs, node_t parent, const char *name);
 /*
  * Rename a file or a state.  flags: RENAME_NOREPLACE, RENAME_EXCHANGE,
- * RENAME_WHITEOUT.  With the last one the old name becomes a whiteout (a
- * character device 0/0) in the same step; `cred` owns it and is not used
- * otherwise.  States cannot leave whiteouts.
+ * RENAME_WHITEOUT.  With RENAME_WHITEOUT the old name becomes a whiteout (a
+ * character device 0/0) in the same step; `cred` is only used as its owner.
+ * -EINVAL: RENAME_WHITEOUT for a state.
  */
 int fs_rename(struct fs *fs, node_t parent, const char *name, node_t new_parent,
               const char *new_name, unsigned flags, const struct fs_cred *cred);
 /*
- * The same two operations, also returning the inodes that the names referred to
+ * Remove or rename, as above, and return the nodes that the names referred to
  * (0: none, or not in a tree).  fs_remove() is rmdir if `dir`, else unlink.
  */
 struct fs_moved {
@@ -297,7 +300,7 @@ int fs_setxattr(struct fs *fs, node_t node, const char *name, const void *value,
                 size_t size, int flags);
 int fs_removexattr(struct fs *fs, node_t node, const char *name);
 
-/* Free memory that is kept for the next requests, but can be had again. */
+/* Free the buffers that are only kept to speed up the next reads. */
 void fs_rest(struct fs *fs);
 
 /*

@@ -3,11 +3,11 @@
  * The file system as its own sources see it: struct fs, and constants that
  * several of them share.
  *
- * Functions that the headers of this folder declare are called with the store's
- * lock held, unless their comment says "lock NOT held".  What fs.h declares
- * takes the lock itself.
+ * Call the functions of this folder's headers with the store's lock held,
+ * unless their comment says "lock NOT held".  The functions of fs.h take the
+ * lock themselves, unless their comment says "lock held".
  *
- * An operation that needs a chunk which is not in memory returns -EAGAIN and
+ * An operation that needs a chunk that is not in memory returns -EAGAIN and
  * names the chunk in its `want` (want.h).  The caller then releases the lock,
  * fetches the chunk and starts the operation again, because anything may have
  * changed meanwhile.
@@ -46,7 +46,7 @@ struct fs {
 	struct fs_options options;
 	unsigned chunk_bits;
 	uint32_t chunk_size;
-	uint8_t *zeros; /* chunk_size of them, never written */
+	uint8_t *zeros; /* chunk_size bytes, read-only */
 	/* guarded by the store's lock */
 	struct open_node **opens; /* hash table, see open_table.h */
 	size_t open_buckets, open_count;
