@@ -2,11 +2,11 @@
 /*
  * Changing the bytes of a file: write, and making holes and zeroes.
  *
- * A change is divided into pieces, one for each chunk's range that it touches.
- * work_look() decides, under the lock, how each piece is done.  Slow work
- * (reading the old chunk, copying it) is prepared without the lock; the result
- * is used if the extent has not changed since.  When all pieces are ready, they
- * are applied in one hold of the lock.
+ * A change is divided into pieces, one for the range of each chunk that it
+ * touches.  work_look() decides, under the lock, how each piece is made.  Slow
+ * work (reading the old chunk, copying it) is prepared without the lock; the
+ * result is used if the extent has not changed since.  When all pieces are
+ * ready, they are applied in one hold of the lock.
  */
 #include "change.h"
 
@@ -20,12 +20,12 @@
 #include "xattr.h"
 
 enum how {
-	HOW_SKIP,     /* nothing to do */
-	HOW_IN_PLACE, /* the chunk in memory may be written to */
-	HOW_PATCH,    /* so may the patch in memory */
-	HOW_INLINE,   /* the bytes stay in the item */
+	HOW_SKIP,     /* the extent stays as it is */
+	HOW_IN_PLACE, /* write to the chunk `target` in memory */
+	HOW_PATCH,    /* write to the patch `target` in memory */
+	HOW_INLINE,   /* write to the item: the bytes stay inline */
 	HOW_CHUNK,    /* `ready` is the new chunk */
-	HOW_REPLACE,  /* `to` is the new extent */
+	HOW_REPLACE,  /* `result` is the new extent */
 };
 
 struct piece {
@@ -37,9 +37,9 @@ struct piece {
 	struct ext result;    /* HOW_REPLACE */
 	struct chunk *target; /* HOW_IN_PLACE, HOW_PATCH */
 	struct chunk *ready;
-	struct ext ready_on;  /* extent that it was copied from */
+	struct ext ready_on;  /* the extent that `ready` was copied from */
 	struct chunk *source; /* to copy from; NULL: not in memory */
-	bool build;
+	bool build;           /* call work_build() */
 	bool complete; /* `old` is a patch that the change does not fit */
 };
 
@@ -143,7 +143,10 @@ static int piece_build(struct fs *fs, struct piece *p, const struct ext *on,
 	return 0;
 }
 
-/* Build the chunks that will probably be needed.  Lock NOT held. */
+/*
+ * Build the chunks that start with new bytes: they need the old content only if
+ * it is longer.  Lock NOT held.
+ */
 static int work_prepare(struct work *w)
 {
 	if (w->change->kind != CHANGE_WRITE)
@@ -179,7 +182,7 @@ static int piece_copy(struct work *w, struct piece *p)
 	return err;
 }
 
-/* Make p->ready a patch of the old chunk.  -EAGAIN: copy that instead. */
+/* Make p->ready a patch of the old chunk.  -EAGAIN: copy the chunk instead. */
 static int piece_patch(struct work *w, struct piece *p)
 {
 	struct chunk *patch;
@@ -198,8 +201,8 @@ static int piece_patch(struct work *w, struct piece *p)
 }
 
 /*
- * Make what takes the place of old chunks, from patches or copies of them.
- * Lock NOT held.
+ * Make the chunks that replace old ones, as patches or copies of them.  Lock
+ * NOT held.
  */
 static int work_build(struct work *w)
 {
@@ -232,7 +235,10 @@ static bool ext_same(const struct ext *a, const struct ext *b)
 	return a->kind == b->kind && a->chunk == b->chunk && a->len == b->len;
 }
 
-/* Decide how to change a patch of the open group.  false: it is none. */
+/*
+ * Decide how to change an old chunk that is a patch of the open transaction
+ * group.  Return false if it is none.
+ */
 static bool look_patch(struct vnode *v, struct piece *p)
 {
 	struct chunk *patch = NULL;
@@ -286,7 +292,7 @@ static int look_partial(struct vnode *v, struct piece *p)
 	}
 	if (chunk && writable) {
 		/*
-		 * Copy it under the lock: it is shared, but could become
+		 * Copy the chunk under the lock: it is shared, but could become
 		 * private to another tree, which then changes it.
 		 */
 		int err = chunk_len(chunk) < p->old.len ? -EUCLEAN : 0;
@@ -458,7 +464,7 @@ static uint64_t piece_blocks(const struct piece *p)
 	return ext_blocks(&to);
 }
 
-/* Check that the quota allows what the pieces take more than before. */
+/* Check that the quota allows the additional blocks of the pieces. */
 static int work_quota(const struct work *w, const struct vnode *v)
 {
 	uint64_t before = 0, after = 0;

@@ -18,9 +18,9 @@ struct change {
 	uint64_t off;        /* bytes */
 	uint64_t size;       /* bytes, at least 1 */
 	const uint8_t *data; /* CHANGE_WRITE */
-	bool keep_size;      /* the file does not grow */
-	bool within;         /* -ERANGE if it would have to grow */
-	bool kill_ids;       /* remove suid and sgid */
+	bool keep_size;      /* do not grow the file */
+	bool within;         /* -ERANGE if the file would have to grow */
+	bool kill_ids;       /* remove suid and sgid: see vnode_kill_priv() */
 };
 /* Make the whole change in one hold of the lock.  Lock NOT held. */
 int file_change(struct fs *fs, node_t node, const struct change *change);

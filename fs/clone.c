@@ -3,15 +3,15 @@
  * Cloning subtrees, item by item.
  *
  * The copy grows below a directory without a name, the box, which is an orphan
- * and counts as open.  The last step moves the copy out of the box to its name,
- * and removes the box.  If that is not reached, the box is deleted as any
- * orphan is, with everything in it.
+ * and, unless it is in a side head, counts as open.  The last step moves the
+ * copy out of the box to its name, and removes the box.  If the clone fails
+ * before, the box is deleted like any orphan, with everything in it.
  *
- * Whenever the lock is released, the copy is consistent: the inodes in it count
- * what is there, not what will be.  New inode numbers are given out in the
- * order in which the items are put, so that most items are appended to the
- * tree, which leaves full nodes.  For the same reason a directory gets its
- * files first, and its subdirectories one after the other.
+ * Whenever the lock is released, the copy is consistent: the counts of its
+ * inodes are those of the entries and extents copied so far.  New inode numbers
+ * are drawn in the order in which the items are put, so that most items are
+ * appended to the tree, which leaves full nodes.  For the same reason a
+ * directory gets its files first, then one subdirectory after the other.
  */
 #include "fs.h"
 
@@ -58,7 +58,7 @@ static int entry_decode(const struct item *item, struct clone_entry *entry)
 	return 0;
 }
 
-/* Return about how many extents the entry has, at most those of a batch. */
+/* Estimate the number of extents of the entry, at most BATCH_EXTENTS + 1. */
 static unsigned entry_extents(const struct clone *c,
                               const struct clone_entry *entry)
 {
@@ -113,7 +113,7 @@ static int batch_read(struct clone *c, struct frame *frame)
 	return 0;
 }
 
-/* Remove the names of the entries from the one on. */
+/* Remove the names of the batch's entries from index `from` on. */
 static void batch_undo(struct clone *c, struct frame *frame, size_t from)
 {
 	for (size_t i = from; i < c->batch_count; i++) {
@@ -126,8 +126,8 @@ static void batch_undo(struct clone *c, struct frame *frame, size_t from)
 }
 
 /*
- * Put the names of the batch into the directory's copy.  The slots are those of
- * the source: they depend on the directory's names alone.
+ * Put the names of the batch into the directory's copy.  The slots are the same
+ * as in the source: they depend only on the names in the directory.
  */
 static int batch_names(struct clone *c, struct frame *frame)
 {
@@ -193,7 +193,7 @@ static int batch_write(struct clone *c, size_t depth)
 			c->top = v;
 		if (!S_ISDIR(entry->inode.mode))
 			continue;
-		/* The box, without a name, has no links. */
+		/* The box, at depth 0, keeps a link count of 0. */
 		if (depth)
 			frame->dir.inode.nlink++;
 		err = frame_push(c, entry->from, entry->inode.nlink != 2, &v);
@@ -204,7 +204,7 @@ static int batch_write(struct clone *c, size_t depth)
 
 /* ---- Pieces ------------------------------------------------------------- */
 
-/* Store the inodes of the directories that have got entries. */
+/* Store the inodes of the directories that entries were added to. */
 static int frames_store(struct clone *c)
 {
 	int err = 0;
@@ -238,7 +238,7 @@ static int piece_begin(struct clone *c)
 	}
 	if (!err)
 		err = state_edit(c->state, &c->tree);
-	/* The tree may have been replaced meanwhile. */
+	/* A restoration or a join may have replaced the tree meanwhile. */
 	if (!err && c->box && inode_load(c->tree, c->box, &inode))
 		err = -ESTALE;
 	return err;
@@ -295,7 +295,7 @@ static int side_dir_load(struct clone *c, struct vnode *ret_dir)
 	return err;
 }
 
-/* Return 0 if the target's directory can take in the name. */
+/* Check that the name can be added to the target's directory. */
 static int target_check(struct clone *c, struct vnode *ret_dir,
                         uint64_t *ret_slot)
 {
@@ -426,7 +426,7 @@ static int clone_run(struct clone *c)
 	return err;
 }
 
-/* Copy all of it, and free what that has gathered. */
+/* Make the clone; free the memory and release the hold in any case. */
 static int clone_all(struct clone *c)
 {
 	int err = clone_run(c);
@@ -434,7 +434,7 @@ static int clone_all(struct clone *c)
 	store_lock(c->fs->store);
 	hold_release(c->fs->forest, &c->hold);
 	store_unlock(c->fs->store);
-	/* Deletes the box, if it is still there. */
+	/* Drop the open of the box, which deletes it if it still exists. */
 	if (c->box && !c->side)
 		fs_release(c->fs, NODE(NODE_STATE(c->parent), c->box));
 	tdestroy(c->links, free);

@@ -19,15 +19,15 @@ struct fs_cloned {
 /*
  * Copy the inode `from`, and everything below it if it is a directory, to the
  * new name `name` in the directory `parent`, whose state may be another one.
- * The source is read as of the call.  The copies have new inode numbers; they
- * keep modes, owners, times, xattrs, ACLs and the hard links among them.  The
- * name appears when everything is copied; after a failure or a crash, what was
- * copied so far is removed by the orphan cleanup.
+ * The source is read as of the call.  The copies have new inode numbers, and
+ * new ctimes and btimes; they keep modes, owners, atimes, mtimes, xattrs, ACLs
+ * and the hard links among them.  The name appears when everything is copied.
+ * After a failure or a crash, orphan cleanup removes the partial copy.
  *
- * -EEXIST: the name exists; -EROFS: `parent` is in a snapshot; -ENOTDIR;
- * -ESTALE: a state was deleted meanwhile; -EPERM: a node is not in a tree;
- * -EINTR: see store_yield(); -ENOSPC, -ENOMEM.  Takes the store's lock itself,
- * in pieces.
+ * -EEXIST: the name exists; -EINVAL, -ENAMETOOLONG: it is not valid; -EROFS:
+ * `parent` is in a snapshot; -ENOTDIR; -ESTALE: a state was deleted meanwhile;
+ * -EPERM: a node is not in a tree; -EINTR: see store_yield(); -EDQUOT, -ENOSPC,
+ * -ENOMEM.  Lock NOT held.
  */
 int fs_clone(struct fs *fs, uint64_t from, uint64_t parent, const char *name,
              struct fs_cloned *ret_cloned);

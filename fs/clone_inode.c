@@ -46,7 +46,7 @@ int clone_item(struct vnode *v, const struct item *item)
 	return err;
 }
 
-/* Return the 512-byte blocks that an item of a file counts. */
+/* Return the 512-byte blocks that an item adds to its inode's count. */
 static uint64_t item_blocks(const struct item *item)
 {
 	struct extent extent;
@@ -58,8 +58,8 @@ static uint64_t item_blocks(const struct item *item)
 }
 
 /*
- * Copy xattrs and extents, the cursor being before them.  At most `budget`
- * extents; -EAGAIN: there are more, from *ret_next on.
+ * Copy xattrs and at most `budget` extents; the cursor stands before them.
+ * -EAGAIN: there are more extents, from index *ret_next on.
  */
 static int items_copy(struct vnode *v, uint64_t from, struct cursor *cursor,
                       unsigned budget, uint64_t *ret_next)
@@ -104,7 +104,7 @@ static struct inode inode_copy(const struct inode *from)
 	return inode;
 }
 
-/* Make the first link of a new inode. */
+/* Put the first back reference of a new inode. */
 static int link_first(struct vnode *v, uint64_t parent,
                       const struct clone_entry *entry)
 {
@@ -164,7 +164,7 @@ int clone_inode_link(struct clone *c, uint64_t parent,
 	err = vnode_store(&v);
 	if (err)
 		backref_del(&v, parent, entry->name);
-	/* The rest of a long file comes after this. */
+	/* clone_file_continue() stores this copy of the inode later. */
 	else if (c->file.ino == v.ino)
 		c->file.inode.nlink++;
 	return err;

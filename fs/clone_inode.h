@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The copies of inodes that a clone makes, and what a clone has in memory.
- * Called with the store's lock held; clone.c does the rest.
+ * The copies of inodes that a clone makes, and the struct of a clone.  clone.c
+ * has the directories and the order of the work.
  */
 #ifndef COPPICE_CLONE_INODE_H
 #define COPPICE_CLONE_INODE_H
@@ -10,7 +10,7 @@
 
 enum {
 	BATCH_ENTRIES = 128, /* most entries made in one hold of the lock */
-	BATCH_EXTENTS = 256, /* most extents copied in it, about */
+	BATCH_EXTENTS = 256, /* about the most extents copied in it */
 	LOOK_ENTRIES = 1024, /* most entries looked at for a batch */
 };
 
@@ -19,7 +19,7 @@ struct frame {
 	uint64_t from;    /* inode number in the source */
 	struct vnode dir; /* the copy; fs, state and tree are not valid */
 	uint64_t after;   /* slot of the last entry that was copied */
-	bool subdirs;     /* there are some */
+	bool subdirs;     /* the source has subdirectories */
 	bool files_done;  /* only subdirectories are left */
 	bool at_end;      /* no entry is left */
 	bool dirty;       /* the inode must be stored */
@@ -46,42 +46,43 @@ struct clone {
 	struct fs *fs;
 	node_t from, parent;
 	const char *name;
-	const struct state_side *side; /* of the target; NULL: the fork itself */
+	const struct state_side *side; /* the target; NULL: the fork itself */
 	struct state_hold hold;
 	struct tree *source;
-	uint64_t box; /* inode number; 0: not made yet */
-	struct vnode top;
-	struct frame *frames; /* the way down to the present directory */
+	uint64_t box; /* inode number, see clone.c; 0: not made yet */
+	struct vnode top;     /* the copy of `from` */
+	struct frame *frames; /* the path down to the current directory */
 	size_t depth, capacity;
 	void *links; /* tree of struct link, see tsearch(3) */
-	/* A file of which not all extents are copied.  ino 0: none. */
+	/* The file whose extents are not all copied yet.  ino 0: none. */
 	struct vnode file;
-	uint64_t file_from, file_next; /* inode number; extent to go on with */
+	uint64_t file_from, file_next; /* source inode number; next extent */
 	uint64_t entries;
 	struct clone_entry batch[BATCH_ENTRIES];
-	size_t batch_count, looked; /* entries in it, and looked at for it */
+	size_t batch_count, looked; /* entries in `batch`; read for it */
 	/* Valid in one hold of the lock. */
 	struct state *state;
 	struct tree *tree;
-	struct state side_state; /* stands for the target of a side head */
+	struct state side_state; /* stands for the fork, with the side head */
 };
 
 /*
- * Put an item of another tree under the number of `v`, with a chunk number of
- * its own, in the place of an item with the same key.
+ * Put an item of another tree under the inode number of `v`, with a new chunk
+ * number.  Replaces an item with the same key, but does not drop its chunk.
  */
 int clone_item(struct vnode *v, const struct item *item);
 /* Return an inode of the target's tree, without its attributes. */
 struct vnode clone_vnode(struct clone *c, uint64_t ino);
 /*
- * Choose the copy's inode number: a new one, or that of the inode's copy which
- * was made for another of its names.
+ * Set entry->to: a new inode number, or the number of the copy that was made
+ * for another name of the inode.
  */
 int clone_inode_number(struct clone *c, struct clone_entry *entry);
 /*
- * Copy the inode of an entry, with its name in the directory `parent` of the
- * target.  Nothing of it is left after an error.  Of a long file the rest is
- * left to clone_file_continue(): then c->file is set.
+ * Copy the inode of an entry, whose name is in the directory `parent` of the
+ * target.  An error leaves no items behind.  If the file has more than
+ * BATCH_EXTENTS extents, c->file is set, and clone_file_continue() copies the
+ * rest.
  */
 int clone_inode_make(struct clone *c, uint64_t parent,
                      struct clone_entry *entry, struct vnode *ret);

@@ -104,7 +104,7 @@ static int clone_load(struct copy *c, struct vnode *from, struct vnode *to)
 	return 0;
 }
 
-/* Check that the quota allows what the target takes more than before. */
+/* Check that the quota allows the target's additional blocks. */
 static int clone_quota(const struct copy *c, const struct vnode *to,
                        size_t count)
 {
@@ -235,7 +235,7 @@ static int copy_step(struct copy *c, uint64_t *ret_bytes)
 	return step ? copy_bytes(c, step, ret_bytes) : 0;
 }
 
-/* Check the arguments, and limit c->left to the source's size. */
+/* Check the arguments, and end the range at the source's end. */
 static int copy_begin(struct copy *c)
 {
 	struct vnode from, to;

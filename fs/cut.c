@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "cut.h"
 
-enum { CUT_MAX = 4096 }; /* chunks that are remembered of a file */
+enum { CUT_MAX = 4096 }; /* most chunks remembered for one file */
 
 static struct cut *cut_slot(const struct vnode *v)
 {

@@ -130,7 +130,7 @@ struct creation {
 	const struct fs_cred *cred;
 };
 
-/* Return the new inode according to POSIX, except for the umask. */
+/* Return the new inode as POSIX requires, but without applying the umask. */
 static struct inode create_inode(const struct creation *b,
                                  const struct vnode *dir)
 {
@@ -273,7 +273,7 @@ static int create_run(const struct creation *b, struct fs_entry *ret_entry)
 	return err;
 }
 
-/* Put a long target of a symlink in a chunk. */
+/* Check the target of a symlink, and put a long one in a chunk. */
 static int target_chunk(struct fs *fs, const char *target,
                         struct chunk **ret_chunk)
 {

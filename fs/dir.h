@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Directories of a tree, and their entries.
+ * Inodes for directories of a tree; dirent_item.h has the entries.
  */
 #ifndef COPPICE_DIR_H
 #define COPPICE_DIR_H

@@ -84,7 +84,7 @@ int backref_put(struct vnode *child, uint64_t parent, const char *name)
 	int err = slot_free(child->tree, child->ino, ITEM_BACKREF, parent, name,
 	                    strlen(name), &key.off);
 
-	/* The item was left by a change that failed half way: use it. */
+	/* -EEXIST: a change that failed half way left the item: use it. */
 	if (err)
 		return err == -EEXIST ? 0 : err;
 	return tree_put(child->tree, &key, value, backref_encode(&b, value));

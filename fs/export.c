@@ -13,11 +13,11 @@
 #include "want.h"
 
 enum {
-	ENTRIES = 64,        /* collected in one hold of the lock */
-	DATA_MOST = 1 << 20, /* bytes of a DATA */
+	ENTRIES = 64,        /* most entries read in one hold of the lock */
+	DATA_MOST = 1 << 20, /* most bytes of a DATA */
 };
 
-/* A value that is kept in a chunk. */
+/* An xattr whose value is kept in a chunk. */
 struct long_value {
 	char name[NAME_LEN_MAX + 1];
 	uint64_t chunk;
@@ -28,8 +28,8 @@ struct exported {
 	uint64_t ino;
 	struct inode inode;
 	char name[NAME_LEN_MAX + 1];
-	bool done;  /* it is a directory, excluded or needs no content */
-	bool asked; /* as the first name of a regular file */
+	bool done;  /* not sent as a file: see entry_take(), files_ask() */
+	bool asked; /* the receiver was asked about it, by its first name */
 };
 
 struct exporting {
@@ -38,7 +38,7 @@ struct exporting {
 	const struct fs_export *what;
 	struct import_stream stream;
 	struct fs_export_counts *counts;
-	void *sent;        /* tree of inodes with several names */
+	void *sent;        /* tree of sent inode numbers with several names */
 	uint64_t next_dir; /* number of the next directory */
 	uint8_t *xattrs;   /* encoded; IMPORT_XATTRS_MAX bytes */
 	size_t xattrs_len;
@@ -272,9 +272,9 @@ static int files_ask(struct exporting *e, uint64_t dir,
 /* A directory that is to be sent, or that is not complete. */
 struct level {
 	uint64_t ino;
-	uint64_t number, parent; /* as frames have them */
+	uint64_t number, parent; /* directory numbers of the frames */
 	char *path; /* below the top, with a slash before each name */
-	bool open;  /* it was begun, and has the number */
+	bool open;  /* its DIR was sent, with `number` */
 };
 
 struct levels {
@@ -338,7 +338,7 @@ static int entries_read(struct exporting *e, uint64_t dir, uint64_t *off,
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Add a subdirectory, whose path becomes that of the level. */
+/* Add a subdirectory.  Takes the ownership of *path. */
 static int level_add(struct levels *levels, uint64_t parent, uint64_t ino,
                      char **path)
 {

@@ -65,7 +65,7 @@ int ext_inline(struct tree *tree, uint64_t ino,
 	return err;
 }
 
-/* Note the chunk for what will be written in its place, if anything is. */
+/* Note the lost chunk, in case another is written in its place: see cut.h. */
 static void ext_lost(struct vnode *v, uint64_t index, uint64_t chunk)
 {
 	uint64_t stored = chunk_replaced(v->tree, chunk);
@@ -161,7 +161,7 @@ int ext_cut(struct vnode *v, uint64_t first, unsigned budget)
 		if (err)
 			break;
 	}
-	/* Store the count of blocks of what has been removed. */
+	/* Store the count of blocks after a failure, too. */
 	vnode_store(v);
 	return err;
 }

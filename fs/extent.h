@@ -18,7 +18,7 @@ static inline uint64_t ext_blocks(const struct ext *e)
 {
 	return e->kind ? (e->len + 511u) >> BLOCK_SHIFT : 0;
 }
-/* Return the bytes from the start that may be nonzero. */
+/* Return how many bytes from the start may be nonzero. */
 static inline uint32_t ext_data(const struct ext *e)
 {
 	return e->kind == EXTENT_CHUNK || e->kind == EXTENT_INLINE ? e->len : 0;
@@ -31,13 +31,13 @@ int ext_list(struct tree *tree, uint64_t ino, uint64_t first, size_t count,
 int ext_inline(struct tree *tree, uint64_t ino,
                uint8_t ret_data[EXTENT_INLINE_MAX]);
 /*
- * Replace the extent `old` by `to`, drop the old chunk, and update the counts
+ * Replace the extent `old` with `to`, drop the old chunk, and update the counts
  * of blocks.  The caller stores the inode.  to->kind 0 removes the extent.
- * `data` is the content of an inline extent.
+ * `data` is the content of an inline extent, else unused.
  */
 int ext_replace(struct vnode *v, uint64_t index, const struct ext *old,
                 const struct ext *to, const uint8_t *data);
-/* Replace the extent `old` by one with a new chunk. */
+/* Replace the extent `old` with one that has a new chunk. */
 int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
                   struct chunk *chunk);
 /*
@@ -46,8 +46,8 @@ int ext_add_chunk(struct vnode *v, uint64_t index, const struct ext *old,
  */
 int ext_cut(struct vnode *v, uint64_t first, unsigned budget);
 /*
- * Report to the store that the file replaces another, chunk by chunk: the store
- * may keep the new chunks as deltas against the old ones.
+ * Tell the store which chunks of the file `ino` the chunks of `v` replace, so
+ * that it may keep the new ones as deltas against the old ones.
  */
 void ext_hint(struct vnode *v, struct tree *tree, uint64_t ino);
 

@@ -277,7 +277,7 @@ static int read_locked(struct fs *fs, node_t node, uint64_t off, size_t size,
 	return err ? err : h->missing_count ? -EAGAIN : 0;
 }
 
-/* Drop the fetched chunks that the last round had no use for. */
+/* Drop the fetched chunks that the last round did not use. */
 static void fetched_trim(struct holds *h)
 {
 	size_t kept = 0;
@@ -299,7 +299,7 @@ static void fetched_trim(struct holds *h)
 	h->fetched_count = kept;
 }
 
-/* Fetch as much as can be read at once; return how many chunks are left. */
+/* Fetch missing chunks by bulk reads; return how many are still missing. */
 static size_t read_bulk(struct fs *fs, struct holds *h)
 {
 	struct chunk **chunks = &h->fetched[h->fetched_count];
@@ -325,8 +325,8 @@ static int read_fetch(struct fs *fs, struct holds *h)
 	unsigned misses = h->misses;
 
 	/*
-	 * An extent of the range has a chunk that is kept or one that is
-	 * missing, so that there is room for both.
+	 * An extent has either a fetched chunk or a missing one, so `room`
+	 * suffices for both lists together.
 	 */
 	fetched_trim(h);
 	h->missing_count = read_bulk(fs, h);
@@ -334,8 +334,8 @@ static int read_fetch(struct fs *fs, struct holds *h)
 		chunk_prefetch(fs->store, h->missing, h->missing_count);
 	for (size_t i = 0; i < h->missing_count; i++) {
 		/*
-		 * Chunks that are missing together, with their state, count as
-		 * one miss.
+		 * Chunks that are missing in the same round, because their
+		 * state was deleted, count as one miss.
 		 */
 		unsigned round = misses;
 		struct chunk *chunk;

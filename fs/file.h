@@ -8,13 +8,15 @@
 #include "inode.h"
 
 /*
- * Change the size and store the inode.  A truncation frees at most one piece of
- * the tail.  -EAGAIN: call orphan_finish() to free the rest.
+ * Change the size and store the inode.  A truncation frees at most PIECE_ITEMS
+ * extents.  -EAGAIN: the size is changed; call orphan_finish() to free the rest
+ * of the tail.
  */
 int file_resize(struct vnode *v, uint64_t size);
 /*
  * Return -EAGAIN if a truncation has left a tail that must be freed before
- * bytes or extents are added from `off` on: call orphan_finish(), and again.
+ * bytes or extents are added from `off` on: call orphan_finish(), then this
+ * function again.
  */
 int file_clear_tail(struct vnode *v, uint64_t off);
 

@@ -106,8 +106,8 @@ static void held_remove(struct lock_list *list, struct held_lock **at)
 }
 
 /*
- * Cut the range of the lock out of `old`, which is not covered by it.  A part
- * after the range, if there is one before it, too, is added to the list.
+ * Cut the range of the lock out of `old`, which is larger.  If parts are left
+ * on both sides, the second is added to the list.
  */
 static void cut(struct lock_list *list, struct file_lock *old,
                 const struct file_lock *lock, struct lock_spare *spare)
@@ -145,7 +145,7 @@ void lock_list_set(struct lock_list *list, const struct file_lock *lock,
 		           old->last <= lock->last) {
 			held_remove(list, at);
 		} else {
-			/* The rest may be met again, but does not overlap. */
+			/* A part added by cut() no longer overlaps. */
 			cut(list, old, lock, spare);
 			at = &(*at)->next;
 		}

@@ -4,8 +4,8 @@
  * those that are set on one file.  The locks of all files are in lock_table.h.
  *
  * A lock belongs to an owner.  The locks of one owner do not conflict with each
- * other; a new one replaces what the owner has in its range.  Locks of flock
- * and of fcntl do not conflict with each other, either.
+ * other; a new one replaces the owner's locks in its range.  A lock of flock
+ * never conflicts with one of fcntl.
  */
 #ifndef COPPICE_FILE_LOCK_H
 #define COPPICE_FILE_LOCK_H
@@ -33,7 +33,7 @@ struct file_lock {
 
 /* Return true if both have the same owner and are of the same kind. */
 bool file_lock_same_owner(const struct file_lock *a, const struct file_lock *b);
-/* Return true if both cannot be set at once. */
+/* Return true if the two locks cannot be set at the same time. */
 bool file_lock_conflicts(const struct file_lock *a, const struct file_lock *b);
 
 /* A lock that is set. */
@@ -45,7 +45,7 @@ struct held_lock {
 /* The locks that are set on a file. */
 struct lock_list {
 	struct held_lock *first;
-	size_t *total; /* counts the locks of several lists; the owner's */
+	size_t *total; /* counts the locks of several lists; the caller's */
 };
 
 /* Memory for a lock that is to be set, and for a part that it splits off. */
@@ -59,18 +59,18 @@ struct lock_spare {
 const struct file_lock *lock_list_find(const struct lock_list *list,
                                        const struct file_lock *lock);
 /*
- * Allocate what lock_list_set() needs for the lock; nothing if it only removes.
- * `later`: the list may change before.  -ENOLCK: no memory, or there are `max`
- * locks already.
+ * Allocate the memory that lock_list_set() needs for the lock.  `later`: the
+ * list may change before the call.  -ENOLCK: no memory, or there would be more
+ * than `max` locks.
  */
 int lock_list_prepare(const struct lock_list *list,
                       const struct file_lock *lock, bool later, size_t max,
                       struct lock_spare *ret_spare);
 void lock_spare_release(struct lock_spare *spare);
 /*
- * Set the lock, which conflicts with none, or remove what its owner has in the
- * range (FILE_LOCK_NONE).  Locks of the same type are joined.  Releases the
- * spare.
+ * Set the lock, which must conflict with none; FILE_LOCK_NONE removes the
+ * owner's locks in the range.  Adjacent locks of the same type are joined.
+ * Releases the spare.
  */
 void lock_list_set(struct lock_list *list, const struct file_lock *lock,
                    struct lock_spare *spare);

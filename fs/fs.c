@@ -13,7 +13,7 @@
 #include "open_table.h"
 #include "orphan_cleanup.h"
 
-/* Queue the states that TABLE_ORPHAN names: a crash left orphans in them. */
+/* Queue the states of TABLE_ORPHAN: a crash left orphans in them. */
 static int leftovers_find(struct fs *fs)
 {
 	struct record record = {0};
