@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Imports: the frames, the pieces in which they are carried out, and the one
- * step that changes the fork.
+ * Imports: receiving frames, carrying them out in pieces, and the one step that
+ * changes the fork.
  *
  * The frames of a piece are decoded, and their chunks are made, without the
  * lock.
@@ -18,13 +18,13 @@
 #include "state_change.h"
 
 enum {
-	PIECE_BYTES = 1 << 20, /* of frames in a piece, about */
+	PIECE_BYTES = 1 << 20, /* about the most bytes of frames in a piece */
 	BUFFER_FIRST = 2 << 20,
 	ANSWERS_MAX =
 	        IMPORT_PIECE * (IMPORT_ENTRIES_MAX + 1) + IMPORT_HELLO_LEN,
 };
 
-/* A frame. */
+/* A decoded frame.  `kind` determines which fields are set. */
 struct frame {
 	enum import_kind kind;
 	struct reader body;
@@ -40,14 +40,14 @@ struct frame {
 struct receiver {
 	struct importing im;
 	int socket;
-	uint8_t *buffer; /* what was received and is not done yet */
+	uint8_t *buffer; /* received bytes; `start` to `end` are not decoded */
 	size_t room, start, end;
 	struct frame frames[IMPORT_PIECE];
 	size_t count;
 	uint8_t answers[ANSWERS_MAX];
 	size_t answers_len;
-	bool begun;    /* the top's DIR has come */
-	bool complete; /* COMMIT has come */
+	bool begun;    /* the top's DIR was received */
+	bool complete; /* COMMIT was received */
 };
 
 /* ---- Receiving ---------------------------------------------------------- */
@@ -62,7 +62,7 @@ static size_t frame_len(const struct receiver *r, size_t at)
 	return len <= left ? len : 0;
 }
 
-/* Wait for more bytes. */
+/* Wait for more bytes, and append them to the buffer. */
 static int receive_more(struct receiver *r)
 {
 	ssize_t n;
@@ -109,7 +109,10 @@ static int answers_send(struct receiver *r)
 
 /* ---- Decoding ----------------------------------------------------------- */
 
-/* Files belong to who imports them, unless that is root. */
+/*
+ * Make the caller the owner, unless the caller is root.  -EPERM: only root may
+ * import a device.
+ */
 static int attr_own(const struct importing *im, struct import_attr *attr)
 {
 	const struct fs_cred *cred = im->what->cred;
@@ -297,7 +300,7 @@ static int dir_do(struct receiver *r, struct frame *f)
 	                        f->xattrs);
 }
 
-/* Do what a frame says.  -EAGAIN: call import_compare() before. */
+/* Carry out a frame.  -EAGAIN: call import_compare(), then this again. */
 static int frame_do(struct receiver *r, struct frame *f)
 {
 	struct importing *im = &r->im;
@@ -328,7 +331,7 @@ static int frame_do(struct receiver *r, struct frame *f)
 	return 0;
 }
 
-/* Do a frame, with what it needs done without the lock. */
+/* Carry out a frame, comparing chunks without the lock as needed. */
 static int frame_run(struct receiver *r, struct frame *f)
 {
 	struct store *store = r->im.fs->store;
@@ -347,7 +350,7 @@ static int frame_run(struct receiver *r, struct frame *f)
 	return err;
 }
 
-/* Do the frames of a piece.  Lock held; may be released meanwhile. */
+/* Carry out the frames of a piece.  Lock held; may be released meanwhile. */
 static int frames_do(struct receiver *r)
 {
 	int settled, err = import_piece(&r->im);
@@ -358,7 +361,7 @@ static int frames_do(struct receiver *r)
 	return err ? err : settled;
 }
 
-/* Receive and do everything.  Lock NOT held. */
+/* Receive and carry out all frames.  Lock NOT held. */
 static int receive_all(struct receiver *r)
 {
 	struct store *store = r->im.fs->store;
@@ -383,7 +386,7 @@ static int receive_all(struct receiver *r)
 
 /* ---- The fork ----------------------------------------------------------- */
 
-/* Begin the side head of a fork that is to have a new tree. */
+/* Begin the side head of a fork that gets a new tree. */
 static int side_begin_new(struct importing *im)
 {
 	struct inode root = {.mode = S_IFDIR | 0755,
@@ -402,7 +405,7 @@ static int side_begin_new(struct importing *im)
 	return side_begin_at(&im->now->before, &im->now->side);
 }
 
-/* Check that a fork has no snapshot of the name yet. */
+/* Check that the fork has no snapshot with the requested name. */
 static int snapshot_check(struct importing *im, const struct state *fork)
 {
 	const char *name = im->what->snapshot;
@@ -437,7 +440,7 @@ static int fork_begin(struct importing *im)
 	return err ? err : side_begin(state, &im->now->side);
 }
 
-/* Check that nothing can be in the way of the step but a lack of memory. */
+/* Check that the step can fail only for lack of memory or quota. */
 static int fork_check(struct importing *im, struct state **ret_fork)
 {
 	int err = state_get(im->fs->forest, im->now->number, ret_fork);
@@ -447,7 +450,7 @@ static int fork_check(struct importing *im, struct state **ret_fork)
 	return err ? err : snapshot_check(im, *ret_fork);
 }
 
-/* Make the fork, or check the one that is there, and switch it.  Lock held. */
+/* Make the fork, or check the existing one, and switch it.  Lock held. */
 static int fork_switch(struct importing *im)
 {
 	const struct fs_import *what = im->what;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The bytes that an import consists of. */
+/* The encoding of an import. */
 #include "import_code.h"
 
 #include <sys/stat.h>

@@ -9,15 +9,15 @@
 #include "import_tree.h"
 #include "orphan.h"
 
-/* A directory that is looked through for names to be deleted. */
+/* A directory that is searched for names to delete. */
 struct level {
 	struct import_dir *dir;
-	struct key key; /* where to go on */
-	size_t seen;    /* number of dir->seen that lie before it */
+	struct key key; /* the next entry is here or after it */
+	size_t seen;    /* number of slots in dir->seen before it */
 	char name[NAME_LEN_MAX + 1]; /* in the level above; "" in the first */
 };
 
-/* The way down from an imported directory.  The first one is the caller's. */
+/* The path down from an imported directory, the first level. */
 struct levels {
 	struct level *at;
 	size_t len, room;
@@ -36,7 +36,7 @@ int import_remove(struct importing *im, struct import_dir *dir,
 	if (err)
 		return err;
 	is_dir = S_ISDIR(child.inode.mode);
-	/* Frames about it may follow. */
+	/* More frames for the directory may follow. */
 	if (is_dir && import_dir_is_open(im, child.ino))
 		return -EPROTO;
 	if (is_dir && child.inode.size && im->what->no_delete) {
@@ -70,7 +70,7 @@ static int level_add(struct levels *levels, struct import_dir *dir,
 	return 0;
 }
 
-/* Begin to look through a directory that the source does not have. */
+/* Begin to search a directory that the source does not have. */
 static int level_begin(struct importing *im, struct levels *levels,
                        const char *name, const char *path, uint64_t ino)
 {
@@ -90,7 +90,7 @@ static int level_begin(struct importing *im, struct levels *levels,
 	return err;
 }
 
-/* End the last level, and remove its directory if nothing is left in it. */
+/* End the last level, and remove its directory if it is empty. */
 static int level_end(struct importing *im, struct levels *levels)
 {
 	struct level *level = &levels->at[--levels->len];

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Contents of files that an import brings. */
+/* The contents of imported files. */
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -33,7 +33,10 @@ int import_compare(struct importing *im, const struct import_data *data)
 	return r < 0 ? r : 0;
 }
 
-/* Return 1 if the extent has the same bytes, 0 if not.  -EAGAIN. */
+/*
+ * Return 1 if the extent has the same bytes, 0 if not.  -EAGAIN: call
+ * import_compare() first.
+ */
 static int data_same(struct importing *im, struct vnode *v,
                      const struct import_data *data, const struct ext *old)
 {
@@ -58,7 +61,7 @@ static int data_same(struct importing *im, struct vnode *v,
 	return im->compared_same;
 }
 
-/* Make an extent what was sent.  The caller stores the inode. */
+/* Set an extent to the data, unless equal.  The caller stores the inode. */
 static int data_put(struct importing *im, struct vnode *v,
                     const struct import_data *data, bool *changed)
 {
@@ -87,8 +90,8 @@ static int data_put(struct importing *im, struct vnode *v,
 }
 
 /*
- * Make holes of the extents from `first` to before `end`, and store the inode.
- * May release the lock.
+ * Remove the extents with indexes from `first` to before `end`, and store the
+ * inode.  May release the lock.
  */
 static int holes_make(struct importing *im, struct vnode *v, uint64_t first,
                       uint64_t end, bool *changed)
@@ -119,7 +122,7 @@ static int holes_make(struct importing *im, struct vnode *v, uint64_t first,
 
 /* ---- Files -------------------------------------------------------------- */
 
-/* Set what is known when all of the content is there. */
+/* Set the attributes when the content is complete, and count the change. */
 static int file_complete(struct importing *im, struct vnode *v,
                          const struct import_attr *attr, bool fresh,
                          bool changed)
@@ -241,7 +244,7 @@ int import_data_put(struct importing *im, struct import_data *data)
 	return err ? err : stored;
 }
 
-/* Give a file the content back that it had. */
+/* Restore the content that a file had before the import. */
 static int file_restore(struct importing *im, struct vnode *v)
 {
 	struct tree *before = hold_tree(&im->now->before);
@@ -283,7 +286,7 @@ static int file_restore(struct importing *im, struct vnode *v)
 	return vnode_store(v);
 }
 
-/* Undo what was begun of a file that cannot be read. */
+/* Undo the changes of a file whose content could not be read. */
 static int file_undo(struct importing *im, struct vnode *v)
 {
 	struct import_file *file = &im->file;

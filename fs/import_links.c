@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Inodes with several names. */
+/* Imported inodes with several names. */
 #include "import_links.h"
 
 #include <errno.h>

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The inodes of the source that have several names, and what they have become
- * in the state.
+ * The inodes of the source that have several names, and the inodes of the state
+ * that correspond to them.
  */
 #ifndef COPPICE_IMPORT_LINKS_H
 #define COPPICE_IMPORT_LINKS_H
 
 #include "import_tree.h"
 
-/* Note what an inode of the source has become.  The first note counts. */
+/* Note the state's inode for one of the source; the first note counts. */
 int import_links_add(struct importing *im, const struct import_attr *attr,
                      uint64_t ino);
-/* Return true if it is noted, and names of it are still to come. */
+/* Return true if the inode is noted, and further names are expected. */
 bool import_links_has(struct importing *im, const struct import_attr *attr);
 /*
- * Return the inode that one of the source has become, for a further name.  The
- * last of its names ends what is in memory of it.  false: it is not known.
+ * Return the state's inode for a further name of the source's inode.  The note
+ * is freed with the last name.  false: the inode is not noted.
  */
 bool import_links_take(struct importing *im, const struct import_attr *attr,
                        uint64_t *ret_ino);
-/* Return true if an inode of the source has become this one. */
+/* Return true if the state's inode `ino` was noted for one of the source. */
 bool import_links_claimed(struct importing *im, uint64_t ino);
 void import_links_release(struct importing *im);
 

@@ -9,7 +9,7 @@
 #include "util.h"
 
 enum {
-	FLUSH_AT = 192 << 10, /* bytes; about what a socket takes at once */
+	FLUSH_AT = 192 << 10, /* bytes; about the size of a socket's buffer */
 	BUFFER = FLUSH_AT + IMPORT_HEAD + IMPORT_FRAME_MAX,
 };
 
@@ -99,7 +99,7 @@ void frames_free(struct import_frames *f)
 	f->buffer = NULL;
 }
 
-/* Make sure that so many bytes follow the start. */
+/* Read until the buffer has `len` bytes after the start. */
 static int frames_fill(struct import_frames *f, size_t len)
 {
 	if (f->end - f->start < len && f->start) {

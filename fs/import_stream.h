@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The sending end of an import, or of an export: frames are gathered and
- * written to a socket.  After an error nothing is sent any more.
+ * The two ends of the socket of an import or export.  Frames to be sent are
+ * gathered in a buffer; after an error nothing is sent any more.
  */
 #ifndef COPPICE_IMPORT_STREAM_H
 #define COPPICE_IMPORT_STREAM_H
@@ -20,20 +20,22 @@ struct import_stream {
 int stream_init(struct import_stream *s, int socket);
 void stream_release(struct import_stream *s);
 /*
- * Begin a frame.  Its bytes are written to the result, which has room for
- * IMPORT_FRAME_MAX of them.
+ * Begin a frame.  Return the writer for its bytes, at most IMPORT_FRAME_MAX.
  */
 struct writer *stream_begin(struct import_stream *s, enum import_kind kind);
-/* End the frame.  -E2BIG: it was too long, and is left out. */
+/*
+ * End the frame.  -E2BIG: it was too long, and is left out; else the first
+ * error of sending.
+ */
 int stream_end(struct import_stream *s);
-/* Give up the frame. */
+/* Discard the frame. */
 void stream_cancel(struct import_stream *s);
-/* Send all frames. */
+/* Send all gathered frames.  Return the first error of sending. */
 int stream_flush(struct import_stream *s);
-/* Read so many bytes of answers. */
+/* Send all frames, and read `len` bytes of answers.  -EPIPE: none come. */
 int stream_read(struct import_stream *s, void *ret_data, size_t len);
 
-/* Frames that are received. */
+/* The receiving end. */
 struct import_frames {
 	int socket; /* the caller's */
 	uint8_t *buffer;
@@ -45,7 +47,7 @@ int frames_init(struct import_frames *f, int socket);
 void frames_free(struct import_frames *f);
 /*
  * Return the next frame; its bytes are valid until the next call.  -EPIPE: the
- * sender ended; -EPROTO.
+ * sender ended; -EPROTO: it is too long.
  */
 int frames_next(struct import_frames *f, enum import_kind *ret_kind,
                 struct reader *ret_body);

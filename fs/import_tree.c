@@ -19,7 +19,7 @@ int import_piece(struct importing *im)
 
 	if (!im->make)
 		err = state_get(im->fs->forest, im->now->number, &fork);
-	/* Let the copy of the state have the quota, too. */
+	/* Load the quota, which side_state() copies. */
 	if (!err && fork)
 		err = quota_get(fork, &quota);
 	if (err)
@@ -111,7 +111,7 @@ static int dir_add(struct importing *im, uint64_t number,
 	return 0;
 }
 
-/* Note that the inode of a directory is about to change. */
+/* Make a directory the dirty one; store the previous one. */
 static int dir_edit(struct importing *im, struct import_dir *dir)
 {
 	int err = im->dirty == dir ? 0 : import_settle(im);
@@ -171,7 +171,7 @@ void import_tree_release(struct importing *im)
 
 /* ---- Making ------------------------------------------------------------- */
 
-/* Add the name of a new inode to it. */
+/* Put the first back reference of a new inode. */
 static int first_name(struct vnode *v, uint64_t parent, const char *name)
 {
 	struct key key = {.ino = v->ino, .kind = ITEM_BACKREF};
@@ -245,7 +245,7 @@ bool import_attributes(struct inode *inode, const struct import_attr *attr,
 	return differ;
 }
 
-/* Make the directory of the path, in one that exists. */
+/* Make the directory of fs_import.path, whose parent must exist. */
 static int top_make(struct importing *im, struct import_dir *top)
 {
 	const struct fs_cred *cred = im->what->cred;
@@ -298,7 +298,7 @@ int import_top(struct importing *im, bool *ret_fresh)
 		err = -ENOTDIR;
 	if (!err && !(dir->path = strdup("")))
 		err = -ENOMEM;
-	/* An empty directory has nothing that the source could lack. */
+	/* An empty directory has no entries to delete: treat it as new. */
 	if (!err)
 		*ret_fresh = dir->fresh = !dir->inode.size;
 	return err;
@@ -430,7 +430,7 @@ int import_link(struct importing *im, uint64_t number, const char *name,
 	child = vnode_of(im, to);
 	if (!err)
 		err = inode_load(im->tree, to, &child.inode);
-	/* All names that it had have been replaced. */
+	/* All earlier names of the inode have been replaced. */
 	if (!err && !child.inode.nlink)
 		err = -EPROTO;
 	if (!err)
@@ -447,7 +447,10 @@ int import_link(struct importing *im, uint64_t number, const char *name,
 	return err ? err : import_dir_count(im, dir, 1, 0);
 }
 
-/* Return true if the name of the state must get another inode. */
+/*
+ * Return true if the file cannot be updated in place, and its name must get
+ * another inode: the types differ, or other names would change with it.
+ */
 static bool is_misfit(struct importing *im, const struct vnode *child,
                       const struct import_attr *attr)
 {

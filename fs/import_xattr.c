@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Extended attributes that an import brings. */
+/* The extended attributes of imported files. */
 #include <errno.h>
 
 #include "acl.h"
@@ -23,7 +23,10 @@ static bool xattr_is_known(const char *name)
 	       !strcmp(name, XATTR_ACL_DEFAULT);
 }
 
-/* Decode the next xattr.  Return false at the end. */
+/*
+ * Decode the next xattr that the caller of the import may set.  Return false at
+ * the end, or with r->bad after an error.
+ */
 static bool xattr_next(const struct importing *im, struct reader *r,
                        char name[NAME_LEN_MAX + 1], struct import_bytes *value)
 {
@@ -46,7 +49,7 @@ static bool xattr_next(const struct importing *im, struct reader *r,
 	return false;
 }
 
-/* Return true if the inode has the value; false in doubt. */
+/* Return true if the inode has the value; false if its chunk is not loaded. */
 static bool xattr_same(struct vnode *v, const char *name,
                        const struct import_bytes *value)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Inodes: finding the inode of a node number in its state's tree, and the rules
- * for keeping suid, sgid and capabilities.
+ * Inodes: the kind of a node number, reading the inode from its state's tree
+ * and writing it back, and converting attributes.
  */
 #include "inode.h"
 

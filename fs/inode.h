@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Inodes: the kinds of nodes, and an inode of a state's tree with its
- * attributes.
+ * The kinds of nodes, and the inodes of states' trees with their attributes.
  */
 #ifndef COPPICE_INODE_H
 #define COPPICE_INODE_H
@@ -48,7 +47,7 @@ int vnode_store(struct vnode *v);
 node_t vnode_node(const struct vnode *v);
 struct stat vnode_stat(const struct vnode *v);
 struct fs_entry vnode_entry(const struct vnode *v);
-/* Set mtime and ctime: the content or the entries changed. */
+/* Set mtime and ctime to now: the content or the entries changed. */
 void vnode_touch(struct vnode *v);
 
 struct timestamp time_now(void);
@@ -58,6 +57,7 @@ struct stat inode_stat(const struct fs *fs, node_t node,
                        const struct inode *inode);
 /* Apply the changes of a setattr, except for the size; set ctime to now. */
 void inode_set(struct inode *inode, unsigned set, const struct stat *to);
+/* Read an inode from a tree, or write it.  -ENOENT: the tree lacks it. */
 int inode_load(struct tree *tree, uint64_t ino, struct inode *ret);
 int inode_store(struct tree *tree, uint64_t ino, const struct inode *inode);
 
