@@ -19,11 +19,11 @@ struct joining {
 	const struct fs_join *what;
 	struct fs_joined *joined;
 	struct fs_tree_ids ids;
-	bool forward; /* the fork is as the base: it gets the other's tree */
-	bool no_forward;
+	bool forward; /* the fork equals the base: it gets the other's tree */
+	bool no_forward; /* an open inode prevents that */
 	bool prepare; /* build the tree, but do not switch */
 	struct restore r;
-	struct fs_restore target; /* for the pieces of r: the fork alone */
+	struct fs_restore target; /* for restore_piece(): only `fork` is set */
 };
 
 /* ---- Answers to the planner --------------------------------------------- */
@@ -157,7 +157,7 @@ int fs_join_ids(struct fs *fs, const struct fs_join *what,
 		r = state_get(fs->forest, what->into, &into);
 	if (!r)
 		r = fs_tree_ids(into, from, &ids);
-	/* A tree that is made in the same step has nothing in common. */
+	/* An empty tree of the same step has no version in common. */
 	if (!r && (!ids.into || !ids.from))
 		r = -ENODATA;
 	if (!r)
@@ -179,8 +179,8 @@ int fs_join_ids(struct fs *fs, const struct fs_join *what,
 }
 
 /*
- * Return true if the result is the other state's tree, and may have its
- * lineage.
+ * Return true if the result of the join is the other state's tree, and the fork
+ * may continue the lineage of that state.
  */
 static bool is_forward(const struct joining *j)
 {
@@ -253,8 +253,8 @@ bool joined_open_missing(struct fs *fs, const struct fs_joined *joined,
 }
 
 /*
- * -EAGAIN: the fork has changed since the side head was begun, or cannot switch
- * to the other tree.
+ * Record the join, and switch the fork.  -EAGAIN: the fork has changed since
+ * the side head was begun, or cannot switch to the other tree.
  */
 static int join_switch(struct joining *j)
 {

@@ -3,14 +3,14 @@
  * Joining a state into a fork: a three-way merge of the two trees.  A part of
  * fs.h: include that.
  *
- * The base is what both have in common, in the lineage and by earlier joins
- * (join_record.h).  The plan is made from held trees, and built in a side head
- * (state_side.h) of the fork, in pieces that nobody sees.  Then the fork
+ * The base is the newest version that both contain, by lineage or by earlier
+ * joins (join_record.h).  The plan is made from held trees, and built in a side
+ * head (state_side.h) of the fork, in pieces that nobody sees.  Then the fork
  * switches to it, in one hold of the lock, if it has not been written to
- * meanwhile; else all of it is done again.
+ * meanwhile; else the join starts again.
  *
- * A fork that has no changes of its own switches to a head forked from the
- * other state, so that both share what was joined, block by block.
+ * A fork without changes since the base switches to a head forked from the
+ * other state, so that both share all blocks.
  */
 #ifndef COPPICE_FS_JOIN_H
 #define COPPICE_FS_JOIN_H
@@ -23,27 +23,27 @@ struct fs_join {
 	uint64_t from; /* number of the state that is brought in */
 	uint64_t into; /* number of the fork */
 	uint64_t base; /* number of the state to take as the base; 0: find it */
-	bool dry_run;  /* make the plan alone */
-	bool ff_only;  /* -ENOTEMPTY, if the fork has changes of its own */
+	bool dry_run;  /* only make the plan */
+	bool ff_only;  /* -ENOTEMPTY if the fork has changes since the base */
 	bool squash;   /* do not record the join */
-	/* Lock NOT held in these functions, which may be NULL. */
+	/* These functions are called with the lock NOT held; may be NULL. */
 	/* Decide a conflict: join_ops.choose. */
 	int (*choose)(void *arg, const struct join_inode *inode,
 	              enum join_conflict kind);
-	/* Return true if the inode is to be left alone: join_ops.pin. */
+	/* Return true to leave the fork's inode unchanged: join_ops.pin. */
 	bool (*pin)(void *arg, const struct join_inode *inode);
 	/* Return true if lines may be merged: join_text.h. */
 	bool (*text)(void *arg, const struct join_inode *inode);
 	/*
-	 * Look at the plan before it is carried out.  Return 0: go on; 1: make
-	 * the plan once more, by choices that differ now; an error: give up.
+	 * Review the plan before it is carried out.  Return 0: go on; 1: make
+	 * the plan once more, because choices have changed; an error: give up.
 	 */
 	int (*review)(void *arg);
 	void *arg;
 };
 
 /*
- * The trees, and what was or would be done.  Not to be moved in memory; to be
+ * The trees and the plan of a join.  Must not be moved in memory; to be
  * released by fs_joined_release(), after success and after failure.
  */
 struct fs_joined {
@@ -52,7 +52,7 @@ struct fs_joined {
 	struct state_hold bases[JOIN_BASES_MAX];
 	unsigned base_count;
 	struct join_plan *plan; /* NULL: the fork contains the other already */
-	int conflicts;          /* inodes that have some */
+	int conflicts;          /* number of inodes with conflicts */
 	bool done;              /* the fork has been switched */
 	/* Suffix of files that are kept beside others: the state's name. */
 	char suffix[NAME_LEN_MAX * 2 + 2];
@@ -62,12 +62,13 @@ struct fs_joined {
  * Join a state into a fork.  If there are conflicts that `choose` does not
  * decide, nothing is changed: see fs_joined.conflicts.
  *
- * -ENODATA: the two have nothing in common; -EOPNOTSUPP: lines are to be
- * merged, and the program was built without that; -EMLINK: they have too many
- * newest common versions; -ELOOP: the decisions contradict each other; -EROFS:
- * `into` is a snapshot; -ESTALE: a state was deleted; -EINTR: see
- * store_yield(); -EUCLEAN, -ENOSPC, -ENOMEM.  After an error nothing has
- * changed.  Lock NOT held.
+ * -ENODATA: the two have no version in common; -EMLINK: they have more than
+ * JOIN_BASES_MAX newest common versions; -EOPNOTSUPP: `text` is set, and
+ * libgit2 is missing; -ELOOP: the decisions contradict each other; -EBUSY: the
+ * fork was written to in all attempts; -EROFS: `into` is a snapshot; -ESTALE: a
+ * state was deleted; -EINTR: see store_yield(); -EDQUOT, -EUCLEAN, -ENOSPC,
+ * -ENOMEM; errors of the functions above.  After an error nothing has changed.
+ * Lock NOT held.
  */
 int fs_join(struct fs *fs, const struct fs_join *what,
             struct fs_joined *ret_joined);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* A digest of what a side of a join has changed. */
+/* A digest of the changes of one side of a join. */
 #include "fs.h"
 
 #include <errno.h>
 
 #include "util.h"
 
-/* Encode an inode without the times that reading sets.  Return the length. */
+/* Encode an inode without its atime.  Return the length; 0: not present. */
 static size_t inode_bytes(const struct join_face *face,
                           uint8_t ret[INODE_LEN_MAX])
 {
@@ -42,7 +42,7 @@ static bool has_changed(const struct fs_joined *joined,
 	return false;
 }
 
-/* The inode's number, presence, attributes and names. */
+/* Add the inode's number, attributes (none if not present) and names. */
 static void face_add(struct content_hash *hash, uint64_t ino,
                      const struct join_face *face)
 {

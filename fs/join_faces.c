@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The inodes that the trees of a join differ in, for its plan. */
+/* Collecting the inodes that differ between the trees of a join. */
 #include "join_faces.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static int trees_compare(struct fs *fs, struct tree *a, struct tree *b,
 	return err;
 }
 
-/* Add a name or an xattr to the face.  1: the item is of another inode. */
+/* Add the name or the xattr of an item to the face. */
 static int face_item(struct join_plan *plan, struct join_face *face,
                      unsigned index, const struct item *item)
 {
@@ -74,7 +74,7 @@ static int face_item(struct join_plan *plan, struct join_face *face,
 	                            (enum join_side)index);
 }
 
-/* Read what one tree has of an inode. */
+/* Read the inode, its names and xattrs from one tree. */
 static int face_read(struct join_plan *plan, struct tree *tree, uint64_t ino,
                      unsigned index, struct join_face *face)
 {
@@ -88,7 +88,7 @@ static int face_read(struct join_plan *plan, struct tree *tree, uint64_t ino,
 		return 0;
 	if (!err)
 		err = inode_decode(item.value, item.len, &face->inode);
-	/* An inode without a name is only open in its own state. */
+	/* Ignore an inode without a name: it is only open in its own state. */
 	if (err || !face->inode.nlink)
 		return err;
 	face->present = true;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The inodes that the trees of a join differ in, for its plan. */
+/*
+ * Collecting the inodes that differ between the trees of a join, for its plan.
+ * A face of an inode is what one of the trees has of it.
+ */
 #ifndef COPPICE_JOIN_FACES_H
 #define COPPICE_JOIN_FACES_H
 
@@ -9,7 +12,7 @@
 struct tree *joined_tree(const struct fs_joined *joined, unsigned face);
 /*
  * Make joined->plan of all inodes that differ between a base and either side.
- * Costs what differs.  Lock NOT held.
+ * The cost is proportional to the differences.  Lock NOT held.
  */
 int joined_faces(struct fs *fs, struct fs_joined *joined);
 

@@ -10,7 +10,7 @@
 struct rows {
 	struct fs *fs;
 	const struct fs_joined *joined;
-	bool all; /* conflicts and changes */
+	bool all; /* see fs_joined_rows() */
 	int (*fn)(void *arg, const struct fs_join_row *row);
 	void *arg;
 	struct fs_join_row row;
@@ -19,8 +19,8 @@ struct rows {
 /* ---- Paths -------------------------------------------------------------- */
 
 /*
- * Return the face with the name of a directory.  While there are conflicts, the
- * result may have none.
+ * Return the face to take the name of a directory from: the result, unless it
+ * has no name because there are conflicts.
  */
 static const struct join_face *dir_face(const struct join_inode *dir)
 {
@@ -129,7 +129,7 @@ static int row_send(struct rows *rows, enum fs_join_op op, int err)
 	return err ? err : rows->fn(rows->arg, &rows->row);
 }
 
-/* Return the next name that one face has and the other has not, or NULL. */
+/* Return the next name of `face` that `other` does not have, or NULL. */
 static const struct join_name *name_only(const struct join_face *face,
                                          const struct join_face *other,
                                          size_t *at)
@@ -141,7 +141,9 @@ static const struct join_name *name_only(const struct join_face *face,
 	return NULL;
 }
 
-/* Send the names that come and go; a pair of them is a renaming. */
+/*
+ * Send the names that the join adds and removes; one of each makes a renaming.
+ */
 static int names_send(struct rows *rows, const struct join_inode *inode,
                       bool *ret_any)
 {
@@ -173,7 +175,10 @@ static int names_send(struct rows *rows, const struct join_inode *inode,
 	return err;
 }
 
-/* Return true if more than its names and, of a directory, its times changes. */
+/*
+ * Return true if the join changes more of an inode than its names and, for a
+ * directory, its times.
+ */
 static bool is_modified(const struct join_inode *inode)
 {
 	const struct inode *ours = &inode->faces[JOIN_OURS].inode;
@@ -195,7 +200,7 @@ static bool is_modified(const struct join_inode *inode)
 	        ours->mtime.nsec != result->mtime.nsec);
 }
 
-/* Send one row, with the path that the inode has on a side. */
+/* Send one row, with the path of fs_joined_path(). */
 static int inode_send_as(struct rows *rows, const struct join_inode *inode,
                          enum fs_join_op op)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Contents merged by lines.
+ * Merging contents by lines.
  *
- * libgit2 is loaded when lines are to be merged: it needs a dozen libraries
- * more, which would be most of what it takes to start the program.
+ * libgit2 is loaded only when lines are merged: it loads a dozen other
+ * libraries, which would take most of the time to start the program.
  */
 #include "join_text.h"
 
@@ -24,7 +24,7 @@ void join_text_release(struct join_text *text)
 
 #ifdef HAVE_LIBGIT2
 
-/* The library's functions that are called. */
+/* The functions of libgit2 that are called. */
 struct git {
 	void *library;
 	__typeof__(git_libgit2_init) *init;
@@ -95,7 +95,7 @@ static int piece_add(void *arg, const uint8_t *data, uint64_t len)
 	return 0;
 }
 
-/* Read a content.  1: it is no text. */
+/* Read the content of a face.  1: it is no text. */
 static int face_read(const struct fs_joined *joined,
                      const struct join_inode *inode, unsigned face,
                      struct join_text *ret_text)

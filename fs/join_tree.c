@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Making a side head what the plan of a join says, in rounds over its inodes:
- * names that go, new inodes and contents, names that come, and attributes.  In
- * between, the side head is not consistent; nobody sees it before the end.
+ * Carrying out the plan of a join in a side head, in rounds over its inodes:
+ * remove names, make inodes and contents, add names, set attributes.  Between
+ * the rounds the side head is not consistent; nobody sees it before the end.
  */
 #include "fs.h"
 
@@ -86,7 +86,7 @@ static int name_add(struct build *b, const struct join_inode *inode,
 	return err ? err : vnode_store(&child);
 }
 
-/* The first round. */
+/* The first round: remove the names that the result does not have. */
 static int names_remove(struct build *b, const struct join_inode *inode)
 {
 	const struct join_face *ours = &inode->faces[JOIN_OURS];
@@ -102,7 +102,7 @@ static int names_remove(struct build *b, const struct join_inode *inode)
 	return err;
 }
 
-/* The third round. */
+/* The third round: add the names that the fork does not have. */
 static int names_add(struct build *b, const struct join_inode *inode)
 {
 	const struct join_face *ours = &inode->faces[JOIN_OURS];
@@ -147,7 +147,7 @@ static int inode_make(struct build *b, const struct join_inode *inode)
 	return vnode_store(&v);
 }
 
-/* Return the side whose value of an xattr is the joined one. */
+/* Return the side that has the resulting value of an xattr. */
 static enum join_side xattr_side(const struct join_inode *inode,
                                  const char *name)
 {
@@ -165,7 +165,7 @@ static enum join_side xattr_side(const struct join_inode *inode,
 	return JOIN_OURS;
 }
 
-/* Remove the content of an inode that gets the one of another inode. */
+/* Remove the content of an inode that gets another content. */
 static int content_cut(struct build *b, uint64_t ino)
 {
 	struct vnode v;
@@ -181,7 +181,7 @@ static int content_cut(struct build *b, uint64_t ino)
 	return err;
 }
 
-/* Add a piece of a content to a file, which ends where it begins. */
+/* Add the chunk `index` to a file that has only the chunks before it. */
 static int piece_add(struct vnode *v, uint64_t index, const char *data,
                      uint32_t len)
 {
@@ -227,7 +227,7 @@ static int text_write(struct build *b, uint64_t ino,
 	return err;
 }
 
-/* Merge the lines of a file once more, and write them. */
+/* Merge the lines of a file once more, and write the result. */
 static int text_bring(struct build *b, const struct join_inode *inode)
 {
 	struct store *store = b->r->fs->store;
@@ -258,7 +258,10 @@ static int text_bring(struct build *b, const struct join_inode *inode)
 	return r;
 }
 
-/* Make an xattr, which `has` has, what it is on the chosen side. */
+/*
+ * Set an xattr to the value of the chosen side, or remove it.  `has` is a side
+ * that has the xattr.
+ */
 static int xattr_sync(struct build *b, const struct join_inode *inode,
                       const char *name, enum join_side has)
 {
@@ -282,7 +285,10 @@ static int xattr_sync(struct build *b, const struct join_inode *inode,
 	return err ? err : vnode_store(&v);
 }
 
-/* Make the xattrs, which are those of `now`, the joined ones. */
+/*
+ * Set the xattrs that the plan takes from another side than `now`, whose xattrs
+ * the inode has.
+ */
 static int xattrs_sync(struct build *b, const struct join_inode *inode,
                        enum join_side now)
 {
@@ -304,7 +310,7 @@ static int xattrs_sync(struct build *b, const struct join_inode *inode,
 	return err;
 }
 
-/* The second round. */
+/* The second round: make the inode, its content and its xattrs. */
 static int content_bring(struct build *b, const struct join_inode *inode)
 {
 	const struct join_face *ours = &inode->faces[JOIN_OURS];
@@ -339,7 +345,7 @@ static bool attrs_equal(const struct inode *a, const struct inode *b)
 	       a->mtime.nsec == b->mtime.nsec;
 }
 
-/* The last round. */
+/* The last round: set the attributes, or make the inode an orphan. */
 static int attrs_set(struct build *b, const struct join_inode *inode)
 {
 	const struct join_face *ours = &inode->faces[JOIN_OURS];
@@ -402,7 +408,7 @@ bool join_is_ours(const struct join_inode *inode)
 	return true;
 }
 
-/* Number the files that are kept beside others. */
+/* Draw numbers for the files that are kept beside others. */
 static int copies_number(struct restore *r, struct fs_joined *joined)
 {
 	struct join_inode *inode;

@@ -5,8 +5,9 @@
  * A state's cookie is its number, which does not change when the state is
  * renamed and is not reused before the state is deleted.  States are kept in
  * the order of their names, so a reader that starts from the beginning first
- * collects the numbers and sorts them.  A reader that goes on from a cookie
- * uses that listing, or a newer one that another reader has made.
+ * collects the numbers and sorts them: this is a listing.  A reader that
+ * continues from a cookie uses the same listing, or a newer one that another
+ * reader has made.
  */
 #include "listing.h"
 
@@ -18,12 +19,14 @@
 #include "root_symlink.h"
 #include "state_dir.h"
 
-/* Most entries read in one hold of the lock; of others' trees, they cost more.
+/*
+ * Most entries read in one hold of the lock.  PREVIOUS_PIECE: of a .snap below
+ * a root, which costs a look-up in the tree of each snapshot.
  */
 enum { ENTRIES_PIECE = 256, PREVIOUS_PIECE = 64 };
 /*
- * Most states in the kept listings, unless more were used within
- * listing_keep_ns.
+ * Most states in the kept listings together; listings used within
+ * listing_keep_ns stay in any case.
  */
 static const size_t listed_max = 1 << 20;
 static const int64_t listing_keep_ns = INT64_C(10) * 1000000000;
@@ -40,7 +43,7 @@ struct listing {
 	uint64_t numbers[];
 };
 
-/* ---- Those that are kept ------------------------------------------------ */
+/* ---- Kept listings ------------------------------------------------------ */
 
 static void listing_unref(struct listing *listing)
 {
@@ -48,7 +51,7 @@ static void listing_unref(struct listing *listing)
 		free(listing);
 }
 
-/* Remove the fork's listing from those that are kept; NULL: there is none. */
+/* Remove the fork's listing from the kept ones.  NULL: there is none. */
 static struct listing *listing_take(struct fs *fs, uint64_t fork)
 {
 	struct listing **at = &fs->listings, *found;
@@ -89,7 +92,7 @@ void listings_release(struct fs *fs)
 		listing_unref(listing_take(fs, fs->listings->fork));
 }
 
-/* ---- Making them -------------------------------------------------------- */
+/* ---- Making listings ---------------------------------------------------- */
 
 /* A position in the collection of the numbers. */
 struct listing_walk {
@@ -225,7 +228,10 @@ static int read_dots(struct fs *fs, node_t node, off_t off, fs_readdir_fn *fn,
 	return off < COOKIE_PARENT && fn(arg, "..", &entry, COOKIE_PARENT);
 }
 
-/* Read a state; of a .snap below a root (`ino`), the symlink to it. */
+/*
+ * Read the entry of a state; with `ino`, that of the symlink to it in the .snap
+ * of the directory `ino`.
+ */
 static int read_state(struct fs *fs, uint64_t fork, uint64_t ino,
                       uint64_t number, bool plus, fs_readdir_fn *fn, void *arg)
 {
@@ -243,7 +249,7 @@ static int read_state(struct fs *fs, uint64_t fork, uint64_t ino,
 		err = previous_link(fs, state, ino, plus, &entry);
 	else if (!err && plus)
 		err = state_dir_entry(fs, state, &entry);
-	/* A path that is too long for a symlink hides this one alone. */
+	/* Leave out only this symlink if its target is too long. */
 	if (ino && (err == -ENOENT || err == -ENAMETOOLONG))
 		return 0;
 	if (err)
@@ -259,7 +265,7 @@ static int read_symlink(struct fs *fs, uint64_t number, fs_readdir_fn *fn,
 	struct symlink link;
 	int err = symlink_get(fs->forest, number & ~NUMBER_SYMLINK, &link);
 
-	/* A damaged symlink was logged; it does not hide the others. */
+	/* Leave out only this symlink if it is damaged, which was logged. */
 	if (err)
 		return err == -ESTALE || err == -EUCLEAN ? 0 : err;
 	entry = root_symlink_entry(fs, &link);
