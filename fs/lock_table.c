@@ -9,17 +9,17 @@
 
 enum { BUCKETS = 1024 };
 
-/* A request that waits, or has ended and waits for lock_table_arm(). */
+/* A request that waits, or that has ended but was not armed yet. */
 struct wait {
-	struct wait *next;  /* in the file's queue, or of those that ended */
+	struct wait *next;  /* in the file's queue, or in lock_table.ended */
 	struct wait *owned; /* next in the bucket of its owner */
 	struct wait *named; /* next in the bucket of its number */
-	struct wait *todo;  /* in a search: next to be looked at */
+	struct wait *todo;  /* next one to visit in a search for deadlocks */
 	struct locked_file *file; /* NULL: it has ended */
 	struct file_lock lock;
 	struct lock_spare spare; /* for the lock */
 	uint64_t number;
-	uint64_t seen;                    /* the last search that has met it */
+	uint64_t seen;                    /* the last search that visited it */
 	void (*done)(void *arg, int err); /* NULL: not armed */
 	void *arg;
 	int err;
@@ -36,11 +36,11 @@ struct locked_file {
 struct lock_table {
 	pthread_mutex_t lock; /* guards everything */
 	size_t count;         /* locks set and requests waiting */
-	uint64_t numbers;     /* of requests, drawn so far */
-	uint64_t searches;
+	uint64_t numbers;     /* the last number given to a request */
+	uint64_t searches;    /* searches for deadlocks so far */
 	struct locked_file *files[BUCKETS];
-	struct wait *owned[BUCKETS]; /* those that wait, by owner */
-	struct wait *named[BUCKETS]; /* and those that have ended, by number */
+	struct wait *owned[BUCKETS]; /* waiting requests, by owner */
+	struct wait *named[BUCKETS]; /* waiting and unarmed ended, by number */
 	struct wait *ended;          /* armed ones; done() is to be called */
 };
 
@@ -111,8 +111,8 @@ static struct wait **owner_bucket(struct lock_table *table,
 }
 
 /*
- * Put the requests of those owners on the list *todo whose locks block this
- * one.  Return true if one of them is the owner of `origin`.
+ * Add to the list *todo the requests of all owners whose locks block this one.
+ * Return true if one of these owners is that of `origin`.
  */
 static bool blockers(struct lock_table *table, const struct locked_file *file,
                      const struct file_lock *lock,
@@ -137,8 +137,8 @@ static bool blockers(struct lock_table *table, const struct locked_file *file,
 }
 
 /*
- * Return true if the owner of the lock would wait for itself.  flock is left
- * out, as in Linux.
+ * Return true if the owner of the lock would wait for itself.  flock locks are
+ * not checked, as in Linux.
  */
 static bool deadlocks(struct lock_table *table, const struct locked_file *file,
                       const struct file_lock *lock)
@@ -176,7 +176,7 @@ static void wait_add(struct lock_table *table, struct locked_file *file,
 	table->count++;
 }
 
-/* Free a request that has ended, or, if it is armed, leave it to finish(). */
+/* Free a request that has ended; an armed one is left to finish(). */
 static void wait_close(struct lock_table *table, struct wait *w)
 {
 	struct wait **at = &table->named[bucket(w->number)];
@@ -211,7 +211,7 @@ static void wait_end(struct lock_table *table, struct wait **at, int err)
 		wait_close(table, w);
 }
 
-/* Grant the first request that is not blocked.  Return false if all are. */
+/* Grant the first request that is not blocked.  Return false if none is. */
 static bool grant_one(struct lock_table *table, struct locked_file *file)
 {
 	for (struct wait **at = &file->waits; *at; at = &(*at)->next) {
@@ -227,8 +227,8 @@ static bool grant_one(struct lock_table *table, struct locked_file *file)
 }
 
 /*
- * After a change of the file's locks: grant what can be granted, and fail what
- * now waits for itself.
+ * After a change of the file's locks, grant the requests that can be granted,
+ * and fail those whose owners now wait for themselves.  May free the file.
  */
 static void file_changed(struct lock_table *table, struct locked_file *file)
 {
@@ -269,7 +269,7 @@ static void finish(struct lock_table *table)
 	}
 }
 
-/* ---- For other sources -------------------------------------------------- */
+/* ---- The interface ------------------------------------------------------ */
 
 void lock_table_destroy(struct lock_table *table)
 {
@@ -294,7 +294,7 @@ void lock_table_test(struct lock_table *table, node_t node,
 	pthread_mutex_unlock(&table->lock);
 }
 
-/* Return true for the owner's lock if it has another type. */
+/* Return true if the lock is one of the owner's with another type. */
 static bool is_converted(const struct file_lock *lock, const void *arg)
 {
 	const struct file_lock *to = arg;
@@ -302,7 +302,7 @@ static bool is_converted(const struct file_lock *lock, const void *arg)
 	return file_lock_same_owner(lock, to) && lock->type != to->type;
 }
 
-/* Set the lock.  -EAGAIN: it is blocked; -ENOLCK */
+/* Set the lock.  -EAGAIN: it is blocked; -ENOLCK. */
 static int try_set(struct locked_file *file, const struct file_lock *lock)
 {
 	struct lock_spare spare;
@@ -336,7 +336,7 @@ int lock_table_set(struct lock_table *table, node_t node,
 	return err;
 }
 
-/* Let the request wait.  -EDEADLK, -ENOLCK */
+/* Queue the request.  Return 1; -EDEADLK, -ENOLCK. */
 static int wait_begin(struct lock_table *table, struct locked_file *file,
                       const struct file_lock *lock, uint64_t *ret_wait)
 {
@@ -397,7 +397,7 @@ int lock_table_arm(struct lock_table *table, uint64_t wait,
 	return result;
 }
 
-/* End the request, which waits.  The file may be freed. */
+/* Fail a waiting request.  May free the file. */
 static void wait_fail(struct lock_table *table, struct wait *w, int err)
 {
 	struct locked_file *file = w->file;
@@ -487,7 +487,7 @@ void lock_table_drop_mount(struct lock_table *table, uint64_t mount)
 			}
 		}
 	}
-	/* Now that nothing waits for the mount's requests any more. */
+	/* Check the other mounts' requests only when all of this are gone. */
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (file = table->files[i]; file; file = next) {
 			next = file->next;

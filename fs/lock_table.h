@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The locks of all files, for several mounts of the same files, and the
- * requests that wait for one.  They are in memory alone.  Files are named by
- * their node numbers.  A part of fs.h: include that.
+ * requests that wait for a lock.  The table is kept in memory only.  Files are
+ * identified by their node numbers.  A part of fs.h: include that.
  *
  * A request that cannot be granted fails or waits.  After each change of a
- * file's locks, the requests that wait for that file are looked at in the order
- * of their arrival: one that conflicts with no lock is granted.  A request of
- * fcntl that would wait for itself, through locks whose owners wait, fails with
- * -EDEADLK; so no circle of owners that wait for each other ever exists.
+ * file's locks, the requests that wait for the file are checked in the order of
+ * their arrival: those that conflict with no lock are granted.  An fcntl
+ * request fails with -EDEADLK if its owner would wait for itself, directly or
+ * through other waiting owners.
  *
  * All functions may be called from any thread.
  */
@@ -23,19 +23,22 @@ struct lock_table;
 enum { LOCK_TABLE_MAX = 1 << 18 };
 
 int lock_table_create(struct lock_table **ret_table); /* -ENOMEM */
-/* Free the table.  Nothing waits any more.  Takes NULL. */
+/*
+ * Free the table, in which no lock is set and no request waits any more: see
+ * lock_table_drop_mount().  Takes NULL.
+ */
 void lock_table_destroy(struct lock_table *table);
 
 /*
- * Return in *ret_found the conflicting lock that begins first; of type
- * FILE_LOCK_NONE if this lock could be set.
+ * Return in *ret_found the conflicting lock that begins first.  Its type is
+ * FILE_LOCK_NONE if `lock` could be set.
  */
 void lock_table_test(struct lock_table *table, uint64_t node,
                      const struct file_lock *lock, struct file_lock *ret_found);
 /*
- * Set the lock, or remove it (FILE_LOCK_NONE).  -EAGAIN: another one conflicts
- * with it.  A flock lock of another type is lost then, as in Linux; anything
- * else is unchanged after an error.  -ENOLCK: too many locks, or no memory.
+ * Set the lock, or remove it (FILE_LOCK_NONE).  -EAGAIN: another lock conflicts
+ * with it; the owner then loses a flock lock of another type, as in Linux.
+ * -ENOLCK: too many locks, or no memory; nothing has changed.
  */
 int lock_table_set(struct lock_table *table, uint64_t node,
                    const struct file_lock *lock);
@@ -48,14 +51,14 @@ int lock_table_set(struct lock_table *table, uint64_t node,
 int lock_table_wait(struct lock_table *table, uint64_t node,
                     const struct file_lock *lock, uint64_t *ret_wait);
 /*
- * Let done(arg, err) be called, once, when the request has been granted (err is
- * 0) or has failed: by any thread, without locks held, possibly before this
- * returns.  Return 1; or, if it has ended since lock_table_wait(), the 0 or
- * negative err, and done() is not called.
+ * Let done(arg, err) be called once, when the request is granted (err is 0) or
+ * has failed: by any thread, without locks held, possibly before this function
+ * returns.  Return 1; or, if the request has ended since lock_table_wait(), its
+ * err (0 or negative) without calling done().
  */
 int lock_table_arm(struct lock_table *table, uint64_t wait,
                    void (*done)(void *arg, int err), void *arg);
-/* Fail a waiting request with err.  One that has ended is ignored. */
+/* Fail a waiting request with err.  No effect if the request has ended. */
 void lock_table_cancel(struct lock_table *table, uint64_t wait, int err);
 
 /* Remove the fcntl locks that the owner has on the file. */

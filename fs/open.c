@@ -69,8 +69,8 @@ int fs_open(struct fs *fs, node_t node, int flags)
 	err = open_locked(fs, node, flags, &finish);
 	store_unlock(fs->store);
 	/*
-	 * The file is empty.  If its tail cannot be freed now, orphan cleanup
-	 * does it later: the ORPHAN item is kept.
+	 * The size is 0 already.  If the tail cannot be freed now, the ORPHAN
+	 * item stays, and orphan cleanup frees it later.
 	 */
 	if (finish)
 		orphan_finish(fs, node);

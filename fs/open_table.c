@@ -112,8 +112,8 @@ void opens_release(struct fs *fs)
 struct open_node *open_keep(struct fs *fs, node_t node, bool regular)
 {
 	/*
-	 * Add the entry first: no memory is needed after keep() has counted.
-	 * Without memory the inode is taken for unused.
+	 * Add the entry first, so that no memory is needed after keep() has
+	 * counted.  If there is no memory, the inode is treated as unused.
 	 */
 	if (fs->keep && open_add(fs, node, false) == 0) {
 		open_find(fs, node)->count +=

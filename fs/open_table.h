@@ -13,7 +13,7 @@ struct open_node {
 	struct open_node *next;
 	node_t node;
 	uint64_t count;
-	bool orphan; /* has no name: deleted by the last release */
+	bool orphan; /* has no name: the last release deletes the inode */
 };
 
 struct open_node *open_find(struct fs *fs, node_t node); /* NULL: not open */
@@ -27,8 +27,8 @@ bool open_drop(struct fs *fs, node_t node);
 /* Return true if a node of the state is open. */
 bool open_any(struct fs *fs, uint64_t state);
 /*
- * Add an open for each user that fs_set_keeper()'s function counts, and return
- * the node's entry.  NULL: not in use.
+ * Add an open for each user that the function of fs_set_keeper() counts, and
+ * return the node's entry.  NULL: the node is not in use.
  */
 struct open_node *open_keep(struct fs *fs, node_t node, bool regular);
 /* Free the table. */

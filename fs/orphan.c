@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Orphans: inodes that were unlinked, and the tails of files that were
- * truncated, as long as they take space.  An ORPHAN item names the inode until
- * all of it is freed, and a record in TABLE_ORPHAN names the state.  Both are
- * written in the same transaction groups as the change itself, so a crash loses
- * none.
+ * truncated, as long as they occupy space.  An ORPHAN item names the inode
+ * until all of it is freed, and a record in TABLE_ORPHAN names the state.  Both
+ * are written in the same transaction group as the change itself, so a crash
+ * loses none.
  *
- * A directory with entries can be an orphan, too: the box of a clone (clone.c)
- * that was not completed.  Deleting it makes what is in it orphans.
+ * A directory with entries can be an orphan, too: one that was removed in a
+ * side head (vnode_lose_name()), or the box of a clone (clone.c) that was not
+ * completed.  Deleting it makes orphans of the inodes in it.
  */
 #include "orphan.h"
 
@@ -89,7 +90,7 @@ int orphan_del(struct vnode *v)
 	return orphan_del_at(v->fs, v->state, v->tree, v->ino);
 }
 
-/* Make an inode that lost its last name an orphan, to be freed later. */
+/* Make an inode that has lost its last name an orphan, to be freed later. */
 static int child_orphan(struct vnode *child)
 {
 	struct open_node *o;
@@ -106,8 +107,8 @@ static int child_orphan(struct vnode *child)
 }
 
 /*
- * Remove an entry of a directory without a name.  What it names becomes an
- * orphan itself, if it has no other name.
+ * Remove an entry of an orphaned directory.  The inode of the entry becomes an
+ * orphan if it has no other name.
  */
 static int child_remove(struct vnode *dir, const struct item *item)
 {
@@ -145,7 +146,8 @@ static int child_remove(struct vnode *dir, const struct item *item)
 }
 
 /*
- * Remove an inode without a name, and all its items.  -EAGAIN: there are more.
+ * Remove the items of an inode without a name, at most `budget` extents and
+ * `budget` others.  -EAGAIN: there are more.
  */
 static int vnode_reap(struct vnode *v, unsigned budget)
 {
@@ -202,7 +204,10 @@ int vnode_unlinked(struct vnode *v)
 	return kept ? kept : -EAGAIN;
 }
 
-/* *ret_dir is set if the orphan is a directory that has entries. */
+/*
+ * Free a piece of an orphan or of a tail.  *ret_dir is set to true if the
+ * orphan is a directory with entries.  -EAGAIN: there is more.
+ */
 static int orphan_piece(struct fs *fs, node_t node, bool *ret_dir)
 {
 	struct vnode v;
@@ -239,12 +244,12 @@ int orphan_finish(struct fs *fs, node_t node)
 		store_unlock(fs->store);
 	} while (err == -EAGAIN && !(err = store_yield(fs->store)));
 	/*
-	 * The request was cancelled, or a directory had entries, which became
-	 * orphans: orphan cleanup does the rest.
+	 * The request was cancelled, or a directory's entries became orphans:
+	 * orphan cleanup frees the rest.
 	 */
 	if (err == -EINTR || left)
 		orphan_cleanup_push(fs, NODE_STATE(node));
-	/* -ESTALE: its state or another thread has deleted it already. */
+	/* -ESTALE: the state, or the inode, was deleted meanwhile. */
 	return err == -ESTALE ? 0 : err;
 }
 

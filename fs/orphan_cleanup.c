@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Orphan cleanup: a thread that removes the orphans which nobody has open, and
- * which a crash left or a fork inherited.
+ * Orphan cleanup.
  *
- * The orphans of a fork are kept as long as the fork is redundant.  Without
- * them its tree would differ from that of the state it equals, which would cost
- * space and keep rmdir from deleting the fork.  Such states are checked again
- * from time to time.
+ * The orphans of a state are kept as long as its tree equals that of another
+ * state.  Without them the trees would differ, which would cost space and
+ * prevent rmdir from deleting a redundant fork.  Such states are checked again
+ * after LAZY_SECONDS, later at most every LAZY_SECONDS_MAX.
  */
 #include "orphan_cleanup.h"
 
@@ -25,7 +24,10 @@ enum cleanup { CLEANUP_DONE, CLEANUP_LATER, CLEANUP_ONE };
 static bool closed_orphan(struct fs *fs, struct state *state, uint64_t *ino)
 {
 	while (orphan_first(state_tree(state), *ino, ino)) {
-		/* A restoration or a join makes orphans of what is in use. */
+		/*
+		 * A restoration or a join makes orphans of inodes that may be
+		 * in use.
+		 */
 		struct open_node *o =
 		        open_keep(fs, NODE(state->number, *ino), false);
 
@@ -51,7 +53,7 @@ static enum cleanup cleanup_next(struct fs *fs, uint64_t number, uint64_t *ino)
 		return CLEANUP_LATER;
 	if (closed_orphan(fs, state, ino))
 		return CLEANUP_ONE;
-	/* An entry of a removed directory may have a lower number. */
+	/* Inodes in a removed directory may have lower numbers. */
 	*ino = 0;
 	if (closed_orphan(fs, state, ino))
 		return CLEANUP_ONE;
@@ -106,7 +108,7 @@ static bool cleanup_state(struct fs *fs, uint64_t number)
 }
 
 /*
- * Clean up all states of the list once.  orphan_cleanup.lock is held, but
+ * Clean up each state of the list once.  orphan_cleanup.lock is held, but
  * released meanwhile.
  */
 static void cleanup_round(struct fs *fs)
@@ -168,7 +170,7 @@ int orphan_cleanup_push(struct fs *fs, uint64_t state)
 	err = array_grow(&s->states, s->count, &s->capacity);
 	if (!err) {
 		s->states[s->count++] = state;
-		/* A state that the thread itself puts off does not wake it. */
+		/* Do not wake the thread for a state that it puts off. */
 		if (!s->started || !pthread_equal(pthread_self(), s->thread)) {
 			s->requested++;
 			pthread_cond_signal(&s->wake);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Orphan cleanup: a thread that removes the orphans (orphan.h) which nobody has
- * open, and which a crash left behind or a fork inherited.
+ * Orphan cleanup: a thread that frees orphans (orphan.h) that are not open:
+ * those that a crash left behind, a fork inherited, or a request left over.
  */
 #ifndef COPPICE_ORPHAN_CLEANUP_H
 #define COPPICE_ORPHAN_CLEANUP_H
@@ -13,7 +13,7 @@
 
 struct fs;
 
-/* The thread, and the states that it is to look at. */
+/* The thread, and the states that it has to check. */
 struct orphan_cleanup {
 	pthread_t thread;
 	bool started;
@@ -22,17 +22,18 @@ struct orphan_cleanup {
 	pthread_cond_t idle;
 	uint64_t *states;
 	size_t count, capacity;
-	uint64_t requested, done; /* rounds, for orphan_cleanup_drain() */
+	/* Numbers of rounds: see orphan_cleanup_drain(). */
+	uint64_t requested, done;
 	bool stop;
 };
 
-/* Start the thread.  -EAGAIN */
+/* Start the thread.  -EAGAIN: no thread can be created. */
 int orphan_cleanup_start(struct fs *fs);
 /* End the thread, if it was started.  Lock NOT held. */
 void orphan_cleanup_stop(struct fs *fs);
-/* Add a state to those that the thread looks at.  -ENOMEM */
+/* Let the thread check a state.  -ENOMEM.  The lock is not needed. */
 int orphan_cleanup_push(struct fs *fs, uint64_t state);
-/* Return when all states pushed so far have been looked at.  Lock NOT held. */
+/* Wait until all states pushed so far have been checked.  Lock NOT held. */
 void orphan_cleanup_drain(struct fs *fs);
 
 #endif

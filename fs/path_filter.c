@@ -12,7 +12,10 @@
 
 /* ---- Patterns ----------------------------------------------------------- */
 
-/* Match a character with [:NAME:] at *p, which is moved after it. */
+/*
+ * Set *ret_match if the character is in the class [:NAME:] at *p, and move *p
+ * after it.  Return false if there is no class at *p.
+ */
 static bool class_named(const char **p, unsigned char c, bool *ret_match)
 {
 	const char *end = strstr(*p, ":]");
@@ -61,9 +64,10 @@ static bool set_matches(const char **p, unsigned char c)
 }
 
 /*
- * The result of a match.  An asterisk in front tries its rest of the pattern at
- * one place after the other; STOP and END spare it places where the rest must
- * fail again.  Without them, time is exponential in the number of asterisks.
+ * The result of a match.  An asterisk tries the rest of the pattern at one
+ * place of the text after the other.  STOP and END skip places where the rest
+ * cannot match; without them, the time would be exponential in the number of
+ * asterisks.
  */
 enum match {
 	MATCH,
@@ -139,14 +143,14 @@ static bool text_matches(const struct path_rule *rule, const char *name)
 	                  : !strcmp(rule->pattern, name);
 }
 
-/* Match a name, which begins with a slash where `rule->prefix`. */
+/* Match a name.  It may begin with a slash if rule->prefix. */
 static bool rule_try(const struct path_rule *rule, const char *name)
 {
 	if (rule->anchored || rule->prefix)
 		return text_matches(rule, name);
 	if (!rule->any)
 		return text_matches(rule, name_tail(name, rule->slashes + 1));
-	/* A "**" inside is tried behind every slash. */
+	/* A pattern with "**" inside is tried after every slash. */
 	for (const char *at = name; at; at = strchr(at, '/')) {
 		at += *at == '/';
 		if (text_matches(rule, at))
@@ -168,7 +172,7 @@ static bool rule_matches(const struct path_rule *rule, const char *path,
 		return true;
 	if (!rule->suffix || !is_dir || asprintf(&with_slash, "%s/", name) < 0)
 		return false;
-	/* The slash at the end is one more component. */
+	/* The suffix also matches the directory itself, with a slash added. */
 	return rule_try(rule, with_slash);
 }
 
@@ -195,7 +199,7 @@ void path_filter_release(struct path_filter *filter)
 	*filter = (struct path_filter){0};
 }
 
-/* Return what is after one of the words that begin a rule. */
+/* Return the part after the rule's first word.  NULL: the word is unknown. */
 static const char *rule_pattern(const char *rule, bool *ret_include)
 {
 	static const struct {

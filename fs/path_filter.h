@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Rules that include and exclude files by their paths, as those of rsync: the
- * first rule that matches decides, and what no rule matches is included.
+ * Rules that include and exclude files by their paths, as in rsync: the first
+ * rule that matches a file decides; a file that no rule matches is included.
  */
 #ifndef COPPICE_PATH_FILTER_H
 #define COPPICE_PATH_FILTER_H
@@ -10,15 +10,15 @@
 #include <stddef.h>
 
 struct path_rule {
-	char *text;    /* as path_filter_add() got it */
-	char *pattern; /* without the slashes at its ends */
+	char *text;    /* the argument of path_filter_add() */
+	char *pattern; /* without a slash at the start and at the end */
 	bool include;
-	bool dirs_only; /* it ended in a slash */
-	bool anchored;  /* it began with one */
-	unsigned slashes;
+	bool dirs_only; /* the pattern ended in a slash */
+	bool anchored;  /* it began with a slash */
+	unsigned slashes; /* number of slashes in `pattern` */
 	bool wild;   /* it has a wildcard */
 	bool any;    /* it has a "**" */
-	bool prefix; /* it begins with one */
+	bool prefix; /* it begins with a "**" */
 	bool suffix; /* it ends in a slash and three asterisks */
 };
 
@@ -35,9 +35,9 @@ struct path_filter {
  */
 int path_filter_add(struct path_filter *filter, const char *rule);
 /*
- * Return true if a path, which begins with a slash at the top of the files that
- * the rules are about, is excluded.  The caller has asked for the directories
- * above it.
+ * Return true if a path is excluded.  The path is relative to the top of the
+ * files, and begins with a slash.  The caller has checked the directories above
+ * it: those of an included file must be included.
  */
 bool path_filter_excludes(const struct path_filter *filter, const char *path,
                           bool is_dir);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Trees that are prepared for a step which changes several states at once. */
+/* Trees that are prepared for a step that changes several states at once. */
 #include "prepared.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ static int tree_id(struct state *state, struct fs_tree_ids *ids,
 	if (err)
 		return err;
 	*ret_id = hold_version(&hold);
-	/* All others have the tree of a version that was there before. */
+	/* A new version has an empty tree: other states share existing ones. */
 	if (forest_undo_made(forest, *ret_id)) {
 		*ret_id = 0;
 		err = inode_load(hold_tree(&hold), INO_ROOT, &ids->root);
@@ -45,7 +45,7 @@ int fs_tree_ids(struct state *into, struct state *from,
 	return err;
 }
 
-/* Hold a version, or an empty tree that is made for it. */
+/* Hold a version; for id 0, make an empty tree and hold it. */
 static int id_hold(struct fs *fs, const struct fs_tree_ids *ids, uint64_t id,
                    struct state_hold *ret_hold)
 {

@@ -2,10 +2,10 @@
 /*
  * The .snap of directories below a fork's root.
  *
- * Its entries are the fork's snapshots in which the directory's inode number is
- * that of a directory, so that renames are followed.  A symlink leads up to the
- * fork's root and from there into the snapshot: it depends on how deep the
- * directory lies, and changes when the directory is moved.
+ * Its entries are the fork's snapshots that have a directory with the same
+ * inode number, so they follow renames.  A symlink leads up to the fork's root
+ * and from there into the snapshot: its target depends on the depth of the
+ * directory, and changes when the directory is moved.
  */
 #include "previous.h"
 
@@ -15,7 +15,7 @@
 
 #include "dirent_item.h"
 
-/* Return -ENOENT unless the tree has a directory of this number with a name. */
+/* Load a directory.  -ENOENT: there is none with this number and a name. */
 static int dir_check(struct tree *tree, uint64_t ino, struct inode *ret_inode)
 {
 	struct inode inode;
@@ -45,8 +45,7 @@ int previous_entry(const struct vnode *dir, struct fs_entry *ret_entry)
 	return err;
 }
 
-/* Return how many directories lead from the root to this one, itself included.
- */
+/* Return the number of components of a directory's path; the root's is 0. */
 static int depth_of(struct tree *tree, uint64_t ino, unsigned *ret_depth)
 {
 	unsigned depth = 0;
@@ -79,7 +78,7 @@ static int link_target(struct fs *fs, struct state *snapshot, uint64_t ino,
 		err = tree_path_of(state_tree(snapshot), ino, NULL, 0, path);
 	if (err)
 		return err;
-	/* The symlink lies one deeper, in the directory's .snap. */
+	/* The symlink is one level deeper, in the directory's .snap. */
 	if (3 * (depth + 1) + strlen(path) + strlen(snapshot->name) +
 	            sizeof(SNAPDIR_NAME "/") >
 	    PATH_MAX)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Ranges of files: fallocate, and finding data and holes.  A range with more
- * chunks than may be changed in one hold of the lock is handled in batches from
- * the front.  Holes of any size are skipped.
+ * chunks than may be changed in one hold of the lock is changed in batches of
+ * PIECE_ITEMS chunks, in ascending order.  Punching skips existing holes.
  */
 #include "fs.h"
 
@@ -32,8 +32,8 @@ static int range_check(int mode, off_t off, off_t len)
 }
 
 /*
- * Set *off to the start of the first extent that ends after it; keep it if it
- * lies in an extent.  -ENOENT: there is none.
+ * Move *off to the start of the next extent, unless it lies in one.  -ENOENT:
+ * there is no further extent.
  */
 static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 {
@@ -57,8 +57,9 @@ static int extent_seek(struct fs *fs, node_t node, uint64_t *off)
 }
 
 /*
- * Return -ENOSPC or -EDQUOT if the file cannot get `len` bytes more than it
- * has. Bytes that it has may lie in the range, so they are subtracted.
+ * Return -ENOSPC or -EDQUOT if there is no space for a range of `len` bytes.
+ * The bytes that the file occupies may lie in the range, so they are
+ * subtracted.
  */
 static int range_room(struct fs *fs, node_t node, uint64_t len)
 {
@@ -86,7 +87,7 @@ static uint64_t batch_start(const struct fs *fs, uint64_t off)
 	return off & ~(((uint64_t)PIECE_ITEMS << fs->chunk_bits) - 1);
 }
 
-/* Change one batch, up to `end` at most. */
+/* Change one batch, which ends at `end` at most, and advance change->off. */
 static int range_batch(struct fs *fs, node_t node, struct change *change,
                        uint64_t end)
 {
@@ -102,9 +103,9 @@ static int range_batch(struct fs *fs, node_t node, struct change *change,
 }
 
 /*
- * Change a range batch by batch.  The last batch sets the size, so a call that
- * fails leaves it as it was.  A cancelled call sets the size, too, and reports
- * success: then the kernel drops its cache of the range.
+ * Change a range batch by batch.  Only the last batch changes the size, so a
+ * failed call does not.  A cancelled call skips to the last batch and returns
+ * success, so that the kernel drops its cache of the range.
  */
 static int range_fill(struct fs *fs, node_t node, struct change *change,
                       uint64_t end)
@@ -122,11 +123,11 @@ static int range_fill(struct fs *fs, node_t node, struct change *change,
 	return err;
 }
 
-/* Make a hole, extent by extent. */
+/* Make a hole, batch by batch; skip holes. */
 static int range_punch(struct fs *fs, node_t node, struct change *change,
                        uint64_t end)
 {
-	/* Always do one batch: it checks the file and sets the times. */
+	/* Always change one batch: this checks the file and sets the times. */
 	int err = range_batch(fs, node, change, end);
 
 	while (!err && change->off < end) {
@@ -161,8 +162,8 @@ int fs_fallocate(struct fs *fs, node_t node, int mode, off_t off, off_t len)
 /* ---- Data and holes ----------------------------------------------------- */
 
 /*
- * Search from *off over a limited number of extents.  0: found; -EAGAIN: go on
- * from the new *off.
+ * Search from *off over a limited number of extents.  0: found at the new *off;
+ * -EAGAIN: continue from the new *off.
  */
 static int seek_piece(struct vnode *v, int whence, uint64_t *off)
 {

@@ -13,7 +13,7 @@
 #include "listing.h"
 #include "state_dir.h"
 
-/* Most entries read in one hold of the lock; with attributes they cost more. */
+/* Most entries read in one hold of the lock; PLUS: with attributes. */
 enum { ENTRIES_PIECE = 512, ENTRIES_PLUS_PIECE = 256 };
 
 struct reading {
@@ -23,7 +23,7 @@ struct reading {
 	void *arg;
 };
 
-/* Return an entry with only the number and the type. */
+/* Return an entry with only the node number and the type. */
 static struct fs_entry entry_plain(node_t node, uint32_t mode)
 {
 	return (struct fs_entry){
@@ -39,7 +39,7 @@ static int read_parent(struct reading *r)
 	node_t node;
 
 	if (r->dir.ino != INO_ROOT) {
-		/* It was removed but is open: it has no parent any more. */
+		/* A directory that was removed while open has no parent. */
 		if (dir_parent(r->dir.tree, r->dir.ino, &parent))
 			parent = r->dir.ino;
 		node = NODE(r->dir.state->number, parent);
@@ -53,7 +53,8 @@ static int read_parent(struct reading *r)
 }
 
 /*
- * Read the entries that every directory has.  Return 1 if fn ended the reading.
+ * Read . and .., and a root's .snap if it is visible.  Return 1 if fn ended the
+ * reading.
  */
 static int read_dots(struct reading *r, off_t off, enum fs_snapdir snapdir)
 {

@@ -124,9 +124,9 @@ int fs_rmdir(struct fs *fs, node_t parent, const char *name)
 
 /* ---- rename ------------------------------------------------------------- */
 
-/* The path from a directory up to the root, which must not contain an inode. */
+/* A walk from a directory up to the root, which must not meet an inode. */
 struct climb {
-	uint64_t dir, avoid;
+	uint64_t dir, avoid; /* inode numbers: the start; the one not to meet */
 	uint64_t at;    /* the next directory; INO_ROOT: done */
 	uint64_t steps; /* so far */
 	uint64_t moves; /* fs->moves at its start; still valid if equal */
@@ -139,11 +139,11 @@ struct move {
 	const char *name, *new_name;
 	unsigned flags;
 	const struct fs_cred *cred;
-	struct vnode from, into; /* the directories; one if `same` */
+	struct vnode from, into; /* the directories; if `same`, only `from` */
 	bool same;
 	struct vnode child;
 	uint64_t slot;
-	struct vnode other; /* inode that has the new name */
+	struct vnode other; /* inode that has the new name now */
 	bool has_other;
 	uint64_t whiteout_ino; /* inode number of the whiteout */
 	uint64_t new_slot;
@@ -156,7 +156,10 @@ static struct vnode *move_into(struct move *m)
 	return m->same ? &m->from : &m->into;
 }
 
-/* Return the counter of moves of directories to another parent, for a state. */
+/*
+ * Return the state's counter of directories moved to another parent.  Several
+ * states may share a counter, which only makes checks start again.
+ */
 static uint64_t *moves_of(struct fs *fs, const struct state *state)
 {
 	return &fs->moves[state->number % ARRAY_SIZE(fs->moves)];
@@ -164,8 +167,8 @@ static uint64_t *moves_of(struct fs *fs, const struct state *state)
 
 /*
  * Return -EINVAL if `dir` is `ino` or lies below it.  -EAGAIN: the directory is
- * so deep that the check is to go on in another hold of the lock.  It starts
- * again if directories have been moved meanwhile.
+ * so deep that the check must continue in another hold of the lock.  The check
+ * starts again if directories have been moved meanwhile.
  */
 static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
 {
@@ -180,8 +183,8 @@ static int check_outside(struct climb *c, struct vnode *dir, uint64_t ino)
 		if (n == CLIMB_PIECE)
 			return -EAGAIN;
 		/*
-		 * Damage must not cause a loop: the depth is at most the number
-		 * of inodes.
+		 * Prevent an endless loop after damage: the depth is at most
+		 * the number of inodes.
 		 */
 		if (c->steps++ > state_inodes(dir->state))
 			return -EUCLEAN;
@@ -343,12 +346,12 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 
 	if (!err && m->has_other && (m->flags & RENAME_NOREPLACE))
 		return -EEXIST;
-	/* Two names of one inode: POSIX requires that nothing is done. */
+	/* Two names of one inode: POSIX requires that both stay. */
 	if (!err && m->has_other && m->child.ino == m->other.ino)
 		return 0;
 	if (!err)
 		err = move_check(m);
-	/* Draw the number before anything is changed: none may be left. */
+	/* Draw the number before changing anything: it can fail. */
 	if (!err && (m->flags & RENAME_WHITEOUT))
 		err = ino_new(m->fs->store, INO_END, &m->whiteout_ino);
 	if (!err)

@@ -3,12 +3,13 @@
  * Restoring files, directories and forks.
  *
  * A directory is restored in two rounds over it and the directories below.  The
- * first removes the entries that the source does not have, or has for another
- * inode; what loses its last name becomes an orphan and keeps its items.  The
- * second adds what is missing.  An inode that has moved within the directory is
- * thus found again as an orphan, under its number.  A directory under another
- * number is kept only if the source's number is in use elsewhere in the fork.
- * Directories that are below no difference of the two trees are passed over.
+ * first round removes the entries that the source does not have, or has for
+ * another inode; an inode that loses its last name becomes an orphan and keeps
+ * its items.  The second round adds the missing entries: an inode that was
+ * moved within the directory is then found as an orphan, by its number.  A
+ * directory with another number is kept only if the source's number is in use
+ * elsewhere in the fork.  Directories without any difference below them are
+ * skipped.
  */
 #include "fs.h"
 
@@ -23,7 +24,7 @@
 #include "restore_tree.h"
 
 enum {
-	ATTEMPTS = 6,     /* to build a tree before the fork changes again */
+	ATTEMPTS = 6,     /* the last one holds the lock throughout */
 	PIECE_WORK = 128, /* changes in one hold of the lock */
 };
 
@@ -106,8 +107,8 @@ static int pair_add(struct restore *r, uint64_t from, uint64_t to)
 }
 
 /*
- * Return true if the number of the source's directory is in use outside of what
- * is restored, so that another directory must be made like it.
+ * Return true if the number of the source's directory is in use in the fork
+ * outside of the restored directory, so the directory needs another number.
  */
 static bool number_is_taken(struct restore *r, uint64_t dir)
 {
@@ -117,7 +118,7 @@ static bool number_is_taken(struct restore *r, uint64_t dir)
 	       !restore_is_inside(r, hold_tree(&r->now->before), dir);
 }
 
-/* Keep an entry of the fork, or detach it. */
+/* Keep an entry of the fork, adding a pair for a directory; or detach it. */
 static int entry_weigh(struct restore *r, const struct dir_pair *pair,
                        const struct listed *entry)
 {
@@ -139,7 +140,7 @@ static int entry_weigh(struct restore *r, const struct dir_pair *pair,
 	return restore_detach(r, pair->to, entry->name);
 }
 
-/* The first round. */
+/* The first round: detach entries. */
 static int pairs_remove(struct restore *r)
 {
 	int err = 0;
@@ -164,7 +165,7 @@ static int pairs_remove(struct restore *r)
 	return err ? err : restore_empty(r);
 }
 
-/* Restore an entry of the source that is kept or missing in the fork. */
+/* Restore the inode of a kept entry, or attach a missing entry. */
 static int entry_bring(struct restore *r, const struct dir_pair *pair,
                        const struct listed *entry)
 {
@@ -185,7 +186,7 @@ static int entry_bring(struct restore *r, const struct dir_pair *pair,
 	return err;
 }
 
-/* The second round. */
+/* The second round: restore and attach entries, then the directories. */
 static int pairs_add(struct restore *r)
 {
 	int err = 0;
@@ -240,8 +241,8 @@ static bool path_ends(const char *path)
 }
 
 /*
- * Find the directory that the last name of the target's path is in, and make
- * those that are missing like the source's.  *ret_name is "" for the root.
+ * Find the directory of the last name of the target's path; restore missing
+ * directories from the source.  *ret_name is "" for the root.
  */
 static int parent_find(struct restore *r, uint64_t *ret_dir,
                        char ret_name[NAME_LEN_MAX + 1])
@@ -287,7 +288,7 @@ static int dir_touch(struct restore *r, uint64_t dir)
 	return vnode_store(&v);
 }
 
-/* Restore what the paths name; below directories the rounds follow. */
+/* Restore the file of the paths; or add the pair of its directories. */
 static int top_restore(struct restore *r, uint64_t source, bool is_dir)
 {
 	char name[NAME_LEN_MAX + 1];
@@ -322,7 +323,7 @@ static bool is_whole(const struct fs_restore *what)
 	return path_ends(what->path) && path_ends(what->into);
 }
 
-/* Take the holds, and begin the side head. */
+/* Hold the trees, and begin the side head. */
 static int restore_begin(struct restore *r)
 {
 	const struct fs_restore *what = r->what;
@@ -441,7 +442,7 @@ static void attempt_end(struct restore *r)
 	restore_release(r);
 }
 
-/* Build what is to be restored, and switch to it.  Lock held. */
+/* Build the side head, and switch to it.  Lock held, but released meanwhile. */
 static int restore_attempt(struct restore *r)
 {
 	int err = restore_begin(r);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The inodes that a fork and the source of a restoration differ in. */
+/* The inodes that differ between a fork and the source of a restoration. */
 #include "restore_tree.h"
 
 #include <errno.h>
@@ -51,7 +51,11 @@ static int parents_add(struct restore *r, struct tree *tree, uint64_t ino)
 	return err == -ENOENT ? 0 : err;
 }
 
-/* Sort the numbers; from `old` on they are new.  Return how many are left. */
+/*
+ * Merge the numbers from index `old` on into those before: sort, and drop
+ * duplicates.  *ret_new: the added numbers; the caller frees them.  NULL: no
+ * memory.  Return their number.
+ */
 static size_t dirty_merge(struct restore *r, size_t old, uint64_t **ret_new)
 {
 	size_t count = r->dirty_len - old, left = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The changes of a side head that a restoration is made of. */
+/* The changes that a restoration makes in a side head. */
 #include "restore_tree.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ bool restore_is_dirty(const struct restore *r, uint64_t ino)
 	return array_find(r->dirty, r->dirty_len, ino);
 }
 
-/* Set `key` to the next possible one. */
+/* Advance `key` to the next possible key of the inode. */
 static void key_step(struct key *key)
 {
 	if (++key->off)
@@ -65,8 +65,8 @@ bool restore_is_inside(struct restore *r, struct tree *tree, uint64_t dir)
 }
 
 /*
- * Return true if a name of the inode is inside of what is restored.  After the
- * first round all such names are right.
+ * Return true if the inode has a name inside the restored directory.  After the
+ * first round all such names are those of the source.
  */
 static bool has_name_inside(struct restore *r, uint64_t ino)
 {
@@ -172,7 +172,7 @@ int restore_empty(struct restore *r)
 
 /* ---- Contents ----------------------------------------------------------- */
 
-/* Add to the counts of the inode and the state what the item stands for. */
+/* Add an item to the counts of the inode and the state; `less`: subtract. */
 static void item_count(struct vnode *v, const struct item *item, bool less)
 {
 	uint64_t sign = less ? -UINT64_C(1) : 1, blocks;
@@ -216,7 +216,7 @@ int restore_item(struct restore *r, struct vnode *v, const struct key *from)
 	return 0;
 }
 
-/* Items of one inode that differ. */
+/* Keys of items of one inode that differ. */
 struct differing {
 	uint64_t ino;
 	struct key keys[SYNC_KEYS];
@@ -228,7 +228,7 @@ static int differs(void *arg, const struct item *a, const struct item *b)
 	const struct key *key = a ? &a->key : &b->key;
 	struct differing *d = arg;
 
-	/* Directories have no extents after their entries. */
+	/* Entries are the last items of a directory: end. */
 	if (key->ino != d->ino || key->kind == ITEM_DIRENT)
 		return 1;
 	if (key->kind == ITEM_XATTR || key->kind == ITEM_EXTENT)
@@ -275,8 +275,8 @@ static int copied_find(struct restore *r, struct key *from, struct differing *d)
 }
 
 /*
- * Remove the xattrs that a directory of the source under another number does
- * not have.
+ * Remove the xattrs of `to` that the source's inode `from`, which has another
+ * number, does not have.
  */
 static int extra_remove(struct restore *r, uint64_t from, uint64_t to)
 {
@@ -362,7 +362,7 @@ int restore_sync(struct restore *r, uint64_t from, uint64_t to)
 
 /* ---- Adding ------------------------------------------------------------- */
 
-/* Make an inode without a name and content, like the source's. */
+/* Make an orphan with the source's attributes, without content and xattrs. */
 static int inode_make(struct restore *r, uint64_t ino,
                       const struct inode *source)
 {
@@ -385,8 +385,8 @@ static int inode_make(struct restore *r, uint64_t ino,
 }
 
 /*
- * Find or make the inode that is to be like an inode of the source.  *ret_done:
- * it is like it already.
+ * Find or make the inode for an inode of the source.  *ret_done: it has been
+ * restored already, under another name.
  */
 static int inode_choose(struct restore *r, uint64_t from,
                         const struct inode *source, uint64_t *ret_ino,
@@ -423,7 +423,7 @@ out:
 
 /*
  * Remove the ORPHAN item.  The fork's record stays: its head may have orphans
- * that the side head has not.
+ * that the side head lacks.
  */
 static int orphan_end(struct restore *r, uint64_t ino)
 {
@@ -471,7 +471,7 @@ int restore_attach(struct restore *r, uint64_t dir, const char *name,
 	if (err)
 		return err == -ENOENT ? -EUCLEAN : err;
 	err = inode_choose(r, from, &source, &ino, &done);
-	/* One that has lost a name has another time of change. */
+	/* An inode that has lost a name has a new ctime: restore it, too. */
 	if (!err && (!done || ino == from))
 		err = restore_sync(r, from, ino);
 	if (!err)

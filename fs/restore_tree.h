@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The changes of a side head that a restoration is made of.  Lock held, but for
- * restore_pause(), which releases it for a moment; after each function the side
- * head is consistent.
+ * The changes that a restoration or a join makes in a side head.  Lock held;
+ * restore_pause(), and functions that call it, release it for a moment.  After
+ * each function the side head is consistent.
  */
 #ifndef COPPICE_RESTORE_TREE_H
 #define COPPICE_RESTORE_TREE_H
 
 #include "inode.h"
 
-/* A directory of the source, and the one that is to become like it. */
+/* A directory of the source, and the one to be made equal to it. */
 struct dir_pair {
 	uint64_t from, to; /* inode numbers */
 };
@@ -25,7 +25,7 @@ struct restore {
 	bool exclusive;                /* do not release the lock */
 	unsigned work;                 /* changes since the lock was taken */
 	struct fs_restored
-	        *now; /* the fork's present tree, and the side head */
+	        *now; /* the fork's current tree, and the side head */
 	struct state_hold source;
 	struct tree *from; /* of the source */
 	/* Inodes that differ, and all directories above them; ascending. */
@@ -33,7 +33,7 @@ struct restore {
 	size_t dirty_len, dirty_room;
 	struct dir_pair *pairs;
 	size_t pairs_len, pairs_room;
-	uint64_t *removed; /* directories to be emptied */
+	uint64_t *removed; /* detached directories, to be emptied */
 	size_t removed_len, removed_room;
 	void *links; /* tree of struct restored_link, see tsearch(3) */
 	/* Valid until the lock is released. */
@@ -41,16 +41,17 @@ struct restore {
 	struct tree *to;
 };
 
-/* Set up what is valid in this hold of the lock alone. */
+/* Set `state` and `to` for this hold of the lock. */
 int restore_piece(struct restore *r);
-/* Let others have the lock, if it has been held for long. */
+/* Count a change.  After some changes, release the lock for a moment. */
 int restore_pause(struct restore *r);
-/* Let others have the lock. */
+/* Release the lock for a moment. */
 int restore_pause_now(struct restore *r);
 /* Find the inodes that differ: r->dirty. */
 int restore_find_dirty(struct restore *r);
 /*
- * Make in the side head what is to be restored.  Releases the lock meanwhile.
+ * Restore `what` in the side head, whose fork is held.  Releases the lock
+ * meanwhile.
  */
 int restore_build(struct restore *r);
 /* Free what restore_build() has gathered, after success and after failure. */
@@ -60,30 +61,30 @@ int restore_load(struct restore *r, uint64_t ino, struct vnode *ret);
 bool restore_is_dirty(const struct restore *r, uint64_t ino);
 
 /*
- * Remove an entry of a directory.  What has no name left is an orphan; if it is
- * a directory, it is added to r->removed.
+ * Remove an entry of a directory.  An inode without further names becomes an
+ * orphan; a directory with entries is added to r->removed.
  */
 int restore_detach(struct restore *r, uint64_t dir, const char *name);
-/* Detach everything below the directories in r->removed. */
+/* Detach all entries below the directories in r->removed. */
 int restore_empty(struct restore *r);
 /*
  * Add an entry for the inode `from` of the source to a directory, and restore
- * the inode with it.  *ret_ino: its number; of a directory, the entries are
- * still missing.
+ * the inode, but not the entries of a directory.  *ret_ino: its number in the
+ * side head.
  */
 int restore_attach(struct restore *r, uint64_t dir, const char *name,
                    uint64_t from, uint64_t *ret_ino);
-/* Make attributes, xattrs and contents those of the source's inode. */
+/* Copy attributes, xattrs and contents from the source's inode. */
 int restore_sync(struct restore *r, uint64_t from, uint64_t to);
 /*
- * Return true if a directory is the one to be restored, or lies below it in the
- * tree, which is one of the fork.
+ * Return true if a directory is the restored one, or lies below it, in `tree`,
+ * which is the fork's held tree or the side head's.
  */
 bool restore_is_inside(struct restore *r, struct tree *tree, uint64_t dir);
 
 /*
- * Make one item of the inode that of the source, or remove it; the key is that
- * of the source.  The caller stores the inode.
+ * Copy one item of the inode from the source, or remove it if the source lacks
+ * it.  `from` is the key in the source.  The caller stores the inode.
  */
 int restore_item(struct restore *r, struct vnode *v, const struct key *from);
 

@@ -8,7 +8,7 @@
 
 /*
  * Remove the records of joins that the fork does not contain any more: those
- * after its own snapshot was made, or all if the tree is that of another state.
+ * made after the source, if it is a snapshot of this fork; else all.
  */
 static int joins_undo(struct fs *fs, const struct state *fork,
                       struct state *source)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The symlinks that users make in the root directory, beside the forks, so that
- * a name such as `current` can lead to one fork after the other.
+ * a name such as `current` can point to different forks over time.
  */
 #include "root_symlink.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Changes of states: the only place in fs/ that makes, renames and deletes
- * them.  mkdir, rmdir and rename end here, and so do the verbs of the command.
+ * them, for mkdir, rmdir and rename as well as for the verbs of the command.
  */
 #include "state_change.h"
 
@@ -69,7 +69,7 @@ int fs_state_fork(struct fs *fs, struct state *source, const char *name,
 	if (err)
 		return err;
 	fs_adopt(fs, *ret_state);
-	/* A state of unknown creator is better than none: memory ran out. */
+	/* Ignore an error (no memory): the state has no creator then. */
 	property_set_creator(*ret_state, cred->uid);
 	root_touch(fs);
 	return 0;
@@ -95,7 +95,7 @@ int fs_state_rename(struct fs *fs, struct state *state, const char *name)
 	return err;
 }
 
-/* Rename a to an unused name first, then b, then a again. */
+/* Rename `a` to an unused name first, then `b`, then `a` again. */
 int fs_state_exchange(struct fs *fs, struct state *a, struct state *b)
 {
 	char a_name[NAME_LEN_MAX + 1], b_name[NAME_LEN_MAX + 1], free_name[64];

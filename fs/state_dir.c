@@ -319,8 +319,8 @@ int state_dir_mkdir(struct fs *fs, node_t parent, const char *name, mode_t mode,
 }
 
 /*
- * Find the state that an entry names.  Names that are other entries return
- * `otherwise`.
+ * Find the state of an entry.  Return `otherwise` if the entry is not that of a
+ * state.
  */
 static int state_dir_find(struct fs *fs, node_t parent, const char *name,
                           int otherwise, struct state **ret_state)
@@ -356,8 +356,8 @@ int state_dir_unlink(struct fs *fs, node_t parent, const char *name)
 }
 
 /*
- * Return 0 if rmdir may delete the fork: it must be redundant, and not the
- * default.
+ * Check that rmdir may delete the fork.  -EBUSY: it is the default state;
+ * -ENOTEMPTY: it is not redundant.
  */
 static int fork_check_removable(struct fs *fs, struct state *state)
 {

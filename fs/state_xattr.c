@@ -77,8 +77,8 @@ static int xattr_of_state(struct fs *fs, struct state *state, const char *name,
 }
 
 /*
- * Write the path within the state.  Of directories alone: a file has as many
- * paths as names.
+ * Write the path of a directory within its state.  -ENODATA for files, which
+ * have as many paths as names.
  */
 static int xattr_path(struct state *state, uint64_t ino, char *out, size_t size)
 {

@@ -7,7 +7,10 @@
 
 #include "inode.h"
 
-/* Write the value of xattr `name` (without the prefix) to out.  -ENODATA */
+/*
+ * Write the value of xattr `name` (without the prefix user.coppice.) to `out`,
+ * NUL-terminated and cut off at `size` bytes.  -ENODATA; -ESTALE.
+ */
 int state_xattr_get(struct fs *fs, node_t node, const char *name, char *out,
                     size_t size);
 

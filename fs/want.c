@@ -42,7 +42,7 @@ int want_fetch(struct fs *fs, struct want *want)
 	chunk_unref(want->chunk);
 	want->chunk = NULL;
 	err = chunk_fetch(fs, want->number, &want->misses, &want->chunk);
-	/* -ENOENT: the chunk was freed; by now the tree names another one. */
+	/* -ENOENT: the chunk was freed, so the tree has changed. */
 	return err == -ENOENT ? 0 : err;
 }
 

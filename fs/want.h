@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Chunks that may have to be fetched from the store: an operation under the
- * store's lock names the chunk that it lacks, and its caller fetches the chunk
+ * Chunks that may have to be fetched from the store.  An operation that holds
+ * the store's lock names the chunk that it lacks; its caller fetches the chunk
  * without the lock.
  */
 #ifndef COPPICE_WANT_H
@@ -9,7 +9,7 @@
 
 #include "fs_struct.h"
 
-/* The chunk that an operation lacks.  All zeroes at first. */
+/* The chunk that an operation lacks.  All zero at first. */
 struct want {
 	uint64_t number;
 	struct chunk *chunk; /* the result of the last fetch */
@@ -21,15 +21,15 @@ struct want {
  */
 int want_chunk(struct fs *fs, struct want *want, uint64_t number,
                struct chunk **ret_chunk, bool *ret_writable);
-/* Fetch the chunk that is lacking.  Lock NOT held. */
+/* Fetch the chunk want->number, if it is not 0.  Lock NOT held. */
 int want_fetch(struct fs *fs, struct want *want);
 void want_release(struct want *want);
 #define _cleanup_want_ _cleanup_(want_release)
 
 /*
- * Call chunk_load().  -ENOENT: the chunk was freed meanwhile; the caller reads
- * the tree again.  *misses counts these; a chunk that is missing very often is
- * damage.  Lock NOT held.
+ * Call chunk_load().  -ENOENT: the chunk was freed meanwhile; read the tree
+ * again.  *misses counts these results; too many are damage (-EUCLEAN).  Lock
+ * NOT held.
  */
 int chunk_fetch(struct fs *fs, uint64_t number, unsigned *misses,
                 struct chunk **ret_chunk);

@@ -204,7 +204,7 @@ static ssize_t virtual_get(struct fs *fs, node_t node, const char *name,
 	return (ssize_t)len;
 }
 
-/* Return the node that has the attribute: .snap shows its fork's root's ACL. */
+/* Return the node that has the xattr: .snap shows the ACL of its fork's root. */
 static node_t holder(node_t node, const char *name)
 {
 	if (node_kind(node) == NODE_KIND_SNAPDIR &&
@@ -282,8 +282,8 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 		if (err)
 			return err;
 		/*
-		 * The system call's limit; it includes names that the caller
-		 * may not see.
+		 * The limit of the system call includes names that are hidden
+		 * from the caller.
 		 */
 		all += x.name_len + 1u;
 		if (all > XATTR_VALUE_MAX)
@@ -302,7 +302,7 @@ static ssize_t list_locked(struct vnode *v, bool trusted, char *list,
 }
 
 /*
- * List the xattrs of a fork's .snap: the name of its root's ACL, if that has
+ * List the xattrs of a fork's .snap: the ACL of the fork's root, if there is
  * one.
  */
 static ssize_t list_snapdir(struct fs *fs, node_t node, char *list, size_t size)
@@ -344,8 +344,8 @@ ssize_t fs_listxattr(struct fs *fs, node_t node, bool trusted, char *list,
 /* ---- Set and remove ----------------------------------------------------- */
 
 /*
- * Change the mode for an ACL that is to be set.  *ret_none: the ACL is empty or
- * equivalent to the mode, so that it is not stored.
+ * Check an ACL that will be set, and change the mode to match.  *ret_none is
+ * set to true if the ACL is empty, or equivalent to the mode: store none.
  */
 static int set_acl(struct vnode *v, const char *name, const void *value,
                    size_t size, int flags, bool *ret_none)
@@ -392,7 +392,7 @@ static int set_locked(struct fs *fs, node_t node, const char *name,
 		return -ENODATA;
 	if (is_acl(name))
 		err = set_acl(&v, name, value, size, flags, &none);
-	/* Attributes count as nothing, but none is added when nothing fits. */
+	/* Xattrs do not count, but a fork at its quota gets no new ones. */
 	if (!err && found)
 		err = quota_check(v.state, 1, 0);
 	if (!err)
@@ -486,8 +486,8 @@ int vnode_kill_priv(struct vnode *v, bool ids)
 	if (ids) {
 		v->inode.mode &= ~(uint32_t)S_ISUID;
 		/*
-		 * sgid without the right to execute means mandatory locking:
-		 * keep it.
+		 * Keep sgid if the group may not execute: it means mandatory
+		 * locking then.
 		 */
 		if (v->inode.mode & S_IXGRP)
 			v->inode.mode &= ~(uint32_t)S_ISGID;

@@ -18,8 +18,8 @@ int xattr_find(struct vnode *v, const char *name, struct xattr_item *ret);
 int xattr_value(struct vnode *v, const char *name, struct want *want,
                 uint8_t **ret_value, size_t *ret_len);
 /*
- * Set an xattr.  A long value is given in `chunk` (else NULL).  The caller
- * stores the inode.
+ * Set an xattr.  `chunk` has the value if that is longer than XATTR_INLINE_MAX;
+ * with NULL the chunk is made here.  The caller stores the inode.
  */
 int xattr_put(struct vnode *v, const char *name, const void *value, size_t len,
               struct chunk *chunk);
@@ -27,8 +27,9 @@ int xattr_put(struct vnode *v, const char *name, const void *value, size_t len,
 int xattr_del(struct vnode *v, const char *name);
 
 /*
- * Remove a file's privileges because the file was changed: the capability, and
- * with `ids` also suid, and sgid if the group may execute.
+ * Remove the privileges of a file that is changed: the capability, and with
+ * `ids` also suid, and sgid if the group may execute.  The caller stores the
+ * inode.
  */
 int vnode_kill_priv(struct vnode *v, bool ids);
 
