@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Requests that change one thing of many states.  All states are looked at
+ * Requests that change many states in the same way.  All states are checked
  * before the first one is changed.
  */
 #ifndef COPPICE_CHANGE_STATES_H
@@ -22,14 +22,14 @@ int named_states_init(struct named_states *states, const char *store, bool own,
 void named_states_release(struct named_states *states);
 
 /*
- * Send the request, which is released, with "names" to the store, in as many
- * pieces as needed.  NULL: no memory.  Return an exit code.
+ * Send the request to the store with "names" added, in as many requests as
+ * needed, and release it; NULL: no memory.  Return an exit code.
  */
 int change_states(const struct named_states *states, json_t *request);
 
 /*
- * Run a verb `[-s STORE] WORD STATE...` whose request has the verb's name, and
- * WORD at the key.  Return an exit code.
+ * Run a verb with the arguments `[-s STORE] WORD STATE...`.  Its request has
+ * the verb's name, and WORD at `key`.  Return an exit code.
  */
 int change_states_run(const struct command *self, const char *key, int argc,
                       char **argv);

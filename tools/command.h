@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The verbs of the `coppice` command: each is described once, in its own file,
- * and coppice.c has the one table of them.  Helpers that verbs share.
+ * The verbs of the `coppice` command, and helpers that they share.  Each verb
+ * is described once, in its own file; coppice.c has the table of all verbs.
  */
 #ifndef COPPICE_COMMAND_H
 #define COPPICE_COMMAND_H
@@ -14,7 +14,7 @@ enum exit_code {
 	EXIT_FAILED = 1,
 	EXIT_USAGE = 2,
 	EXIT_DAMAGE = 3, /* damaged data were found */
-	/* of comparisons */
+	/* exit codes of comparisons */
 	EXIT_SAME = 0,
 	EXIT_DIFFERS = 1,
 	EXIT_TROUBLE = 2,
@@ -60,17 +60,17 @@ struct option_list {
 struct command_option {
 	const char *name; /* without its dashes */
 	int letter;       /* of the short form; 0: none */
-	bool *flag;       /* set to true if the option is given, or */
+	bool *flag;       /* set to true if the option is given */
 	const char *
-	        *value; /* set to the option's argument.  With both, the
+	        *value; /* set to the option's argument.  With `flag`, too, the
 	                   argument is optional: --NAME[=VALUE]; no letter */
-	struct option_list *list; /* to which the argument is added */
+	struct option_list *list; /* the argument is added to it */
 };
 
 /*
- * Parse the verb's options, and --help.  Return true and make *argc and *argv
- * the `least` to `most` arguments after them; or false if the verb is to end
- * with the exit code *ret_code: help or a usage message was printed.
+ * Parse the verb's options, and --help.  Return true, with the `least` to
+ * `most` remaining arguments in *argc and *argv; or false, after printing help
+ * or a usage message: the verb ends with the exit code *ret_code.
  */
 bool command_parse(const struct command *self,
                    const struct command_option *options, int least, int most,
@@ -94,7 +94,7 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
  */
 int finish_output(int code);
 
-/* Return the mode that this process's umask gives to a new directory. */
+/* Return the mode of a new directory under this process's umask. */
 mode_t directory_mode(void);
 
 /* mount.coppice, as mount(8) calls it, with mount(8)'s exit codes. */

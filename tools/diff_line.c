@@ -15,7 +15,7 @@ const struct field diff_fields[] = {
         {"time", "", FIELD_TIME, 0},     {0},
 };
 
-/* Return the letter of a type, as of zfs-diff(8). */
+/* Return the letter that zfs-diff(8) has for a type. */
 static char type_letter(const json_t *row)
 {
 	static const struct {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The rows of differences between two trees, as text and as JSON: of `diff`,
- * and of the verbs that print what they change.
+ * The rows of differences between two trees, as text and as JSON: for `diff`,
+ * and for the verbs that print their changes.
  */
 #ifndef COPPICE_DIFF_LINE_H
 #define COPPICE_DIFF_LINE_H
@@ -19,9 +19,9 @@ struct diff_style {
 	bool types, times, tabs, raw, names;
 };
 
-/* Print the path; of a renamed one both paths, unless only names are asked. */
+/* Print the path; for a renamed file both paths, unless style->names. */
 void diff_paths_print(const struct diff_style *style, const json_t *row);
-/* Print the row with its end. */
+/* Print the row, ended by a newline or, with style->raw, a NUL. */
 void diff_line_print(const struct diff_style *style, const json_t *row);
 
 #endif

@@ -63,7 +63,7 @@ static int xattr_next(struct reader *r, char name[NAME_LEN_MAX + 1],
 	return r->bad ? -EPROTO : -ENOENT;
 }
 
-/* Return true if an attribute is to be removed unless it is wanted. */
+/* Return true if exports manage the attribute, and remove it if unwanted. */
 static bool is_kept(const char *name)
 {
 	return has_prefix(name, "user.") || has_prefix(name, acl_prefix) ||
@@ -99,8 +99,8 @@ static ssize_t names_get(const struct handle *h, char *names, size_t len)
 }
 
 /*
- * Return the names of all attributes, which are freed unless they are in
- * `brief`.  A file system without attributes has none.
+ * Return the names of all attributes; none if the file system does not support
+ * them.  The caller frees *ret_names unless it is `brief`.
  */
 static int names_list(const struct handle *h, char brief[LIST_SHORT],
                       char **ret_names, size_t *ret_len)
@@ -126,7 +126,7 @@ static int names_list(const struct handle *h, char brief[LIST_SHORT],
 	return 0;
 }
 
-/* Find the next attribute in a list that is to be removed.  NULL: none */
+/* Find the next attribute to remove in a list of names.  NULL: none. */
 static const char *extra_next(const char *at, const char *end,
                               struct import_bytes xattrs)
 {
@@ -188,7 +188,7 @@ static int mode_set(const struct handle *h, mode_t mode)
 	return r < 0 ? -errno : 0;
 }
 
-/* Set the attributes of users, or all others. */
+/* Set the user.* attributes, or all others. */
 static int xattrs_set(const struct handle *h, struct import_bytes xattrs,
                       bool of_users)
 {
@@ -209,7 +209,7 @@ static int xattrs_set(const struct handle *h, struct import_bytes xattrs,
 	return err == -ENOENT ? failed : err;
 }
 
-/* Remove the attributes that the file is not to have. */
+/* Remove the attributes that are not wanted. */
 static int extras_remove(const struct handle *h, struct import_bytes xattrs)
 {
 	char brief[LIST_SHORT], *names;
@@ -236,9 +236,9 @@ static struct timespec spec(struct timestamp t)
 }
 
 /*
- * Set the owner, and return the mode that the file is to get.  Where the owner
- * stays the caller, set-ID bits would lend the caller's rights to others.  An
- * error of chown(2) that is none for this caller is left out.
+ * Set the owner, and return the mode to set.  EPERM is ignored unless the
+ * caller is root; the file then stays the caller's, and loses its set-ID bits,
+ * which would give others the caller's rights.
  */
 static int owner_set(const struct handle *h, const struct inode *i,
                      mode_t *ret_mode)
@@ -288,7 +288,7 @@ int export_attr_set(int fd, const struct export_attr *want)
 	else if (!err)
 		err = mode_and_xattrs_set(&h, mode, want->xattrs,
 		                          S_ISDIR(i->mode));
-	/* The times come last: with them a file counts as complete. */
+	/* Set the times last: a later export takes them for complete files. */
 	if (utimensat(fd, "", times, AT_EMPTY_PATH) < 0 && !err)
 		err = -errno;
 	return err;

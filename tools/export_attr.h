@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The attributes of exported files: owner, mode, times and extended attributes.
- * What only root may set is left out for others.
+ * Users other than root skip the attributes that only root may set.
  */
 #ifndef COPPICE_EXPORT_ATTR_H
 #define COPPICE_EXPORT_ATTR_H
@@ -17,20 +17,23 @@ struct export_attr {
 
 /* Copy the attributes, and the bytes that they refer to.  -ENOMEM */
 int export_attr_copy(struct export_attr *to, const struct export_attr *from);
-/* Free what export_attr_copy() has made. */
+/* Free the copy's xattrs. */
 void export_attr_release(struct export_attr *copy);
 
 /*
- * Give a file its attributes.  The descriptor may be of O_PATH; then that of a
- * symlink, too.
+ * Set the attributes of an open file.  The descriptor may be O_PATH, even of a
+ * symlink.  Return 0 or a negative errno.
  */
 int export_attr_set(int fd, const struct export_attr *want);
-/* Do the same for what is not to be opened and has this type. */
+/*
+ * Set the attributes of a file that must not be opened, such as a device.
+ * -ESTALE: it has another type than wanted.
+ */
 int export_attr_set_name(int dir, const char *name,
                          const struct export_attr *want);
 /*
  * Return 1 if a name, whose lstat(2) is `st`, has other attributes than wanted,
- * the time of access aside; 0 if not; or an error.
+ * except for the atime; 0 if not; or a negative errno.
  */
 int export_attr_differ(int dir, const char *name, const struct stat *st,
                        const struct export_attr *want);

@@ -56,7 +56,7 @@ static int write_all(struct export_content *c, uint64_t at, const uint8_t *data,
 	return 0;
 }
 
-/* Read until the buffer is full or the file ends.  Return the bytes. */
+/* Read until the buffer is full or the file ends.  Return the byte count. */
 static ssize_t read_all(int fd, uint64_t at, uint8_t *data, size_t len)
 {
 	size_t done = 0;
@@ -78,7 +78,7 @@ static ssize_t read_all(int fd, uint64_t at, uint8_t *data, size_t len)
 
 /* ---- Copying ------------------------------------------------------------ */
 
-/* Copy a range of the old file that is no hole. */
+/* Copy a range of the old file that has data. */
 static int range_copy(struct export_content *c, uint64_t at, uint64_t end)
 {
 	_cleanup_free_ uint8_t *data = malloc(PART);
@@ -88,7 +88,7 @@ static int range_copy(struct export_content *c, uint64_t at, uint64_t end)
 		ssize_t n = read_all(c->old, at, data,
 		                     (size_t)MIN(end - at, (uint64_t)PART));
 
-		/* The file became shorter. */
+		/* 0: the file was truncated meanwhile. */
 		if (n <= 0)
 			return n ? (int)n : -ESTALE;
 		err = write_all(c, at, data, (size_t)n);
@@ -108,7 +108,7 @@ static int equal_copy(struct export_content *c)
 
 		if (data < 0 && errno == ENXIO)
 			return 0;
-		/* A file system that has no holes has data alone. */
+		/* The file system does not support SEEK_DATA: copy it all. */
 		if (data < 0)
 			return range_copy(c, at, c->at);
 		hole = lseek(c->old, data, SEEK_HOLE);
@@ -156,7 +156,7 @@ static int part_is_equal(const struct export_content *c, uint64_t at,
 	return !len || (!buffer[0] && !memcmp(buffer, buffer + 1, len - 1));
 }
 
-/* Compare up to an offset, which then becomes c->at unless they differ. */
+/* Compare c->at to `end`, and advance c->at over the equal part. */
 static int range_compare(struct export_content *c, const uint8_t *data,
                          uint64_t end)
 {
@@ -168,7 +168,7 @@ static int range_compare(struct export_content *c, const uint8_t *data,
 		size_t part = (size_t)MIN(end - c->at, (uint64_t)PART);
 		int r;
 
-		/* A hole is not read. */
+		/* Skip holes of the old file instead of reading them. */
 		if (!data) {
 			off_t next = lseek(c->old, (off_t)c->at, SEEK_DATA);
 
@@ -180,7 +180,7 @@ static int range_compare(struct export_content *c, const uint8_t *data,
 			}
 		}
 		r = part_is_equal(c, c->at, data, part, buffer);
-		/* Unreadable content is replaced. */
+		/* Replace the file, too, if it cannot be read. */
 		if (r <= 0)
 			return export_content_copy(c);
 		c->at += part;
@@ -200,7 +200,7 @@ int export_content_write(struct export_content *c, uint64_t at,
 		err = range_compare(c, NULL, at);
 	if (!err && !c->differs && c->old >= 0) {
 		err = range_compare(c, data, at + len);
-		/* The equal parts of the data were copied. */
+		/* Leave out the equal part of the data: it was copied. */
 		if (!err && c->differs) {
 			data += c->at - at;
 			len -= c->at - at;

@@ -71,13 +71,13 @@ static bool name_is_temporary(const char *name)
 
 /* ---- Directories -------------------------------------------------------- */
 
-/* A directory that is looked through. */
+/* A directory that is searched for names to delete. */
 struct level {
 	DIR *stream;
 	dev_t dev;
-	char *path;                   /* as report_change() takes it */
-	const struct name_set *names; /* that stay; NULL: none does */
-	bool stays;                   /* something in it does */
+	char *path;                   /* as for report_change() */
+	const struct name_set *names; /* to be kept; NULL: none */
+	bool stays;                   /* some entries are kept */
 };
 
 struct levels {
@@ -122,7 +122,10 @@ static void level_close(struct levels *levels)
 	free(level->path);
 }
 
-/* Open a directory to look through it.  -EBUSY: it is not to be deleted. */
+/*
+ * Open a directory, and add a level for it.  -EBUSY: it is a mount point or the
+ * store, and is kept.
+ */
 static int dir_enter(const struct export_delete *d, struct levels *levels,
                      int dir, const char *name, const char *path, dev_t dev)
 {
@@ -153,7 +156,7 @@ static int name_delete(const struct export_delete *d, int dir, const char *path,
 	return 0;
 }
 
-/* Delete a name of the last level, or enter it. */
+/* Delete a name of the last level, or enter the directory of the name. */
 static int entry_delete(const struct export_delete *d, struct levels *levels,
                         const char *name)
 {
@@ -187,7 +190,7 @@ static int entry_delete(const struct export_delete *d, struct levels *levels,
 	return 0;
 }
 
-/* End the last level, and delete its directory if nothing is left in it. */
+/* End the last level, and delete its directory if nothing in it is kept. */
 static int level_end(const struct export_delete *d, struct levels *levels)
 {
 	struct level *level = &levels->at[levels->len - 1];

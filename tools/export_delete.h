@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Names of an export's target that the state does not have. */
+/* Deleting the names of an export's target that the state does not have. */
 #ifndef COPPICE_EXPORT_DELETE_H
 #define COPPICE_EXPORT_DELETE_H
 
 #include "export_report.h"
 
 struct export_delete {
-	const struct path_filter *filter; /* what it excludes stays */
+	const struct path_filter *filter; /* excluded files are kept */
 	bool dry_run;
-	dev_t store_dev; /* a directory that stays */
+	dev_t store_dev; /* the store's directory, which is kept */
 	ino_t store_ino;
 	struct export_report *report;
 };
 
-/* The names in a directory of the state. */
+/* The names that a directory of the state has. */
 struct name_set {
 	char **names;
 	size_t len, room;
@@ -24,15 +24,15 @@ int name_set_add(struct name_set *set, const char *name);
 void name_set_release(struct name_set *set);
 
 /*
- * Delete the names that an open directory has beside those of the set, which is
- * sorted.  Stays what the filter excludes, and what is on another file system.
- * `path` is that of the directory, as report_change() takes it.  -ENOMEM
+ * Delete the names of an open directory that are not in the set, which gets
+ * sorted.  Excluded files and other file systems are kept.  `path` is that of
+ * the directory, as for report_change().  Failures are reported; -ENOMEM.
  */
 int export_extras_delete(const struct export_delete *d, int dir,
                          const char *path, struct name_set *set);
 /*
- * Delete a directory with everything in it.  -ENOTEMPTY: something stays;
- * -ENOMEM.
+ * Delete a directory with everything in it.  -ENOTEMPTY: some entries are kept;
+ * -EBUSY: it is a mount point or the store; -ENOMEM.
  */
 int export_dir_delete(const struct export_delete *d, int dir, const char *path,
                       const char *name);

@@ -9,7 +9,7 @@
 #include "array.h"
 #include "util.h"
 
-/* Open a directory that its owner may not read. */
+/* Open a directory that the caller cannot read, after changing its mode. */
 static int dir_unlock(int parent, const char *name)
 {
 	_cleanup_close_ int fd = openat(
@@ -52,8 +52,8 @@ static int dir_open(struct making *m, const struct made_dir *parent,
 }
 
 /*
- * Return a descriptor of a directory, which is made if needed, or an error.
- * *ret_fresh: it was made; in a dry run, whose result is -1 then: would be.
+ * Open a directory, or make it.  Return its descriptor or a negative errno.
+ * *ret_fresh: it was made; in a dry run it would be made, and the result is -1.
  */
 static int dir_get(struct making *m, const struct made_dir *parent,
                    const char *name, bool *ret_fresh)
@@ -108,8 +108,8 @@ static int top_get(struct making *m, bool *ret_fresh)
 }
 
 /*
- * Report an existing directory whose attributes differ, and take the rights
- * from others that it is not to give them.
+ * Report an existing directory if its attributes differ, and remove permissions
+ * of others that it will not have in the end.
  */
 static int dir_enter(struct making *m, const struct made_dir *dir)
 {
@@ -133,7 +133,7 @@ static int dir_enter(struct making *m, const struct made_dir *dir)
 	return 0;
 }
 
-/* Add a directory to the way.  The descriptor becomes the directory's. */
+/* Add a directory to m->dirs.  Takes the ownership of fd. */
 static int dir_push(struct making *m, uint64_t number, int fd, bool fresh,
                     const char *name, const struct export_attr *attr)
 {
@@ -195,7 +195,7 @@ int export_dir_make(struct making *m, struct reader *r)
 	if (err)
 		return err;
 	fd = parent ? dir_get(m, parent, name, &fresh) : top_get(m, &fresh);
-	/* Names below a directory that is missing are not reported. */
+	/* Report a missing directory once, not the names below it. */
 	if (fd < 0 && !(m->options->dry_run && fresh) &&
 	    (!parent || parent->fd >= 0))
 		err = making_complain(m, name, fd);
@@ -208,7 +208,7 @@ int export_dir_make(struct making *m, struct reader *r)
 	return err && err != -ENOMEM ? making_complain(m, "", err) : err;
 }
 
-/* Give a directory its attributes, unless it has them. */
+/* Set the attributes of a directory, unless it has them. */
 static int dir_finish(struct making *m, const struct made_dir *dir)
 {
 	struct stat st;

@@ -5,16 +5,16 @@
 
 #include "export_making.h"
 
-/* Take a DIR: open the directory, or make it, and add it to the way down. */
+/* Take a DIR: open the directory, or make it, and add it to m->dirs. */
 int export_dir_make(struct making *m, struct reader *r);
 /*
- * Take a DONE: delete what the directory is not to have, and give it its
- * attributes.
+ * Take a DONE: delete names that the state does not have, if requested, set the
+ * attributes of the directory, and remove it from m->dirs.
  */
 int export_dir_end(struct making *m, struct reader *r);
 /* Note a name that the state has in the directory. */
 int export_dir_note(struct making *m, struct made_dir *dir, const char *name);
-/* Free the last directory of the way. */
+/* Free the last directory of m->dirs. */
 void export_dir_pop(struct making *m);
 
 #endif

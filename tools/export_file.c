@@ -7,7 +7,7 @@
 
 #include "util.h"
 
-/* ---- Files in place ----------------------------------------------------- */
+/* ---- Existing files ----------------------------------------------------- */
 
 /*
  * Give a file that is in place its attributes.  -EXDEV: it has other names, to
@@ -36,8 +36,8 @@ static int attributes_mend(struct making *m, const struct made_dir *dir,
 }
 
 /*
- * Let a regular file whose content is right stay, with other attributes if
- * needed.  -EXDEV: it has to be replaced.
+ * Keep a regular file whose content is right, and set its attributes if they
+ * differ.  -EXDEV: the file must be replaced.
  */
 static int file_keep(struct making *m, const struct made_dir *dir,
                      const char *name, const struct stat *st,
@@ -65,7 +65,7 @@ static bool is_candidate(struct making *m, const struct stat *st,
 	       !links_has(&m->links, st);
 }
 
-/* Answer whether a regular file needs its content. */
+/* Decide whether a regular file needs its content; if not, finish the file. */
 static int file_judge(struct making *m, const struct made_dir *dir,
                       const char *name, const struct export_attr *attr,
                       enum import_verdict *ret)
@@ -168,7 +168,7 @@ void export_file_cancel(struct making *m)
 	if (!m->open)
 		return;
 	m->open = false;
-	/* In a new directory the beginning of a file is left. */
+	/* Keep an incomplete file in a new directory. */
 	if (c->fd >= 0 && c->name != m->name)
 		unlinkat(c->dir, c->name, 0);
 	export_content_close(c);

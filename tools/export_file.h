@@ -5,19 +5,19 @@
 
 #include "export_making.h"
 
-/* Judge whether m->name needs its content, for the next answer. */
+/* Decide whether m->name needs its content, and add that to the answer. */
 int export_file_ask(struct making *m, const struct made_dir *dir,
                     const struct export_attr *attr);
 /* Send the answer. */
 int export_file_answer(struct making *m);
-/* Begin to take the content of m->name. */
+/* Take a FILE: begin the content of m->name. */
 int export_file_begin(struct making *m, const struct made_dir *dir,
                       const struct export_attr *attr);
 /* Take a DATA. */
 int export_file_data(struct making *m, struct reader *r);
 /* Take an END. */
 int export_file_end(struct making *m, struct reader *r);
-/* Give up the file that is not complete. */
+/* Discard the incomplete file, if there is one. */
 void export_file_cancel(struct making *m);
 
 #endif

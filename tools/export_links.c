@@ -13,7 +13,7 @@
 #include "array.h"
 #include "util.h"
 
-/* A file of the target; the first field for number_compare(). */
+/* A file of the target that is kept: see links_claim(). */
 struct claim {
 	uint64_t ino, dev;
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The changes that an export has made, and those that have failed. */
+/* Reporting the changes of an export, and its failures. */
 #ifndef COPPICE_EXPORT_REPORT_H
 #define COPPICE_EXPORT_REPORT_H
 
@@ -17,14 +17,15 @@ struct export_report {
 };
 
 /*
- * Count and print a change: '+', 'M' or '-' of a name in the directory `path`,
- * which is "" or has a slash before each name.  "" is the directory itself.
+ * Count a change, and print it if r->list: '+', 'M' or '-' of a name in the
+ * directory `path`, which is "" or has a slash before each name.  The name ""
+ * is the directory itself.
  */
 void report_change(struct export_report *r, char op, const char *path,
                    const char *name);
 /*
- * Count and print that a name could not be made what it should be.  Return the
- * error if the export has to end: a full disk; else 0.
+ * Count and print that a name could not be made or changed.  Return the error
+ * if the export has to end (-ENOSPC, -EDQUOT), else 0.
  */
 int report_failure(struct export_report *r, const char *path, const char *name,
                    int err);
