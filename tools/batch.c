@@ -13,8 +13,8 @@
 #include "util.h"
 
 enum {
-	FILE_MAX = 32 << 20, /* bytes; as a request they are some more */
-	FILE_ROOM = 1 << 16, /* bytes, at first */
+	FILE_MAX = 32 << 20, /* most bytes of a file; the request is larger */
+	FILE_ROOM = 1 << 16, /* bytes of the first buffer */
 };
 _Static_assert(FILE_MAX <= LONG_REQUEST_MAX / 2, "a file fits a request");
 
@@ -30,8 +30,8 @@ static const struct field fields[] = {
 /* ---- Reading ------------------------------------------------------------ */
 
 /*
- * Read all of a file, which may have NUL bytes.  *ret_text is to be freed.
- * Return 0 or an errno.
+ * Read all of a file, which may have NUL bytes.  The caller frees *ret_text.
+ * Return 0 or a positive errno.
  */
 static int text_read(FILE *f, char **ret_text, size_t *ret_len)
 {
@@ -58,7 +58,7 @@ static int text_read(FILE *f, char **ret_text, size_t *ret_len)
 	return 0;
 }
 
-/* Read the whole file, "-": standard input. */
+/* Read the whole file; "-": standard input. */
 static int file_read(const char *name, char **ret_text, size_t *ret_len)
 {
 	_cleanup_fclose_ FILE *opened = NULL;
@@ -112,7 +112,7 @@ static int line_add(json_t *ops, json_t *lines, const char *line, size_t len,
 	return EXIT_DONE;
 }
 
-/* Make the request of the file's lines. */
+/* Make the request from the file's lines. */
 static int request_make(const char *text, size_t len, bool dry_run,
                         json_t **ret_request)
 {
@@ -142,7 +142,7 @@ static int request_make(const char *text, size_t len, bool dry_run,
 
 /* ---- The verb ----------------------------------------------------------- */
 
-/* Rows come when all is done: a batch that fails prints none. */
+/* Rows arrive after the whole batch: if it fails, none is printed. */
 static int print_row(void *arg, json_t *row)
 {
 	struct printer *printer = arg;

@@ -26,7 +26,7 @@ static int on_row(void *arg, json_t *row)
 	return out->err;
 }
 
-/* Return true if holes can be left out: nothing follows in the file. */
+/* Return true if standard output is at the end of a file: holes can be kept. */
 static bool is_sparse(void)
 {
 	int flags = fcntl(STDOUT_FILENO, F_GETFL);
@@ -37,7 +37,7 @@ static bool is_sparse(void)
 	       lseek(STDOUT_FILENO, 0, SEEK_CUR) >= st.st_size;
 }
 
-/* Give the file the length that a hole at the end was to have. */
+/* Extend the output file over a hole at the end. */
 static int finish(const struct output *out, int code)
 {
 	int err = out->err;

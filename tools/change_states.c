@@ -8,7 +8,7 @@
 #include "escaped_name.h"
 #include "util.h"
 
-/* Bytes of names in a request: a line has 64 KiB, and a value with it. */
+/* Most bytes of names in a request, whose line may have 64 KiB. */
 enum { NAMES_MAX = 12000 };
 
 int named_states_init(struct named_states *states, const char *store, bool own,
@@ -91,7 +91,7 @@ int change_states(const struct named_states *states, json_t *request)
 		complain("out of memory");
 		r = EXIT_FAILED;
 	}
-	/* A single request looks at all of its states itself. */
+	/* Check several states by a dry run, before the first one changes. */
 	if (!r && states->names[0] && states->names[1])
 		r = send_pieces(&access, request, states->names, true, &pieces);
 	if (!r)

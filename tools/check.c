@@ -42,7 +42,7 @@ static void print_name(const json_t *text)
 		putchar((unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
 }
 
-/* "node: main:/dir/file: what is wrong" */
+/* Print a finding as "KIND: STATE:/PATH: TEXT". */
 static void print_finding(json_t *row)
 {
 	json_t *state = json_object_get(row, "state");

@@ -8,8 +8,8 @@
 #include <string.h>
 
 enum {
-	OPTIONS_MAX = 24, /* of a verb, besides --help */
-	LONG_FIRST = 256, /* getopt's value of the first option in the table */
+	OPTIONS_MAX = 24, /* most options of a verb, besides --help */
+	LONG_FIRST = 256, /* getopt_long()'s result for the first option */
 };
 
 void complain(const char *format, ...)

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * coppice compact: give the space that was freed in a store's file back to the
- * disk.
+ * coppice compact: return the free space in a store's file to the disk.
  *
- * It runs in this process, which alone has the store open.  Deletions that
- * still wait are done first.  The new file lies in a directory inside the
- * store's until it takes the place of the old one.
+ * The verb runs in this process, which alone has the store open.  Pending
+ * deletions are carried out first.  The new file is in a directory below the
+ * store's until it replaces the old one.
  */
 #include <errno.h>
 #include <signal.h>
@@ -79,7 +78,7 @@ static int fail(const struct compact *compact, int err)
 	return err == -EUCLEAN ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
-/* Do the deletions that still wait, and commit everything. */
+/* Carry out pending deletions, and commit everything. */
 static int settle(struct store *store)
 {
 	struct forest *forest;

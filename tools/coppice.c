@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The `coppice` command: finds the verb and runs it; prints help.
+ * The `coppice` command: find and run the verb, and print help.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 /* The verbs by subject, in the order of the help and of coppice(1). */
 static const struct group {
 	const char *title;
-	const struct command *commands[16]; /* up to the first NULL */
+	const struct command *commands[16]; /* ends with NULL */
 } groups[] = {
         {"Stores",
          {&command_init, &command_mount, &command_umount, &command_sync,

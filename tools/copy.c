@@ -4,10 +4,10 @@
  *
  * The process that has the store open writes the file, but this process opens
  * it, with the caller's permissions and in the caller's mount namespace.  The
- * file has no name until it is complete, so that nothing is left when this
- * process ends early; on a file system without such files it lies in a
- * directory beside NEW.  The directory is renamed to NEW when everything in it
- * is durable.
+ * file has no name until it is complete, so nothing is left if this process
+ * ends early; if the file system does not support that, the file is "partial"
+ * in a directory beside NEW.  The complete file gets a name in that directory,
+ * which is renamed to NEW when everything in it is durable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,8 +37,8 @@ struct copy {
 	char *full;       /* the same without slashes at its end */
 	char *parent;     /* its directory */
 	char *aside;      /* directory that becomes NEW; NULL: not made yet */
-	int fd;           /* its data.mdb */
-	bool named;       /* which has a name there, "partial" */
+	int fd;           /* the file, which becomes data.mdb */
+	bool named;       /* the file has a name in `aside`, "partial" */
 	bool terminal;    /* progress is shown, in a line that is overwritten */
 	bool shown;
 };
@@ -216,7 +216,7 @@ static int publish(struct copy *copy)
 		return r;
 	r = renameat2(AT_FDCWD, copy->aside, AT_FDCWD, copy->full,
 	              RENAME_NOREPLACE);
-	/* rename() without the flag replaces an empty directory at most. */
+	/* Without support for the flag, replace an empty directory at most. */
 	if (r < 0 && errno == EINVAL)
 		r = rename(copy->aside, copy->full);
 	if (r < 0)
@@ -241,7 +241,7 @@ static int finish(struct copy *copy, bool new_identity, json_t *answer)
 
 /* ---- The verb ----------------------------------------------------------- */
 
-/* Copy.  If a signal stopped it, end by that signal. */
+/* Copy the store.  If a signal stopped that, end by the signal. */
 static int copy_store(const char *store, const char *path, bool new_identity,
                       bool json)
 {

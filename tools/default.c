@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice default: the state that names without an '@' fork. */
+/* coppice default: the source of new forks whose names have no '@'. */
 #include <stdio.h>
 #include <string.h>
 

@@ -93,7 +93,7 @@ static int on_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* Return the request; NULL, after a message: it makes no sense. */
+/* Return the request; NULL after a message. */
 static json_t *request_make(struct target *target, const struct output *out,
                             bool all, int argc, char **argv)
 {

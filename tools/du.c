@@ -35,7 +35,7 @@ static const struct field json_fields[] = {
         {0},
 };
 
-/* The header is printed with the first row: not at all if a name is wrong. */
+/* The header is printed with the first row: not if a name is unknown. */
 struct output {
 	struct printer printer;
 	bool begun;
@@ -92,7 +92,7 @@ static int du(struct target *target, json_t *request, struct output *output)
 	return finish_output(r);
 }
 
-/* Set the names of the states that the arguments mean. */
+/* Resolve the arguments, and set "names" of the request.  An exit code. */
 static int name_states(struct target *target, int argc, char **argv,
                        json_t *request)
 {

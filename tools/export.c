@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice export: make a directory what a state is. */
+/* coppice export: write a state's files to a directory. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -19,8 +19,8 @@
 
 struct export
 {
-	int top; /* -1: a dry run has no directory */
-	bool made;
+	int top;   /* -1: missing, in a dry run */
+	bool made; /* this process made the directory */
 	struct export_options options;
 	struct export_report report;
 	struct import_progress progress;
@@ -39,7 +39,7 @@ static const struct field fields[] = {
         {0},
 };
 
-/* Make the target unless it exists or nothing is to be made, and open it. */
+/* Open the target; make it if it does not exist, except in a dry run. */
 static int top_open(struct export *ex, const char *path)
 {
 	bool dry_run = ex->options.dry_run;
@@ -56,7 +56,7 @@ static int top_open(struct export *ex, const char *path)
 	return EXIT_FAILED;
 }
 
-/* Open the target, which is made, or is empty or may be overwritten. */
+/* Open the target, and check that it is new, empty or may be overwritten. */
 static int target_open(struct export *ex, const char *path, const char *store)
 {
 	struct export_options *o = &ex->options;
@@ -66,7 +66,7 @@ static int target_open(struct export *ex, const char *path, const char *store)
 	if (r)
 		return r;
 	if (ex->top < 0 || dir_is_empty(ex->top)) {
-		/* Nothing in it has to be looked at. */
+		/* There are no files to compare with. */
 		o->overwrite = false;
 	} else if (!o->overwrite) {
 		complain("cannot export to '%s': it is not empty, and there is "
@@ -112,7 +112,7 @@ static int export_run(struct export *ex, const char *store, json_t *request,
 	if (meter)
 		meter_start(&m, &ex->progress, -1, NULL);
 	r = store_access_export(&access, owned, &transfer.there, ret_answer);
-	/* All that was sent is read. */
+	/* Wait until everything that was sent is read. */
 	transfer_end(&transfer, r);
 	if (meter)
 		meter_stop(&m);
@@ -212,7 +212,7 @@ static int run(const struct command *self, int argc, char **argv)
 		r = EXIT_FAILED;
 	}
 	close_fd(&ex.top);
-	/* Remove the directory if it has stayed empty. */
+	/* After an error, remove the new directory if it is empty. */
 	if (r && ex.made)
 		rmdir(to);
 	if (json && answer)

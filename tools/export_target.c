@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The frames of an export, and the files that have no content. */
+/* The frames of an export, and files without content. */
 #include "export_target.h"
 
 #include <errno.h>
@@ -24,7 +24,10 @@ static int target_get(struct reader *r, char target[PATH_MAX])
 	return 0;
 }
 
-/* Return true if a name is such a file already; `target`: of a symlink. */
+/*
+ * Return true if the name is such a file already, with these attributes and, if
+ * it is a symlink, this target.
+ */
 static bool other_is_same(const struct made_dir *dir, const char *name,
                           const struct stat *st, const struct export_attr *attr,
                           const char *target)
@@ -46,7 +49,7 @@ static bool other_is_same(const struct made_dir *dir, const char *name,
 	return !export_attr_differ(dir->fd, name, st, attr);
 }
 
-/* Make a file that has no content but the target of a symlink. */
+/* Make a symlink, or another file without content. */
 static int other_make(struct making *m, const struct made_dir *dir,
                       const char *name, const struct export_attr *attr,
                       struct reader *r)
@@ -79,7 +82,7 @@ static int other_make(struct making *m, const struct made_dir *dir,
 	return making_link_note(m, name, &attr->attr, false);
 }
 
-/* Make another name of a file that was made. */
+/* Link a further name to a file that was made. */
 static int link_make(struct making *m, const struct made_dir *dir,
                      const char *name, const struct import_attr *attr)
 {

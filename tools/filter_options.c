@@ -8,7 +8,7 @@
 #include "escaped_name.h"
 #include "util.h"
 
-/* Add a rule; complain if it is none. */
+/* Add a rule.  Complain and return an exit code if it is not valid. */
 static int rule_add(struct path_filter *filter, const char *rule)
 {
 	int err = path_filter_add(filter, rule);
@@ -24,7 +24,7 @@ static int rule_add(struct path_filter *filter, const char *rule)
 	return err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }
 
-/* Add a pattern, unless it begins like a rule. */
+/* Add a pattern as a rule; if it begins like a rule, add it as it is. */
 static int pattern_add(struct path_filter *filter, const char *pattern,
                        bool include)
 {

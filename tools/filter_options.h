@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The options that include and exclude files, as those of rsync. */
+/* The options that include and exclude files, as in rsync. */
 #ifndef COPPICE_FILTER_OPTIONS_H
 #define COPPICE_FILTER_OPTIONS_H
 
@@ -8,7 +8,7 @@
 #include "command.h"
 #include "path_filter.h"
 
-/* These options, for a verb's table, whose arguments go to a list. */
+/* The options for a verb's table; their arguments go to the list `rules`. */
 #define FILTER_OPTIONS(rules)                                                  \
 	{"exclude", .list = (rules)}, {"include", .list = (rules)},            \
 	        {"exclude-from", .list = (rules)},                             \
@@ -17,7 +17,7 @@
 		"filter", 'f', .list = (rules)                                 \
 	}
 
-/* The lines about them in a verb's help. */
+/* The lines about these options in a verb's help. */
 #define FILTER_OPTIONS_HELP                                                    \
 	"      --exclude=PATTERN  leave out what matches, as rsync does\n"     \
 	"      --include=PATTERN  do not leave out what matches\n"             \

@@ -50,7 +50,7 @@ static int on_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* Add the states that the arguments name to the request. */
+/* Add the states of the arguments to the request. */
 static int states_add(struct target *target, json_t *request, int argc,
                       char **argv)
 {

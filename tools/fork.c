@@ -7,8 +7,8 @@
 #include "util.h"
 
 /*
- * Without a source the fork may be a new tree, whose root gets the mode of a
- * new directory.
+ * Make the request.  Without a source the fork may be a new tree, whose root
+ * gets the mode of a new directory.
  */
 static json_t *fork_request(const char *source, const char *name,
                             const struct option_list *set)

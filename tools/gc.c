@@ -22,8 +22,8 @@ static const struct field fields[] = {
 };
 
 /*
- * Ask for the state of the work; with a flag that says what is to be done
- * first.  Return an exit code.
+ * Request the progress of the work, with a flag (or NULL) for an action to
+ * carry out first.  Return an exit code.
  */
 static int ask(struct store_access *access, const char *flag,
                json_t **ret_answer)
@@ -44,7 +44,10 @@ static void show_progress(json_int_t left, bool *shown)
 	*shown = true;
 }
 
-/* Wait until nothing is left.  Each request is short: the mount can end. */
+/*
+ * Wait until nothing is left, by short requests, so that the mount can end
+ * meanwhile.
+ */
 static int wait_for_end(struct store_access *access)
 {
 	bool shown = false;
@@ -81,7 +84,7 @@ struct deep {
 	struct printer printer;
 };
 
-/* Print a row; the names of forks as one text. */
+/* Print a row, in text with the names of forks joined. */
 static int print_swept(void *arg, json_t *row)
 {
 	struct deep *deep = arg;
@@ -89,7 +92,7 @@ static int print_swept(void *arg, json_t *row)
 	char names[1024] = "-";
 	size_t len = 0;
 
-	/* Joins lost this base before. */
+	/* An earlier collection took this base from joins already. */
 	if (json_is_true(json_object_get(row, "swept_before")))
 		json_array_clear(forks);
 	if (!deep->printer.json) {
@@ -130,7 +133,7 @@ static int drop_row(void *arg, json_t *row)
 	return 0;
 }
 
-/* Print what goes, and then have it freed. */
+/* Print the data to be freed, then free it unless this is a dry run. */
 static int run_deep(struct deep *deep, struct store_access *access)
 {
 	int r;

@@ -9,7 +9,7 @@
 #include "read_states.h"
 #include "util.h"
 
-/* In the order of the columns; "source" of the answer has two parts. */
+/* The columns, in their order. */
 static const struct field fields[] = {
         {"name", "NAME", FIELD_NAME, -24},
         {"property", "PROPERTY", FIELD_NAME, -20},
@@ -29,7 +29,7 @@ static const struct field *field_find(const char *key)
 	return NULL;
 }
 
-/* Select the columns that a list names.  Return false if one is unknown. */
+/* Select the columns of a list.  Return false if one is unknown, or none. */
 static bool select_columns(char *list, struct field columns[COLUMNS_MAX])
 {
 	size_t count = 0;
@@ -47,7 +47,7 @@ static bool select_columns(char *list, struct field columns[COLUMNS_MAX])
 	return count;
 }
 
-/* Return the request for the properties that a list names. */
+/* Return the request for the properties of a list. */
 static json_t *get_request(char *list)
 {
 	json_t *request = request_new("get", NULL), *keys = json_array();

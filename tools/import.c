@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice import: make a state what a directory is. */
+/* coppice import: mirror a directory into a state. */
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -18,7 +18,7 @@
 #include "transfer.h"
 #include "util.h"
 
-enum { TRIES = 3 }; /* if the state is written to meanwhile */
+enum { TRIES = 3 }; /* attempts while the state is being written to */
 
 struct import {
 	struct path_filter filter;

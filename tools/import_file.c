@@ -12,8 +12,8 @@
 #include "util.h"
 
 enum {
-	TICK_NS = 20000000, /* the coarsest clock of a local file system */
-	COARSE_S = 2,       /* that of file systems with whole seconds */
+	TICK_NS = 20000000, /* coarsest timestamps with fractions of a second */
+	COARSE_S = 2,       /* coarsest timestamps without fractions */
 };
 
 static struct timestamp stamp(struct timespec t)
@@ -183,9 +183,7 @@ struct reading {
 	struct import_attr attr;
 };
 
-/*
- * Read until the end or so many bytes.  Return how many, or a negative errno.
- */
+/* Read `len` bytes, or up to the end.  Return the count or a negative errno. */
 static ssize_t read_all(int fd, uint8_t *to, size_t len, off_t off)
 {
 	size_t done = 0;
@@ -203,9 +201,9 @@ static ssize_t read_all(int fd, uint8_t *to, size_t len, off_t off)
 }
 
 /*
- * A file that changed just before it was opened can change again without a
- * difference in its times.  Its ctime is replaced by one that it does not have,
- * so that the next import reads it again.
+ * Replace the ctime if the file changed just before it was opened: it can
+ * change again without a difference in its times.  The next import finds
+ * another ctime, and reads the file again.
  */
 static void ctime_doubt(struct reading *r)
 {
@@ -217,7 +215,7 @@ static void ctime_doubt(struct reading *r)
 		r->attr.inode.ctime = stamp(now);
 }
 
-/* Report a file that was written to meanwhile. */
+/* Report a file that was written to while it was read. */
 static void check_changed(struct reading *r, bool shorter)
 {
 	struct stat st;
@@ -257,8 +255,9 @@ static int whole_send(struct reading *r)
 }
 
 /*
- * Send a chunk, if there is data in it.  Return 1 at the end of the file, else
- * 0, or an error of reading; *off is moved to the next chunk.
+ * Send the chunk at *off; if `sparse`, skip chunks without data first.  Move
+ * *off to the next chunk.  Return 1 at the end of the file, else 0, or an error
+ * of reading.
  */
 static int chunk_send(struct reading *r, off_t *off, bool sparse)
 {
@@ -327,7 +326,7 @@ static int content_send(struct reading *r)
 	                                         : whole_send(r);
 }
 
-/* Return true if the size and the mtime are those that were listed. */
+/* Return true if size and mtime have not changed since the listing. */
 static bool is_as_listed(const struct inode *now, const struct inode *listed)
 {
 	return now->size == listed->size &&
@@ -364,7 +363,7 @@ static int regular_send(struct import_source *s, struct source_dir *dir,
 	if (links_have(s, &r.attr))
 		return link_send(s, dir, name, &r.attr);
 	ctime_doubt(&r);
-	/* The verdict is about the content of before. */
+	/* If the file has changed, the verdict does not apply to it. */
 	if (!is_as_listed(&r.attr.inode, &listed->inode))
 		verdict = IMPORT_WANT;
 	if (verdict == IMPORT_WANT_META || s->options->dry_run) {

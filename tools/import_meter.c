@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Showing how far an import has come. */
+/* Showing the progress of an import or export. */
 #include "import_meter.h"
 
 #include <dirent.h>
@@ -18,7 +18,7 @@ enum { PERIOD_NS = 200000000 };
 static void dir_count(struct import_meter *m, int parent, const char *name,
                       const char *path, dev_t dev);
 
-/* Count an entry.  A directory is entered. */
+/* Count an entry, or the files below a directory. */
 static void entry_count(struct import_meter *m, int fd, const char *path,
                         const struct dirent *d, dev_t dev)
 {

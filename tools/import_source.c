@@ -2,9 +2,10 @@
 /*
  * Walking the source of an import.
  *
- * The entries of a directory that the state may have are sent first, and those
- * that the receiver wants later, when its answer has come.  Meanwhile the walk
- * goes on.  What the state cannot have is sent at once.
+ * If the state may have the entries of a directory, their attributes are sent
+ * in frames of ENTRIES, and the walk continues.  The entries that the receiver
+ * wants are sent when its answer is read.  In a directory that is new to the
+ * state, entries are sent at once.
  */
 #include "import_source.h"
 
@@ -19,7 +20,7 @@
 #include "import_walk.h"
 #include "util.h"
 
-enum { NAMES_SORTED = 1024 }; /* names that are brought in order at a time */
+enum { NAMES_SORTED = 1024 }; /* most names sorted at a time */
 
 void progress_clear(struct import_progress *progress)
 {
@@ -67,7 +68,7 @@ static void dir_drop(struct source_dir *dir)
 		dir_destroy(dir);
 }
 
-/* Release a reference; the last one ends the directory. */
+/* Release a reference; the last one sends the DONE of the directory. */
 static int dir_unref(struct import_source *s, struct source_dir *dir)
 {
 	uint64_t *number;
@@ -85,7 +86,7 @@ static int dir_unref(struct import_source *s, struct source_dir *dir)
 	return stream_end(&s->stream);
 }
 
-/* Send the beginning of a directory, which is open. */
+/* Send the DIR of an open directory. */
 static int dir_send(struct import_source *s, struct source_dir *dir,
                     uint64_t parent, const char *name)
 {
@@ -111,7 +112,7 @@ static int dir_send(struct import_source *s, struct source_dir *dir,
 	return stream_end(&s->stream);
 }
 
-/* Leave in the state what cannot be read in the source. */
+/* Send a KEEP: the state keeps a name that cannot be read in the source. */
 static int keep_send(struct import_source *s, const struct source_dir *dir,
                      const char *name)
 {
@@ -129,7 +130,7 @@ static struct source_frame *frame_at(struct import_source *s, size_t i)
 	return &s->frames[(s->first + i) % (IMPORT_WINDOW + 1)];
 }
 
-/* Read the answer to the oldest frame, and send what it asks for. */
+/* Read the answer to the oldest frame, and send the entries that it wants. */
 static int answer_take(struct import_source *s)
 {
 	struct source_frame *f = frame_at(s, 0);
@@ -200,9 +201,9 @@ static int entry_add(struct import_source *s, struct source_dir *dir,
 
 /* ---- The walk ----------------------------------------------------------- */
 
-/* Names of a directory; the first field for array_sort(). */
+/* A name of a directory. */
 struct listed {
-	uint64_t ino;
+	uint64_t ino; /* must be first, for number_compare() */
 	char *name;
 };
 
@@ -241,7 +242,7 @@ static bool is_excluded(const struct import_source *s,
 	return path_filter_excludes(s->options->filter, path, is_dir);
 }
 
-/* Return true if a directory is left out in any case; it is reported. */
+/* Report and return true if a name cannot be imported: .snap, or the store. */
 static bool is_left_out(struct import_source *s, const struct source_dir *dir,
                         const char *name, const struct stat *st)
 {
@@ -265,7 +266,7 @@ static bool is_device(const struct stat *st)
 	return S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
 }
 
-/* Look at one name: send it, or add it to the subdirectories. */
+/* Send a name, or add it to a frame or to the subdirectories. */
 static int name_visit(struct import_source *s, struct source_dir *dir,
                       const char *name, struct names *subdirs)
 {
@@ -301,7 +302,7 @@ static int name_visit(struct import_source *s, struct source_dir *dir,
 	return source_send(s, dir, name, &attr, IMPORT_WANT);
 }
 
-/* Visit names in the order of their inodes, which is often that on the disk. */
+/* Visit names in the order of their inodes, often their order on the disk. */
 static int names_visit(struct import_source *s, struct source_dir *dir,
                        struct names *names, struct names *subdirs)
 {
@@ -318,7 +319,7 @@ static int names_visit(struct import_source *s, struct source_dir *dir,
 static int dir_read(struct import_source *s, struct source_dir *dir,
                     struct names *subdirs)
 {
-	/* A duplicate would go on where the try before has stopped. */
+	/* Not dup(): it would share the position of an earlier attempt. */
 	int fd = source_open(dir->fd, ".", O_DIRECTORY), err = 0;
 	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	struct names names = {0};
@@ -350,7 +351,7 @@ static int dir_read(struct import_source *s, struct source_dir *dir,
 
 static int dir_walk(struct import_source *s, struct source_dir *dir);
 
-/* Open a subdirectory.  NULL and 0: it was reported. */
+/* Open a subdirectory.  *ret_sub NULL and 0: it failed, and was reported. */
 static int subdir_open(struct import_source *s, struct source_dir *dir,
                        const char *name, struct source_dir **ret_sub)
 {
@@ -419,7 +420,7 @@ static int dir_walk(struct import_source *s, struct source_dir *dir)
 	return err;
 }
 
-/* Send all.  The directory is released, also after an error. */
+/* Send everything.  Releases `top`, after an error, too. */
 static int top_walk(struct import_source *s, struct source_dir *top)
 {
 	uint8_t hello[IMPORT_HELLO_LEN];

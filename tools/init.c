@@ -47,7 +47,7 @@ static bool chunk_bits(uint64_t size, uint32_t *ret_bits)
 	return false;
 }
 
-/* The sizes as they were given; NULL: not given. */
+/* The arguments of the options; NULL: not given. */
 struct sizes {
 	const char *max, *chunk, *node;
 };

@@ -26,10 +26,10 @@ struct options {
 	const char *ours_glob, *theirs_glob, *both_glob, *text_glob;
 	bool ours, theirs, both, text, dry_run, ff_only, squash;
 	struct printer printer;
-	json_t *rows; /* of a plan that is to be printed; NULL: none */
+	json_t *rows; /* of the plan to be printed; NULL: print no plan */
 };
 
-/* Print the kinds of conflicts, with commas. */
+/* Print the kinds of conflicts, separated by commas. */
 static void kinds_print(const json_t *kinds)
 {
 	for (size_t i = 0; i < json_array_size(kinds); i++)
@@ -60,7 +60,7 @@ static int print_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* Add a rule: true, or a pattern of paths. */
+/* Add a rule to the request, if given: a pattern of paths, or true. */
 static int rule_add(json_t *request, const char *key, bool given,
                     const char *glob)
 {
@@ -122,7 +122,7 @@ static int request_run(struct options *o, const char *store, json_t *request)
 	return finish_output(r);
 }
 
-/* Join `source`, or if it is NULL, the state that o->into was made from. */
+/* Join `source`; NULL: the state that o->into was made from. */
 static int join(const struct command *self, struct options *o,
                 const char *source)
 {

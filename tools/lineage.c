@@ -22,7 +22,7 @@ static uint64_t number_of(json_t *row, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(row, key));
 }
 
-/* Add the joins into a fork; at first, they are at its own version. */
+/* Add the joins into a fork, at the fork's own version for now. */
 static int add_joins(struct lineage *lineage, json_t *row)
 {
 	json_t *joined = json_object_get(row, "joined"), *join;
@@ -82,7 +82,7 @@ static int add_unnamed(void *arg, json_t *row)
 	return node->created ? 0 : -ENOMEM;
 }
 
-/* Add a node for each version that states name. */
+/* Add a node for each version that states point at. */
 static int name_nodes(struct lineage *lineage)
 {
 	struct lineage_node *node = NULL;
@@ -106,8 +106,8 @@ static int name_nodes(struct lineage *lineage)
 }
 
 /*
- * Remove the repetitions of versions: a state may have been made or deleted
- * between the two requests.
+ * Remove duplicate versions: a state may have been made or deleted between the
+ * two requests.
  */
 static void nodes_unite(struct lineage *lineage)
 {
@@ -142,8 +142,8 @@ static void nodes_mark(struct lineage *lineage)
 }
 
 /*
- * Move each join down to the oldest node that contains it.  A version contains
- * what was joined before it froze, which is when its child was made.
+ * Move each join to the oldest node that contains it.  A version contains the
+ * joins made before it froze, which was when its child was made.
  */
 static void joins_place(struct lineage *lineage)
 {
@@ -176,7 +176,7 @@ const struct lineage_join *lineage_joins(const struct lineage *lineage,
 	return lineage->joins + from;
 }
 
-/* Find the parents, and count the children. */
+/* Find the parents, count the children, and mark nodes to leave out. */
 static void nodes_link(struct lineage *lineage)
 {
 	struct lineage_node *nodes = lineage->nodes;
@@ -254,7 +254,7 @@ int lineage_read(const char *store, struct lineage *ret_lineage)
 		json_decref(list);
 		return r;
 	}
-	/* "lineage" commits first, which makes the list's figures exact. */
+	/* "lineage" first: its commit makes the figures of "list" exact. */
 	r = store_access_call(&access, request_new("lineage", NULL),
 	                      add_unnamed, &lineage, NULL);
 	if (!r)

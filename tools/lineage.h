@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The lineage of all states, read from a store.  Versions that no state names
- * are left out unless several others come from them, or they were joined.
+ * The lineage of all states, read from a store.  Versions that no state points
+ * at are left out unless they have several children, or were joined.
  */
 #ifndef COPPICE_LINEAGE_H
 #define COPPICE_LINEAGE_H
@@ -12,7 +12,7 @@
 
 enum { NO_NODE = -1 };
 
-/* A state, as rows of `list` describe it. */
+/* A state, from a row of `list`. */
 struct lineage_state {
 	uint64_t version;
 	uint64_t parent;
@@ -25,10 +25,10 @@ struct lineage_state {
 
 /* A join into the fork of a node's states, drawn at that node. */
 struct lineage_join {
-	uint64_t node;    /* version of the first that contains it */
-	uint64_t version; /* that was brought in */
+	uint64_t node;    /* version of the oldest node that contains it */
+	uint64_t version; /* the version that was joined */
 	uint64_t sequence;
-	char *name; /* as in JSON: of the state that was brought in */
+	char *name; /* as in JSON: of the state that was joined */
 	char *time; /* likewise */
 };
 
@@ -36,14 +36,14 @@ struct lineage_join {
 struct lineage_node {
 	uint64_t version;
 	uint64_t parent; /* version; 0: none */
-	char *created; /* as in JSON; when it froze.  NULL: a state names it */
-	size_t first, states; /* in the array of states */
-	/* set by lineage_link(); indexes of nodes, or NO_NODE */
-	int64_t up;             /* parent */
+	char *created; /* as in JSON: time of its freeze; NULL: it has states */
+	size_t first, states; /* index and number of its states */
+	/* indexes of nodes, or NO_NODE */
+	int64_t up;             /* parent that is not left out */
 	int64_t kids, next_kid; /* the heaviest, then the newest first */
 	uint64_t kids_count;
-	uint64_t weight; /* nodes that come from it, and itself */
-	bool joined;     /* it was brought into another one */
+	uint64_t weight; /* number of its descendants and itself */
+	bool joined;     /* it was joined into a fork */
 	bool left_out;
 };
 
@@ -61,7 +61,7 @@ const struct lineage_join *lineage_joins(const struct lineage *lineage,
                                          const struct lineage_node *node,
                                          size_t *ret_count);
 
-/* Read the lineage.  Complains itself, and returns an exit code. */
+/* Read the lineage.  Complain about errors, and return an exit code. */
 int lineage_read(const char *store, struct lineage *ret_lineage);
 void lineage_release(struct lineage *lineage);
 

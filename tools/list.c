@@ -76,7 +76,7 @@ static json_t *where_json(const struct option_list *where)
 	return array;
 }
 
-/* Return the properties that rows are to have, or NULL: none. */
+/* Return the properties to request; NULL: the request does not select any. */
 static json_t *properties_json(struct list *list)
 {
 	const char *key = list->sort.key;

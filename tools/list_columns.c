@@ -23,7 +23,7 @@ const struct field list_details[] = {
         {0},
 };
 
-/* Other names of columns, as they stand in titles. */
+/* Other names of columns: those of the titles. */
 static const struct {
 	const char *name, *key;
 } aliases[] = {
@@ -67,13 +67,13 @@ static struct field column_of(const char *key, const char *title)
 	return f;
 }
 
-/* Return the name of a column, at `at` in the list, as a title. */
+/* Make a title of the column name at offset `at` of the list. */
 static const char *title_of(struct list_columns *columns, size_t at, size_t len)
 {
 	char *title = columns->titles + at;
 
 	title[len] = 0;
-	/* Keys of properties are the user's own. */
+	/* Leave the keys of user properties as they are. */
 	for (size_t i = 0; !strchr(title, ':') && title[i]; i++)
 		title[i] = (char)toupper((unsigned char)title[i]);
 	return title;

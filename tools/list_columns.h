@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The columns of `list`: which ones there are, and which are asked for. */
+/* The columns of `list`, and the selection of -o. */
 #ifndef COPPICE_LIST_COLUMNS_H
 #define COPPICE_LIST_COLUMNS_H
 
@@ -9,23 +9,23 @@ enum { LIST_COLUMNS_MAX = 16 };
 
 struct list_columns {
 	struct field fields[LIST_COLUMNS_MAX + 1];
-	char *keys, *titles; /* what the fields point into */
-	json_t *properties;  /* keys of those that are properties */
+	char *keys, *titles; /* memory of the fields' strings */
+	json_t *properties;  /* keys of the columns that are properties */
 };
 
 extern const struct field list_names[];   /* without options */
 extern const struct field list_details[]; /* of -l */
 
 /*
- * Read a list of columns, separated by commas.  Return false if there is none,
- * too many, or one that cannot be; *ret_bad is it, or NULL.
+ * Parse a list of columns, separated by commas.  Return false if it is empty,
+ * too long (*ret_bad is NULL), or has an unknown column (*ret_bad).
  */
 bool list_columns_init(struct list_columns *columns, const char *list,
                        const char **ret_bad);
 void list_columns_release(struct list_columns *columns);
 /*
- * Return the key in an answer of a column; NULL: there is no such column.  The
- * key of a property is itself.
+ * Return the key that a column has in answers; NULL: there is no such column.
+ * A property's column has the property's name.
  */
 const char *list_column_key(const char *name);
 /* Return true if the column is a property. */

@@ -73,7 +73,7 @@ static int on_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* The options that the store is asked with. */
+/* The options of the request. */
 struct flags {
 	bool all, no_follow, deleted;
 };

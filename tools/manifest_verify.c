@@ -127,7 +127,7 @@ static void compare_owner(struct line *line, const struct manifest_entry *want,
 		compare_number(line, "uid", want->uid, is->uid);
 	if (want->has & HAS_GID)
 		compare_number(line, "gid", want->gid, is->gid);
-	/* File systems differ in what they count as links of a directory. */
+	/* File systems count the links of directories differently. */
 	if ((want->has & HAS_NLINK) && strcmp(is->type, "dir"))
 		compare_number(line, "nlink", want->nlink, is->nlink);
 	if ((want->has & HAS_TIME) &&
@@ -191,7 +191,7 @@ int manifest_verify_end(struct manifest_verify *verify)
 
 		if (e->seen || (e->entry.has & IS_OPTIONAL))
 			continue;
-		/* The same path a second time. */
+		/* Report a path that the manifest has twice only once. */
 		if (i && !compare(e, e - 1))
 			continue;
 		if (i + 1 < verify->len && !compare(e, e + 1) && e[1].seen)

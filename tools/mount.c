@@ -21,7 +21,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	_cleanup_free_ char *error = NULL;
 	int r;
 
-	/* The path is the mount's source as long as the mount exists. */
+	/* Use the canonical path: it becomes the source of the mount. */
 	r = target_canonical(store, &store_path);
 	if (r)
 		return r;
@@ -42,7 +42,7 @@ static int mount_store(struct mount_options *options, const char *store,
 	return r == -EUCLEAN || r == -EBADMSG ? EXIT_DAMAGE : EXIT_FAILED;
 }
 
-/* Change the flags of the mount; everything else stays. */
+/* Change only the flags of the mount. */
 static int remount(const struct parsed_options *parsed, const char *mountpoint)
 {
 	_cleanup_free_ char *error = NULL;
@@ -63,8 +63,8 @@ static int remount(const struct parsed_options *parsed, const char *mountpoint)
 }
 
 /*
- * Mount or remount with the options.  Warn about those that only root may use:
- * fusermount3 drops them silently.
+ * Mount or remount with the options.  Drop those that only root may use, with a
+ * warning; fusermount3 would drop them silently.
  */
 static int mount_or_remount(struct parsed_options *parsed,
                             struct mount_options *options, char **paths)
@@ -130,8 +130,8 @@ int mount_helper(int argc, char **argv)
 	int c;
 
 	/*
-	 * mount(8) has dev and suid as defaults and does not pass them to the
-	 * helper, only nodev and nosuid.
+	 * dev and suid are defaults of mount(8), which only passes nodev and
+	 * nosuid to the helper.
 	 */
 	parsed.dev = parsed.suid = geteuid() == 0;
 	while ((c = getopt(argc, argv, "sfnvo:t:")) != -1) {
@@ -142,7 +142,7 @@ int mount_helper(int argc, char **argv)
 		case 's':
 			parsed.sloppy = true;
 			break;
-		case 'n': /* there is no mtab to leave alone */
+		case 'n': /* do not write an mtab: there is none */
 		case 'v':
 		case 't':
 			break;

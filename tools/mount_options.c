@@ -9,7 +9,7 @@
 #include "size.h"
 #include "util.h"
 
-/* Return true for options of mount(8), fstab or the kernel to be ignored. */
+/* Return true if the option belongs to mount(8), fstab or the kernel. */
 static bool is_ignored(const char *option)
 {
 	static const char *const words[] = {
@@ -184,7 +184,7 @@ static int rmdir_parse(struct parsed_options *parsed, const char *value)
 	return parsed->rmdir_always ? 0 : -EINVAL;
 }
 
-/* The options with values, and what these are. */
+/* The options with values, and the values that they take, for messages. */
 static const struct value_option {
 	const char *name;
 	int (*parse)(struct parsed_options *parsed, const char *value);
@@ -293,7 +293,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	         parsed->dev ? ",dev" : "", parsed->suid ? ",suid" : "",
 	         parsed->noexec ? ",noexec" : "", parsed->sync ? ",sync" : "");
 	options->state = parsed->state;
-	/* Without snapshots to reach, a mount of one state is faster. */
+	/* Disable .snap by default: a mount of one state is faster without. */
 	if (parsed->state && !parsed->snapdir_set)
 		parsed->snapdir = SNAPDIR_DISABLED;
 	options->snapdir = parsed->snapdir;

@@ -7,7 +7,7 @@
 
 #include "client_mount.h"
 
-/* Parsed options.  Strings are its own. */
+/* Parsed options.  Owns the strings. */
 struct parsed_options {
 	bool sloppy; /* unknown options are not an error */
 	bool readonly, allow_other, rmdir_always, no_export, store_locks;
@@ -24,19 +24,19 @@ struct parsed_options {
 	int64_t autosnap; /* seconds; 0: none */
 	int64_t trash;    /* seconds, if trash_set */
 	bool trash_set;
-	char *keep;       /* a policy, or NULL */
+	char *keep;       /* a retention policy, or NULL */
 	char *state;
 	char extra[32];
 };
 
 /*
- * Add the options of a string: separated by commas; a backslash escapes the
- * next byte; later ones win.  -EINVAL: *ret_error is the error message, to be
- * freed.
+ * Add the options of a string.  They are separated by commas; a backslash
+ * escapes the next byte.  Later ones override earlier ones; each keep= adds to
+ * those before.  -EINVAL, -ENOMEM: the caller frees the message *ret_error.
  */
 int parsed_options_add(struct parsed_options *parsed, const char *options,
                        char **ret_error);
-/* Store them in `options`, which borrows the strings of `parsed`. */
+/* Copy the options to `options`, which borrows the strings of `parsed`. */
 void parsed_options_apply(struct parsed_options *parsed,
                           struct mount_options *options);
 void parsed_options_release(struct parsed_options *parsed);

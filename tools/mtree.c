@@ -19,7 +19,7 @@ void manifest_entry_release(struct manifest_entry *entry)
 
 /* ---- Rows --------------------------------------------------------------- */
 
-/* Return a number of the row, and note that the entry has it. */
+/* Return a number of the row, and set `has` if the row has it. */
 static uint64_t row_number(const json_t *row, const char *key,
                            struct manifest_entry *entry, unsigned has)
 {
@@ -38,7 +38,7 @@ static void row_text(const json_t *row, const char *key, char *out, size_t size)
 	snprintf(out, size, "%s", text ? text : "");
 }
 
-/* Return the bytes of an escaped name, to be freed; NULL: there is none. */
+/* Return the bytes of an escaped name, which the caller frees; NULL: none. */
 static char *row_name(const json_t *row, const char *key)
 {
 	const json_t *value = json_object_get(row, key);
@@ -79,7 +79,7 @@ int manifest_entry_decode(const json_t *row, struct manifest_entry *ret_entry)
 
 /* ---- Printing ----------------------------------------------------------- */
 
-/* Print a name as vis(3) does: what could be misread as \OOO. */
+/* Print a name as vis(3) does, with ambiguous bytes as \OOO. */
 static void print_name(const char *name)
 {
 	for (const char *c = name; *c; c++) {
@@ -121,8 +121,8 @@ void mtree_print(const struct manifest_entry *e)
 struct reading {
 	manifest_entry_fn *fn;
 	void *arg;
-	struct manifest_entry set; /* by /set; its path and link are NULL */
-	char *dir; /* that names without a slash are in; NULL: none yet */
+	struct manifest_entry set; /* values of /set; path and link are NULL */
+	char *dir; /* directory of names without a slash; NULL: none yet */
 };
 
 /* Undo vis(3) in place. */
@@ -160,7 +160,7 @@ static int take_number(const char *value, int base, uint64_t *ret_number)
 	return errno || end == value || *end || *value == '-' ? -EINVAL : 0;
 }
 
-/* A time is a number of seconds and, after a dot, of nanoseconds. */
+/* Read a time: seconds, and an optional decimal fraction after a dot. */
 static int take_time(const char *value, struct manifest_entry *e)
 {
 	char digits[10] = "000000000";
@@ -216,7 +216,7 @@ static int take_mode(const char *value, struct manifest_entry *e)
 	return r;
 }
 
-/* Take a keyword.  Unknown ones are ignored. */
+/* Set the field of a keyword.  Unknown keywords are ignored. */
 static int take_keyword(char *word, struct manifest_entry *e)
 {
 	char *value = strchr(word, '=');
@@ -261,7 +261,7 @@ static int take_keywords(char *words, struct manifest_entry *e)
 	return r;
 }
 
-/* Return the path of a name that has slashes, or is in r->dir. */
+/* Return the path of a name: of one without slashes, in r->dir. */
 static char *path_of(const struct reading *r, const char *name)
 {
 	char *path;
@@ -278,7 +278,7 @@ static char *path_of(const struct reading *r, const char *name)
 	return len < 0 ? NULL : path;
 }
 
-/* Leave the directory that names without a slash are in. */
+/* Make r->dir its parent directory. */
 static int dir_up(struct reading *r)
 {
 	char *slash = r->dir ? strrchr(r->dir, '/') : NULL;
@@ -350,7 +350,7 @@ static int read_line(struct reading *r, char *line)
 	return err;
 }
 
-/* Remove the end of the line.  Return true if the next one continues it. */
+/* Cut off the end of the line.  Return true if the next line continues it. */
 static bool line_end(char *line, size_t *len)
 {
 	while (*len && (line[*len - 1] == '\n' || line[*len - 1] == '\r'))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Manifests: the entries of one, printed and read in the words of mtree(5), and
- * read from objects of JSON, one a line.
+ * The entries of manifests: printed and read in the format of mtree(5), and
+ * read from JSON objects, one a line.
  */
 #ifndef COPPICE_MTREE_H
 #define COPPICE_MTREE_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* The fields of an entry. */
+/* The fields that an entry has. */
 enum manifest_has {
 	HAS_MODE = 1 << 0,
 	HAS_UID = 1 << 1,
@@ -25,10 +25,10 @@ enum manifest_has {
 struct manifest_entry {
 	char *path; /* "." or begins with "./" */
 	unsigned has;
-	char type[8];  /* a word of mtree(5); "": unknown */
-	uint32_t mode; /* of permissions */
+	char type[8];  /* as in mtree(5); "": unknown */
+	uint32_t mode; /* permissions, without the type */
 	uint64_t uid, gid, nlink, size, major, minor;
-	int64_t sec, nsec; /* of modification */
+	int64_t sec, nsec; /* mtime; nsec -1: not given */
 	char *link;        /* target of a symlink, or NULL */
 	char sha256[65];   /* in hexadecimal digits, or "" */
 	char xxh3[33];
@@ -36,16 +36,16 @@ struct manifest_entry {
 
 void manifest_entry_release(struct manifest_entry *entry);
 
-/* Make an entry of a row of the verb "manifest".  -EINVAL; -ENOMEM. */
+/* Make an entry from a row of the verb "manifest".  -EINVAL. */
 int manifest_entry_decode(const json_t *row, struct manifest_entry *ret_entry);
 /* Print the entry as a line of mtree(5), with its whole path. */
 void mtree_print(const struct manifest_entry *entry);
 
-/* Called with each entry, which it takes over. */
+/* Called with each entry.  Takes the ownership of its strings. */
 typedef int manifest_entry_fn(void *arg, struct manifest_entry *entry);
 /*
- * Read all entries, of mtree(5) or of JSON, as the first byte shows.  Return
- * fn's nonzero result, or -EINVAL: line *ret_line is none of a manifest;
+ * Read all entries; lines that begin with '{' are JSON, others mtree(5).
+ * Return a nonzero result of fn; -EINVAL: line *ret_line is not valid;
  * -ENOMEM; -EIO.
  */
 int manifest_read(FILE *file, manifest_entry_fn *fn, void *arg,

@@ -29,7 +29,7 @@ void patch_release(struct patch *patch)
 	*patch = (struct patch){0};
 }
 
-/* Write "a/path" or "b/path"; of a side that is not there, /dev/null. */
+/* Write "a/path" or "b/path"; if the side does not exist, /dev/null. */
 static void label_make(const json_t *row, int side, char *out, size_t size)
 {
 	static const char missing[] = {'+', '-'}; /* ops without a, without b */
@@ -45,7 +45,7 @@ static void label_make(const json_t *row, int side, char *out, size_t size)
 	snprintf(out, size, "%c%s", "ab"[side], path_text(from, false, text));
 }
 
-/* Run diff(1) on the two sides, with its output on ours. */
+/* Run diff(1) on the two sides; it writes to this standard output. */
 static int run_diff(const struct patch *patch, char *labels[2])
 {
 	char files[2][32];
@@ -73,7 +73,7 @@ static int run_diff(const struct patch *patch, char *labels[2])
 	return WIFEXITED(status) && WEXITSTATUS(status) < 2 ? 0 : -EPIPE;
 }
 
-/* Print what has no content, as a line that patch(1) passes over. */
+/* Print a change without contents, as a line that patch(1) skips. */
 static void note_print(const json_t *row)
 {
 	const json_t *from = json_object_get(row, "from");

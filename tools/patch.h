@@ -11,16 +11,17 @@
 
 /* All zero at first. */
 struct patch {
-	json_t *row;    /* whose content is arriving; NULL: none */
-	FILE *sides[2]; /* what has arrived; NULL: nothing */
+	json_t *row;    /* the name whose content is arriving; NULL: none */
+	FILE *sides[2]; /* the contents so far; NULL: nothing */
 };
 
 /*
- * Take the next row, of a name or of content.  A row of a name prints the
- * one before.  A negative errno, after a message.
+ * Take the next row, of a name or of content.  A row of a name first prints the
+ * diff of the name before.  Return 0 or a negative errno, mostly after a
+ * message.
  */
 int patch_row(struct patch *patch, json_t *row);
-/* Print the last one. */
+/* Print the diff of the last name. */
 int patch_end(struct patch *patch);
 void patch_release(struct patch *patch);
 

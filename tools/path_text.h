@@ -9,9 +9,9 @@
 enum { PATH_TEXT_MAX = 4 * 4096 };
 
 /*
- * Return the path of an answer for a line of text: control characters and the
- * backslash as \OOO.  With `raw`, for records that end with a NUL, its bytes.
- * "" if it is null.
+ * Write a path of an answer for a line of text, with control characters and
+ * backslashes as \OOO, and return `text`.  With `raw`, for records that end
+ * with a NUL, write its bytes.  "" if the path is null.
  */
 const char *path_text(const json_t *path, bool raw, char text[PATH_TEXT_MAX]);
 

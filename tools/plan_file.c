@@ -41,7 +41,7 @@ void plan_print(json_t *plan, json_t *rows, bool lines)
 	puts("\n ]}");
 }
 
-/* Keep of a row what chooses. */
+/* Return the row with only the members that matter for a choice. */
 static json_t *row_short(json_t *row)
 {
 	static const char *const keys[] = {"path", "op", "inode", "choose"};

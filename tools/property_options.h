@@ -7,10 +7,13 @@
 
 #include "command.h"
 
-/* Check that each is KEY=VALUE.  Return true, or false and an exit code. */
+/*
+ * Check that each option is KEY=VALUE.  If not, print a usage message, and
+ * return false and the exit code.
+ */
 bool property_options_check(const struct command *self,
                             const struct option_list *options, int *ret_code);
-/* Add the properties to a request (NULL is allowed). */
+/* Add the properties to a request, which may be NULL. */
 void property_options_add(const struct option_list *options, json_t *request);
 
 #endif

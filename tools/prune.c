@@ -26,7 +26,7 @@ struct prune {
 	struct prune_plan plan;
 	struct prune_removals removals;
 	const char *store;
-	const char *rules[RETENTION_REASONS]; /* by the bit of the reason */
+	const char *rules[RETENTION_REASONS]; /* arguments, by reason */
 	struct option_list tags;
 	const char *keep_free;
 	uint64_t free_bytes;
@@ -97,7 +97,7 @@ static int report_state(struct prune *prune, const struct prune_state *s)
 
 	if (s->remove && !s->with_fork)
 		r = prune_removals_add(&prune->removals, s);
-	/* With --keep-free it is not known yet what is removed. */
+	/* With --keep-free, removals are reported when they are carried out. */
 	if (!prune->free_bytes || !s->remove || s->with_fork)
 		report(prune, s->row, s->remove, s->reason);
 	return r;
@@ -105,7 +105,7 @@ static int report_state(struct prune *prune, const struct prune_state *s)
 
 /* ---- Rows --------------------------------------------------------------- */
 
-/* Decide about the fork whose rows have come. */
+/* Decide about the fork whose rows are complete, and report. */
 static int plan_finish(struct prune *prune)
 {
 	struct prune_plan *plan = &prune->plan;

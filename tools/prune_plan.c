@@ -13,7 +13,7 @@ static const int64_t second_ns = 1000000000;
 
 /* ---- Rows --------------------------------------------------------------- */
 
-/* Read a time as rows have it. */
+/* Decode a time of a row, in ns since the epoch. */
 static bool row_time(json_t *row, const char *key, int64_t *ret_time)
 {
 	const char *text = json_string_value(json_object_get(row, key));
@@ -97,7 +97,7 @@ static const char *row_text(const struct prune_state *s, const char *key)
 	return text ? text : "?";
 }
 
-/* Decide what does not depend on other states.  Return true if it has been. */
+/* Decide independently of other states.  Return true if that is possible. */
 static bool decide_alone(struct prune_state *s,
                          const struct prune_policy *policy)
 {
@@ -129,7 +129,7 @@ static void reasons_write(uint32_t reasons, char reason[REASON_MAX])
 	}
 }
 
-/* Follow the rules for the snapshots that have no ttl. */
+/* Apply the rules to the snapshots without a ttl; decide about the others. */
 static int decide_by_rules(struct prune_plan *plan,
                            const struct prune_policy *policy)
 {
@@ -159,7 +159,7 @@ static int decide_by_rules(struct prune_plan *plan,
 	return 0;
 }
 
-/* Decide about the fork, and about its snapshots if it goes. */
+/* Decide about the fork; if it is removed, its snapshots are, too. */
 static void decide_fork(struct prune_plan *plan,
                         const struct prune_policy *policy)
 {
@@ -190,7 +190,7 @@ static int newest_first(const void *a, const void *b)
 	return x->created > y->created ? -1 : x->created < y->created;
 }
 
-/* Keep the newest snapshot whose time has not passed, or else the newest. */
+/* Keep the newest snapshot whose ttl has not passed, or else the newest. */
 static void decide_newest(struct prune_plan *plan,
                           const struct prune_policy *policy)
 {

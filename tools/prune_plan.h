@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The plan of `prune` for one fork and its snapshots, made from the rows of
- * `list`.  Only memory, no store.
+ * `list`.  Needs no access to the store.
  */
 #ifndef COPPICE_PRUNE_PLAN_H
 #define COPPICE_PRUNE_PLAN_H
@@ -12,22 +12,22 @@
 
 struct prune_policy {
 	struct retention retention;
-	bool rules;   /* snapshots that nothing keeps are removed */
-	bool expired; /* what has outlived its ttl is removed */
-	bool all;     /* even a fork's newest snapshot */
+	bool rules;   /* remove snapshots that no rule keeps */
+	bool expired; /* remove states whose ttl has passed */
+	bool all;     /* remove even a fork's newest snapshot */
 	int64_t now;  /* ns since the epoch */
 };
 
 enum { REASON_MAX = 256 };
 
-/* A state that a row describes. */
+/* A state, from a row. */
 struct prune_state {
 	json_t *row;
 	int64_t created;
 	bool held, is_default;
 	int64_t expires; /* ns since the epoch; 0: never */
 	bool remove;
-	bool with_fork; /* it is removed together with its fork */
+	bool with_fork; /* removed together with its fork */
 	char reason[REASON_MAX];
 };
 
@@ -38,14 +38,14 @@ struct prune_plan {
 	size_t len, capacity;
 };
 
-/* Add a row, and take a reference to it.  -ENOMEM; -EINVAL: not a row. */
+/* Add a row, with a new reference.  -ENOMEM; -EINVAL: the row is not valid. */
 int prune_plan_add(struct prune_plan *plan, json_t *row);
 /*
- * Decide for each state whether it is removed, and why or why not.  Snapshots
- * are in the order from the newest to the oldest afterwards.  -ENOMEM.
+ * Decide for each state whether it is removed, with the reason.  Sorts the
+ * snapshots from the newest to the oldest.  -ENOMEM.
  */
 int prune_plan_make(struct prune_plan *plan, const struct prune_policy *policy);
-/* Forget all states. */
+/* Remove all states from the plan. */
 void prune_plan_release(struct prune_plan *plan);
 
 #endif

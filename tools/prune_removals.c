@@ -59,7 +59,10 @@ void prune_removals_release(struct prune_removals *removals)
 	free(removals->at);
 }
 
-/* Delete one state: the one that was listed, or none; with `now` for good. */
+/*
+ * Delete a state, unless its name belongs to another one by now.  `now`:
+ * without the trash.
+ */
 static int remove_one(struct store_access *access,
                       const struct prune_removal *removal, bool now)
 {
@@ -91,8 +94,9 @@ int prune_removals_run(struct prune_removals *removals,
 /* ---- Until enough is free ----------------------------------------------- */
 
 /*
- * Return the bytes that are free once all deleted states have been freed; with
- * `trash` also those that could come back.
+ * Wait until all deleted states are freed, and return the free bytes; with
+ * `trash`, empty the trash first.  With dry_run, neither wait nor delete, but
+ * with `trash` add the bytes that emptying it would free.
  */
 static int free_bytes(struct store_access *access, bool dry_run, bool trash,
                       uint64_t *ret_bytes)
@@ -147,7 +151,7 @@ int prune_removals_until_free(struct prune_removals *removals,
 	while (code == EXIT_DONE && i < removals->len && available < bytes) {
 		uint64_t missing = bytes - available, freed = 0;
 
-		/* Delete as many as may be enough, and wait for their space. */
+		/* Delete enough states by their figures; free_bytes() waits. */
 		do {
 			const struct prune_removal *removal = &removals->at[i];
 			int r = dry_run ? EXIT_DONE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The states that `prune` removes, after all of them were listed: the rows of
- * an answer arrive faster than states can be deleted on the way.
+ * The states that `prune` removes.  They are collected first, because the rows
+ * of an answer arrive faster than states can be deleted.
  */
 #ifndef COPPICE_PRUNE_REMOVALS_H
 #define COPPICE_PRUNE_REMOVALS_H
@@ -14,7 +14,7 @@ struct prune_removals {
 	size_t len, capacity;
 };
 
-/* Called for each state with what is done to it in the end. */
+/* Called for each state, when it is decided whether it is removed. */
 typedef void prune_report_fn(void *arg, json_t *row, bool remove,
                              const char *reason);
 
@@ -25,9 +25,10 @@ int prune_removals_add(struct prune_removals *removals,
 int prune_removals_run(struct prune_removals *removals,
                        struct store_access *access);
 /*
- * Empty the trash if less than this many bytes are free in the store, and then
- * delete the oldest states for good, only until so many are free; report each state.  With dry_run, delete nothing, and reckon that
- * each would free what it has for itself.  Return the worst of the exit codes.
+ * If less than `bytes` are free in the store, empty the trash; then delete the
+ * oldest states for good until `bytes` are free.  Report each state.  With
+ * dry_run, delete nothing, and assume that each state frees only the blocks
+ * that no other state has.  Return the worst of the exit codes.
  */
 int prune_removals_until_free(struct prune_removals *removals,
                               struct store_access *access, uint64_t bytes,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice restore: what a state has, back into a fork. */
+/* coppice restore: restore files of a fork from a state. */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@ static int print_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* The places that the arguments name. */
+/* The states and paths of the arguments. */
 struct places {
 	char *source, *source_path, *into, *into_path;
 };
@@ -44,7 +44,7 @@ static int places_find(struct target *target, const char *source,
 
 	if (!r && into)
 		r = target_path(target, into, &p->into, &p->into_path);
-	/* A fork alone: the path is that of the source. */
+	/* If only a fork is given, use the path of the source. */
 	if (!r && into && !strcmp(p->into_path, "/") && !strstr(into, ":/")) {
 		free(p->into_path);
 		p->into_path = NULL;

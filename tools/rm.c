@@ -15,8 +15,8 @@ struct rm {
 };
 
 /*
- * Replace positions by names before anything is deleted, as each deletion
- * changes the positions of the others.  Remove the arguments that fail.
+ * Replace positions with names before anything is deleted, because each
+ * deletion changes the positions of others.  Drop the arguments that fail.
  */
 static int locate(struct store_access *access, char **states)
 {

@@ -10,7 +10,7 @@
 #include "size.h"
 #include "util.h"
 
-/* A property whose bytes are all escaped. */
+/* Room for a property whose bytes are all escaped. */
 enum { VALUE_MAX = 2 * PROPERTY_VALUE_MAX + 1 };
 
 /* Escape tabs and newlines, which would break a column. */
@@ -30,7 +30,7 @@ static void escape_controls(char buffer[VALUE_MAX])
 	memcpy(buffer, text, len + 1);
 }
 
-/* Write the names of the objects of an array, with commas. */
+/* Write the names of an array's objects, separated by commas. */
 static void names_write(const json_t *array, char buffer[VALUE_MAX])
 {
 	char name[NAME_LEN_MAX * 2 + 2];

@@ -37,8 +37,8 @@ struct printer {
 	bool json;
 	const char *form; /* of JSON: NULL: an array; "lines": an object a line,
 	                     without brackets and commas */
-	bool header;      /* a line of titles above columns of text */
-	bool tabs;        /* no titles; a tab between columns of any width */
+	bool header;      /* print a line of titles above the columns */
+	bool tabs;        /* no titles and no padding; tabs between columns */
 	unsigned long printed;
 };
 
@@ -48,16 +48,16 @@ const char *row_text(const json_t *row, const char *key);
 struct command;
 
 /*
- * Return true if the form of JSON is one that there is; or false if the verb is
- * to end with the exit code *ret_code: a usage message was printed.
+ * Return true if printer->form is valid.  If not, print a usage message, and
+ * return false and the exit code of the verb.
  */
 bool printer_check(const struct printer *printer, const struct command *self,
                    int *ret_code);
 
 /*
  * Print a list, one row a line, as rows arrive; in JSON an array, or lines.
- * Rows come no faster than they are printed: a reader that waits makes the
- * store wait.
+ * Rows do not arrive faster than they are printed: a slow reader delays the
+ * store's answer.
  */
 void printer_begin(struct printer *printer);
 void printer_row(struct printer *printer, json_t *row);

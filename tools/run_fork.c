@@ -12,8 +12,8 @@
 #include "util.h"
 
 /*
- * Run one request.  Return 0, or the negative errno of its error, whose message
- * is *ret_message, to be freed.
+ * Run one request.  Return 0 or the negative errno of its error.  *ret_message
+ * is then set to the message, which the caller frees, unless it was printed.
  */
 static int ask(const char *store, json_t *request, control_row_fn *fn,
                json_t **ret_answer, char **ret_message)
@@ -96,7 +96,7 @@ static int print_conflict(void *arg, json_t *row)
 	return 0;
 }
 
-/* Return true if the user wants this process to end. */
+/* Return true if a signal to end this process is pending. */
 static bool is_asked_to_end(void)
 {
 	sigset_t pending;
@@ -119,9 +119,9 @@ static json_t *join_request(const struct run_fork *fork, const char *into,
 }
 
 /*
- * The daemon prepares a join from the versions that it finds, and switches only
- * if they are still the newest, in one hold of the store's lock: else it
- * prepares the join again, and after some attempts fails with -EBUSY.
+ * The daemon builds a join from the current versions, and switches, in one hold
+ * of the store's lock, only if they are still current.  Else it starts again,
+ * and after some attempts fails with -EBUSY: repeat the request then.
  */
 enum run_join run_fork_join(const struct run_fork *fork, const char *into,
                             enum run_policy policy, char **ret_message)
@@ -152,7 +152,7 @@ bool run_fork_remove(const struct run_fork *fork, enum run_removal how,
 	if (request) {
 		json_object_set_new(request, "number",
 		                    json_integer((json_int_t)fork->number));
-		/* A trash is for what was deleted by mistake. */
+		/* Skip the trash: this is no deletion by mistake. */
 		json_object_set_new(request, "now", json_true());
 	}
 	if (request && how == RUN_IF_UNCHANGED)

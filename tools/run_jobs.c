@@ -13,11 +13,11 @@
 
 struct running {
 	const struct run_jobs *jobs;
-	struct run_job *all; /* jobs->count */
+	struct run_job *all; /* jobs->count of them */
 	unsigned started, active;
-	int ended_by;     /* signal after which no more are started; 0: none */
-	sigset_t signals; /* blocked, and waited for */
-	sigset_t former;  /* the mask of before, for the commands */
+	int ended_by;     /* signal that prevents further starts; 0: none */
+	sigset_t signals; /* blocked, and received by sigwaitinfo() */
+	sigset_t former;  /* the mask before, for the commands */
 };
 
 /* ---- The end of a command ----------------------------------------------- */
@@ -58,7 +58,7 @@ static void job_drop(struct run_job *job, enum run_removal how)
 		job->status = RUN_STATUS_TROUBLE;
 }
 
-/* Do with the fork what was asked for, now that its command has ended. */
+/* Keep, delete or join the fork of a command that has ended. */
 static void job_finish(const struct run_jobs *jobs, struct run_job *job)
 {
 	if (jobs->end == RUN_KEEP)
@@ -72,8 +72,8 @@ static void job_finish(const struct run_jobs *jobs, struct run_job *job)
 }
 
 /*
- * Return true if the command is to run again, because its work was not joined
- * and may be redone.  Its fork is deleted then.
+ * Return true if the command has to run again, because its fork could not be
+ * joined and retries are left.  The fork is deleted then.
  */
 static bool job_repeats(const struct running *r, struct run_job *job)
 {
@@ -121,7 +121,7 @@ static void job_exec(const struct running *r, struct run_job *job)
 	});
 }
 
-/* Start the command in a process.  Return false if there is none. */
+/* Start the command in a child process.  Return false after an error. */
 static bool job_spawn(struct running *r, struct run_job *job)
 {
 	pid_t pid;
@@ -140,8 +140,8 @@ static bool job_spawn(struct running *r, struct run_job *job)
 }
 
 /*
- * Do the same for a store that is not mounted: the daemon is kept until the
- * command is executed, which closes the pipe.
+ * Do the same for a store that is not mounted: return when the command is
+ * executed, which closes the pipe.  The caller keeps the daemon until then.
  */
 static bool job_spawn_kept(struct running *r, struct run_job *job)
 {
@@ -182,7 +182,7 @@ static void job_start(struct running *r, struct run_job *job)
 	jobs->ended(jobs->arg, job);
 }
 
-/* The command has ended with job->status. */
+/* Finish a job whose command has ended with job->status. */
 static void job_ended(struct running *r, struct run_job *job)
 {
 	bool joins = r->jobs->end == RUN_JOIN && !job->status;
@@ -202,7 +202,7 @@ static void signals_block(struct running *r)
 	                              SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
 	                              SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU};
 
-	/* If it is ignored, as some parents leave it, no child is reported. */
+	/* If the parent left SIGCHLD ignored, no child would be reported. */
 	signal(SIGCHLD, SIG_DFL);
 	sigemptyset(&r->signals);
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
@@ -218,7 +218,10 @@ static void signal_all(const struct running *r, int number)
 	}
 }
 
-/* The terminal and the kernel have sent theirs to the commands, too. */
+/*
+ * Pass a signal on to the commands, unless the kernel or the terminal sent it:
+ * then the commands have it already.
+ */
 static void signal_take(struct running *r, const siginfo_t *info)
 {
 	switch (info->si_signo) {
@@ -239,8 +242,8 @@ static void signal_take(struct running *r, const siginfo_t *info)
 }
 
 /*
- * Stop if all commands are stopped, so that the shell that waits for this
- * process takes the terminal back.  Without a terminal no shell does.
+ * Stop this process if all commands are stopped and it has a terminal, so that
+ * the shell takes the terminal back.
  */
 static void stop_with_all(const struct running *r)
 {
@@ -267,7 +270,7 @@ static struct run_job *job_of(const struct running *r, pid_t pid)
 	return NULL;
 }
 
-/* Take notice of the commands that have ended, stopped or continued. */
+/* Handle the commands that have ended, stopped or continued. */
 static void children_take(struct running *r)
 {
 	bool stopped = false;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The commands of coppice run, each in its fork, several of them at a time. */
+/* The commands of coppice run, each in its own fork, several at a time. */
 #ifndef COPPICE_RUN_JOBS_H
 #define COPPICE_RUN_JOBS_H
 
@@ -8,10 +8,10 @@
 #include "run_fork.h"
 #include "run_site.h"
 
-/* The treatment of a fork when its command has ended. */
+/* What happens to a fork when its command has ended. */
 enum run_end {
-	RUN_KEEP_CHANGED, /* it is kept if the command has changed it */
-	RUN_JOIN,         /* it is joined if the command succeeded */
+	RUN_KEEP_CHANGED, /* keep it if the command has changed it */
+	RUN_JOIN,         /* join it if the command succeeded */
 	RUN_KEEP,
 	RUN_DROP,
 };
@@ -30,36 +30,36 @@ struct run_job {
 	struct run_fork fork;
 	pid_t pid; /* 0: not running */
 	bool is_stopped;
-	unsigned runs; /* that were started */
-	int status;    /* exit status, as a shell has it */
-	int signal;    /* that ended the command; 0: none */
+	unsigned runs; /* number of started runs */
+	int status;    /* exit status, as of a shell */
+	int signal;    /* the signal that ended the command; 0: none */
 	enum run_outcome outcome;
-	char *message; /* why it was not joined or deleted; NULL: nothing */
+	char *message; /* why the fork was not joined or deleted, or NULL */
 };
 
 struct run_jobs {
 	const char *store;
 	const char *source; /* the state that is forked */
 	const char *into;   /* with RUN_JOIN */
-	const char *name;   /* of the forks; with several, -INDEX follows */
+	const char *name;   /* of the fork; if count > 1, -INDEX is added */
 	const struct option_list *set; /* their properties */
 	enum run_end end;
 	enum run_policy policy;
 	unsigned count;
-	unsigned retries; /* the most further runs of a command whose fork could
+	unsigned retries; /* most further runs of a command whose fork could
 	                     not be joined */
-	unsigned at_once; /* the most that run at a time */
+	unsigned at_once; /* most commands that run at a time */
 	bool errors;      /* see struct run_program */
 	char **argv;
 	struct run_site site;
-	/* Called when a job has ended; fork.name is NULL if there was none. */
+	/* Called when a job has ended.  fork.name NULL: no fork was made. */
 	void (*ended)(void *arg, const struct run_job *job);
 	void *arg;
 };
 
 /*
- * Run all of them.  Return the exit status of the one with the lowest index
- * that did not succeed, or 0.
+ * Run all commands.  Return the exit status of the failed one with the lowest
+ * index, or 0.
  *
  * The commands stay in this process's group, so that the terminal's signals
  * reach them directly.  Other signals are passed on.  When all commands are

@@ -11,7 +11,7 @@
 #include "command.h"
 #include "util.h"
 
-/* Print the error message, which is freed, and exit. */
+/* Print the message, or that of err if it is NULL, and exit. */
 static void fail_with(char *message, int err) __attribute__((noreturn));
 static void fail_with(char *message, int err)
 {
@@ -41,8 +41,7 @@ static void bind_fork(const struct run_program *p)
 		fail_with(error, err);
 }
 
-/* Mount the fork alone, with the flags of the mount that it takes the place of.
- */
+/* Mount only the fork, with the flags of the mount that it covers. */
 static void mount_fork(const struct run_program *p)
 {
 	unsigned long flags = p->site->flags;
@@ -80,8 +79,8 @@ static void set_variables(const struct run_program *p)
 }
 
 /*
- * Enter the directory.  The variable PWD, if it names the former one, would
- * mislead the command.
+ * Enter the directory.  If it is another one, set PWD, which would mislead the
+ * command.
  */
 static void enter_directory(const struct run_site *site)
 {

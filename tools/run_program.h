@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Starting a command in a fork, in the child process that becomes it. */
+/* Executing a command in a fork, in the child process. */
 #ifndef COPPICE_RUN_PROGRAM_H
 #define COPPICE_RUN_PROGRAM_H
 
@@ -23,15 +23,15 @@ struct run_program {
 	const struct run_fork *fork;
 	char **argv; /* ends with NULL */
 	unsigned index;
-	bool no_input; /* its standard input is empty */
-	bool errors; /* its standard output is this process's standard error */
-	const sigset_t *mask; /* its blocked signals */
+	bool no_input; /* standard input is empty */
+	bool errors; /* standard output goes to standard error */
+	const sigset_t *mask; /* blocked signals of the command */
 };
 
 /*
- * Mount the fork at its place in a mount namespace of this process's own, and
- * execute the command.  If that fails, complain and exit with a status of
- * above. Single-threaded.
+ * Mount the fork at site->at in a new mount namespace, and execute the command.
+ * After an error, complain and exit with one of the statuses above.  Call it
+ * with a single thread.
  */
 void run_program_exec(const struct run_program *program)
         __attribute__((noreturn));

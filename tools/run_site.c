@@ -37,8 +37,9 @@ static bool serves_store(const struct search *s,
 }
 
 /*
- * Note the mount.  That of the working directory takes precedence.  Those of
- * other stores, which may hang, are not touched.
+ * Note the mount if it is of the store or the fork.  The mount of the working
+ * directory takes precedence.  Mounts of other stores may hang, and are not
+ * accessed.
  */
 static int search_mount(void *arg, const struct mount_entry *mount)
 {
@@ -52,7 +53,7 @@ static int search_mount(void *arg, const struct mount_entry *mount)
 	if (!mount->coppice || (!is_here && strcmp(mount->source, s->store)) ||
 	    stat(mount->mountpoint, &st) < 0)
 		return 0;
-	/* Another mount may cover it. */
+	/* Ignore a mount that another one covers. */
 	device_text(&st, device);
 	if (strcmp(device, mount->device) ||
 	    (!is_here && !serves_store(s, mount)))
@@ -73,8 +74,8 @@ static int search_mount(void *arg, const struct mount_entry *mount)
 /* ---- The directory that the fork is mounted on -------------------------- */
 
 /*
- * Find the root of the state that the working directory is in, upwards along
- * its path.  -ENOENT: the path does not lead through it.
+ * Find the root of the state that the working directory is in, by walking up
+ * its path.  -ENOENT: the path does not contain it.
  */
 static int root_above(const char *cwd, char ret_root[PATH_MAX])
 {

@@ -10,8 +10,8 @@
 #include "util.h"
 
 /*
- * Cut the name off FORK~NAME, FORK/.snap/NAME or .snap/NAME and return it; NULL
- * if the argument is a fork alone.  In 'main~monday@redo' the '~' belongs to
+ * Cut off and return the NAME of FORK~NAME, FORK/.snap/NAME or .snap/NAME.
+ * NULL: the argument is only a fork.  In 'main~monday@redo' the '~' belongs to
  * the fork's name.
  */
 static char *cut_name(char *arg)
@@ -35,7 +35,8 @@ static char *cut_name(char *arg)
 
 /*
  * Return the fork to snapshot if none is given: the default state, or else the
- * fork of the current directory, or else the only fork.  The store is known.
+ * fork of the current directory, or else the only fork.  Call target_store()
+ * before.
  */
 static int default_fork(struct target *target, char **ret_name)
 {

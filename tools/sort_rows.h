@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Sorting rows before they are printed.  Of each row only the members that are
- * printed are kept, as text.
+ * Sorting rows before they are printed.  Only the printed members of each row
+ * are kept, as JSON text.
  */
 #ifndef COPPICE_SORT_ROWS_H
 #define COPPICE_SORT_ROWS_H
@@ -21,8 +21,8 @@ struct sort_rows {
 int sort_rows_add(struct sort_rows *sort, const struct field *fields,
                   json_t *row);
 /*
- * Pass the rows in their order to fn, until it returns nonzero.  Rows without
- * the member come last, those with equal ones in the order of their names.
+ * Pass the sorted rows to fn, until it returns nonzero.  Rows without the
+ * member come last; rows with equal ones stay in the order of their arrival.
  */
 int sort_rows_each(struct sort_rows *sort, int (*fn)(void *arg, json_t *row),
                    void *arg);

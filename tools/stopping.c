@@ -6,7 +6,7 @@
 #include "util.h"
 
 static const int stopping[] = {SIGINT, SIGTERM, SIGHUP};
-static volatile sig_atomic_t stopped; /* the signal */
+static volatile sig_atomic_t stopped; /* the signal, or 0 */
 
 static void on_signal(int number)
 {

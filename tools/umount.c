@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice umount. */
+/* coppice umount, and umount.fuse.coppice for umount(8). */
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -34,7 +34,7 @@ static int run(const struct command *self, int argc, char **argv)
 	return code;
 }
 
-/* Enter the mount namespace of umount(8)'s option -N. */
+/* Enter the mount namespace that umount(8) passes with -N. */
 static int enter(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -69,7 +69,7 @@ int umount_helper(int argc, char **argv)
 			if (enter(optarg))
 				return MOUNT_FAILED;
 			break;
-		case 'n': /* there is no mtab to leave alone */
+		case 'n': /* do not write an mtab: there is none */
 		case 'v':
 		case 't':
 			break;
