@@ -13,10 +13,10 @@
 #include "util.h"
 
 enum {
-	RETRY_MS = 100,    /* between two tries */
-	BUSY_TRIES = 50,   /* to open a store that another process has open */
-	ENDING_MS = 15000, /* wait for a daemon that is ending */
-	COPY_TRIES = 100,  /* of a copy that an ending daemon cuts short */
+	RETRY_MS = 100,    /* between two attempts */
+	BUSY_TRIES = 50,   /* attempts to open a store that is in use */
+	ENDING_MS = 15000, /* longest wait for a daemon that is ending */
+	COPY_TRIES = 100,  /* retries of a copy that a daemon breaks off */
 };
 
 int store_complain(const char *action, const char *path, int err)
@@ -53,7 +53,7 @@ int store_access_open(struct store_access *access, const char *path, bool reads)
 	        .path = path, .reads = reads, .socket = -1};
 	/*
 	 * A daemon that is starting or ending has the store open but does not
-	 * answer.  That takes a moment, unless the disk is very slow.
+	 * answer.  This state is short, unless the disk is very slow.
 	 */
 	for (int tries = 0; r == -EBUSY && tries < BUSY_TRIES; tries++) {
 		if (tries)
@@ -170,7 +170,7 @@ static int count_row(void *arg, json_t *row)
 	return rows->fn(rows->arg, row);
 }
 
-/* Send the request once.  *ret_again: the daemon ended; it may be repeated. */
+/* Send the request once.  *ret_again: the daemon ended; repeat the request. */
 static int call_once(struct store_access *access, json_t *request,
                      struct counted *rows, json_t **ret_answer, bool *ret_again)
 {
@@ -271,7 +271,7 @@ int store_access_copy(struct store_access *access, int fd, control_row_fn *fn,
 	return r ? r : call_result(&answer, ret_answer);
 }
 
-/* Run a request with a descriptor, once.  *fd is closed. */
+/* Run a request with a descriptor, once.  Close *fd. */
 static int call_with(struct store_access *access, json_t *request, int *fd,
                      control_row_fn *fn, void *arg, json_t **ret_answer)
 {
@@ -287,7 +287,7 @@ static int call_with(struct store_access *access, json_t *request, int *fd,
 	return r;
 }
 
-/* Return true if an import has failed in a way that another may not. */
+/* Return true if an import has failed, but a repetition may succeed. */
 static bool import_may_repeat(struct store_access *access, int r,
                               const json_t *answer)
 {

@@ -13,22 +13,22 @@
 #include "util.h"
 
 /*
- * A store that is being made.  It lies in a directory inside its final one
- * until its file is complete and is renamed in one step: if the process is
- * killed, a complete store is left, or something that the next coppice init
+ * A store that is being made.  Its file is in a directory inside the final one
+ * until it is complete, and is then renamed in one step.  A process that is
+ * killed leaves a complete store, or a directory that the next coppice init
  * removes.
  */
 struct making {
 	const char *path;
-	char *part;  /* the directory inside */
+	char *part;  /* path of the directory inside */
 	int dir;     /* the final directory, locked meanwhile */
-	bool made;   /* the directory was not there before */
+	bool made;   /* this process made the final directory */
 	mode_t mode; /* of the first fork's root directory */
 };
 
 /*
- * Check that the directory is empty, but for what an interrupted coppice init
- * has left.
+ * Check that the directory is empty, except for the leftovers of an interrupted
+ * coppice init.
  */
 static int check_empty(const char *path)
 {
@@ -70,7 +70,7 @@ static int making_begin(struct making *making)
 		return -errno;
 	if (flock(making->dir, LOCK_EX | LOCK_NB) < 0)
 		return errno == EWOULDBLOCK ? -EBUSY : -errno;
-	/* Another process that made the directory has removed it again. */
+	/* Another process has made the directory, and removed it again. */
 	if (fstat(making->dir, &st) == 0 && st.st_nlink == 0)
 		return -EBUSY;
 	r = check_empty(making->path);
@@ -118,7 +118,7 @@ int store_make(const char *path, const struct store_params *params, mode_t mode)
 		r = making_finish(&making);
 	if (begun)
 		store_remove(making.part);
-	/* If it is busy, another process makes a store in it. */
+	/* -EBUSY: another process is making a store in the directory. */
 	if (r && r != -EBUSY && making.made)
 		rmdir(path);
 	close_fd(&making.dir);

@@ -9,9 +9,9 @@ struct store_params;
 
 /*
  * Make a store with its first fork, main, in a directory that is empty or
- * missing.  mode: of the fork's root directory.  -EEXIST: it has a store;
- * -ENOTEMPTY: it has other files; -EBUSY: another process is making a store
- * there.
+ * missing.  `mode` is that of the fork's root directory.  -EEXIST: the
+ * directory has a store; -ENOTEMPTY: it has other files; -EBUSY: another
+ * process is making a store there.
  */
 int store_make(const char *path, const struct store_params *params,
                mode_t mode);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice swap: let two states exchange their names. */
+/* coppice swap: exchange the names of two states. */
 #include "store_access.h"
 #include "command.h"
 #include "target.h"

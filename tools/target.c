@@ -18,7 +18,7 @@
 struct resolved_path {
 	char *store; /* NULL: unknown, because it was moved */
 	char *state; /* NULL: the mount's root, above all states */
-	bool own;    /* it is the state's own directory */
+	bool own;    /* the path is the state's own directory */
 };
 
 static void resolved_path_release(struct resolved_path *resolved)
@@ -71,9 +71,9 @@ static bool is_store(const char *path)
 }
 
 /*
- * Return true if the argument is a path rather than the name of a state.  As
- * long as nothing else has selected the store, any path in a mount counts, and
- * that of a store, which is reported as a mistake.
+ * Return true if the argument is a path rather than the name of a state.  Any
+ * path in a mount counts unless an option has selected the store; so does the
+ * path of a store, which is then reported as an error.
  */
 static bool is_path(const struct target *target, const char *arg)
 {
@@ -114,7 +114,7 @@ void target_release(struct target *target)
 	target->store = NULL;
 }
 
-/* Make the path's store the target's, or fail if that is another one. */
+/* Select the path's store, or fail if another one is selected. */
 static int target_join(struct target *target, const char *arg,
                        struct resolved_path *resolved)
 {
@@ -166,7 +166,7 @@ static int target_resolve(struct target *target, const char *arg,
 	return EXIT_DONE;
 }
 
-/* Cut off the slashes and "/." behind the last component. */
+/* Cut off the slashes and "/." after the last component. */
 static void path_trim(char *path)
 {
 	size_t len = strlen(path);
@@ -184,9 +184,8 @@ static bool is_mount_root(const char *path)
 }
 
 /*
- * Find the link FORK~NAME or FORK~N in a mount's root that the path is, or
- * leads to through other links.  Return its name, to be freed; NULL: there is
- * none.
+ * Return the name of the link FORK~NAME or FORK~N in a mount's root that the
+ * path is, or leads to through other links; the caller frees it.  NULL: none.
  */
 static char *link_name(const char *path)
 {
@@ -219,8 +218,8 @@ static char *link_name(const char *path)
 }
 
 /*
- * Return true if the path's last component is a symlink, without a slash after
- * it that stands for the link's target.
+ * Return true if the path is a symlink.  With a slash at its end, the path
+ * stands for the link's target.
  */
 static bool is_symlink(const char *path)
 {
@@ -325,10 +324,10 @@ int target_here(struct target *target, char **ret_name)
 /* ---- Paths in states ----------------------------------------------------- */
 
 /*
- * Cut the path into the directory that is there, to be looked at by the kernel,
- * and the rest, which may be gone: *ret_rest is its part of `path`, or "".  A
- * final symlink belongs to the rest, so that it is not followed, unless it is
- * in a mount's root, where symlinks stand for states.
+ * Split the path into a directory that exists, and the rest, which may be
+ * missing: *ret_rest points into `path`.  A final symlink belongs to the rest,
+ * so that it is not followed, unless it is in a mount's root or a .snap, where
+ * symlinks stand for states and directories in them.
  */
 static int path_cut(const char *path, char *ret_dir, size_t size,
                     const char **ret_rest)
@@ -359,10 +358,7 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 		if (!len || (errno != ENOENT && errno != ENOTDIR))
 			return -errno;
 	}
-	/*
-	 * The root of a mount and .snap directories have symlinks to states and
-	 * to directories in them.
-	 */
+	/* Follow the symlinks of a mount's root and of .snap directories. */
 	links = is_mount_root(ret_dir) || (st.st_ino & NODE_VIRTUAL);
 	if (links && stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		strcpy(ret_dir, path);
@@ -372,8 +368,8 @@ static int path_cut(const char *path, char *ret_dir, size_t size,
 }
 
 /*
- * Return true if a component is "..", which cannot be resolved in a path that
- * is gone.
+ * Return true if a component is "..", which cannot be resolved in a missing
+ * path.
  */
 static bool has_dotdot(const char *path)
 {
@@ -385,7 +381,7 @@ static bool has_dotdot(const char *path)
 	return false;
 }
 
-/* Return the path in its state of a file in a mount. */
+/* Resolve a path in a mount to its state and the path in it. */
 static int path_in_state(struct target *target, const char *arg,
                          char **ret_name, char **ret_path)
 {
@@ -414,7 +410,7 @@ static int path_in_state(struct target *target, const char *arg,
 	return EXIT_DONE;
 }
 
-/* Return true if the path, or what is left of it, is inside a state's mount. */
+/* Return true if the path, which may be missing, is inside a mounted state. */
 static bool is_inside(const char *arg)
 {
 	_cleanup_(resolved_path_release) struct resolved_path resolved = {0};

@@ -13,7 +13,7 @@ static void *transfer_main(void *arg)
 	struct transfer *t = arg;
 
 	t->error = t->fn(t->arg, t->here);
-	/* The other end must not wait for this one any more. */
+	/* Wake the other end, which may be waiting for data. */
 	shutdown(t->here, SHUT_RDWR);
 	return NULL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A thread that has one end of a socket pair, while a request is run that is
- * given the other end: the data of an import or an export.
+ * A thread that sends the data of an import, or receives those of an export.
+ * It has one end of a socket pair; the request gets the other one.
  */
 #ifndef COPPICE_TRANSFER_H
 #define COPPICE_TRANSFER_H
@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 
-/* Send to the socket, or read from it.  Return 0 or a negative errno. */
+/* Write to the socket, or read from it.  Return 0 or a negative errno. */
 typedef int transfer_fn(void *arg, int socket);
 
 struct transfer {
@@ -22,14 +22,14 @@ struct transfer {
 };
 
 /*
- * Start the thread, which calls fn, and let this process open as many files as
- * it may: a directory is open for each level.  Complain and return the exit
- * code.
+ * Start the thread, which calls fn, and raise the limit of open files to its
+ * maximum, because each level of directories keeps one open.  Complain about
+ * errors, and return an exit code.
  */
 int transfer_begin(struct transfer *t, transfer_fn *fn, void *arg);
 /*
- * Wait for the thread and close the sockets.  With `cut` the thread does not
- * get what was sent to it and not read yet.
+ * Wait for the thread and close the sockets.  With `cut`, shut the thread's
+ * socket down first, so that the thread does not wait for more data.
  */
 void transfer_end(struct transfer *t, bool cut);
 

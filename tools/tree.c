@@ -29,10 +29,10 @@ static const char *created_of(const struct lineage *lineage,
 
 /* ---- Text --------------------------------------------------------------- */
 
-/* A node of which some children were drawn. */
+/* A node whose children are being drawn. */
 struct frame {
 	int64_t node;
-	int64_t kid; /* to be drawn next, or NO_NODE */
+	int64_t kid; /* the next child to draw, or NO_NODE */
 	uint32_t column;
 };
 
@@ -72,7 +72,7 @@ static void print_node(const struct lineage *lineage,
 	fputc('\n', stdout);
 }
 
-/* Below a node, print what was joined into it. */
+/* Print the joins of a node, below it. */
 static void print_joins(const struct lineage *lineage,
                         const struct lineage_node *node, uint32_t column)
 {
@@ -88,8 +88,9 @@ static void print_joins(const struct lineage *lineage,
 }
 
 /*
- * Draw a tree: above each node what comes from it.  The first child is in the
- * node's own column, each of the others in the next one, which then ends.
+ * Draw a tree, with the descendants of each node above it.  The first child is
+ * in the node's own column, each of the others in the next one, which then
+ * ends.
  */
 static int draw(const struct lineage *lineage, int64_t root)
 {
@@ -204,7 +205,7 @@ static void print_json(const struct lineage *lineage, struct printer *printer)
 	printer_end(printer);
 }
 
-/* Print a string as DOT quotes it. */
+/* Print a string with the escapes of DOT. */
 static void print_quoted(const char *text)
 {
 	for (; *text; text++) {

@@ -63,7 +63,7 @@ static int list_deleted(struct undelete *u, const char *store)
 	return finish_output(r);
 }
 
-/* Bring back one state; name NULL: the one of the number. */
+/* Bring back one state.  name NULL: that with u->number. */
 static int undelete_one(struct undelete *u, struct store_access *access,
                         const char *name)
 {
@@ -122,8 +122,8 @@ static void free_strings(char ***strings)
 }
 
 /*
- * Return the name that a deleted state had.  Of a path in a mount, the
- * directory that it was in is there still.
+ * Return the name that a deleted state had.  For a path in a mount, resolve the
+ * directory above it, which still exists.
  */
 static int deleted_name(struct target *target, const char *arg, char **ret_name)
 {
