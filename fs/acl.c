@@ -116,7 +116,7 @@ void acl_chmod(uint8_t *acl, size_t len, uint32_t mode)
 		other[0] = mode & 7;
 }
 
-/* ---- What a new inode gets from its directory --------------------------- */
+/* ---- Inherited ACLs ----------------------------------------------------- */
 
 void inherited_acl_release(struct inherited_acl *h)
 {

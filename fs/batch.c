@@ -230,7 +230,7 @@ static int batch_switch(struct batch *b)
 	return err;
 }
 
-/* Free what one attempt has gathered.  Lock held. */
+/* Release the memory, holds and side heads of one attempt.  Lock held. */
 static void attempt_end(struct batch *b)
 {
 	for (size_t i = 0; i < b->len; i++) {

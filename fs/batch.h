@@ -24,7 +24,7 @@ struct fs_cred;
 struct fs_batch {
 	const void *data; /* see batch_code.h */
 	size_t len;
-	const struct fs_cred *cred; /* owns what is created, see BATCH_MODE */
+	const struct fs_cred *cred; /* owner of new files without a MODE */
 	/* Name of a snapshot of each fork after the step; NULL: none. */
 	const char *snapshot;
 	/*

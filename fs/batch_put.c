@@ -161,7 +161,7 @@ static int part_put(struct putting *p, struct part *part)
 		err = ext_add_chunk(&v, part->index, &old, part->chunk);
 	else if (!err && op->len)
 		err = ext_replace(&v, 0, &old, &to, op->value);
-	/* The counts include what was changed before a failure. */
+	/* Store after a failure, too: the counts include partial changes. */
 	stored = vnode_store(&v);
 	return err ? err : stored;
 }
@@ -210,7 +210,7 @@ static int contents_put(struct putting *p, const struct batch_op **ret_failed)
 
 /* ---- The files ---------------------------------------------------------- */
 
-/* A file to be looked up: where its entry is in the tree. */
+/* A file to look up, and the place of its entry in the tree. */
 struct lookup {
 	uint64_t slot;
 	uint64_t dir;

@@ -28,7 +28,7 @@ struct batch_target {
 	uint32_t generation;
 	const struct fs_cred *cred;
 	struct timestamp now; /* the time of all changes */
-	/* attributes of what is created */
+	/* attributes of new files and directories */
 	uint32_t uid, gid;
 	uint16_t file_mode, dir_mode;
 	struct batch_op *ops;

@@ -243,7 +243,7 @@ static int file_ask(struct exporting *e, uint64_t dir, struct exported *entry)
 	return head_send(e, dir, entry, IMPORT_META);
 }
 
-/* Ask for all regular files among the entries, and mark those in place. */
+/* Ask for all regular files among the entries, and mark the unneeded ones. */
 static int files_ask(struct exporting *e, uint64_t dir,
                      struct exported *entries, size_t count)
 {
@@ -269,7 +269,7 @@ static int files_ask(struct exporting *e, uint64_t dir,
 
 /* ---- Directories -------------------------------------------------------- */
 
-/* A directory that is to be sent, or that is not complete. */
+/* A directory that is not sent yet, or not complete. */
 struct level {
 	uint64_t ino;
 	uint64_t number, parent; /* directory numbers of the frames */

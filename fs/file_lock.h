@@ -48,7 +48,7 @@ struct lock_list {
 	size_t *total; /* counts the locks of several lists; the caller's */
 };
 
-/* Memory for a lock that is to be set, and for a part that it splits off. */
+/* Memory for a new lock, and for a part that it splits off another one. */
 struct lock_spare {
 	struct held_lock *entries[2];
 };

@@ -59,7 +59,7 @@ static inline bool snapdir_everywhere(enum fs_snapdir snapdir)
 }
 
 struct fs_options {
-	bool rmdir_always; /* rmdir deletes a fork whatever it holds */
+	bool rmdir_always; /* rmdir deletes a fork with any content */
 };
 
 /*
@@ -95,7 +95,7 @@ void fs_set_in_use(struct fs *fs, bool (*in_use)(void *arg, uint64_t state),
  */
 void fs_adopt(struct fs *fs, struct state *state);
 
-/* The caller of a request: the owner of new inodes. */
+/* The caller of a request, who owns new inodes. */
 struct fs_cred {
 	uid_t uid;
 	gid_t gid;
@@ -304,8 +304,8 @@ int fs_removexattr(struct fs *fs, node_t node, const char *name);
 void fs_rest(struct fs *fs);
 
 /*
- * Call done(arg, err) when all changes made so far are on disk.  -ESTALE: the
- * state of the node is gone, with what was written to it.
+ * Call done(arg, err) when all changes made so far are on disk.  err -ESTALE:
+ * the state of the node was deleted, with the changes to it.
  */
 void fs_fsync(struct fs *fs, node_t node, void (*done)(void *arg, int err),
               void *arg);

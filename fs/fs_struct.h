@@ -58,7 +58,7 @@ struct fs {
 	void *keep_arg;
 	bool (*in_use)(void *arg, uint64_t state); /* see fs_set_in_use() */
 	void *in_use_arg;
-	struct orphan_cleanup orphan_cleanup; /* has a lock of its own */
+	struct orphan_cleanup orphan_cleanup; /* guarded by its own lock */
 	bool position_logged; /* the warning about names such as '1' */
 };
 

@@ -76,7 +76,7 @@ enum import_verdict {
 /* Attributes of a file in the source; nlink is the source's. */
 struct import_attr {
 	struct inode inode; /* without blocks, xattrs and btime */
-	uint64_t dev, ino; /* set if import_is_linked() */
+	uint64_t dev, ino;  /* set if import_is_linked() */
 };
 
 static inline bool import_is_linked(const struct import_attr *attr)

@@ -21,7 +21,7 @@ struct joining {
 	struct fs_tree_ids ids;
 	bool forward; /* the fork equals the base: it gets the other's tree */
 	bool no_forward; /* an open inode prevents that */
-	bool prepare; /* build the tree, but do not switch */
+	bool prepare;    /* build the tree, but do not switch */
 	struct restore r;
 	struct fs_restore target; /* for restore_piece(): only `fork` is set */
 };

@@ -26,7 +26,7 @@ struct fs_join {
 	bool dry_run;  /* only make the plan */
 	bool ff_only;  /* -ENOTEMPTY if the fork has changes since the base */
 	bool squash;   /* do not record the join */
-	/* These functions are called with the lock NOT held; may be NULL. */
+	/* Callbacks, called with the lock NOT held; may be NULL. */
 	/* Decide a conflict: join_ops.choose. */
 	int (*choose)(void *arg, const struct join_inode *inode,
 	              enum join_conflict kind);

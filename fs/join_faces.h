@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Collecting the inodes that differ between the trees of a join, for its plan.
- * A face of an inode is what one of the trees has of it.
+ * A face of an inode is its version in one of the trees.
  */
 #ifndef COPPICE_JOIN_FACES_H
 #define COPPICE_JOIN_FACES_H

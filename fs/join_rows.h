@@ -20,7 +20,7 @@ enum fs_join_op {
 struct fs_join_row {
 	enum fs_join_op op;
 	uint64_t ino;
-	uint32_t mode;                  /* as st_mode */
+	uint32_t mode; /* as st_mode */
 	/*
 	 * Path in the fork after the join; JOIN_REMOVED: before it;
 	 * JOIN_CONFLICT, JOIN_KEPT: as of fs_joined_path().

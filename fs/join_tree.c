@@ -238,7 +238,7 @@ static int text_bring(struct build *b, const struct join_inode *inode)
 	store_unlock(store);
 	r = join_text_merge(b->joined, inode, &text);
 	if (!r)
-		r = -EUCLEAN; /* the same bytes were merged for the plan */
+		r = -EUCLEAN; /* merging these bytes succeeded for the plan */
 	if (r == 1)
 		r = store_throttle_write(store, text.len);
 	store_lock(store);

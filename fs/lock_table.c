@@ -41,7 +41,7 @@ struct lock_table {
 	struct locked_file *files[BUCKETS];
 	struct wait *owned[BUCKETS]; /* waiting requests, by owner */
 	struct wait *named[BUCKETS]; /* waiting and unarmed ended, by number */
-	struct wait *ended;          /* armed ones; done() is to be called */
+	struct wait *ended;          /* armed ones: finish() calls done() */
 };
 
 int lock_table_create(struct lock_table **ret_table)
@@ -487,7 +487,7 @@ void lock_table_drop_mount(struct lock_table *table, uint64_t mount)
 			}
 		}
 	}
-	/* Check the other mounts' requests only when all of this are gone. */
+	/* Grant requests only now that all of this mount's are removed. */
 	for (size_t i = 0; i < BUCKETS; i++) {
 		for (file = table->files[i]; file; file = next) {
 			next = file->next;

@@ -17,7 +17,7 @@ struct fs;
 struct orphan_cleanup {
 	pthread_t thread;
 	bool started;
-	pthread_mutex_t lock; /* guards what follows */
+	pthread_mutex_t lock; /* guards the following fields */
 	pthread_cond_t wake;
 	pthread_cond_t idle;
 	uint64_t *states;

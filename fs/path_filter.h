@@ -13,13 +13,13 @@ struct path_rule {
 	char *text;    /* the argument of path_filter_add() */
 	char *pattern; /* without a slash at the start and at the end */
 	bool include;
-	bool dirs_only; /* the pattern ended in a slash */
-	bool anchored;  /* it began with a slash */
+	bool dirs_only;   /* the pattern ended in a slash */
+	bool anchored;    /* it began with a slash */
 	unsigned slashes; /* number of slashes in `pattern` */
-	bool wild;   /* it has a wildcard */
-	bool any;    /* it has a "**" */
-	bool prefix; /* it begins with a "**" */
-	bool suffix; /* it ends in a slash and three asterisks */
+	bool wild;        /* it has a wildcard */
+	bool any;         /* it has a "**" */
+	bool prefix;      /* it begins with a "**" */
+	bool suffix;      /* it ends in a slash and three asterisks */
 };
 
 /* All zero at first. */

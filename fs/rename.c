@@ -98,8 +98,8 @@ int fs_remove(struct fs *fs, node_t parent, const char *name, bool dir,
 		err = state_dir_unlink(fs, parent, name);
 	store_unlock(fs->store);
 	/*
-	 * The name is removed.  Orphan cleanup frees what cannot be freed now:
-	 * the ORPHAN item is kept.
+	 * The name is removed.  If the inode cannot be freed now, the ORPHAN
+	 * item stays, and orphan cleanup frees it later.
 	 */
 	if (finish)
 		orphan_finish(fs, node);
@@ -127,9 +127,9 @@ int fs_rmdir(struct fs *fs, node_t parent, const char *name)
 /* A walk from a directory up to the root, which must not meet an inode. */
 struct climb {
 	uint64_t dir, avoid; /* inode numbers: the start; the one not to meet */
-	uint64_t at;    /* the next directory; INO_ROOT: done */
-	uint64_t steps; /* so far */
-	uint64_t moves; /* fs->moves at its start; still valid if equal */
+	uint64_t at;         /* the next directory; INO_ROOT: done */
+	uint64_t steps;      /* so far */
+	uint64_t moves;      /* fs->moves at its start; still valid if equal */
 };
 
 enum { CLIMB_PIECE = 512 }; /* directories checked in one hold of the lock */

@@ -435,7 +435,7 @@ static int restore_whole(struct restore *r)
 	return err;
 }
 
-/* Free what one attempt has gathered.  Lock held. */
+/* Release the source and the memory of one attempt.  Lock held. */
 static void attempt_end(struct restore *r)
 {
 	hold_release(r->fs->forest, &r->source);

@@ -54,7 +54,7 @@ int restore_find_dirty(struct restore *r);
  * meanwhile.
  */
 int restore_build(struct restore *r);
-/* Free what restore_build() has gathered, after success and after failure. */
+/* Free the memory of restore_build(), after success and after failure. */
 void restore_release(struct restore *r);
 /* Load an inode of the side head.  -ENOENT */
 int restore_load(struct restore *r, uint64_t ino, struct vnode *ret);

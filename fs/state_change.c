@@ -20,7 +20,7 @@ void root_touch(struct fs *fs)
 	forest_set_root_inode(fs->forest, &inode);
 }
 
-/* Update the times of the list of forks; .snap has no times of its own. */
+/* Update the times of the root directory; .snap does not store any. */
 static void list_touch(struct fs *fs, uint64_t fork)
 {
 	if (!fork)

@@ -160,7 +160,7 @@ static int repair_complain(const char *path, int err)
 	return code;
 }
 
-/* Print what was done, or with dry_run would be done. */
+/* Print the result of a repair, or of its dry run. */
 static void print_result(const struct output *out, bool dry_run,
                          const struct repair_result *result)
 {

@@ -42,7 +42,7 @@ extern const struct command command_init, command_mount, command_umount,
 extern const struct command command_prune, command_gc, command_undelete,
         command_batch, command_import, command_export;
 
-/* The `-s STORE` before the verb, or NULL.  Read by target.c alone. */
+/* The `-s STORE` before the verb, or NULL.  Only for target.c. */
 extern const char *command_store;
 
 /*

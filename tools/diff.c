@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice diff: what differs between two states. */
+/* coppice diff: show the differences between two states. */
 #include <errno.h>
 #include <stdio.h>
 

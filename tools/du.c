@@ -62,7 +62,7 @@ static int print_row(void *arg, json_t *row)
 	return ferror(stdout) ? -EPIPE : 0;
 }
 
-/* Print what deleting all named states would free. */
+/* Print the bytes that deleting all named states would free. */
 static void output_end(struct output *output, const json_t *answer)
 {
 	const json_t *frees = json_object_get(answer, "frees");

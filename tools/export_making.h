@@ -18,9 +18,9 @@
 /* A directory that is not complete. */
 struct made_dir {
 	uint64_t number; /* in the frames */
-	int fd;     /* -1: it could not be made, or this is a dry run */
-	bool fresh; /* it was made, or would be: it has no other entries */
-	char *path; /* below the top, with a slash before each name */
+	int fd;          /* -1: it could not be made, or this is a dry run */
+	bool fresh;      /* it was made, or would be: it has no other entries */
+	char *path;      /* below the top, with a slash before each name */
 	struct export_attr attr;
 	struct name_set names; /* of the state, if others are to be deleted */
 };

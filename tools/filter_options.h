@@ -27,8 +27,8 @@
 
 /*
  * Add the rules of --exclude, --include, --exclude-from, --include-from and
- * --filter, in the order in which they were given.  Complain about what cannot
- * be read, and return an exit code.
+ * --filter, in the order in which they were given.  Complain about errors, and
+ * return an exit code.
  */
 int filter_options_read(const struct option_list *options,
                         struct path_filter *filter);

@@ -13,7 +13,7 @@ struct import_meter {
 	int top;
 	pthread_t shows, counts; /* the threads */
 	bool shown, counting;    /* they were started */
-	int64_t begun; /* mono_ns() */
+	int64_t begun;           /* mono_ns() */
 	pthread_mutex_t lock;
 	pthread_cond_t end;
 	atomic_bool stop;

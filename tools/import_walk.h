@@ -44,7 +44,7 @@ struct import_source {
 	size_t numbers_len, numbers_room;
 	uint64_t numbers_end;        /* the first number never used */
 	struct source_frame *frames; /* a ring of IMPORT_WINDOW + 1 */
-	size_t first, waiting; /* index and number of unanswered frames */
+	size_t first, waiting;       /* index and number of unanswered frames */
 	void *links;     /* tree of sent inodes with several names */
 	uint8_t *xattrs; /* IMPORT_XATTRS_MAX bytes, encoded */
 	size_t xattrs_len;

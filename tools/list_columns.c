@@ -23,7 +23,7 @@ const struct field list_details[] = {
         {0},
 };
 
-/* Other names of columns: those of the titles. */
+/* Further names of columns, from the titles. */
 static const struct {
 	const char *name, *key;
 } aliases[] = {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* coppice run: run a command in a fork of its own. */
+/* coppice run: run a command in a new fork. */
 #include <errno.h>
 #include <jansson.h>
 #include <limits.h>
@@ -49,7 +49,7 @@ struct options {
 	unsigned failed; /* commands, or their joins */
 };
 
-/* ---- What is printed ---------------------------------------------------- */
+/* ---- Output ------------------------------------------------------------- */
 
 static bool is_kept(const struct run_job *job)
 {
@@ -258,8 +258,8 @@ static int run_all(struct options *o, struct run_jobs *jobs)
 }
 
 /*
- * A further run is of use only if its fork has what was joined meanwhile.
- * Return an exit code.
+ * Refuse --retry unless the fork of a further run contains the joins made
+ * meanwhile.  Return an exit code.
  */
 static int retry_check(const struct run_jobs *jobs, const struct named *source,
                        const struct named *into)

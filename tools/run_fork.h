@@ -18,7 +18,7 @@ struct run_fork {
 	uint64_t version; /* its version when it was made */
 };
 
-/* What a join does if its target has changed meanwhile. */
+/* How to join into a fork that has changed meanwhile. */
 enum run_policy {
 	RUN_QUEUE, /* merge both */
 	RUN_FIRST, /* refuse the join */

@@ -8,7 +8,7 @@
 #include "run_fork.h"
 #include "run_site.h"
 
-/* What happens to a fork when its command has ended. */
+/* How to treat a fork when its command has ended. */
 enum run_end {
 	RUN_KEEP_CHANGED, /* keep it if the command has changed it */
 	RUN_JOIN,         /* join it if the command succeeded */

@@ -23,8 +23,8 @@ struct run_program {
 	const struct run_fork *fork;
 	char **argv; /* ends with NULL */
 	unsigned index;
-	bool no_input; /* standard input is empty */
-	bool errors; /* standard output goes to standard error */
+	bool no_input;        /* standard input is empty */
+	bool errors;          /* standard output goes to standard error */
 	const sigset_t *mask; /* blocked signals of the command */
 };
 

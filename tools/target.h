@@ -39,7 +39,7 @@ int target_state(struct target *target, const char *arg, bool own,
                  char **ret_name);
 /* Return the name of a new fork; `arg` is the name or its path in a mount. */
 int target_new_fork(struct target *target, const char *arg, char **ret_name);
-/* Select the store in whose mount the path is. */
+/* Select the store of the mount that contains the path. */
 int target_select(struct target *target, const char *path);
 /*
  * Return the name of a fork; NULL if `arg` is the path of a mount's root, which
