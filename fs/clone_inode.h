@@ -49,7 +49,7 @@ struct clone {
 	const struct state_side *side; /* the target; NULL: the fork itself */
 	struct state_hold hold;
 	struct tree *source;
-	uint64_t box; /* inode number, see clone.c; 0: not made yet */
+	uint64_t box;         /* inode number, see clone.c; 0: not made yet */
 	struct vnode top;     /* the copy of `from` */
 	struct frame *frames; /* the path down to the current directory */
 	size_t depth, capacity;

@@ -204,8 +204,7 @@ static ssize_t virtual_get(struct fs *fs, node_t node, const char *name,
 	return (ssize_t)len;
 }
 
-/* Return the node that has the xattr: .snap shows the ACL of its fork's root.
- */
+/* Return the node to read from: .snap shows the ACL of its fork's root. */
 static node_t holder(node_t node, const char *name)
 {
 	if (node_kind(node) == NODE_KIND_SNAPDIR &&

@@ -24,7 +24,7 @@ struct parsed_options {
 	int64_t autosnap; /* seconds; 0: none */
 	int64_t trash;    /* seconds, if trash_set */
 	bool trash_set;
-	char *keep;       /* a retention policy, or NULL */
+	char *keep; /* a retention policy, or NULL */
 	char *state;
 	char extra[32];
 };
