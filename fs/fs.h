@@ -105,7 +105,7 @@ struct fs_cred {
 struct fs_entry {
 	node_t node;
 	struct stat st;
-	bool uncacheable; /* may be another node later without a request */
+	bool uncacheable; /* the name may refer to another node later */
 	/*
 	 * Tells apart states that had the same number one after the other.
 	 * 0: the node belongs to no state.
