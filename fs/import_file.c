@@ -255,6 +255,9 @@ static int file_restore(struct importing *im, struct vnode *v)
 
 	if (!err)
 		err = inode_load(before, v->ino, &inode);
+	/* The sender has named a file twice. */
+	if (err)
+		return err == -ENOENT ? -EPROTO : err;
 	while (!err) {
 		struct extent extent;
 		struct item item;

@@ -354,6 +354,8 @@ static int move_locked(struct move *m, node_t parent, node_t new_parent)
 	/* Draw the number before changing anything: it can fail. */
 	if (!err && (m->flags & RENAME_WHITEOUT))
 		err = ino_new(m->fs->store, INO_END, &m->whiteout_ino);
+	if (!err && (m->flags & RENAME_WHITEOUT))
+		err = quota_check(m->from.state, 1, 0);
 	if (!err)
 		err = vnode_begin(&m->from);
 	if (err)

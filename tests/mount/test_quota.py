@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from linux import opened, raises
+from linux import RENAME_WHITEOUT, opened, raises, renameat2
 
 MIB = 1 << 20
 
@@ -40,6 +40,20 @@ def test_writing(fork):
     os.unlink(fork / "more")
     (fork / "other").write_bytes(os.urandom(MIB))
     assert used(fork) <= 8 * MIB
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="whiteouts need root")
+def test_whiteouts(fork, store):
+    """A rename without room for its whiteout changes nothing."""
+    for name in "from", "to":
+        (fork / name).mkdir()
+    (fork / "from" / "dir").mkdir()
+    store.verb("set", f"quota={used(fork) + 100}", "limited")
+    with raises(errno.EDQUOT):
+        renameat2(fork / "from" / "dir", fork / "to" / "dir", RENAME_WHITEOUT)
+    assert os.listdir(fork / "from") == ["dir"]
+    assert [os.stat(fork / name).st_nlink for name in ("from", "to")] == [3, 2]
+    store.check()
 
 
 def test_compression_does_not_count(fork):
