@@ -19,8 +19,8 @@
 #include <errno.h>
 
 enum {
-	SEARCH_PIECE = 256, /* numbers checked in one hold of the lock */
-	FREE_COST = 8,      /* cost of a number without a state, in checks */
+	SEARCH_PIECE = 256,  /* numbers checked in one hold of the lock */
+	FREE_COST = 8,       /* cost of a number without a state, in checks */
 	REMOVED_BUDGET = 16, /* removed records passed in a check */
 };
 

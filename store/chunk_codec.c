@@ -621,8 +621,8 @@ int chunk_decode_fragments(struct store *store, const struct iovec *fragments,
 	struct chunk *chunk;
 	struct chunk_header h;
 	uint8_t hash[16];
-	int r = chunk_header_decode(fragments[0].iov_base,
-	                            fragments[0].iov_len, &h);
+	int r = chunk_header_decode(fragments[0].iov_base, fragments[0].iov_len,
+	                            &h);
 
 	if (r < 0 || h.len > store_chunk_size(store))
 		return -EUCLEAN;

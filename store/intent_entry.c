@@ -32,7 +32,7 @@ enum change {
 	CHANGE_DELETE,
 	CHANGE_COUNTERS, /* the last one of an entry */
 	CHANGE_PATCH,
-	CHANGE_MERGE,    /* these only in a large log */
+	CHANGE_MERGE, /* these only in a large log */
 	CHANGE_DROP,
 };
 

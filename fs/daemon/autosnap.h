@@ -29,9 +29,8 @@ struct autosnap_rule {
 /* How the thread works on the store; the pointers are the caller's. */
 struct autosnap_options {
 	struct fs *fs;
-	struct mounts
-	        *mounts; /* caches to update, sessions to look up */
-	uid_t uid;       /* the creator of the snapshots */
+	struct mounts *mounts; /* caches to update, sessions to look up */
+	uid_t uid;             /* the creator of the snapshots */
 	/* Called around each job; begin() fails if the daemon is ending. */
 	int (*begin)(void *arg);
 	void (*end)(void *arg);
