@@ -22,7 +22,7 @@ static uint64_t number_of(json_t *row, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(row, key));
 }
 
-/* Add the joins into a fork, at the fork's own version for now. */
+/* Add the joins into a fork, first at the fork's own version. */
 static int add_joins(struct lineage *lineage, json_t *row)
 {
 	json_t *joined = json_object_get(row, "joined"), *join;

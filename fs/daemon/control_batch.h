@@ -11,10 +11,11 @@
  *
  * A join, a clone or the restoration of a file needs a tree (prepared.h), and
  * the operations before it determine the versions that the tree is built from.
- * So the operations are applied up to the first one whose tree is missing, the
- * versions that it needs are noted, and all is undone.  The tree is built
- * without the lock, and the operations are applied again, until all trees are
- * there and still fit.  A batch that fails leaves only unnamed side heads.
+ * Therefore the operations are applied up to the first one whose tree is
+ * missing, the versions that it needs are noted, and all is undone.  The tree
+ * is built without the lock, and the operations are applied again, until all
+ * trees are there and still fit.  A batch that fails leaves only unnamed side
+ * heads.
  */
 #ifndef COPPICE_CONTROL_BATCH_H
 #define COPPICE_CONTROL_BATCH_H

@@ -15,7 +15,7 @@
 
 enum { OPCODE_STATX = 52 };
 
-/* As in the kernel's header since protocol 7.39. */
+/* The kernel's struct fuse_sx_time, of protocol 7.39 and later. */
 struct sx_time {
 	int64_t sec;
 	uint32_t nsec;

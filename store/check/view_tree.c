@@ -8,7 +8,7 @@
  * name.  The second marks the entries of the deadlist.  The third walks the
  * parent's tree, but enters only blocks on the deadlist: every block that it
  * meets must have one of the two marks, and it must meet every marked block.
- * So the work is proportional to the difference of the trees.
+ * The work is proportional to the difference of the trees.
  */
 #include <errno.h>
 

@@ -74,7 +74,7 @@ static void sender_end(struct sender *s)
 	close(s->sockets[1]);
 }
 
-/* What has come of the frames. */
+/* Counts of the frames received. */
 struct received {
 	unsigned asked, contents, bare, links, ends, dirs;
 	unsigned pending; /* asked for and not answered */

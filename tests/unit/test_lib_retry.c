@@ -12,7 +12,7 @@ enum {
 	LARGE = 6 << 20, /* read in several pieces */
 };
 
-/* What is done before chunks are read. */
+/* The change that the test makes before chunks are read. */
 static struct {
 	struct coppice *store;
 	struct coppice_state *fork;
