@@ -202,6 +202,8 @@ const struct command command_mount = {
                 "(256M)\n"
                 "      log=off        no intent log: each fsync is a whole "
                 "commit\n"
+                "      cpu_latency=off  idle processors may sleep, which makes "
+                "calls slower\n"
                 "      allow_other    other users may enter (always, if root "
                 "mounts)\n"
                 "      xattr=off      no extended attributes and no access "

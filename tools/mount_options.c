@@ -136,6 +136,12 @@ static int xattr_parse(struct parsed_options *parsed, const char *value)
 	return parsed->no_xattr || strcmp(value, "on") == 0 ? 0 : -EINVAL;
 }
 
+static int cpu_latency_parse(struct parsed_options *parsed, const char *value)
+{
+	parsed->no_cpu_latency = strcmp(value, "off") == 0;
+	return parsed->no_cpu_latency || strcmp(value, "on") == 0 ? 0 : -EINVAL;
+}
+
 static int trash_parse(struct parsed_options *parsed, const char *value)
 {
 	parsed->trash = 0;
@@ -203,6 +209,7 @@ static const struct value_option {
         {"locks", locks_parse, "mount or store"},
         {"xattr", xattr_parse, "on or off"},
         {"access", access_parse, "checked or root"},
+        {"cpu_latency", cpu_latency_parse, "on or off"},
 };
 
 static const struct value_option *value_option_find(const char *option)
@@ -308,6 +315,7 @@ void parsed_options_apply(struct parsed_options *parsed,
 	options->allow_other = parsed->allow_other;
 	options->root_only = parsed->root_only;
 	options->no_xattr = parsed->no_xattr;
+	options->no_cpu_latency = parsed->no_cpu_latency;
 	options->memory = parsed->memory;
 	options->no_log = parsed->no_log;
 	options->autosnap = parsed->autosnap;

@@ -11,7 +11,7 @@
 struct parsed_options {
 	bool sloppy; /* unknown options are not an error */
 	bool readonly, allow_other, rmdir_always, no_export, store_locks;
-	bool root_only, no_xattr;
+	bool root_only, no_xattr, no_cpu_latency;
 	bool nonempty;
 	bool remount; /* change the flags of an existing mount */
 	bool dev, suid, noexec, nosymfollow, sync;

@@ -275,14 +275,15 @@ static int hand_over(const struct mounting *m, int socket, int fd,
 	mount_entry_find(m->mountpoint, &entry);
 	request = json_pack(
 	        "{s:s, s:o, s:o, s:s, s:s, s:b, s:b, s:b, s:b, s:b, s:b, s:b, "
-	        "s:b, s:I, s:s?}",
+	        "s:b, s:b, s:I, s:s?}",
 	        "verb", "mount", "mountpoint", name_escape(m->mountpoint),
 	        "state", o->state ? name_escape(o->state) : json_null(),
 	        "device", entry.device, "snapdir", snapdirs[o->snapdir],
 	        "snapopen_late", o->snapopen_late, "rmdir_always",
 	        o->rmdir_always, "sync", o->sync, "no_export", o->no_export,
 	        "store_locks", o->store_locks, "readonly", o->readonly,
-	        "root_only", o->root_only, "no_xattr", o->no_xattr, "autosnap",
+	        "root_only", o->root_only, "no_xattr", o->no_xattr,
+	        "no_cpu_latency", o->no_cpu_latency, "autosnap",
 	        (json_int_t)o->autosnap, "keep", o->keep);
 	if (request && o->trash_set)
 		json_object_set_new(request, "trash",

@@ -146,6 +146,8 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	        .root_only =
 	                json_is_true(json_object_get(request, "root_only")),
 	        .no_xattr = json_is_true(json_object_get(request, "no_xattr")),
+	        .no_cpu_latency = json_is_true(
+	                json_object_get(request, "no_cpu_latency")),
 	        .mountpoint = mountpoint,
 	        .device = device,
 	};

@@ -23,8 +23,9 @@ struct mount_options {
 	bool is_private; /* in a namespace that ends with the command: mount
 	                    over anything, and start no daemon */
 	bool allow_other;
-	bool no_xattr;  /* no xattrs and ACLs in this mount */
-	bool root_only; /* no checks of permissions: see session.h */
+	bool no_xattr;       /* no xattrs and ACLs in this mount */
+	bool no_cpu_latency; /* let idle processors sleep at any time */
+	bool root_only;      /* no checks of permissions: see session.h */
 	bool nosymfollow;
 	uint64_t memory;  /* bytes; 0: default */
 	bool no_log;      /* each fsync is a commit */

@@ -21,6 +21,7 @@
 #include <sys/syscall.h>
 
 #include "busy_poll.h"
+#include "cpu_latency.h"
 #include "eventcount.h"
 #include "util.h"
 
@@ -60,6 +61,7 @@ struct loop {
 	void *arg;
 	int fd;
 	struct busy_poll busy_poll;
+	struct cpu_latency cpu_latency;
 	struct eventcount event; /* the watcher's sleep */
 	atomic_bool stopping;
 	atomic_uint tokens;  /* number of workers that are to end */
@@ -141,6 +143,7 @@ int loop_create(const struct loop_ops *ops, void *arg, struct loop **ret_loop)
 	loop->ops = ops;
 	loop->arg = arg;
 	loop->limit = 1; /* until the first look around */
+	cpu_latency_init(&loop->cpu_latency);
 	sigaction(KICK, &action, NULL);
 	*ret_loop = loop;
 	return 0;
@@ -150,8 +153,14 @@ void loop_destroy(struct loop *loop)
 {
 	if (!loop)
 		return;
+	cpu_latency_close(&loop->cpu_latency);
 	eventcount_release(&loop->event);
 	free(loop);
+}
+
+void loop_limit_cpu_latency(struct loop *loop)
+{
+	cpu_latency_open(&loop->cpu_latency, "/dev", "/sys");
 }
 
 void loop_stop(struct loop *loop)
@@ -374,9 +383,10 @@ static bool requests_wait(const struct loop *loop)
 
 /* The activity of the workers since the last tick. */
 struct activity {
-	bool any;   /* a request began or ended */
-	bool stuck; /* all are busy with the request of the last tick */
-	bool still; /* and have been for two ticks, hardly running */
+	unsigned requests; /* handled, wholly or in part */
+	bool any;          /* a request began or ended */
+	bool stuck;        /* all are busy with the request of the last tick */
+	bool still;        /* and have been for two ticks, hardly running */
 	bool all_busy;
 };
 
@@ -414,6 +424,7 @@ static struct activity look(struct loop *loop)
 			continue;
 		steps = atomic_load(&worker->steps);
 		a.any |= steps != worker->seen || (steps & 1);
+		a.requests += (unsigned)((steps - worker->seen + 1) / 2);
 		if (steps == worker->seen && (steps & 1)) {
 			a.still &= look_still(worker);
 		} else {
@@ -507,6 +518,7 @@ static void tick(struct loop *loop)
 
 	if (loop->ticks++ % LOOK_TICKS == 0)
 		look_around(loop);
+	cpu_latency_tick(&loop->cpu_latency, a.requests);
 	loop->idle = a.any ? 0 : loop->idle + 1;
 	loop->waiting = wait ? loop->waiting + 1 : 0;
 	loop->stuck = wait && a.stuck ? loop->stuck + 1 : 0;
@@ -539,6 +551,7 @@ static void wait_for_tick(struct loop *loop)
 			loop->idle = 0;
 		} else {
 			shrink(loop, LOOP_WORKERS_MAX);
+			cpu_latency_drop(&loop->cpu_latency);
 			inspect(loop);
 			timeout_ms = loop->inspect_more ? INSPECT_MS : -1;
 		}

@@ -68,6 +68,12 @@ int loop_create(const struct loop_ops *ops, void *arg, struct loop **ret_loop);
 void loop_destroy(struct loop *loop); /* takes NULL */
 
 /*
+ * Limit the time that waking a processor takes, while requests follow each
+ * other closely (see cpu_latency.h); before loop_run().
+ */
+void loop_limit_cpu_latency(struct loop *loop);
+
+/*
  * Handle requests read from fd until there are no more (fd is closed at its
  * other end, or fails), handle() returns false, or loop_stop() is called.  The
  * calling thread is the watcher.

@@ -322,6 +322,8 @@ static int session_create(struct mounts *mounts,
 		err = negatives_create(&session->negatives);
 	if (err == 0)
 		err = loop_create(&session_ops, session, &session->loop);
+	if (err == 0 && !params->no_cpu_latency)
+		loop_limit_cpu_latency(session->loop);
 	/* The kernel has the root directory without a lookup. */
 	if (err == 0)
 		err = lookups_add(session->lookups, session_node(session, 1));

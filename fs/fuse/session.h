@@ -44,6 +44,7 @@ struct session_params {
 	bool no_open;           /* do without OPEN if the kernel can */
 	bool root_only;         /* see struct session */
 	bool no_xattr;          /* xattrs and ACLs get ENOSYS */
+	bool no_cpu_latency;    /* do without loop_limit_cpu_latency() */
 	const char *mountpoint; /* as given by the client, for messages */
 	const char *device;     /* the mount's st_dev as MAJOR:MINOR */
 };
