@@ -6,6 +6,7 @@
 #include "client_umount.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <sys/mount.h>
 
 #include "daemon_client.h"
@@ -15,13 +16,17 @@
 #include "utab.h"
 #include "util.h"
 
+/* Pauses before another attempt: each is twice as long as the one before. */
+enum { FIRST_PAUSE_MS = 8, LAST_PAUSE_MS = 1024 };
+
 struct unmounting {
 	const char *given;
 	const struct mount_entry *entry;
 	int flags;
 	char **ret_error;
 	bool done;
-	bool warned; /* that the mount is still in use elsewhere */
+	bool warned;      /* that the mount is still in use elsewhere */
+	bool unexplained; /* the mount is in use, but no user was found */
 };
 
 static int fail_busy(struct unmounting *u)
@@ -29,6 +34,7 @@ static int fail_busy(struct unmounting *u)
 	_cleanup_free_ char *users = malloc(HOLDERS_TEXT);
 	bool found = users && holders_busy(u->entry, users);
 
+	u->unexplained = !found;
 	return error_message_set(
 	        u->ret_error, -EBUSY, "cannot unmount '%s': it is in use%s%s",
 	        u->given, found ? " by " : "", found ? users : "");
@@ -161,6 +167,47 @@ static int find_mount(const char *given, struct mount_entry *ret_entry,
 	                         "no store is mounted at '%s'", given);
 }
 
+/*
+ * Unmount once.  Each attempt asks the daemon anew: it reports that all was
+ * saved as of the request.
+ */
+static int attempt(struct unmounting *u)
+{
+	_cleanup_close_ int socket = -1;
+	char store[PATH_MAX];
+
+	u->unexplained = false;
+	/* The daemon itself may hang. */
+	if (u->flags & MNT_FORCE)
+		return unmount(u);
+	/* A detached mount that is in use may end much later. */
+	if ((u->flags & MNT_DETACH) ||
+	    mount_store_find(u->entry->mountpoint, u->entry, store) < 0 ||
+	    daemon_client_connect(store, &socket) < 0)
+		return sync_and_unmount(u);
+	return unmount_and_wait(u, socket);
+}
+
+/*
+ * A mount is in use for a moment while another process looks up a path or
+ * calls statfs() in it, or the kernel closes a file: nothing in /proc shows it.
+ */
+static int attempt_repeatedly(struct unmounting *u)
+{
+	int err = attempt(u);
+
+	for (int pause = FIRST_PAUSE_MS;
+	     u->unexplained && !(u->flags & MNT_FORCE) &&
+	     pause <= LAST_PAUSE_MS;
+	     pause *= 2) {
+		poll(NULL, 0, pause);
+		free(*u->ret_error);
+		*u->ret_error = NULL;
+		err = attempt(u);
+	}
+	return err;
+}
+
 int client_umount(const char *path, int flags, char **ret_error)
 {
 	_cleanup_free_ struct mount_entry *entry = malloc(sizeof(*entry));
@@ -170,23 +217,11 @@ int client_umount(const char *path, int flags, char **ret_error)
 	        .flags = flags,
 	        .ret_error = ret_error,
 	};
-	_cleanup_close_ int socket = -1;
-	char store[PATH_MAX];
 	int err;
 
 	*ret_error = NULL;
 	if (!entry)
 		return error_message_set(ret_error, -ENOMEM, "out of memory");
 	err = find_mount(path, entry, ret_error);
-	if (err < 0)
-		return err;
-	/* The daemon itself may hang. */
-	if (flags & MNT_FORCE)
-		return unmount(&u);
-	/* A detached mount that is in use may end much later. */
-	if ((flags & MNT_DETACH) ||
-	    mount_store_find(entry->mountpoint, entry, store) < 0 ||
-	    daemon_client_connect(store, &socket) < 0)
-		return sync_and_unmount(&u);
-	return unmount_and_wait(&u, socket);
+	return err < 0 ? err : attempt_repeatedly(&u);
 }

@@ -332,6 +332,15 @@ def tmp():
     shutil.rmtree(path, ignore_errors=True)
 
 
+def detach_others(tmp, stores):
+    """Unmount what a failed test has left mounted below tmp, other than the
+    stores' own mounts, which it would keep from ending."""
+    own = {str(mount) for store in stores for mount in store.mounts}
+    for target, *_ in reversed(mounts()):
+        if target.startswith(f"{tmp}/") and target not in own:
+            subprocess.run(["umount", "-i", "-l", target], check=False)
+
+
 @pytest.fixture
 def make_store(request, tmp):
     """Stores as a test wants them, cleaned up behind it."""
@@ -352,6 +361,8 @@ def make_store(request, tmp):
     yield make
     problems = []
     failed = getattr(request.node, "coppice_failed", False)
+    if failed:
+        detach_others(tmp, dog.stores)
     for store in dog.stores:
         for mount in reversed(store.mounts):
             try:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from conftest import SLOWER
-from linux import in_namespace, own_namespace, run
+from linux import in_namespace, opened, own_namespace, run
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,18 @@ def test_a_mount_in_it(store, mnt, main):
 def test_the_command_itself(store, mnt, main):
     result = store.coppice("umount", mnt.path, cwd=main, code=1)
     assert "this command" in result.stderr
+
+
+def test_nobody_is_found_who_uses_it(store, mnt, main):
+    """A descriptor in a socket's queue is in no process's list.  The command
+    tries again, but not for ever."""
+    with contextlib.ExitStack() as stack:
+        one, two = map(stack.enter_context, socket.socketpair())
+        with opened(main, os.O_PATH) as fd:
+            socket.send_fds(one, [b"x"], [fd])
+        assert refusal(store, mnt).endswith(": it is in use\n")
+    assert unmount(store, mnt.path) == ""
+    mnt.process.wait(60 * SLOWER)
 
 
 def unmount(store, path):

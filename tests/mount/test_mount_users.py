@@ -96,6 +96,53 @@ def test_mount_by_an_ordinary_user(user_script):
     assert out.split() == ["main", "main~s", "main@a", "65534"]
 
 
+# Keeps the mount in use by a descriptor in a socket's queue, which is in no
+# process's list, until told.
+IN_QUEUE = """
+import os, socket
+pair = socket.socketpair()
+fd = os.open("mnt", os.O_PATH)
+socket.send_fds(pair[0], [b"x"], [fd])
+os.close(fd)
+print("ready", flush=True)
+open("refused").read()
+for end in pair:
+    end.close()
+open("released", "w").close()
+"""
+
+# Lets the descriptor go when unmounting was refused for the first time.
+UNTIL_REFUSED = """#!/bin/sh
+{real} "$@" && exit
+mkdir again 2>/dev/null || exit 1
+: >refused
+: <released
+exit 1
+"""
+
+
+def test_a_mount_in_use_for_a_moment(user_script, tmp):
+    """The command tries again if nobody is found who uses the mount."""
+    home = tmp / "home"
+    (home / "queue.py").write_text(IN_QUEUE)
+    (home / "bin").mkdir()
+    wrapper = home / "bin" / "fusermount3"
+    wrapper.write_text(UNTIL_REFUSED.format(real=shutil.which("fusermount3")))
+    wrapper.chmod(0o755)
+    out = user_script("""
+        user mkfifo refused released
+        user ./coppice init store
+        user ./coppice mount store mnt
+        user /usr/bin/python3 queue.py >log 2>&1 &
+        until [ -s log ]; do :; done
+        cat log
+        user env PATH=$PWD/bin:$PATH ./coppice umount mnt || exit 0
+        wait
+        ls -d again
+    """)
+    assert out.split() == ["ready", "again"]
+
+
 def test_kill_of_an_ordinary_users_daemon(user_script, tmp):
     """Nothing hangs, as with root's: see test_guard.py."""
     (tmp / "clash.py").write_text(CLASH)
