@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 # The share of a run's time after which each test begins no further round.  The
 # tests run in this order: the most important ones first.
-SHARES = {"small": 13, "slots": 11, "forks": 12, "latency": 10, "stream": 10,
-          "space": 12, "backup": 8, "clone": 4, "delete": 9, "work": 14,
-          "million": 17}
+SHARES = {"small": 13, "slots": 10, "forks": 11, "latency": 12, "stream": 8,
+          "space": 8, "backup": 8, "clone": 5, "delete": 9, "work": 20,
+          "million": 16}
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Sizes:
     sql_rows: int = 20000
     pgbench_seconds: int = 20
     pgbench_scale: int = 5
+    packages: int = 300        # what npm installs
     build: bool = True         # compile a project
 
 
@@ -55,7 +56,7 @@ QUICK = Sizes(
     load_seconds=1.5, stream_mib=128, random_writes=2000, releases=3,
     tree="/usr/include", clone_packages=50, delete_files=10000, many_files=0,
     sql_rows=1000, pgbench_seconds=3, pgbench_scale=1,
-    build=False)
+    packages=50, build=False)
 
 SMOKE = Sizes(
     name="smoke", seconds=600, rounds=1, small_files=50, slot_files=200,
@@ -65,5 +66,4 @@ SMOKE = Sizes(
     load_seconds=0.3, stream_mib=4, random_writes=20, releases=2,
     tree="/usr/include/linux", clone_packages=2, clone_files=10,
     delete_files=500, many_files=300, sql_rows=20, pgbench_seconds=1,
-    pgbench_scale=1,
-    build=False)
+    pgbench_scale=1, packages=3, build=False)
