@@ -3,8 +3,8 @@
  * A real store in a folder of its own, beside plain copies (models) of all
  * its states, and random changes to both.  Any difference fails the test.
  */
-#ifndef COPPICE_WORLD_H
-#define COPPICE_WORLD_H
+#ifndef COPPICE_FIXTURE_H
+#define COPPICE_FIXTURE_H
 
 #include "forest.h"
 #include "scratch.h"

@@ -19,6 +19,19 @@
 #include "scratch.h"
 #include "util.h"
 
+/*
+ * Assert a condition in a thread of the test's: cmocka's assertions only work
+ * in the thread that runs the test.
+ */
+#define must(condition)                                                        \
+	do {                                                                   \
+		if (!(condition)) {                                            \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
+			        #condition);                                   \
+			abort();                                               \
+		}                                                              \
+	} while (0)
+
 struct fixture {
 	struct scratch scratch;
 	struct store *store;

@@ -4,8 +4,8 @@
  * against what is there, deadlists against trees, blocks against what can be
  * reached.  Fails the test where they differ.
  */
-#ifndef COPPICE_AUDIT_H
-#define COPPICE_AUDIT_H
+#ifndef COPPICE_FSCK_H
+#define COPPICE_FSCK_H
 
 #include "snapshot.h"
 

@@ -86,8 +86,7 @@ static inline void child_end(struct child *child, int signal)
 		}                                                              \
 	} while (0)
 
-/* ---- Many keys whose values belong together
- * --------------------------------------- */
+/* ---- Keys whose values belong together ---------------------------------- */
 
 enum { KEYS = 400, KEY_BYTES = 400 };
 

@@ -70,6 +70,10 @@ static inline int lib_teardown(void **state)
 	return 0;
 }
 
+/* An entry of a program's table of tests, each with a store of its own. */
+#define lib_test(function)                                                     \
+	cmocka_unit_test_setup_teardown(function, lib_setup, lib_teardown)
+
 static inline struct coppice_state *lib_state(struct coppice *store,
                                               const char *name)
 {
@@ -79,7 +83,7 @@ static inline struct coppice_state *lib_state(struct coppice *store,
 	return state;
 }
 
-/* Put one text, in a batch of its own. */
+/* Put a text, in a batch of its own. */
 static inline void lib_put(struct coppice *store, const char *fork,
                            const char *path, const char *text)
 {
@@ -94,7 +98,7 @@ static inline void lib_put(struct coppice *store, const char *fork,
 	coppice_state_close(state);
 }
 
-/* NULL: it must not be there. */
+/* Check that the file has the text, or with NULL that there is none. */
 static inline void lib_expect(struct coppice_state *state, const char *path,
                               const char *text)
 {

@@ -3,8 +3,8 @@
  * The tree's model: a plain sorted array, obviously right.  An item's value
  * follows from a seed, its length and, if it names one, a chunk.
  */
-#ifndef COPPICE_TWIN_H
-#define COPPICE_TWIN_H
+#ifndef COPPICE_UNIT_MODEL_H
+#define COPPICE_UNIT_MODEL_H
 
 #include "store.h"
 

@@ -224,16 +224,6 @@ enum { PAGE = 4096, PAGES = 24 * CHUNK / PAGE };
 static node_t shared;
 static atomic_bool done;
 
-/* cmocka's assertions are for its own thread. */
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-			        #condition);                                   \
-			abort();                                               \
-		}                                                              \
-	} while (0)
-
 /* A page of incompressible bytes that follow from its first eight. */
 static void page_fill(uint8_t *page, uint64_t number, uint64_t version)
 {

@@ -23,16 +23,6 @@ static struct fixture w;
 static node_t shared, pair, churn;
 static uint64_t rounds;
 
-/* cmocka's assertions are for its own thread. */
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-			        #condition);                                   \
-			abort();                                               \
-		}                                                              \
-	} while (0)
-
 static size_t read_some(node_t node, off_t off, void *to, size_t len)
 {
 	struct fs_data data;

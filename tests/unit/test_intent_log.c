@@ -1,153 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The intent log: what makes changes durable without a commit, and what a
- * crash leaves of them.  A crash is a copy of the files of a store in use.
- * Power cuts in the middle of writes are in tests/crash/test_crash.c.
+ * crash leaves of them.  Power cuts in the middle of writes are in
+ * tests/crash/test_crash.c.
  */
-#include <fcntl.h>
-#include <sched.h>
-#include <semaphore.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-
-#include "engine.h"
-#include "store_fixture.h"
-
-static char crashed[100]; /* the path of the copy */
-static const char *const files[] = {"data.mdb", "log"};
-
-struct answer {
-	sem_t done;
-	int err;
-};
-
-static void on_durable(void *arg, int err)
-{
-	struct answer *answer = arg;
-
-	answer->err = err;
-	sem_post(&answer->done);
-}
-
-static int sync_by_log(struct store *store)
-{
-	struct answer answer = {.err = -EINPROGRESS};
-
-	sem_init(&answer.done, 0, 0);
-	store_fsync(store, on_durable, &answer);
-	while (sem_wait(&answer.done))
-		;
-	sem_destroy(&answer.done);
-	return answer.err;
-}
-
-static void put(struct store *store, const char *key, uint8_t value)
-{
-	store_lock(store);
-	assert_int_equal(
-	        table_put(store, TABLE_NAME, key, strlen(key), &value, 1), 0);
-	store_unlock(store);
-}
-
-/* Return the value, or -1. */
-static int get(struct store *store, const char *key)
-{
-	struct record record;
-	int r;
-
-	store_lock(store);
-	r = table_get(store, TABLE_NAME, key, strlen(key), &record);
-	store_unlock(store);
-	assert_true(r == 0 || r == -ENOENT);
-	return r == 0 ? record.value[0] : -1;
-}
-
-static struct store_stats stats_of(struct store *store)
-{
-	struct store_stats stats;
-
-	store_stats(store, &stats);
-	return stats;
-}
-
-static void file_copy(const char *from, const char *to)
-{
-	char bytes[65536];
-	int in = open(from, O_RDONLY | O_CLOEXEC),
-	    out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ssize_t n;
-
-	assert_true(in >= 0 && out >= 0);
-	while ((n = read(in, bytes, sizeof(bytes))) > 0)
-		assert_int_equal(write(out, bytes, (size_t)n), n);
-	close(in);
-	close(out);
-}
-
-static void one_copy(const char *from, const char *to, const char *name)
-{
-	char in[200], out[200];
-
-	snprintf(in, sizeof(in), "%s/%s", from, name);
-	snprintf(out, sizeof(out), "%s/%s", to, name);
-	file_copy(in, out);
-}
-
-/* Copy the files of the store as they are. */
-static void crash(const struct scratch *scratch)
-{
-	snprintf(crashed, sizeof(crashed), "%s/crashed", scratch->dir);
-	assert_true(!mkdir(crashed, 0700) || errno == EEXIST);
-	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		one_copy(scratch->store, crashed, files[i]);
-}
-
-static bool exists(const char *path, const char *name)
-{
-	char file[200];
-
-	snprintf(file, sizeof(file), "%s/%s", path, name);
-	return !access(file, F_OK);
-}
-
-/* Change a byte of the copied log. */
-static void log_damage(off_t at)
-{
-	char file[200];
-	uint8_t byte;
-	int fd;
-
-	snprintf(file, sizeof(file), "%s/log", crashed);
-	fd = open(file, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(pread(fd, &byte, 1, at), 1);
-	byte ^= 1;
-	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-	close(fd);
-}
-
-/* A store that uses its log, and whose commits are those that are asked for. */
-static struct store *logged_store(struct scratch *scratch)
-{
-	struct store_options options = {.commit_ms = 1000000};
-	struct store *store;
-
-	scratch_init(scratch);
-	assert_int_equal(store_create(scratch->store, NULL), 0);
-	assert_int_equal(store_open(scratch->store, &options, &store), 0);
-	put(store, "first", 1);
-	assert_int_equal(sync_by_log(store), 0);
-	assert_int_equal(stats_of(store).logged, 0);
-	assert_int_equal(stats_of(store).commits, 1);
-	return store;
-}
-
-static void end(struct store *store, struct scratch *scratch)
-{
-	assert_int_equal(store_close(store), 0);
-	scratch_release(scratch);
-}
+#include "intent_fixture.h"
 
 /* An entry for each fsync that has something to be written, and no commit. */
 static void test_entries(void **state)
@@ -220,8 +77,7 @@ static void test_replay(void **state)
 	put(store, "key", 3); /* and is not synced */
 	crash(&scratch);
 	for (int i = 0; i < 2; i++) {
-		again = open_store(crashed);
-		assert_int_equal(stats_of(again).replayed, i ? 0 : 2);
+		again = copy_open(i ? 0 : 2);
 		assert_false(exists(crashed, "log"));
 		assert_int_equal(get(again, "key"), 2);
 		assert_int_equal(get(again, "gone"), -1);
@@ -254,8 +110,7 @@ static void test_chunks(void **state)
 	drop(&tree, dropped);
 	assert_int_equal(sync_by_log(store), 0);
 	crash(&scratch);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 2);
+	again = copy_open(2);
 	chunk_expect(again, kept, "some BYTES AND MORE.", 20);
 	assert_int_equal(chunk_load(again, dropped, &chunk), -ENOENT);
 	assert_int_equal(store_close(again), 0);
@@ -370,8 +225,7 @@ static void test_commit(void **state)
 		put(store, "key", (uint8_t)(i + 10));
 		assert_int_equal(store_sync(store), 0);
 		crash(&scratch);
-		again = open_store(crashed);
-		assert_int_equal(stats_of(again).replayed, 0);
+		again = copy_open(0);
 		assert_int_equal(get(again, "key"), i + 10);
 		assert_int_equal(store_close(again), 0);
 	}
@@ -409,15 +263,13 @@ static void test_chain(void **state)
 	crash(&scratch);
 	mdb_txn_abort(txn);
 	assert_int_equal(store_wait(store, txg), 0);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 5);
+	again = copy_open(5);
 	assert_int_equal(get(again, "key"), 5);
 	assert_int_equal(get(again, "other"), 2);
 	assert_int_equal(store_close(again), 0);
 	/* The entries of the open group follow the commit. */
 	crash(&scratch);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 3);
+	again = copy_open(3);
 	assert_int_equal(get(again, "key"), 5);
 	assert_int_equal(get(again, "other"), 2);
 	assert_int_equal(store_close(again), 0);
@@ -439,16 +291,14 @@ static void test_torn(void **state)
 	for (off_t i = 0; i < INTENT_HEADER + 5; i += 3) {
 		crash(&scratch);
 		log_damage((off_t)at + i);
-		again = open_store(crashed);
-		assert_int_equal(stats_of(again).replayed, 1);
+		again = copy_open(1);
 		assert_int_equal(get(again, "key"), 1);
 		assert_int_equal(store_close(again), 0);
 	}
 	/* It does not follow one that is missing either. */
 	crash(&scratch);
 	log_damage((off_t)intent_start(2, INTENT_HALF));
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 0);
+	again = copy_open(0);
 	assert_int_equal(get(again, "key"), -1);
 	assert_int_equal(store_close(again), 0);
 	end(store, &scratch);
@@ -467,8 +317,7 @@ static void test_foreign(void **state)
 	assert_int_equal(sync_by_log(other), 0);
 	crash(&scratch);
 	one_copy(other_scratch.store, crashed, "log");
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 0);
+	again = copy_open(0);
 	assert_int_equal(get(again, "key"), -1);
 	assert_int_equal(store_close(again), 0);
 	end(other, &other_scratch);
@@ -546,198 +395,6 @@ static void test_large(void **state)
 	assert_int_equal(sync_by_log(store), 0);
 	assert_int_equal(stats_of(store).logged, 1);
 	assert_int_equal(stats_of(store).commits, 2);
-	end(store, &scratch);
-}
-
-static int log_now(struct store *store)
-{
-	uint64_t txg;
-
-	store_lock(store);
-	txg = store_txg(store);
-	store_unlock(store);
-	return store_log(store, txg);
-}
-
-/* More than one entry takes. */
-enum { MANY_CHUNKS = 40, MANY_BYTES = 1 << 16 };
-
-static void many_make(struct tree *tree, uint8_t first,
-                      uint64_t ret_numbers[MANY_CHUNKS])
-{
-	static uint8_t bytes[MANY_BYTES];
-
-	for (int i = 0; i < MANY_CHUNKS; i++) {
-		bytes[0] = first;
-		bytes[1] = (uint8_t)i;
-		ret_numbers[i] = chunk_make(tree, bytes, sizeof(bytes));
-	}
-}
-
-static void many_expect(struct store *store, uint8_t first,
-                        const uint64_t numbers[MANY_CHUNKS])
-{
-	static uint8_t bytes[MANY_BYTES];
-
-	for (int i = 0; i < MANY_CHUNKS; i++) {
-		bytes[0] = first;
-		bytes[1] = (uint8_t)i;
-		chunk_expect(store, numbers[i], bytes, sizeof(bytes));
-	}
-}
-
-/* Wait until the group of the last log_now() is closed; return its number. */
-static uint64_t closed_group(struct store *store)
-{
-	uint64_t group;
-	bool closed;
-
-	do {
-		sched_yield();
-		store_lock(store);
-		closed = store->syncing_txg;
-		group = store->intent.number - 1;
-		store_unlock(store);
-	} while (!closed);
-	return group;
-}
-
-/* The log grows for groups that are waited for, which take several entries. */
-static void test_runs(void **state)
-{
-	struct scratch scratch;
-	struct store *store = logged_store(&scratch), *again;
-	struct tree tree = {.store = store, .list = 1, .owner = 1};
-	uint64_t numbers[3][MANY_CHUNKS], entries, half, group;
-	struct chunk *chunk;
-	MDB_txn *txn;
-
-	many_make(&tree, 0, numbers[0]);
-	assert_int_equal(log_now(store), 0);
-	assert_int_equal(stats_of(store).logged, 0);
-	half = store->intent.half;
-	assert_true(half > INTENT_HALF);
-	assert_true(store_has_feature(store, STORE_FEATURE_LARGE_LOG));
-
-	/* The commit waits for this transaction to end. */
-	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(disk_write_begin(&store->disk, &txn), 0);
-	many_make(&tree, 1, numbers[1]);
-	put(store, "key", 1);
-	assert_int_equal(log_now(store), 0);
-	entries = stats_of(store).logged;
-	assert_true(entries > 2);
-	crash(&scratch);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, entries);
-	assert_false(store_has_feature(again, STORE_FEATURE_LARGE_LOG));
-	many_expect(again, 0, numbers[0]);
-	many_expect(again, 1, numbers[1]);
-	assert_int_equal(get(again, "key"), 1);
-	assert_int_equal(store_close(again), 0);
-
-	/* All of a run is there, or nothing. */
-	group = closed_group(store);
-	for (uint64_t i = 0; i < entries; i++) {
-		crash(&scratch);
-		log_damage((off_t)(intent_start(group, half) +
-		                   i * INTENT_ENTRY_MAX));
-		again = open_store(crashed);
-		assert_int_equal(stats_of(again).replayed, 0);
-		many_expect(again, 0, numbers[0]);
-		assert_int_equal(chunk_load(again, numbers[1][0], &chunk),
-		                 -ENOENT);
-		assert_int_equal(get(again, "key"), -1);
-		assert_int_equal(store_close(again), 0);
-	}
-
-	/* The next group while that one is being committed. */
-	many_make(&tree, 2, numbers[2]);
-	put(store, "key", 2);
-	assert_int_equal(log_now(store), 0);
-	crash(&scratch);
-	mdb_txn_abort(txn);
-	for (int i = 0; i < 2; i++) {
-		again = open_store(crashed);
-		assert_int_equal(stats_of(again).replayed > entries, !i);
-		for (uint8_t j = 0; j < 3; j++)
-			many_expect(again, j, numbers[j]);
-		assert_int_equal(get(again, "key"), 2);
-		assert_int_equal(store_close(again), 0);
-	}
-	assert_int_equal(store_sync(store), 0);
-	end(store, &scratch);
-}
-
-/* A log that cannot grow goes on as it is: its file is not lost meanwhile. */
-static void test_growth_fails(void **state)
-{
-	struct scratch scratch;
-	struct store *store = logged_store(&scratch), *again;
-	struct tree tree = {.store = store, .list = 1, .owner = 1};
-	uint64_t numbers[MANY_CHUNKS];
-	/* The halves that it has, and enough for LMDB. */
-	struct rlimit all, some;
-
-	put(store, "key", 1);
-	assert_int_equal(sync_by_log(store), 0);
-	assert_int_equal(stats_of(store).logged, 1);
-	assert_int_equal(store_sync(store), 0);
-	assert_int_equal(getrlimit(RLIMIT_FSIZE, &all), 0);
-	some = all;
-	some.rlim_cur = 3 * INTENT_HALF;
-	signal(SIGXFSZ, SIG_IGN);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &some), 0);
-	many_make(&tree, 0, numbers);
-	assert_int_equal(log_now(store), 0);
-	assert_int_equal(setrlimit(RLIMIT_FSIZE, &all), 0);
-	assert_int_equal(stats_of(store).logged, 1);
-	assert_int_equal(store->intent.half, INTENT_HALF);
-	put(store, "key", 2);
-	assert_int_equal(sync_by_log(store), 0);
-	assert_int_equal(stats_of(store).logged, 2);
-	crash(&scratch);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 1);
-	many_expect(again, 0, numbers);
-	assert_int_equal(get(again, "key"), 2);
-	assert_int_equal(store_close(again), 0);
-	end(store, &scratch);
-}
-
-/* A log grows in place: the entries of the group before stay until then. */
-static void test_growth_keeps_entries(void **state)
-{
-	struct scratch scratch;
-	struct store *store = logged_store(&scratch), *again;
-	struct tree tree = {.store = store, .list = 1, .owner = 1};
-	uint64_t numbers[2][MANY_CHUNKS];
-
-	put(store, "key", 1);
-	assert_int_equal(sync_by_log(store), 0);
-	many_make(&tree, 0, numbers[0]);
-	/* The group has an entry, so the larger halves must wait. */
-	assert_int_equal(log_now(store), 0);
-	assert_int_equal(stats_of(store).logged, 1);
-	assert_int_equal(store->intent.half, INTENT_HALF);
-	assert_true(store->intent.room > INTENT_HALF);
-	put(store, "key", 2);
-	assert_int_equal(sync_by_log(store), 0);
-	assert_int_equal(stats_of(store).logged, 2);
-	crash(&scratch);
-	again = open_store(crashed);
-	assert_int_equal(stats_of(again).replayed, 1);
-	many_expect(again, 0, numbers[0]);
-	assert_int_equal(get(again, "key"), 2);
-	assert_int_equal(store_close(again), 0);
-	assert_int_equal(store_sync(store), 0);
-	/* The next group without entries has them. */
-	many_make(&tree, 1, numbers[1]);
-	assert_int_equal(log_now(store), 0);
-	assert_int_equal(store->intent.half, store->intent.room);
-	many_make(&tree, 2, numbers[1]);
-	assert_int_equal(log_now(store), 0);
-	assert_true(stats_of(store).logged > 3);
 	end(store, &scratch);
 }
 
@@ -836,9 +493,6 @@ int main(void)
 	        cmocka_unit_test(test_other_sizes),
 	        cmocka_unit_test(test_readonly),
 	        cmocka_unit_test(test_large),
-	        cmocka_unit_test(test_runs),
-	        cmocka_unit_test(test_growth_fails),
-	        cmocka_unit_test(test_growth_keeps_entries),
 	        cmocka_unit_test(test_halves),
 	        cmocka_unit_test(test_off),
 	        cmocka_unit_test(test_copy),

@@ -18,16 +18,6 @@ enum { THREADS = 10, JOINS = 100 /* of a thread */, COUNT_LEN = 6 };
 static struct fixture w;
 static bool first; /* the policy */
 
-/* cmocka's assertions are for its own thread. */
-#define must(condition)                                                        \
-	do {                                                                   \
-		if (!(condition)) {                                            \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__,     \
-			        #condition);                                   \
-			abort();                                               \
-		}                                                              \
-	} while (0)
-
 static int no_row(void *arg, json_t *row)
 {
 	return 0;

@@ -264,17 +264,10 @@ static void test_many_read_while_snapshots_are_deleted(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(
-	                test_a_reader_comes_before_the_commit, lib_setup,
-	                lib_teardown),
-	        cmocka_unit_test_setup_teardown(
-	                test_a_reader_comes_before_the_deletion, lib_setup,
-	                lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_neighbours_are_deleted,
-	                                        lib_setup, lib_teardown),
-	        cmocka_unit_test_setup_teardown(
-	                test_many_read_while_snapshots_are_deleted, lib_setup,
-	                lib_teardown),
+	        lib_test(test_a_reader_comes_before_the_commit),
+	        lib_test(test_a_reader_comes_before_the_deletion),
+	        lib_test(test_neighbours_are_deleted),
+	        lib_test(test_many_read_while_snapshots_are_deleted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,8 +90,7 @@ static void test_killed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_killed, lib_setup,
-	                                        lib_teardown),
+	        lib_test(test_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

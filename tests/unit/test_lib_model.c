@@ -381,8 +381,7 @@ static void test_model(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_model, lib_setup,
-	                                        lib_teardown),
+	        lib_test(test_model),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

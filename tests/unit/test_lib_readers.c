@@ -318,17 +318,11 @@ static void test_a_writer_is_killed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(
-	                test_snapshots_stay_until_the_reader_ends, lib_setup,
-	                lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_events_of_another_process,
-	                                        lib_setup, lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_events_of_this_process,
-	                                        lib_setup, lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_a_second_writer, lib_setup,
-	                                        lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_a_writer_is_killed,
-	                                        lib_setup, lib_teardown),
+	        lib_test(test_snapshots_stay_until_the_reader_ends),
+	        lib_test(test_events_of_another_process),
+	        lib_test(test_events_of_this_process),
+	        lib_test(test_a_second_writer),
+	        lib_test(test_a_writer_is_killed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

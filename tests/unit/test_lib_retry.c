@@ -116,12 +116,9 @@ static void test_get_in_pieces(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_get, lib_setup,
-	                                        lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_get_many, lib_setup,
-	                                        lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_get_in_pieces, lib_setup,
-	                                        lib_teardown),
+	        lib_test(test_get),
+	        lib_test(test_get_many),
+	        lib_test(test_get_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,10 +234,8 @@ static void test_little_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	        cmocka_unit_test_setup_teardown(test_readers_beside_a_writer,
-	                                        lib_setup, lib_teardown),
-	        cmocka_unit_test_setup_teardown(test_little_memory, lib_setup,
-	                                        lib_teardown),
+	        lib_test(test_readers_beside_a_writer),
+	        lib_test(test_little_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
