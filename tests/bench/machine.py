@@ -158,6 +158,14 @@ def memory_bytes(pid, key="RssAnon"):
     return 0
 
 
+def available():
+    """Bytes of memory that programs and a tmpfs may take."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 # ---- Mounts and caches ------------------------------------------------------
 
 def mounted(path):
