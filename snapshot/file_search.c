@@ -23,6 +23,9 @@ enum {
 struct run {
 	struct run *next; /* in its bucket */
 	uint64_t ino, parent;
+	/* Both in the state before state `moved`, in which they changed. */
+	uint64_t before_ino, before_parent;
+	uint32_t moved; /* UINT32_MAX: none */
 	uint64_t size;
 	struct timestamp mtime;
 	uint32_t mode;
@@ -111,6 +114,7 @@ static int run_begin(struct file_search *s, uint64_t ino, uint64_t parent,
 	run->mtime = inode->mtime;
 	run->mode = inode->mode;
 	run->first = s->index;
+	run->moved = UINT32_MAX;
 	run->len = (uint8_t)len;
 	memcpy(run->name, name, len + 1);
 	at = bucket_of(s, ino);
@@ -155,6 +159,10 @@ static int run_end(struct file_search *s, struct run **at)
 		return 0;
 	*at = run->next;
 	s->count--;
+	if (run->moved == s->index) {
+		run->ino = run->before_ino;
+		run->parent = run->before_parent;
+	}
 	r = run_report(s, run, s->before, s->index - 1);
 	free(run);
 	return r;
@@ -169,6 +177,9 @@ static void run_move(struct file_search *s, struct run **at, uint64_t ino,
 	if (!run)
 		return;
 	*at = run->next;
+	run->before_ino = run->ino;
+	run->before_parent = run->parent;
+	run->moved = s->index;
 	run->ino = ino;
 	run->parent = parent;
 	at = bucket_of(s, ino);

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from linux import run
 from test_diff import History
 
 
@@ -102,6 +103,29 @@ def test_refused(past):
         assert re.fullmatch(r"coppice: .+\n", result.stderr), result.stderr
     for args in [], ["--all-states", "x", "main"]:
         past.store.coppice("find", "-s", past.store.path, *args, code=2)
+
+
+@pytest.mark.parametrize("what", ["file", "directory"])
+def test_replaced_and_moved_in_one_step(store, main, what):
+    """A version that ends is described as in its last state, though an equal
+    file has replaced it in the state in which its directory has moved."""
+    old = main / "top" / "old"
+    old.mkdir(parents=True)
+    (old / "file").write_text("x")
+    (main / ".snap" / "one").mkdir()
+    inode = matching(main, lambda path, name: name == "file")
+    if what == "file":
+        (old / "again").write_text("x")
+        (old / "again").rename(old / "file")
+    else:
+        run("cp", "-a", old, main / "top" / "again")
+        run("rm", "-r", old)
+        (main / "top" / "again").rename(old)
+    (main / "top").rename(main / "elsewhere")
+    (main / ".snap" / "two").mkdir()
+    row, = rows_of(store, "/top/old/file", "main~one", "main~two")
+    assert {row["path"]: row["inode"]} == inode
+    assert (row["first"], row["last"]) == ("main~one", "main~one")
 
 
 def matching(root, match):
