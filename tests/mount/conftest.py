@@ -393,6 +393,15 @@ def make_store(request, tmp):
 
 
 @pytest.fixture
+def alone():
+    """The test has a mount namespace without other tests' mounts.  Namespaces
+    that it makes would copy these, and keep them for as long as it takes."""
+    from linux import own_namespace  # which needs this file
+    with own_namespace():
+        yield
+
+
+@pytest.fixture
 def store(make_store):
     """An empty store, not mounted."""
     return make_store()

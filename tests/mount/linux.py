@@ -335,10 +335,11 @@ def can_unshare():
 WITHOUT_OTHERS = f"""
     keep=$1
     shift
-    for at in $(cut -d" " -f2 /proc/self/mounts); do
+    for at in $(cut -d" " -f2,3 /proc/self/mounts | tr " " :); do
         case $at in
         "$keep"/*) ;;
-        "{SCRATCH}"/coppice-*) umount -i -l "$at" 2>/dev/null || : ;;
+        "{SCRATCH}"/coppice-* | *:fuse.coppice)
+            umount -i -l "${{at%:*}}" 2>/dev/null || : ;;
         esac
     done
     exec "$@"
@@ -366,8 +367,9 @@ def own_namespace():
         _check(libc.unshare(CLONE_NEWNS))
         try:
             _check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
-            for target, *_ in mounts():
-                if target.startswith(f"{SCRATCH}/coppice-"):
+            for target, kind, *_ in mounts():
+                if kind == "fuse.coppice" or \
+                        target.startswith(f"{SCRATCH}/coppice-"):
                     libc.umount2(os.fsencode(target), MNT_DETACH)
             yield
         finally:

@@ -11,14 +11,11 @@ import time
 import pytest
 
 from conftest import SLOWER
-from linux import in_namespace, opened, own_namespace, run
+from linux import in_namespace, opened, run
 
 
-@pytest.fixture(autouse=True)
-def alone():
-    """No other test's namespace has the mounts."""
-    with own_namespace():
-        yield
+# No other test's namespace has the mounts.
+pytestmark = pytest.mark.usefixtures("alone")
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from joins import POLICIES, joins  # noqa: E402
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 @pytest.mark.skipif(not os.path.exists("/dev/fuse"), reason="no /dev/fuse")
 @pytest.mark.skipif(not can_unshare(), reason="cannot make a mount namespace")
+@pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("policy", POLICIES)
 def test_nothing_is_lost(policy):
     assert not joins(BUILD, policy, 30)

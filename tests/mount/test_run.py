@@ -14,8 +14,10 @@ import pytest
 from conftest import COPPICE, SLOWER, wait_for
 from linux import can_unshare, in_namespace, lock_conflict
 
-pytestmark = pytest.mark.skipif(not can_unshare(),
-                                reason="cannot make a mount namespace")
+pytestmark = [
+    pytest.mark.skipif(not can_unshare(),
+                       reason="cannot make a mount namespace"),
+    pytest.mark.usefixtures("alone")]
 
 
 class Place:

@@ -30,6 +30,7 @@ def examples():
 
 
 @pytest.mark.skipif(not can_unshare(), reason="cannot make a mount namespace")
+@pytest.mark.usefixtures("alone")
 def test_examples(store, mnt, main, tmp):
     project = main / "project"
     project.mkdir()
