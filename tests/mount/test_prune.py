@@ -140,6 +140,8 @@ def test_autosnap(store):
         (mnt / "main" / "file").write_text(str(i))
         wait_for(lambda: len(snapshots(store)) > min(i, 1) + mine and
                  store.json("show", "main")["unchanged"], "a snapshot")
+    # The rules are applied after the snapshot was made.
+    wait_for(lambda: len(snapshots(store)) == 2 + mine, "the rules")
     names = snapshots(store)
     assert "main~mine" in names and len(names) == 2 + mine
     assert all(UTC.fullmatch(name) for name in names if name != "main~mine")
