@@ -13,6 +13,7 @@
 #include "lock.h"
 #include "lock_file.h"
 #include "mark.h"
+#include "memory_default.h"
 #include "meta.h"
 #include "reservation.h"
 
@@ -31,7 +32,7 @@ enum {
 	OPS_MOST_ALONE = 65536,
 	SPARSE_LEAST = 256 << 10,
 };
-static const uint64_t memory_default = UINT64_C(256) << 20;
+
 /* ---- Opening ------------------------------------------------------------ */
 
 static int data_exists(const char *path)
@@ -146,6 +147,25 @@ static void store_free(struct store *store)
 	free(store);
 }
 
+/*
+ * Divide the memory between clean blocks and transaction groups.  A default of
+ * more than 256 MiB is for clean blocks alone: larger groups would make each
+ * commit longer, and a crash could lose more seconds.
+ */
+static void memory_divide(struct store *store)
+{
+	uint64_t memory = store->options.memory, groups = memory;
+
+	if (!memory) {
+		memory = memory_default("");
+		groups = MIN(memory, MEMORY_DEFAULT_USUAL);
+	}
+	store->options.memory = memory;
+	store->clean_limit = memory / 2;
+	store->txg_soft = groups / 8;
+	store->txg_hard = groups / 4;
+}
+
 static struct store *store_alloc(const char *path,
                                  const struct store_options *options)
 {
@@ -156,8 +176,6 @@ static struct store *store_alloc(const char *path,
 		return NULL;
 	if (options)
 		store->options = *options;
-	if (!store->options.memory)
-		store->options.memory = memory_default;
 	if (!store->options.commit_ms)
 		store->options.commit_ms = COMMIT_MS_DEFAULT;
 	if (!store->options.close_ms)
@@ -170,9 +188,7 @@ static struct store *store_alloc(const char *path,
 		store->options.delta_depth = DELTA_DEPTH_DEFAULT;
 	store->options.delta_depth =
 	        MIN(store->options.delta_depth, (int)CHUNK_DEPTH_MAX);
-	store->clean_limit = store->options.memory / 2;
-	store->txg_soft = store->options.memory / 8;
-	store->txg_hard = store->options.memory / 4;
+	memory_divide(store);
 	store->ops_most = OPS_MOST;
 	store->ops_most_alone = OPS_MOST_ALONE;
 	store->lock_fd = -1;
@@ -618,6 +634,7 @@ void store_stats(struct store *store, struct store_stats *ret_stats)
 	s.pending_bytes = store->open_txg->bytes +
 	                  (store->syncing_txg ? store->syncing_txg->bytes : 0);
 	s.memory_bytes = s.pending_bytes + store->clean_bytes;
+	s.memory_limit = store->options.memory;
 	s.commits = store->commits;
 	s.logged = store->intent.logged;
 	s.replayed = store->intent.replayed;

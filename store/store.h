@@ -53,7 +53,8 @@ struct store_options {
 	                   intent log */
 	bool no_log;    /* do not use an intent log */
 	bool shared; /* threads may share the lock: see store_lock_shared() */
-	uint64_t memory; /* bytes for caches and unsaved changes; 0: default */
+	uint64_t memory; /* bytes for caches and unsaved changes; 0: as much as
+	                    suits the machine: see memory_default.h */
 	uint32_t commit_ms; /* longest age of an unsaved change; 0: 4000 */
 	uint32_t close_ms;  /* longest time to try to save at close; 0: 5000 */
 	uint32_t retry_ms;  /* first pause after a failed commit; 0: 100 */
@@ -75,6 +76,7 @@ struct store_stats {
 	uint64_t avail_bytes;   /* may still be written: limit and disk */
 	uint64_t pending_bytes; /* changed in memory and not yet committed */
 	uint64_t memory_bytes;  /* held in caches, pending included */
+	uint64_t memory_limit;  /* the option `memory`, or its default */
 	uint64_t list_bytes;    /* of the file, taken by deadlists */
 	uint64_t commits;       /* since the store was opened */
 	uint64_t logged;        /* entries of the intent log since then */

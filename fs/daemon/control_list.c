@@ -291,14 +291,16 @@ int control_stat(struct control *c)
 	store_unlock(c->store);
 	json_decref(c->answer);
 	c->answer = json_pack(
-	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}",
+	        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+	        "s:o}",
 	        "list_bytes", (json_int_t)s.list_bytes, "file_bytes",
 	        (json_int_t)s.file_bytes, "free_bytes",
 	        (json_int_t)s.free_bytes, "limit_bytes",
 	        (json_int_t)s.limit_bytes, "avail_bytes",
 	        (json_int_t)s.avail_bytes, "pending_bytes",
 	        (json_int_t)s.pending_bytes, "memory_bytes",
-	        (json_int_t)s.memory_bytes, "commits", (json_int_t)s.commits,
+	        (json_int_t)s.memory_bytes, "memory_limit",
+	        (json_int_t)s.memory_limit, "commits", (json_int_t)s.commits,
 	        "seq", (json_int_t)s.seq, "states", (json_int_t)states,
 	        "backlog", (json_int_t)backlog, "sessions", sessions);
 	return c->answer ? 0 : fail(c, -ENOMEM, "out of memory");

@@ -87,7 +87,9 @@ enum coppice_open_flags {
 /* 0 in a field stands for its default. */
 struct coppice_options {
 	size_t size;
-	uint64_t memory;    /* bytes for caches and unsaved changes */
+	uint64_t memory;    /* bytes for caches and unsaved changes; 1/32 of the
+	                       machine's memory, 256 MiB to 1 GiB, and at most
+	                       a quarter of it or of a limit of the cgroup */
 	uint32_t commit_ms; /* longest age of an unsaved change; 4000 */
 };
 

@@ -37,7 +37,7 @@ class Store:
     path: its directory.  create: make the store if there is none; it then has
     one fork, `main`, which is empty.  read_only: refuse changes.
     memory: bytes for caches and unsaved changes.  commit_ms: the longest age of
-    an unsaved change.  0 stands for the default of either.
+    an unsaved change.  0 stands for the default of either: see coppice.h.
 
     Any thread may use a store and its states.  A process that was forked opens
     the store itself.  One process, or the daemon of the store's mounts, changes
