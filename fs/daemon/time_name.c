@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "util.h"
+
 void time_name_now(unsigned again, char name[TIME_NAME_MAX])
 {
-	time_t now = time(NULL);
+	/* time() may still be in the second before now_ns(). */
+	time_t now = now_ns() / 1000000000;
 	struct tm tm;
 	size_t len;
 
