@@ -2,7 +2,7 @@
 /*
  * A whole store with bytes changed.  The input is changes, seven bytes each:
  * four that choose a page, two that choose a place in it, one that is xored.
- * It is checked, and everything in it that can be is read.
+ * The store is checked, and everything that can be read is read.
  *
  * The store is intact.mdb; COPPICE_FUZZ_MAKE=FILE makes another.
  */

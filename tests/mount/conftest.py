@@ -29,7 +29,7 @@ SCRATCH = os.environ.get("COPPICE_TEST_DIR", "/var/tmp")
 SLOWER = float(os.environ.get("COPPICE_TEST_SLOWER", "1"))
 # Tests with a sanitizer: those that take long do less.
 SANITIZED = SLOWER > 1
-# What the same test may be run with: see pytest_collection_modifyitems().
+# The ways in which a test may be run: see pytest_collection_modifyitems().
 WAYS = {"mounted", "unmounted", "whole", "alone"}
 
 SUSPICIOUS = re.compile(
@@ -135,7 +135,7 @@ class Mount:
             self.process.kill()
 
     def finish(self):
-        """At the end of a test: whatever state it is in, it goes."""
+        """Unmount at the end of a test, in whatever state the mount is."""
         code = self.process.poll()
         assert self.killed or not code, f"the daemon ended with {code}"
         # Files that a caught exception keeps open would keep the mount busy.
@@ -156,7 +156,7 @@ class Mount:
 
 
 class LeakChecks:
-    """Which commands are checked for leaks when they end.  The check takes
+    """The commands that are checked for leaks when they end.  The check takes
     longer than the command, and LeakSanitizer has hung in it.  So a command
     that each test runs is checked once with each of its options."""
 
@@ -230,7 +230,8 @@ class Store:
         assert result.returncode == 0, f"the check found: {result.stdout}"
 
     def data_bytes(self):
-        """Of the disk, with what is preallocated."""
+        """Return the bytes of the disk that data.mdb takes, preallocated ones
+        included."""
         return (self.path / "data.mdb").stat().st_blocks * 512
 
     def data_size(self):

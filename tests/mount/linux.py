@@ -264,7 +264,7 @@ def as_user(function, uid=65534, gid=65534, groups=()):
 
 
 def lock_conflict(path, kind, command=fcntl.F_SETLK, start=0, length=0):
-    """Whether another process is refused this lock."""
+    """Return True if another process is refused this lock."""
     def attempt():
         with opened(path, os.O_RDWR) as fd:
             lock = struct.pack("hhqqi4x", kind, os.SEEK_SET, start, length, 0)
@@ -282,7 +282,7 @@ def next_second():
 
 
 def tree_digest(path):
-    """All that a tree says of itself, times of reading apart."""
+    """Return a digest of a tree and its attributes, without atimes."""
     seen = {}
     for directory, names, files in os.walk(os.fsencode(path)):
         for name in sorted(names + files):
@@ -300,7 +300,7 @@ def tree_digest(path):
 
 
 def tree_of(path):
-    """Everything that cp -a keeps, by path; inodes as numbers of first use."""
+    """Return all that cp -a keeps, by path; inodes as numbers of first use."""
     seen, found = {}, {}
     for root, dirs, files in os.walk(path):
         dirs.sort()

@@ -255,7 +255,7 @@ def talk(client, data):
 
 
 def alive(mnt, seconds=8):
-    """It serves files at once, and the command before long."""
+    """Check that the daemon serves files at once, and the command soon."""
     began = time.monotonic()
     (mnt / "main" / "alive").write_text("yes")
     assert (mnt / "main" / "alive").read_text() == "yes"
@@ -383,7 +383,7 @@ def test_flood(store, mnt):
 
 def attach(store, text, sealed=True,
            first=b'{"verb":"list","attached":true}\n', second=b""):
-    """What is answered to a request in a memory file."""
+    """Return the answer to a request in a memory file."""
     seals = 0x2 | 0x4 | 0x8  # F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE
     fd = os.memfd_create("request", os.MFD_ALLOW_SEALING)
     os.write(fd, text)
@@ -392,7 +392,7 @@ def attach(store, text, sealed=True,
     client = connect(store)
     socket.send_fds(client, [first], [fd])
     os.close(fd)
-    # What is refused is answered, and no more is read.
+    # A refused request is answered, and nothing after it is read.
     with contextlib.suppress(BrokenPipeError):
         client.sendall(second)
         client.shutdown(socket.SHUT_WR)

@@ -37,7 +37,7 @@ def op(what, **arguments):
 
 
 def everything(store):
-    """All that can be seen of all states, but for their sizes."""
+    """Return all that is visible of all states, but for their sizes."""
     rows = store.json("list", "-o", "name,number,version,created,origin")
     return rows, store.json("get"), store.json("holds"), \
         store.verb("default").strip()
@@ -301,7 +301,7 @@ def killed(store, text):
 
 
 def test_killed_at_any_moment(store):
-    """In front of each call that changes a file: all of it is there, or none."""
+    """Killed before each call that changes a file: all is done, or nothing."""
     came = set()
     text = "".join(json.dumps(o) + "\n" for o in DONE[:-1])
     store.verb("snap", "main", "one")

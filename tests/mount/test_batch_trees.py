@@ -30,7 +30,7 @@ def tree(root):
 
 
 def states(store):
-    """All that can be seen of all states but their trees, and their versions:
+    """Return all that is visible of states but their trees, and their versions:
     reading a fork as of one instant gives it another one."""
     rows, *others = everything(store)
     for row in rows:
@@ -64,7 +64,7 @@ class Place:
             mnt.umount()
 
     def trees(self, *forks):
-        """What is in the forks, through a mount."""
+        """Return the content of the forks, through a mount."""
         mnt = self.store.mounts[0] if self.mounted else \
             self.store.mount("look")
         result = [tree(mnt / fork) for fork in forks]
@@ -296,7 +296,7 @@ def test_written_to_meanwhile(store):
 
 
 def test_killed_at_any_moment(store):
-    """In front of each call that changes a file: all of it is there, or none."""
+    """Killed before each call that changes a file: all is done, or nothing."""
     place = Place(store, False)
     lines = (op("fork", source="main", name="try"), join("try", "one"),
              clone("try", "/copy", "try", from_path="/dir"), join("main", "try"),

@@ -98,7 +98,8 @@ def test_nobody_is_found_who_uses_it(store, mnt, main):
 
 
 def unmount(store, path):
-    """It is saved and gone here, and soon: what is said of the rest."""
+    """Unmount: soon, all is saved and the mount is gone here.  Return what
+    is printed about other places."""
     begin = time.monotonic()
     said = store.coppice("umount", path).stderr
     assert time.monotonic() - begin < 20 * SLOWER
@@ -129,7 +130,7 @@ def test_a_file_is_open_in_a_mount_that_has_no_place(store, mnt, main, tmp):
     run("mount", "--bind", mnt.path, tmp / "second")
     with shell("exec 5<$1", tmp / "second" / "main" / "file") as pid:
         run("umount", "-i", "-l", tmp / "second")
-        # It keeps the file system, but not the first mount.
+        # The open file keeps the file system in use, but not the first mount.
         said = unmount(store, mnt.path)
         assert re.search(rf"elsewhere: .*in use by {pid} \(sh\)$", said)
     mnt.process.wait(60 * SLOWER)

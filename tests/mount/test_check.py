@@ -290,7 +290,7 @@ def test_damaged_meta_page(store, tmp, page, at, size):
 
 
 def test_cut_off_is_read(store):
-    """With its end missing, a store is read-only; the rest can be read."""
+    """A store whose end is missing is read-only; the rest can be read."""
     mnt = store.mount()
     (mnt / "main" / "first").write_bytes(b"x" * 1000)
     store.verb("sync")

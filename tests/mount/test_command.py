@@ -319,7 +319,7 @@ def test_snap_without_a_fork(coppice):
 
 
 def test_changes_show_in_the_mount(store, mnt):
-    """Also where the kernel remembers that a name was not there."""
+    """They show even if the kernel has cached that a name is missing."""
     for _ in range(2):
         assert not (mnt / "main@try").exists()
         store.verb("fork", "main@try")

@@ -167,7 +167,7 @@ def compacting(store):
 def test_interrupted(store, number):
     have = fill(store, 160)
     codes = []
-    # It may be ready before the signal comes.
+    # The command may be done before the signal comes.
     while -number not in codes and len(codes) < 20:
         process = compacting(store)
         process.send_signal(number)
@@ -202,7 +202,7 @@ def test_killed(store):
 
 
 def test_leftovers_are_removed(store):
-    """By whatever opens the store for writing, and by nothing that reads."""
+    """Opening the store for writing removes them; reading it does not."""
     leftover = store.path / "compact"
 
     def leave():

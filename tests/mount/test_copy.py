@@ -46,7 +46,7 @@ def identity(store, new, *options):
 
 
 def test_while_a_writer_runs(store, main, copies, tmp):
-    """All that was durable before is in it, and nothing is half there."""
+    """The copy has all that was durable before, and nothing by halves."""
     saved, end = {}, threading.Event()
     fill(main)
 
@@ -85,7 +85,7 @@ def test_while_a_writer_runs(store, main, copies, tmp):
 
 
 def test_what_was_answered_is_in_it(store, main, copies, tmp):
-    """Also what nobody has made durable: forks, snapshots, files."""
+    """The copy has forks, snapshots and files that were not yet durable."""
     fill(main)
     (main / ".snap" / "monday").mkdir()
     (main.parent / "main@try").mkdir()
@@ -135,7 +135,7 @@ def test_identity(store, mnt, copies, tmp):
     assert identity(store, tmp / "b") == mine
     other = identity(store, tmp / "c", "--new-identity")
     assert other != mine
-    # It is in the copy, and the copies of a copy have it.
+    # A new identity is in the copy, and copies of the copy have it.
     a, b, c = (copies(tmp / name) for name in "abc")
     assert identity(a, tmp / "d") == identity(b, tmp / "e") == mine
     assert identity(c, tmp / "f") == other
@@ -243,7 +243,7 @@ def test_interrupted(mnt, halted, tmp, number):
 
 
 def test_the_daemon_dies(mnt, halted, copies, tmp):
-    """Then the copy is made without it, of what it had saved."""
+    """If the daemon dies, the copy is made of the last commit."""
     mnt.kill()
     assert halted.wait() == 0, halted.stderr.read()
     assert copies(tmp / "target" / "copy").names() == ["main"]

@@ -11,7 +11,7 @@ DEVICE = "/dev/cpu_dma_latency"
 
 
 def limit():
-    """What holds for the machine now, in microseconds."""
+    """Return the machine's present limit in microseconds."""
     with open(DEVICE, "rb") as device:
         return struct.unpack("i", device.read(4))[0]
 

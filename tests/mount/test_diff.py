@@ -166,13 +166,13 @@ def told(rows):
 
 
 def check_against_diff(root_a, root_b, rows):
-    """It reports what diff(1) sees, and of contents nothing else."""
+    """Check the rows against the differences that diff(1) finds."""
     result = subprocess.run(
         ["diff", "-rq", "--no-dereference", root_a, root_b], check=False,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         errors="surrogateescape")
     assert result.returncode < 2 or "fifo" in result.stderr, result.stderr
-    # It does not look at what FIFOs and devices are.
+    # diff(1) does not compare FIFOs and devices.
     seen = re.sub(r"^File [^|]+? is a (fifo|character special file) while "
                   r"file [^|]+? is a \1$", "", result.stdout,
                   flags=re.MULTILINE).strip()
@@ -572,7 +572,7 @@ def test_only_the_owner_is_answered(store, mnt, main):
      "patch": False},
     {"verb": "search", "pattern": "*"}], ids=["diff", "find"])
 def test_a_client_that_stops_reading(store, mnt, main, request_):
-    """It keeps nobody from working, and nothing once it is gone."""
+    """The client does not block others, and holds nothing once it is gone."""
     (main / ".snap" / "a").mkdir()
     for i in range(5000):
         (main / f"file{i:04}{'x' * 200}").touch()

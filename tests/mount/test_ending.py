@@ -19,7 +19,7 @@ def begin(store, *args):
 
 
 def asks(process):
-    """It has connected, and waits for an answer."""
+    """Return True if the process has connected and waits for an answer."""
     with open(f"/proc/{process.pid}/wchan") as file:
         return "poll" in file.read()
 

@@ -15,7 +15,7 @@ from test_import import (RULES, ROOT, Tree, filtered,  # noqa: F401
 
 @pytest.mark.parametrize("mounted", [True, False])
 def test_random(store, tmp, mounted):
-    """What was imported is exported as it was."""
+    """An imported tree is exported as it was."""
     seed = random.randrange(10 ** 9)
     print("seed", seed)
     tree = Tree(tmp / "source", random.Random(seed))
@@ -64,7 +64,7 @@ def test_rules(store, tmp, filtered, mounted):  # noqa: F811
 
 
 def test_progress_and_sync(store, mnt, tmp):
-    """How far it is can be shown; that is no output."""
+    """Progress is shown on stderr, and not as output."""
     (mnt / "main" / "dir").mkdir()
     (mnt / "main" / "dir" / "file").write_text("content")
     result = store.coppice("export", "-s", store.path, "--progress", "--fsync",
@@ -86,7 +86,7 @@ def test_below(store, mnt, tmp):
 
 
 def test_refused(store, mnt, tmp):
-    """What cannot be done gives one sentence and makes nothing."""
+    """A refused export prints one sentence and makes nothing."""
     (mnt / "main" / "file").write_text("content")
     full = tmp / "full"
     full.mkdir()

@@ -126,7 +126,7 @@ def test_kinds_of_changes(store, mnt, place):
 
 
 def test_checksum(store, mnt, place):
-    """What size and time do not show is found by -c alone."""
+    """A change that keeps size and time is found only with -c."""
     st = os.stat(place / "file")
     (place / "file").write_text("CONTENT")
     os.utime(place / "file", ns=(st.st_atime_ns, st.st_mtime_ns))
@@ -162,7 +162,7 @@ def test_in_the_way(store, mnt, place):
 
 
 def test_excluded_in_the_way(store, mnt, place):
-    """What the rules exclude stays, where the state has the other kind, too."""
+    """An excluded entry stays, even if the state has another type there."""
     (place / "file").unlink()
     (place / "file").mkdir()
     (place / "file" / "kept").write_text("kept")
@@ -212,7 +212,7 @@ def test_owner(store, mnt, place):
 
 
 def test_nothing_outside(store, mnt, place, tmp):
-    """Neither symlinks nor hard links carry a change out of the directory."""
+    """No symlink or hard link lets a change leave the directory."""
     outside = tmp / "outside"
     outside.mkdir()
     (outside / "file").write_text("outside")
@@ -351,7 +351,7 @@ def test_store_stays(make_store, tmp):
 
 
 def test_refused(store, mnt, place, tmp):
-    """What cannot be done gives one sentence and changes nothing."""
+    """A refused export prints one sentence and changes nothing."""
     (mnt / "main" / "new").touch()
     before = ctimes(place)
     result = store.coppice("export", "-s", store.path, "--to", place, "main",

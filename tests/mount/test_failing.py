@@ -145,7 +145,7 @@ def test_loss_is_reported(store, disk):
 
 @pytest.mark.parametrize("what", ["write", "sync"])
 def test_a_change_that_should_be_durable(store, what):
-    """With -o sync it fails, and leaves nothing open or looked up behind."""
+    """With -o sync the change fails, and leaves nothing open or looked up."""
     disk = Disk(store, "sync,log=off")
     main = disk.mount / "main"
     (main / "file").write_bytes(b"file")

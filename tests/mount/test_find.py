@@ -146,7 +146,7 @@ def matching(root, match):
     ("*/b/*", lambda path, name: fnmatch.fnmatchcase(path, "*/b/*")),
     ("/a.*[bh]$/", lambda path, name: re.search(r"a.*[bh]\Z", path, re.S))])
 def test_random_histories(store, mnt, main, pattern, match):
-    """Each state has just what the versions that span it say."""
+    """Each state has exactly the versions of which the rows span it."""
     seed = int(os.environ.get("COPPICE_SEED") or random.randrange(1 << 32))
     print(f"COPPICE_SEED={seed}")
     history = History(random.Random(seed), main)

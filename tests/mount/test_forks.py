@@ -199,7 +199,7 @@ def test_hundred_forks_deep(mnt, main):
 
 
 def test_hundred_forks_while_writing(mnt, main):
-    """Each has every write that had returned, and no half of one."""
+    """Each fork has all writes that had returned, each of them whole."""
     record = 64
     counts = [0] * 4
     stop = threading.Event()

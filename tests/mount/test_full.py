@@ -304,7 +304,7 @@ def test_pages_that_cannot_be_written_back(make_store, mounts):
         os.urandom(MIB)), 100)
     with opened(path, os.O_RDWR) as fd, mmap.mmap(fd, size) as area:
         until_full(lambda i: (area.write(os.urandom(MIB)), area.flush()), 9)
-        # It takes a moment.
+        # Writing the pages back takes a moment.
         wait_for(lambda: os.pread(fd, size, 0) == area[:] == fresh(path),
                  "the pages to be what the file has")
         assert b"oldold" in area[:]
@@ -444,7 +444,7 @@ def names_and_data(store):
 
 @pytest.mark.parametrize("left", [0, 64 << 10, 512 << 10])
 def test_repair(make_store, disk, left):
-    """With no room for the repaired store all stays as it is."""
+    """Without room for the repaired store nothing is changed."""
     store = make_store("disk/store")
     mnt = store.mount()
     fill(mnt / "main")
@@ -461,7 +461,7 @@ def test_repair(make_store, disk, left):
     assert re.fullmatch(r"coppice: cannot repair the store '[^\n]*': there is no "
                         r"space [^\n]*; nothing was changed\n", result.stderr)
     assert names_and_data(store) == (names, data)
-    # It can be looked at, and nothing is in the way once there is room.
+    # The store can be checked, and repaired once there is room.
     findings = json.loads(store.coppice("check", "--json", store.path,
                                         code=3).stdout)
     assert any(finding["kind"] == "lost" for finding in findings)

@@ -64,7 +64,7 @@ def test_joins_take_an_older_base(forked):
     for name in "a", "b":
         assert forked.verb("cat", f"main@base@a:/{name}") == name
     assert forked.verb("cat", "main@base@a:/kept") == "one\n"
-    # What was joined is a base, and stays one.
+    # A joined version is a base, and stays one.
     forked.verb("gc", "--deep")
     forked.verb("join", "main@base@a", "--into", "main@base@b")
     forked.check()

@@ -32,7 +32,7 @@ def guard_of(store):
 
 
 def devices(pid):
-    """How many descriptors of /dev/fuse the process has."""
+    """Return the number of descriptors of /dev/fuse of the process."""
     count = 0
     for fd in os.listdir(f"/proc/{pid}/fd"):
         # One may be closed meanwhile.
@@ -73,7 +73,7 @@ def test_kill_while_two_mounts_write(store, tmp, number):
     guard = guard_of(store)
     one.process.kill()
     good = ended(one.process, 10)
-    # What is mapped already can be written to for ever.
+    # Pages that are mapped already can be written to for ever.
     busy[0].kill()
     good &= all([ended(p, 5) for p in busy])
     if not good:
@@ -126,7 +126,7 @@ def test_mounts_come_and_go(store, mnt, tmp):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT,
                                     signal.SIGHUP])
 def test_a_signal_to_both(store, mnt, number):
-    """It does not end before the daemon, nor stay behind."""
+    """The guard neither ends before the daemon nor stays behind."""
     guard = guard_of(store)
     os.kill(guard, number)
     assert (mnt / "main").is_dir()
@@ -152,7 +152,7 @@ def test_killed_itself(store, mnt, tmp):
 
 
 def test_stopped_itself(store, mnt, tmp):
-    """It must not keep a mount from ending."""
+    """A stopped guard does not keep a mount from ending."""
     guard = guard_of(store)
     (tmp / "other").mkdir()
     store.coppice("mount", store.path, tmp / "other")

@@ -39,7 +39,7 @@ def test_holes_without_end(main):
 
 
 def test_who_allocates_is_killed(main):
-    """It ends soon, though there is much left to do."""
+    """A killed fallocate(2) ends soon, though much of it is left to do."""
     space = os.statvfs(main)
     size = min(space.f_bavail * space.f_frsize * 3 // 4, 100 * GIB)
     if size < 4 * GIB:

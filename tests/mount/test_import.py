@@ -197,7 +197,7 @@ def imported(store, source, *args, state="main", code=0):
 
 
 def test_unchanged(store, mnt, tmp):
-    """What has not changed on either side is not read again."""
+    """Files that have not changed on either side are not read again."""
     source = tmp / "source"
     source.mkdir()
     for i in range(300):
@@ -224,7 +224,7 @@ def test_unchanged(store, mnt, tmp):
 
 
 def test_ignore_ctime(store, mnt, tmp):
-    """With --ignore-ctime size and mtime decide, as for rsync."""
+    """--ignore-ctime compares only size and mtime, as rsync does."""
     source = tmp / "source"
     source.mkdir()
     (source / "file").write_text("before")
@@ -356,7 +356,7 @@ def test_below(store, mnt, source):
     imported(store, source, state="main:/a/b")
     same(source, mnt / "main" / "a" / "b")
     assert (mnt / "main" / "a" / "other").read_text() == "other"
-    # It is made in a directory that exists.
+    # A missing directory is made in an existing one.
     imported(store, source, state="main:/a/c")
     same(source, mnt / "main" / "a" / "c")
     imported(store, source, state="new:/d/")
@@ -400,8 +400,8 @@ def test_no_delete(store, mnt, source):
 
 @pytest.mark.skipif(not ROOT, reason="changes its user")
 def test_unreadable(make_store, tmp, source):
-    """What cannot be read is listed; all else is imported, and what the state
-    has of it is left."""
+    """Unreadable files are listed, and left in the state as they were; all
+    else is imported."""
     os.chmod(tmp, 0o755)
     home = tmp / "home"
     home.mkdir()
@@ -438,7 +438,7 @@ def test_unreadable(make_store, tmp, source):
 
 
 def test_refused(store, mnt, source, tmp):
-    """What cannot be done gives one sentence and changes nothing."""
+    """A refused import prints one sentence and changes nothing."""
     store.verb("snap", "main", "there")
 
     def refused(*args, code=1):

@@ -59,7 +59,7 @@ def test_check(store):
 
 
 def test_without_the_log(store):
-    """That it is missing is reported, and the rest is there."""
+    """A missing log is reported, and the committed changes are there."""
     mnt = store.mount()
     (mnt / "main" / "old").write_text("old")
     store.verb("sync")

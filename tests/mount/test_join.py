@@ -173,7 +173,7 @@ def test_conflicts(store, mnt, main):
     assert (main / "moved-main@try").read_text() == "moved"
     assert not (main / "moved-main").exists()
     assert (main / "mode").stat().st_mode & 0o777 == 0o640
-    # What was decided stays decided.
+    # A second join finds nothing to do.
     assert run(store, "main@try").stdout == ""
 
 

@@ -71,7 +71,7 @@ def test_plan(store, main, fork):
     assert rows["/edit"]["choices"] == ["ours", "theirs", "both"]
     assert rows["/free"]["choices"] == ["ours", "theirs"]
     assert contents(main) == before
-    # As lines: the same, the first line without rows.
+    # With --json=lines: the same plan, the first line without rows.
     lines = [json.loads(line) for line in run(
         store, "-n", "--json=lines", "main@try",
         code=1).stdout.splitlines()]
@@ -111,7 +111,7 @@ def test_resolve(store, tmp, main, fork):
     said = resolve(store, tmp, plan).stdout.splitlines()
     assert "+\t/edit~main@try" in said and "+\t/gone" in said
     check_half(main)
-    # It was joined: what was not taken is not offered again.
+    # The fork was joined: changes that were not taken are not offered again.
     assert run(store, "main@try").stdout == ""
     # The other way round, not to take it was a change of main.
     run(store, "main", "--into", "main@try")
@@ -128,7 +128,7 @@ def test_resolve_unmounted(store, mnt, tmp, main, fork):
 
 
 def test_nothing_taken(store, tmp, main, fork):
-    """As merge -s ours of git: only the join is recorded."""
+    """Only the join is recorded, as by git merge -s ours."""
     before = contents(main)
     plan = plan_of(store)
     for row in plan["rows"]:
@@ -136,7 +136,7 @@ def test_nothing_taken(store, tmp, main, fork):
     assert resolve(store, tmp, plan).stdout == ""
     assert contents(main) == before
     assert run(store, "main@try").stdout == ""
-    # What changes again is a conflict, and neither lost nor brought.
+    # A file that changes again is a conflict: neither lost nor joined.
     (fork / "free").write_text("changed again")
     assert run(store, "main@try", code=1).stdout == "C\tedit/edit\t/free\n"
 

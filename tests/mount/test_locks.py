@@ -155,7 +155,7 @@ def test_closing_any_descriptor_ends_the_locks_of_a_process(holders, pair):
     ("flock", EX)], ids=["posix", "ofd", "flock"])
 @pytest.mark.parametrize("end", ["unlock", "close", "exit", "kill"])
 def test_waiting(holders, request_of, end):
-    """What ends the holder's lock grants it to the one that waits."""
+    """When the holder's lock ends in this way, the waiting process gets it."""
     a, b = holders
     what, *args = request_of
     assert a.ask(what, a.fd, *args) == 0
@@ -289,7 +289,7 @@ def test_restored_while_locked(store, holders, pair):
 
 
 def test_state_deleted_while_locked(store):
-    """Who waits for a lock in it gets an error; who holds one closes it."""
+    """A waiting lock request fails; a file with a lock can be closed."""
     one = store.mount("one", "locks=store")
     two = store.mount("two", "locks=store")
     (one / "main@fork").mkdir()

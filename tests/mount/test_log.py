@@ -25,7 +25,7 @@ class History:
         (main / "dir").mkdir()
         (main / "file").rename(main / "dir" / "moved")
         self.snap()
-        # As an editor writes a file.
+        # Editors write files in this way.
         (main / "dir" / "new").write_text("333")
         (main / "dir" / "new").rename(main / "dir" / "moved")
         self.snap()

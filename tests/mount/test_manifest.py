@@ -171,7 +171,7 @@ def test_verifying(tree, main, tmp, form):
 
 
 def test_relative_manifests(tree, tmp):
-    """With names and "..", /set, and lines that go on."""
+    """Manifests with names and "..", /set, and continued lines."""
     saved = tmp / "manifest"
     saved.write_text(
         "#mtree v2.0\n\n/set type=file uid=0\n.  type=dir\n"

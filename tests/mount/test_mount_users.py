@@ -144,7 +144,7 @@ def test_a_mount_in_use_for_a_moment(user_script, tmp):
 
 
 def test_kill_of_an_ordinary_users_daemon(user_script, tmp):
-    """Nothing hangs, as with root's: see test_guard.py."""
+    """No process hangs, as with root's daemon: see test_guard.py."""
     (tmp / "clash.py").write_text(CLASH)
     (tmp / "home" / "two").mkdir()
     os.chown(tmp / "home" / "two", 65534, 65534)
@@ -166,7 +166,7 @@ def test_kill_of_an_ordinary_users_daemon(user_script, tmp):
             [ $i -lt 1000 ] || umount -f mnt two
             [ $i -lt 1000 ] && echo ended
         done
-        # What is mapped already can be written to for ever.
+        # Pages that are mapped already can be written to for ever.
         pkill -9 -U 65534 -f {tmp}/clash.py || :
         wait
         user fusermount3 -u mnt
@@ -219,7 +219,7 @@ def test_an_ordinary_user_gets_no_dev_and_no_suid(user_script):
 
 
 def test_run_by_an_ordinary_user(user_script, tmp):
-    """In a user namespace with that user alone; the whole store or one state."""
+    """The command runs in a user namespace; the whole store or one state."""
     (tmp / "home" / "script").write_text("""
         ./coppice init store
         ./coppice mount store mnt

@@ -152,7 +152,7 @@ def test_whole_store_twice(store, mnt, main):
 
 
 def test_list_before_anything_else_in_a_second_mount(store, mnt):
-    """With attributes, of states that the daemon has not been asked about."""
+    """ls -l lists states that were not looked up before, with attributes."""
     second = store.mount("second")
     assert run("ls", "-l", second.path).split()[-1] == "main"
     assert run("ls", "-l", mnt.path).split()[-1] == "main"
@@ -239,7 +239,7 @@ def test_umount_of_what_is_no_mount(store, tmp):
 
 
 def test_background_daemon(store, tmp):
-    """Without -f: back when mounted, one daemon, gone with the last mount."""
+    """Without -f one daemon serves all mounts, and ends with the last."""
     (tmp / "a").mkdir()
     (tmp / "b").mkdir()
     store.coppice("mount", store.path, tmp / "a")

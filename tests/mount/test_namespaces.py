@@ -68,7 +68,7 @@ def test_chroot_with_another_store_of_that_path(make_store, unshare, tmp):
 
 
 def test_chroot_with_a_store_of_its_own(unshare, tmp):
-    """Nothing has that path outside."""
+    """The path of the store exists only inside."""
     for name in "root", "only-there", "mnt":
         (tmp / name).mkdir()
     script = """

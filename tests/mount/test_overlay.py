@@ -314,7 +314,7 @@ def test_overlay_is_as_a_directory(overlay, mnt, main, tmp):
 
 
 def test_overlay_of_an_ordinary_user(overlay, layers, mnt):
-    """In a user namespace its marks are user.overlay.* attributes."""
+    """In a user namespace the marks are user.overlay.* attributes."""
     box = mnt / "main@box" / "user"
     box.mkdir()
     os.chown(box, IDS_FIRST, IDS_FIRST)

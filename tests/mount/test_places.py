@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Which store and which state an argument means, from wherever it is said."""
+"""The store and state that an argument names, in any working directory."""
 import json
 import os
 import time
@@ -163,7 +163,7 @@ def test_a_moved_store(make_store, tmp):
 
 
 def test_umount_of_a_moved_store_waits(store, tmp):
-    """All is on the disk when it returns, though no socket is found."""
+    """umount returns when all is on the disk, though it finds no socket."""
     alone = store.mount("alone", "state=main")
     store.verb("sync")
     store.path = store.path.rename(tmp / "moved")

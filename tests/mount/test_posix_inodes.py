@@ -19,7 +19,7 @@ def times(path):
 
 
 class Tick:
-    """Which times a call changed."""
+    """The times of some paths, to find those that a call changed."""
 
     def __init__(self, *paths):
         self.paths = paths
@@ -360,7 +360,7 @@ def test_default_access_control_lists(work):
 
 
 def test_acl_that_is_not_there_is_removed(work):
-    """Each inode has an ACL, so that taking one away cannot fail."""
+    """Removing a missing ACL succeeds, as each inode has an ACL."""
     (work / "dir").mkdir(0o755)
     (work / "file").write_text("x")
     os.mkfifo(work / "fifo")

@@ -449,7 +449,7 @@ def test_large_directory(work):
 
 
 def test_readdir_while_things_change(work):
-    """Nothing twice; what was there all the time is never missed."""
+    """No entry comes twice, and entries that stay are never missed."""
     path = work / "dir"
     path.mkdir()
     steady = {f"steady-{i}" for i in range(3000)}

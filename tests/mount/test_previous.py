@@ -72,7 +72,7 @@ def test_never_listed(store, tree):
 
 
 def test_moves_are_followed(store, tree, mnt):
-    """Also what kernels have cached: by other mounts, and by this one."""
+    """Entries that kernels have cached follow, in this mount and others."""
     other = store.mount("second")
     alone = store.mount("alone", "state=main,snapdir=hidden")
     places = [("x", "deeper", "b"), ("b2",), ("x", "b3"), ("x", "new", "b4")]

@@ -199,7 +199,7 @@ def test_list_sorts_and_shows_columns(states):
 
 
 def test_a_package_manager_keeps_its_states(store, mnt):
-    """Each state of the system is a fork; its record is in properties."""
+    """A state of the system is a fork; its record is in properties."""
     def commit(source, name, kind, description, reasons, packages):
         store.verb("fork", source, name, "-p", "description=" + description,
                    "-p", "org.example:type=" + kind,

@@ -34,7 +34,7 @@ def test_writing(fork):
     with raises(errno.EDQUOT):
         (fork / "more").write_bytes(os.urandom(3 * MIB))
     assert 7 * MIB - 512 <= used(fork) <= 8 * MIB
-    # What is there can be overwritten, and what is removed is room again.
+    # Existing data can be overwritten, and removed data makes room.
     with opened(fork / "file", os.O_RDWR) as fd:
         os.pwrite(fd, os.urandom(2 * MIB), MIB)
     os.unlink(fork / "more")
@@ -192,7 +192,7 @@ def test_restore(fork, store):
     assert sorted(os.listdir(fork)) == ["a", "b"]
     assert store.verb("list") == names
     store.verb("restore", "limited~big:/a")
-    # What is larger than its quota can shrink to what still is.
+    # A fork above its quota can shrink to a size that is still above it.
     os.mkdir(fork / ".snap" / "small")
     store.verb("set", "quota=10M", "limited")
     store.verb("restore", "limited~big")
@@ -211,7 +211,7 @@ def test_join(fork, store, mnt, forward):
     before = sorted(os.listdir(fork))
     refused(store, "join", "limited@other", "--into", "limited")
     assert sorted(os.listdir(fork)) == before
-    # It was not recorded as joined either.
+    # The refused join was not recorded either.
     store.verb("set", "quota=16M", "limited")
     store.verb("join", "limited@other", "--into", "limited")
     assert (fork / "more").stat().st_size == 3 * MIB

@@ -160,7 +160,7 @@ def test_without_a_mount(store, mnt, main, history):
 
 
 def test_killed_in_the_middle(store, mnt, main):
-    """All of the directory is restored, or nothing of it."""
+    """Either all of the directory is restored, or nothing."""
     seed = random.randrange(1 << 32)
     print("seed", seed)
     rng = random.Random(seed)
@@ -221,7 +221,7 @@ def test_bad_input(store, mnt, main, history):
 @pytest.mark.parametrize("paths", [("", ""), ("", ":/a"), (":/a", ":/b")],
                          ids=["whole", "mixed", "parts"])
 def test_two_at_once(store, mnt, main, history, paths):
-    """Each is done as a whole, one after the other."""
+    """Two restorations are done one after the other, each as a whole."""
     (main / ".snap" / "tuesday").mkdir()
     sources = [main / ".snap" / name for name in ("monday", "tuesday")]
     for _ in range(4):

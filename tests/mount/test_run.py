@@ -268,7 +268,7 @@ def test_at(whole, tmp):
 
 
 def test_others_do_not_see_it(whole):
-    """Neither the fork at the place, nor the mount in the table."""
+    """Others see neither the fork at the place nor the mount."""
     with subprocess.Popen(
             [COPPICE, "run", "--drop", "--", "sh", "-ec",
              "touch new; echo ready; read line; ls"],
@@ -284,7 +284,7 @@ def test_others_do_not_see_it(whole):
 
 
 def test_locks_hold_outside_of_the_namespace(store):
-    """In the fork that is mounted for the command."""
+    """Locks in the fork that is mounted for the command are the store's."""
     place = Place(store, "alone")
     code = ("import fcntl; file = open('src/file', 'r+'); "
             "fcntl.lockf(file, fcntl.LOCK_EX); print('ready', flush=True); "

@@ -279,7 +279,7 @@ USER, GROUP = 1234, 4321
 
 
 def may_snapshot(snapdir, name, gid=GROUP, groups=()):
-    """Whether the user may make a snapshot, and delete one: both or neither."""
+    """Return True if the user may make and delete snapshots: both or neither."""
     def make():
         os.mkdir(snapdir / name)
 

@@ -38,7 +38,7 @@ def test_rmdir_of_a_changed_fork(mnt, store, fork):
 
 
 def test_rmdir_when_the_source_has_changed(main, fork):
-    """Nothing else has the content of the fork any more."""
+    """rmdir refuses: only the fork still has its content."""
     (main / "file").write_text("gone on")
     with raises(errno.ENOTEMPTY):
         os.rmdir(fork)
@@ -416,7 +416,7 @@ def test_symlink_to_a_fork(store, mnt, main):
     st = os.lstat(current)
     assert stat.S_ISLNK(st.st_mode)
     assert (st.st_uid, st.st_gid, st.st_mtime_ns) == (1, 2, 2)
-    # It is no state, and no state has its name.
+    # The link is no state, and no state can have its name.
     assert store.names() == ["main", "main@a", "main@b"]
     with raises(errno.EEXIST):
         os.mkdir(current)

@@ -104,7 +104,7 @@ def test_a_change(store, name):
     ("append", os.O_SYNC | os.O_APPEND), ("direct", os.O_DSYNC | os.O_DIRECT),
     ("direct append", os.O_DSYNC | os.O_APPEND | os.O_DIRECT)])
 def test_a_write_to_a_file_opened_so(store, name, flags):
-    """On any mount; whatever the kernel makes of it."""
+    """Each such write is durable when it returns, on any mount."""
     mnt = store.mount()
     fd = os.open(mnt / "main" / "file", flags | os.O_CREAT | os.O_WRONLY)
     for i in b"abc":
@@ -119,7 +119,7 @@ def test_a_write_to_a_file_opened_so(store, name, flags):
 
 
 def test_remount(store):
-    """It is taken and given up with remount."""
+    """A remount sets and clears the option."""
     for options, kept in ("", False), ("sync", True):
         mnt = store.mount("mnt", "" if kept else "sync")
         store.coppice("mount", "-o", f"remount,{options}", store.path, mnt.path)

@@ -132,7 +132,8 @@ def test_rmdir_and_paths(store):
 
 
 def test_what_is_open(store):
-    """It is stale while its state is deleted, and works again afterwards."""
+    """An open file is stale while its state is deleted, and works again
+    afterwards."""
     mnt = store.mount(options="trash=1h")
     (mnt / "main@try").mkdir()
     with open(mnt / "main@try" / "file", "w+", buffering=1) as f:
@@ -175,7 +176,7 @@ def test_bad_values(store, value):
 
 
 def test_an_expired_snapshot_comes_back(store):
-    """What prune and keep= delete goes the same way."""
+    """Snapshots that prune and keep= delete go to the trash, too."""
     mnt = store.mount(options="trash=1h")
     for i in range(3):
         (mnt / "main" / "file").write_text(str(i))

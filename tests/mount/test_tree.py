@@ -107,7 +107,7 @@ def test_dot(lineage, mnt):
 
 
 def test_random_lineages(store, mnt, main):
-    """Each state's column leads down to what it was made from."""
+    """The column of a state leads to the state that it was made from."""
     rng = random.Random(9)
     for i in range(60):
         forks = [name for name in store.names() if "~" not in name]

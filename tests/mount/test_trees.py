@@ -36,7 +36,7 @@ def tree(tmp):
 
 
 def same(one, two):
-    """All of it, the root of each included."""
+    """Compare two trees, with their roots."""
     a, b = os.stat(one), os.stat(two)
     assert (a.st_mode, a.st_uid, a.st_gid, a.st_mtime_ns) == (
         b.st_mode, b.st_uid, b.st_gid, b.st_mtime_ns)
@@ -128,7 +128,7 @@ def test_rmdir_of_a_new_tree(mnt):
 
 
 def test_rmdir_with_an_unlinked_file_open(mnt):
-    """Nobody finds it again: what has no entry is empty."""
+    """A directory is empty when no entry is left, though a file is open."""
     for name in "new", "main@fork":
         (mnt / "main" / "file").write_text("x")
         (mnt / name).mkdir()

@@ -26,7 +26,7 @@ def helper(build, name):
 
 
 def mount_fusectl():
-    """Without it a hung mount cannot be ended."""
+    """Mount fusectl, without which a hung mount cannot be ended."""
     if CONNECTIONS.is_dir() and not os.path.ismount(CONNECTIONS):
         subprocess.run(["mount", "-t", "fusectl", "fusectl", CONNECTIONS],
                        check=False)

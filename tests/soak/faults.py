@@ -28,7 +28,7 @@ class Faults:
         struct.pack_into("i", self.map, 16 * KINDS.index(kind), count)
 
     def disarm(self):
-        """Nothing fails any more; for what never happened, too."""
+        """Remove all faults, those that never happened included."""
         for kind in KINDS:
             struct.pack_into("i", self.map, 16 * KINDS.index(kind), 0)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Everything at once, for a given time, against a model.
+"""All kinds of work at once, for a given time, against a model.
 
 Several workers write, read, fork, snapshot and delete in states of their own,
 through several mounts, in bursts and with pauses.  Meanwhile
@@ -138,7 +138,7 @@ class Soak:
             self.lock.notify_all()
 
     def faulty(self):
-        """Whether a failure may be the disk's."""
+        """Return True if a failure may be the disk's."""
         return time.monotonic() < self.fault_time + FAULT_END * self.slower
 
     def reach(self, name, rng):

@@ -72,7 +72,7 @@ def punch(fd, offset, size):
 
 
 def copy(source, target, size):
-    """By copy_file_range(2), between mounts, too."""
+    """Copy by copy_file_range(2), between mounts, too."""
     done = 0
     while done < size:
         n = os.copy_file_range(source, target, size - done, done, done)
@@ -466,7 +466,7 @@ class Worker(threading.Thread):
             key=lambda pair: distance(pair[1]))
         words = [f"{age} steps of {len(self.history)} before the last"]
         if not distance(model):
-            # It was so, but not when it was looked at.
+            # The directory had this content, but not when it was read.
             model = self.history[-1][1]
         for name in {**found, **model}:
             if found.get(name) != model.get(name):

@@ -150,6 +150,47 @@ void fixture_fsck(struct fixture *w)
 	w->checks++;
 }
 
+void fixture_crash(struct fixture *w, uint64_t steps,
+                   void (*step)(struct fixture *w), bool sync)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		fixture_open(w);
+		for (uint64_t i = 0; i < steps; i++)
+			step(w);
+		if (sync)
+			store_sync(w->store);
+		kill(getpid(), SIGKILL);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static int on_found(void *arg, const struct finding *finding)
+{
+	if (finding->ino ||
+	    (finding->version && !strcmp(finding->kind, "count")))
+		return 0;
+	print_message("# %s: %s, version %llu: %s\n", finding->kind,
+	              finding->state ? finding->state : "",
+	              (unsigned long long)finding->version, finding->text);
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+uint64_t fixture_findings(struct fixture *w)
+{
+	uint64_t count = 0;
+	const struct check_options options = {.found = on_found, .arg = &count};
+
+	assert_int_equal(store_sync(w->store), 0);
+	assert_int_equal(forest_check(w->store, &options), 0);
+	return count;
+}
+
 /* ---- Changes ------------------------------------------------------------ */
 
 static void model_add(struct fixture *w, const struct model *source,

@@ -48,6 +48,19 @@ void fixture_look(struct fixture *w);
 void fixture_compare(struct fixture *w);
 /* Drain, close, reopen, and hold the store against the rules: fsck.h. */
 void fixture_fsck(struct fixture *w);
+/*
+ * In a process of its own, which is killed then, open the store and call `step`
+ * so many times; `sync`: commit after that.  The store is closed here, before
+ * and after.
+ */
+void fixture_crash(struct fixture *w, uint64_t steps,
+                   void (*step)(struct fixture *w), bool sync);
+/*
+ * Commit, and return the number of findings of forest_check(), which are
+ * printed.  Not counted: findings about files, which have no names here, and
+ * counts of versions, which are those of other inodes.
+ */
+uint64_t fixture_findings(struct fixture *w);
 /* Replace the models by what the store has. */
 void fixture_believe(struct fixture *w);
 /*

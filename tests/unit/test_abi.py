@@ -55,7 +55,7 @@ def test_exported_names(library):
 
 
 def test_header_stands_alone():
-    """It compiles by itself, in C and in C++."""
+    """The header compiles by itself, in C and in C++."""
     header = TOP / "tools" / "lib" / "coppice.h"
     for compiler in (["cc", "-std=c99", "-xc"], ["c++", "-xc++"]):
         if not shutil.which(compiler[0]):

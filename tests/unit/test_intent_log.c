@@ -295,7 +295,7 @@ static void test_torn(void **state)
 		assert_int_equal(get(again, "key"), 1);
 		assert_int_equal(store_close(again), 0);
 	}
-	/* It does not follow one that is missing either. */
+	/* An entry behind a missing one is not replayed either. */
 	crash(&scratch);
 	log_damage((off_t)intent_start(2, INTENT_HALF));
 	again = copy_open(0);

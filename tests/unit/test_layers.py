@@ -94,7 +94,7 @@ CIRCLES = {
 
 
 def includes_within(folder, suffix):
-    """For each source or header the others of the folder that it includes."""
+    """Return which others of the folder each source or header includes."""
     paths = list((TOP / folder).glob(f"*{suffix}"))
     names = {p.stem for p in paths}
     return {p.stem: {Path(name).stem for kind, name in includes(p)
@@ -200,7 +200,7 @@ def test_pages_have_the_summaries_of_the_help():
 
 
 def test_options_are_in_the_pages():
-    """Each long option of a verb's table stands in its page."""
+    """Each long option of a verb's table is described in its page."""
     for path in (TOP / "tools").glob("*.c"):
         text = path.read_text()
         verb = re.search(r"const struct command command_([a-z]+) =", text)

@@ -199,13 +199,16 @@ static void first_writer(const char *path, int from, int to)
 	must(coppice_batch_new(store, &b) == 0);
 	must(coppice_batch_put(b, main, "key", "1", 1, 0) == 0);
 	must(coppice_batch_commit(b, COPPICE_DURABLE, NULL) == 0);
-	/* It is killed in the middle of a batch. */
+	/* The process is killed in the middle of a batch. */
 	must(coppice_batch_put(b, main, "key", "2", 1, 0) == 0);
 	step_done(to);
 	step_wait(from);
 }
 
-/* It learns who writes; when that process has ended, it gets the store. */
+/*
+ * A second writer gets the process id of the first one, and the store when that
+ * process has ended.
+ */
 static void test_a_second_writer(void **state)
 {
 	struct lib_fixture *w = *state;

@@ -80,7 +80,7 @@ static void test_marks_and_claims(void **state)
 	assert_int_equal(claim(ANY), -EBUSY);
 	assert_int_equal(claim(ANY + 1), 0);
 	assert_int_equal(mark(F_RDLCK, ANY + 1), -EAGAIN);
-	/* It is claimed, not marked. */
+	/* The version is claimed, not marked. */
 	assert_false(store_is_marked(w.store, ANY + 1));
 	assert_int_equal(claim(ANY + 1), 0);
 	assert_int_equal(mark(F_UNLCK, ANY), 0);

@@ -138,23 +138,6 @@ static void test_history(void **state)
 }
 
 /* A process is killed while it holds trees. */
-static void crash(struct fixture *w, uint64_t steps)
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		fixture_open(w);
-		for (uint64_t i = 0; i < steps; i++)
-			step(w);
-		store_sync(w->store);
-		kill(getpid(), SIGKILL);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
 static void test_crashes(void **state)
 {
 	uint64_t rounds = 1 + scratch_ops(20000) / 2500;
@@ -168,7 +151,8 @@ static void test_crashes(void **state)
 		w.rng = seed + i;
 		w.names = (i + 1) * 100000;
 		w.seeds = (uint32_t)(i + 1) * 100000;
-		crash(&w, 200 + scratch_random(&w.rng) % 1500);
+		fixture_crash(&w, 200 + scratch_random(&w.rng) % 1500, step,
+		              true);
 		check(&w);
 		fixture_open(&w);
 		fixture_believe(&w);

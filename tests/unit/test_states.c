@@ -62,25 +62,9 @@ static void test_history_with_sharing(void **state)
 /* ---- Crashes ------------------------------------------------------------ */
 
 /*
- * A process works on the store until it is killed in the middle of things.
+ * A process works on the store until it is killed in the middle of a change.
  * The store then has the content of some instant before.
  */
-static void crash(struct fixture *w, uint64_t steps)
-{
-	pid_t pid = fork();
-	int status;
-
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		fixture_open(w);
-		for (uint64_t i = 0; i < steps; i++)
-			fixture_change(w);
-		kill(getpid(), SIGKILL);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-}
-
 static void test_crashes(void **state)
 {
 	uint64_t rounds = 1 + scratch_ops(20000) / 1000;
@@ -94,10 +78,11 @@ static void test_crashes(void **state)
 		w.rng = seed + i;
 		w.names = (i + 1) * 100000;
 		w.seeds = (uint32_t)(i + 1) * 100000;
-		crash(&w, 500 + scratch_random(&w.rng) % 2000);
+		fixture_crash(&w, 500 + scratch_random(&w.rng) % 2000,
+		              fixture_change, false);
 		/* Sometimes the next one is killed while it still tidies. */
 		if (i % 3 == 2 && i + 1 < rounds)
-			crash(&w, 0);
+			fixture_crash(&w, 0, fixture_change, false);
 		fixture_open(&w);
 		fixture_believe(&w);
 		fixture_compare(&w);

@@ -32,28 +32,6 @@ static int on_swept(void *arg, const struct swept *swept)
 	return 0;
 }
 
-/* The fixture's files have no names, and their versions count other inodes. */
-static int on_found(void *arg, const struct finding *finding)
-{
-	if (finding->ino ||
-	    (finding->version && !strcmp(finding->kind, "count")))
-		return 0;
-	print_message("# %s: version %llu: %s\n", finding->kind,
-	              (unsigned long long)finding->version, finding->text);
-	++*(uint64_t *)arg;
-	return 0;
-}
-
-static uint64_t check(struct fixture *w)
-{
-	uint64_t count = 0;
-	const struct check_options options = {.found = on_found, .arg = &count};
-
-	assert_int_equal(store_sync(w->store), 0);
-	assert_int_equal(forest_check(w->store, &options), 0);
-	return count;
-}
-
 static struct sum sweep(struct fixture *w, bool dry_run)
 {
 	struct sum sum = {0};
@@ -81,7 +59,7 @@ static void run_history(bool sharing)
 		bytes += sum.bytes;
 		if (scratch_random(&w.rng) % 8)
 			continue;
-		assert_int_equal(check(&w), 0);
+		assert_int_equal(fixture_findings(&w), 0);
 		fixture_compare(&w);
 		fixture_fsck(&w);
 	}

@@ -19,28 +19,6 @@
 
 enum { DAY = 86400 };
 
-/* The fixture's files have no names, and their versions count other inodes. */
-static int on_found(void *arg, const struct finding *finding)
-{
-	if (finding->ino || (finding->version && !strcmp(finding->kind, "count")))
-		return 0;
-	print_message("# %s: %s: %s\n", finding->kind,
-	              finding->state ? finding->state : "", finding->text);
-	++*(uint64_t *)arg;
-	return 0;
-}
-
-/* Return the number of findings. */
-static uint64_t check(struct fixture *w)
-{
-	uint64_t count = 0;
-	const struct check_options options = {.found = on_found, .arg = &count};
-
-	assert_int_equal(store_sync(w->store), 0);
-	assert_int_equal(forest_check(w->store, &options), 0);
-	return count;
-}
-
 /* ---- Histories ---------------------------------------------------------- */
 
 /* A state in the trash, or a snapshot of one. */
@@ -242,15 +220,15 @@ static void test_history(void **state)
 		if (!(i % 500))
 			count_check(b);
 		if (!(i % 4000))
-			assert_int_equal(check(w), 0);
+			assert_int_equal(fixture_findings(w), 0);
 	}
 	fixture_compare(w);
-	assert_int_equal(check(w), 0);
+	assert_int_equal(fixture_findings(w), 0);
 	fixture_fsck(w);
 	count_check(b);
 	assert_int_equal(forest_empty_trash(w->forest, &count), 0);
 	assert_false(store_has_feature(w->store, STORE_FEATURE_TRASH));
-	assert_int_equal(check(w), 0);
+	assert_int_equal(fixture_findings(w), 0);
 	printf("# %llu to the trash, %llu back, %llu for good, %llu at the "
 	       "end\n",
 	       (unsigned long long)b->trashed, (unsigned long long)b->back,
@@ -294,7 +272,7 @@ static void bin_init(struct fixture *w)
 static void bin_release(struct fixture *w)
 {
 	store_unlock(w->store);
-	assert_int_equal(check(w), 0);
+	assert_int_equal(fixture_findings(w), 0);
 	fixture_close(w);
 	fixture_release(w);
 }
@@ -321,7 +299,7 @@ static void test_everything_comes_back(void **state)
 	fixture_close(&w);
 	fixture_open(&w);
 	assert_int_equal(forest_drain(w.forest), 0);
-	assert_int_equal(check(&w), 0);
+	assert_int_equal(fixture_findings(&w), 0);
 	store_lock(w.store);
 	assert_int_equal(forest_trash_time(w.forest),
 	                 INT64_C(1000000000) * DAY);
@@ -480,15 +458,20 @@ static void test_space(void **state)
 
 /* ---- Damage ------------------------------------------------------------- */
 
+static int print_finding(void *arg, const struct finding *finding)
+{
+	print_message("# %s: %s: %s\n", finding->kind,
+	              finding->state ? finding->state : "", finding->text);
+	return 0;
+}
+
 static void repair(struct fixture *w)
 {
 	const struct store_options read = {.readonly = true};
-	uint64_t found = 0, done = 0;
-	const struct repair_options options = {
-	        .found = on_found, .done = on_found, .arg = &found};
+	const struct repair_options options = {.found = print_finding,
+	                                       .done = print_finding};
 	struct repair_result result;
 
-	(void)done;
 	fixture_close(w);
 	assert_int_equal(store_open(w->scratch.store, &read, &w->store), 0);
 	assert_int_equal(forest_repair(w->store, &options, &result), 0);
@@ -531,9 +514,9 @@ static void test_damage(void **state)
 			                 0);
 		}
 		store_unlock(w.store);
-		assert_true(check(&w) > 0);
+		assert_true(fixture_findings(&w) > 0);
 		repair(&w);
-		assert_int_equal(check(&w), 0);
+		assert_int_equal(fixture_findings(&w), 0);
 		store_lock(w.store);
 		assert_int_equal(forest_trash_time(w.forest),
 		                 INT64_C(1000000000) * DAY);
