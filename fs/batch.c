@@ -215,7 +215,9 @@ static int target_snapshot(struct batch *b, struct batch_target *t)
 
 static int batch_switch(struct batch *b)
 {
-	int err = 0;
+	size_t count = b->what->snapshot ? b->len : 0;
+	/* Before the checks: the lock may be released. */
+	int err = forest_reserve_numbers(b->fs->forest, count);
 
 	for (size_t i = 0; !err && i < b->len; i++) {
 		err = target_check(&b->targets[i], b->what->snapshot);

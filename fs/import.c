@@ -457,10 +457,14 @@ static int fork_switch(struct importing *im)
 	struct fs *fs = im->fs;
 	struct state *fork, *snapshot;
 	bool made = false;
-	int err = im->make ? fs_state_fork(fs, NULL, what->state, 0755,
-	                                   what->cred, &fork)
-	                   : fork_check(im, &fork);
+	/* Before the checks: the lock may be released. */
+	int err = forest_reserve_numbers(
+	        fs->forest, (size_t)im->make + (what->snapshot != NULL));
 
+	if (!err)
+		err = im->make ? fs_state_fork(fs, NULL, what->state, 0755,
+		                               what->cred, &fork)
+		               : fork_check(im, &fork);
 	if (!err && im->make) {
 		im->now->made = made = true;
 		im->now->number = fork->number;

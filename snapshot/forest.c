@@ -308,6 +308,7 @@ static void forest_free(struct forest *forest)
 	}
 	cache_release(&forest->states);
 	cache_release(&forest->versions);
+	free(forest->reserved);
 	pthread_cond_destroy(&forest->gc.idle);
 	pthread_cond_destroy(&forest->gc.wake);
 	pthread_mutex_destroy(&forest->gc.lock);

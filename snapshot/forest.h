@@ -47,6 +47,8 @@ struct forest {
 	struct inode root; /* the directory that lists the forks */
 	struct forest_watch watch;
 	uint64_t number_end; /* numbers of states are below this */
+	uint64_t *reserved;  /* numbers: see forest_reserve_numbers() */
+	size_t reserved_len, reserved_room;
 	_Atomic bool reuses; /* numbers of deleted states are used again */
 	bool (*keeps)(void *arg, uint64_t number); /* forest_set_keeper() */
 	void *keeps_arg;

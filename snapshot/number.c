@@ -12,6 +12,7 @@
  * above report which numbers a kernel still uses.
  */
 #include "number.h"
+#include "array.h"
 #include "forest.h"
 #include "property_record.h"
 #include "util.h"
@@ -153,10 +154,68 @@ static int number_search(struct forest *forest, uint64_t *ret_number)
 	return r ? r : released;
 }
 
-int number_draw(struct forest *forest, uint64_t *ret_number)
+/* Draw a number that is not reserved.  Return values as of number_draw(). */
+static int draw_new(struct forest *forest, uint64_t *ret_number)
 {
 	int r = store_count(forest->store, COUNTER_STATE, 1, forest->number_end,
 	                    ret_number);
 
 	return r == -ENOSPC ? number_search(forest, ret_number) : r;
+}
+
+/* Return true if a reserved number has been used since, by a later search. */
+static bool was_used(struct forest *forest, uint64_t number)
+{
+	return is_state(forest, number) || !number_is_free(forest, number);
+}
+
+static bool is_reserved(const struct forest *forest, uint64_t number)
+{
+	for (size_t i = 0; i < forest->reserved_len; i++)
+		if (forest->reserved[i] == number)
+			return true;
+	return false;
+}
+
+int forest_reserve_numbers(struct forest *forest, size_t count)
+{
+	size_t kept = 0;
+	uint64_t number;
+	int r = 0;
+
+	if (forest->readonly)
+		return -EROFS;
+	for (size_t i = 0; i < forest->reserved_len; i++)
+		if (!was_used(forest, forest->reserved[i]))
+			forest->reserved[kept++] = forest->reserved[i];
+	forest->reserved_len = kept;
+	while (r >= 0 && forest->reserved_len < count) {
+		uint64_t *added;
+
+		r = draw_new(forest, &number);
+		if (r < 0)
+			break;
+		/* A search that has gone round finds the reserved ones. */
+		if (is_reserved(forest, number))
+			return -ENOSPC;
+		added = array_add(&forest->reserved, &forest->reserved_len,
+		                  &forest->reserved_room);
+		if (!added)
+			return -ENOMEM;
+		*added = number;
+	}
+	return r < 0 ? r : 0;
+}
+
+int number_draw(struct forest *forest, uint64_t *ret_number)
+{
+	while (forest->reserved_len) {
+		uint64_t number = forest->reserved[--forest->reserved_len];
+
+		if (was_used(forest, number))
+			continue;
+		*ret_number = number;
+		return 0;
+	}
+	return draw_new(forest, ret_number);
 }

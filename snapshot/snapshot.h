@@ -344,6 +344,15 @@ void forest_set_watch(struct forest *forest, const struct forest_watch *watch);
 /* ---- Numbers ------------------------------------------------------------ */
 
 /*
+ * Draw the numbers of the next `count` states, so that making them in the same
+ * hold of the lock neither releases the lock to search for a number nor fails
+ * for lack of one.  Numbers that are not used remain for later states.  The
+ * lock may be released and taken again meanwhile.  -ENOSPC: not so many are
+ * free; -ENOMEM; -EINTR: see store_yield().  Lock held; not after
+ * forest_undo_begin().
+ */
+int forest_reserve_numbers(struct forest *forest, size_t count);
+/*
  * Set a callback that runs with the lock held before the number of a deleted
  * state is used again.  It returns true if anything may still refer to the
  * deleted state by the number; otherwise it drops what it has cached for it.

@@ -9,6 +9,7 @@
 
 #include "import.h"
 #include "import_stream.h"
+#include "number.h"
 
 enum { CHUNK = 4096, DIRS = 4, NAMES = 4, FRAMES = 40, IMPORTS = 400 };
 
@@ -412,6 +413,29 @@ static void test_random(void **state)
 	assert_true(good);
 }
 
+/* An import whose snapshot gets no number changes nothing. */
+static void test_no_number(void **state)
+{
+	static const struct path_filter filter;
+	static const struct fs_cred root;
+	const struct fs_import what = {.state = "main",
+	                               .path = "/",
+	                               .snapshot = "after",
+	                               .cred = &root,
+	                               .filter = &filter};
+
+	store_lock(w.store);
+	forest_limit_numbers(w.forest, 2);
+	store_unlock(w.store);
+	begin();
+	dir_send(0, 0, "");
+	dir_send(1, 0, "dir");
+	commit_send();
+	assert_int_equal(end(&what), -ENOSPC);
+	assert_int_equal(look_error(&w, w.main, "dir"), -ENOENT);
+	fixture_check(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +452,8 @@ int main(void)
 	        cmocka_unit_test_setup_teardown(test_reserved_name, setup,
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(test_compared_once, setup,
+	                                        teardown),
+	        cmocka_unit_test_setup_teardown(test_no_number, setup,
 	                                        teardown),
 	        cmocka_unit_test_setup_teardown(test_random, setup, teardown),
 	};

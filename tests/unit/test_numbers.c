@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <stdio.h>
 
+#include "batch_code.h"
 #include "forest.h"
 #include "fs_struct.h"
 #include "number.h"
@@ -158,7 +159,7 @@ static void state_remove(const char *name)
 	struct state *s;
 
 	store_lock(w.store);
-	assert_int_equal(state_find(w.forest, 0, name, &s), 0);
+	assert_int_equal(state_resolve(w.forest, name, &s), 0);
 	assert_int_equal(state_delete(w.forest, s, true), 0);
 	store_unlock(w.store);
 }
@@ -232,6 +233,79 @@ static void test_numbers_are_reused(void **state)
 	fixture_reopen(&w);
 	limit(6);
 	assert_int_equal(try_make(&w, NODE_ROOT, "no", S_IFDIR), -ENOSPC);
+	expect_intact();
+	fixture_release(&w);
+}
+
+/* Put a file into main and make a snapshot, in one step. */
+static int batch_snapshot(const char *path)
+{
+	struct batch_op op = {.kind = BATCH_STATE, .number = 1};
+	struct batch_bytes bytes = {0};
+	struct fs_batch_failure failure;
+	struct fs_batch what = {.cred = &fixture_cred, .snapshot = path};
+	struct state *s;
+	uint64_t txg;
+	int err;
+
+	store_lock(w.store);
+	assert_int_equal(state_get(w.forest, 1, &s), 0);
+	op.generation = state_generation(s);
+	store_unlock(w.store);
+	assert_int_equal(batch_bytes_add(&bytes, &op), 0);
+	op = (struct batch_op){.kind = BATCH_PUT, .path = path};
+	op.path_len = (uint16_t)strlen(path);
+	assert_int_equal(batch_bytes_add(&bytes, &op), 0);
+	what.data = bytes.data;
+	what.len = bytes.len;
+	err = fs_batch_apply(w.fs, &what, &txg, &failure);
+	batch_bytes_release(&bytes);
+	return err;
+}
+
+/* Root of main's tree when a search for a number asked for the first one. */
+static uint64_t searched_at;
+
+static bool note_root(void *arg, uint64_t number)
+{
+	struct state *s;
+
+	assert_int_equal(state_get(w.forest, 1, &s), 0);
+	if (!searched_at)
+		searched_at = state_tree(s)->root;
+	return false;
+}
+
+/* A step with a snapshot draws the number before it changes anything. */
+static void test_number_of_a_step(void **state)
+{
+	struct state *s;
+	uint64_t root;
+
+	fixture_init(&w, 0);
+	limit(3);
+	assert_int_equal(number_new("fork"), 2);
+	assert_int_equal(batch_snapshot("no"), -ENOSPC);
+	assert_int_equal(look_error(&w, w.main, "no"), -ENOENT);
+	state_remove("fork");
+	assert_int_equal(forest_drain(w.forest), 0);
+	store_lock(w.store);
+	forest_set_keeper(w.forest, note_root, NULL);
+	assert_int_equal(state_get(w.forest, 1, &s), 0);
+	root = state_tree(s)->root;
+	store_unlock(w.store);
+	assert_int_equal(batch_snapshot("yes"), 0);
+	assert_int_equal(searched_at, root);
+	assert_int_equal(look_error(&w, w.main, "yes"), 0);
+	assert_int_equal(NODE_STATE(look(&w, snapdir(1), "yes")), 2);
+	/* What was reserved and not used is used by the next state. */
+	state_remove("main~yes");
+	assert_int_equal(forest_drain(w.forest), 0);
+	store_lock(w.store);
+	assert_int_equal(forest_reserve_numbers(w.forest, 2), -ENOSPC);
+	assert_int_equal(forest_reserve_numbers(w.forest, 1), 0);
+	store_unlock(w.store);
+	assert_int_equal(number_new("fork"), 2);
 	expect_intact();
 	fixture_release(&w);
 }
@@ -377,6 +451,7 @@ int main(void)
 	        cmocka_unit_test(test_symlinks_run_out),
 	        cmocka_unit_test(test_states_run_out),
 	        cmocka_unit_test(test_numbers_are_reused),
+	        cmocka_unit_test(test_number_of_a_step),
 	        cmocka_unit_test(test_forks_being_deleted),
 	        cmocka_unit_test(test_known_numbers),
 	        cmocka_unit_test(test_mounted_number),
