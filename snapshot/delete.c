@@ -257,6 +257,28 @@ int state_delete(struct forest *forest, struct state *state, bool recursive)
 
 /* ---- The trash ---------------------------------------------------------- */
 
+/*
+ * Set the times, and change the records by which the state is found: all of
+ * them, or none.
+ */
+static int trash_records(struct forest *forest, struct state *s)
+{
+	bool begun;
+	int r = records_begin(forest, &begun);
+
+	if (r < 0)
+		return r;
+	s->deleted = now_ns();
+	s->due = s->deleted + forest->trash_time;
+	r = trash_records_put(forest->store, s);
+	if (!r)
+		r = state_unlist(forest, s);
+	if (r < 0)
+		s->deleted = s->due = 0;
+	records_end(forest, begun, r);
+	return r;
+}
+
 int state_trash(struct forest *forest, struct state *s, bool recursive)
 {
 	struct version *parent = NULL;
@@ -268,17 +290,10 @@ int state_trash(struct forest *forest, struct state *s, bool recursive)
 		r = version_unchanged(s->version, &unchanged, &parent);
 	if (!r)
 		r = store_set_feature(forest->store, STORE_FEATURE_TRASH, true);
+	if (!r)
+		r = trash_records(forest, s);
 	if (r < 0)
 		return r;
-	s->deleted = now_ns();
-	s->due = s->deleted + forest->trash_time;
-	r = trash_records_put(forest->store, s);
-	if (!r)
-		r = state_unlist(forest, s);
-	if (r < 0) {
-		trash_records_del(forest->store, s);
-		return r;
-	}
 	state_unplace(forest, s);
 	s->flags |= STATE_TRASHED;
 	s->gone = true;

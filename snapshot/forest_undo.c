@@ -43,6 +43,21 @@ int forest_undo_begin(struct forest *forest)
 	return 0;
 }
 
+int records_begin(struct forest *forest, bool *ret_begun)
+{
+	int r = forest->undo ? 0 : table_undo_begin(forest->store);
+
+	if (!r)
+		*ret_begun = !forest->undo;
+	return r;
+}
+
+void records_end(struct forest *forest, bool begun, int err)
+{
+	if (begun)
+		table_undo_end(forest->store, err < 0);
+}
+
 bool forest_undo_made(const struct forest *forest, uint64_t version)
 {
 	return forest->undo && version > forest->undo->began;

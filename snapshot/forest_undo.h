@@ -44,6 +44,16 @@ void forest_undo_end(struct forest *forest, bool undo);
  */
 int forest_undo_frozen(struct forest *forest);
 
+/*
+ * Begin changes of records that records_end() undoes if one of them fails.
+ * Only records are undone.  After forest_undo_begin() nothing is begun, because
+ * everything is undone by forest_undo_end().  -ENOMEM: nothing has begun.  For
+ * the sources of snapshot/; the lock is not released before records_end().
+ */
+int records_begin(struct forest *forest, bool *ret_begun);
+/* End the changes; a negative `err` undoes them, which needs no memory. */
+void records_end(struct forest *forest, bool begun, int err);
+
 /* Return true if the version was made since forest_undo_begin(). */
 bool forest_undo_made(const struct forest *forest, uint64_t version);
 

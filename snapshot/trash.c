@@ -307,6 +307,36 @@ static void undelete_apply(struct forest *forest, struct state *s,
 	meta_mark(forest);
 }
 
+/*
+ * Give the state its new name, and change the records by which it is found: all
+ * of them, or none.
+ */
+static int undelete_records(struct forest *forest, struct state *s,
+                            const char *name)
+{
+	char old_name[NAME_LEN_MAX + 1];
+	int64_t created = s->created;
+	bool begun;
+	int r = records_begin(forest, &begun);
+
+	if (r < 0)
+		return r;
+	memcpy(old_name, s->name, sizeof(old_name));
+	/* Before the name changes: the keys have the old one. */
+	r = trash_records_del(forest->store, s);
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	if (!r)
+		r = state_name_put(forest, s);
+	if (!r && s->fork)
+		r = time_put(forest, s);
+	if (r < 0) {
+		memcpy(s->name, old_name, sizeof(old_name));
+		s->created = created;
+	}
+	records_end(forest, begun, r);
+	return r;
+}
+
 int state_undelete(struct forest *forest, struct state *state, const char *name)
 {
 	char own[NAME_LEN_MAX + 1];
@@ -332,18 +362,9 @@ int state_undelete(struct forest *forest, struct state *state, const char *name)
 		return r;
 	if (!unchanged)
 		parent = NULL;
-	/* Before the name changes: the keys have the old one. */
-	r = trash_records_del(forest->store, state);
-	snprintf(state->name, sizeof(state->name), "%s", name);
-	if (!r)
-		r = state_name_put(forest, state);
-	if (!r && fork)
-		r = time_put(forest, state);
-	if (r < 0) {
-		memcpy(state->name, own, sizeof(own));
-		trash_records_put(forest->store, state);
+	r = undelete_records(forest, state, name);
+	if (r < 0)
 		return r;
-	}
 	undelete_apply(forest, state, fork, parent);
 	return 0;
 }

@@ -415,6 +415,45 @@ static void test_the_trash_keeps_nothing_for_rmdir(void **state)
 	bin_release(&w);
 }
 
+/* A state that cannot come back leaves no name behind. */
+static void test_a_damaged_neighbour(void **state)
+{
+	static const uint8_t garbage[3] = {255, 255, 255};
+	struct record record;
+	struct state *s;
+	struct fixture w;
+	uint8_t key[8];
+	int64_t created;
+
+	(void)state;
+	bin_init(&w);
+	be64_put(key, named(&w, "main@try~one")->number);
+	trash(&w, "main@try~two");
+	store_unlock(w.store);
+	fixture_close(&w);
+	fixture_open(&w);
+	store_lock(w.store);
+	assert_int_equal(table_get(w.store, TABLE_STATE, key, 8, &record), 0);
+	assert_int_equal(table_put(w.store, TABLE_STATE, key, 8, garbage, 3),
+	                 0);
+	assert_int_equal(trash_named(w.forest, "main@try~two", &s), 0);
+	created = s->created;
+	assert_int_equal(state_undelete(w.forest, s, "other"), -EUCLEAN);
+	assert_string_equal(s->name, "two");
+	assert_int_equal(s->created, created);
+	assert_int_equal(state_resolve(w.forest, "main@try~other", &s),
+	                 -ENOENT);
+	assert_int_equal(trash_named(w.forest, "main@try~two", &s), 0);
+	assert_int_equal(table_put(w.store, TABLE_STATE, key, 8, record.value,
+	                           record.len),
+	                 0);
+	store_unlock(w.store);
+	assert_int_equal(fixture_findings(&w), 0);
+	store_lock(w.store);
+	assert_int_equal(state_undelete(w.forest, s, "other"), 0);
+	bin_release(&w);
+}
+
 static void test_time_passes(void **state)
 {
 	struct state *s;
@@ -538,6 +577,7 @@ int main(void)
 	        cmocka_unit_test(test_a_snapshot_whose_fork_is_deleted),
 	        cmocka_unit_test(test_a_fork_with_snapshots_in_the_trash_alone),
 	        cmocka_unit_test(test_the_trash_keeps_nothing_for_rmdir),
+	        cmocka_unit_test(test_a_damaged_neighbour),
 	        cmocka_unit_test(test_time_passes),
 	        cmocka_unit_test(test_space),
 	        cmocka_unit_test(test_damage),
