@@ -107,25 +107,42 @@ static bool mount_needs_no_open(json_t *request,
 
 /*
  * Set the time for which deleted states stay in the trash, if the request has
- * one.  Return an error object, or NULL.
+ * one.  *ret_old: the time before, in seconds, or -1 if it stays.  Return an
+ * error object, or NULL.
  */
-static json_t *mount_trash(struct daemon *daemon, json_t *request)
+static json_t *mount_trash(struct daemon *daemon, json_t *request,
+                           int64_t *ret_old)
 {
 	json_t *seconds = json_object_get(request, "trash");
+	int64_t old;
 	int err;
 
+	*ret_old = -1;
 	if (!json_is_integer(seconds) || json_integer_value(seconds) < 0)
 		return NULL;
 	store_lock(daemon->store);
+	old = forest_trash_time(daemon->forest) / 1000000000;
 	err = forest_set_trash_time(daemon->forest,
 	                            json_integer_value(seconds));
 	store_unlock(daemon->store);
+	if (!err)
+		*ret_old = old;
 	if (err == -EROFS)
 		return control_error(err, "trash= cannot be set: the store was "
 		                          "opened read-only");
 	return err < 0 ? control_error(err, "bad value of trash: %s",
 	                               strerror(-err))
 	               : NULL;
+}
+
+/* Set the time back that mount_trash() has replaced. */
+static void mount_trash_undo(struct daemon *daemon, int64_t old)
+{
+	if (old < 0)
+		return;
+	store_lock(daemon->store);
+	forest_set_trash_time(daemon->forest, old);
+	store_unlock(daemon->store);
 }
 
 json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
@@ -153,6 +170,7 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	};
 	struct autosnap_rule rule;
 	json_t *error = NULL;
+	int64_t trash;
 	uint64_t id;
 	int err;
 
@@ -172,16 +190,17 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	params.no_open = mount_needs_no_open(request, &params);
 	error = mount_autosnap(request, &params, &rule);
 	if (!error)
-		error = mount_trash(daemon, request);
+		error = mount_trash(daemon, request, &trash);
 	if (error)
 		return error;
 	daemon_count(daemon, 1);
 	err = session_start(&daemon->mounts, &params, &id);
-	if (err < 0)
+	if (err < 0) {
 		daemon_count(daemon, -1);
-	if (err < 0)
+		mount_trash_undo(daemon, trash);
 		return control_error(err, "cannot serve the mount: %s",
 		                     strerror(-err));
+	}
 	*fd = -1;
 	rule.session = id;
 	if (rule.interval && autosnap_add(daemon->autosnap, &rule) < 0)
