@@ -33,7 +33,11 @@ struct sparse {
 	uint64_t at, last; /* keys yet to be read; used by store_repack() */
 };
 
-/* Count `len` bytes stored under the block number as freed. */
+/*
+ * Count `len` bytes stored under the block number as freed.  A commit that is
+ * aborted and tried again counts them twice, so the counts are upper bounds:
+ * they only decide which leaves are read.
+ */
 void sparse_add(struct sparse *sparse, uint64_t number, size_t len);
 
 #endif
