@@ -25,8 +25,7 @@ static int parse_duration(const char *value,
 
 	if (duration_parse(value, &seconds) || !seconds)
 		return -EINVAL;
-	/* Without leading zeros, a duration is shorter than this. */
-	snprintf(ret_value, PROPERTY_VALUE_MAX + 1, "%.64s", value);
+	snprintf(ret_value, PROPERTY_VALUE_MAX + 1, "%s", value);
 	return 0;
 }
 

@@ -13,6 +13,9 @@
 #include "property_record.h"
 #include "util.h"
 
+#define ZEROS_10 "0000000000"
+#define ZEROS ZEROS_10 ZEROS_10 ZEROS_10 ZEROS_10 ZEROS_10 ZEROS_10 ZEROS_10
+
 static struct state *find(struct fixture *w, const char *name)
 {
 	struct state *s;
@@ -209,6 +212,7 @@ static void test_checking(void **state)
 	        {false, "quota", "0", NULL},
 	        {false, "quota", "ten", NULL},
 	        {true, "ttl", "7d", "7d"},
+	        {true, "ttl", ZEROS "7d", ZEROS "7d"},
 	        {false, "ttl", "0s", NULL},
 	        {false, "ttl", "7", NULL},
 	        {false, "creator", "0", NULL},
