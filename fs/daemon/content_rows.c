@@ -59,8 +59,10 @@ int content_rows_send(struct control *c, struct tree *tree, uint64_t ino,
 
 static int look_for_nul(void *arg, const uint8_t *data, uint64_t len)
 {
-	*(bool *)arg = data && !memchr(data, 0, len);
-	return 1;
+	bool *text = arg;
+
+	*text = data && !memchr(data, 0, len);
+	return !*text;
 }
 
 int content_is_text(struct tree *tree, uint64_t ino, uint64_t size,

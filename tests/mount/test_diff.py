@@ -596,3 +596,17 @@ def test_a_client_that_stops_reading(store, mnt, main, request_):
              "the versions to be released")
     mnt.umount()
     store.check()
+
+
+def test_patch_of_a_binary_in_small_chunks(make_store):
+    """A NUL in the first 8000 bytes makes a file binary, as for git; here it is
+    in the second chunk."""
+    store = make_store("small", ["--chunk-size=4K"])
+    mnt = store.mount()
+    store.verb("fork", "main", "main@new")
+    (mnt / "main@new" / "binary").write_bytes(b"x" * 7999 + b"\0")
+    (mnt / "main@new" / "text").write_bytes(b"x" * 8000 + b"\0")
+    patch = store.coppice("diff", "-s", store.path, "--patch", "main",
+                          "main@new", code=1).stdout
+    assert "Binary files /dev/null and b/binary differ\n" in patch
+    assert "+++ b/text\n" in patch
