@@ -207,7 +207,7 @@ static int older_wait(struct disk *disk)
 	int err = 0;
 	bool reads;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += OLDER_MS / 1000;
 	pthread_mutex_lock(&disk->pool_lock);
 	disk->waiting++;

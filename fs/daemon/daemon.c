@@ -218,6 +218,7 @@ int daemon_create(const struct mount_options *options,
                   struct daemon **ret_daemon, char **ret_error)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
+	pthread_condattr_t monotonic;
 	int err;
 
 	if (!daemon)
@@ -230,7 +231,10 @@ int daemon_create(const struct mount_options *options,
 		        (struct connection){.daemon = daemon, .socket = -1};
 	}
 	pthread_mutex_init(&daemon->lock, NULL);
-	pthread_cond_init(&daemon->idle, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&daemon->idle, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	daemon->started = mono_ns();
 	err = guard_create(options->store, &daemon->guard);
 	if (err < 0)
@@ -441,7 +445,7 @@ static void wait_for_requests(struct daemon *daemon)
 	struct timespec ts;
 	int err = 0;
 
-	clock_gettime(CLOCK_REALTIME, &ts);
+	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_sec += LEAVE_MS / 1000;
 	while (daemon->busy && err != ETIMEDOUT)
 		err = pthread_cond_timedwait(&daemon->idle, &daemon->lock, &ts);
