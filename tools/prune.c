@@ -113,8 +113,10 @@ static int plan_finish(struct prune *prune)
 
 	if (!r && *plan->fork.reason)
 		r = report_state(prune, &plan->fork);
+	/* --expired alone decides nothing about snapshots without a ttl. */
 	for (size_t i = 0; !r && i < plan->len; i++)
-		r = report_state(prune, &plan->snapshots[i]);
+		if (*plan->snapshots[i].reason)
+			r = report_state(prune, &plan->snapshots[i]);
 	prune_plan_release(plan);
 	return r || !ferror(stdout) ? r : -EPIPE;
 }

@@ -153,8 +153,6 @@ static int decide_by_rules(struct prune_plan *plan,
 			reasons_write(by, s->reason);
 		else if (policy->rules)
 			decide(s, true, "no rule keeps it");
-		else
-			decide(s, false, "no ttl");
 	}
 	return 0;
 }
