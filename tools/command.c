@@ -120,9 +120,11 @@ bool command_parse(const struct command *self,
                    const struct command_option *options, int least, int most,
                    int *argc, char ***argv, int *ret_code)
 {
+	static char name[] = "coppice"; /* for the messages of getopt_long() */
 	struct getopt_tables tables;
 	int c;
 
+	(*argv)[0] = name;
 	tables_init(&tables, self, options);
 	while ((c = getopt_long(*argc, *argv, tables.letters, tables.options,
 	                        NULL)) != -1) {

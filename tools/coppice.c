@@ -2,6 +2,7 @@
 /*
  * The `coppice` command: find and run the verb, and print help.
  */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -88,6 +89,24 @@ static int help(int argc, char **argv)
 	return command_help(command);
 }
 
+/*
+ * Open /dev/null as each of the standard descriptors that is closed.  Otherwise
+ * a file of the store, or a socket, could get the number of one, and output
+ * would be written to it.  It is opened so that reading the standard input and
+ * writing to the others still fail with EBADF.
+ */
+static bool open_standard(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		/* The lowest free number is this one. */
+		if (open("/dev/null", fd ? O_RDONLY : O_WRONLY) != fd)
+			return false;
+	}
+	return true;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -100,6 +119,8 @@ int main(int argc, char **argv)
 	const struct command *command;
 	int c;
 
+	if (!open_standard())
+		return EXIT_FAILED;
 	base = base ? base + 1 : argv[0];
 	if (!strcmp(base, "mount.fuse.coppice") ||
 	    !strcmp(base, "mount.coppice"))

@@ -584,3 +584,29 @@ def test_store_of_another_process(store, mnt, tmp):
     run_umount = subprocess.run(["umount", mnt.path])
     assert run_umount.returncode == 0
     mnt.process.wait(60 * SLOWER)
+
+
+def without_descriptors(*args):
+    """Run the command with the three standard descriptors closed; return its
+    exit code."""
+    script = 'exec "$0" "$@" <&- >&- 2>&-'
+    return subprocess.run(["sh", "-c", script, COPPICE, *map(str, args)],
+                          timeout=120 * SLOWER).returncode
+
+
+def test_closed_descriptors(store):
+    """Nothing of the store gets their numbers: output would go there."""
+    source = store.dir / "source"
+    source.mkdir()
+    (source / "file").write_bytes(os.urandom(200000))
+    store.verb("import", "--from", source, "main")
+    assert without_descriptors("cat", "-s", store.path, "main:/file") == 1
+    assert without_descriptors("list", "-s", store.path) == 1
+    assert without_descriptors("snap", "-s", store.path, "main", "one") == 0
+    assert store.names() == ["main", "main~one"]
+
+
+def test_messages_about_options_begin_like_others(store):
+    for option in ("--bogus", "-Z"):
+        result = store.coppice("gc", option, code=2)
+        assert result.stderr.startswith("coppice: "), result.stderr
