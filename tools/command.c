@@ -116,17 +116,16 @@ find_option(const struct command_option *options, int c)
 	return NULL;
 }
 
-bool command_parse(const struct command *self,
-                   const struct command_option *options, int least, int most,
-                   int *argc, char ***argv, int *ret_code)
+/* Read the options.  False: *ret_code is the exit status. */
+static bool options_parse(const struct command *self,
+                          const struct command_option *options, int argc,
+                          char **argv, int *ret_code)
 {
-	static char name[] = "coppice"; /* for the messages of getopt_long() */
 	struct getopt_tables tables;
 	int c;
 
-	(*argv)[0] = name;
 	tables_init(&tables, self, options);
-	while ((c = getopt_long(*argc, *argv, tables.letters, tables.options,
+	while ((c = getopt_long(argc, argv, tables.letters, tables.options,
 	                        NULL)) != -1) {
 		const struct command_option *o = find_option(options, c);
 
@@ -150,6 +149,23 @@ bool command_parse(const struct command *self,
 		if (o->flag)
 			*o->flag = true;
 	}
+	return true;
+}
+
+bool command_parse(const struct command *self,
+                   const struct command_option *options, int least, int most,
+                   int *argc, char ***argv, int *ret_code)
+{
+	char name[64], *own = **argv;
+	bool parsed;
+
+	/* Messages of getopt_long() begin with this. */
+	snprintf(name, sizeof(name), "coppice %s", self->name);
+	**argv = name;
+	parsed = options_parse(self, options, *argc, *argv, ret_code);
+	**argv = own;
+	if (!parsed)
+		return false;
 	*argc -= optind;
 	*argv += optind;
 	if (*argc >= least && *argc <= most)

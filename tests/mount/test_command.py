@@ -609,4 +609,4 @@ def test_closed_descriptors(store):
 def test_messages_about_options_begin_like_others(store):
     for option in ("--bogus", "-Z"):
         result = store.coppice("gc", option, code=2)
-        assert result.stderr.startswith("coppice: "), result.stderr
+        assert result.stderr.startswith("coppice gc: "), result.stderr
