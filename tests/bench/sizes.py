@@ -13,7 +13,7 @@ SHARES = {"small": 13, "slots": 10, "forks": 11, "latency": 12, "stream": 8,
 @dataclass(frozen=True)
 class Sizes:
     name: str = "full"
-    seconds: int = 3400        # no test begins after that
+    seconds: int = 3600        # no test begins after that
     rounds: int = 3
     small_files: int = 10000
     slot_files: int = 100000
