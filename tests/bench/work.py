@@ -2,6 +2,7 @@
 """Real work: unpacking, git, grep, databases; builds and more in projects.py."""
 import contextlib
 import os
+import pwd
 import re
 import shutil
 import sqlite3
@@ -94,6 +95,10 @@ def _postgres_programs():
         raise machine.Missing("no PostgreSQL with initdb and pgbench")
     if not machine.is_root() or not shutil.which("runuser"):
         raise machine.Missing("needs root, and runuser")
+    try:
+        pwd.getpwnam("postgres")
+    except KeyError as error:
+        raise machine.Missing("no user postgres") from error
     return found[-1].parent, pgbench or found[-1].parent / "pgbench"
 
 
