@@ -189,7 +189,7 @@ static int run(const struct command *self, int argc, char **argv)
 		return r;
 	if (!to)
 		return command_usage(self, "--to is missing");
-	if (o->delete &&!o->overwrite)
+	if (o->delete && !o->overwrite)
 		return command_usage(self, "--delete goes with --overwrite");
 	r = filter_options_read(&rules, &filter);
 	if (!r)
