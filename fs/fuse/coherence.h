@@ -13,8 +13,8 @@
  * Deadlocks are excluded by these rules:
  *
  *   1. A deferred reply names the nodes whose locks its own kernel may hold.
- *   2. Before an invalidation of a node in a mount is posted, the deferred
- *      replies of that mount which name the node are sent.
+ *   2. When an invalidation of a node in a mount is posted, the deferred
+ *      replies of that mount which name the node are sent at once.
  *   3. While such an invalidation is pending, a reply of that mount which names
  *      the node is not deferred.  The invalidation of a deleted state counts
  *      as one of each of its nodes but the root, which is a directory.

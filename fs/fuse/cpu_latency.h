@@ -42,12 +42,12 @@ void cpu_latency_open(struct cpu_latency *self, const char *dev,
 void cpu_latency_close(struct cpu_latency *self);
 
 /*
- * Tell how many requests have begun since the last call, one tick ago; the
- * limit is set or withdrawn according to that.
+ * Set or withdraw the limit, according to the number of requests that have
+ * begun since the last call, one tick ago.
  */
 void cpu_latency_tick(struct cpu_latency *self, unsigned requests);
 
-/* Withdraw the limit: there will be no ticks for a while. */
+/* Withdraw the limit, before a time without ticks. */
 void cpu_latency_drop(struct cpu_latency *self);
 
 /* Return true if the limit is set; from any thread. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * A mount's thread that sends invalidations to its kernel.
+ * A thread that sends invalidations to a mount's kernel.  Each mount has two:
+ * see struct session.
  *
  * A notification waits for requests that hold the locks it needs.  A thread
  * that handles requests must therefore never send one: it posts a job here.

@@ -118,6 +118,7 @@ struct session {
 	struct negatives *negatives;
 	struct loop *loop;
 	struct watchdog watchdog;
+	/* name_notifier: for names, and for what must follow them */
 	struct notifier *notifier, *name_notifier;
 	_Atomic uint64_t epoch; /* see coherence_epoch() */
 	/* Guarded by coherence.lock, up to hang_logged. */
