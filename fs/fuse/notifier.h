@@ -5,6 +5,7 @@
  *
  * A notification waits for requests that hold the locks it needs.  A thread
  * that handles requests must therefore never send one: it posts a job here.
+ * Only invalidations of attributes alone wait for nothing.
  *
  * The thread has its own table of descriptors, containing only its own opening
  * of the device (a clone) and the standard streams.  If the process is killed
