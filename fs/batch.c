@@ -148,6 +148,9 @@ static int batch_build(struct batch *b, bool exclusive)
 {
 	int err = 0;
 
+	/* From here on the lock must not be released. */
+	if (exclusive && b->what->snapshot)
+		err = forest_reserve_numbers(b->fs->forest, b->len);
 	for (size_t i = 0; !err && i < b->len; i++) {
 		struct batch_target *t = &b->targets[i];
 		const struct batch_op *failed = NULL;
@@ -216,7 +219,7 @@ static int target_snapshot(struct batch *b, struct batch_target *t)
 static int batch_switch(struct batch *b)
 {
 	size_t count = b->what->snapshot ? b->len : 0;
-	/* Before the checks: the lock may be released. */
+	/* The lock may be released, unless batch_build() has reserved them. */
 	int err = forest_reserve_numbers(b->fs->forest, count);
 
 	for (size_t i = 0; !err && i < b->len; i++) {

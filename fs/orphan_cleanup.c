@@ -196,15 +196,11 @@ void orphan_cleanup_drain(struct fs *fs)
 int orphan_cleanup_start(struct fs *fs)
 {
 	struct orphan_cleanup *s = &fs->orphan_cleanup;
-	pthread_condattr_t attr;
 	int err;
 
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_mutex_init(&s->lock, NULL);
-	pthread_cond_init(&s->wake, &attr);
+	cond_init_monotonic(&s->wake);
 	pthread_cond_init(&s->idle, NULL);
-	pthread_condattr_destroy(&attr);
 	/*
 	 * Hold the lock: the thread compares its id with s->thread, which is
 	 * written here.

@@ -185,6 +185,8 @@ int forest_reserve_numbers(struct forest *forest, size_t count)
 
 	if (forest->readonly)
 		return -EROFS;
+	if (!count)
+		return 0;
 	for (size_t i = 0; i < forest->reserved_len; i++)
 		if (!was_used(forest, forest->reserved[i]))
 			forest->reserved[kept++] = forest->reserved[i];

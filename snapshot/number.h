@@ -13,7 +13,7 @@ enum { STATE_NUMBER_END = 1 << 27 }; /* bound of the field in a node number */
  * -EINTR: see store_yield(); -EAGAIN: see forest_undo_begin().
  */
 int number_draw(struct forest *forest, uint64_t *ret_number);
-/* Lower STATE_NUMBER_END, for tests; call it before the first number_draw(). */
+/* Lower STATE_NUMBER_END, for tests; not below a number in use. */
 void forest_limit_numbers(struct forest *forest, uint64_t end);
 
 #endif

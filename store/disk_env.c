@@ -282,15 +282,10 @@ static int disk_open_file(struct disk *disk, bool older)
 static int disk_init(struct disk *disk, const char *path, uint64_t map_size,
                      bool readonly)
 {
-	pthread_condattr_t monotonic;
-
 	*disk = (struct disk){.map_size = map_size, .readonly = readonly};
 	disk->dir = disk->fd = -1;
 	pthread_mutex_init(&disk->pool_lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&disk->changed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&disk->changed);
 	fault_init();
 	disk->path = strdup(path);
 	if (disk->path && !readonly)

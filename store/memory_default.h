@@ -17,7 +17,7 @@
  * MiB and at most 1 GiB; and never more than a quarter of the physical memory
  * or of a limit of the process's cgroup or of those above it, but at least 16
  * MiB.  `root` is the directory that holds proc and sys: "" for the machine's.
- * What cannot be read limits nothing: without /proc/meminfo it is 256 MiB.
+ * Files that cannot be read limit nothing: without /proc/meminfo it is 256 MiB.
  */
 uint64_t memory_default(const char *root);
 

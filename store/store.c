@@ -170,7 +170,6 @@ static struct store *store_alloc(const char *path,
                                  const struct store_options *options)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	pthread_condattr_t monotonic;
 
 	if (!store)
 		return NULL;
@@ -202,11 +201,8 @@ static struct store *store_alloc(const char *path,
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_mutex_init(&store->damage_log.lock, NULL);
 	pthread_mutex_init(&store->sparse.lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&store->committer_wake, &monotonic);
-	pthread_cond_init(&store->committed, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&store->committer_wake);
+	cond_init_monotonic(&store->committed);
 	store->path = realpath(path, NULL);
 	store->buckets_len = BUCKETS_FIRST;
 	store->buckets = calloc(BUCKETS_FIRST, sizeof(*store->buckets));

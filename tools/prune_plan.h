@@ -28,7 +28,7 @@ struct prune_state {
 	int64_t expires; /* ns since the epoch; 0: never */
 	bool remove;
 	bool with_fork; /* removed together with its fork */
-	char reason[REASON_MAX];
+	char reason[REASON_MAX]; /* empty: no rule concerns the state */
 };
 
 /* A fork and its snapshots, in any order; prune_plan_make() sorts them. */

@@ -315,7 +315,6 @@ int autosnap_create(const struct autosnap_options *options,
                     struct autosnap **ret_autosnap)
 {
 	struct autosnap *a = calloc(1, sizeof(*a));
-	pthread_condattr_t attr;
 	int r;
 
 	if (!a)
@@ -325,10 +324,7 @@ int autosnap_create(const struct autosnap_options *options,
 	a->store = forest_store(a->forest);
 	pthread_mutex_init(&a->run, NULL);
 	pthread_mutex_init(&a->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&a->wake, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&a->wake);
 	r = pthread_create(&a->thread, NULL, autosnap_main, a);
 	a->runs = !r;
 	if (r) {

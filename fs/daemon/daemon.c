@@ -218,7 +218,6 @@ int daemon_create(const struct mount_options *options,
                   struct daemon **ret_daemon, char **ret_error)
 {
 	struct daemon *daemon = calloc(1, sizeof(*daemon));
-	pthread_condattr_t monotonic;
 	int err;
 
 	if (!daemon)
@@ -231,10 +230,7 @@ int daemon_create(const struct mount_options *options,
 		        (struct connection){.daemon = daemon, .socket = -1};
 	}
 	pthread_mutex_init(&daemon->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&daemon->idle, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	cond_init_monotonic(&daemon->idle);
 	daemon->started = mono_ns();
 	err = guard_create(options->store, &daemon->guard);
 	if (err < 0)

@@ -135,13 +135,20 @@ static json_t *mount_trash(struct daemon *daemon, json_t *request,
 	               : NULL;
 }
 
-/* Set the time back that mount_trash() has replaced. */
-static void mount_trash_undo(struct daemon *daemon, int64_t old)
+/*
+ * Restore the time that mount_trash() replaced, unless another mount has set
+ * one since.
+ */
+static void mount_trash_undo(struct daemon *daemon, const json_t *request,
+                             int64_t old)
 {
+	json_int_t set = json_integer_value(json_object_get(request, "trash"));
+
 	if (old < 0)
 		return;
 	store_lock(daemon->store);
-	forest_set_trash_time(daemon->forest, old);
+	if (forest_trash_time(daemon->forest) / 1000000000 == set)
+		forest_set_trash_time(daemon->forest, old);
 	store_unlock(daemon->store);
 }
 
@@ -197,7 +204,7 @@ json_t *daemon_mount(struct daemon *daemon, json_t *request, int *fd)
 	err = session_start(&daemon->mounts, &params, &id);
 	if (err < 0) {
 		daemon_count(daemon, -1);
-		mount_trash_undo(daemon, trash);
+		mount_trash_undo(daemon, request, trash);
 		return control_error(err, "cannot serve the mount: %s",
 		                     strerror(-err));
 	}

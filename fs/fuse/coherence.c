@@ -548,18 +548,14 @@ static void coherence_free(struct coherence *coherence)
 int coherence_create(struct mounts *mounts, struct coherence **ret_coherence)
 {
 	struct coherence *coherence = calloc(1, sizeof(*coherence));
-	pthread_condattr_t attr;
 	int err;
 
 	if (!coherence)
 		return -ENOMEM;
 	coherence->mounts = mounts;
 	pthread_mutex_init(&coherence->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&coherence->changed, &attr);
-	pthread_cond_init(&coherence->deleted, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_monotonic(&coherence->changed);
+	cond_init_monotonic(&coherence->deleted);
 	err = pthread_create(&coherence->replier, NULL, replier_main,
 	                     coherence);
 	if (!err) {

@@ -52,19 +52,19 @@ void cpu_latency_close(struct cpu_latency *self)
 	if (self->fd >= 0)
 		close(self->fd);
 	self->fd = -1;
-	atomic_store(&self->held, false);
+	self->held = false;
 }
 
 static void set(struct cpu_latency *self, bool held)
 {
 	int32_t value = held ? self->limit : CPU_LATENCY_NONE;
 
-	if (atomic_load(&self->held) == held)
+	if (self->held == held)
 		return;
 	if (write(self->fd, &value, sizeof(value)) != sizeof(value))
 		cpu_latency_close(self);
 	else
-		atomic_store(&self->held, held);
+		self->held = held;
 }
 
 void cpu_latency_tick(struct cpu_latency *self, unsigned requests)

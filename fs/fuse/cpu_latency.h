@@ -11,14 +11,13 @@
 #ifndef COPPICE_CPU_LATENCY_H
 #define COPPICE_CPU_LATENCY_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 struct cpu_latency {
 	int fd;        /* -1: not used */
 	int32_t limit; /* microseconds that waking may take */
-	atomic_bool held;
+	bool held;
 	unsigned average; /* requests a tick, in 1/CPU_LATENCY_UNIT */
 };
 
@@ -33,27 +32,26 @@ enum {
 void cpu_latency_init(struct cpu_latency *self);
 
 /*
- * Open the kernel's interface, below the given roots ("/dev", "/sys"), which
- * other callers than tests do not change.  If that fails, the others do
- * nothing.
+ * Open the kernel's interface below `dev` and `sys`, which are "/dev" and "/sys"
+ * except in tests.  If it cannot be opened, the other functions do nothing.
  */
 void cpu_latency_open(struct cpu_latency *self, const char *dev,
                       const char *sys);
 void cpu_latency_close(struct cpu_latency *self);
 
 /*
- * Set or withdraw the limit, according to the number of requests that have
- * begun since the last call, one tick ago.
+ * Set or withdraw the limit, according to the number of requests that began or
+ * ended since the last call, one tick ago.
  */
 void cpu_latency_tick(struct cpu_latency *self, unsigned requests);
 
 /* Withdraw the limit, before a time without ticks. */
 void cpu_latency_drop(struct cpu_latency *self);
 
-/* Return true if the limit is set; from any thread. */
+/* Return true if the limit is set. */
 static inline bool cpu_latency_held(const struct cpu_latency *self)
 {
-	return atomic_load_explicit(&self->held, memory_order_relaxed);
+	return self->held;
 }
 
 #endif

@@ -573,6 +573,7 @@ void loop_run(struct loop *loop, int fd)
 		wait_for_tick(loop);
 		reap(loop);
 		if (atomic_load(&loop->stopping)) {
+			cpu_latency_drop(&loop->cpu_latency);
 			kick(loop);
 			continue;
 		}
@@ -580,4 +581,5 @@ void loop_run(struct loop *loop, int fd)
 		if (mono_ns() >= loop->next_tick)
 			tick(loop);
 	}
+	cpu_latency_close(&loop->cpu_latency);
 }

@@ -13,7 +13,7 @@ SAME = "rsync or import, nothing changed"
 
 KINDS = ("coppice", "btrfs", "import", "coppice-small")
 
-# What a file of 1,000 bytes takes of the memory on a tmpfs: a page, the inode
+# Memory that a file of 1,000 bytes takes on a tmpfs: a page, the inode
 # and its name.
 TMPFS_FILE = 6000
 
@@ -35,8 +35,10 @@ def _source(bench):
                     "create")
         yield source
     finally:
-        _unmount(source)
-        shutil.rmtree(source, ignore_errors=True)
+        try:
+            _unmount(source)
+        finally:
+            shutil.rmtree(source, ignore_errors=True)
 
 
 def _unmount(source):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What a developer waits for: a clone, a build, and packages installed."""
+"""Tasks that developers wait for: a clone, a build, and packages installed."""
 import contextlib
 
 import machine

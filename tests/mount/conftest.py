@@ -334,8 +334,8 @@ def tmp():
 
 
 def detach_others(tmp, stores):
-    """Unmount what a failed test has left mounted below tmp, other than the
-    stores' own mounts, which it would keep from ending."""
+    """Unmount other mounts that a failed test left below tmp: they would keep
+    the stores' own mounts from ending."""
     own = {str(mount) for store in stores for mount in store.mounts}
     for target, *_ in reversed(mounts()):
         if target.startswith(f"{tmp}/") and target not in own:

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import SCRATCH, mounts
+from conftest import BUILD, SCRATCH, mounts
 
 libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
@@ -336,6 +336,9 @@ WITHOUT_OTHERS = f"""
     keep=$1
     shift
     for at in $(cut -d" " -f2,3 /proc/self/mounts | tr " " :); do
+        case "$keep/ $PWD/ {BUILD}/" in
+        "${{at%:*}}"/* | *" ${{at%:*}}"/*) continue ;;
+        esac
         case $at in
         "$keep"/*) ;;
         "{SCRATCH}"/coppice-* | *:fuse.coppice)
@@ -368,6 +371,9 @@ def own_namespace():
         try:
             _check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
             for target, kind, *_ in mounts():
+                if any(f"{path}/".startswith(f"{target}/")
+                       for path in (SCRATCH, BUILD, os.getcwd())):
+                    continue
                 if kind == "fuse.coppice" or \
                         target.startswith(f"{SCRATCH}/coppice-"):
                     libc.umount2(os.fsencode(target), MNT_DETACH)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The limit of the processors' latency while requests follow each other."""
 import struct
+import time
 from pathlib import Path
 
 import pytest
@@ -31,19 +32,29 @@ def written(tmp):
 
 
 def stir(path):
+    """Make a hundred requests or more; how many there could be in a second."""
+    begin = time.monotonic()
     for _ in range(100):
         path.touch()
+    return 100 / (time.monotonic() - begin)
 
 
 def test_many_requests(written, store):
     path = store.mount().path / "main" / "file"
     path.touch()
 
+    rates = []
+
     def is_limited():
-        stir(path)
+        rates.append(stir(path))
         return written()
 
-    limit, *_ = wait_for(is_limited, "the limit")
+    try:
+        limit, *_ = wait_for(is_limited, "the limit")
+    except AssertionError:
+        if max(rates) < 5000:
+            pytest.skip(f"only {max(rates):.0f} requests a second")
+        raise
     assert limit in (0, 2)
     assert wait_for(lambda: written()[1:], "its end")[0] > 1000000
 

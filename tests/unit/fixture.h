@@ -49,9 +49,9 @@ void fixture_compare(struct fixture *w);
 /* Drain, close, reopen, and hold the store against the rules: fsck.h. */
 void fixture_fsck(struct fixture *w);
 /*
- * In a process of its own, which is killed then, open the store and call `step`
- * so many times; `sync`: commit after that.  The store is closed here, before
- * and after.
+ * Fork a process that opens the store, calls `step` `steps` times, commits if
+ * `sync`, and kills itself.  The store is closed in this process, before and
+ * after.
  */
 void fixture_crash(struct fixture *w, uint64_t steps,
                    void (*step)(struct fixture *w), bool sync);

@@ -119,7 +119,7 @@ static void test_unified(void **state)
 	assert_default(m, 100 * MIB);
 	limit_set(m, "/cg/memory.max", 200 * MIB);
 	assert_default(m, 50 * MIB);
-	/* Those of others do not. */
+	/* Limits of other cgroups do not. */
 	limit_set(m, "/cg/a.slice/c.scope/memory.max", 100 * MIB);
 	limit_set(m, "/memory.max", 100 * MIB);
 	assert_default(m, 50 * MIB);

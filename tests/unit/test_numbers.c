@@ -298,7 +298,7 @@ static void test_number_of_a_step(void **state)
 	assert_int_equal(searched_at, root);
 	assert_int_equal(look_error(&w, w.main, "yes"), 0);
 	assert_int_equal(NODE_STATE(look(&w, snapdir(1), "yes")), 2);
-	/* What was reserved and not used is used by the next state. */
+	/* An unused reserved number goes to the next state. */
 	state_remove("main~yes");
 	assert_int_equal(forest_drain(w.forest), 0);
 	store_lock(w.store);
