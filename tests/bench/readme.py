@@ -52,7 +52,7 @@ NATIVE = "the native file system"  # stands for its name
 FILES = Table("A file system beside its peers", (
     ("Coppice", "coppice"), ("one state alone", "coppice, one state"),
     (NATIVE, NATIVE), ("btrfs", "btrfs"), ("btrfs zstd:3", "btrfs zstd:3"),
-    ("passthrough_ll", "passthrough_ll"),
+    ("passthrough_ll", "passthrough_ll"), ("fuse-overlayfs", "fuse-overlayfs"),
 ), (
     line("fork of 1,000,000 files, p50 / p99", "forks",
          "fork, 1,000,000 files", mode=ONE, p99=True),
@@ -63,11 +63,11 @@ FILES = Table("A file system beside its peers", (
     line("20,000 overwrites, then a snapshot on disk", "slots",
          "slot 1,000 through the mount, durable", mode=ONE, drawn=True),
     line("create / read / read again a file of 1 kB", "small", "create",
-         "read", "cached open", mode=ONE, drawn=True),
+         "read", "cached open", mode=ROAM, drawn=True),
     line("overwrite / rename / unlink it", "small", "overwrite", "rename",
-         "unlink", mode=ONE),
+         "unlink", mode=ROAM),
     line("append 4 KiB and fsync", "latency", "append 4 KiB and fsync",
-         mode=ONE, drawn=True),
+         mode=ROAM, drawn=True),
     line("the same by four writers at once", "latency",
          "append 4 KiB and fsync, four writers", mode=ROAM, drawn=True),
     line("small operations under a writer, p50 / p99", "latency",
@@ -84,6 +84,10 @@ FILES = Table("A file system beside its peers", (
     line("delete 1,000,000 files: gone / space back", "delete",
          "delete 1,000,000 files: the name",
          "delete 1,000,000 files: the space"),
+    line("untar / `grep -r` / `git status` after a checkout", "work", "untar",
+         "grep -r", "git status"),
+    line("`git clone` / `npm ci`", "work", "git clone --no-hardlinks",
+         "npm ci, 300 packages"),
     line("SQLite, durable transactions", "work",
          "SQLite, durable transactions"),
     line("pgbench, transactions", "work", "pgbench"),
@@ -178,6 +182,12 @@ def _line(run, what, columns):
     return [f"{what.label} [{unit}]", *texts]
 
 
+def _measured(run, table):
+    """Return the columns that have a figure."""
+    return [column for column in table.columns
+            if any(any(run.figures(what, column)) for what in table.lines)]
+
+
 def _names(run, columns):
     return [run.native if column[0] == NATIVE else column[0]
             for column in columns]
@@ -192,11 +202,12 @@ def missing(run):
 def markdown(run):
     out = []
     for table in TABLES:
+        columns = _measured(run, table)
         lines = [found for what in table.lines
-                 if (found := _line(run, what, table.columns))]
+                 if (found := _line(run, what, columns))]
         if not lines:
             continue
-        names = _names(run, table.columns)
+        names = _names(run, columns)
         out += [f"| {' | '.join(['', *names])} |",
                 "|" + "---|" * (len(names) + 1)]
         out += [f"| {' | '.join(cells)} |" for cells in lines]
