@@ -148,7 +148,7 @@ static int batch_build(struct batch *b, bool exclusive)
 {
 	int err = 0;
 
-	/* From here on the lock must not be released. */
+	/* Reserve first: the building must not release the lock then. */
 	if (exclusive && b->what->snapshot)
 		err = forest_reserve_numbers(b->fs->forest, b->len);
 	for (size_t i = 0; !err && i < b->len; i++) {

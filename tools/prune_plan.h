@@ -27,7 +27,7 @@ struct prune_state {
 	bool held, is_default;
 	int64_t expires; /* ns since the epoch; 0: never */
 	bool remove;
-	bool with_fork; /* removed together with its fork */
+	bool with_fork;          /* removed together with its fork */
 	char reason[REASON_MAX]; /* empty: no rule concerns the state */
 };
 

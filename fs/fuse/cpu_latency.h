@@ -32,8 +32,9 @@ enum {
 void cpu_latency_init(struct cpu_latency *self);
 
 /*
- * Open the kernel's interface below `dev` and `sys`, which are "/dev" and "/sys"
- * except in tests.  If it cannot be opened, the other functions do nothing.
+ * Open the kernel's interface below `dev` and `sys`, which are "/dev" and
+ * "/sys" except in tests.  If it cannot be opened, the other functions do
+ * nothing.
  */
 void cpu_latency_open(struct cpu_latency *self, const char *dev,
                       const char *sys);
